@@ -1,0 +1,154 @@
+"""Any timm network as one feature pyramid, under timm's own parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.network import build, intermediates, plan
+
+
+class Backbone(nn.Module):
+    """A timm network that returns feature maps at the strides asked for.
+
+    Levels are chosen by stride: the last feature that the network has at that stride. Where it has none, the nearest
+    one (in octaves) is resized without parameters, bilinearly, so every level asked for has ``ceil(size / stride)``
+    pixels a side. A plain vision transformer, with its one stride, thus gives resized copies of its last layer; a
+    learned pyramid (Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022) is a
+    neck after it.
+
+    The state dict has exactly the names of the plain timm network, less what timm prunes because no chosen level needs
+    it (final norm, classifier, deeper stages). The few parameters that cannot be pruned and yet do not bear on the
+    output (hrnet, crossvit, coat) are kept without gradient, so plain data-parallel training does not stop on them.
+
+    Args:
+        name: timm's name of the network, with or without the tag of its weights.
+        in_channels: channels of the image.
+        strides: strides of the levels, ascending; None gives the deepest level alone, unresized, as classification
+            needs it.
+        classes: keep the network's own pooling and classifier for this many classes (``forward_native``); None: none.
+        image_size: ``(height, width)`` in pixels of the images to come. Networks laid out for one size are built for
+            it, and a network that cannot take it is refused now, not in the first batch. None: the size timm states.
+        small_stem: see ``backbones.stem.shrink_stem``.
+        dropout: rate of timm's ``drop_rate``, before the classifier; only of use together with ``classes``.
+        **args: further arguments of the timm network, such as ``drop_path_rate`` or ``output_stride``.
+
+    Attributes:
+        name: as given.
+        in_channels: as given.
+        strides: one for each level, fine to coarse.
+        channels: one for each level.
+        stem_note: what became of the stem, for the log.
+        unused: names of the parameters kept without gradient.
+
+    Raises:
+        SuiteError: no such network (the nearest name is given), no such argument, or images that it cannot take.
+        ValueError: strides that do not ascend.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        in_channels: int = 3,
+        strides: Sequence[int] | None = None,
+        *,
+        classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+        small_stem: bool = False,
+        dropout: float = 0.0,
+        **args: Any,
+    ) -> None:
+        super().__init__()
+        if strides is not None and (not strides or min(strides) < 1 or sorted(set(strides)) != list(strides)):
+            raise ValueError(f"strides must be positive and ascend, not {list(strides)}")
+        made = plan(
+            name, in_channels, strides, classes=classes, image_size=image_size, small_stem=small_stem, args=args
+        )
+        if dropout:
+            made.args["drop_rate"] = dropout
+        network = build(made)
+        # The network itself stays out of registration and lends its dictionaries: the same names, without a level more.
+        self.__dict__["_network"] = network
+        for registry in ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"):
+            self.__dict__[registry] = self.net.__dict__[registry]
+        self.name = name
+        self.in_channels = in_channels
+        self.classes = classes
+        self.strides = list(strides) if strides is not None else network.reductions
+        self.channels = list(made.channels)
+        self.stem_note = network.stem.description
+        self.unused = made.unused
+        self._resize = strides is not None
+        self._frozen = False
+        self._require_grad(True)
+
+    @property
+    def net(self) -> Any:
+        """The plain timm network, which shares all parameters, buffers and submodules with this module."""
+        return self.__dict__["_network"].net
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Computes the pyramid.
+
+        Args:
+            image: ``(B, in_channels, H, W)``, normalised as the network wants it.
+
+        Returns:
+            One ``(B, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))`` for each stride asked for; with
+            ``strides=None`` one map as large as the network makes it.
+        """
+        self.net.training = self.training
+        levels = intermediates(self.__dict__["_network"], image)
+        if not self._resize:
+            return levels
+        height, width = image.shape[-2:]
+        sizes = [(-(-height // stride), -(-width // stride)) for stride in self.strides]
+        return [
+            level if level.shape[-2:] == size else F.interpolate(level, size, mode="bilinear", align_corners=False)
+            for level, size in zip(levels, sizes, strict=True)
+        ]
+
+    def forward_native(self, image: Tensor) -> Tensor:
+        """Class scores ``(B, classes)`` (logits) from the network's own pooling and classifier.
+
+        Raises:
+            RuntimeError: the backbone was built without ``classes``.
+        """
+        if self.classes is None:
+            raise RuntimeError("forward_native needs a Backbone built with classes=N")
+        self.net.training = self.training
+        logits: Tensor = self.net(image)
+        return logits
+
+    @property
+    def frozen(self) -> bool:
+        """Whether ``freeze`` holds."""
+        return self._frozen
+
+    def freeze(self) -> Self:
+        """Stops all learning here: gradients off, and norm statistics, dropout and drop-path as in evaluation.
+
+        It holds through later calls of ``train``.
+        """
+        self._frozen = True
+        self._require_grad(False)
+        return self.train(False)
+
+    def unfreeze(self) -> Self:
+        """Ends ``freeze`` and puts the backbone into training mode."""
+        self._frozen = False
+        self._require_grad(True)
+        return self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets training or evaluation mode; a frozen backbone stays in evaluation."""
+        super().train(mode and not self._frozen)
+        self.net.training = self.training
+        return self
+
+    def _require_grad(self, wanted: bool) -> None:
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(wanted and name not in self.unused)

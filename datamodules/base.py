@@ -1,0 +1,353 @@
+"""The data module under every data class: table -> split -> data sets -> loaders."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from datamodules.dataset import ScanDataset, collate
+from datamodules.leakage import grouping, refuse_leakage
+from datamodules.preprocess import Preprocess
+from datamodules.probe import ImageFacts, probe_images
+from datamodules.sampling import JudgeSampler, TrainSampler
+from datamodules.settings import default_cache_dir, default_workers, numbers, one_thread, pair
+from datamodules.splits import make_split, read_split
+from datamodules.table import SPLITS, CaseTable, join_patients
+from datamodules.transforms.names import AugmentArgs
+from datamodules.types import Draw, Sample, Scan, ScanInfo, SuiteError
+
+log = logging.getLogger(__name__)
+
+Normalize = Literal["auto", "none", "imagenet", "train", "image"]
+
+
+class ScanDataModule(LightningDataModule):
+    """Everything that all data classes share; a data class says where its cases come from.
+
+    Args:
+        root: folder (or file) of the data set.
+        split_file: a ``split.csv`` (``case_id,split``) to use instead of drawing a split.
+        test_fraction: share of cases drawn for test where the data bring no split; 0 judges fold ``fold`` instead.
+        folds: number of folds outside test.
+        fold: the fold that validates, 0..folds-1.
+        split_seed: draws the split; training seeds leave it alone.
+        split: ``all_test`` judges the whole data set (external validation).
+        patient_pattern: regular expression that finds the patient in a path relative to ``root``.
+        cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups.
+        batch_size: cases a batch on each device.
+        num_workers: loader processes; left out: by the cores this process may use.
+        image_size: side, or ``H,W``, in pixels of what the model sees; left out: the images' own size, 224 where they
+            differ or are larger than 256.
+        channels: 1 for grey, 3 for colour; left out: by looking at the images.
+        window: for scans with physical values: names (``lung``, ``bone``, ``brain``, ``soft``) or ``centre:width``;
+            several become channels.
+        percentiles: lower and upper percentile of each image that become 0 and 1.
+        value_range: lower and upper stored value that become 0 and 1.
+        normalize: subtract mean and divide by deviation, inside the model: of the pretrained weights (``imagenet``), of
+            the training images (``train``), of each image (``image``), or not (``none``, the plain rescale to 0..1);
+            ``auto`` is ``imagenet`` with pretrained weights and ``train`` without.
+        augment: preset of the training augmentation.
+        augment_args: ranges and transforms that change the preset.
+        cache: ``memory`` reads every scan once and keeps it.
+        cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
+        allow_leakage: go on although a patient or an identical image stands in two parts.
+        min_image_size: smaller images are enlarged to this side where ``image_size`` is left out.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        split_file: str | None = None,
+        test_fraction: float = 0.2,
+        folds: int = 5,
+        fold: int = 0,
+        split_seed: int = 0,
+        split: Literal["auto", "all_test"] = "auto",
+        patient_pattern: str | None = None,
+        cases: str | None = None,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        image_size: int | list[int] | str | None = None,
+        channels: int | None = None,
+        window: list[str] | str | None = None,
+        percentiles: list[float] | str | None = None,
+        value_range: list[float] | str | None = None,
+        normalize: Normalize = "auto",
+        augment: str = "light",
+        augment_args: AugmentArgs | None = None,
+        cache: Literal["none", "memory"] = "none",
+        cache_dir: str | None = None,
+        allow_leakage: bool = False,
+        min_image_size: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise SuiteError(f"--data.batch_size {batch_size}: must be at least 1")
+        self.root = Path(root)
+        self.split_file = split_file
+        self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
+        self.split, self.patient_pattern, self.cases_file = split, patient_pattern, cases
+        self.batch_size = batch_size
+        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.image_size = numbers(image_size, "--data.image_size")
+        self.channels, self.window = channels, window
+        self.percentiles = numbers(percentiles, "--data.percentiles")
+        self.value_range = numbers(value_range, "--data.value_range")
+        self.normalize: Normalize = normalize
+        self.augment, self.augment_args = augment, augment_args or AugmentArgs()
+        self.cache = cache
+        self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
+        self.allow_leakage, self.min_image_size = allow_leakage, min_image_size
+        self.seed = 0
+        self.images_in_two_parts = 0
+        self._adopted: Preprocess | None = None
+
+    # What a data class says.
+
+    def build_table(self) -> CaseTable:
+        """The cases of the data set, with the split it brings, if any."""
+        raise NotImplementedError(f"{type(self).__name__} builds no table")
+
+    def read(self, image: int) -> Scan:
+        """Read image number ``image`` of ``self.table.images``, as stored."""
+        from datamodules.readers import raster
+
+        return raster.read(self.root / str(self.table.images["path"].iat[image]))
+
+    def hashes(self, table: CaseTable) -> list[str]:
+        """A content hash for each row of ``table.images``; equal content, equal hash."""
+        from datamodules.readers.hashing import content_hashes
+
+        return content_hashes([self.root / path for path in table.images["path"]], self.cache_dir / "hashes.sqlite")
+
+    def strata(self, table: CaseTable) -> NDArray[np.float64]:
+        """(N, S) what a split should spread evenly; nothing but the sizes where a data class does not say."""
+        return np.ones((len(table), 1))
+
+    def annotations(self, cases: NDArray[np.int64]) -> Tensor | None:
+        """Targets of the given cases (rows of the table), or None where there are none."""
+        return None
+
+    # What follows from it.
+
+    @cached_property
+    def table(self) -> CaseTable:
+        """The cases with patients and split, checked for leakage."""
+        if not self.root.exists():
+            raise SuiteError(f"--data.root {self.root}: no such file or folder")
+        table = self.build_table()
+        if len(table) == 0:
+            raise SuiteError(f"--data.root {self.root}: no cases found")
+        table = join_patients(table, self.patient_pattern, Path(self.cases_file) if self.cases_file else None)
+        if self.split == "all_test":
+            return table.with_columns(split="test")
+        hashes = self.hashes(table)
+        given = bool(table.cases["split"].notna().any())
+        if self.split_file is not None:
+            table = replace(table.with_columns(split=read_split(table, Path(self.split_file))), published_split=False)
+        table = table.with_columns(
+            split=make_split(
+                table,
+                self.strata(table),
+                grouping(table, hashes),
+                test_fraction=self.test_fraction,
+                folds=self.folds,
+                fold=self.fold,
+                seed=self.split_seed,
+            )
+        )
+        if not table.patients_known and not given and self.split_file is None:
+            log.warning(
+                "NO PATIENTS KNOWN: the split is by image, so figures are too good if a patient has several images; "
+                "say who is who with a patient column, --data.patient_pattern or --data.cases"
+            )
+        self.images_in_two_parts = refuse_leakage(table, hashes, allow=self.allow_leakage)
+        sizes = table.cases["split"].value_counts()
+        patients = table.cases.groupby("split")["patient_id"].nunique()
+        for part in [part for part in SPLITS if part in sizes]:
+            who = f" of {patients[part]} patients" if table.patients_known else ""
+            log.info("%s: %d cases%s", part, sizes[part], who)
+        return table
+
+    @cached_property
+    def image_facts(self) -> ImageFacts:
+        """What a look at some training images says about sizes and channels."""
+        rows = self.rows("train") if self.split != "all_test" else np.arange(len(self.table))
+        return probe_images(self.read, self.first_images(rows))
+
+    @cached_property
+    def preprocess(self) -> Preprocess:
+        """The one spec that turns stored values into what the model sees."""
+        from datamodules.preprocess import parse_windows
+
+        if self._adopted is not None:
+            return self._adopted
+        windows = parse_windows(self.window) if self.window is not None else ()
+        channels = self.channels or (len(windows) if len(windows) > 1 else self.image_facts.channels)
+        size = self._size()
+        return Preprocess(
+            size=size,
+            channels=channels,
+            windows=windows,
+            percentiles=pair(self.percentiles, "--data.percentiles"),
+            value_range=pair(self.value_range, "--data.value_range"),
+        )
+
+    def _size(self) -> tuple[int, int]:
+        if self.image_size:
+            sides = [int(side) for side in self.image_size]
+            if len(sides) > 2 or min(sides) < 1:
+                raise SuiteError(f"--data.image_size {self.image_size}: one side or H,W in pixels")
+            return sides[0], sides[-1]
+        height, width = self.image_facts.size or (224, 224)
+        if max(height, width) > 256:
+            height = width = 224
+        if max(height, width) < self.min_image_size:
+            log.info(
+                "images of %d x %d are enlarged to %d for the pretrained weights", height, width, self.min_image_size
+            )
+            height = width = self.min_image_size
+        return height, width
+
+    def adopt(self, preprocess: Preprocess) -> None:
+        """Take the spec of a trained model instead of one found in the data."""
+        self._adopted = preprocess
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images the model sees."""
+        return self.preprocess.channels
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of the images the model sees."""
+        size = self.preprocess.size
+        assert size is not None  # the data module always fixes it: batches need one size
+        return size
+
+    @property
+    def num_cases(self) -> int:
+        """Number of training cases."""
+        return len(self.rows("train"))
+
+    @cached_property
+    def statistics(self) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation of each channel over (at most 512) training images, where asked for."""
+        if self.normalize not in ("auto", "train"):
+            return None
+        rows = self.rows("train")
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 512)).astype(int)]
+        dataset = self.dataset(rows)
+        sums = np.zeros((2, self.in_channels))
+        for case in range(len(dataset)):
+            image = dataset.preprocessed(case)[0].astype(np.float64)
+            sums += image.mean(axis=(0, 1)), np.square(image).mean(axis=(0, 1))
+        mean, square = sums / len(dataset)
+        deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))
+        return mean.tolist(), deviation.tolist()
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of the cases of a part."""
+        return np.flatnonzero((self.table.cases["split"] == split).to_numpy())
+
+    def first_images(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row number of the first image of each of the given cases."""
+        images = self.table.images
+        first = images.index[~images["case"].duplicated()].to_numpy()
+        return first[rows]
+
+    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
+        """The given cases as a data set."""
+        frame = self.table.cases.iloc[rows]
+        patients = [None if pd.isna(patient) else str(patient) for patient in frame["patient_id"]]
+        scans = [
+            ScanInfo(case_id=case, patient_id=patient, path=path)
+            for case, patient, path in zip(frame["case_id"], patients, frame["path"], strict=True)
+        ]
+        augment = self.build_augmentation() if augmented else None
+        return ScanDataset(self.read, self.first_images(rows), scans, self.preprocess, self.annotations(rows), augment)
+
+    def build_augmentation(self) -> Any:
+        """The training augmentation for the images the model sees; refused here if it cannot take them."""
+        from datamodules.transforms.presets import build_augmentation
+
+        return build_augmentation(
+            self.augment, **asdict(self.augment_args), channels=self.in_channels, size=self.input_size
+        )
+
+    def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Relative chance of each training case, or None for a plain shuffle."""
+        return None
+
+    # Lightning's hooks.
+
+    @cached_property
+    def _datasets(self) -> dict[str, ScanDataset]:
+        datasets = {}
+        for split in SPLITS:
+            rows = self.rows(split)
+            if len(rows):
+                datasets[split] = self.dataset(rows, augmented=split == "train")
+                if self.cache == "memory":
+                    self._check_memory(len(rows))
+                    datasets[split].fill()
+        return datasets
+
+    def _check_memory(self, count: int) -> None:
+        height, width = self.input_size
+        needed = count * height * width * self.in_channels * 4
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > 0.8 * free:
+            raise SuiteError(
+                f"--data.cache memory: {needed / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: use "
+                "--data.cache none"
+            )
+
+    def _loader(self, split: str) -> DataLoader[Sample]:
+        dataset = self._datasets.get(split)
+        if dataset is None:
+            raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test")
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        sampler: Sampler[Draw]
+        if split == "train":
+            sampler = TrainSampler(len(dataset), self.seed, rank, world, self.sampler_weights(self.rows("train")))
+        else:
+            sampler = JudgeSampler(len(dataset), rank, world)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            # A last batch of one case has no batch statistics to normalise by.
+            drop_last=split == "train" and len(sampler) % self.batch_size == 1 and len(sampler) > self.batch_size,
+            persistent_workers=self.num_workers > 0 and split != "test",
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            worker_init_fn=one_thread,
+        )
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled, augmented training batches."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Validation batches in table order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Test batches in table order."""
+        return self._loader("test")

@@ -1,0 +1,156 @@
+"""What all data classes with one target a case share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.base import ScanDataModule
+from datamodules.classification.target import ClassificationTarget, TargetKind, make_target
+from datamodules.sampling import balanced_weights
+from datamodules.table import CaseTable
+from datamodules.types import SuiteError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ClassificationData(ScanDataModule):
+    """Adds targets to :class:`~datamodules.base.ScanDataModule`.
+
+    A data class sets ``label_columns`` and, where the data say so, ``class_order`` and ``task_kind`` in its table.
+
+    Args:
+        root: folder (or file) of the data set.
+        target: kind of target; left out: two classes are binary, more multiclass, several label columns multilabel.
+        class_names: names in class order; left out: numeric or alphabetic order.
+        positive_class: the class that bare sensitivity, specificity, precision and F1 of a binary target speak of; left
+            out: the last.
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match.
+        sampler: ``balanced`` draws every class equally often (with replacement).
+        kwargs: see :class:`~datamodules.base.ScanDataModule`.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset({"label"})
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        target: TargetKind | None = None,
+        class_names: list[str] | None = None,
+        positive_class: str | None = None,
+        class_map: dict[str, str] | None = None,
+        sampler: Literal["shuffle", "balanced"] = "shuffle",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, **kwargs)
+        self.task_kind: TargetKind | None = target
+        self.class_order: list[str] | None = None
+        self.label_columns: list[str] = ["label"]
+        self.class_map, self.sampler = class_map or {}, sampler
+        self._class_names, self._positive_class = class_names, positive_class
+
+    def adopt_classes(self, target: TargetKind, class_names: Sequence[str], positive_class: str | None) -> None:
+        """Take kind, classes and their order from a trained model; the data's classes are matched by name."""
+        self.task_kind, self._class_names, self._positive_class = target, list(class_names), positive_class
+
+    def _target_of(self, table: CaseTable) -> ClassificationTarget:
+        frame, columns = table.cases, self.label_columns
+        if self.class_map and len(columns) > 1:
+            columns = [self.class_map.get(column, column) for column in columns]
+            frame = frame.rename(columns=self.class_map)
+        elif self.class_map:
+            frame = frame.assign(**{columns[0]: frame[columns[0]].astype("str").replace(self.class_map)})
+        order = self._class_names
+        if order is None and self.class_order is not None:
+            order = [self.class_map.get(name, name) for name in self.class_order]
+        if order is not None and self.task_kind == "multilabel":
+            columns = order
+        return make_target(frame, columns, kind=self.task_kind, class_order=order, where=self.where)
+
+    @property
+    def where(self) -> str:
+        """What messages about labels name."""
+        return str(self.root)
+
+    @cached_property
+    def targets(self) -> ClassificationTarget:
+        """The targets of all cases."""
+        table = self.table
+        targets = self._target_of(table)
+        if self.split != "all_test":
+            self._check_parts(targets)
+        return targets
+
+    def _check_parts(self, targets: ClassificationTarget) -> None:
+        training = targets.counts((self.table.cases["split"] == "train").to_numpy())
+        absent = [name for name, count in zip(targets.class_names, training, strict=False) if count == 0]
+        if absent:
+            raise SuiteError(
+                f"{self.where}: class {absent[0]!r} has no training case: add cases, leave the class out, or "
+                "change the split (--data.folds, --data.test_fraction, --data.split_file)"
+            )
+
+    def strata(self, table: CaseTable) -> NDArray[np.float64]:
+        """(N, S) class or label indicators."""
+        return self._target_of(table).strata()
+
+    def annotations(self, cases: NDArray[np.int64]) -> Tensor | None:
+        """Targets of the given cases: (n,) int64 or float32, or (n, L) float32 with NaN = unknown."""
+        import torch
+
+        return torch.from_numpy(self.targets.values[cases])
+
+    def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Equal chances for all classes, where asked for.
+
+        Raises:
+            SuiteError: the target has no classes to balance.
+        """
+        if self.sampler == "shuffle":
+            return None
+        if self.targets.kind in ("multilabel", "regression"):
+            raise SuiteError(f"--data.sampler balanced: a {self.targets.kind} target has no classes to draw equally")
+        return balanced_weights(self.targets.values[rows])
+
+    # Facts that the model asks for.
+
+    @property
+    def target(self) -> TargetKind:
+        """Kind of target."""
+        return self.targets.kind
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names in class order."""
+        return list(self.targets.class_names)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, of labels (multilabel), or 1 (regression)."""
+        return len(self.targets.class_names)
+
+    @property
+    def class_counts(self) -> list[float]:
+        """Training cases of each class, or positive ones of each label."""
+        return self.targets.counts((self.table.cases["split"] == "train").to_numpy())
+
+    @property
+    def positive_class(self) -> str | None:
+        """The positive class of a binary target.
+
+        Raises:
+            SuiteError: the class asked for is not among the classes.
+        """
+        if self.targets.kind != "binary":
+            return None
+        names = self.class_names
+        positive = self._positive_class if self._positive_class is not None else names[-1]
+        if positive not in names:
+            raise SuiteError(f"--data.positive_class {positive!r} is none of the classes {', '.join(names)}")
+        return positive

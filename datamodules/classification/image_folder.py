@@ -1,0 +1,174 @@
+"""``ImageFolder``: a folder per class (what Keras calls ``flow_from_directory``)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from datamodules.classification.base import ClassificationData
+from datamodules.readers.raster import SUFFIXES
+from datamodules.table import SPLIT_WORDS, SPLITS, CaseTable, one_image_a_case
+from datamodules.types import SuiteError
+
+log = logging.getLogger(__name__)
+
+_Identity = tuple[int, int]  # device and inode: what a folder is, whatever links lead to it
+_LAYOUT = "ImageFolder wants one folder per class, below train/ val/ test/ or not"
+
+
+class ImageFolder(ClassificationData):
+    """Images in one folder per class; class folders may have sub-folders.
+
+    Where every folder in ``root`` bears the name of a part (``train``; ``val``, ``valid``, ``validation``, ``dev``;
+    ``test``), the class folders are looked for below those, and that is the split.
+    """
+
+    def build_table(self) -> CaseTable:
+        """Walk the folders; one case an image."""
+        table, self.class_order = folder_table(self.root)
+        if self.split == "auto" and self.split_file is None:
+            check_training_classes(table, self.root)
+        return table
+
+
+def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
+    """Cases and classes of a folder of class folders.
+
+    Hidden files and folders are passed over; other files that are no images are counted in the log.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The table, sorted by part, class and path, with the folder's name in ``label`` and, below ``train/ val/ test/``,
+        ``split``; and the classes in alphabetic order (as torchvision and Keras number them).
+
+    Raises:
+        SuiteError: the folder is missing, has images but no class folders, or a class has no image.
+    """
+    if not root.is_dir():
+        raise SuiteError(f"--data.root {root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
+    tops = _class_folders(root)
+    words = {top.name: SPLIT_WORDS.get(top.name.lower()) for top in tops}
+    parts: list[tuple[str | None, str]] = [(None, "")]  # part and its folder, relative to the root
+    if any(words.values()):
+        _check_split_folders(root, words)
+        parts = [(split, name) for split in SPLITS for name, word in words.items() if word == split]
+    found = _Found()
+    for split, below in parts:
+        above = frozenset((_identity(root), _identity(root / below)))
+        for top in _class_folders(root / below) if below else tops:
+            found.walk(top, f"{below}/{top.name}" if below else top.name, split, above)
+    classes = sorted(found.folders)
+    counts = Counter(found.labels)
+    for name in classes:
+        if counts[name] == 0:
+            others = f", only {found.others[name]} files of other kinds" if found.others[name] else ""
+            raise SuiteError(
+                f"{root / found.folders[name]}: class {name!r} has no images ({' '.join(SUFFIXES)}){others}: add "
+                "some or remove the folder"
+            )
+    if found.others.total():
+        log.info("%s: %d files that are no images are passed over", root, found.others.total())
+    frame = pd.DataFrame({"path": found.paths, "label": found.labels}, dtype="str")
+    if any(words.values()):
+        frame["split"] = pd.Series(found.splits, dtype="str")
+    return one_image_a_case(frame), classes
+
+
+def check_training_classes(table: CaseTable, root: Path) -> None:
+    """Refuse a split in which a class is validated or tested but never trained.
+
+    Raises:
+        SuiteError: names the first such class.
+    """
+    split = table.cases["split"]
+    trained = set(table.cases["label"][split == "train"])
+    if not trained:
+        return
+    for name, part in zip(table.cases["label"], split, strict=True):
+        if name not in trained:
+            raise SuiteError(f"{root}: class {name!r} has images in {part} but none in train: add some or remove it")
+
+
+@dataclass
+class _Found:
+    """What walking through class folders has found so far."""
+
+    paths: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    splits: list[str | None] = field(default_factory=list)
+    folders: dict[str, str] = field(default_factory=dict)  # class -> first folder of it, relative to the root
+    others: Counter[str] = field(default_factory=Counter)  # class -> files that are no images
+
+    def walk(self, top: os.DirEntry[str], below: str, split: str | None, above: frozenset[_Identity]) -> None:
+        """Take the images of one class folder, sorted by path."""
+        name = top.name
+        self.folders.setdefault(name, below)
+        files = sorted(_files(top.path, below, above))
+        images = [file for file in files if file.lower().endswith(SUFFIXES)]
+        self.paths += images
+        self.labels += [name] * len(images)
+        self.splits += [split] * len(images)
+        self.others[name] += len(files) - len(images)
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name, without hidden things and what macOS leaves in archives."""
+    try:
+        with os.scandir(folder) as scan:
+            found = [entry for entry in scan if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+    except OSError as error:
+        raise SuiteError(f"{folder}: cannot be read: {error.strerror}") from None
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _class_folders(folder: Path) -> list[os.DirEntry[str]]:
+    entries = _entries(folder)
+    folders = [entry for entry in entries if entry.is_dir()]
+    loose = [entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()]
+    if loose:
+        raise SuiteError(
+            f"{folder}: {len(loose)} images lie directly in it ({loose[0]}): {_LAYOUT}; where classes are in a table, "
+            "use --data ImageTable"
+        )
+    if not folders:
+        raise SuiteError(f"{folder}: no class folders in it: {_LAYOUT}")
+    return folders
+
+
+def _check_split_folders(root: Path, words: dict[str, str | None]) -> None:
+    strange = [name for name, word in words.items() if word is None]
+    known = [name for name, word in words.items() if word is not None]
+    if strange:
+        raise SuiteError(
+            f"{root}: has folders of a split ({', '.join(known)}) beside others ({', '.join(strange[:3])}): move the "
+            "others away, or rename the first if they are classes"
+        )
+    for split in SPLITS:
+        same = [name for name in known if words[name] == split]
+        if len(same) > 1:
+            raise SuiteError(f"{root}: {' and '.join(same)} both mean {split}: put them into one folder")
+
+
+def _identity(folder: str | Path) -> _Identity:
+    status = os.stat(folder)  # noqa: PTH116 - scandir gives text
+    return status.st_dev, status.st_ino
+
+
+def _files(folder: str, below: str, above: frozenset[_Identity]) -> Iterator[str]:
+    """Files in a folder and its sub-folders, relative to the root; a link back to a folder above is not followed."""
+    identity = _identity(folder)
+    if identity in above:
+        return
+    for entry in _entries(folder):
+        if entry.is_dir():
+            yield from _files(entry.path, f"{below}/{entry.name}", above | {identity})
+        else:
+            yield f"{below}/{entry.name}"

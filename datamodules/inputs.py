@@ -1,0 +1,124 @@
+"""Files, folders or a table to apply a model to: no labels, no split, and unreadable files do not stop the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.dataset import ScanDataset, collate
+from datamodules.preprocess import Preprocess
+from datamodules.sampling import JudgeSampler
+from datamodules.settings import default_workers, one_thread
+from datamodules.table import CaseTable, one_image_a_case, read_frame
+from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
+
+
+class InputFiles:
+    """What ``predict`` reads.
+
+    Args:
+        root: folder that the paths of a table are relative to; left out: the table's own folder.
+        path_column: column of a table with the image's path.
+        batch_size: cases a batch on each device.
+        num_workers: loader processes; left out: by the cores this process may use.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        path_column: str = "path",
+        batch_size: int = 32,
+        num_workers: int | None = None,
+    ) -> None:
+        self.root, self.path_column = root, path_column
+        self.batch_size = batch_size
+        self.num_workers = default_workers() if num_workers is None else num_workers
+
+    def table(self, inputs: Sequence[str]) -> CaseTable:
+        """One case a file, named relative to the folder or table it comes from.
+
+        Raises:
+            SuiteError: a path does not exist, nothing is found, or two files have one case id.
+        """
+        import pandas as pd
+
+        rows = [row for text in inputs for row in self._rows(Path(text))]
+        if not rows:
+            raise SuiteError(f"--input {' '.join(inputs)}: no images found")
+        return one_image_a_case(pd.DataFrame(rows))
+
+    def _rows(self, path: Path) -> list[dict[str, str]]:
+        from datamodules.readers.raster import SUFFIXES
+        from datamodules.table import case_id_of
+
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            return [{"path": str(file), "case_id": case_id_of(file.relative_to(path).as_posix())} for file in files]
+        if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
+            frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"))
+            if self.path_column not in frame:
+                raise SuiteError(
+                    f"{path}: no column {self.path_column!r} for --data.path_column (found: {', '.join(frame.columns)})"
+                )
+            root = Path(self.root) if self.root is not None else path.parent
+            names = frame["case_id"] if "case_id" in frame else frame[self.path_column].map(case_id_of)
+            return [
+                {"path": str(root / name), "case_id": str(case)}
+                for name, case in zip(frame[self.path_column], names, strict=True)
+            ]
+        if not path.exists():
+            raise SuiteError(f"--input {path}: no such file or folder")
+        return [{"path": str(path), "case_id": case_id_of(path.name)}]
+
+    def loader(self, table: CaseTable, preprocess: Preprocess, rank: int, world_size: int) -> DataLoader[Any]:
+        """Batches of the cases; ``batch["unreadable"]`` lists (path, reason) of the files left out of it."""
+        cases = table.cases
+        scans = [ScanInfo(case_id=case, path=path) for case, path in zip(cases["case_id"], cases["path"], strict=True)]
+        dataset = _Tolerant(ScanDataset(_Read(table), table.images.index.to_numpy(), scans, preprocess))
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=JudgeSampler(len(dataset), rank, world_size),
+            num_workers=self.num_workers,
+            collate_fn=_collate,
+            worker_init_fn=one_thread,
+        )
+
+
+class _Read:
+    """Reads an image of a table whose paths stand on their own."""
+
+    def __init__(self, table: CaseTable) -> None:
+        self.paths = list(table.images["path"])
+
+    def __call__(self, image: int) -> Scan:
+        from datamodules.readers import raster
+
+        return raster.read(Path(self.paths[image]))
+
+
+class _Tolerant(Dataset[Any]):
+    """Hands on the reason where a case cannot be read."""
+
+    def __init__(self, dataset: ScanDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: Draw) -> Sample | tuple[str, str]:
+        try:
+            return self.dataset[draw]
+        except SuiteError as error:
+            return self.dataset.scans[draw.case]["path"], str(error)
+
+
+def _collate(items: Sequence[Sample | tuple[str, str]]) -> Batch:
+    samples = [item for item in items if not isinstance(item, tuple)]
+    batch = collate(samples) if samples else Batch(image=torch.empty(0), scan=[])
+    batch["unreadable"] = [item for item in items if isinstance(item, tuple)]
+    return batch

@@ -1,0 +1,272 @@
+"""From stored scan values to what a network sees: float32 in [0, 1] at the model's size.
+
+The same :class:`Preprocess` serves training, prediction and export; it is saved in checkpoints as plain types.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.types import Scan, SuiteError
+
+# Centre and width in HU, as radiologists use them (Radiopaedia, "Windowing (CT)").
+WINDOWS: dict[str, tuple[float, float]] = {
+    "brain": (40, 80),
+    "subdural": (80, 200),
+    "stroke": (40, 40),
+    "temporal_bone": (600, 2800),
+    "bone": (400, 1800),
+    "lung": (-600, 1500),
+    "mediastinum": (50, 350),
+    "soft": (40, 400),
+    "abdomen": (50, 400),
+    "liver": (30, 150),
+    "spine": (50, 250),
+    "angio": (300, 600),
+}
+
+# Types whose whole range has a meaning: 0 is black and the largest value is white.
+_TYPE_RANGE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
+_WINDOW_FLAG = "--data.window (a name such as brain, or CENTRE:WIDTH in stored units such as 40:400)"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_PAIR = re.compile(rf"\s*\(?({_NUMBER})\s*[,:/ ]\s*({_NUMBER})\)?\s*")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How stored values become float32 in [0, 1], shape (H, W, C).
+
+    At most one of ``windows``, ``percentiles`` and ``value_range`` is given. With none of them the values are divided
+    by the range of their type (uint8 by 255, uint16 by 65535; floats must lie in [0, 1] already).
+
+    The order is: channels, then size (in stored units, so that 8-bit values are never rounded and partial volume is
+    linear, as in a coarser scan), then the scale, clipped to [0, 1]. Images are stretched to ``size`` whatever their
+    aspect. A side that shrinks is averaged over the area, one that grows is interpolated.
+
+    Attributes:
+        size: (H, W) in pixels, or None for the size as stored.
+        channels: channels of the output. RGBA loses its alpha; grey is repeated for 3; colour becomes grey by ITU-R
+            BT.601 luminance; equal counts pass.
+        windows: (centre, width) pairs in stored units: ``(x - centre) / width + 0.5``, DICOM's LINEAR_EXACT function
+            (PS3.3 C.11.2.1.3.2). Several windows of a one-channel scan become its channels.
+        percentiles: (low, high) in 0..100, taken from each image at its stored size: over all channels of a colour
+            image together, otherwise for each channel. An image of one value becomes 0.
+        value_range: (lower, upper) in stored units that become 0 and 1.
+        enlarge: ``linear`` stays between the stored values; ``cubic`` is sharper, but rings beside metal and bone.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int = 3
+    windows: tuple[tuple[float, float], ...] = ()
+    percentiles: tuple[float, float] | None = None
+    value_range: tuple[float, float] | None = None
+    enlarge: Literal["linear", "cubic"] = "linear"
+
+    def __post_init__(self) -> None:
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise SuiteError(f"--data.image_size {self.size}: needs a height and a width of at least 1 px")
+        if self.channels < 1:
+            raise SuiteError(f"{self.channels} channels: an image has at least one")
+        if (len(self.windows) > 0) + (self.percentiles is not None) + (self.value_range is not None) > 1:
+            raise SuiteError("windows, percentiles and value_range exclude each other: give one of them")
+        if len(self.windows) > 1 and self.channels != len(self.windows):
+            raise SuiteError(
+                f"--data.window: {len(self.windows)} windows make as many channels, but the model takes {self.channels}"
+            )
+        if any(not (math.isfinite(centre) and 0 < width < math.inf) for centre, width in self.windows):
+            raise SuiteError(f"--data.window {self.windows}: a width must be a number above 0")
+        if self.percentiles is not None and not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise SuiteError(f"percentiles {self.percentiles}: need 0 <= low < high <= 100")
+        if self.value_range is not None and not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
+            raise SuiteError(f"value_range {self.value_range}: needs two numbers, lower < upper")
+        if self.enlarge not in ("linear", "cubic"):
+            raise SuiteError(f"enlarge {self.enlarge!r} is neither linear nor cubic")
+
+    def __call__(self, scan: Scan) -> NDArray[np.float32]:
+        """The image of a scan: (H, W, C) float32 in [0, 1], contiguous."""
+        return self.image(scan.array, scan.info.get("path", "image"))
+
+    def image(self, array: NDArray[Any], where: str) -> NDArray[np.float32]:
+        """Turn stored values into a model's image.
+
+        Args:
+            array: (H, W) or (H, W, C), of any real type.
+            where: the path, for messages.
+
+        Returns:
+            (H, W, C) float32 in [0, 1], contiguous, with memory of its own.
+
+        Raises:
+            SuiteError: not an image; NaN or infinite values; a channel count with no rule; values without a scale.
+        """
+        if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
+            raise SuiteError(
+                f"{where}: an array of shape {array.shape} and type {array.dtype} is no 2D image: expected (H, W) or "
+                "(H, W, channels) with numbers"
+            )
+        values = np.ascontiguousarray(array, dtype=np.float32)
+        if array.dtype.kind == "f" and not np.isfinite(values).all():
+            raise SuiteError(f"{where}: NaN or infinite values: repair or leave out this file")
+        values = self._to_channels(values, where)
+        limits = self._limits(values, array.dtype, where)
+        if self.size is not None and self.size != values.shape[:2]:
+            values = _resize(values, self.size, self.enlarge)
+        scaled = [_scale(values, lower, upper) for lower, upper in limits]
+        image = scaled[0] if len(scaled) == 1 else np.stack(scaled, axis=-1)
+        if image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if self.channels == 3 else image[:, :, None]
+        return image
+
+    def mask(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Bring a mask (H, W) or (L, H, W) to the model's size by nearest neighbour; type and values stay.
+
+        Output pixel ``i`` takes the input pixel under its centre, so mask and image keep the same grid.
+        """
+        if self.size is None or array.shape[-2:] == self.size:
+            return array
+        rows, columns = (
+            ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+            for new, old in zip(self.size, array.shape[-2:], strict=True)
+        )
+        return np.ascontiguousarray(array[..., rows[:, None], columns])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec in plain types (lists, numbers, text), for checkpoints and JSON."""
+        plain = asdict(self)
+        plain["windows"] = [[float(number) for number in window] for window in self.windows]
+        for name, kind in (("size", int), ("percentiles", float), ("value_range", float)):
+            if plain[name] is not None:
+                plain[name] = [kind(number) for number in plain[name]]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Preprocess:
+        """Read back what :meth:`to_dict` wrote.
+
+        Raises:
+            SuiteError: a field is unknown here (the file comes from a newer version), or a value is not allowed.
+        """
+        unknown = sorted(set(plain) - {field.name for field in fields(cls)})
+        if unknown:
+            raise SuiteError(f"saved preprocessing has unknown fields {', '.join(unknown)}: made by a newer version")
+        values = dict(plain)
+        for name in ("size", "percentiles", "value_range"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        values["windows"] = tuple((float(centre), float(width)) for centre, width in values.get("windows", ()))
+        return cls(**values)
+
+    def _to_channels(self, values: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+        """Reduce to grey (H, W) or to (H, W, channels); grey that the model wants thrice is repeated at the end."""
+        stored = 1 if values.ndim == 2 else values.shape[2]
+        wanted = 1 if len(self.windows) > 1 else self.channels
+        if stored == 1 and wanted in (1, 3):
+            return values.reshape(values.shape[:2])
+        if stored == wanted:
+            return values
+        if stored in (3, 4) and wanted == 3:
+            return np.ascontiguousarray(values[:, :, :3])
+        if stored in (3, 4) and wanted == 1:
+            grey: NDArray[np.float32] = cv2.cvtColor(np.ascontiguousarray(values[:, :, :3]), cv2.COLOR_RGB2GRAY)
+            return grey
+        target = (
+            f"{len(self.windows)} windows take a scan with 1" if len(self.windows) > 1 else f"the model takes {wanted}"
+        )
+        raise SuiteError(f"{where}: has {stored} channels, but {target}, and no rule turns one into the other")
+
+    def _limits(
+        self, values: NDArray[np.float32], dtype: np.dtype[Any], where: str
+    ) -> Sequence[tuple[NDArray[Any] | float, NDArray[Any] | float]]:
+        """The stored values that become 0 and 1: one pair, or one for each window."""
+        if self.windows:
+            return [(centre - width / 2, centre + width / 2) for centre, width in self.windows]
+        if self.value_range is not None:
+            return [self.value_range]
+        if self.percentiles is not None:
+            together = values.ndim == 2 or values.shape[2] in (3, 4)
+            lower, upper = np.percentile(values, self.percentiles, axis=None if together else (0, 1))
+            return [(lower, upper)]
+        if dtype.name in _TYPE_RANGE:
+            return [(0.0, _TYPE_RANGE[dtype.name])]
+        if dtype.kind != "f":
+            raise SuiteError(f"{where}: {dtype.name} values have no scale of their own: give {_WINDOW_FLAG}")
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            raise SuiteError(
+                f"{where}: {dtype.name} values from {low:.4g} to {high:.4g} lie outside [0, 1]: give {_WINDOW_FLAG}"
+            )
+        return [(0.0, 1.0)]
+
+
+def _scale(
+    values: NDArray[np.float32], lower: NDArray[Any] | float, upper: NDArray[Any] | float
+) -> NDArray[np.float32]:
+    """Map ``lower..upper`` to 0..1 and clip, into new memory."""
+    width = np.asarray(np.subtract(upper, lower), dtype=np.float32)
+    width = np.where(width > 0, width, np.float32(1))
+    scaled = values - np.asarray(lower, dtype=np.float32)
+    scaled /= width
+    return np.clip(scaled, 0, 1, out=scaled)
+
+
+def _resize(values: NDArray[np.float32], size: tuple[int, int], enlarge: str) -> NDArray[np.float32]:
+    """Average over the area along sides that shrink, then interpolate along sides that grow."""
+    height, width = values.shape[:2]
+    shrunk = (min(height, size[0]), min(width, size[1]))
+    if shrunk != (height, width):
+        values = cv2.resize(values, shrunk[::-1], interpolation=cv2.INTER_AREA)
+    if shrunk != size:
+        rule = cv2.INTER_CUBIC if enlarge == "cubic" else cv2.INTER_LINEAR
+        values = cv2.resize(values, size[::-1], interpolation=rule)
+    return values
+
+
+def parse_windows(value: str | Sequence[Any] | None) -> tuple[tuple[float, float], ...]:
+    """Read ``--data.window``: names and centre-width pairs, one or several.
+
+    ``brain``, ``40,400``, ``40:400``, ``brain,subdural,600:2800``, ``["brain", "40:400"]``, ``[40, 400]`` and
+    ``[[40, 80], [80, 200]]`` are all understood; ``None`` and an empty list mean no window.
+
+    Returns:
+        (centre, width) pairs in stored units (HU for CT).
+
+    Raises:
+        SuiteError: a name is unknown, a text is no pair of numbers, or a width is not above 0.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        parts = [value] if _PAIR.fullmatch(value) else [part for part in re.split(r"[,;\s]+", value) if part]
+        if not parts:
+            raise SuiteError("--data.window is empty: give a name such as brain, or CENTRE:WIDTH")
+        return tuple(_one_window(part) for part in parts)
+    items = list(value)
+    if len(items) == 2 and all(re.fullmatch(_NUMBER, str(item).strip()) for item in items):
+        return (_one_window(f"{items[0]}:{items[1]}"),)
+    texts = [
+        ":".join(map(str, item)) if isinstance(item, Sequence) and not isinstance(item, str) else item for item in items
+    ]
+    return tuple(_one_window(str(text)) for text in texts)
+
+
+def _one_window(text: str) -> tuple[float, float]:
+    name = text.strip().lower()
+    if name in WINDOWS:
+        return WINDOWS[name]
+    pair = _PAIR.fullmatch(text)
+    if pair is None:
+        raise SuiteError(
+            f"--data.window {text!r} is neither CENTRE:WIDTH nor one of {', '.join(WINDOWS)}: write for example 40:400"
+        )
+    centre, width = float(pair[1]), float(pair[2])
+    if not (math.isfinite(centre) and 0 < width < math.inf):
+        raise SuiteError(f"--data.window {text!r}: the width (second number) must be above 0")
+    return centre, width

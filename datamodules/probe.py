@@ -1,0 +1,46 @@
+"""A look at some images of a data set, to choose what the user left open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.types import Scan
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What images have in common.
+
+    Attributes:
+        size: (H, W) where all have one size, else None.
+        channels: 1 where all are grey (also grey stored as colour), the stored count where all agree on more than four,
+            else 3.
+    """
+
+    size: tuple[int, int] | None
+    channels: int
+
+
+def probe_images(read: Callable[[int], Scan], images: NDArray[np.int64], most: int = 48) -> ImageFacts:
+    """Read up to ``most`` images, evenly spaced, and say what they have in common.
+
+    Args:
+        read: row number of an image -> the scan as stored.
+        images: row numbers to choose from, at least one.
+        most: how many are read.
+    """
+    from datamodules.readers.raster import is_grey
+
+    chosen = images[np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)]
+    sizes: set[tuple[int, int]] = set()
+    counts: set[int] = set()
+    for image in chosen:
+        array = read(int(image)).array
+        sizes.add((array.shape[0], array.shape[1]))
+        counts.add(1 if is_grey(array) else array.shape[2])
+    many = counts.pop() if len(counts) == 1 else 3
+    return ImageFacts(size=sizes.pop() if len(sizes) == 1 else None, channels=3 if many == 4 else many)

@@ -1,0 +1,53 @@
+"""Defaults that depend on the machine, and numbers as users type them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datamodules.types import SuiteError
+
+
+def one_thread(worker: int) -> None:
+    """Loader processes are many: a thread pool in each would fight over the cores."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def default_workers() -> int:
+    """Loader processes: the cores of this process, shared by the ranks on the machine, but one for training itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(0, min(8, cores // ranks - 1))
+
+
+def default_cache_dir() -> Path:
+    """``$SCANSUITE_CACHE``, or the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("SCANSUITE_CACHE") or user_cache_path("scansuite"))
+
+
+def numbers(value: object, flag: str) -> list[float] | None:
+    """Numbers from a flag: one number, a list of them, or text with commas."""
+    if value is None:
+        return None
+    parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    try:
+        return [float(part) for part in parts]
+    except (TypeError, ValueError):
+        raise SuiteError(f"{flag} {value}: expected numbers, with commas between them") from None
+
+
+def pair(values: list[float] | None, flag: str) -> tuple[float, float] | None:
+    """Two rising numbers, or None."""
+    if values is None:
+        return None
+    if len(values) != 2 or not values[0] < values[1]:
+        raise SuiteError(f"{flag} {values}: expected two numbers, the lower one first")
+    return values[0], values[1]

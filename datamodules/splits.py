@@ -1,0 +1,177 @@
+"""Patient-grouped, stratified splits: who trains, who validates, who is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.table import CaseTable, read_frame, split_words
+from datamodules.types import SuiteError
+
+
+def stratified_groups(
+    strata: NDArray[np.float64], groups: NDArray[np.int64], fractions: Sequence[float], seed: int
+) -> NDArray[np.int64]:
+    """Deal cases into parts so that groups stay whole and each part has about its share of every stratum.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011), with a group of cases where the paper
+    has one example: the rarest stratum still to be dealt goes first, its largest groups first, each to the part that
+    lacks most of it.
+
+    Args:
+        strata: (N, S) how much of each stratum a case carries, usually 0 or 1.
+        groups: (N,) group number of each case, 0..G-1.
+        fractions: share of each part; they sum to 1.
+        seed: breaks ties.
+
+    Returns:
+        (N,) number of the part of each case.
+    """
+    rng = np.random.default_rng(seed)
+    counts = np.zeros((int(groups.max()) + 1, strata.shape[1] + 1))
+    np.add.at(counts[:, :-1], groups, np.nan_to_num(strata))
+    counts[:, -1] = np.bincount(groups, minlength=len(counts))  # the last stratum is "a case": it balances sizes
+    lacking = np.outer(fractions, counts.sum(axis=0))
+    part_of = np.full(len(counts), -1)
+    shuffled = rng.permutation(len(counts))
+    while (left := part_of[shuffled] < 0).any():
+        open_groups = shuffled[left]
+        remaining = counts[open_groups].sum(axis=0)
+        # The size stratum goes last: it is in every group and would otherwise win over rarer ones of equal count.
+        live = np.flatnonzero(remaining[:-1] > 0)
+        stratum = int(live[np.argmin(remaining[live])]) if len(live) else strata.shape[1]
+        members = open_groups[counts[open_groups, stratum] > 0]
+        for group in members[np.argsort(-counts[members, stratum], kind="stable")]:
+            part = max(range(len(fractions)), key=lambda p: (lacking[p, stratum], lacking[p, -1]))
+            part_of[group] = part
+            lacking[part] -= counts[group]
+    return part_of[groups]
+
+
+def make_split(
+    table: CaseTable,
+    strata: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    *,
+    test_fraction: float,
+    folds: int,
+    fold: int,
+    seed: int,
+) -> pd.Series[str]:
+    """Fill in the split column where the table does not give it.
+
+    Test is drawn first, folds outside it; fold ``fold`` is validation. With ``test_fraction`` 0 fold ``fold`` is the
+    part that is judged (test) and validation is the next fold. A table that brings train and test but no validation
+    part gets validation as fold ``fold`` of its train part.
+
+    Args:
+        table: the cases; a filled ``split`` column is kept as it is.
+        strata: (N, S) see :func:`stratified_groups`.
+        groups: (N,) patient numbers (or image numbers where no patient is known).
+        test_fraction: share of cases for the test part, 0 <= f < 1.
+        folds: number of folds, at least 2.
+        fold: which fold validates, 0..folds-1.
+        seed: of the split alone, so that training seeds do not move cases.
+
+    Returns:
+        ``train``, ``val`` or ``test`` for each case.
+
+    Raises:
+        SuiteError: a number out of range, too few groups, or a split column with gaps.
+    """
+    if not 0 <= test_fraction < 1:
+        raise SuiteError(f"--data.test_fraction {test_fraction}: must be at least 0 and below 1")
+    if folds < 2 or not 0 <= fold < folds:
+        raise SuiteError(f"--data.folds {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
+    given = table.cases["split"]
+    if given.notna().any():
+        if given.isna().any():
+            row = int(np.flatnonzero(given.isna())[0]) + 1
+            raise SuiteError(
+                f"the split is empty in row {row} ({table.cases['path'].iloc[row - 1]}): fill it for each row"
+            )
+        split = given.to_numpy(dtype=object).copy()
+        if not (split == "train").any() and (split == "val").any():
+            raise SuiteError("the given split has no train part")
+        if (split == "train").any() and not (split == "val").any():
+            _deal_folds(split, strata, groups, folds, fold, seed, judged=None)
+        return pd.Series(split, index=given.index, dtype="str")
+    split = np.full(len(table), "train", dtype=object)
+    if test_fraction > 0:
+        parts = stratified_groups(strata, groups, (1 - test_fraction, test_fraction), seed)
+        split[parts == 1] = "test"
+    _deal_folds(split, strata, groups, folds, fold, seed, judged=None if test_fraction > 0 else fold)
+    return pd.Series(split, index=given.index, dtype="str")
+
+
+def _deal_folds(
+    split: NDArray[np.object_],
+    strata: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    folds: int,
+    fold: int,
+    seed: int,
+    judged: int | None,
+) -> None:
+    """Deal the train part into folds and mark validation (and the judged fold) in place."""
+    train = np.flatnonzero(split == "train")
+    number = np.unique(groups[train], return_inverse=True)[1]
+    if number.size == 0 or number.max() + 1 < folds:
+        have = 0 if number.size == 0 else int(number.max()) + 1
+        raise SuiteError(
+            f"--data.folds {folds}: only {have} patients (or images, where no patient is known) are left outside the "
+            "test part: give fewer folds, a smaller --data.test_fraction, or more data"
+        )
+    parts = stratified_groups(strata[train], number, [1 / folds] * folds, seed + 1)
+    if judged is None:
+        split[train[parts == fold]] = "val"
+    else:
+        split[train[parts == judged]] = "test"
+        split[train[parts == (judged + 1) % folds]] = "val"
+
+
+def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
+    """The split of a ``split.csv`` (columns ``case_id`` and ``split``) for the cases of the table.
+
+    Raises:
+        SuiteError: a column is missing, or file and table do not hold the same cases.
+    """
+    frame = read_frame(file, flag="--data.split_file", text_columns=("case_id", "split"))
+    for column in ("case_id", "split"):
+        if column not in frame:
+            raise SuiteError(f"--data.split_file {file}: no column {column} (found: {', '.join(frame.columns)})")
+    if frame["case_id"].duplicated().any():
+        name = frame["case_id"][frame["case_id"].duplicated()].iloc[0]
+        raise SuiteError(f"--data.split_file {file}: case_id {name!r} stands twice")
+    words = split_words(frame["split"], f"--data.split_file {file}")
+    known = pd.Series(words.to_numpy(), index=frame["case_id"].to_numpy())
+    absent = table.cases["case_id"][~table.cases["case_id"].isin(known.index)]
+    if len(absent):
+        raise SuiteError(
+            f"--data.split_file {file}: case_id {absent.iloc[0]!r} is not in it ({len(absent)} of {len(table)} cases "
+            "are not): was it made for other data?"
+        )
+    strangers = known.index[~known.index.isin(table.cases["case_id"])]
+    if len(strangers):
+        raise SuiteError(
+            f"--data.split_file {file}: case_id {strangers[0]!r} is not in the data ({len(strangers)} of {len(known)} "
+            "rows are not): was it made for other data?"
+        )
+    return known.loc[table.cases["case_id"]].reset_index(drop=True)
+
+
+def shared_between_parts(key: pd.Series[str], split: pd.Series[str]) -> pd.DataFrame:
+    """Keys (patients, content hashes) that stand in more than one part.
+
+    Returns:
+        One row a key, in order of appearance: ``key`` and ``parts``, a tuple of split names.
+    """
+    frame = pd.DataFrame({"key": key, "split": split}).dropna()
+    pairs = frame.drop_duplicates()
+    twice = pairs["key"][pairs["key"].duplicated()].unique()
+    parts = pairs[pairs["key"].isin(twice)].groupby("key", sort=False)["split"].agg(tuple)
+    return pd.DataFrame({"key": parts.index, "parts": parts.to_numpy()})

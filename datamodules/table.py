@@ -1,0 +1,220 @@
+"""One case table for every format: who is judged, which files belong to whom, and what else is known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from datamodules.types import SuiteError
+
+SPLITS = ("train", "val", "test")
+# What people write for the same three parts.
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CaseTable:
+    """Cases and the images that belong to them.
+
+    A case is what is judged: an image, a volume, a study, a patient. It may have many images.
+
+    Attributes:
+        cases: one row a case, with a fresh range index: ``case_id`` (str, unique), ``patient_id`` (str or NA),
+            ``path`` (str, its first image as the user would name it), ``split`` (``train``, ``val``, ``test`` or NA),
+            then label columns and any further column of the user's table.
+        images: one row an image: ``case`` (row number in ``cases``), ``path`` (relative to the root, POSIX), ``frame``
+            (index inside the file, -1 = the whole file).
+        published_split: the ``split`` column is the official one of a published data set.
+    """
+
+    cases: pd.DataFrame
+    images: pd.DataFrame
+    published_split: bool = False
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def with_columns(self, **columns: object) -> CaseTable:
+        """A copy in which the given columns of ``cases`` are set."""
+        return replace(self, cases=self.cases.assign(**columns))  # type: ignore[arg-type]
+
+    def select(self, keep: Sequence[bool] | pd.Series[bool]) -> CaseTable:
+        """The cases where ``keep`` is true, with their images, renumbered."""
+        kept = pd.Series(list(keep), index=self.cases.index)
+        number = pd.Series(range(int(kept.sum())), index=self.cases.index[kept])
+        images = self.images[self.images["case"].map(kept)].reset_index(drop=True)
+        return replace(
+            self,
+            cases=self.cases[kept].reset_index(drop=True),
+            images=images.assign(case=images["case"].map(number).astype("int64")),
+        )
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether every case has a patient."""
+        return bool(self.cases["patient_id"].notna().all()) and len(self.cases) > 0
+
+
+def case_id_of(path: str) -> str:
+    """The default case id: the relative POSIX path without its suffix (``.nii.gz`` counts as one)."""
+    pure = PurePosixPath(path)
+    name = re.sub(r"\.nii\.gz$|\.[^.]+$", "", pure.name, flags=re.IGNORECASE) or pure.name
+    return str(pure.with_name(name))
+
+
+def one_image_a_case(
+    cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False
+) -> CaseTable:
+    """A table in which each case has one image, made from a frame with at least a ``path`` column.
+
+    Missing ``case_id``, ``patient_id`` and ``split`` columns are filled in (path without suffix, NA, NA).
+
+    Args:
+        cases: one row an image; ``path`` relative to the data root.
+        frames: index inside the file for each row; left out: the whole file.
+        published_split: as in :class:`CaseTable`.
+
+    Raises:
+        SuiteError: two rows bear the same ``case_id``.
+    """
+    cases = cases.reset_index(drop=True)
+    if "case_id" not in cases:
+        cases = cases.assign(case_id=[case_id_of(path) for path in cases["path"]])
+    for column in ("patient_id", "split"):
+        if column not in cases:
+            cases = cases.assign(**{column: pd.Series(pd.NA, index=cases.index, dtype="str")})
+    cases = cases.assign(
+        case_id=cases["case_id"].astype("str"),
+        patient_id=cases["patient_id"].astype("str"),
+        path=cases["path"].astype("str"),
+    )
+    twice = cases["case_id"][cases["case_id"].duplicated()]
+    if len(twice):
+        name = twice.iloc[0]
+        first, second = cases.index[cases["case_id"] == name][:2]
+        raise SuiteError(
+            f"case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows {first + 1} and "
+            f"{second + 1}): give each case its own name in a case_id column"
+        )
+    lead = ["case_id", "patient_id", "path", "split"]
+    images = pd.DataFrame(
+        {"case": range(len(cases)), "path": cases["path"], "frame": list(frames) if frames is not None else -1}
+    )
+    further = [column for column in cases.columns if column not in lead]
+    return CaseTable(cases[lead + further], images, published_split)
+
+
+def join_patients(table: CaseTable, pattern: str | None, file: Path | None) -> CaseTable:
+    """Fill ``patient_id`` (and further columns) from a regular expression on the path or from a second table.
+
+    Args:
+        table: the cases.
+        pattern: ``--data.patient_pattern``: searched in the relative path; its first group (or the whole match) is the
+            patient.
+        file: ``--data.cases``: a CSV, TSV or Parquet table with ``case_id`` and ``patient_id``, and any further column.
+
+    Raises:
+        SuiteError: the pattern is no regular expression or leaves a path without a patient; the file lacks a column, a
+            case, or names one twice.
+    """
+    if pattern is not None:
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            raise SuiteError(f"--data.patient_pattern {pattern!r} is no regular expression: {error}") from None
+        matches = [compiled.search(path) for path in table.cases["path"]]
+        missed = [path for path, match in zip(table.cases["path"], matches, strict=True) if match is None]
+        if missed:
+            raise SuiteError(
+                f"--data.patient_pattern {pattern!r} finds no patient in {missed[0]} ({len(missed)} of {len(table)} "
+                "paths): the pattern is searched in the path relative to --data.root"
+            )
+        found = [match.group(1 if compiled.groups else 0) for match in matches if match is not None]
+        table = table.with_columns(patient_id=pd.Series(found, dtype="str"))
+    if file is not None:
+        table = _join_file(table, file)
+    return table
+
+
+def _join_file(table: CaseTable, file: Path) -> CaseTable:
+    further = read_frame(file, flag="--data.cases", text_columns=("case_id", "patient_id"))
+    if "case_id" not in further:
+        raise SuiteError(
+            f"{file}: no column case_id (found: {', '.join(further.columns)}): --data.cases is joined on it"
+        )
+    if further["case_id"].duplicated().any():
+        name = further["case_id"][further["case_id"].duplicated()].iloc[0]
+        raise SuiteError(f"{file}: case_id {name!r} stands twice")
+    missing = table.cases["case_id"][~table.cases["case_id"].isin(further["case_id"])]
+    if len(missing):
+        raise SuiteError(
+            f"{file}: no row for case_id {missing.iloc[0]!r} ({len(missing)} of {len(table)} cases are missing)"
+        )
+    rows = further.set_index("case_id").loc[table.cases["case_id"]].reset_index(drop=True)
+    columns = {str(name): rows[name] for name in rows.columns if name != "path"}
+    return table.with_columns(**columns)
+
+
+def read_frame(file: Path, flag: str, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV, TSV or Parquet table (also gzipped CSV/TSV); empty cells become NA.
+
+    Args:
+        file: the table.
+        flag: the flag that named it, for messages.
+        text_columns: columns kept as text (``007`` stays ``007``).
+
+    Raises:
+        SuiteError: the file is missing, empty, of another kind, or cannot be read as a table.
+    """
+    if not file.is_file():
+        raise SuiteError(f"{flag} {file}: no such file")
+    name = file.name.lower().removesuffix(".gz")
+    try:
+        if name.endswith(".parquet"):
+            frame = pd.read_parquet(file)
+            present = {column: "str" for column in text_columns if column in frame}
+            frame = frame.astype(present)
+        elif name.endswith((".csv", ".tsv", ".txt")):
+            separator = "," if name.endswith(".csv") else "\t"
+            frame = pd.read_csv(
+                file,
+                sep=separator,
+                dtype=dict.fromkeys(text_columns, "str"),
+                encoding="utf-8-sig",
+                keep_default_na=False,  # a class may be called None or NA: only an empty cell is missing
+                na_values=[""],
+            )
+        else:
+            raise SuiteError(f"{flag} {file}: not a table by its name: expected .csv, .tsv or .parquet")
+    except SuiteError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise SuiteError(f"{flag} {file}: cannot be read as a table: {reason}") from None
+    if frame.empty:
+        raise SuiteError(f"{flag} {file}: the table has no rows")
+    frame.columns = [str(column).strip() for column in frame.columns]
+    return frame
+
+
+def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:
+    """Map a user's split words (``valid``, ``validation``, ``dev``, ...) to ``train``, ``val``, ``test``; NA stays.
+
+    Raises:
+        SuiteError: a word means none of the three.
+    """
+    words = values.astype("str").str.strip().str.lower()
+    known = words.map(SPLIT_WORDS)
+    strange = values[words.notna() & (words != "") & known.isna()]
+    if len(strange):
+        raise SuiteError(
+            f"{where}: split {strange.iloc[0]!r} in row {int(strange.index[0]) + 1} is none of {', '.join(SPLIT_WORDS)}"
+        )
+    return known.astype("str")

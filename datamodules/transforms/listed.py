@@ -1,0 +1,83 @@
+"""Albumentations classes from a list in YAML."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import albumentations
+
+from datamodules.types import SuiteError
+
+# Bases, and classes that only make sense in code or bring their own bookkeeping.
+_NOT_FOR_LISTS = {"BasicTransform", "BaseCompose", "DualTransform", "ImageOnlyTransform", "Lambda", "ReplayCompose"}
+
+
+@cache
+def known_transforms() -> dict[str, type[Any]]:
+    """Every class of the albumentations package that a list may name."""
+    return {
+        name: member
+        for name, member in vars(albumentations).items()
+        if inspect.isclass(member)
+        and issubclass(member, albumentations.BasicTransform | albumentations.BaseCompose)
+        and member.__module__.startswith("albumentations.")
+        and not issubclass(member, albumentations.Transform3D)  # these leave a 2D image as it is, without a word
+        and name not in _NOT_FOR_LISTS
+    }
+
+
+def transforms_from_list(entries: Sequence[Mapping[str, Any] | str], inside: str = "") -> list[Any]:
+    """Build the transforms of a YAML list, in order.
+
+    An entry is ``{class_path: albumentations.HorizontalFlip, init_args: {p: 0.5}}``, with a short name if you like
+    (``HorizontalFlip``), or a bare name. ``OneOf`` and its kin take such a list as ``transforms`` in ``init_args``.
+    Only classes of the albumentations package are accepted, so that a file of settings cannot run other code.
+
+    Raises:
+        SuiteError: an entry is of another form, names an unknown class or gives it a bad argument.
+    """
+    if isinstance(entries, str | Mapping) or not isinstance(entries, Sequence):
+        raise SuiteError(f"transforms{inside}: must be a list of {{class_path, init_args}} entries")
+    return [_transform(entry, f"transforms{inside}[{number}]") for number, entry in enumerate(entries)]
+
+
+def _transform(entry: Mapping[str, Any] | str, where: str) -> Any:
+    if isinstance(entry, str):
+        entry = {"class_path": entry}
+    if not isinstance(entry, Mapping) or "class_path" not in entry or set(entry) - {"class_path", "init_args"}:
+        raise SuiteError(f"{where}: must be a name or have class_path and init_args only, but is {entry!r}")
+    path = str(entry["class_path"])
+    package, _, name = path.rpartition(".")
+    known = known_transforms()
+    if package and package.split(".")[0] != "albumentations":
+        raise SuiteError(f"{where}: {path} is not of the albumentations package, and no other may be named here")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise SuiteError(f"{where}: albumentations has no transform {name}{hint}")
+    arguments = dict(entry.get("init_args") or {})
+    if "transforms" in arguments:
+        arguments["transforms"] = transforms_from_list(arguments["transforms"], inside=f"{where[10:]}.transforms")
+    if name == "Compose" and arguments.get("seed") is not None:
+        raise SuiteError(f"{where} (Compose): leave out seed, every sample has its own")
+    try:
+        with warnings.catch_warnings():
+            # What the library only warns about (an unknown argument, a value it then replaces by its default) is an
+            # error of the user's here.
+            warnings.simplefilter("error", UserWarning)
+            return known[name](**arguments)
+    except Exception as error:
+        raise SuiteError(f"{where} ({name}): {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line of what the library says; of a failed validation, each argument with its message."""
+    cause = error.__cause__
+    if cause is not None and hasattr(cause, "errors"):
+        return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in cause.errors())
+    return " ".join(str(error).split())[:200]

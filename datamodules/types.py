@@ -1,0 +1,84 @@
+"""The words that every room shares: one scan, one sample, one batch, and the error a user can mend.
+
+Nothing here imports more than NumPy at run time, so readers, workers and tools may use it freely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SuiteError(Exception):
+    """An error that the user can mend.
+
+    Its text is one line that says what is wrong, where (file, flag or row) and how to mend it. The command line prints
+    that line and exits with status 2; it never shows a traceback for it (except with ``--debug``).
+    """
+
+
+class ScanInfo(TypedDict, total=False):
+    """Identity and geometry of a scan; they ride through the pipeline untouched, so that a writer finds them again."""
+
+    path: str  # as the user would name the file: relative to the data root where there is one
+    case_id: str
+    patient_id: str | None
+    spacing: tuple[float, ...] | None  # mm per (row, column) of a flat image, per (i, j, k) of a volume
+    affine: NDArray[np.float64] | None  # (4, 4) voxel index -> RAS mm
+    slice: int | None  # index along the slicing axis
+    original_size: tuple[int, int]  # (H, W) as stored
+    padding: bool  # True for a case repeated only to fill a batch of another rank: never judged
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a reader returns: the stored quantity, unscaled.
+
+    Attributes:
+        array: ``(H, W)`` or ``(H, W, C)``, in the type it was stored in (uint8, uint16, int16 HU, float32, ...).
+        info: path, geometry and original size.
+    """
+
+    array: NDArray[Any]
+    info: ScanInfo = field(default_factory=ScanInfo)
+
+
+class Draw(NamedTuple):
+    """What a sampler hands to a dataset: which case, and where its randomness comes from.
+
+    The seed words stand for (epoch, position in the epoch's order), so augmentation depends neither on the worker nor
+    on the number of ranks, differs between epochs and between two draws of one case, and repeats with the seed.
+    """
+
+    case: int  # row number in the case table
+    seed: tuple[int, ...] = ()
+    padding: bool = False
+
+
+class Sample(TypedDict, total=False):
+    """One case as a dataset returns it."""
+
+    image: Tensor  # (C, H, W) float32 in [0, 1]
+    label: Tensor  # () int64, () float32 for regression, or (L,) float32 with NaN = unknown
+    mask: Tensor  # (H, W) int64, or (L, H, W)
+    boxes: Tensor  # (N, 4) float32 xyxy pixels
+    labels: Tensor  # (N,) int64, 0..C-1
+    scan: ScanInfo
+
+
+class Batch(TypedDict, total=False):
+    """Samples put together; images of one batch have one size."""
+
+    image: Tensor  # (B, C, H, W) float32 in [0, 1]
+    label: Tensor  # (B,) int64 or float32, or (B, L) float32 with NaN = unknown
+    mask: Tensor  # (B, H, W) int64, or (B, L, H, W)
+    boxes: list[Tensor]  # B x (N, 4)
+    labels: list[Tensor]  # B x (N,)
+    scan: list[ScanInfo]
+    unreadable: list[tuple[str, str]]  # (path, reason) of files left out of the batch; predict only

@@ -1,0 +1,205 @@
+"""The task under every task: one backbone, one shared step, one way to optimise."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from datamodules.types import Batch, ScanInfo, SuiteError
+from tasks.normalize import Normalize
+from tasks.optim import Schedule, build_optimizer, build_schedule
+
+log = logging.getLogger(__name__)
+
+Stage = Literal["train", "val", "test"]
+
+
+class Task(LightningModule):
+    """Backbone -> head -> loss, with everything that tasks have in common.
+
+    A subclass builds its networks in its constructor after :meth:`build_backbone`, and says how an output becomes a
+    loss (:meth:`loss`), what the metrics see (:meth:`update_metrics`) and what stands in the table (:meth:`rows`). Its
+    ``metrics`` (``train_metrics`` and so on) are torchmetrics objects whose ``compute`` returns a dictionary.
+
+    Attributes:
+        name: of the task on the command line.
+        monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
+        facts: constructor arguments that the data module fills in on the command line.
+        operating_points: threshold by class, chosen on validation once the model is trained.
+    """
+
+    name: ClassVar[str]
+    facts: ClassVar[tuple[str, ...]] = ("in_channels", "input_size", "preprocess", "normalize", "statistics")
+    monitor: tuple[str, Literal["min", "max"]]
+    metrics: nn.ModuleDict
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operating_points: dict[str, float] = {}
+
+    def build_backbone(
+        self,
+        name: str,
+        *,
+        weights: str | None,
+        freeze: str | None,
+        stem: str,
+        in_channels: int,
+        input_size: Sequence[int] | None,
+        strides: Sequence[int] | None,
+        classes: int | None,
+        args: dict[str, Any] | None,
+    ) -> None:
+        """Make ``self.backbone``, load its weights and freeze it.
+
+        The stem is shrunk (3x3, no pooling) for images under 64 px where no weights are asked for; what was decided is
+        kept in the hyperparameters, so that a checkpoint is built again in the same way.
+        """
+        from backbones.weights import load_weights
+
+        from backbones.pyramid import Backbone
+
+        side = min(input_size) if input_size else None
+        small = stem == "small" or (stem == "auto" and weights is None and side is not None and side < 64)
+        self.backbone = Backbone(
+            name,
+            in_channels,
+            strides,
+            classes=classes,
+            image_size=(input_size[0], input_size[1]) if input_size else None,
+            small_stem=small,
+            **(args or {}),
+        )
+        self.hparams["stem"] = "small" if small else "standard"
+        if weights is not None:
+            log.info("%s", load_weights(self.backbone, weights))
+        if freeze == "backbone":
+            self.backbone.freeze()
+
+    def build_normalisation(
+        self,
+        mode: str,
+        name: str,
+        *,
+        weights: str | None,
+        in_channels: int,
+        statistics: tuple[list[float], list[float]] | None,
+    ) -> None:
+        """Make ``self.normalize`` from the mode that the data module was given (see ``--data.normalize``)."""
+        from backbones.imagenet import average_normalisation, pretrained_normalisation
+
+        if mode == "imagenet" or (mode == "auto" and weights is not None):
+            mean, std = average_normalisation(*pretrained_normalisation(name), in_channels)
+        elif mode in ("auto", "train") and statistics is not None:
+            mean, std = statistics
+        else:
+            mean, std = [0.0] * in_channels, [1.0] * in_channels
+        self.normalize = Normalize(mean, std, per_image=mode == "image")
+
+    @abstractmethod
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """() loss of the batch in float32."""
+
+    @abstractmethod
+    def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
+        """Show a batch to the metrics of a stage."""
+
+    @abstractmethod
+    def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
+        """Columns of the predictions table for the cases of a batch, beside ``case_id``."""
+
+    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor, Batch]:
+        output = self(batch["image"])
+        kept = [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
+        if len(kept) < len(batch["scan"]):
+            output, batch = output[kept], _take(batch, kept)
+        # A batch of padding alone still takes part in what ranks do together, with weight 0.
+        loss = self.loss(output, batch) if kept else output.sum() * 0.0
+        self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
+        if kept:
+            self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
+        return loss, output, batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a training batch."""
+        loss, _, _ = self._shared_step(batch, "train")
+        # Not at each step: the look makes a GPU wait.
+        if batch_idx % 20 == 0 and not torch.isfinite(loss):
+            raise SuiteError(
+                f"the training loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}: lower "
+                "--model.lr, clip with --trainer.gradient_clip_val 1, or train with --trainer.precision 32-true"
+            )
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Output and cases of a validation batch, without padding."""
+        _, output, batch = self._shared_step(batch, "val")
+        return {"output": output, "batch": batch}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Output and cases of a test batch, without padding."""
+        _, output, batch = self._shared_step(batch, "test")
+        return {"output": output, "batch": batch}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
+        if not batch["scan"]:
+            return {"output": batch["image"], "batch": batch}
+        return {"output": self(batch["image"]), "batch": batch}
+
+    def _log_metrics(self, stage: Stage) -> None:
+        metric = cast("Metric", self.metrics[f"{stage}_metrics"])
+        values = cast("dict[str, Tensor]", metric.compute())
+        metric.reset()
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+
+    def on_train_epoch_end(self) -> None:
+        """Log the metrics of the epoch."""
+        self._log_metrics("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the validation part."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test part."""
+        self._log_metrics("test")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and a schedule that moves each step."""
+        hparams = self.hparams
+        optimizer = build_optimizer(
+            self, hparams["optimizer"], hparams["lr"], hparams["weight_decay"], hparams["optimizer_args"] or {}
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, cast("Schedule", hparams["schedule"]), steps, hparams["warmup"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint which task made it, and at which scores it calls."""
+        checkpoint["scansuite"] = {"task": self.name, "operating_points": self.operating_points}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the operating points back."""
+        self.operating_points = dict(checkpoint.get("scansuite", {}).get("operating_points", {}))
+
+
+def _take(batch: Batch, kept: list[int]) -> Batch:
+    """The given cases of a batch."""
+    taken: dict[str, Any] = {}
+    for key, value in batch.items():
+        taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]
+    return cast("Batch", taken)
+
+
+def case_ids(scans: Sequence[ScanInfo]) -> list[str]:
+    """The case ids of a batch."""
+    return [scan["case_id"] for scan in scans]

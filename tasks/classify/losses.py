@@ -1,0 +1,146 @@
+"""Losses for one target a case. All compute in float32 and divide by counts that all ranks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from datamodules.types import SuiteError
+from tasks.distributed import mean_over_ranks
+
+LossName = Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber", "ordinal"]
+
+# What each kind of target can be trained with; the first is the default.
+LOSSES: dict[str, tuple[str, ...]] = {
+    "binary": ("cross_entropy", "focal", "mse"),
+    "multiclass": ("cross_entropy", "focal", "mse"),
+    "multilabel": ("cross_entropy", "focal", "mse"),
+    "ordinal": ("ordinal", "cross_entropy", "focal"),
+    "regression": ("mse", "mae", "huber"),
+}
+
+
+class ClassificationLoss(nn.Module):
+    """The loss of a batch for any kind of target.
+
+    Args:
+        target: kind of target.
+        name: a name of :data:`LOSSES` for that kind, or ``auto`` for its first.
+        class_weights: weight of each class; for multilabel, of the positive cells of each label.
+        label_smoothing: share of the target spread over all classes (Szegedy et al., CVPR 2016), 0..1.
+        gamma: focusing exponent of the focal loss.
+
+    Raises:
+        SuiteError: the loss does not fit the kind of target.
+    """
+
+    weights: Tensor | None
+
+    def __init__(
+        self,
+        target: str,
+        name: LossName = "auto",
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        gamma: float = 2.0,
+    ) -> None:
+        super().__init__()
+        chosen = LOSSES[target][0] if name == "auto" else name
+        if chosen not in LOSSES[target]:
+            raise SuiteError(f"--model.loss {name}: a {target} target takes {', '.join(LOSSES[target])}")
+        if not 0 <= label_smoothing < 1:
+            raise SuiteError(f"--model.label_smoothing {label_smoothing}: must be at least 0 and below 1")
+        if class_weights is not None and chosen not in ("cross_entropy", "focal"):
+            raise SuiteError(f"--model.class_weights: the {chosen} loss takes none")
+        self.name, self.smoothing, self.gamma = chosen, label_smoothing, gamma
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("weights", weights, persistent=False)
+        self._compute: Callable[[Tensor, Tensor], Tensor]
+        if target == "multilabel":
+            self._compute = self._cells
+        elif target == "regression":
+            self._compute = self._distance
+        else:
+            self._compute = self._ranks if chosen == "ordinal" else self._classes
+
+    def forward(self, output: Tensor, label: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            output: (B, C) logits; (B, C - 1) for the ordinal loss; (B, 1) for regression.
+            label: (B,) int64 classes, (B,) float32 numbers, or (B, L) float32 in {0, 1, NaN = unknown}.
+
+        Returns:
+            () float32; 0 where nothing is known.
+        """
+        return self._compute(output.float(), label)
+
+    def _classes(self, logits: Tensor, label: Tensor) -> Tensor:
+        classes = logits.shape[1]
+        soft = F.one_hot(label, classes).float() * (1 - self.smoothing) + self.smoothing / classes
+        weights = torch.ones(classes, device=logits.device) if self.weights is None else self.weights
+        if self.name == "mse":  # the Brier score as a loss
+            total = (logits.softmax(dim=1) - soft).square().sum()
+            return mean_over_ranks(total, torch.tensor(len(label), device=logits.device))
+        log_p = logits.log_softmax(dim=1)
+        # Focal loss: (1 - p)^gamma on the cross-entropy of each class (Lin et al., ICCV 2017).
+        focus = (1 - log_p.exp()).clamp_min(0) ** self.gamma if self.name == "focal" else torch.ones_like(log_p)
+        return mean_over_ranks(-(focus * soft * weights * log_p).sum(), weights[label].sum())
+
+    def _cells(self, logits: Tensor, label: Tensor) -> Tensor:
+        known = ~label.isnan()
+        label = torch.where(known, label, torch.zeros_like(label)).float()
+        soft = label * (1 - self.smoothing) + self.smoothing / 2
+        positive = torch.ones(logits.shape[1], device=logits.device) if self.weights is None else self.weights
+        if self.name == "mse":
+            cell = (logits.sigmoid() - soft).square()
+        else:
+            log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
+            focus_p = log_q.exp() ** self.gamma if self.name == "focal" else 1.0
+            focus_q = log_p.exp() ** self.gamma if self.name == "focal" else 1.0
+            cell = -(positive * soft * focus_p * log_p + (1 - soft) * focus_q * log_q)
+        return mean_over_ranks(cell[known].sum(), known.sum())
+
+    def _distance(self, output: Tensor, label: Tensor) -> Tensor:
+        distance = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[self.name]
+        total = distance(output.squeeze(1), label.float(), reduction="sum")
+        return mean_over_ranks(total, torch.tensor(len(label), device=output.device))
+
+    def _ranks(self, logits: Tensor, label: Tensor) -> Tensor:
+        """CORN (Shi, Cao and Raschka, 2021, arXiv:2111.08851).
+
+        Logit k is for "above class k, given at least class k", learnt on the cases of at least class k.
+        """
+        steps = torch.arange(logits.shape[1], device=logits.device)
+        asked = label[:, None] >= steps
+        above = (label[:, None] > steps).float()
+        soft = above * (1 - self.smoothing) + self.smoothing / 2
+        cell = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+        return mean_over_ranks(cell[asked].sum(), asked.sum())
+
+
+def rank_probabilities(logits: Tensor) -> Tensor:
+    """(B, C - 1) CORN logits -> (B, C) class probabilities.
+
+    The chance of being above class k is the product of the conditional ones, so it never rises with k.
+    """
+    above = logits.sigmoid().cumprod(dim=1)
+    ones, zeros = torch.ones_like(above[:, :1]), torch.zeros_like(above[:, :1])
+    return torch.cat([ones, above], dim=1) - torch.cat([above, zeros], dim=1)
+
+
+def balanced_class_weights(target: str, counts: Sequence[float], cases: float) -> list[float]:
+    """``balanced`` weights: N / (C n_c) for classes, negatives / positives for the labels of a multilabel target.
+
+    Args:
+        target: kind of target.
+        counts: training cases of each class, or positive ones of each label.
+        cases: number of training cases.
+    """
+    if target == "multilabel":
+        return [(cases - count) / count if count else 1.0 for count in counts]
+    return [cases / (len(counts) * count) for count in counts]

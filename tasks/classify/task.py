@@ -1,0 +1,213 @@
+"""The classification task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from datamodules.types import Batch, SuiteError
+from tasks.base import Task, case_ids
+from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
+from tasks.classify.metrics import ClassificationMetrics
+from tasks.optim import Schedule
+
+
+class ClassificationTask(Task):
+    """One target a case: binary, multiclass, multilabel, ordinal or regression.
+
+    Args:
+        backbone: any timm network.
+        backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
+        weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        freeze: ``backbone`` trains the head alone (feature extraction).
+        stem: ``small`` is 3x3 without pooling; ``auto`` takes it for images under 64 px trained from scratch.
+        head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier.
+        dropout: before the head's linear layers.
+        hidden: width of the hidden layer of the ``mlp`` head.
+        loss: ``auto`` is cross-entropy, the rank-consistent ordinal loss, or MSE, by the kind of target.
+        class_weights: ``balanced``, or one number a class.
+        label_smoothing: share of the target spread over all classes.
+        focal_gamma: focusing exponent of the focal loss.
+        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
+        optimizer_args: further arguments of the optimiser.
+        lr: learning rate at its highest.
+        weight_decay: not applied to biases and norms.
+        schedule: after the warm-up, ``cosine`` to zero or ``constant``.
+        warmup: share of all steps spent warming up.
+        num_classes: from the data.
+        in_channels: from the data.
+        class_names: from the data.
+        target: kind of target, from the data.
+        positive_class: of a binary target, from the data.
+        class_counts: training cases of each class, from the data.
+        num_cases: training cases, from the data.
+        input_size: (H, W), from the data.
+        preprocess: how stored values become the model's input, from the data; kept for predict and export.
+        normalize: see ``--data.normalize``.
+        statistics: mean and deviation of the training images, from the data.
+    """
+
+    name: ClassVar[str] = "classify"
+    facts: ClassVar[tuple[str, ...]] = (
+        *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "num_cases",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        *,
+        backbone_args: dict[str, Any] | None = None,
+        weights: str | None = None,
+        freeze: Literal["backbone"] | None = None,
+        stem: Literal["auto", "standard", "small"] = "auto",
+        head: Literal["pool", "mlp", "flatten", "native"] = "pool",
+        dropout: float = 0.0,
+        hidden: int = 256,
+        loss: LossName = "auto",
+        class_weights: Literal["balanced"] | list[float] | None = None,
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 2.0,
+        optimizer: str = "adamw",
+        optimizer_args: dict[str, Any] | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        schedule: Schedule = "cosine",
+        warmup: float = 0.05,
+        num_classes: int = 2,
+        in_channels: int = 3,
+        class_names: Sequence[str] | None = None,
+        target: Literal["binary", "multiclass", "multilabel", "ordinal", "regression"] | None = None,
+        positive_class: str | None = None,
+        class_counts: Sequence[float] | None = None,
+        num_cases: int | None = None,
+        input_size: Sequence[int] | None = None,
+        preprocess: dict[str, Any] | None = None,
+        normalize: str = "none",
+        statistics: tuple[list[float], list[float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.target = target or ("binary" if num_classes == 2 else "multiclass")
+        self.class_names = list(class_names or [str(number) for number in range(num_classes)])
+        if len(self.class_names) != num_classes:
+            raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
+        self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
+        self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
+
+        given = self._weights_by_class(class_weights, class_counts, num_cases)
+        self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
+        outputs = num_classes - 1 if self.criterion.name == "ordinal" else num_classes
+        self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
+        self.build_backbone(
+            backbone,
+            weights=weights,
+            freeze=freeze,
+            stem=stem,
+            in_channels=in_channels,
+            input_size=input_size,
+            strides=None,
+            classes=outputs if head == "native" else None,
+            args=backbone_args,
+        )
+        self.head = self._build_head(head, outputs, input_size, dropout, hidden)
+        positive = self.class_names.index(self.positive_class) if self.positive_class is not None else 1
+        self.metrics = nn.ModuleDict(
+            {
+                f"{stage}_metrics": ClassificationMetrics(self.target, num_classes, positive)
+                for stage in ("train", "val", "test")
+            }
+        )
+
+    def _weights_by_class(
+        self, asked: Literal["balanced"] | list[float] | None, counts: Sequence[float] | None, cases: int | None
+    ) -> list[float] | None:
+        if asked is None or isinstance(asked, list):
+            if asked is not None and len(asked) != len(self.class_names):
+                raise SuiteError(
+                    f"--model.class_weights: {len(asked)} numbers for {len(self.class_names)} classes "
+                    f"({', '.join(self.class_names)})"
+                )
+            return asked
+        if self.target == "regression":
+            raise SuiteError("--model.class_weights balanced: a regression target has no classes")
+        if not counts or cases is None:
+            raise SuiteError("--model.class_weights balanced: the data module says no class counts; give the weights")
+        return balanced_class_weights(self.target, counts, cases)
+
+    def _build_head(
+        self, name: str, outputs: int, input_size: Sequence[int] | None, dropout: float, hidden: int
+    ) -> nn.Module | None:
+        if name == "native":
+            return None
+        from tasks.classify.heads import Head, needs_norm
+
+        grid = None
+        if name == "flatten" and input_size:
+            with torch.no_grad():
+                self.backbone.eval()
+                probe = torch.zeros(1, self.backbone.in_channels, input_size[0], input_size[1])
+                height, width = self.backbone(probe)[-1].shape[-2:]
+                self.backbone.train()
+            grid = (height, width)
+        return Head(
+            name,  # type: ignore[arg-type]
+            self.backbone.channels[-1],
+            outputs,
+            dropout=dropout,
+            hidden=hidden,
+            grid=grid,
+            norm=needs_norm(self.backbone),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, outputs) logits."""
+        image = self.normalize(image)
+        logits: Tensor = self.backbone.forward_native(image) if self.head is None else self.head(self.backbone(image))
+        return logits
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """() loss of the batch in float32."""
+        loss: Tensor = self.criterion(output, batch["label"])
+        return loss
+
+    def scores(self, output: Tensor) -> Tensor:
+        """(B, outputs) logits -> (B, C) float32 probabilities; (B, 1) numbers for regression."""
+        output = output.detach().float()
+        if self.target == "regression":
+            return output
+        if self.target == "multilabel":
+            return output.sigmoid()
+        return rank_probabilities(output) if self.criterion.name == "ordinal" else output.softmax(dim=1)
+
+    def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
+        """Show scores and labels to the metrics of a stage."""
+        metric.update(self.scores(output), batch["label"])
+
+    def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
+        """``case_id`` and ``target``, ``prediction``, ``score_<class>`` (see the tables of the documentation)."""
+        scores = self.scores(output).double().cpu()
+        label = batch["label"].cpu() if "label" in batch else None
+        columns: dict[str, list[Any]] = {"case_id": case_ids(batch["scan"])}
+        names = self.class_names
+        if self.target == "regression":
+            if label is not None:
+                columns["target"] = label.double().tolist()
+            columns["prediction"] = scores[:, 0].tolist()
+        elif self.target == "multilabel":
+            for position, name in enumerate(names):
+                if label is not None:
+                    cells = label[:, position].tolist()
+                    columns[f"target_{name}"] = [None if cell != cell else int(cell) for cell in cells]
+                columns[f"prediction_{name}"] = (scores[:, position] > 0.5).int().tolist()
+                columns[f"score_{name}"] = scores[:, position].tolist()
+        else:
+            if label is not None:
+                columns["target"] = [names[number] for number in label.tolist()]
+            columns["prediction"] = [names[number] for number in scores.argmax(dim=1).tolist()]
+            for position, name in enumerate(names):
+                columns[f"score_{name}"] = scores[:, position].tolist()
+        return columns

@@ -1,0 +1,84 @@
+"""Checkpoints on the command line: found, opened safely, built again into a task, written back whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datamodules.types import SuiteError
+from tasks.base import Task
+from tasks.cli.main import TASKS
+from tasks.cli.parser import task_class
+from tasks.cli.run_dir import newest_run
+
+
+def find_checkpoint(task: str, asked: str | None, *, flag: str = "--ckpt_path") -> Path:
+    """A checkpoint file; ``last`` and ``best`` are those of the newest run.
+
+    Raises:
+        SuiteError: none was asked for, or there is no such file.
+    """
+    if asked is None:
+        raise SuiteError(
+            f"{flag}: name a checkpoint (runs/{task}/<number>/checkpoints/best.ckpt), or best of the newest run"
+        )
+    path = Path(asked)
+    if asked in ("last", "best"):
+        run = newest_run(task)
+        if run is None:
+            raise SuiteError(f"{flag} {asked}: there is no run below runs/{task}")
+        path = run / "checkpoints" / f"{asked}.ckpt"
+    if not path.is_file():
+        raise SuiteError(f"{flag} {path}: no such file")
+    return path
+
+
+def open_checkpoint(path: Path, task: str) -> dict[str, Any]:
+    """The contents of a checkpoint of this task; pickled code is refused, not run.
+
+    Raises:
+        SuiteError: the file is damaged, unsafe, or made by something else.
+    """
+    from pickle import UnpicklingError
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise SuiteError(
+            f"{path}: holds more than weights and plain values, and pickled code is never run: is it one of ours?"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise SuiteError(f"{path}: cannot be read as a checkpoint: {' '.join(str(error).split())[:160]}") from None
+    made_by = checkpoint.get("scansuite", {}).get("task") if isinstance(checkpoint, dict) else None
+    if made_by != task:
+        what = f"a checkpoint of the task {made_by!r}" if made_by in TASKS else "no checkpoint of this suite"
+        raise SuiteError(f"{path}: is {what}, not of {task!r}: take its backbone with --model.weights {path}")
+    return dict(checkpoint)
+
+
+def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
+    """The task that a checkpoint holds, with its weights.
+
+    Raises:
+        SuiteError: the weights do not fit the network that the checkpoint describes.
+    """
+    hparams = dict(checkpoint["hyper_parameters"])
+    hparams["weights"] = None  # they are in the checkpoint; nothing is downloaded or looked for again
+    model = task_class(task)(**hparams)
+    model.hparams["weights"] = checkpoint["hyper_parameters"]["weights"]
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise SuiteError(f"{path}: the weights do not fit: {' '.join(str(error).split())[:200]}") from None
+    model.on_load_checkpoint(checkpoint)
+    return model
+
+
+def rewrite(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Replace a checkpoint in one step, so that a kill leaves the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    torch.save(checkpoint, temporary)
+    temporary.replace(path)

@@ -1,0 +1,95 @@
+"""What a user sees when something goes wrong: one line on stderr, exit status 2, no traceback."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+
+from datamodules.types import SuiteError
+
+
+def guarded(run: Callable[[], int], *, debug: bool) -> int:
+    """Call ``run`` and turn what a user can mend into one line.
+
+    Args:
+        run: does the work and returns an exit status.
+        debug: let every exception through with its traceback.
+    """
+    if debug:
+        return run()
+    try:
+        return run()
+    except SuiteError as error:
+        return _say(from_worker(str(error)))
+    except argparse.ArgumentError as error:
+        return _say(parser_line(str(error)))
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _say(f"{name}{error.strerror or error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        line = _known(error)
+        if line is None:
+            raise  # a fault of ours: the traceback is what a report needs
+        return _say(line)
+
+
+def _known(error: Exception) -> str | None:
+    """A line for mistakes that torch and Lightning report as their own exceptions."""
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    if kind == "MisconfigurationException":
+        return text[:300]
+    if kind == "OutOfMemoryError" or "not enough memory" in text:
+        return "out of memory: give a smaller --data.batch_size or --data.image_size"
+    if "SuiteError" in text and "DataLoader worker" in text:
+        return from_worker(str(error))
+    if "DataLoader worker" in text and "exited unexpectedly" in text:
+        return "a loader process died, as it does when memory or /dev/shm runs out: give fewer --data.num_workers"
+    return None
+
+
+def _say(line: str) -> int:
+    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    return 2
+
+
+def from_worker(text: str) -> str:
+    """The message alone, where a loader process has wrapped it in its traceback."""
+    marker = "SuiteError: "
+    return text.rsplit(marker, 1)[1] if text.startswith("Caught ") and marker in text else text
+
+
+def parser_line(text: str) -> str:
+    """One line for what jsonargparse reports over many."""
+    keys = re.findall(r'Parser key "([^"]+)"', text)
+    classes = re.findall(r"Problem with given class_path '(?:[^']*\.)?(\w+)'", text)
+    # A nested key (batch_size of a data class) is reported without its group.
+    flag = ""
+    if keys:
+        flag = f"--{keys[0]}" if len(keys) == 1 or "." in keys[-1] else f"--{keys[0]}.{keys[-1]}"
+    if option := re.search(r"Option '([^']+)' is not accepted", text):
+        of = f" of {classes[-1]}" if classes else ""
+        return f"{flag}.{option.group(1)}: not a flag{of}"
+    if expected := re.findall(r"Expected an? (.+)", text):
+        kinds = list(dict.fromkeys(_kind(kind) for kind in expected))
+        given = re.findall(r"(?:Got value|Given value): (.+)", text)
+        value = re.sub(r"^NestedArg\(.*val='(.*)'\)$", r"\1", given[0]) if given else ""
+        return f"{flag} {value}: expected {' or '.join(kind for kind in kinds if kind != 'nothing')}"
+    return re.sub(r'^Parser key "([^"]+)":', r"--\1:", " ".join(text.split()))[:300]
+
+
+def _kind(text: str) -> str:
+    text = text.split(". Got value", 1)[0]
+    text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).strip()
+    names = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "text",
+        "NoneType": "nothing",
+    }
+    return names.get(text, text[:120])

@@ -1,0 +1,98 @@
+"""Flags as the user typed them: unknown ones are refused with the nearest right one, shipped configs found by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+
+from datamodules.types import SuiteError
+
+
+def value_of(argv: Sequence[str], flag: str) -> str | None:
+    """The last value given to a flag, or None."""
+    found = None
+    for position, word in enumerate(argv):
+        if word == flag and position + 1 < len(argv):
+            found = argv[position + 1]
+        elif word.startswith(f"{flag}="):
+            found = word.split("=", 1)[1]
+    return found
+
+
+def given(argv: Sequence[str], flag: str) -> bool:
+    """Whether a flag, or one below it (``--data.root`` for ``--data``), was typed."""
+    return any(word.split("=", 1)[0] == flag or word.startswith(f"{flag}.") for word in argv)
+
+
+def init_parameters(cls: type) -> set[str]:
+    """Names of the constructor's parameters, those of the parents it hands ``kwargs`` to included."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            kinds = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+            names |= {p.name for p in kinds if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+            if not any(p.kind is p.VAR_KEYWORD for p in kinds):
+                break
+    return names - {"self"}
+
+
+def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
+    """Stop at the first flag that is not known.
+
+    Args:
+        argv: words as typed.
+        known: full names (``--model.lr``); what is below a known name (``--model.backbone_args.x``) is left to the
+            parser.
+
+    Raises:
+        SuiteError: names the nearest right flag.
+    """
+    names = set(known)
+    for word in argv:
+        if not word.startswith("--"):
+            continue
+        name = word.split("=", 1)[0].removesuffix("+")
+        parents = [name]
+        while "." in parents[-1]:
+            parents.append(parents[-1].rsplit(".", 1)[0])
+        nested = [parent for parent in parents if parent in names and parent not in ("--data", "--model", "--trainer")]
+        if name in names or nested:
+            continue
+        near = get_close_matches(name, names, n=1, cutoff=0.6)
+        raise SuiteError(f"unknown flag {name}" + (f": did you mean {near[0]}?" if near else ": see --help_all"))
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configs that come with the suite: ``experiment/medmnist`` -> file."""
+    folder = Path(str(resources.files("configs")))
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
+
+
+def find_configs(argv: Sequence[str]) -> list[str]:
+    """Replace names of shipped configs by their files; a file of the user's wins.
+
+    Raises:
+        SuiteError: neither a file nor a shipped config; the nearest name is given.
+    """
+    words = list(argv)
+    for position, word in enumerate(words):
+        flag, _, inline = word.partition("=")
+        if flag not in ("--config", "-c"):
+            continue
+        name = inline or (words[position + 1] if position + 1 < len(words) else "")
+        if not name or Path(name).is_file():
+            continue
+        shipped = shipped_configs()
+        key = name.removeprefix("configs/").removesuffix(".yaml")
+        if key not in shipped:
+            near = get_close_matches(key, shipped, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(shipped)}"
+            raise SuiteError(f"--config {name}: no such file, and no config of that name is shipped: {hint}")
+        if inline:
+            words[position] = f"{flag}={shipped[key]}"
+        else:
+            words[position + 1] = str(shipped[key])
+    return words

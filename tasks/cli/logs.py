@@ -1,0 +1,38 @@
+"""What is said on the screen: our own lines, on rank 0, without the libraries' chatter."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+from tasks.cli.run_dir import global_rank
+
+OURS = ("backbones", "datamodules", "tasks")
+# Said by libraries of things that are so on purpose here.
+QUIET = (
+    r".*does not have many workers.*",
+    r".*number of training batches .* is smaller than the logging interval.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*Experiment logs directory .* exists and is not empty.*",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+    r".*The dataloader is already configured.*",
+    r".*The `srun` command is available.*",
+    r".*recommended to use .*sync_dist=True.*",
+    r".*Precision bf16-mixed is not supported by the model summary.*",
+)
+
+
+def configure_logs() -> None:
+    """Send our lines to stderr, warnings of every rank, the rest of rank 0 alone."""
+    for pattern in QUIET:
+        warnings.filterwarnings("ignore", pattern)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name in OURS:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(logging.INFO if global_rank() == 0 else logging.ERROR)
+        logger.propagate = False
+    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)

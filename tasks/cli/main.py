@@ -1,0 +1,104 @@
+"""The front door: which task, which verb. Nothing heavy is imported before both are known."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import metadata
+
+from tasks.cli.errors import guarded
+
+# Task on the command line -> module and class. A task stands here once it works.
+TASKS = {"classify": ("tasks.classify.task", "ClassificationTask")}
+VERBS = {
+    "fit": "train, then judge the best checkpoint on validation and test",
+    "validate": "judge a checkpoint on the validation part",
+    "test": "judge a checkpoint on the test part, or on a whole other data set",
+    "predict": "apply a checkpoint to files, folders or a table",
+}
+
+HELP = """\
+usage: {program} VERB [flags]
+
+verbs:
+{verbs}
+
+first steps:
+  {program} fit                                        train on drawn phantoms, no data needed
+  {program} fit --data ImageFolder --data.root DIR     a folder for each class
+  {program} fit --data ImageTable --data.root DIR --data.table labels.csv \\
+      --data.label_columns label --data.patient_column patient
+  {program} fit --config experiment/medmnist --data.root DIR
+  {program} test --ckpt_path runs/{task}/1/checkpoints/best.ckpt
+  {program} predict --ckpt_path runs/{task}/1/checkpoints/best.ckpt --input DIR --output OUT
+
+flags of a verb:         {program} VERB --help
+every flag of a verb:    {program} VERB --help_all
+flags of a data class:   {program} fit --data.help ImageTable
+version:                 {program} --version
+"""
+
+
+def main(task: str, argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m tasks.<task> <verb> ...``.
+
+    Args:
+        task: a key of :data:`TASKS`.
+        argv: verb and flags; left out: those of the process.
+
+    Returns:
+        The exit status: 0, 1 (done, with files passed over), 2 (something the user can mend), 130 (interrupted).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    program = f"python -m tasks.{task}"
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
+        print(HELP.format(program=program, task=task, verbs=verbs), end="")
+        return 0
+    verb, flags = arguments[0], arguments[1:]
+    if verb == "--version":
+        print(f"scansuite {version()}")
+        return 0
+    if verb not in VERBS:
+        near = get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}"
+        print(f"error: unknown verb {verb!r}: {hint}", file=sys.stderr)
+        return 2
+    debug = "--debug" in flags
+    flags = [flag for flag in flags if flag != "--debug"]
+    # Its import otherwise asks the network for a newer release (and the newer releases have another licence).
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+    def run() -> int:
+        module = importlib.import_module(f"tasks.cli.verbs.{verb}")
+        return int(module.run(task, flags))
+
+    return guarded(run, debug=debug)
+
+
+def script() -> int:
+    """Run ``scansuite <task> <verb> ...``."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in TASKS:
+        return main(arguments[0], arguments[1:])
+    if arguments and arguments[0] == "--version":
+        print(f"scansuite {version()}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: scansuite TASK VERB [flags]\n\ntasks: {', '.join(TASKS)}\n\nmore: scansuite TASK --help")
+        return 0
+    near = get_close_matches(arguments[0], TASKS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the tasks are {', '.join(TASKS)}"
+    print(f"error: unknown task {arguments[0]!r}: {hint}", file=sys.stderr)
+    return 2
+
+
+def version() -> str:
+    """The installed version, or that of the source tree."""
+    try:
+        return metadata.version("scansuite")
+    except metadata.PackageNotFoundError:
+        return "0.1.0 (source tree, not installed)"

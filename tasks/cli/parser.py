@@ -1,0 +1,200 @@
+"""``LightningCLI`` with the task fixed, the data chosen by class name, and data facts handed to the model."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from datamodules.base import ScanDataModule
+from datamodules.registry import DATA_CLASSES
+from datamodules.types import SuiteError
+from tasks.base import Task
+from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown, value_of
+from tasks.cli.hardware import MemoryFormat, choose_precision
+from tasks.cli.main import TASKS
+
+# Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
+# at 224 px are meaningless at 28.
+PRETRAINED_SIDE = 128
+FIRST_TRAINER_FLAGS = ("max_epochs", "accelerator", "devices", "strategy", "precision", "callbacks", "fast_dev_run")
+
+
+def task_class(task: str) -> type[Task]:
+    """The class of a task by its name on the command line."""
+    module, name = TASKS[task]
+    return cast("type[Task]", getattr(importlib.import_module(module), name))
+
+
+class SuiteCLI(LightningCLI):
+    """Parses the flags of a verb; what is built from them is up to the verb.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed.
+        own_flags: of the verb, beside Lightning's: adds them to the parser.
+        builds_model: the verb makes a model from ``--model`` (fit); other verbs take it from a checkpoint.
+        defaults: a config that comes before what the user gives.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        argv: Sequence[str],
+        *,
+        own_flags: Callable[[LightningArgumentParser], None],
+        builds_model: bool,
+        defaults: Path | dict[str, Any] | None = None,
+    ) -> None:
+        self.task, self.own_flags, self.builds_model = task, own_flags, builds_model
+        self.default_values = defaults if isinstance(defaults, dict) else {}
+        files = [str(defaults)] if isinstance(defaults, Path) else []
+        super().__init__(
+            task_class(task),
+            ScanDataModule,
+            save_config_callback=None,
+            trainer_defaults={"max_epochs": 20, "use_distributed_sampler": False},
+            seed_everything_default=0,
+            parser_kwargs={"exit_on_error": False, "default_config_files": files},
+            subclass_mode_data=True,
+            args=find_configs(argv),
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Trainer, model and data, with the links between data and model."""
+        model: Any = self.model_class
+        if self.builds_model:
+            super().add_core_arguments_to_parser(parser)
+        else:
+            parser.add_lightning_class_args(Trainer, "trainer")
+            parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+            parser.add_class_arguments(model, "model", instantiate=False, skip=set(model.facts))
+            parser.add_lightning_class_args(ScanDataModule, "data", subclass_mode=True)
+        parser.set_defaults({"data": {"class_path": "Phantoms"}})
+        if "data" in self.default_values:
+            parser.set_defaults({"data": self.default_values["data"]})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The verb's own flags, and the links."""
+        parser.add_argument(
+            "--memory_format",
+            type=MemoryFormat,
+            default="auto",
+            help="of the weights; auto is channels_last for convolutional networks",
+        )
+        self.own_flags(parser)
+        parser.link_arguments("model.weights", "data.init_args.min_image_size", compute_fn=_least_side)
+        if self.builds_model:
+            for fact in cast("type[Task]", self.model_class).facts:
+                compute = _spec if fact == "preprocess" else None
+                parser.link_arguments(f"data.{fact}", f"model.{fact}", compute_fn=compute, apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the flags; print help where it is asked for."""
+        words = cast("list[str]", args)
+        if "--help" in words or "-h" in words:
+            _keep_first_flags(parser)
+        elif "--help_all" in words:
+            words = ["--help"]
+        elif not any(
+            word.startswith(("--data.help", "--trainer.", "--print_config")) and "help" in word for word in words
+        ):
+            self._refuse(parser, words)
+        self.config = parser.parse_args(words)
+
+    def _refuse(self, parser: LightningArgumentParser, words: Sequence[str]) -> None:
+        known = {option for action in parser._actions for option in action.option_strings}
+        wanted = value_of(words, "--data")
+        if wanted is not None and "." not in wanted and wanted not in DATA_CLASSES:
+            near = get_close_matches(wanted, DATA_CLASSES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(DATA_CLASSES)}"
+            raise SuiteError(f"--data {wanted}: no such data class: {hint}")
+        classes = [cls for cls in DATA_CLASSES.values() if wanted is None or cls.__name__ == wanted.rsplit(".", 1)[-1]]
+        for cls in classes or DATA_CLASSES.values():
+            known |= {f"--data.{name}" for name in init_parameters(cls)}
+            known |= {f"--data.init_args.{name}" for name in init_parameters(cls)}
+        refuse_unknown(words, known - {"--data.min_image_size", "--data.init_args.min_image_size"})
+
+    def instantiate_classes(self) -> None:
+        """Nothing yet: each verb builds what it needs."""
+
+    def build_data(self) -> ScanDataModule:
+        """The data module alone."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        data = cast("ScanDataModule", self.config_init["data"])
+        data.seed = int(self.config["seed_everything"])
+        return data
+
+    def build_data_and_model(self) -> tuple[ScanDataModule, Task]:
+        """The data module, and the model made from its facts."""
+        data = self.build_data()
+        return data, cast("Task", self.config_init["model"])
+
+    def build_trainer(self, callbacks: Sequence[Callback], **overrides: Any) -> Trainer:
+        """The trainer, with precision chosen for the machine unless ``--trainer.precision`` says it."""
+        config = dict(self.config_init["trainer"])
+        if config["precision"] is None:
+            config["precision"] = choose_precision(str(config["accelerator"]))
+        config["use_distributed_sampler"] = False
+        config.update(overrides)
+        config["callbacks"] = [*_as_list(config["callbacks"]), *callbacks]
+        return Trainer(**config)
+
+    def saved_config(self) -> str:
+        """The whole configuration as YAML that starts the same run again."""
+        text: str = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
+        import yaml
+
+        values = yaml.safe_load(text)
+        for name in ("config", "run_dir", "ckpt_path"):
+            values.pop(name, None)
+        return yaml.safe_dump(values, sort_keys=False)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _least_side(weights: str | None) -> int:
+    """How large images must be for these weights; a suite checkpoint is used at the size the user gives."""
+    return PRETRAINED_SIDE if weights is not None and not weights.endswith(".ckpt") else 0
+
+
+def _spec(preprocess: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", preprocess.to_dict())
+
+
+def _keep_first_flags(parser: LightningArgumentParser) -> None:
+    """Hide the trainer's rarer flags from the short help."""
+    import argparse
+
+    for action in parser._actions:
+        name = action.option_strings[0] if action.option_strings else ""
+        if name.startswith("--trainer.") and name.split(".")[1] not in FIRST_TRAINER_FLAGS:
+            action.help = argparse.SUPPRESS
+    parser.epilog = "Every flag: --help_all. Flags of a data class: --data.help ImageTable. Docs: README.md."
+
+
+def data_default(argv: Sequence[str], checkpoint: Path | None) -> dict[str, Any] | None:
+    """The data of the run that made a checkpoint, where the user names no other."""
+    if checkpoint is None or value_of(argv, "--data") is not None or given(argv, "--config") or given(argv, "-c"):
+        return None
+    config = checkpoint.parent.parent / "config.yaml"
+    if not config.is_file():
+        return None
+    import yaml
+
+    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    print(f"data as in {config}", file=sys.stderr)
+    return {"data": values["data"]}

@@ -1,0 +1,172 @@
+"""``fit``: train, keep the best and the last checkpoint, judge the best."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+
+from datamodules.base import ScanDataModule
+from datamodules.types import SuiteError
+from tasks.base import Task
+from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint, rewrite
+from tasks.cli.flags import value_of
+from tasks.cli.hardware import place
+from tasks.cli.judging import Judge, write_split
+from tasks.cli.logs import configure_logs
+from tasks.cli.parser import SuiteCLI
+from tasks.cli.run_dir import count_test, newest_run, refuse_existing, take_run_dir
+from tasks.evaluation.recorder import Recorder
+from tasks.fitting.epoch_table import EpochTable
+from tasks.fitting.seeding import SeedEpochs
+
+log = logging.getLogger(__name__)
+
+
+def add_flags(parser: LightningArgumentParser) -> None:
+    """The flags of this verb beside Lightning's."""
+    parser.add_argument("--run_dir", type=str | None, default=None, help="new folder for everything that is written")
+    parser.add_argument("--ckpt_path", type=str | None, default=None, help="last: go on with a run that was cut off")
+
+
+def run(task: str, argv: Sequence[str]) -> int:
+    """Train.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed.
+    """
+    configure_logs()
+    resumed = _resumed_run(task, argv)
+    config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
+    cli = SuiteCLI(task, argv, own_flags=add_flags, builds_model=True, defaults=config)
+    fast = bool(cli.config["trainer"]["fast_dev_run"])
+    last = resumed / "checkpoints" / "last.ckpt" if resumed is not None else None
+    if resumed is None and not fast:
+        refuse_existing(cli.config["run_dir"])
+
+    data, model = cli.build_data_and_model()
+    if last is not None and last.is_file():
+        _refuse_changed_model(model, open_checkpoint(last, task))
+    elif last is not None:
+        log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
+        last = None
+
+    data.build_augmentation()  # refused before a folder is made
+    run_dir = Path() if fast else take_run_dir(task, str(resumed) if resumed is not None else cli.config["run_dir"])
+    recorder = Recorder()
+    trainer = _trainer(cli, model, run_dir, recorder, fast=fast)
+    if trainer.is_global_zero and not fast:
+        (run_dir / "config.yaml").write_text(cli.saved_config(), encoding="utf-8")
+        write_split(data, run_dir)
+        _sheet(data, run_dir)
+    log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
+    trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last), weights_only=True)
+    if fast:
+        print("fast_dev_run: one batch went through; nothing was judged or written")
+        return 0
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    _judge(task, trainer, recorder, data, run_dir)
+    return 0
+
+
+def _resumed_run(task: str, argv: Sequence[str]) -> Path | None:
+    """The run that ``--ckpt_path last`` goes on with."""
+    asked, folder = value_of(argv, "--ckpt_path"), value_of(argv, "--run_dir")
+    if asked is None:
+        return None
+    if asked != "last":
+        raise SuiteError(
+            f"--ckpt_path {asked}: fit goes on with `last` only; to start from its weights give --model.weights {asked}"
+        )
+    run_dir = Path(folder) if folder is not None else newest_run(task)
+    if run_dir is None:
+        raise SuiteError(f"--ckpt_path last: there is no run below runs/{task} to go on with")
+    return run_dir
+
+
+def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
+    """Flags that a resumed run cannot honour are an error, not silently those of the checkpoint."""
+    for name, value in checkpoint["hyper_parameters"].items():
+        now = model.hparams.get(name)
+        if _plain(now) != _plain(value):
+            raise SuiteError(
+                f"--model.{name} {now} differs from {value} in the checkpoint: go on with the old value, or start a "
+                "new run with --model.weights"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: which of the two a value is, is no difference."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, recorder: Recorder, *, fast: bool) -> Trainer:
+    bar = sys.stdout.isatty()
+    callbacks: list[Any] = [SeedEpochs(int(cli.config["seed_everything"])), recorder]
+    overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
+    if fast:
+        return cli.build_trainer(callbacks, logger=False, **overrides)
+    metric, mode = model.monitor
+    checkpoint = ModelCheckpoint(
+        dirpath=run_dir / "checkpoints",
+        filename="best",
+        monitor=f"val/{metric}",
+        mode=mode,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks += [EpochTable(run_dir / "metrics.csv", verbose=not bar), checkpoint]
+    if bar:
+        callbacks.append(RichProgressBar())
+    logger: Logger | bool = TensorBoardLogger(save_dir=str(run_dir), name="", version="", default_hp_metric=False)
+    if cli.config["trainer"]["logger"] is not None:
+        logger = cli.config_init["trainer"]["logger"]
+    if not bar:
+        overrides["enable_progress_bar"] = False
+    return cli.build_trainer(callbacks, logger=logger, **overrides)
+
+
+def _sheet(data: ScanDataModule, run_dir: Path) -> None:
+    """A picture of what the training images look like to the model."""
+    from datamodules.transforms.sheet import write_sheet
+
+    dataset = data.dataset(data.rows("train")[:8])
+    images = [dataset.preprocessed(case)[0] for case in range(len(dataset))]
+    write_sheet(images, data.build_augmentation(), run_dir / "augmented.png")
+
+
+def _judge(task: str, trainer: Trainer, recorder: Recorder, data: ScanDataModule, run_dir: Path) -> None:
+    """Judge the best checkpoint on validation, choosing the operating point there, and on test where there is one."""
+    best = run_dir / "checkpoints" / "best.ckpt"
+    if not best.is_file():
+        best = find_checkpoint(task, str(run_dir / "checkpoints" / "last.ckpt"))
+    checkpoint = open_checkpoint(best, task)
+    model = build_from(checkpoint, task, best)
+    place(model, "auto")
+    trainer.loggers = []  # the event file is about training
+    judge = Judge(trainer, recorder, data, run_dir)
+    judge.run(model, "val", choose_operating_point=True)
+    if trainer.is_global_zero:
+        checkpoint["scansuite"]["operating_points"] = model.operating_points
+        rewrite(best, checkpoint)
+    tested = len(data.rows("test"))
+    if tested:
+        judge.run(model, "test")
+    judge.write(model)
+    if trainer.is_global_zero:
+        if tested:
+            count_test(task, run_dir, best.name, tested)
+        print("validation figures are those the checkpoint was selected on")
+        print(f"written to {run_dir}")

@@ -1,0 +1,124 @@
+"""``predict``: apply a checkpoint to files, folders or a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.cli import LightningArgumentParser
+
+from datamodules.inputs import InputFiles
+from datamodules.preprocess import Preprocess
+from datamodules.types import SuiteError
+from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
+from tasks.cli.flags import find_configs, refuse_unknown
+from tasks.cli.hardware import MemoryFormat, choose_precision, place
+from tasks.cli.judging import target_facts
+from tasks.cli.logs import configure_logs
+from tasks.evaluation.operating_point import call_at
+from tasks.evaluation.recorder import Recorder
+from tasks.evaluation.tables import write_table
+
+
+class Unreadable(Callback):
+    """Collects the files that could not be read."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[str, str]] = []
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep what the loader says."""
+        self.files += outputs["batch"]["unreadable"]
+
+    def take(self) -> list[tuple[str, str]]:
+        """(path, reason) of all ranks, each file once."""
+        gathered = [self.files]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            gathered = [[] for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(gathered, self.files)
+        return sorted({file for files in gathered for file in files})
+
+
+def build_parser() -> LightningArgumentParser:
+    """The flags of this verb."""
+    from jsonargparse import ActionConfigFile
+
+    parser = LightningArgumentParser(
+        exit_on_error=False, description="Apply a checkpoint to files, folders or a table."
+    )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with any of these flags")
+    parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint, or best of the newest run")
+    parser.add_argument("--input", type=list[str], nargs="+", default=[], help="files, folders, or a table with paths")
+    parser.add_argument("--output", type=str | None, default=None, help="new folder for predictions.csv and errors.csv")
+    parser.add_argument("--memory_format", type=MemoryFormat, default="auto", help="of the weights")
+    parser.add_class_arguments(InputFiles, "data")
+    parser.add_lightning_class_args(Trainer, "trainer")
+    return parser
+
+
+def run(task: str, argv: Sequence[str]) -> int:
+    """Predict.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed.
+
+    Returns:
+        0, or 1 where some files could not be read.
+    """
+    configure_logs()
+    parser = build_parser()
+    words = ["--help" if word == "--help_all" else word for word in find_configs(argv)]
+    if not any(word in ("-h", "--help") or word.split("=")[0].endswith(".help") for word in words):
+        refuse_unknown(words, {option for action in parser._actions for option in action.option_strings})
+    config = parser.instantiate_classes(parser.parse_args(words))
+    if not config.input:
+        raise SuiteError("--input: name files, folders or a table to predict")
+    output = _new_folder(config.output)
+    path = find_checkpoint(task, config.ckpt_path)
+    model = build_from(open_checkpoint(path, task), task, path)
+    table = config.data.table(config.input)
+
+    recorder, unreadable = Recorder(), Unreadable()
+    recorder.active = True
+    settings = dict(config.trainer)
+    settings["precision"] = settings["precision"] or choose_precision(str(settings["accelerator"]))
+    settings.update(logger=False, use_distributed_sampler=False, enable_checkpointing=False)
+    settings["callbacks"] = [recorder, unreadable]
+    trainer = Trainer(**settings)
+    place(model, config.memory_format)
+    preprocess = Preprocess.from_dict(model.hparams["preprocess"])
+    loader = config.data.loader(table, preprocess, trainer.global_rank, trainer.world_size)
+    trainer.predict(model, loader, return_predictions=False)
+
+    predictions, _ = recorder.take()
+    failed = unreadable.take()
+    if trainer.is_global_zero:
+        output.mkdir(parents=True, exist_ok=True)
+        if len(predictions):
+            predictions = call_at(predictions, model.operating_points, **target_facts(model))
+            paths = table.cases.set_index("case_id")["path"]
+            predictions.insert(1, "split", "predict")
+            predictions.insert(2, "path", predictions["case_id"].map(paths))
+            write_table(predictions, output / "predictions.csv")
+        if failed:
+            write_table(pd.DataFrame(failed, columns=["path", "error"]), output / "errors.csv")
+        print(f"{len(predictions)} cases predicted, {len(failed)} files unreadable: {output}")
+    return 1 if failed else 0
+
+
+def _new_folder(asked: str | None) -> Path:
+    if asked is None:
+        raise SuiteError("--output: name a folder for the predictions")
+    folder = Path(asked)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SuiteError(f"--output {folder}: exists already: give a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SuiteError(f"--output {folder}: cannot be made ({error.strerror})") from None
+    return folder

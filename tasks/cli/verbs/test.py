@@ -1,0 +1,12 @@
+"""``test``: judge a checkpoint on the test part, or on a whole other data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.cli.judge_checkpoint import judge_checkpoint
+
+
+def run(task: str, argv: Sequence[str]) -> int:
+    """Judge on test."""
+    return judge_checkpoint(task, argv, "test")

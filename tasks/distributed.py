@@ -1,0 +1,27 @@
+"""Counts that all ranks must agree on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
+    """Divide a rank's sum so that averaging gradients over ranks gives the gradient of one process.
+
+    DDP averages gradients. A loss that each rank divides by its own data-dependent count (known labels, positive
+    anchors, class weights) weighs ranks, not cases, equally. Here the sum is divided by the ranks' mean count.
+
+    Args:
+        total: () sum over this rank's cases, with gradient.
+        count: () this rank's count or sum of weights.
+
+    Returns:
+        () the loss; 0 where no rank has anything to count.
+    """
+    count = count.detach().float()
+    if torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized():
+        count = count.clone()
+        torch.distributed.all_reduce(count)
+        count = count / torch.distributed.get_world_size()
+    return total / count.clamp_min(1e-8)

@@ -1,0 +1,79 @@
+"""The callback between model and tables: what a step says of its cases becomes rows, each case once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import pandas as pd
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from datamodules.types import ScanInfo
+
+
+class SaysRows(Protocol):
+    """A model that can say what stands in the predictions table."""
+
+    def rows(self, output: torch.Tensor, batch: Any) -> dict[str, list[Any]]:
+        """Columns for the cases of a batch, ``case_id`` first."""
+        ...
+
+
+class Recorder(Callback):
+    """Collects rows while ``active``; :meth:`take` puts those of all ranks together."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self._parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+
+    def _record(self, model: LightningModule, outputs: Any) -> None:
+        scans = outputs["batch"]["scan"]
+        if self.active and scans:
+            rows = cast("SaysRows", model).rows(outputs["output"], outputs["batch"])
+            self._parts.append((pd.DataFrame(rows), _scan_rows(scans)))
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep the rows of a validation batch."""
+        self._record(pl_module, outputs)
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep the rows of a test batch."""
+        self._record(pl_module, outputs)
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep the rows of a batch without targets."""
+        self._record(pl_module, outputs)
+
+    def take(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Predictions, and ``case_id,width,height,spacing`` of the scans as stored; of all ranks, each case once.
+
+        The same on every rank; the recorder is empty afterwards.
+        """
+        own, self._parts = self._parts, []
+        gathered: list[list[tuple[pd.DataFrame, pd.DataFrame]]] = [own]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            gathered = [[] for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(gathered, own)
+        parts = [part for rank in gathered for part in rank]
+        return _join([rows for rows, _ in parts]), _join([scans for _, scans in parts])
+
+
+def _scan_rows(scans: Sequence[ScanInfo]) -> pd.DataFrame:
+    sizes = [scan["original_size"] for scan in scans]
+    spacings = [scan.get("spacing") for scan in scans]
+    return pd.DataFrame(
+        {
+            "case_id": [scan["case_id"] for scan in scans],
+            "width": [width for _, width in sizes],
+            "height": [height for height, _ in sizes],
+            "spacing": [None if spacing is None else " ".join(f"{mm:g}" for mm in spacing) for spacing in spacings],
+        }
+    )
+
+
+def _join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    if not frames:
+        return pd.DataFrame({"case_id": pd.Series(dtype="str")})
+    table = pd.concat(frames, ignore_index=True)
+    return table.drop_duplicates("case_id").sort_values("case_id", ignore_index=True)

@@ -1,0 +1,121 @@
+"""The tables between model and judgement: written once, in one piece, and read back exactly as they stand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from datamodules.types import SuiteError
+
+# A CSV of more rows takes minutes to read and no spreadsheet opens it: Parquet from here on.
+PARQUET_ROWS = 1_000_000
+# Names, not numbers: class "007" must stay "007", case "NA" must stay "NA".
+TEXT_COLUMNS = (
+    "case_id", "patient_id", "path", "split", "target", "prediction", "prediction_op", "class", "label",
+)  # fmt: skip
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``file`` that takes its place when the block ends well.
+
+    A reader sees the old file or the whole new one, never a part, even when the process is killed while it writes.
+
+    Raises:
+        SuiteError: the folder cannot be written to.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, file)  # noqa: PTH105 - the same call, named as POSIX names it
+    except OSError as error:
+        raise SuiteError(
+            f"{file}: cannot be written ({error.strerror or error}): choose a folder you may write to, with space left"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, file: Path) -> Path:
+    """Write a table as CSV, or as Parquet when it has more than a million rows or ``file`` ends in ``.parquet``.
+
+    CSV floats have nine significant digits: enough that a float32 comes back as the same number. Empty = NA.
+    The same table under the other suffix, left over from an earlier writing, is removed.
+
+    Args:
+        frame: the rows; its index is not written.
+        file: where to, e.g. ``runs/classify/3/predictions.csv``.
+
+    Returns:
+        The path written: ``file``, or the same with the suffix ``.parquet``.
+
+    Raises:
+        SuiteError: the folder cannot be written to.
+    """
+    if len(frame) > PARQUET_ROWS:
+        file = file.with_suffix(".parquet")
+    with replacing(file) as temporary:
+        if file.suffix == ".parquet":
+            frame.to_parquet(temporary, index=False)
+        else:
+            _whole_numbers(frame).to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8")
+    other = file.with_suffix(".csv" if file.suffix == ".parquet" else ".parquet")
+    other.unlink(missing_ok=True)
+    return file
+
+
+def _whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns that are float only because a cell is empty become integers, so that nine digits do not cut them."""
+    columns = {}
+    for name in frame.columns:
+        column = frame[name]
+        if pd.api.types.is_float_dtype(column.dtype):
+            known = column.dropna().to_numpy(dtype=np.float64)
+            if len(known) and np.all(np.abs(known) < 2**53) and np.all(known == np.floor(known)):
+                columns[name] = column.astype("Int64")
+    return frame.assign(**columns)
+
+
+def find_table(folder: Path, name: str) -> Path:
+    """The file of a table, whichever suffix it was written with.
+
+    Args:
+        folder: the run folder.
+        name: the table's name without suffix, e.g. ``predictions``.
+
+    Raises:
+        SuiteError: the folder has no such table.
+    """
+    found = [file for file in (folder / f"{name}.csv", folder / f"{name}.parquet") if file.is_file()]
+    if not found:
+        raise SuiteError(
+            f"{folder}: no {name}.csv and no {name}.parquet: run `test` or `validate` into this folder first"
+        )
+    return max(found, key=lambda file: file.stat().st_mtime_ns)
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """Read a table back: names as text exactly as written, empty cells as NA, numbers as numbers.
+
+    Only an empty cell is NA; a class called ``NA`` or ``None`` is a class. ``target`` and ``prediction`` are text also
+    where they hold numbers (regression): who needs numbers converts them.
+
+    Raises:
+        SuiteError: the file is missing or is no table.
+    """
+    if not file.is_file():
+        raise SuiteError(f"{file}: no such file")
+    text = dict.fromkeys(TEXT_COLUMNS, "str")
+    try:
+        if file.suffix == ".parquet":
+            frame = pd.read_parquet(file)
+            return frame.astype({name: "str" for name in TEXT_COLUMNS if name in frame})
+        return pd.read_csv(file, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise SuiteError(f"{file}: cannot be read as a table: {reason}") from None

@@ -1,0 +1,30 @@
+"""Randomness that a resumed run finds again."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+
+class SeedEpochs(Callback):
+    """Seed every generator from (seed, epoch, rank) at the start of each training epoch.
+
+    Dropout and its kin then draw the same numbers whether a run went through or was killed and resumed, and other
+    numbers on each rank.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed Python, NumPy and torch."""
+        words = np.random.SeedSequence([self.seed, trainer.current_epoch, trainer.global_rank]).generate_state(3)
+        random.seed(int(words[0]))
+        np.random.seed(int(words[1]))
+        torch.manual_seed(int(words[2]))

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from datamodules.preprocess import WINDOWS, Preprocess, parse_windows
+from datamodules.types import Scan, SuiteError
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(("kind", "largest"), [(np.uint8, 255), (np.uint16, 65535), (np.bool_, 1)])
+def test_types_are_divided_by_their_range(kind: type[Any], largest: int) -> None:
+    array = RNG.integers(0, largest + 1, (20, 30)).astype(kind)
+    image = Preprocess(channels=1)(Scan(array, {"path": "a.png"}))
+    assert image.dtype == np.float32
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image[:, :, 0], array.astype(np.float32) / np.float32(largest))
+
+
+def test_big_endian_and_read_only_arrays_work() -> None:
+    array = RNG.integers(0, 65536, (8, 9)).astype(">u2")
+    array.flags.writeable = False
+    image = Preprocess(size=(4, 4), channels=3).image(array, "a.tif")
+    np.testing.assert_array_equal(image, Preprocess(size=(4, 4), channels=3).image(array.astype("=u2"), "a.tif"))
+
+
+def test_float_in_unit_range_passes_and_keeps_the_callers_memory() -> None:
+    array = RNG.random((6, 7), dtype=np.float32)
+    image = Preprocess(channels=1).image(array, "a")
+    np.testing.assert_array_equal(image[:, :, 0], array)
+    assert not np.shares_memory(image, array)
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([[-1000, 40]], np.int16), np.array([[0.0, 1.5]]), np.ones((2, 2), np.int64)]
+)
+def test_values_without_a_scale_are_refused_with_the_flag_that_mends(array: Any) -> None:
+    with pytest.raises(SuiteError, match=r"scans/ct\.nii.*--data\.window"):
+        Preprocess(channels=1).image(array, "scans/ct.nii")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_inf_are_refused(bad: float) -> None:
+    array = np.zeros((4, 4))
+    array[1, 2] = bad
+    with pytest.raises(SuiteError, match=r"x\.tif: NaN or infinite"):
+        Preprocess(channels=1, windows=((0, 1),)).image(array, "x.tif")
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((0, 4), np.uint8), np.zeros((2, 3, 4, 5), np.uint8), np.zeros((2, 2), complex)]
+)
+def test_what_is_no_image_is_refused(array: Any) -> None:
+    with pytest.raises(SuiteError, match=r"x\.tif.*no 2D image"):
+        Preprocess().image(array, "x.tif")
+
+
+def test_window_is_dicoms_linear_exact_function() -> None:
+    hu = np.array([[-1024, 0, 20, 40, 60, 80, 3000]], np.int16)
+    image = Preprocess(channels=1, windows=((40, 80),)).image(hu, "ct")
+    np.testing.assert_allclose(image.ravel(), [0, 0, 0.25, 0.5, 0.75, 1, 1], atol=1e-7)
+
+
+def test_several_windows_become_channels() -> None:
+    hu = RNG.integers(-1024, 3000, (16, 16)).astype(np.int16)
+    windows = parse_windows("brain,subdural,bone")
+    image = Preprocess(channels=3, windows=windows, size=(8, 8)).image(hu, "ct")
+    assert image.shape == (8, 8, 3)
+    for channel, window in enumerate(windows):
+        alone = Preprocess(channels=1, windows=(window,), size=(8, 8)).image(hu, "ct")
+        np.testing.assert_array_equal(image[:, :, channel], alone[:, :, 0])
+    with pytest.raises(SuiteError, match=r"five\.tif: has 5 channels, but 3 windows"):
+        Preprocess(channels=3, windows=windows).image(np.zeros((4, 4, 5), np.uint8), "five.tif")
+
+
+def test_value_range_and_percentiles() -> None:
+    array = RNG.normal(500, 100, (50, 60)).astype(np.float32)
+    low, high = np.percentile(array, (1, 99))
+    expected = np.clip((array - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(
+        Preprocess(channels=1, percentiles=(1, 99)).image(array, "m")[:, :, 0], expected, atol=1e-5
+    )
+    ranged = Preprocess(channels=1, value_range=(float(low), float(high))).image(array, "m")
+    np.testing.assert_allclose(ranged[:, :, 0], expected, atol=1e-5)
+
+
+def test_percentiles_keep_hue_of_colour_and_scale_other_channels_alone() -> None:
+    colour = RNG.random((30, 30, 3)) * [0.2, 0.5, 1.0]
+    image = Preprocess(channels=3, percentiles=(0, 100)).image(colour, "c")
+    np.testing.assert_allclose(image, (colour - colour.min()) / (colour.max() - colour.min()), atol=1e-6)
+    stains = RNG.random((30, 30, 5)) * [0.1, 0.2, 0.5, 1, 9]
+    image = Preprocess(channels=5, percentiles=(0, 100)).image(stains, "s")
+    np.testing.assert_allclose(image.max(axis=(0, 1)), 1)
+    np.testing.assert_allclose(image.min(axis=(0, 1)), 0)
+
+
+def test_an_image_of_one_value_becomes_zero() -> None:
+    image = Preprocess(channels=1, percentiles=(1, 99)).image(np.full((5, 5), 700, np.int16), "blank")
+    assert (image == 0).all()
+
+
+def test_channels() -> None:
+    grey = RNG.integers(0, 256, (6, 8), dtype=np.uint8)
+    colour = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    alpha = np.dstack([colour, np.zeros((6, 8), np.uint8)])
+    five = RNG.integers(0, 256, (6, 8, 5), dtype=np.uint8)
+    three, one = Preprocess(channels=3), Preprocess(channels=1)
+    np.testing.assert_array_equal(three.image(grey, "g"), np.repeat(one.image(grey, "g"), 3, axis=2))
+    np.testing.assert_array_equal(one.image(grey[:, :, None], "g"), one.image(grey, "g"))
+    np.testing.assert_array_equal(three.image(alpha, "a"), three.image(colour, "a"))
+    luminance = colour.astype(np.float64) @ [0.299, 0.587, 0.114] / 255
+    np.testing.assert_allclose(one.image(colour, "c")[:, :, 0], luminance, atol=1e-6)
+    np.testing.assert_array_equal(one.image(alpha, "a"), one.image(colour, "a"))
+    np.testing.assert_array_equal(Preprocess(channels=5).image(five, "f"), five.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(Preprocess(channels=4).image(alpha, "f"), alpha.astype(np.float32) / np.float32(255))
+
+
+@pytest.mark.parametrize(("stored", "wanted"), [(5, 3), (2, 3), (3, 5), (1, 5), (5, 1)])
+def test_channel_counts_without_a_rule_are_refused(stored: int, wanted: int) -> None:
+    with pytest.raises(SuiteError, match=rf"b\.tif: has {stored} channels, but the model takes {wanted}"):
+        Preprocess(channels=wanted).image(np.zeros((4, 4, stored), np.uint8), "b.tif")
+
+
+def test_shrinking_by_a_whole_number_is_the_mean_of_blocks_without_rounding() -> None:
+    array = RNG.integers(0, 256, (12, 20, 5), dtype=np.uint8)
+    image = Preprocess(size=(4, 10), channels=5).image(array, "a")
+    blocks = array.reshape(4, 3, 10, 2, 5).mean(axis=(1, 3)) / 255
+    np.testing.assert_allclose(image, blocks, atol=1e-6)
+
+
+def test_enlarging_matches_torch_with_pixel_centres_aligned() -> None:
+    array = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
+    tensor = torch.from_numpy(array / 255)[None, None]
+    wanted = torch.nn.functional.interpolate(tensor, (21, 20), mode="bilinear", align_corners=False)
+    image = Preprocess(size=(21, 20), channels=1).image(array, "a")
+    np.testing.assert_allclose(image[:, :, 0], wanted[0, 0].numpy(), atol=1e-5)
+    sharp = Preprocess(size=(21, 20), channels=1, enlarge="cubic").image(array, "a")
+    assert sharp.min() >= 0
+    assert sharp.max() <= 1
+    assert np.abs(sharp - image).max() > 0.01
+
+
+def test_one_side_shrinks_while_the_other_grows() -> None:
+    array = np.repeat(RNG.integers(0, 256, (4, 1), dtype=np.uint8), 12, axis=1)
+    array[:, 1::2] = 255 - array[:, ::2]  # columns alternate about 127.5, so averaging over pairs leaves a flat image
+    image = Preprocess(size=(8, 6), channels=1).image(array, "a")
+    np.testing.assert_allclose(image, 0.5, atol=1e-6)
+
+
+def test_size_comes_before_the_window_as_in_a_coarser_scan() -> None:
+    hu = np.array([[40, 1040]], np.int16)  # half brain, half bone in one coarse pixel: 540 HU, white in a brain window
+    assert Preprocess(size=(1, 1), channels=1, windows=((40, 80),)).image(hu, "ct").item() == 1.0
+
+
+@pytest.mark.parametrize("shape", [(10, 14), (3, 10, 14)])
+@pytest.mark.parametrize("size", [(5, 7), (20, 28), (4, 30)])
+def test_mask_takes_the_nearest_pixel_and_keeps_its_type(shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    mask = RNG.integers(0, 5, shape).astype(np.int64)
+    moved = Preprocess(size=size).mask(mask)
+    assert moved.dtype == np.int64
+    layers = mask.reshape(-1, *shape[-2:]).astype(np.uint8)
+    wanted = np.stack([cv2.resize(layer, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) for layer in layers])
+    np.testing.assert_array_equal(moved.reshape(wanted.shape), wanted)
+    assert Preprocess().mask(mask) is mask
+
+
+SPECS = [
+    Preprocess(),
+    Preprocess(size=(28, 32), channels=1, windows=((40, 80),)),
+    Preprocess(channels=2, windows=((40, 80), (80, 200))),
+    Preprocess(percentiles=(0.5, 99.5), enlarge="cubic"),
+    Preprocess(value_range=(-1000, 1000)),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_spec_survives_json_and_a_weights_only_checkpoint(spec: Preprocess) -> None:
+    plain = spec.to_dict()
+    assert Preprocess.from_dict(json.loads(json.dumps(plain))) == spec
+    file = io.BytesIO()
+    torch.save(plain, file)
+    file.seek(0)
+    assert Preprocess.from_dict(torch.load(file, weights_only=True)) == spec
+
+
+def test_spec_of_a_newer_version_is_refused() -> None:
+    with pytest.raises(SuiteError, match=r"unknown fields warp"):
+        Preprocess.from_dict({**Preprocess().to_dict(), "warp": 1})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"size": (0, 5)},
+        {"channels": 0},
+        {"channels": 1, "windows": ((40, 80), (80, 200))},
+        {"windows": ((40, 0),)},
+        {"windows": ((40, 80),), "percentiles": (1, 99)},
+        {"percentiles": (99, 1)},
+        {"value_range": (1, 1)},
+        {"enlarge": "lanczos"},
+    ],
+)
+def test_contradictory_specs_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(SuiteError):
+        Preprocess(**fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (None, ()),
+        ([], ()),
+        ("brain", (WINDOWS["brain"],)),
+        (" Brain ", (WINDOWS["brain"],)),
+        ("40,400", ((40, 400),)),
+        ("40:400", ((40, 400),)),
+        ("-600, 1500", ((-600, 1500),)),
+        ("brain,subdural, 600:2800", ((40, 80), (80, 200), (600, 2800))),
+        (["brain", "40,400"], ((40, 80), (40, 400))),
+        ([40, 400], ((40, 400),)),
+        (["40", "400"], ((40, 400),)),
+        ([[40, 80], (80, 200)], ((40, 80), (80, 200))),
+    ],
+)
+def test_parse_windows(given: Any, wanted: Any) -> None:
+    assert parse_windows(given) == wanted
+
+
+@pytest.mark.parametrize("given", ["brian", "40", "40:0", "40:-5", "", "40,400,50", ["brain", "x"], [[1, 2, 3]], [40]])
+def test_parse_windows_refuses(given: Any) -> None:
+    with pytest.raises(SuiteError, match=r"--data\.window"):
+        parse_windows(given)

@@ -1,0 +1,124 @@
+"""Imports point one way only, as CONTRIBUTING.md draws them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("backbones", "datamodules", "tasks")
+# Readers, types and the preprocess spec carry no torch and may be imported from anywhere.
+COMMON = ("datamodules.types", "datamodules.readers", "datamodules.preprocess")
+
+# What a room may import of the suite, beside itself and COMMON.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "backbones": (),
+    "datamodules": (),
+    "datamodules.readers": (),
+    "tasks": ("backbones",),  # base.py, optim.py and kin: what all tasks stand on
+    "tasks.classify": ("backbones", "datamodules", "tasks."),
+    "tasks.evaluation": (),
+    "tasks.fitting": ("tasks.evaluation",),
+    "tasks.cli": ("backbones", "datamodules", "tasks"),
+}
+# Modules directly below tasks/ that every task may import.
+SHARED_BY_TASKS = ("tasks.base", "tasks.distributed", "tasks.normalize", "tasks.optim")
+NO_TORCH = ("datamodules/readers", "datamodules/types.py", "datamodules/preprocess.py", "datamodules/table.py")
+
+
+def modules() -> list[Path]:
+    return [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(file: Path, *, at_run_time: bool = False) -> Iterator[str]:
+    """Names imported anywhere in a file; ``at_run_time`` leaves out blocks under TYPE_CHECKING."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    skipped = set()
+    if at_run_time:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                skipped |= {id(inner) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def room_of(module: str) -> str:
+    return max((room for room in ALLOWED if module == room or module.startswith(room + ".")), key=len)
+
+
+def inside(module: str, parent: str) -> bool:
+    return module == parent or module.startswith(parent + ".")
+
+
+def refused(module: str, imported: str) -> bool:
+    """Whether an import of the suite is an arrow that the design does not have."""
+    if not any(inside(imported, package) for package in (*PACKAGES, "configs")):
+        return False
+    if any(inside(imported, common) for common in COMMON):
+        return False
+    room = room_of(module)
+    if room == "tasks.classify" and inside(imported, "tasks"):
+        return not (
+            inside(imported, "tasks.classify") or imported in SHARED_BY_TASKS or inside(imported, "tasks.cli.main")
+        )
+    if room == "tasks":
+        return not (inside(imported, "backbones") or imported in SHARED_BY_TASKS)
+    if room in ("tasks.evaluation", "tasks.fitting"):
+        return not any(inside(imported, place) for place in (room, *ALLOWED[room]))
+    if room == "datamodules.readers":
+        return not inside(imported, room)
+    return not any(inside(imported, place) for place in (room, *ALLOWED[room]))
+
+
+@pytest.mark.parametrize("file", modules(), ids=name_of)
+def test_arrows_point_one_way(file: Path) -> None:
+    module = name_of(file)
+    wrong = [imported for imported in imports(file) if refused(module, imported)]
+    assert not wrong, f"{module} may not import {', '.join(wrong)}"
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("backbones.pyramid", "tasks.base"),
+        ("backbones.weights", "datamodules.table"),
+        ("datamodules.base", "backbones.pyramid"),
+        ("datamodules.readers.raster", "datamodules.table"),
+        ("tasks.base", "tasks.classify.task"),
+        ("tasks.classify.task", "tasks.cli.parser"),
+        ("tasks.evaluation.judge", "tasks.classify.task"),
+        ("tasks.fitting.seeding", "tasks.base"),
+    ],
+)
+def test_the_check_sees_a_wrong_arrow(module: str, imported: str) -> None:
+    assert refused(module, imported)
+
+
+def test_albumentations_has_one_door() -> None:
+    for file in modules():
+        if any(inside(name, "albumentations") for name in imports(file)):
+            assert name_of(file).startswith("datamodules.transforms")
+
+
+def test_readers_and_types_need_no_torch() -> None:
+    for file in modules():
+        if file.relative_to(ROOT).as_posix().startswith(NO_TORCH):
+            wrong = [name for name in imports(file, at_run_time=True) if inside(name, "torch")]
+            assert not wrong, f"{file} imports torch"
+
+
+def test_no_file_has_grown_into_two() -> None:
+    long = {str(file): count for file in modules() if (count := len(file.read_text().splitlines())) > 400}
+    assert not long
