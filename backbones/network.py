@@ -70,7 +70,7 @@ def plan(
     Raises:
         SuiteError: no such network or argument, or the network cannot take such images.
     """
-    _check_name(name)
+    check_name(name)
     for key, own in OWN_NAMES.items():
         if key in args:
             raise SuiteError(f"backbone argument {key!r} is called {own!r} here")
@@ -123,7 +123,7 @@ def intermediates(network: Network, image: Tensor) -> list[Tensor]:
     return [features[level] for level in network.levels]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     known = timm.list_models()
     architecture, _, tag = name.partition(".")
     if architecture not in known:

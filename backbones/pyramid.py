@@ -22,7 +22,8 @@ class Backbone(nn.Module):
 
     The state dict has exactly the names of the plain timm network, less what timm prunes because no chosen level needs
     it (final norm, classifier, deeper stages). The few parameters that cannot be pruned and yet do not bear on the
-    output (hrnet, crossvit, coat) are kept without gradient, so plain data-parallel training does not stop on them.
+    output (in hrnet, crossvit, coat, efficientvim) are kept without gradient, so that plain data-parallel training does
+    not stop on them.
 
     Args:
         name: timm's name of the network, with or without the tag of its weights.
@@ -100,7 +101,7 @@ class Backbone(nn.Module):
             One ``(B, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))`` for each stride asked for; with
             ``strides=None`` one map as large as the network makes it.
         """
-        self.net.training = self.training
+        self.net.training = self.training  # Lightning sets this flag on registered modules without calling train()
         levels = intermediates(self.__dict__["_network"], image)
         if not self._resize:
             return levels

@@ -7,6 +7,7 @@ import pickle
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import timm
 import torch
 from torch import Tensor
 
+from backbones.imagenet import average_normalisation as average_normalisation
 from backbones.imagenet import imagenet_weights, plain_shapes
+from backbones.imagenet import pretrained_normalisation as pretrained_normalisation
 from backbones.pyramid import Backbone
 from datamodules.types import SuiteError
 
@@ -42,7 +45,7 @@ class LoadReport:
 
     Attributes:
         loaded: entries of the backbone that were filled.
-        missing: entries of the backbone that the file does not have.
+        missing: entries of the backbone that the file does not have; batch counters, which nothing reads, aside.
         mismatched: entries that both have in different shapes.
         unexpected: entries of the file that the network does not know.
         left_out: entries of the file that the network knows but this backbone has no place for: the classifier, and
@@ -91,7 +94,7 @@ def load_weights(backbone: Backbone, source: str) -> LoadReport:
     variants = [_fit_input(variant, backbone, own) for variant in (state, _filtered(state, backbone)) if variant]
     state = max(variants, key=lambda variant: sum(_fits(variant, own, key) for key in own))
     loaded = [key for key in own if _fits(state, own, key)]
-    if not any(own[key].ndim for key in loaded):  # counters of batches fit anything
+    if all(_is_counter(key) for key in loaded):
         raise SuiteError(
             f"{source}: nothing in it fits backbone {backbone.name!r} (--model.weights): "
             f"the file has {_first(state)}, the backbone {_first(own)}"
@@ -105,7 +108,7 @@ def load_weights(backbone: Backbone, source: str) -> LoadReport:
     known = plain_shapes(backbone.name) if others else {}
     return LoadReport(
         loaded=tuple(loaded),
-        missing=tuple(key for key in own if key not in state or (key not in loaded and key in heads_left)),
+        missing=tuple(key for key in own if (key not in state and not _is_counter(key)) or key in heads_left),
         mismatched=tuple(key for key in differ if key not in heads_left),
         unexpected=tuple(key for key in others if key not in known),
         left_out=tuple(key for key in state if key in heads_left or (key in others and key in known)),
@@ -160,9 +163,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             with torch.serialization.safe_globals([argparse.Namespace]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+        if code := re.search(r"\bGLOBAL (\S+)", str(error)):
             raise SuiteError(
-                f"{path}: refused, because it holds more than weights and could run code; "
+                f"{path}: refused, because it holds more than weights ({code[1]}) and could run code; "
                 "save its state dict alone, best as .safetensors"
             ) from error
         raise SuiteError(f"{path}: damaged, or not a weight file; fetch or save it again") from error
@@ -194,6 +197,10 @@ def _fits(state: Mapping[str, Tensor], own: Mapping[str, Tensor], key: str) -> b
     return key in state and state[key].shape == own[key].shape
 
 
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")  # files from before PyTorch 0.4.1 have none
+
+
 def _classifiers(backbone: Backbone) -> tuple[str, ...]:
     names = backbone.net.pretrained_cfg.get("classifier") or ()
     return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
@@ -206,10 +213,14 @@ def _filtered(state: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]
     filters: list[Callable[..., Any]] = [getattr(module, name) for name in FILTERS if hasattr(module, name)]
     if not filters:
         return None
-    try:
-        return dict(filters[0](dict(state), backbone.net))
-    except Exception:  # written for foreign files: fails in any way on those that need no filter
-        return None
+    for arguments in ((dict(state), backbone.net), (dict(state),)):
+        try:
+            return dict(filters[0](*arguments))
+        except TypeError:
+            continue  # some take the state dict alone
+        except Exception:  # written for foreign files: fails in any way on those that need no filter
+            return None
+    return None
 
 
 def _fit_input(state: dict[str, Tensor], backbone: Backbone, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -224,5 +235,6 @@ def _fit_input(state: dict[str, Tensor], backbone: Backbone, own: Mapping[str, T
         channels = state[key].shape[1] // max(copies, 1)
         if copies and channels and channels != backbone.in_channels:
             base = {} if channels == 3 else {"base_chans": channels}
-            fitted[key] = timm.models.adapt_input_conv(backbone.in_channels, state[key], **base)
+            with suppress(NotImplementedError):  # folded pixels and several channels: drawn anew, as in timm
+                fitted[key] = timm.models.adapt_input_conv(backbone.in_channels, state[key], **base)
     return fitted

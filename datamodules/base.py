@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from datamodules.leakage import grouping, refuse_leakage
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts, probe_images
 from datamodules.sampling import JudgeSampler, TrainSampler
-from datamodules.settings import default_cache_dir, default_workers, numbers, one_thread, pair
+from datamodules.settings import default_cache_dir, default_workers, free_memory, numbers, one_thread, pair
 from datamodules.splits import make_split, read_split
 from datamodules.table import SPLITS, CaseTable, join_patients
 from datamodules.transforms.names import AugmentArgs
@@ -97,6 +96,8 @@ class ScanDataModule(LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise SuiteError(f"--data.batch_size {batch_size}: must be at least 1")
+        if num_workers is not None and num_workers < 0:
+            raise SuiteError(f"--data.num_workers {num_workers}: must be at least 0")
         self.root = Path(root)
         self.split_file = split_file
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
@@ -158,7 +159,10 @@ class ScanDataModule(LightningDataModule):
         hashes = self.hashes(table)
         given = bool(table.cases["split"].notna().any())
         if self.split_file is not None:
-            table = replace(table.with_columns(split=read_split(table, Path(self.split_file))), published_split=False)
+            split = read_split(table, Path(self.split_file))
+            # The split.csv of a run on a published split is still that split.
+            published = table.published_split and bool((split == table.cases["split"]).all())
+            table = replace(table.with_columns(split=split), published_split=published)
         table = table.with_columns(
             split=make_split(
                 table,
@@ -172,8 +176,10 @@ class ScanDataModule(LightningDataModule):
         )
         if not table.patients_known and not given and self.split_file is None:
             log.warning(
-                "NO PATIENTS KNOWN: the split is by image, so figures are too good if a patient has several images; "
-                "say who is who with a patient column, --data.patient_pattern or --data.cases"
+                "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so figures are too good if a patient "
+                "has several; say who is who with a patient column, --data.patient_pattern or --data.cases",
+                table.cases["patient_id"].isna().sum(),
+                len(table),
             )
         self.images_in_two_parts = refuse_leakage(table, hashes, allow=self.allow_leakage)
         sizes = table.cases["split"].value_counts()
@@ -197,7 +203,9 @@ class ScanDataModule(LightningDataModule):
         if self._adopted is not None:
             return self._adopted
         windows = parse_windows(self.window) if self.window is not None else ()
-        channels = self.channels or (len(windows) if len(windows) > 1 else self.image_facts.channels)
+        channels = self.channels
+        if channels is None:
+            channels = len(windows) if len(windows) > 1 else self.image_facts.channels
         size = self._size()
         return Preprocess(
             size=size,
@@ -310,8 +318,8 @@ class ScanDataModule(LightningDataModule):
     def _check_memory(self, count: int) -> None:
         height, width = self.input_size
         needed = count * height * width * self.in_channels * 4
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if needed > 0.8 * free:
+        free = free_memory()
+        if free is not None and needed > 0.8 * free:
             raise SuiteError(
                 f"--data.cache memory: {needed / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: use "
                 "--data.cache none"

@@ -27,7 +27,6 @@ class ScanDataset(Dataset[Sample]):
         preprocess: stored values -> (H, W, C) float32 in [0, 1].
         labels: (N, ...) target of each case, or None where nothing is known (predict).
         augment: image and seed words -> dict with the augmented image; None outside training.
-        in_memory: keep every preprocessed image; filled by :meth:`fill`.
     """
 
     def __init__(

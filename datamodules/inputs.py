@@ -64,10 +64,13 @@ class InputFiles:
                 raise SuiteError(
                     f"{path}: no column {self.path_column!r} for --data.path_column (found: {', '.join(frame.columns)})"
                 )
+            empty = frame.index[frame[self.path_column].isna()]
+            if len(empty):
+                raise SuiteError(f"{path}: column {self.path_column!r} is empty in row {empty[0] + 1}: drop the row")
             root = Path(self.root) if self.root is not None else path.parent
             names = frame["case_id"] if "case_id" in frame else frame[self.path_column].map(case_id_of)
             return [
-                {"path": str(root / name), "case_id": str(case)}
+                {"path": str(root / name), "case_id": case}
                 for name, case in zip(frame[self.path_column], names, strict=True)
             ]
         if not path.exists():

@@ -26,6 +26,18 @@ def default_workers() -> int:
     return max(0, min(8, cores // ranks - 1))
 
 
+def free_memory() -> int | None:
+    """Bytes that can be taken without swapping, or None where the system does not say.
+
+    ``MemAvailable`` of Linux: free pages alone leave out what the page cache gives back, which is most of the memory
+    after reading a data set.
+    """
+    file = Path("/proc/meminfo")
+    lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0]) * 1024 if found else None
+
+
 def default_cache_dir() -> Path:
     """``$SCANSUITE_CACHE``, or the user's cache folder."""
     from platformdirs import user_cache_path

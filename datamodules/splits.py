@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.table import CaseTable, read_frame, split_words
+from datamodules.table import SPLITS, CaseTable, read_frame, split_words
 from datamodules.types import SuiteError
 
 
@@ -18,38 +18,35 @@ def stratified_groups(
 ) -> NDArray[np.int64]:
     """Deal cases into parts so that groups stay whole and each part has about its share of every stratum.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011), with a group of cases where the paper
-    has one example: the rarest stratum still to be dealt goes first, its largest groups first, each to the part that
-    lacks most of it.
+    Greedy, as scikit-learn's ``StratifiedGroupKFold``, but for strata that overlap and parts of unequal shares: groups
+    with many cases of rare strata go first, each to the part where the chi-square sum over parts and strata of
+    (count - expected)^2 / expected falls most.
 
     Args:
         strata: (N, S) how much of each stratum a case carries, usually 0 or 1.
-        groups: (N,) group number of each case, 0..G-1.
-        fractions: share of each part; they sum to 1.
+        groups: (N,) group number of each case.
+        fractions: share of each part, above 0; they sum to 1.
         seed: breaks ties.
 
     Returns:
         (N,) number of the part of each case.
     """
     rng = np.random.default_rng(seed)
-    counts = np.zeros((int(groups.max()) + 1, strata.shape[1] + 1))
-    np.add.at(counts[:, :-1], groups, np.nan_to_num(strata))
-    counts[:, -1] = np.bincount(groups, minlength=len(counts))  # the last stratum is "a case": it balances sizes
-    lacking = np.outer(fractions, counts.sum(axis=0))
-    part_of = np.full(len(counts), -1)
+    number = np.unique(groups, return_inverse=True)[1]
+    counts = np.zeros((int(number.max()) + 1, strata.shape[1] + 1))
+    np.add.at(counts[:, :-1], number, np.nan_to_num(strata))
+    counts[:, -1] = np.bincount(number)  # the last stratum is "a case": it balances sizes
+    totals = counts.sum(axis=0)
+    lacking = np.outer(fractions, totals)
+    weights = 1 / np.outer(fractions, np.where(totals > 0, totals, 1))
     shuffled = rng.permutation(len(counts))
-    while (left := part_of[shuffled] < 0).any():
-        open_groups = shuffled[left]
-        remaining = counts[open_groups].sum(axis=0)
-        # The size stratum goes last: it is in every group and would otherwise win over rarer ones of equal count.
-        live = np.flatnonzero(remaining[:-1] > 0)
-        stratum = int(live[np.argmin(remaining[live])]) if len(live) else strata.shape[1]
-        members = open_groups[counts[open_groups, stratum] > 0]
-        for group in members[np.argsort(-counts[members, stratum], kind="stable")]:
-            part = max(range(len(fractions)), key=lambda p: (lacking[p, stratum], lacking[p, -1]))
-            part_of[group] = part
-            lacking[part] -= counts[group]
-    return part_of[groups]
+    heaviness = (counts[shuffled] ** 2 * weights[0]).sum(axis=1)
+    part_of = np.empty(len(counts), dtype=np.int64)
+    for group in shuffled[np.argsort(-heaviness, kind="stable")]:
+        fall = ((2 * lacking - counts[group]) * counts[group] * weights).sum(axis=1)
+        part_of[group] = part = int(fall.argmax())
+        lacking[part] -= counts[group]
+    return part_of[number]
 
 
 def make_split(
@@ -81,7 +78,7 @@ def make_split(
         ``train``, ``val`` or ``test`` for each case.
 
     Raises:
-        SuiteError: a number out of range, too few groups, or a split column with gaps.
+        SuiteError: a number out of range, too few groups, a test part that stays empty, or a split column with gaps.
     """
     if not 0 <= test_fraction < 1:
         raise SuiteError(f"--data.test_fraction {test_fraction}: must be at least 0 and below 1")
@@ -104,6 +101,11 @@ def make_split(
     if test_fraction > 0:
         parts = stratified_groups(strata, groups, (1 - test_fraction, test_fraction), seed)
         split[parts == 1] = "test"
+        if not (parts == 1).any():
+            raise SuiteError(
+                f"--data.test_fraction {test_fraction}: of {len(np.unique(groups))} patients (or images, where no "
+                "patient is known) none fits into so small a test part: give a larger one, or 0 for none"
+            )
     _deal_folds(split, strata, groups, folds, fold, seed, judged=None if test_fraction > 0 else fold)
     return pd.Series(split, index=given.index, dtype="str")
 
@@ -138,7 +140,7 @@ def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
     """The split of a ``split.csv`` (columns ``case_id`` and ``split``) for the cases of the table.
 
     Raises:
-        SuiteError: a column is missing, or file and table do not hold the same cases.
+        SuiteError: a column is missing or has gaps, or file and table do not hold the same cases.
     """
     frame = read_frame(file, flag="--data.split_file", text_columns=("case_id", "split"))
     for column in ("case_id", "split"):
@@ -148,6 +150,12 @@ def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
         name = frame["case_id"][frame["case_id"].duplicated()].iloc[0]
         raise SuiteError(f"--data.split_file {file}: case_id {name!r} stands twice")
     words = split_words(frame["split"], f"--data.split_file {file}")
+    if words.isna().any():
+        row = int(np.flatnonzero(words.isna())[0])
+        raise SuiteError(
+            f"--data.split_file {file}: the split is empty in row {row + 1} ({frame['case_id'].iloc[row]}): fill it "
+            "for each row"
+        )
     known = pd.Series(words.to_numpy(), index=frame["case_id"].to_numpy())
     absent = table.cases["case_id"][~table.cases["case_id"].isin(known.index)]
     if len(absent):
@@ -164,6 +172,10 @@ def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
     return known.loc[table.cases["case_id"]].reset_index(drop=True)
 
 
+def _in_order(parts: pd.Series[str]) -> tuple[str, ...]:
+    return tuple(sorted(parts, key=SPLITS.index))
+
+
 def shared_between_parts(key: pd.Series[str], split: pd.Series[str]) -> pd.DataFrame:
     """Keys (patients, content hashes) that stand in more than one part.
 
@@ -173,5 +185,5 @@ def shared_between_parts(key: pd.Series[str], split: pd.Series[str]) -> pd.DataF
     frame = pd.DataFrame({"key": key, "split": split}).dropna()
     pairs = frame.drop_duplicates()
     twice = pairs["key"][pairs["key"].duplicated()].unique()
-    parts = pairs[pairs["key"].isin(twice)].groupby("key", sort=False)["split"].agg(tuple)
+    parts = pairs[pairs["key"].isin(twice)].groupby("key", sort=False)["split"].agg(_in_order)
     return pd.DataFrame({"key": parts.index, "parts": parts.to_numpy()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -82,7 +83,7 @@ def one_image_a_case(
         published_split: as in :class:`CaseTable`.
 
     Raises:
-        SuiteError: two rows bear the same ``case_id``.
+        SuiteError: two rows bear the same ``case_id``, or one bears none.
     """
     cases = cases.reset_index(drop=True)
     if "case_id" not in cases:
@@ -95,6 +96,13 @@ def one_image_a_case(
         patient_id=cases["patient_id"].astype("str"),
         path=cases["path"].astype("str"),
     )
+    nameless = cases.index[cases["case_id"].isna()]
+    if len(nameless):
+        first = nameless[0]
+        raise SuiteError(
+            f"case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or leave the "
+            "column out"
+        )
     twice = cases["case_id"][cases["case_id"].duplicated()]
     if len(twice):
         name = twice.iloc[0]
@@ -130,13 +138,13 @@ def join_patients(table: CaseTable, pattern: str | None, file: Path | None) -> C
         except re.error as error:
             raise SuiteError(f"--data.patient_pattern {pattern!r} is no regular expression: {error}") from None
         matches = [compiled.search(path) for path in table.cases["path"]]
-        missed = [path for path, match in zip(table.cases["path"], matches, strict=True) if match is None]
+        found = [match.group(1 if compiled.groups else 0) if match is not None else None for match in matches]
+        missed = [path for path, patient in zip(table.cases["path"], found, strict=True) if not patient]
         if missed:
             raise SuiteError(
                 f"--data.patient_pattern {pattern!r} finds no patient in {missed[0]} ({len(missed)} of {len(table)} "
                 "paths): the pattern is searched in the path relative to --data.root"
             )
-        found = [match.group(1 if compiled.groups else 0) for match in matches if match is not None]
         table = table.with_columns(patient_id=pd.Series(found, dtype="str"))
     if file is not None:
         table = _join_file(table, file)
@@ -157,6 +165,9 @@ def _join_file(table: CaseTable, file: Path) -> CaseTable:
         raise SuiteError(
             f"{file}: no row for case_id {missing.iloc[0]!r} ({len(missing)} of {len(table)} cases are missing)"
         )
+    if "split" in further:
+        further["split"] = split_words(further["split"], f"--data.cases {file}")
+        table = replace(table, published_split=False)
     rows = further.set_index("case_id").loc[table.cases["case_id"]].reset_index(drop=True)
     columns = {str(name): rows[name] for name in rows.columns if name != "path"}
     return table.with_columns(**columns)
@@ -183,14 +194,18 @@ def read_frame(file: Path, flag: str, text_columns: Sequence[str] = ()) -> pd.Da
             frame = frame.astype(present)
         elif name.endswith((".csv", ".tsv", ".txt")):
             separator = "," if name.endswith(".csv") else "\t"
-            frame = pd.read_csv(
-                file,
-                sep=separator,
-                dtype=dict.fromkeys(text_columns, "str"),
-                encoding="utf-8-sig",
-                keep_default_na=False,  # a class may be called None or NA: only an empty cell is missing
-                na_values=[""],
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # cells that no column is named for
+                frame = pd.read_csv(
+                    file,
+                    sep=separator,
+                    dtype=dict.fromkeys(text_columns, "str"),
+                    encoding="utf-8-sig",
+                    index_col=False,  # a comma at the end of each row would move all columns by one
+                    keep_default_na=False,  # a class may be called None or NA: only an empty cell is missing
+                    na_values=[""],
+                    skipinitialspace=True,  # "path, patient_id" as people type it
+                )
         else:
             raise SuiteError(f"{flag} {file}: not a table by its name: expected .csv, .tsv or .parquet")
     except SuiteError:

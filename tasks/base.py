@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
@@ -63,10 +64,15 @@ class Task(LightningModule):
         The stem is shrunk (3x3, no pooling) for images under 64 px where no weights are asked for; what was decided is
         kept in the hyperparameters, so that a checkpoint is built again in the same way.
         """
+        from backbones.pyramid import Backbone
         from backbones.weights import load_weights
 
-        from backbones.pyramid import Backbone
-
+        set_here = {"in_channels", "strides", "classes", "image_size", "small_stem"} & set(args or {})
+        if set_here:
+            raise SuiteError(
+                f"--model.backbone_args: {min(set_here)} comes from the data and from --model.stem and --model.head: "
+                "leave it out"
+            )
         side = min(input_size) if input_size else None
         small = stem == "small" or (stem == "auto" and weights is None and side is not None and side < 64)
         self.backbone = Backbone(
@@ -79,6 +85,8 @@ class Task(LightningModule):
             **(args or {}),
         )
         self.hparams["stem"] = "small" if small else "standard"
+        if small:
+            log.info("%s: %s", name, self.backbone.stem_note)
         if weights is not None:
             log.info("%s", load_weights(self.backbone, weights))
         if freeze == "backbone":
@@ -96,6 +104,8 @@ class Task(LightningModule):
         """Make ``self.normalize`` from the mode that the data module was given (see ``--data.normalize``)."""
         from backbones.imagenet import average_normalisation, pretrained_normalisation
 
+        mean: Sequence[float]
+        std: Sequence[float]
         if mode == "imagenet" or (mode == "auto" and weights is not None):
             mean, std = average_normalisation(*pretrained_normalisation(name), in_channels)
         elif mode in ("auto", "train") and statistics is not None:
@@ -106,11 +116,11 @@ class Task(LightningModule):
 
     @abstractmethod
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """() loss of the batch in float32."""
+        """() loss of the batch in float32; 0, with gradients of 0, for a batch without cases."""
 
     @abstractmethod
     def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
-        """Show a batch to the metrics of a stage."""
+        """Show a batch, which may be without cases, to the metrics of a stage."""
 
     @abstractmethod
     def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
@@ -121,11 +131,10 @@ class Task(LightningModule):
         kept = [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
         if len(kept) < len(batch["scan"]):
             output, batch = output[kept], _take(batch, kept)
-        # A batch of padding alone still takes part in what ranks do together, with weight 0.
-        loss = self.loss(output, batch) if kept else output.sum() * 0.0
+        # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
+        loss = self.loss(output, batch)
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
-        if kept:
-            self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
+        self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         return loss, output, batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -179,8 +188,10 @@ class Task(LightningModule):
         optimizer = build_optimizer(
             self, hparams["optimizer"], hparams["lr"], hparams["weight_decay"], hparams["optimizer_args"] or {}
         )
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = build_schedule(optimizer, cast("Schedule", hparams["schedule"]), steps, hparams["warmup"])
+        steps = self.trainer.estimated_stepping_batches
+        if steps == math.inf:
+            raise SuiteError("--trainer.max_epochs -1: the learning-rate schedule needs an end: give a number")
+        schedule = build_schedule(optimizer, cast("Schedule", hparams["schedule"]), int(steps), hparams["warmup"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float,
         args: further arguments of the optimiser (``momentum``, ``betas``, ...).
 
     Raises:
-        SuiteError: the name is unknown (the nearest is named) or the optimiser does not take an argument.
+        SuiteError: the name is unknown (the nearest is named) or the optimiser does not take an argument or a value.
     """
     from difflib import get_close_matches
 
@@ -42,6 +42,11 @@ def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float,
         optimizer: Optimizer = create_optimizer_v2(model, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
     except TypeError as error:
         raise SuiteError(f"--model.optimizer_args {args}: {name} does not take them: {error}") from None
+    except ValueError as error:
+        raise SuiteError(
+            f"--model.optimizer {name} does not take --model.lr {lr}, --model.weight_decay {weight_decay} and "
+            f"--model.optimizer_args {args}: {error}"
+        ) from None
     return optimizer
 
 

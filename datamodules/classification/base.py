@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.classification.target import ClassificationTarget, TargetKind, make_target
+from datamodules.classification.target import ClassificationTarget, TargetKind, class_text, make_target
 from datamodules.sampling import balanced_weights
 from datamodules.table import CaseTable
 from datamodules.types import SuiteError
@@ -64,12 +64,12 @@ class ClassificationData(ScanDataModule):
         if self.class_map and len(columns) > 1:
             columns = [self.class_map.get(column, column) for column in columns]
             frame = frame.rename(columns=self.class_map)
-        elif self.class_map:
-            frame = frame.assign(**{columns[0]: frame[columns[0]].astype("str").replace(self.class_map)})
+        elif self.class_map and columns[0] in frame:
+            frame = frame.assign(**{columns[0]: class_text(frame[columns[0]]).replace(self.class_map)})
         order = self._class_names
         if order is None and self.class_order is not None:
             order = [self.class_map.get(name, name) for name in self.class_order]
-        if order is not None and self.task_kind == "multilabel":
+        if order is not None and (self.task_kind == "multilabel" or (self.task_kind is None and len(columns) > 1)):
             columns = order
         return make_target(frame, columns, kind=self.task_kind, class_order=order, where=self.where)
 

@@ -41,7 +41,8 @@ class ImageTable(ClassificationData):
         self.table_file = Path(table) if Path(table).is_file() else self.root / table
         self.path_column, self.patient_column = path_column, patient_column
         self.split_column, self.case_column = split_column, case_column
-        self.label_columns = label_columns.split(",") if isinstance(label_columns, str) else label_columns
+        columns = label_columns.split(",") if isinstance(label_columns, str) else label_columns
+        self.label_columns = [column.strip() for column in columns]
 
     @property
     def where(self) -> str:
@@ -68,7 +69,10 @@ class ImageTable(ClassificationData):
         frame = frame.assign(**meant)
         empty = frame.index[frame["path"].isna()]
         if len(empty):
-            raise SuiteError(f"{self.table_file}: column {self.path_column!r} is empty in row {empty[0] + 1}")
+            raise SuiteError(
+                f"{self.table_file}: column {self.path_column!r} is empty in row {empty[0] + 1}: fill it, or drop "
+                "the row"
+            )
         missing = [path for path in frame["path"] if not (self.root / path).is_file()]
         if missing:
             raise SuiteError(

@@ -75,7 +75,10 @@ def make_target(
     """
     for column in columns:
         if column not in frame:
-            raise SuiteError(f"{where}: no column {column!r} (found: {', '.join(map(str, frame.columns))})")
+            raise SuiteError(
+                f"{where}: no label column {column!r} (found: {', '.join(map(str, frame.columns))}): give "
+                "--data.label_columns"
+            )
     if kind is not None and kind not in TARGET_KINDS:
         raise SuiteError(f"target {kind!r} is none of {', '.join(TARGET_KINDS)}")
     if kind == "multilabel" or (kind is None and len(columns) > 1):
@@ -103,8 +106,8 @@ def _multilabel(frame: pd.DataFrame, columns: Sequence[str], where: str) -> Clas
         strange = frame[name][text.notna() & ~text.isin(["", "nan", "na"]) & numbers.isna()]
         if len(strange):
             raise SuiteError(
-                f"{where}: column {name!r} has {strange.iloc[0]!r} in row {int(strange.index[0]) + 1}: a label is 0, 1 "
-                "or empty (unknown)"
+                f"{where}: column {name!r} has {str(strange.iloc[0])!r} in row {int(strange.index[0]) + 1}: a label is "
+                "0, 1 or empty (unknown)"
             )
         values[:, position] = numbers.to_numpy(dtype=np.float32)
     if np.isnan(values).all():
@@ -117,8 +120,8 @@ def _regression(column: pd.Series[Any], where: str) -> ClassificationTarget:
     strange = column[numbers.isna() | np.isinf(numbers)]
     if len(strange):
         raise SuiteError(
-            f"{where}: column {column.name!r} has {strange.iloc[0]!r} in row {int(strange.index[0]) + 1}: a regression "
-            "target is a finite number"
+            f"{where}: column {column.name!r} has {str(strange.iloc[0])!r} in row {int(strange.index[0]) + 1}: a "
+            "regression target is a finite number"
         )
     return ClassificationTarget("regression", (str(column.name),), numbers.to_numpy(dtype=np.float32))
 

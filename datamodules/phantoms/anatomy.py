@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.phantoms import shapes
-from datamodules.phantoms.plan import ANATOMY, PIXELS, Lesion, stream
+from datamodules.phantoms.plan import ANATOMY, CUT, POSITION, Lesion, stream
 from datamodules.phantoms.shapes import Curve, Floats
 
 
@@ -57,7 +57,7 @@ def anatomy_of(patient: int, scan: int, seed: int) -> Anatomy:
     a tenth.
     """
     rng = stream(seed, ANATOMY, patient)
-    cut = stream(seed, ANATOMY, patient, scan + 1)
+    cut = stream(seed, CUT, patient, scan)
     body = shapes.DIRECTIONS * np.array([68.0, 61.0]) * (0.94 + 0.1 * rng.random())
     body = body * shapes.wavy(rng, 0.03)[:, None]
     centre = 8.0 * (rng.random(2) - 0.5)
@@ -168,25 +168,25 @@ def _add_lesion(image: Floats, lesion: Lesion, grid: Grid, anatomy: Anatomy) -> 
     of these traits wanders a little on its own.
     """
     rng = np.random.Generator(np.random.PCG64(lesion.shape))
-    margin, interior, halo = np.clip(lesion.suspicion + 0.12 * rng.standard_normal(3), 0.0, 1.0)
+    margin, interior, halo = np.clip(lesion.suspicion + 0.08 * rng.standard_normal(3), 0.0, 1.0) ** 1.5
     stretch = 0.75 + 0.25 * rng.random()
     tilt = 2.0 * np.pi * rng.random()
     relative = shapes.wavy(rng, 0.05 + 0.3 * float(margin)) * (1.0 - 0.25 * margin)
     ellipse = shapes.rotated(shapes.DIRECTIONS * np.array([1.0, stretch]), tilt)
-    relative = relative + shapes.spikes(rng, 0.9 * float(margin) ** 2)
+    relative = relative + shapes.spikes(rng, 0.9 * float(margin))
     outline = anatomy.inside(lesion.angle, lesion.depth) + lesion.radius * relative[:, None] * ellipse
     mask = shapes.fill(grid.pixels(outline), grid.size)
     inside = shapes.blurred(mask.astype(np.float32), lesion.edge / grid.spacing)
     around = shapes.blurred(mask.astype(np.float32), 0.55 * lesion.radius / grid.spacing)
     lumps = shapes.lumpy(rng, grid.size, 36)
-    # Lumps take away contrast and hardly add any, so that no single pixel, and no histogram, tells the kind.
-    inside *= 1 + np.float32(interior) * np.clip(np.float32(0.9) * lumps - np.float32(0.3), -1.2, 0.25)
+    # Bounded lumps to both sides: lesions stay within the values of other tissue, so no histogram tells the kind.
+    inside *= np.clip(1 + np.float32(interior) * (np.float32(1.6) * lumps - np.float32(0.6)), -1.1, 1.3)
     image += np.float32(lesion.contrast) * np.maximum(inside, np.float32(0.45 * halo) * around)
     return mask.astype(np.bool_)
 
 
 def grid_of(patient: int, scan: int, seed: int, size: int, spacing: float) -> Grid:
     """The position of the patient in one scan: shifted by up to 5 mm and turned by up to 12 degrees."""
-    rng = stream(seed, PIXELS, patient, scan + 1)
+    rng = stream(seed, POSITION, patient, scan)
     shift = 10.0 * (rng.random(2) - 0.5)
     return Grid(size, spacing, shift, float(0.42 * (rng.random() - 0.5)))

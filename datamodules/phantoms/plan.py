@@ -15,9 +15,9 @@ CLASS_NAMES = ("benign", "malignant")
 SEGMENTATION_CLASSES = ("background", "organ", "benign", "malignant")
 SITES = ("A", "B")
 
-# The purpose word of each stream. SeedSequence pads with zeros, so [seed, p] and [seed, p, 0] would be one stream
-# without it.
-PATIENT, ANATOMY, SLICE, PIXELS = 1, 2, 3, 4
+# The purpose word of each stream. SeedSequence pads with zeros, so that [seed, patient] and [seed, patient, 0] would be
+# one stream without it.
+PATIENT, ANATOMY, SLICE, CUT, POSITION, PIXELS = 1, 2, 3, 4, 5, 6
 
 _MALIGNANT_PATIENTS = 0.46  # with the share of slices that miss the lesion, about 0.4 of the scans are malignant
 _SEEN = 0.85  # chance that a slice goes through a given lesion
@@ -119,16 +119,16 @@ def plan_patient(patient: int, seed: int, difficulty: float) -> Patient:
 
 def _plan_lesion(malignant: bool, sector: float, u: np.ndarray, shape: int, difficulty: float) -> Lesion:
     # The product of two uniforms is skewed: most lesions are typical of their kind, a few look like the other.
-    doubt = (0.2 + 0.8 * difficulty) * float(u[0] * u[1])
-    contrast = (0.34 - 0.18 * difficulty) * (1.0 + (0.3 + 0.5 * difficulty) * (2.0 * float(u[2]) - 1.0))
-    if u[3] < 0.25 * difficulty:  # the faint ones
+    doubt = (0.2 + 0.5 * difficulty) * float(u[0] * u[1])
+    contrast = (0.34 - 0.09 * difficulty) * (1.0 + (0.3 + 0.3 * difficulty) * (2.0 * float(u[2]) - 1.0))
+    if u[3] < 0.2 * difficulty:  # the faint ones
         contrast *= 0.5
     return Lesion(
         malignant=malignant,
         suspicion=1.0 - doubt if malignant else doubt,
         angle=sector + 0.5 * (float(u[4]) - 0.5),
         depth=0.35 + 0.25 * float(u[5]),
-        radius=(1.15 - 0.3 * difficulty) * (8.0 + 7.0 * float(u[6])),
+        radius=(1.15 - 0.18 * difficulty) * (8.0 + 7.0 * float(u[6])),
         contrast=contrast if u[7] < 0.15 else -contrast,
         edge=0.5 + 1.7 * float(u[8]),
         shape=shape,

@@ -29,8 +29,8 @@ class Scanner:
 
 
 SCANNERS = {
-    "A": Scanner(field_of_view=136.0, contrast=1.0, noise=0.020, blur=0.6),
-    "B": Scanner(field_of_view=146.0, contrast=0.8, noise=0.030, blur=0.9),
+    "A": Scanner(field_of_view=108.0, contrast=1.0, noise=0.020, blur=0.6),
+    "B": Scanner(field_of_view=116.0, contrast=0.8, noise=0.030, blur=0.9),
 }
 _FULL_SCALE = 3200.0  # counts of a signal of 1; leaves room for gain, bias field and noise below 4095
 
@@ -45,7 +45,7 @@ def acquire(tissue: Floats, scanner: Scanner, difficulty: float, rng: np.random.
     Args:
         tissue: (H, H) signal, 0 for air and about 1 for the brightest tissue.
         scanner: of the site.
-        difficulty: 0 to 1; scales the noise from 0.6 to 1.4 times the site's own.
+        difficulty: 0 to 1; scales the noise from 0.6 to 1.2 times the site's own.
         rng: source of gain, field and noise.
 
     Returns:
@@ -59,7 +59,7 @@ def acquire(tissue: Floats, scanner: Scanner, difficulty: float, rng: np.random.
     log_gain = np.tensordot(coefficients, _quadratics(size), axes=1) + np.float32(0.16 * rng.random() - 0.08)
     signal *= np.exp(log_gain)
     noise = rng.standard_normal((2, size, size), dtype=np.float32)
-    noise *= np.float32(scanner.noise * (0.6 + 0.8 * difficulty) * (0.8 + 0.4 * rng.random()))
+    noise *= np.float32(scanner.noise * (0.6 + 0.6 * difficulty) * (0.8 + 0.4 * rng.random()))
     magnitude = np.sqrt((signal + noise[0]) ** 2 + noise[1] ** 2)
     counts = np.minimum(np.round(magnitude * np.float32(_FULL_SCALE)), 4095)
     return np.asarray(counts * 16, np.uint16)

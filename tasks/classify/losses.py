@@ -32,10 +32,10 @@ class ClassificationLoss(nn.Module):
         name: a name of :data:`LOSSES` for that kind, or ``auto`` for its first.
         class_weights: weight of each class; for multilabel, of the positive cells of each label.
         label_smoothing: share of the target spread over all classes (Szegedy et al., CVPR 2016), 0..1.
-        gamma: focusing exponent of the focal loss.
+        gamma: focusing exponent of the focal loss, at least 0.
 
     Raises:
-        SuiteError: the loss does not fit the kind of target.
+        SuiteError: the loss does not fit the kind of target, or a number is out of its range.
     """
 
     weights: Tensor | None
@@ -56,6 +56,8 @@ class ClassificationLoss(nn.Module):
             raise SuiteError(f"--model.label_smoothing {label_smoothing}: must be at least 0 and below 1")
         if class_weights is not None and chosen not in ("cross_entropy", "focal"):
             raise SuiteError(f"--model.class_weights: the {chosen} loss takes none")
+        if gamma < 0:
+            raise SuiteError(f"--model.focal_gamma {gamma}: must be at least 0")
         self.name, self.smoothing, self.gamma = chosen, label_smoothing, gamma
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("weights", weights, persistent=False)
@@ -88,7 +90,9 @@ class ClassificationLoss(nn.Module):
             return mean_over_ranks(total, torch.tensor(len(label), device=logits.device))
         log_p = logits.log_softmax(dim=1)
         # Focal loss: (1 - p)^gamma on the cross-entropy of each class (Lin et al., ICCV 2017).
-        focus = (1 - log_p.exp()).clamp_min(0) ** self.gamma if self.name == "focal" else torch.ones_like(log_p)
+        # Never quite 0, where a gamma below 1 has no finite slope.
+        other = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+        focus = other**self.gamma if self.name == "focal" else torch.ones_like(log_p)
         return mean_over_ranks(-(focus * soft * weights * log_p).sum(), weights[label].sum())
 
     def _cells(self, logits: Tensor, label: Tensor) -> Tensor:
@@ -100,14 +104,14 @@ class ClassificationLoss(nn.Module):
             cell = (logits.sigmoid() - soft).square()
         else:
             log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
-            focus_p = log_q.exp() ** self.gamma if self.name == "focal" else 1.0
-            focus_q = log_p.exp() ** self.gamma if self.name == "focal" else 1.0
+            focus_p = (self.gamma * log_q).exp() if self.name == "focal" else 1.0
+            focus_q = (self.gamma * log_p).exp() if self.name == "focal" else 1.0
             cell = -(positive * soft * focus_p * log_p + (1 - soft) * focus_q * log_q)
         return mean_over_ranks(cell[known].sum(), known.sum())
 
     def _distance(self, output: Tensor, label: Tensor) -> Tensor:
-        distance = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[self.name]
-        total = distance(output.squeeze(1), label.float(), reduction="sum")
+        distances: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+        total = distances[self.name](output.squeeze(1), label.float(), reduction="sum")
         return mean_over_ranks(total, torch.tensor(len(label), device=output.device))
 
     def _ranks(self, logits: Tensor, label: Tensor) -> Tensor:

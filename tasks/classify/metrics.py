@@ -6,7 +6,7 @@ are NaN and left out of means, as in the tables; a test holds both equal.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class ClassificationMetrics(Metric):
-    """Sensitivity, specificity, F1 and kin of all cases seen since the last reset, by torchmetrics' functions.
+    """Sensitivity, specificity, F1, areas and kin of all cases seen since the last reset.
 
     Args:
         target: kind of target.
@@ -42,16 +42,18 @@ class ClassificationMetrics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Name of a metric -> (), float32."""
-        if not self.scores:
+        # After a reduction over ranks a state is one tensor, before it a list of them.
+        labels = dim_zero_cat(self.labels) if len(self.labels) else torch.empty(0)
+        if len(labels) == 0:
             return {}
-        scores = cast("Tensor", dim_zero_cat(self.scores))
-        labels = cast("Tensor", dim_zero_cat(self.labels))
+        scores = dim_zero_cat(self.scores)
         if self.target == "regression":
             return _regression(scores.squeeze(1), labels)
         if self.target == "multilabel":
             return _multilabel(scores, labels)
         if self.target == "binary":
-            return _binary(scores[:, self.positive], (labels == self.positive).long())
+            called = scores.argmax(dim=1) == self.positive
+            return _one_against_rest(scores[:, self.positive], called, labels == self.positive)
         values = _multiclass(scores, labels)
         if self.target == "ordinal":
             predicted = scores.argmax(dim=1)
@@ -59,66 +61,56 @@ class ClassificationMetrics(Metric):
         return values
 
 
-def _counts_to_figures(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> dict[str, Tensor]:
-    """(C,) counts -> (C,) figures; 0 / 0 is NaN."""
-    tp, fp, tn, fn = (count.float() for count in (tp, fp, tn, fn))
-    return {
+def _one_against_rest(score: Tensor, called: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Figures of one class or label from (N,) scores, calls and truth; undefined is NaN."""
+    tp, fp = (called & truth).sum().float(), (called & ~truth).sum().float()
+    fn, tn = (~called & truth).sum().float(), (~called & ~truth).sum().float()
+    values = {
         "sensitivity": tp / (tp + fn),
         "specificity": tn / (tn + fp),
         "precision": tp / (tp + fp),
         "npv": tn / (tn + fn),
         "f1": 2 * tp / (2 * tp + fp + fn),
-        "accuracy": (tp + tn) / (tp + fp + tn + fn),
+        "accuracy": (tp + tn) / len(truth) if len(truth) else torch.full_like(tp, torch.nan),
+        "auroc": torch.full_like(tp, torch.nan),
+        "auprc": torch.full_like(tp, torch.nan),
     }
-
-
-def _where_defined(value: Tensor, support: Tensor, cases: Tensor) -> Tensor:
-    """NaN where a class has no case, or nothing else has."""
-    return torch.where((support > 0) & (support < cases), value, torch.nan)
-
-
-def _binary(score: Tensor, label: Tensor) -> dict[str, Tensor]:
-    tp, fp, tn, fn, support = F.binary_stat_scores((score > 0.5).long(), label)
-    values = _counts_to_figures(tp, fp, tn, fn)
-    total = torch.tensor(len(label), device=score.device)
-    values["auroc"] = _where_defined(F.binary_auroc(score, label), support, total)
-    values["auprc"] = torch.where(support > 0, F.binary_average_precision(score, label), torch.nan)
     values["balanced_accuracy"] = (values["sensitivity"] + values["specificity"]) / 2
+    # torchmetrics has a number, and a warning, also where the areas are undefined.
+    if truth.any():
+        values["auprc"] = F.binary_average_precision(score, truth.long())
+        if not truth.all():
+            values["auroc"] = F.binary_auroc(score, truth.long())
     return values
 
 
+def _mean_of_defined(figures: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([values[name] for values in figures]).nanmean() for name in figures[0]}
+
+
 def _multiclass(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    classes = scores.shape[1]
     predicted = scores.argmax(dim=1)
-    counts = F.multiclass_stat_scores(predicted, labels, classes, average="none")
-    tp, fp, tn, fn, support = counts.unbind(dim=1)
-    total = torch.tensor(len(labels), device=scores.device)
-    by_class = _counts_to_figures(tp, fp, tn, fn)
-    arguments: dict[str, Any] = {"num_classes": classes, "average": "none"}
-    by_class["auroc"] = _where_defined(F.multiclass_auroc(scores, labels, **arguments), support, total)
-    auprc = F.multiclass_average_precision(scores, labels, **arguments)
-    by_class["auprc"] = torch.where(support > 0, auprc, torch.nan)
-    values = {name: value.nanmean() for name, value in by_class.items()}
+    classes = range(scores.shape[1])
+    values = _mean_of_defined([_one_against_rest(scores[:, k], predicted == k, labels == k) for k in classes])
     values["balanced_accuracy"] = values["sensitivity"]
     values["accuracy"] = (predicted == labels).float().mean()
     return values
 
 
 def _multilabel(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    by_label: dict[str, list[Tensor]] = {}
+    figures = []
     for score, label in zip(scores.unbind(dim=1), labels.unbind(dim=1), strict=True):
         known = ~label.isnan()
-        if known.any():
-            for name, value in _binary(score[known], label[known].long()).items():
-                by_label.setdefault(name, []).append(value)
-    return {name: torch.stack(values).nanmean() for name, values in by_label.items()}
+        figures.append(_one_against_rest(score[known], score[known] > 0.5, label[known] == 1))
+    return _mean_of_defined(figures)
 
 
 def _regression(output: Tensor, label: Tensor) -> dict[str, Tensor]:
+    # R2 subtracts large sums: float32 loses a target of 2000 +- 1. (Some accelerators have no double precision.)
+    output, label = output.cpu().double(), label.cpu().double()
     values = {
         "mae": R.mean_absolute_error(output, label),
         "rmse": R.mean_squared_error(output, label, squared=False),
+        "r2": R.r2_score(output, label) if label.max() > label.min() else torch.tensor(torch.nan),
     }
-    if len(label) > 1:
-        values["r2"] = R.r2_score(output, label)
-    return values
+    return {name: value.float() for name, value in values.items()}

@@ -98,6 +98,10 @@ class ClassificationTask(Task):
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
 
+        if head == "native" and freeze == "backbone":
+            raise SuiteError(
+                "--model.freeze backbone: with --model.head native nothing is left to train: take another head"
+            )
         given = self._weights_by_class(class_weights, class_counts, num_cases)
         self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
         outputs = num_classes - 1 if self.criterion.name == "ordinal" else num_classes
@@ -111,7 +115,7 @@ class ClassificationTask(Task):
             input_size=input_size,
             strides=None,
             classes=outputs if head == "native" else None,
-            args=backbone_args,
+            args={"dropout": dropout, **(backbone_args or {})} if head == "native" else backbone_args,
         )
         self.head = self._build_head(head, outputs, input_size, dropout, hidden)
         positive = self.class_names.index(self.positive_class) if self.positive_class is not None else 1
@@ -200,8 +204,8 @@ class ClassificationTask(Task):
         elif self.target == "multilabel":
             for position, name in enumerate(names):
                 if label is not None:
-                    cells = label[:, position].tolist()
-                    columns[f"target_{name}"] = [None if cell != cell else int(cell) for cell in cells]
+                    # NaN, not None: a part without any known cell must not turn the column into objects.
+                    columns[f"target_{name}"] = label[:, position].double().tolist()
                 columns[f"prediction_{name}"] = (scores[:, position] > 0.5).int().tolist()
                 columns[f"score_{name}"] = scores[:, position].tolist()
         else:

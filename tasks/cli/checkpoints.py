@@ -12,7 +12,7 @@ from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.main import TASKS
 from tasks.cli.parser import task_class
-from tasks.cli.run_dir import newest_run
+from tasks.cli.run_dir import CHECKPOINTS, newest_run
 
 
 def find_checkpoint(task: str, asked: str | None, *, flag: str = "--ckpt_path") -> Path:
@@ -30,7 +30,7 @@ def find_checkpoint(task: str, asked: str | None, *, flag: str = "--ckpt_path") 
         run = newest_run(task)
         if run is None:
             raise SuiteError(f"{flag} {asked}: there is no run below runs/{task}")
-        path = run / "checkpoints" / f"{asked}.ckpt"
+        path = run / CHECKPOINTS / f"{asked}.ckpt"
     if not path.is_file():
         raise SuiteError(f"{flag} {path}: no such file")
     return path

@@ -24,7 +24,7 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
     except SuiteError as error:
         return _say(from_worker(str(error)))
     except argparse.ArgumentError as error:
-        return _say(parser_line(str(error)))
+        return _say(_inner(error) or parser_line(str(error)))
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _say(f"{name}{error.strerror or error}")
@@ -32,10 +32,20 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        line = _known(error)
+        line = _inner(error) or _known(error)
         if line is None:
             raise  # a fault of ours: the traceback is what a report needs
         return _say(line)
+
+
+def _inner(error: BaseException) -> str | None:
+    """The line of a :class:`SuiteError` that a library has wrapped in an exception of its own."""
+    inner = error.__cause__ or error.__context__
+    while inner is not None:
+        if isinstance(inner, SuiteError):
+            return from_worker(str(inner))
+        inner = inner.__cause__ or inner.__context__
+    return None
 
 
 def _known(error: Exception) -> str | None:

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
-from pytorch_lightning.cli import LightningArgumentParser
-
 from datamodules.base import ScanDataModule
 from datamodules.classification.base import ClassificationData
 from datamodules.preprocess import Preprocess
@@ -25,10 +23,10 @@ from tasks.evaluation.recorder import Recorder
 log = logging.getLogger(__name__)
 
 
-def add_flags(parser: LightningArgumentParser) -> None:
-    """The flags of these verbs beside Lightning's."""
-    parser.add_argument("--run_dir", type=str | None, default=None, help="new folder for tables and figures")
-    parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint, or best of the newest run")
+OWN_FLAGS = {
+    "ckpt_path": "the checkpoint, or best (last) of the newest run; its run's data are used where no --data is given",
+    "run_dir": "new folder for tables and figures; left out: runs/<task>/<next number>",
+}
 
 
 def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
@@ -44,7 +42,8 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
     path = None if wants_help else find_checkpoint(task, value_of(argv, "--ckpt_path"))
     if given(argv, "--model"):
         raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
-    cli = SuiteCLI(task, argv, own_flags=add_flags, builds_model=False, defaults=data_default(argv, path))
+    verb = "validate" if split == "val" else "test"
+    cli = SuiteCLI(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=data_default(argv, path))
     path = find_checkpoint(task, cli.config["ckpt_path"])
     refuse_existing(cli.config["run_dir"])
 

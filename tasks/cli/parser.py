@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
@@ -18,12 +18,12 @@ from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown, value_of
 from tasks.cli.hardware import MemoryFormat, choose_precision
-from tasks.cli.main import TASKS
+from tasks.cli.help import short_help
+from tasks.cli.main import TASKS, VERBS
 
 # Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
 # at 224 px are meaningless at 28.
 PRETRAINED_SIDE = 128
-FIRST_TRAINER_FLAGS = ("max_epochs", "accelerator", "devices", "strategy", "precision", "callbacks", "fast_dev_run")
 
 
 def task_class(task: str) -> type[Task]:
@@ -37,8 +37,9 @@ class SuiteCLI(LightningCLI):
 
     Args:
         task: name of the task.
+        verb: what is done, for the help.
         argv: flags as typed.
-        own_flags: of the verb, beside Lightning's: adds them to the parser.
+        own_flags: of the verb, beside Lightning's: name and meaning; each takes text.
         builds_model: the verb makes a model from ``--model`` (fit); other verbs take it from a checkpoint.
         defaults: a config that comes before what the user gives.
     """
@@ -46,9 +47,10 @@ class SuiteCLI(LightningCLI):
     def __init__(
         self,
         task: str,
+        verb: str,
         argv: Sequence[str],
         *,
-        own_flags: Callable[[LightningArgumentParser], None],
+        own_flags: dict[str, str],
         builds_model: bool,
         defaults: Path | dict[str, Any] | None = None,
     ) -> None:
@@ -61,7 +63,13 @@ class SuiteCLI(LightningCLI):
             save_config_callback=None,
             trainer_defaults={"max_epochs": 20, "use_distributed_sampler": False},
             seed_everything_default=0,
-            parser_kwargs={"exit_on_error": False, "default_config_files": files},
+            parser_kwargs={
+                "exit_on_error": False,
+                "default_config_files": files,
+                "prog": f"python -m tasks.{task} {verb}",
+                "usage": f"python -m tasks.{task} {verb} [flags]",
+                "description": VERBS[verb].capitalize() + ".",
+            },
             subclass_mode_data=True,
             args=find_configs(argv),
             run=False,
@@ -91,7 +99,8 @@ class SuiteCLI(LightningCLI):
             default="auto",
             help="of the weights; auto is channels_last for convolutional networks",
         )
-        self.own_flags(parser)
+        for name, text in self.own_flags.items():
+            parser.add_argument(f"--{name}", type=str | None, default=None, help=text)
         parser.link_arguments("model.weights", "data.init_args.min_image_size", compute_fn=_least_side)
         if self.builds_model:
             for fact in cast("type[Task]", self.model_class).facts:
@@ -102,8 +111,11 @@ class SuiteCLI(LightningCLI):
         """Parse the flags; print help where it is asked for."""
         words = cast("list[str]", args)
         if "--help" in words or "-h" in words:
-            _keep_first_flags(parser)
-        elif "--help_all" in words:
+            own = {f"--{name}": text for name, text in self.own_flags.items()}
+            usage, about = str(parser.usage).removesuffix(" [flags]"), str(parser.description)
+            print(short_help(usage, about, own, task_class(self.task), builds_model=self.builds_model))
+            raise SystemExit(0)
+        if "--help_all" in words:
             words = ["--help"]
         elif not any(
             word.startswith(("--data.help", "--trainer.", "--print_config")) and "help" in word for word in words
@@ -173,17 +185,6 @@ def _least_side(weights: str | None) -> int:
 
 def _spec(preprocess: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", preprocess.to_dict())
-
-
-def _keep_first_flags(parser: LightningArgumentParser) -> None:
-    """Hide the trainer's rarer flags from the short help."""
-    import argparse
-
-    for action in parser._actions:
-        name = action.option_strings[0] if action.option_strings else ""
-        if name.startswith("--trainer.") and name.split(".")[1] not in FIRST_TRAINER_FLAGS:
-            action.help = argparse.SUPPRESS
-    parser.epilog = "Every flag: --help_all. Flags of a data class: --data.help ImageTable. Docs: README.md."
 
 
 def data_default(argv: Sequence[str], checkpoint: Path | None) -> dict[str, Any] | None:

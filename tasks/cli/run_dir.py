@@ -12,6 +12,8 @@ from pathlib import Path
 from datamodules.types import SuiteError
 
 RUNS = Path("runs")
+# A run that trains has this folder from its first moment; one that only judges has none.
+CHECKPOINTS = "checkpoints"
 # Rank 0 tells the processes it starts.
 SHARED = "SCANSUITE_RUN_DIR"
 
@@ -25,8 +27,9 @@ def global_rank() -> int:
 
 
 def newest_run(task: str) -> Path | None:
-    """The run of a task with the highest number, or None."""
-    numbers = [int(folder.name) for folder in (RUNS / task).glob("[0-9]*") if folder.name.isdigit() and folder.is_dir()]
+    """The training run of a task with the highest number, or None."""
+    folders = [folder for folder in (RUNS / task).glob("[0-9]*") if (folder / CHECKPOINTS).is_dir()]
+    numbers = [int(folder.name) for folder in folders if folder.name.isdigit()]
     return RUNS / task / str(max(numbers)) if numbers else None
 
 

@@ -15,8 +15,8 @@ from tasks.evaluation.tables import read_table, write_table
 class EpochTable(Checkpoint):
     """Writes what was logged in each epoch, with learning rate and seconds.
 
-    Lightning runs callbacks of the family ``Checkpoint`` after the model's own hooks: the metrics that the model logs at
-    the end of an epoch are there by then.
+    Lightning runs callbacks of the family ``Checkpoint`` after the model's own hooks: the metrics that the model logs
+    at the end of an epoch are there by then.
 
     Args:
         file: the ``metrics.csv``.
@@ -28,23 +28,20 @@ class EpochTable(Checkpoint):
         self._rows: list[dict[str, float]] = []
         self._started = 0.0
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take up the epochs that a resumed run has behind it."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up the epochs that a resumed run has behind it; earlier the trainer does not know its epoch."""
+        self._started = time.monotonic()
         if self.file.is_file():
             past = read_table(self.file)
             rows = past[past["epoch"] < trainer.current_epoch].to_dict("records")
             self._rows = [{str(name): value for name, value in row.items()} for row in rows]
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._started = time.monotonic()
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the table anew; Lightning has run the validation of the epoch by now."""
+        seconds, self._started = time.monotonic() - self._started, time.monotonic()
         if not trainer.is_global_zero:
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else float("nan")
-        seconds = time.monotonic() - self._started
         logged = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         start: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         self._rows.append({**start, **logged, "lr": float(rate), "seconds": round(seconds, 3)})

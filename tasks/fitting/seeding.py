@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class SeedEpochs(Callback):
-    """Seed every generator from (seed, epoch, rank) at the start of each training epoch.
+    """Seed every generator from (seed, epoch, rank) before the first batch of each training epoch.
 
     Dropout and its kin then draw the same numbers whether a run went through or was killed and resumed, and other
     numbers on each rank.
@@ -22,8 +23,11 @@ class SeedEpochs(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed Python, NumPy and torch."""
+        # Not on_train_epoch_start: Lightning leaves it out in the first epoch after a resume.
+        if batch_idx > 0:
+            return
         words = np.random.SeedSequence([self.seed, trainer.current_epoch, trainer.global_rank]).generate_state(3)
         random.seed(int(words[0]))
         np.random.seed(int(words[1]))

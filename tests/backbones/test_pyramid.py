@@ -28,7 +28,7 @@ FAMILIES: dict[str, tuple[tuple[int, int], ...]] = {
     "convnext_atto": (SMALL, LARGE),
     "swin_tiny_patch4_window7_224": (WIDE,),
     "vit_tiny_patch16_224": (SMALL, WIDE),
-    "efficientformerv2_s0": (SMALL, LARGE),
+    "efficientformerv2_s0": (LARGE,),
     "test_coatnet": (SMALL,),
 }
 
@@ -58,12 +58,11 @@ def test_contract_of_every_family(name: str) -> None:
             assert (parameter.grad is not None) == parameter.requires_grad, key
 
 
-@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "convnext_atto"])
 def test_frozen_means_frozen(name: str) -> None:
     size = FAMILIES[name][0]
     backbone = Backbone(name, strides=STRIDES, image_size=size, drop_path_rate=0.5)
     task = nn.Sequential(backbone)
-    assert not backbone.frozen
     backbone.freeze()
     before = copy.deepcopy(backbone.state_dict())
     task.train()
@@ -80,7 +79,7 @@ def test_frozen_means_frozen(name: str) -> None:
     assert all(module.training for module in [*backbone.modules(), backbone.net])
     backbone(image)[-1].mean().backward()
     assert all(p.requires_grad for p in backbone.parameters())
-    if name != "swin_tiny_patch4_window7_224":  # which has no running statistics
+    if name != "convnext_atto":  # which has no running statistics
         assert any(not torch.equal(tensor, before[key]) for key, tensor in backbone.state_dict().items())
 
 
@@ -126,15 +125,19 @@ def test_missing_stride_is_the_nearest_level_resized() -> None:
 
 def test_native_head_is_timms_network() -> None:
     torch.manual_seed(3)
-    reference = timm.create_model("vgg11", num_classes=4, in_chans=1, drop_rate=0.3)
+    reference = timm.create_model("mobilenetv3_small_050", num_classes=4, in_chans=1, drop_rate=0.3)
     torch.manual_seed(3)
-    backbone = Backbone("vgg11", 1, classes=4, dropout=0.3)
+    backbone = Backbone("mobilenetv3_small_050", 1, classes=4, dropout=0.3)
     assert list(backbone.state_dict()) == list(reference.state_dict())
     image = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         assert torch.equal(backbone.eval().forward_native(image), reference.eval()(image))
         backbone.train()
         assert not torch.equal(backbone.forward_native(image), backbone.forward_native(image))  # dropout at work
+        backbone.eval()
+        for module in backbone.modules():
+            module.training = True  # as Lightning does after a validation
+        assert not torch.equal(backbone.forward_native(image), backbone.forward_native(image))
     with pytest.raises(RuntimeError, match="classes=N"):
         Backbone("resnet18").forward_native(image)
 
@@ -169,7 +172,7 @@ def test_conversion_and_replaced_modules_reach_the_network() -> None:
     assert backbone(torch.rand(1, 1, 32, 32, dtype=torch.float64))[0].dtype == torch.float64
     backbone.float().conv1 = nn.Conv2d(5, 64, 7, 2, 3, bias=False)
     assert backbone(torch.rand(1, 5, 32, 32))[0].shape == (1, 128, 4, 4)
-    swapped = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
+    swapped: Any = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)  # type: ignore[no-untyped-call]
     assert isinstance(swapped.net.bn1, nn.SyncBatchNorm)
     moved = {key: torch.zeros_like(parameter) for key, parameter in backbone.named_parameters()}
     functional = torch.func.functional_call(
@@ -191,16 +194,16 @@ def test_names_inside_a_task() -> None:
 
 
 def test_compiled_and_exported() -> None:
-    backbone = Backbone("resnet18", strides=[4, 32])
+    backbone = Backbone("test_resnet", strides=[4, 32])
     compiled = torch.compile(backbone, backend="eager", fullgraph=True)
     image = torch.rand(2, 3, 64, 64)
     for mode in (True, False):
         backbone.train(mode)
         assert backbone.net.training == mode
-        assert [level.shape for level in compiled(image)] == [(2, 64, 16, 16), (2, 512, 2, 2)]
+        assert [level.shape for level in compiled(image)] == [(2, 32, 16, 16), (2, 96, 2, 2)]
     assert all(torch.equal(one, two) for one, two in zip(compiled(image), backbone(image), strict=True))
     exported = torch.export.export(backbone, (image,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
-    assert list(exported.state_dict) == list(backbone.state_dict())
+    assert set(exported.state_dict) == set(backbone.state_dict())
     other = torch.rand(3, 3, 64, 64)
     for one, two in zip(exported.module()(other), backbone(other), strict=True):
         torch.testing.assert_close(one, two)

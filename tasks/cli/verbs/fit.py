@@ -10,9 +10,9 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from backbones.network import check_name
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
 from tasks.base import Task
@@ -22,7 +22,7 @@ from tasks.cli.hardware import place
 from tasks.cli.judging import Judge, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
-from tasks.cli.run_dir import count_test, newest_run, refuse_existing, take_run_dir
+from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.evaluation.recorder import Recorder
 from tasks.fitting.epoch_table import EpochTable
 from tasks.fitting.seeding import SeedEpochs
@@ -30,10 +30,10 @@ from tasks.fitting.seeding import SeedEpochs
 log = logging.getLogger(__name__)
 
 
-def add_flags(parser: LightningArgumentParser) -> None:
-    """The flags of this verb beside Lightning's."""
-    parser.add_argument("--run_dir", type=str | None, default=None, help="new folder for everything that is written")
-    parser.add_argument("--ckpt_path", type=str | None, default=None, help="last: go on with a run that was cut off")
+OWN_FLAGS = {
+    "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
+    "ckpt_path": "last: go on with the run in --run_dir, or with the newest, that was cut off",
+}
 
 
 def run(task: str, argv: Sequence[str]) -> int:
@@ -46,12 +46,13 @@ def run(task: str, argv: Sequence[str]) -> int:
     configure_logs()
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
-    cli = SuiteCLI(task, argv, own_flags=add_flags, builds_model=True, defaults=config)
+    cli = SuiteCLI(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=config)
     fast = bool(cli.config["trainer"]["fast_dev_run"])
-    last = resumed / "checkpoints" / "last.ckpt" if resumed is not None else None
+    last = resumed / CHECKPOINTS / "last.ckpt" if resumed is not None else None
     if resumed is None and not fast:
         refuse_existing(cli.config["run_dir"])
 
+    check_name(cli.config["model"]["backbone"])  # a typo should not cost a look at all files
     data, model = cli.build_data_and_model()
     if last is not None and last.is_file():
         _refuse_changed_model(model, open_checkpoint(last, task))
@@ -64,6 +65,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     recorder = Recorder()
     trainer = _trainer(cli, model, run_dir, recorder, fast=fast)
     if trainer.is_global_zero and not fast:
+        (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         (run_dir / "config.yaml").write_text(cli.saved_config(), encoding="utf-8")
         write_split(data, run_dir)
         _sheet(data, run_dir)
@@ -97,6 +99,8 @@ def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
     """Flags that a resumed run cannot honour are an error, not silently those of the checkpoint."""
     for name, value in checkpoint["hyper_parameters"].items():
         now = model.hparams.get(name)
+        if _plain(now) != _plain(value) and name in model.facts:
+            raise SuiteError(f"the data differ from those of the checkpoint: {name} was {value} and is {now} now")
         if _plain(now) != _plain(value):
             raise SuiteError(
                 f"--model.{name} {now} differs from {value} in the checkpoint: go on with the old value, or start a "
@@ -118,16 +122,14 @@ def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, recorder: Recorder, *, f
     if fast:
         return cli.build_trainer(callbacks, logger=False, **overrides)
     metric, mode = model.monitor
-    checkpoint = ModelCheckpoint(
-        dirpath=run_dir / "checkpoints",
-        filename="best",
-        monitor=f"val/{metric}",
-        mode=mode,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    callbacks += [EpochTable(run_dir / "metrics.csv", verbose=not bar), checkpoint]
+    every_epoch: dict[str, Any] = {
+        "dirpath": run_dir / CHECKPOINTS, "save_on_train_epoch_end": True, "enable_version_counter": False,
+    }  # fmt: skip
+    callbacks += [
+        EpochTable(run_dir / "metrics.csv", verbose=not bar),
+        ModelCheckpoint(filename="best", monitor=f"val/{metric}", mode=mode, **every_epoch),
+        ModelCheckpoint(filename="last", **every_epoch),
+    ]
     if bar:
         callbacks.append(RichProgressBar())
     logger: Logger | bool = TensorBoardLogger(save_dir=str(run_dir), name="", version="", default_hp_metric=False)
@@ -149,9 +151,9 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
 
 def _judge(task: str, trainer: Trainer, recorder: Recorder, data: ScanDataModule, run_dir: Path) -> None:
     """Judge the best checkpoint on validation, choosing the operating point there, and on test where there is one."""
-    best = run_dir / "checkpoints" / "best.ckpt"
+    best = run_dir / CHECKPOINTS / "best.ckpt"
     if not best.is_file():
-        best = find_checkpoint(task, str(run_dir / "checkpoints" / "last.ckpt"))
+        best = find_checkpoint(task, str(run_dir / CHECKPOINTS / "last.ckpt"))
     checkpoint = open_checkpoint(best, task)
     model = build_from(checkpoint, task, best)
     place(model, "auto")

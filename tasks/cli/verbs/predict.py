@@ -52,7 +52,7 @@ def build_parser() -> LightningArgumentParser:
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with any of these flags")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint, or best of the newest run")
-    parser.add_argument("--input", type=list[str], nargs="+", default=[], help="files, folders, or a table with paths")
+    parser.add_argument("--input", type=str, nargs="+", default=[], help="files, folders, or a table with paths")
     parser.add_argument("--output", type=str | None, default=None, help="new folder for predictions.csv and errors.csv")
     parser.add_argument("--memory_format", type=MemoryFormat, default="auto", help="of the weights")
     parser.add_class_arguments(InputFiles, "data")
