@@ -124,6 +124,11 @@ def intermediates(network: Network, image: Tensor) -> list[Tensor]:
 
 
 def check_name(name: str) -> None:
+    """Refuse a network that timm does not have, or that cannot be used here.
+
+    Raises:
+        SuiteError: names the nearest right name, or the reason.
+    """
     known = timm.list_models()
     architecture, _, tag = name.partition(".")
     if architecture not in known:

@@ -35,6 +35,7 @@ class Task(LightningModule):
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
         facts: constructor arguments that the data module fills in on the command line.
         operating_points: threshold by class, chosen on validation once the model is trained.
+        exact: compute in float32 whatever the trainer's mixed precision: figures must not depend on the machine.
     """
 
     name: ClassVar[str]
@@ -45,6 +46,7 @@ class Task(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.operating_points: dict[str, float] = {}
+        self.exact = False
 
     def build_backbone(
         self,
@@ -127,7 +129,7 @@ class Task(LightningModule):
         """Columns of the predictions table for the cases of a batch, beside ``case_id``."""
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor, Batch]:
-        output = self(batch["image"])
+        output = self._output(batch["image"])
         kept = [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
         if len(kept) < len(batch["scan"]):
             output, batch = output[kept], _take(batch, kept)
@@ -136,6 +138,12 @@ class Task(LightningModule):
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
         self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         return loss, output, batch
+
+    def _output(self, image: Tensor) -> Tensor:
+        if not self.exact:
+            return cast("Tensor", self(image))
+        with torch.autocast(self.device.type, enabled=False):
+            return cast("Tensor", self(image))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a training batch."""

@@ -10,9 +10,22 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from datamodules.types import SuiteError
+from datamodules.types import SuiteError, nearest
 
 Schedule = Literal["constant", "cosine"]
+
+
+def check_optimizer(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        SuiteError: names the nearest right name.
+    """
+    from timm.optim import list_optimizers
+
+    known = list_optimizers()
+    if name.lower() not in known:
+        raise SuiteError(f"--model.optimizer {name!r} is unknown: {nearest(name.lower(), known)}")
 
 
 def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float, args: dict[str, Any]) -> Optimizer:
@@ -30,14 +43,9 @@ def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float,
     Raises:
         SuiteError: the name is unknown (the nearest is named) or the optimiser does not take an argument or a value.
     """
-    from difflib import get_close_matches
+    from timm.optim import create_optimizer_v2
 
-    from timm.optim import create_optimizer_v2, list_optimizers
-
-    known = list_optimizers()
-    if name.lower() not in known:
-        near = get_close_matches(name.lower(), known, n=1)
-        raise SuiteError(f"--model.optimizer {name!r} is unknown" + (f": did you mean {near[0]!r}?" if near else ""))
+    check_optimizer(name)
     try:
         optimizer: Optimizer = create_optimizer_v2(model, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
     except TypeError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from datamodules.classification.base import ClassificationData
 from datamodules.table import CaseTable, one_image_a_case, read_frame, split_words
-from datamodules.types import SuiteError
+from datamodules.types import SuiteError, nearest
 
 
 class ImageTable(ClassificationData):
@@ -59,11 +59,11 @@ class ImageTable(ClassificationData):
         }
         text = [column or ours for ours, (column, _) in given.items()]
         frame = read_frame(self.table_file, flag="--data.table", text_columns=text)
-        found = ", ".join(frame.columns)
         meant = {}
         for ours, (column, flag) in given.items():
             if column is not None and column not in frame:
-                raise SuiteError(f"{self.table_file}: no column {column!r} for {flag} (found: {found})")
+                hint = nearest(column, frame.columns)
+                raise SuiteError(f"{self.table_file}: no column {column!r} for {flag}: {hint}")
             if (column or ours) in frame:
                 meant[ours] = frame[column or ours]
         frame = frame.assign(**meant)

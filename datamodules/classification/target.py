@@ -135,7 +135,10 @@ def _classes(
     strangers = [name for name in found if name not in names]
     if strangers:
         row = int(np.flatnonzero(text == strangers[0])[0]) + 1
-        raise SuiteError(f"{where}: class {strangers[0]!r} in row {row} is none of the classes {', '.join(names)}")
+        raise SuiteError(
+            f"{where}: class {strangers[0]!r} in row {row} is none of the classes {', '.join(names)}: rename it with "
+            "--data.class_map"
+        )
     if len(names) < 2:
         raise SuiteError(
             f"{where}: column {column.name!r} has one class only ({names[0]!r}): there is nothing to learn"

@@ -13,7 +13,7 @@ from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
-from tasks.optim import Schedule
+from tasks.optim import Schedule, check_optimizer
 
 
 class ClassificationTask(Task):
@@ -96,6 +96,7 @@ class ClassificationTask(Task):
         if len(self.class_names) != num_classes:
             raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
+        check_optimizer(optimizer)  # at start, not after the data have been read
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
 
         if head == "native" and freeze == "backbone":

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 
-from datamodules.types import SuiteError
+from datamodules.types import SuiteError, nearest
 
 
 def value_of(argv: Sequence[str], flag: str) -> str | None:
@@ -88,8 +88,7 @@ def find_configs(argv: Sequence[str]) -> list[str]:
         shipped = shipped_configs()
         key = name.removeprefix("configs/").removesuffix(".yaml")
         if key not in shipped:
-            near = get_close_matches(key, shipped, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(shipped)}"
+            hint = nearest(key, shipped)
             raise SuiteError(f"--config {name}: no such file, and no config of that name is shipped: {hint}")
         if inline:
             words[position] = f"{flag}={shipped[key]}"

@@ -41,6 +41,7 @@ class Judge:
             split: ``val`` or ``test``.
             choose_operating_point: choose it on this part, and leave it in ``model.operating_points``.
         """
+        model.exact = True
         self.recorder.active = True
         if split == "val":
             self.trainer.validate(model, dataloaders=self.data.val_dataloader(), verbose=False)

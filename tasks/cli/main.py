@@ -6,9 +6,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import metadata
 
+from datamodules.types import nearest
 from tasks.cli.errors import guarded
 
 # Task on the command line -> module and class. A task stands here once it works.
@@ -63,9 +63,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
         print(f"scansuite {version()}")
         return 0
     if verb not in VERBS:
-        near = get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(VERBS)}"
-        print(f"error: unknown verb {verb!r}: {hint}", file=sys.stderr)
+        print(f"error: unknown verb {verb!r}: {nearest(verb, VERBS)}", file=sys.stderr)
         return 2
     debug = "--debug" in flags
     flags = [flag for flag in flags if flag != "--debug"]
@@ -90,9 +88,7 @@ def script() -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: scansuite TASK VERB [flags]\n\ntasks: {', '.join(TASKS)}\n\nmore: scansuite TASK --help")
         return 0
-    near = get_close_matches(arguments[0], TASKS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the tasks are {', '.join(TASKS)}"
-    print(f"error: unknown task {arguments[0]!r}: {hint}", file=sys.stderr)
+    print(f"error: unknown task {arguments[0]!r}: {nearest(arguments[0], TASKS)}", file=sys.stderr)
     return 2
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from datamodules.base import ScanDataModule
 from datamodules.registry import DATA_CLASSES
-from datamodules.types import SuiteError
+from datamodules.types import SuiteError, nearest
 from tasks.base import Task
 from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown, value_of
 from tasks.cli.hardware import MemoryFormat, choose_precision
@@ -127,9 +126,7 @@ class SuiteCLI(LightningCLI):
         known = {option for action in parser._actions for option in action.option_strings}
         wanted = value_of(words, "--data")
         if wanted is not None and "." not in wanted and wanted not in DATA_CLASSES:
-            near = get_close_matches(wanted, DATA_CLASSES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(DATA_CLASSES)}"
-            raise SuiteError(f"--data {wanted}: no such data class: {hint}")
+            raise SuiteError(f"--data {wanted}: no such data class: {nearest(wanted, DATA_CLASSES)}")
         classes = [cls for cls in DATA_CLASSES.values() if wanted is None or cls.__name__ == wanted.rsplit(".", 1)[-1]]
         for cls in classes or DATA_CLASSES.values():
             known |= {f"--data.{name}" for name in init_parameters(cls)}
@@ -152,9 +149,9 @@ class SuiteCLI(LightningCLI):
         return data, cast("Task", self.config_init["model"])
 
     def build_trainer(self, callbacks: Sequence[Callback], **overrides: Any) -> Trainer:
-        """The trainer, with precision chosen for the machine unless ``--trainer.precision`` says it."""
+        """The trainer; unless ``--trainer.precision`` says it, training computes in what suits the machine."""
         config = dict(self.config_init["trainer"])
-        if config["precision"] is None:
+        if config["precision"] is None and self.builds_model:
             config["precision"] = choose_precision(str(config["accelerator"]))
         config["use_distributed_sampler"] = False
         config.update(overrides)

@@ -53,11 +53,10 @@ def take_run_dir(task: str, asked: str | None) -> Path:
     Raises:
         SuiteError: the folder cannot be made, or rank 0 does not name it within two minutes.
     """
-    if shared := os.environ.get(SHARED):
-        return Path(shared)
     pointer = _pointer(task)
     if global_rank() > 0:
-        return _await(pointer, asked)
+        shared = os.environ.get(SHARED)
+        return Path(shared) if shared else _await(pointer, asked)
     folder = _make(Path(asked)) if asked is not None else _next_number(RUNS / task)
     os.environ[SHARED] = str(folder.resolve())
     if pointer is not None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from datamodules.classification.image_table import ImageTable
 from datamodules.readers.raster import write_png
 
 
@@ -38,3 +41,13 @@ def cohort(patients: int = 20, scans: int = 3) -> pd.DataFrame:
             "sex": np.where(numbers // 2 % 2 == 0, "F", "M"),
         }
     )
+
+
+def data_of(folder: Path, **settings: Any) -> ImageTable:
+    """The table in a folder as data, read in this process."""
+    return ImageTable(str(folder), **{"num_workers": 0, "batch_size": 8, **settings})
+
+
+def images_of(batches: list[Any]) -> NDArray[np.float32]:
+    """All images of some batches, (N, C, H, W)."""
+    return np.concatenate([batch["image"].numpy() for batch in batches])

@@ -12,7 +12,6 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from backbones.network import check_name
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
 from tasks.base import Task
@@ -51,6 +50,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     last = resumed / CHECKPOINTS / "last.ckpt" if resumed is not None else None
     if resumed is None and not fast:
         refuse_existing(cli.config["run_dir"])
+
+    from backbones.network import check_name  # brings timm: not before the flags are known to be right
 
     check_name(cli.config["model"]["backbone"])  # a typo should not cost a look at all files
     data, model = cli.build_data_and_model()

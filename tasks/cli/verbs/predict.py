@@ -16,7 +16,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.types import SuiteError
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.flags import find_configs, refuse_unknown
-from tasks.cli.hardware import MemoryFormat, choose_precision, place
+from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.judging import target_facts
 from tasks.cli.logs import configure_logs
 from tasks.evaluation.operating_point import call_at
@@ -86,7 +86,6 @@ def run(task: str, argv: Sequence[str]) -> int:
     recorder, unreadable = Recorder(), Unreadable()
     recorder.active = True
     settings = dict(config.trainer)
-    settings["precision"] = settings["precision"] or choose_precision(str(settings["accelerator"]))
     settings.update(logger=False, use_distributed_sampler=False, enable_checkpointing=False)
     settings["callbacks"] = [recorder, unreadable]
     trainer = Trainer(**settings)

@@ -248,6 +248,16 @@ def test_padding_through_the_trainer_gives_the_figures_without_it() -> None:
     assert padded == pytest.approx(plain, abs=1e-6, nan_ok=True)
 
 
+def test_a_run_forgets_the_cases_of_the_one_before() -> None:
+    task, runner = small_task("binary", input_size=(32, 32)), trainer()
+    one, other = batches("binary")
+    (before,) = runner.test(task, loader(one), verbose=False)
+    (between,) = runner.test(task, loader(other), verbose=False)
+    (after,) = runner.test(task, loader(one), verbose=False)
+    assert after == pytest.approx(before, nan_ok=True)
+    assert between != pytest.approx(before, nan_ok=True)
+
+
 def test_predict_takes_a_batch_of_which_nothing_could_be_read() -> None:
     task = small_task()
     step = task.predict_step(Batch(image=torch.empty(0), scan=[], unreadable=[("a.png", "broken")]), 0)

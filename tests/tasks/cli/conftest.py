@@ -1,0 +1,84 @@
+"""Small data on disk and the command line called in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tasks.cli.main import main
+
+TINY = [
+    "--model.backbone", "test_resnet", "--data.num_workers", "0", "--data.batch_size", "16", "--data.augment", "none",
+    "--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.max_epochs", "1",
+]  # fmt: skip
+KINDS = {
+    "binary": ["--data.label_columns", "finding"],
+    "multiclass": ["--data.label_columns", "organ"],
+    "multilabel": ["--data.label_columns", "mass,edema,nodule"],
+    "ordinal": ["--data.label_columns", "grade", "--data.target", "ordinal"],
+    "regression": ["--data.label_columns", "size", "--data.target", "regression"],
+}
+
+
+def draw_table(folder: Path, cases: int = 90, seed: int = 0) -> Path:
+    """A table of small PNGs whose brightness says something about every target."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for case in range(cases):
+        level = rng.uniform(0.2, 0.8)
+        image = np.clip(rng.normal(level, 0.15, (24, 24)), 0, 1)
+        path = folder / "images" / f"p{case // 2:03d}_{case % 2}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 255).astype(np.uint8)).save(path)
+        labels = {name: int(rng.random() < level) for name in ("mass", "edema", "nodule")}
+        rows.append(
+            {
+                "path": path.relative_to(folder).as_posix(),
+                "patient_id": f"{case // 2:03d}",
+                "sex": "FM"[case // 2 % 2],
+                "finding": "ill" if level + rng.normal(0, 0.15) > 0.5 else "healthy",
+                "organ": ["brain", "heart", "lung"][min(2, int((level + rng.normal(0, 0.1)) * 3.2))],
+                "grade": int(np.clip(round((level + rng.normal(0, 0.1)) * 4), 0, 3)),
+                "size": level * 40 + rng.normal(0, 3),
+                **{name: value if rng.random() > 0.15 else None for name, value in labels.items()},
+            }
+        )
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def table_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_table(tmp_path_factory.mktemp("table"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    import os
+
+    os.environ["SCANSUITE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Call the command line in an empty folder: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            status = main("classify", [str(word) for word in words])
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call

@@ -1,0 +1,211 @@
+"""`fit`, `test` and `validate` as a user runs them, for every kind of target."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from sklearn import metrics as sk
+
+from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table
+
+
+def fitted(run: Run, root: Path, kind: str, run_dir: str = "run", *more: str) -> dict[str, Any]:
+    status, out, err = run(
+        "fit", "--data", "ImageTable", "--data.root", root, "--run_dir", run_dir, *KINDS[kind], *TINY, *more
+    )
+    assert status == 0, err
+    assert f"written to {run_dir}" in out
+    figures: dict[str, Any] = json.loads((Path(run_dir) / "metrics.json").read_text())
+    return figures
+
+
+def predictions(run_dir: str, split: str) -> pd.DataFrame:
+    frame = pd.read_csv(Path(run_dir) / "predictions.csv", dtype={"target": str, "prediction": str})
+    return frame[frame["split"] == split]
+
+
+def close(figures: dict[str, Any], name: str, expected: float) -> None:
+    assert figures[f"test/{name}"]["value"] == pytest.approx(expected, abs=1e-6), name
+
+
+def test_binary_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
+    figures = fitted(run, table_root, "binary")
+    frame = predictions("run", "test")
+    truth, call, score = frame["target"] == "ill", frame["prediction"] == "ill", frame["score_ill"]
+    close(figures, "auroc", sk.roc_auc_score(truth, score))
+    close(figures, "auprc", sk.average_precision_score(truth, score))
+    close(figures, "accuracy", sk.accuracy_score(truth, call))
+    close(figures, "sensitivity", sk.recall_score(truth, call))
+    close(figures, "specificity", sk.recall_score(~truth, ~call))
+    close(figures, "f1", sk.f1_score(truth, call, zero_division=np.nan))
+    close(figures, "brier", sk.brier_score_loss(truth, score))
+    at = frame["prediction_op"] == "ill"
+    close(figures, "sensitivity@op", sk.recall_score(truth, at))
+    close(figures, "specificity@op", sk.recall_score(~truth, ~at))
+    entry = figures["test/auroc"]
+    assert entry["n"] == len(frame)
+    assert entry["low"] <= entry["value"] <= entry["high"]
+
+
+def test_multiclass_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
+    figures = fitted(run, table_root, "multiclass")
+    frame = predictions("run", "test")
+    classes = ["brain", "heart", "lung"]
+    scores = frame[[f"score_{name}" for name in classes]].to_numpy()
+    close(figures, "auroc", np.mean([sk.roc_auc_score(frame["target"] == c, frame[f"score_{c}"]) for c in classes]))
+    close(figures, "auroc/lung", sk.roc_auc_score(frame["target"] == "lung", frame["score_lung"]))
+    close(figures, "accuracy", sk.accuracy_score(frame["target"], frame["prediction"]))
+    close(figures, "balanced_accuracy", sk.balanced_accuracy_score(frame["target"], frame["prediction"]))
+    f1 = sk.f1_score(frame["target"], frame["prediction"], average="macro", zero_division=np.nan)
+    close(figures, "f1", f1)
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_multilabel_figures_leave_unknown_cells_out(run: Run, table_root: Path) -> None:
+    figures = fitted(run, table_root, "multilabel")
+    frame = predictions("run", "test")
+    areas = []
+    for name in ("mass", "edema", "nodule"):
+        known = frame[frame[f"target_{name}"].notna()]
+        assert len(known) < len(frame)
+        areas.append(sk.roc_auc_score(known[f"target_{name}"], known[f"score_{name}"]))
+        close(figures, f"auroc/{name}", areas[-1])
+        assert figures[f"test/auroc/{name}"]["n"] == len(known)
+    close(figures, "auroc", np.mean(areas))
+
+
+def test_ordinal_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
+    figures = fitted(run, table_root, "ordinal")
+    frame = predictions("run", "test")
+    truth, call = frame["target"].astype(int), frame["prediction"].astype(int)
+    with np.errstate(invalid="ignore"):
+        expected = sk.cohen_kappa_score(truth, call, weights="quadratic", labels=[0, 1, 2, 3])
+    close(figures, "qwk", expected)
+    close(figures, "accuracy", sk.accuracy_score(truth, call))
+    checkpoint = torch.load("run/checkpoints/best.ckpt", weights_only=True)
+    assert checkpoint["state_dict"]["head.linear.weight"].shape[0] == 3  # CORN: one logit a step between classes
+
+
+def test_regression_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
+    figures = fitted(run, table_root, "regression")
+    frame = predictions("run", "test").astype({"target": float, "prediction": float})
+    close(figures, "mae", sk.mean_absolute_error(frame["target"], frame["prediction"]))
+    close(figures, "rmse", sk.root_mean_squared_error(frame["target"], frame["prediction"]))
+    close(figures, "r2", sk.r2_score(frame["target"], frame["prediction"]))
+
+
+def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Path) -> None:
+    fitted(run, table_root, "binary")
+    names = {path.relative_to("run").as_posix() for path in Path("run").rglob("*")}
+    assert {
+        "config.yaml", "split.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "metrics.json",
+        "predictions.csv", "cases.csv", "augmented.png",
+    } <= names  # fmt: skip
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    cases = pd.read_csv("run/cases.csv", dtype={"patient_id": str})
+    assert list(cases.columns[:7]) == ["case_id", "patient_id", "path", "split", "width", "height", "spacing"]
+    assert "sex" in cases
+    assert set(cases["width"]) == {24}
+    split = pd.read_csv("run/split.csv", dtype=str)
+    assert split.groupby("patient_id")["split"].nunique().max() == 1
+    judged = split[split["split"].isin(["val", "test"])]
+    assert sorted(pd.read_csv("run/predictions.csv")["case_id"]) == sorted(judged["case_id"])
+    assert pd.read_csv("runs/index.csv")["cases"].tolist() == [(split["split"] == "test").sum()]
+    epochs = pd.read_csv("run/metrics.csv")
+    assert {"epoch", "train/loss", "val/auroc", "train/auroc", "lr", "seconds"} <= set(epochs)
+
+
+def test_what_was_logged_equals_the_tables(run: Run, table_root: Path) -> None:
+    figures = fitted(run, table_root, "multiclass")
+    epoch = pd.read_csv("run/metrics.csv").iloc[0]
+    for name in ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "f1"):
+        assert figures[f"val/{name}"]["value"] == pytest.approx(epoch[f"val/{name}"], abs=1e-5), name
+
+
+def test_its_own_config_and_split_repeat_a_run(run: Run, table_root: Path) -> None:
+    first = fitted(run, table_root, "binary")
+    status, _, err = run(
+        "fit", "--config", "run/config.yaml", "--data.split_file", "run/split.csv", "--run_dir", "again"
+    )
+    assert status == 0, err
+    assert json.loads(Path("again/metrics.json").read_text()) == first
+    assert "run_dir" not in yaml.safe_load(Path("run/config.yaml").read_text())
+
+
+def test_a_checkpoint_is_judged_again_on_its_own_and_on_other_data(run: Run, table_root: Path, tmp_path: Path) -> None:
+    first = fitted(run, table_root, "binary")
+    status, _, err = run(
+        "test", "--ckpt_path", "run/checkpoints/best.ckpt", "--run_dir", "t", "--data.num_workers", "0"
+    )
+    assert status == 0, err
+    again = json.loads(Path("t/metrics.json").read_text())
+    assert {name: entry for name, entry in first.items() if name.startswith("test/")} == again
+    status, _, err = run("validate", "--ckpt_path", "run/checkpoints/best.ckpt", "--run_dir", "v")
+    assert status == 0, err
+    assert json.loads(Path("v/metrics.json").read_text())["val/auroc"] == first["val/auroc"]
+
+    other = draw_table(tmp_path / "other", cases=30, seed=7)
+    frame = pd.read_csv(other / "labels.csv")
+    frame["finding"] = frame["finding"].replace({"ill": "krank", "healthy": "gesund"})
+    frame.to_csv(other / "labels.csv", index=False)
+    flags = ["--ckpt_path", "run/checkpoints/best.ckpt", "--data", "ImageTable", "--data.root", other,
+             "--data.label_columns", "finding", "--data.split", "all_test"]  # fmt: skip
+    status, _, err = run("test", *flags, "--run_dir", "x")
+    assert status == 2
+    assert "class 'krank'" in err or "class 'gesund'" in err
+    assert not Path("x").exists()
+    names = '{"krank": "ill", "gesund": "healthy"}'
+    status, _, err = run("test", *flags, "--run_dir", "x", "--data.class_map", names)
+    assert status == 0, err
+    assert json.loads(Path("x/metrics.json").read_text())["test/auroc"]["n"] == 30
+
+
+def test_predict_needs_no_labels_and_passes_over_broken_files(run: Run, table_root: Path, tmp_path: Path) -> None:
+    fitted(run, table_root, "binary")
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for file in sorted((table_root / "images").iterdir())[:5]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but not really")
+    status, out, err = run("predict", "--ckpt_path", "best", "--input", folder, "--output", "out")
+    assert status == 2  # the run was given its own folder: there is no newest one below runs/
+    assert "runs/classify" in err
+    flags = ["--ckpt_path", "run/checkpoints/best.ckpt", "--data.num_workers", "0"]
+    status, out, err = run("predict", *flags, "--input", folder, "--output", "out")
+    assert status == 1, err
+    assert "5 cases predicted, 1 files unreadable" in out
+    frame = pd.read_csv("out/predictions.csv")
+    assert len(frame) == 5
+    assert {"case_id", "split", "prediction", "prediction_op", "score_ill", "score_healthy"} <= set(frame)
+    errors = pd.read_csv("out/errors.csv")
+    assert "broken.png" in errors["path"].iloc[0]
+    assert "broken.png" in errors["error"].iloc[0]
+
+    status, _, err = run("predict", *flags, "--input", table_root / "labels.csv", "--output", "table")
+    assert status == 0, err
+    by_case = pd.read_csv("table/predictions.csv").set_index("case_id")["score_ill"]
+    assert len(by_case) == 90
+    # The same scans get the same scores from `test` and from `predict`: one preprocessing serves both.
+    judged = predictions("run", "test").set_index("case_id")["score_ill"]
+    assert np.allclose(by_case[judged.index], judged, atol=1e-6)
+
+
+def test_weights_of_a_run_start_another(run: Run, table_root: Path) -> None:
+    fitted(run, table_root, "binary")
+    flags = ["--data", "ImageTable", "--data.root", table_root, *KINDS["regression"], *TINY]
+    status, _, err = run("fit", *flags, "--run_dir", "second", "--model.weights", "run/checkpoints/best.ckpt")
+    assert status == 0, err
+    assert re.search(r"(\d+) of \1 tensors loaded", err)
+
+
+@pytest.mark.parametrize("config", ["trainer/cpu", "trainer/debug", "trainer/overfit"])
+def test_shipped_trainer_configs_run(run: Run, table_root: Path, config: str) -> None:
+    fitted(run, table_root, "binary", "run", "--config", config, "--trainer.max_epochs", "1")

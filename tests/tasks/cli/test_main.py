@@ -1,0 +1,133 @@
+"""The front door: verbs, help, versions, and what they cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.cli import errors, flags
+from tasks.cli.main import TASKS, VERBS, script
+from tests.tasks.cli.conftest import Run
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_help_names_every_verb(run: Run) -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    for verb in VERBS:
+        assert f"\n  {verb} " in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_that_is_shown_has_help(run: Run, verb: str) -> None:
+    status, out, _ = run(verb, "--help")
+    assert status == 0
+    assert "--ckpt_path" in out
+
+
+def test_fit_help_shows_what_a_user_needs_first(run: Run) -> None:
+    _, out, _ = run("fit", "--help")
+    for flag in (
+        "--run_dir",
+        "--data ImageTable",
+        "--data.patient_pattern",
+        "--model.backbone",
+        "--trainer.max_epochs",
+    ):
+        assert flag in out
+    assert "--model.num_classes" not in out  # the data say it
+    assert "min_image_size" not in out
+    assert "--help_all" in out
+
+
+def test_every_flag_is_one_word_away(run: Run) -> None:
+    status, out, _ = run("fit", "--help_all")
+    assert status == 0
+    assert "--trainer.profiler" in out
+    status, out, _ = run("fit", "--data.help", "ImageTable")
+    assert status == 0
+    assert "path_column" in out
+
+
+def test_unknown_verbs(run: Run) -> None:
+    status, _, err = run("fitt")
+    assert status == 2
+    assert err == "error: unknown verb 'fitt': did you mean 'fit'?\n"
+
+
+def test_unknown_tasks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["scansuite", "clasify", "fit"])
+    assert script() == 2
+    assert "did you mean 'classify'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--version"], ["unknown"], ["--help"]])
+def test_the_front_door_loads_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys; from tasks.cli.main import main; main('classify', sys.argv[1:]);"
+        "print(sorted({'torch', 'numpy', 'pandas', 'pytorch_lightning'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("[]")
+
+
+def test_help_of_a_verb_loads_no_network_library() -> None:
+    code = (
+        "import sys; from tasks.cli.main import main\n"
+        "try: main('classify', ['fit', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'timm', 'albumentations', 'sklearn'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("[]")
+
+
+def test_tasks_are_found_by_name() -> None:
+    from tasks.cli.parser import task_class
+
+    assert [task_class(task).name for task in TASKS] == list(TASKS)
+
+
+def test_shipped_configs_are_found_by_name_and_by_path(tmp_path: Path) -> None:
+    for name in ("experiment/medmnist", "configs/experiment/medmnist.yaml", "trainer/cpu"):
+        words = flags.find_configs(["--config", name])
+        assert Path(words[1]).is_file()
+    mine = tmp_path / "trainer.yaml"
+    mine.write_text("seed_everything: 3\n")
+    assert flags.find_configs([f"--config={mine}"]) == [f"--config={mine}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Parser key \"model.lr\":\n  Expected a <class 'float'>. Got value: abc", "--model.lr abc: expected a number"),
+        (
+            'Parser key "data":\n  - Problem with given class_path \'a.b.D1\':\n      Parser key "batch_size":\n'
+            "        Expected a <class 'int'>. Got value: x\n  - Expected a <class 'NoneType'>",
+            "--data.batch_size x: expected a whole number",
+        ),
+        (
+            "Parser key \"data\":\n  - Problem with given class_path 'a.b.D1':\n      Option 'bach' is not accepted",
+            "--data.bach: not a flag of D1",
+        ),
+    ],
+)
+def test_parser_reports_become_one_line(text: str, line: str) -> None:
+    assert errors.parser_line(text) == line
+
+
+def test_a_worker_error_is_its_last_line() -> None:
+    text = "Caught SuiteError in DataLoader worker process 0.\nTraceback ...\ndatamodules.types.SuiteError: x.png: bad"
+    assert errors.from_worker(text) == "x.png: bad"
+
+
+def test_unexpected_faults_keep_their_traceback() -> None:
+    def fault() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        errors.guarded(fault, debug=False)

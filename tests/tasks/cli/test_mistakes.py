@@ -1,0 +1,178 @@
+"""The likeliest mistakes: one line that names the thing and the mend, exit status 2, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table
+
+
+def one_line(err: str) -> str:
+    """The error line; what was said before it is no traceback."""
+    assert "Traceback" not in err
+    lines = err.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    return lines[-1]
+
+
+@pytest.fixture
+def table(table_root: Path) -> list[str]:
+    return ["--data", "ImageTable", "--data.root", str(table_root)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--data.root", "/no/such/folder"], ["/no/such/folder", "no such"]),
+        (["--data.label_columns", "findin"], ["labels.csv", "findin", "'finding'"]),
+        (["--data.patient_column", "patent"], ["labels.csv", "'patent'", "--data.patient_column"]),
+        (["--data.table", "nothing.csv"], ["nothing.csv", "no such file"]),
+        (["--data.bach_size", "3"], ["--data.bach_size", "--data.batch_size"]),
+        (["--model.backbone", "resnet81"], ["resnet81", "resnet18"]),
+        (["--model.optimizer", "adamx"], ["adamx", "--model.optimizer"]),
+        (["--model.loss", "huber"], ["huber", "cross_entropy"]),
+        (["--model.head", "poool"], ["--model.head", "poool", "pool"]),
+        (["--model.lr", "fast"], ["--model.lr", "fast", "a number"]),
+        (["--model.weights", "nothing.pth"], ["nothing.pth"]),
+        (["--trainer.max_epoch", "3"], ["--trainer.max_epoch", "--trainer.max_epochs"]),
+        (["--data", "ImageTabel"], ["ImageTabel", "ImageTable"]),
+        (["--config", "experiment/medmnst"], ["experiment/medmnst", "experiment/medmnist"]),
+        (["--data.folds", "1"], ["--data.folds"]),
+        (["--data.augment", "mild"], ["mild", "medium"]),
+        (["--data.split_file", "none.csv"], ["none.csv", "--data.split_file"]),
+        (["--data.positive_class", "sick"], ["sick", "ill"]),
+        (["--run_dir", "/proc/no/run"], ["/proc/no/run", "cannot be written"]),
+        (["--ckpt_path", "last"], ["runs/classify"]),
+        (["--ckpt_path", "some.ckpt"], ["--model.weights some.ckpt"]),
+    ],
+)
+def test_wrong_flags(run: Run, table: list[str], flags: list[str], said: list[str]) -> None:
+    status, _, err = run("fit", *table, *KINDS["binary"], *TINY, *flags)
+    line = one_line(err)
+    assert status == 2
+    for part in said:
+        assert part in line, line
+    assert not Path("runs/classify/1").exists()
+
+
+def test_an_existing_run_folder_is_left_alone(run: Run, table: list[str]) -> None:
+    Path("run").mkdir()
+    Path("run/notes.txt").write_text("mine")
+    status, _, err = run("fit", *table, *KINDS["binary"], *TINY, "--run_dir", "run")
+    assert status == 2
+    assert "--ckpt_path last" in one_line(err)
+    assert [file.name for file in Path("run").iterdir()] == ["notes.txt"]
+
+
+def edit(root: Path, column: str, value: object, row: int = 4) -> None:
+    frame = pd.read_csv(root / "labels.csv", dtype=str)
+    frame.loc[row, column] = value
+    frame.to_csv(root / "labels.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kind", "said"),
+    [
+        ("finding", None, "binary", ["'finding'", "row 5"]),
+        ("mass", "perhaps", "multilabel", ["'mass'", "'perhaps'", "row 5"]),
+        ("size", "big", "regression", ["'size'", "'big'", "row 5"]),
+        ("path", "images/gone.png", "binary", ["images/gone.png"]),
+        ("path", None, "binary", ["'path'", "row 5"]),
+    ],
+)
+def test_wrong_cells(run: Run, tmp_path: Path, column: str, value: object, kind: str, said: list[str]) -> None:
+    root = draw_table(tmp_path / "data", cases=40)
+    edit(root, column, value)
+    status, _, err = run("fit", "--data", "ImageTable", "--data.root", root, *KINDS[kind], *TINY)
+    assert status == 2
+    line = one_line(err)
+    for part in ["labels.csv", *said]:
+        assert part in line, line
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_corrupt_image_is_named_also_from_inside_a_worker(run: Run, tmp_path: Path, workers: str) -> None:
+    root = draw_table(tmp_path / "data", cases=80)
+    # Not among the images that are looked at to find sizes and channels.
+    flags = ["--data.image_size", "24", "--data.channels", "1", "--data.normalize", "none"]
+    split = run("fit", "--data", "ImageTable", "--data.root", root, *KINDS["binary"], *TINY, "--run_dir", "a")
+    assert split[0] == 0
+    cases = pd.read_csv("a/split.csv", dtype=str)
+    name = cases["case_id"][cases["split"] == "train"].iloc[-1] + ".png"
+    file = root / name
+    file.write_bytes(file.read_bytes()[:100])
+    status, _, err = run(
+        "fit", "--data", "ImageTable", "--data.root", root, *KINDS["binary"], *TINY, *flags,
+        "--data.num_workers", workers, "--data.split_file", "a/split.csv",
+    )  # fmt: skip
+    assert status == 2
+    assert name in one_line(err)
+
+
+def test_an_empty_class_folder(run: Run, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    status, _, err = run("fit", "--data", "ImageFolder", "--data.root", tmp_path / "data", *TINY)
+    assert status == 2
+    assert "'cat'" in one_line(err)
+
+
+def test_a_class_that_the_checkpoint_does_not_know(run: Run, tmp_path: Path, table: list[str]) -> None:
+    status, _, err = run("fit", *table, *KINDS["multiclass"], *TINY, "--run_dir", "run")
+    assert status == 0, err
+    root = draw_table(tmp_path / "other", cases=40)
+    edit(root, "organ", "kidney")
+    status, _, err = run(
+        "test", "--ckpt_path", "run/checkpoints/best.ckpt", "--data", "ImageTable", "--data.root", root,
+        *KINDS["multiclass"], "--data.split", "all_test",
+    )  # fmt: skip
+    assert status == 2
+    assert "'kidney'" in one_line(err)
+    assert "--data.class_map" in one_line(err)
+
+
+def test_a_resumed_run_keeps_its_model(run: Run, table: list[str]) -> None:
+    status, _, err = run("fit", *table, *KINDS["binary"], *TINY, "--run_dir", "run")
+    assert status == 0, err
+    status, _, err = run("fit", "--run_dir", "run", "--ckpt_path", "last", "--model.lr", "0.5")
+    assert status == 2
+    assert "--model.lr 0.5 differs from 0.001" in one_line(err)
+    status, _, err = run("test", "--ckpt_path", "run/checkpoints/best.ckpt", "--model.lr", "0.5")
+    assert status == 2
+    assert "--model" in one_line(err)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch pwned",)
+
+
+def test_a_pickle_is_refused_and_not_run(run: Run) -> None:
+    torch.save({"state_dict": Evil()}, "evil.ckpt")
+    for flags in (["test", "--ckpt_path", "evil.ckpt"], ["fit", "--model.weights", "evil.ckpt"]):
+        status, _, err = run(*flags)
+        assert status == 2
+        assert "evil.ckpt" in one_line(err)
+    assert not Path("pwned").exists()
+
+
+def test_foreign_checkpoints_are_named(run: Run) -> None:
+    torch.save({"state_dict": {}}, "other.ckpt")
+    status, _, err = run("test", "--ckpt_path", "other.ckpt")
+    assert status == 2
+    assert "no checkpoint of this suite" in one_line(err)
+    Path("cut.ckpt").write_bytes(Path("other.ckpt").read_bytes()[:60])
+    status, _, err = run("predict", "--ckpt_path", "cut.ckpt", "--input", ".", "--output", "out")
+    assert status == 2
+    assert "cut.ckpt" in one_line(err)
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    with pytest.raises(Exception, match="no such file"):
+        run("test", "--ckpt_path", "nothing.ckpt", "--debug")
