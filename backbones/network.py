@@ -17,15 +17,15 @@ from datamodules.types import SuiteError
 # Networks that cannot serve, by the start of their name, and why.
 REFUSED = {"gemma4_vit": "its layout depends on the values in the image, so it can be neither planned nor exported"}
 
-# Arguments of timm that have a name of their own here.
+# Arguments of timm that are set otherwise here.
 OWN_NAMES = {
-    "in_chans": "in_channels",
-    "num_classes": "classes",
-    "img_size": "image_size",
-    "drop_rate": "dropout",
-    "out_indices": "strides",
-    "features_only": "strides",
-    "pretrained": "weights",
+    "in_chans": "the data's channels",
+    "num_classes": "the data's classes",
+    "img_size": "--data.image_size",
+    "drop_rate": "--model.dropout",
+    "out_indices": "the task's strides",
+    "features_only": "the task's strides",
+    "pretrained": "--model.weights",
 }
 
 
@@ -73,7 +73,7 @@ def plan(
     check_name(name)
     for key, own in OWN_NAMES.items():
         if key in args:
-            raise SuiteError(f"backbone argument {key!r} is called {own!r} here")
+            raise SuiteError(f"backbone argument {key!r}: it is set by {own} here, not as an argument of the network")
     config = timm.get_pretrained_cfg(name)
     own_size = tuple(config.input_size[-2:]) if config else (224, 224)
     height, width = image_size or own_size

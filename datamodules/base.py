@@ -247,11 +247,6 @@ class ScanDataModule(LightningDataModule):
         assert size is not None  # the data module always fixes it: batches need one size
         return size
 
-    @property
-    def num_cases(self) -> int:
-        """Number of training cases."""
-        return len(self.rows("train"))
-
     @cached_property
     def statistics(self) -> tuple[list[float], list[float]] | None:
         """Mean and standard deviation of each channel over (at most 512) training images, where asked for."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from datamodules.types import Batch, ScanInfo, SuiteError
+from tasks.inherit import inherited
 from tasks.normalize import Normalize
 from tasks.optim import Schedule, build_optimizer, build_schedule
 
@@ -63,8 +64,9 @@ class Task(LightningModule):
     ) -> None:
         """Make ``self.backbone``, load its weights and freeze it.
 
-        The stem is shrunk (3x3, no pooling) for images under 64 px where no weights are asked for; what was decided is
-        kept in the hyperparameters, so that a checkpoint is built again in the same way.
+        The stem is shrunk (3x3, no pooling) for images under 64 px where no weights are asked for, or where they come
+        from a checkpoint with such a stem; what was decided is kept in the hyperparameters, so that a checkpoint is
+        built again in the same way.
         """
         from backbones.pyramid import Backbone
         from backbones.weights import load_weights
@@ -76,6 +78,8 @@ class Task(LightningModule):
                 "leave it out"
             )
         side = min(input_size) if input_size else None
+        if stem == "auto" and (parent := inherited(weights)) is not None:
+            stem = parent.stem
         small = stem == "small" or (stem == "auto" and weights is None and side is not None and side < 64)
         self.backbone = Backbone(
             name,
@@ -108,7 +112,10 @@ class Task(LightningModule):
 
         mean: Sequence[float]
         std: Sequence[float]
-        if mode == "imagenet" or (mode == "auto" and weights is not None):
+        parent = inherited(weights)
+        if mode == "auto" and parent is not None and len(parent.mean) == in_channels:
+            mean, std = parent.mean, parent.std
+        elif mode == "imagenet" or (mode == "auto" and weights is not None):
             mean, std = average_normalisation(*pretrained_normalisation(name), in_channels)
         elif mode in ("auto", "train") and statistics is not None:
             mean, std = statistics
@@ -201,6 +208,11 @@ class Task(LightningModule):
             raise SuiteError("--trainer.max_epochs -1: the learning-rate schedule needs an end: give a number")
         schedule = build_schedule(optimizer, cast("Schedule", hparams["schedule"]), int(steps), hparams["warmup"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the backbone's authors exempt from weight decay (position embeddings and the like)."""
+        exempt = getattr(self.backbone.net, "no_weight_decay", None)
+        return {f"backbone.{name}" for name in exempt()} if exempt is not None else set()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint which task made it, and at which scores it calls."""

@@ -141,6 +141,14 @@ class ClassificationData(ScanDataModule):
         return self.targets.counts((self.table.cases["split"] == "train").to_numpy())
 
     @property
+    def known_counts(self) -> list[float]:
+        """Training cases of which each class or label is known; unknown cells of a multilabel target do not count."""
+        values = self.targets.values[self.rows("train")]
+        if self.targets.kind == "multilabel":
+            return [float(count) for count in (~np.isnan(values)).sum(axis=0)]
+        return [float(len(values))] * self.num_classes
+
+    @property
     def positive_class(self) -> str | None:
         """The positive class of a binary target.
 

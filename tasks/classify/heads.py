@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from backbones.pyramid import Backbone
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
+from backbones.pyramid import Backbone
 from datamodules.types import SuiteError
 
 HeadName = Literal["pool", "mlp", "flatten", "native"]
@@ -41,6 +42,8 @@ class Head(nn.Module):
         norm: bool,
     ) -> None:
         super().__init__()
+        # Over channels at each position, before pooling: the same for all heads, and what Swin and ViT do.
+        self.norm = LayerNorm2d(channels) if norm else nn.Identity()
         features = channels
         if name == "flatten":
             if grid is None:
@@ -48,7 +51,6 @@ class Head(nn.Module):
             features = channels * grid[0] * grid[1]
         self.pool = nn.Identity() if name == "flatten" else nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.norm = nn.LayerNorm(features) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.hidden: nn.Module = nn.Identity()
         if name == "mlp":
@@ -58,7 +60,7 @@ class Head(nn.Module):
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """The pyramid's levels, of which the last (B, C, h, w) is used -> (B, outputs) logits."""
-        features = self.norm(self.flatten(self.pool(levels[-1])))
+        features = self.flatten(self.pool(self.norm(levels[-1])))
         logits: Tensor = self.linear(self.hidden(self.dropout(features)))
         return logits
 

@@ -137,14 +137,15 @@ def rank_probabilities(logits: Tensor) -> Tensor:
     return torch.cat([ones, above], dim=1) - torch.cat([above, zeros], dim=1)
 
 
-def balanced_class_weights(target: str, counts: Sequence[float], cases: float) -> list[float]:
+def balanced_class_weights(target: str, counts: Sequence[float], known: Sequence[float]) -> list[float]:
     """``balanced`` weights: N / (C n_c) for classes, negatives / positives for the labels of a multilabel target.
 
     Args:
         target: kind of target.
         counts: training cases of each class, or positive ones of each label.
-        cases: number of training cases.
+        known: training cases of which each class or label is known.
     """
+    pairs = list(zip(counts, known, strict=True))
     if target == "multilabel":
-        return [(cases - count) / count if count else 1.0 for count in counts]
-    return [cases / (len(counts) * count) for count in counts]
+        return [(cases - count) / count if count else 1.0 for count, cases in pairs]
+    return [cases / (len(counts) * count) for count, cases in pairs]

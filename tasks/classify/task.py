@@ -44,7 +44,7 @@ class ClassificationTask(Task):
         target: kind of target, from the data.
         positive_class: of a binary target, from the data.
         class_counts: training cases of each class, from the data.
-        num_cases: training cases, from the data.
+        known_counts: training cases of which each class or label is known, from the data.
         input_size: (H, W), from the data.
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
         normalize: see ``--data.normalize``.
@@ -53,7 +53,7 @@ class ClassificationTask(Task):
 
     name: ClassVar[str] = "classify"
     facts: ClassVar[tuple[str, ...]] = (
-        *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "num_cases",
+        *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts",
     )  # fmt: skip
 
     def __init__(
@@ -83,7 +83,7 @@ class ClassificationTask(Task):
         target: Literal["binary", "multiclass", "multilabel", "ordinal", "regression"] | None = None,
         positive_class: str | None = None,
         class_counts: Sequence[float] | None = None,
-        num_cases: int | None = None,
+        known_counts: Sequence[float] | None = None,
         input_size: Sequence[int] | None = None,
         preprocess: dict[str, Any] | None = None,
         normalize: str = "none",
@@ -103,7 +103,9 @@ class ClassificationTask(Task):
             raise SuiteError(
                 "--model.freeze backbone: with --model.head native nothing is left to train: take another head"
             )
-        given = self._weights_by_class(class_weights, class_counts, num_cases)
+        if label_smoothing and self.target == "regression":
+            raise SuiteError("--model.label_smoothing: a regression target has no classes to smooth")
+        given = self._weights_by_class(class_weights, class_counts, known_counts)
         self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
         outputs = num_classes - 1 if self.criterion.name == "ordinal" else num_classes
         self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
@@ -128,7 +130,10 @@ class ClassificationTask(Task):
         )
 
     def _weights_by_class(
-        self, asked: Literal["balanced"] | list[float] | None, counts: Sequence[float] | None, cases: int | None
+        self,
+        asked: Literal["balanced"] | list[float] | None,
+        counts: Sequence[float] | None,
+        known: Sequence[float] | None,
     ) -> list[float] | None:
         if asked is None or isinstance(asked, list):
             if asked is not None and len(asked) != len(self.class_names):
@@ -139,9 +144,9 @@ class ClassificationTask(Task):
             return asked
         if self.target == "regression":
             raise SuiteError("--model.class_weights balanced: a regression target has no classes")
-        if not counts or cases is None:
+        if not counts or not known:
             raise SuiteError("--model.class_weights balanced: the data module says no class counts; give the weights")
-        return balanced_class_weights(self.target, counts, cases)
+        return balanced_class_weights(self.target, counts, known)
 
     def _build_head(
         self, name: str, outputs: int, input_size: Sequence[int] | None, dropout: float, hidden: int

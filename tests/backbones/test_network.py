@@ -16,7 +16,7 @@ from datamodules.types import SuiteError
         ("efficientnet-b0", {}, "did you mean 'efficientnet_b0'"),
         ("resnet18.a1_in1", {}, "unknown weights tag .*did you mean 'resnet18.a1_in1k'"),
         ("resnet18", {"depth": 3}, "takes no argument 'depth'"),
-        ("resnet18", {"in_chans": 3}, "'in_chans' is called 'in_channels'"),
+        ("resnet18", {"in_chans": 3}, "'in_chans': it is set by the data's channels"),
         ("inception_v3", {"image_size": (64, 64)}, "images of 64x64: .*its own size is 299x299"),
         ("nest_tiny", {"image_size": (96, 128)}, "images of 96x128: .*square"),
         ("csatv2", {"in_channels": 1}, "cannot take 1-channel images"),

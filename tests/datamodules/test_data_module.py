@@ -46,7 +46,7 @@ def stored(folder: Path, paths: list[str]) -> NDArray[np.float64]:
 def test_grey_stored_in_colour_is_found_to_be_grey(shared_data: Path) -> None:
     root = shared_data / "nih_cxr64"
     data = ImageTable(str(root), label_columns="shipped_class", num_workers=0, augment="none", batch_size=64)
-    assert (data.in_channels, data.input_size, data.num_cases) == (1, (64, 64), 640)
+    assert (data.in_channels, data.input_size, len(data.rows("train"))) == (1, (64, 64), 640)
     batch = next(iter(data.val_dataloader()))
     assert batch["image"].shape == (64, 1, 64, 64)
     original = [raster.read(root / scan["path"]).array for scan in batch["scan"]]
@@ -311,5 +311,5 @@ def test_phantoms_through_the_loaders(tmp_path: Path, monkeypatch: pytest.Monkey
     for one, other in zip(data.test_dataloader(), again.test_dataloader(), strict=True):
         assert torch.equal(one["image"], other["image"])
         assert torch.equal(one["label"], other["label"])
-    assert sum(data.class_counts) == data.num_cases == len(data.rows("train"))
+    assert sum(data.class_counts) == data.known_counts[0] == len(data.rows("train"))
     assert not list(tmp_path.iterdir())

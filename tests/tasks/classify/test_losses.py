@@ -204,11 +204,11 @@ def test_focal_loss_of_a_certain_network_has_finite_gradients(kind: str, gamma: 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
     label = np.repeat([0, 1, 2], [50, 30, 5])
     reference = compute_class_weight("balanced", classes=np.arange(3), y=label)
-    assert balanced_class_weights("multiclass", [50, 30, 5], 85) == pytest.approx(reference.tolist())
+    assert balanced_class_weights("multiclass", [50, 30, 5], [85, 85, 85]) == pytest.approx(reference.tolist())
 
 
 def test_balanced_weights_of_labels_make_both_sides_weigh_the_same() -> None:
-    weights = balanced_class_weights("multilabel", [10, 50, 0], 100)
+    weights = balanced_class_weights("multilabel", [10, 50, 0], [100, 100, 100])
     assert weights == pytest.approx([9.0, 1.0, 1.0])
     label = torch.zeros(100, 3)
     label[:10, 0] = 1

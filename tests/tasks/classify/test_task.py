@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused(kind: str, arguments: dict[str, Any], word
 
 
 def test_balanced_weights_come_from_the_counts() -> None:
-    task = small_task("binary", class_weights="balanced", class_counts=[30, 10], num_cases=40)
+    task = small_task("binary", class_weights="balanced", class_counts=[30, 10], known_counts=[40, 40])
     assert task.criterion.weights is not None
     assert task.criterion.weights.tolist() == pytest.approx([40 / 60, 2.0])
     assert task.hparams["class_weights"] == "balanced"

@@ -1,0 +1,39 @@
+"""What a checkpoint of the suite says about how its weights want to be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Inheritance(NamedTuple):
+    """How the network of a checkpoint was built and fed.
+
+    Attributes:
+        stem: ``small`` or ``standard``.
+        mean: of each channel of the images it was trained on.
+        std: likewise.
+    """
+
+    stem: str
+    mean: list[float]
+    std: list[float]
+
+
+def inherited(weights: str | None) -> Inheritance | None:
+    """What ``--model.weights`` brings along beside weights; None unless it is a checkpoint of the suite.
+
+    A damaged or unsafe file gives None too: loading its weights says what is wrong with it.
+    """
+    if weights is None or not weights.endswith(".ckpt") or not Path(weights).is_file():
+        return None
+    try:
+        checkpoint: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+        stem = str(checkpoint["hyper_parameters"]["stem"])
+        state = checkpoint["state_dict"]
+        mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in ("mean", "std"))
+    except Exception:
+        return None
+    return Inheritance(stem, mean, std)
