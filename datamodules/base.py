@@ -103,7 +103,7 @@ class ScanDataModule(LightningDataModule):
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
         self.split, self.patient_pattern, self.cases_file = split, patient_pattern, cases
         self.batch_size = batch_size
-        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.num_workers = num_workers
         self.image_size = numbers(image_size, "--data.image_size")
         self.channels, self.window = channels, window
         self.percentiles = numbers(percentiles, "--data.percentiles")
@@ -116,6 +116,12 @@ class ScanDataModule(LightningDataModule):
         self.seed = 0
         self.images_in_two_parts = 0
         self._adopted: Preprocess | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a spawned loader process needs to read: neither the trainer nor the data sets that refer back here."""
+        return {name: value for name, value in vars(self).items() if name not in ("trainer", "_datasets")} | {
+            "trainer": None
+        }
 
     # What a data class says.
 
@@ -157,7 +163,6 @@ class ScanDataModule(LightningDataModule):
         if self.split == "all_test":
             return table.with_columns(split="test")
         hashes = self.hashes(table)
-        given = bool(table.cases["split"].notna().any())
         if self.split_file is not None:
             split = read_split(table, Path(self.split_file))
             # The split.csv of a run on a published split is still that split.
@@ -174,7 +179,7 @@ class ScanDataModule(LightningDataModule):
                 seed=self.split_seed,
             )
         )
-        if not table.patients_known and not given and self.split_file is None:
+        if not table.patients_known and not table.published_split:
             log.warning(
                 "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so figures are too good if a patient "
                 "has several; say who is who with a patient column, --data.patient_pattern or --data.cases",
@@ -288,9 +293,10 @@ class ScanDataModule(LightningDataModule):
         """The training augmentation for the images the model sees; refused here if it cannot take them."""
         from datamodules.transforms.presets import build_augmentation
 
-        return build_augmentation(
-            self.augment, **asdict(self.augment_args), channels=self.in_channels, size=self.input_size
-        )
+        ranges = asdict(self.augment_args)
+        if len(self.preprocess.windows) > 1:
+            ranges["color"] = 0.0  # the channels are windows of one scan, no colours
+        return build_augmentation(self.augment, **ranges, channels=self.in_channels, size=self.input_size)
 
     def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Relative chance of each training case, or None for a plain shuffle."""
@@ -330,15 +336,18 @@ class ScanDataModule(LightningDataModule):
             sampler = TrainSampler(len(dataset), self.seed, rank, world, self.sampler_weights(self.rows("train")))
         else:
             sampler = JudgeSampler(len(dataset), rank, world)
+        workers = self.num_workers
+        if workers is None:
+            workers = default_workers(self.trainer.num_devices if self.trainer is not None else 1)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=workers,
             collate_fn=collate,
             # A last batch of one case has no batch statistics to normalise by.
             drop_last=split == "train" and len(sampler) % self.batch_size == 1 and len(sampler) > self.batch_size,
-            persistent_workers=self.num_workers > 0 and split != "test",
+            persistent_workers=workers > 0 and split != "test",
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             worker_init_fn=one_thread,
         )

@@ -49,14 +49,16 @@ class InputFiles:
         rows = [row for text in inputs for row in self._rows(Path(text))]
         if not rows:
             raise SuiteError(f"--input {' '.join(inputs)}: no images found")
-        return one_image_a_case(pd.DataFrame(rows))
+        frame = pd.DataFrame(rows).drop_duplicates("path")
+        # x.png beside x.jpg, or two folders with equal names: their paths tell them apart.
+        frame["case_id"] = frame["case_id"].mask(frame["case_id"].duplicated(keep=False), frame["path"])
+        return one_image_a_case(frame)
 
     def _rows(self, path: Path) -> list[dict[str, str]]:
-        from datamodules.readers.raster import SUFFIXES
         from datamodules.table import case_id_of
 
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = sorted(file for file in path.rglob("*") if _is_image(file))
             return [{"path": str(file), "case_id": case_id_of(file.relative_to(path).as_posix())} for file in files]
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
             frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"))
@@ -90,6 +92,12 @@ class InputFiles:
             collate_fn=_collate,
             worker_init_fn=one_thread,
         )
+
+
+def _is_image(file: Path) -> bool:
+    from datamodules.readers.raster import SUFFIXES
+
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 class _Read:

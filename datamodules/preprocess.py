@@ -166,10 +166,12 @@ class Preprocess:
 
     def _to_channels(self, values: NDArray[np.float32], where: str) -> NDArray[np.float32]:
         """Reduce to grey (H, W) or to (H, W, channels); grey that the model wants thrice is repeated at the end."""
-        stored = 1 if values.ndim == 2 else values.shape[2]
         wanted = 1 if len(self.windows) > 1 else self.channels
+        if values.ndim == 3 and values.shape[2] == 2 and wanted in (1, 3):
+            values = values[:, :, 0]  # grey with alpha
+        stored = 1 if values.ndim == 2 else values.shape[2]
         if stored == 1 and wanted in (1, 3):
-            return values.reshape(values.shape[:2])
+            return np.ascontiguousarray(values.reshape(values.shape[:2]))
         if stored == wanted:
             return values
         if stored in (3, 4) and wanted == 3:

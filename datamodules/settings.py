@@ -19,11 +19,15 @@ def one_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def default_workers() -> int:
-    """Loader processes: the cores of this process, shared by the ranks on the machine, but one for training itself."""
+def default_workers(ranks: int = 1) -> int:
+    """Loader processes of one rank: its share of the cores, but one for training itself, at most 8.
+
+    Args:
+        ranks: processes on this machine. SLURM gives each its own cores already.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(0, min(8, cores // ranks - 1))
+    share = cores if "SLURM_PROCID" in os.environ else cores // ranks
+    return max(0, min(8, share - 1))
 
 
 def free_memory() -> int | None:

@@ -44,7 +44,8 @@ def stratified_groups(
     part_of = np.empty(len(counts), dtype=np.int64)
     for group in shuffled[np.argsort(-heaviness, kind="stable")]:
         fall = ((2 * lacking - counts[group]) * counts[group] * weights).sum(axis=1)
-        part_of[group] = part = int(fall.argmax())
+        # Of equal parts the last: a class of one patient then trains by default, where fold 0 validates.
+        part_of[group] = part = len(fall) - 1 - int(fall[::-1].argmax())
         lacking[part] -= counts[group]
     return part_of[number]
 

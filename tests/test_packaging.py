@@ -50,18 +50,17 @@ def test_the_installed_wheel_fits_from_another_folder(wheel: Path, tmp_path: Pat
     subprocess.run(command, check=True, capture_output=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    script = (
-        "import sys; sys.path[:0] = [sys.argv.pop(1)]; sys.path[:] = [p for p in sys.path if p != sys.argv[1]]; del sys.argv[1];"
-        "import tasks; assert '/site/' in tasks.__file__, tasks.__file__;"
-        "from tasks.cli.main import main;"
-        "sys.exit(main('classify', sys.argv[1:]))"
-    )
-    flags = ["fit", "--config", "experiment/phantoms", "--data.num_patients", "24", "--trainer.fast_dev_run", "true"]
-    environment = {**os.environ, "SCANSUITE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": ""}
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(site), str(ROOT), *flags],
-        cwd=elsewhere, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    # Before everything else on the path, the source tree included.
+    environment = {**os.environ, "SCANSUITE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(site)}
+
+    def python(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *words]
+        return subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+
+    found = python("-c", "import tasks, configs; print(tasks.__file__, configs.__file__)").stdout
+    assert found.count(str(site)) == 2
+    flags = ["--config", "experiment/phantoms", "--data.num_patients", "24", "--trainer.fast_dev_run", "true"]
+    result = python("-m", "tasks.classify", "fit", *flags)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "nothing was judged" in result.stdout
 
@@ -78,9 +77,9 @@ COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public|LGPL|GNU Lesser)",
 def licence_of(name: str) -> str:
     about = metadata.metadata(name)
     classifiers = [text for text in about.get_all("Classifier") or [] if text.startswith("License")]
-    # The text of a bundled licence file says more than the package's own licence.
-    free_text = (about.get("License") or "").split("\n")[0]
-    return " ".join([about.get("License-Expression") or "", free_text, *classifiers])
+    # Its first line alone: some packages put the licences of everything they bundle below it.
+    free_text = "".join(about.get_all("License") or []).split("\n")[0]
+    return " ".join([*(about.get_all("License-Expression") or []), free_text, *classifiers])
 
 
 def test_no_core_dependency_is_copyleft() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,6 +18,9 @@ from datamodules.types import SuiteError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+log = logging.getLogger(__name__)
 
 
 class ClassificationData(ScanDataModule):
@@ -85,9 +89,15 @@ class ClassificationData(ScanDataModule):
         targets = self._target_of(table)
         if self.split != "all_test":
             self._check_parts(targets)
+            self._warn_of_absent(targets)
         return targets
 
     def _check_parts(self, targets: ClassificationTarget) -> None:
+        if len(self.rows("train")) == 0:
+            raise SuiteError(
+                f"{self.where}: the data have no train part: give one in the split; to judge a checkpoint on "
+                "all of them use test --data.split all_test"
+            )
         training = targets.counts((self.table.cases["split"] == "train").to_numpy())
         absent = [name for name, count in zip(targets.class_names, training, strict=False) if count == 0]
         if absent:
@@ -95,6 +105,13 @@ class ClassificationData(ScanDataModule):
                 f"{self.where}: class {absent[0]!r} has no training case: add cases, leave the class out, or "
                 "change the split (--data.folds, --data.test_fraction, --data.split_file)"
             )
+
+    def _warn_of_absent(self, targets: ClassificationTarget) -> None:
+        for part in ("val", "test"):
+            counts = targets.counts((self.table.cases["split"] == part).to_numpy())
+            absent = [name for name, count in zip(targets.class_names, counts, strict=False) if count == 0]
+            if absent and len(self.rows(part)):
+                log.warning("the %s part has no case of %s: its figures are undefined there", part, ", ".join(absent))
 
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
         """(N, S) class or label indicators."""

@@ -15,7 +15,7 @@ class ImageTable(ClassificationData):
 
     Args:
         root: folder that the paths in the table are relative to.
-        table: the CSV, TSV or Parquet file; looked for in ``root`` too.
+        table: the CSV, TSV or Parquet file; looked for in ``root`` first.
         path_column: column with the image's path.
         label_columns: one column (class names, or numbers for regression) or several (0, 1, empty = unknown).
         patient_column: column with the patient; left out: ``patient_id`` where there is one.
@@ -38,7 +38,7 @@ class ImageTable(ClassificationData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        self.table_file = Path(table) if Path(table).is_file() else self.root / table
+        self.table_file = self.root / table if (self.root / table).is_file() else Path(table)
         self.path_column, self.patient_column = path_column, patient_column
         self.split_column, self.case_column = split_column, case_column
         columns = label_columns.split(",") if isinstance(label_columns, str) else label_columns

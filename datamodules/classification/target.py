@@ -86,6 +86,11 @@ def make_target(
     if len(columns) != 1:
         raise SuiteError(f"{where}: a {kind} target has one label column, {len(columns)} were given")
     labels = frame[columns[0]]
+    if kind == "ordinal" and class_order is None and not class_text(labels).str.fullmatch(r"-?\d+").all():
+        raise SuiteError(
+            f"{where}: the grades in column {columns[0]!r} are no whole numbers: say their order, lowest first, with "
+            "--data.class_names"
+        )
     empty = np.flatnonzero(labels.isna() | (labels.astype("str").str.strip() == ""))
     if len(empty):
         raise SuiteError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.classification.base import ClassificationData
 from datamodules.table import CaseTable, one_image_a_case
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +34,6 @@ class Phantoms(ClassificationData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        if num_patients < 1:
-            raise SuiteError(f"--data.num_patients {num_patients}: must be at least 1")
-        if not 0 <= difficulty <= 1:
-            raise SuiteError(f"--data.difficulty {difficulty}: must lie in 0..1")
         self.num_patients, self.difficulty, self.phantom_seed = num_patients, difficulty, phantom_seed
 
     @property

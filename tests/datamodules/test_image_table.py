@@ -93,7 +93,7 @@ def test_patients_by_pattern_and_by_a_second_table(tmp_path: Path) -> None:
     for data in (by_pattern, by_table):
         parts = parts_of(data)
         assert sum(map(len, parts.values())) == 20
-        assert {part: len(patients) for part, patients in parts.items()} == {"train": 12, "val": 4, "test": 4}
+        assert {part: len(patients) for part, patients in parts.items()} == {"train": 13, "val": 3, "test": 4}
 
 
 def test_some_unknown_patients_are_said_and_split_by_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -214,10 +214,11 @@ def change(frame: pd.DataFrame, column: str, row: int, value: object) -> pd.Data
 @pytest.mark.parametrize(
     ("column", "value", "settings", "says"),
     [
-        (None, None, {"path_column": "image"}, "no column 'image' for --data.path_column (found: path, patient_id, "),
-        (None, None, {"patient_column": "who"}, "no column 'who' for --data.patient_column (found: "),
-        (None, None, {"split_column": "fold"}, "no column 'fold' for --data.split_column (found: "),
-        (None, None, {"case_column": "id"}, "no column 'id' for --data.case_column (found: "),
+        (None, None, {"path_column": "image"}, "no column 'image' for --data.path_column: there are path, "),
+        (None, None, {"patient_column": "who"}, "no column 'who' for --data.patient_column: there are path, "),
+        (None, None, {"split_column": "fold"}, "no column 'fold' for --data.split_column: there are path, "),
+        (None, None, {"case_column": "id"}, "no column 'id' for --data.case_column: there are path, "),
+        (None, None, {"path_column": "pth"}, "no column 'pth' for --data.path_column: did you mean 'path'?"),
         (None, None, {"label_columns": "lable"}, "no label column 'lable' (found: "),
         (None, None, {"label_columns": "lable", "class_map": {"a": "b"}}, "no label column 'lable' (found: "),
         ("path", "p9/9.png", {}, "p9/9.png is not below --data.root "),

@@ -70,7 +70,7 @@ def test_an_existing_run_folder_is_left_alone(run: Run, table: list[str]) -> Non
     assert [file.name for file in Path("run").iterdir()] == ["notes.txt"]
 
 
-def edit(root: Path, column: str, value: object, row: int = 4) -> None:
+def edit(root: Path, column: str, value: str | None, row: int = 4) -> None:
     frame = pd.read_csv(root / "labels.csv", dtype=str)
     frame.loc[row, column] = value
     frame.to_csv(root / "labels.csv", index=False)
@@ -86,7 +86,7 @@ def edit(root: Path, column: str, value: object, row: int = 4) -> None:
         ("path", None, "binary", ["'path'", "row 5"]),
     ],
 )
-def test_wrong_cells(run: Run, tmp_path: Path, column: str, value: object, kind: str, said: list[str]) -> None:
+def test_wrong_cells(run: Run, tmp_path: Path, column: str, value: str | None, kind: str, said: list[str]) -> None:
     root = draw_table(tmp_path / "data", cases=40)
     edit(root, column, value)
     status, _, err = run("fit", "--data", "ImageTable", "--data.root", root, *KINDS[kind], *TINY)

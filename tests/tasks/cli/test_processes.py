@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(table_root: Path, tmp_path: Pa
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
     epochs = [pd.read_csv(tmp_path / name / "metrics.csv").drop(columns="seconds") for name in ("whole", "cut")]
-    pd.testing.assert_frame_equal(*epochs)
+    pd.testing.assert_frame_equal(epochs[0], epochs[1])
     metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "cut")]
     assert metrics[0] == metrics[1]
 
