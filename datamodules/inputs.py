@@ -49,17 +49,18 @@ class InputFiles:
         rows = [row for text in inputs for row in self._rows(Path(text))]
         if not rows:
             raise SuiteError(f"--input {' '.join(inputs)}: no images found")
-        frame = pd.DataFrame(rows).drop_duplicates("path")
-        # x.png beside x.jpg, or two folders with equal names: their paths tell them apart.
-        frame["case_id"] = frame["case_id"].mask(frame["case_id"].duplicated(keep=False), frame["path"])
-        return one_image_a_case(frame)
+        frame = pd.DataFrame(rows)
+        # x.png beside x.jpg, or two folders with equal names: their paths tell them apart. Names that a table gives
+        # stay as they are, and are refused where they stand twice.
+        unclear = frame["case_id"].duplicated(keep=False) & ~frame.pop("named")
+        return one_image_a_case(frame.assign(case_id=frame["case_id"].mask(unclear, frame["path"])))
 
-    def _rows(self, path: Path) -> list[dict[str, str]]:
+    def _rows(self, path: Path) -> list[dict[str, object]]:
         from datamodules.table import case_id_of
 
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if _is_image(file))
-            return [{"path": str(file), "case_id": case_id_of(file.relative_to(path).as_posix())} for file in files]
+            return [_row(file, case_id_of(file.relative_to(path).as_posix())) for file in files]
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
             frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"))
             if self.path_column not in frame:
@@ -71,13 +72,11 @@ class InputFiles:
                 raise SuiteError(f"{path}: column {self.path_column!r} is empty in row {empty[0] + 1}: drop the row")
             root = Path(self.root) if self.root is not None else path.parent
             names = frame["case_id"] if "case_id" in frame else frame[self.path_column].map(case_id_of)
-            return [
-                {"path": str(root / name), "case_id": case}
-                for name, case in zip(frame[self.path_column], names, strict=True)
-            ]
+            pairs = zip(frame[self.path_column], names, strict=True)
+            return [_row(root / name, case, named="case_id" in frame) for name, case in pairs]
         if not path.exists():
             raise SuiteError(f"--input {path}: no such file or folder")
-        return [{"path": str(path), "case_id": case_id_of(path.name)}]
+        return [_row(path, case_id_of(path.name))]
 
     def loader(self, table: CaseTable, preprocess: Preprocess, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of the cases; ``batch["unreadable"]`` lists (path, reason) of the files left out of it."""
@@ -92,6 +91,10 @@ class InputFiles:
             collate_fn=_collate,
             worker_init_fn=one_thread,
         )
+
+
+def _row(path: Path, case_id: str, *, named: bool = False) -> dict[str, object]:
+    return {"path": str(path), "case_id": case_id, "named": named}
 
 
 def _is_image(file: Path) -> bool:

@@ -25,7 +25,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "tasks.cli": ("backbones", "datamodules", "tasks"),
 }
 # Modules directly below tasks/ that every task may import.
-SHARED_BY_TASKS = ("tasks.base", "tasks.distributed", "tasks.normalize", "tasks.optim")
+SHARED_BY_TASKS = ("tasks.base", "tasks.distributed", "tasks.inherit", "tasks.normalize", "tasks.optim")
 NO_TORCH = ("datamodules/readers", "datamodules/types.py", "datamodules/preprocess.py", "datamodules/table.py")
 
 

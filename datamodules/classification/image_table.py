@@ -38,7 +38,8 @@ class ImageTable(ClassificationData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        self.table_file = self.root / table if (self.root / table).is_file() else Path(table)
+        here = Path(table)
+        self.table_file = here if here.is_file() and not (self.root / table).is_file() else self.root / table
         self.path_column, self.patient_column = path_column, patient_column
         self.split_column, self.case_column = split_column, case_column
         columns = label_columns.split(",") if isinstance(label_columns, str) else label_columns

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.types import SuiteError
+from datamodules.types import SuiteError, nearest
 
 TargetKind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 TARGET_KINDS: tuple[str, ...] = get_args(TargetKind)
@@ -75,10 +75,8 @@ def make_target(
     """
     for column in columns:
         if column not in frame:
-            raise SuiteError(
-                f"{where}: no label column {column!r} (found: {', '.join(map(str, frame.columns))}): give "
-                "--data.label_columns"
-            )
+            hint = nearest(column, map(str, frame.columns))
+            raise SuiteError(f"{where}: no label column {column!r} for --data.label_columns: {hint}")
     if kind is not None and kind not in TARGET_KINDS:
         raise SuiteError(f"target {kind!r} is none of {', '.join(TARGET_KINDS)}")
     if kind == "multilabel" or (kind is None and len(columns) > 1):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tifffile import imwrite
 
 from datamodules.inputs import InputFiles
 from datamodules.preprocess import Preprocess
@@ -114,18 +116,19 @@ def test_batches_hold_what_the_spec_makes_of_the_files(workers: int, folder: Pat
 @pytest.mark.parametrize("workers", [0, 1])
 def test_unreadable_files_are_listed_and_the_rest_goes_on(workers: int, folder: Path, tmp_path: Path) -> None:
     (folder / "b" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    write_scans(folder, ["c.png"], (8, 8, 2))  # a channel count that the spec has no rule for
+    # A channel count that the spec has no rule for.
+    imwrite(folder / "c.tif", np.zeros((8, 8, 5), np.uint8), photometric="minisblack", planarconfig="contig")
     file = tmp_path / "list.csv"
-    file.write_text("path\na.png\ngone.png\nb/2.png\nnotes.txt\nb/1.PNG\nc.png\n")
+    file.write_text("path\na.png\ngone.png\nb/2.png\nnotes.txt\nb/1.PNG\nc.tif\n")
     inputs = InputFiles(root=str(folder), batch_size=2, num_workers=workers)
     batches = list(inputs.loader(inputs.table([str(file)]), SPEC, rank=0, world_size=1))
     assert [len(batch["scan"]) for batch in batches] == [1, 0, 1]
     assert [scan["case_id"] for batch in batches for scan in batch["scan"]] == ["a", "b/1"]
     assert batches[1]["image"].shape[0] == 0
     reasons = dict(entry for batch in batches for entry in batch["unreadable"])
-    assert list(reasons) == [str(folder / name) for name in ("gone.png", "b/2.png", "notes.txt", "c.png")]
+    assert list(reasons) == [str(folder / name) for name in ("gone.png", "b/2.png", "notes.txt", "c.tif")]
     for (path, reason), says in zip(
-        reasons.items(), ("no such file", "cannot be decoded", "not a raster image", "has 2 channels"), strict=True
+        reasons.items(), ("no such file", "cannot be decoded", "not a raster image", "has 5 channels"), strict=True
     ):
         assert reason.startswith(f"{path}: {says}")
         assert "\n" not in reason
@@ -138,3 +141,10 @@ def test_ranks_share_the_files_and_mark_the_padding(folder: Path) -> None:
     scans = [[scan for batch in loader for scan in batch["scan"]] for loader in loaders]
     assert [[scan["case_id"] for scan in rank] for rank in scans] == [["a", "b/2"], ["b/1", "a"]]
     assert [[scan.get("padding", False) for scan in rank] for rank in scans] == [[False, False], [False, True]]
+
+
+def test_files_that_differ_in_suffix_or_folder_alone_are_told_apart(tmp_path: Path) -> None:
+    for name in ("one/x.png", "two/x.png", "one/y.png"):
+        write_scans(tmp_path, [name])
+    cases = InputFiles().table([str(tmp_path / "one"), str(tmp_path / "two")]).cases
+    assert cases["case_id"].tolist() == [str(tmp_path / "one/x.png"), "y", str(tmp_path / "two/x.png")]

@@ -122,7 +122,15 @@ def test_channels() -> None:
     np.testing.assert_array_equal(Preprocess(channels=4).image(alpha, "f"), alpha.astype(np.float32) / np.float32(255))
 
 
-@pytest.mark.parametrize(("stored", "wanted"), [(5, 3), (2, 3), (3, 5), (1, 5), (5, 1)])
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_alpha_beside_grey_is_dropped(wanted: int) -> None:
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    both = np.stack([grey, np.full_like(grey, 255)], axis=-1)
+    spec = Preprocess(channels=wanted)
+    np.testing.assert_array_equal(spec.image(both, "a"), spec.image(grey, "a"))
+
+
+@pytest.mark.parametrize(("stored", "wanted"), [(5, 3), (3, 5), (1, 5), (5, 1)])
 def test_channel_counts_without_a_rule_are_refused(stored: int, wanted: int) -> None:
     with pytest.raises(SuiteError, match=rf"b\.tif: has {stored} channels, but the model takes {wanted}"):
         Preprocess(channels=wanted).image(np.zeros((4, 4, stored), np.uint8), "b.tif")

@@ -76,9 +76,11 @@ def test_strange_classes_are_refused_by_column_and_row(values: list[Any], settin
 
 def test_a_missing_column_is_named_with_those_there_are() -> None:
     frame = pd.DataFrame({"path": ["a"], "diagnosis": ["ill"]})
-    with pytest.raises(SuiteError, match=r"t\.csv: no label column 'label' \(found: path, diagnosis\): give") as caught:
+    said = r"t\.csv: no label column 'label' for --data\.label_columns: there are path, diagnosis"
+    with pytest.raises(SuiteError, match=said):
         make_target(frame, ["label"], where="t.csv")
-    assert str(caught.value).endswith("give --data.label_columns")
+    with pytest.raises(SuiteError, match="did you mean 'diagnosis'"):
+        make_target(frame, ["diagnose"], where="t.csv")
     with pytest.raises(SuiteError, match="a binary target has one label column, 2 were given"):
         make_target(frame, ["path", "diagnosis"], kind="binary", where="t.csv")
 
