@@ -18,7 +18,7 @@ from tasks.cli.judging import Judge, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI, data_default
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
-from tasks.evaluation.recorder import Recorder
+from tasks.recorder import Recorder
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from tasks.base import Task
 from tasks.evaluation.figures import Figure, write_metrics
 from tasks.evaluation.judge import judge_classification, results_table
 from tasks.evaluation.operating_point import call_at, operating_points
-from tasks.evaluation.recorder import Recorder
 from tasks.evaluation.tables import write_table
+from tasks.recorder import Recorder
 
 
 class Judge:

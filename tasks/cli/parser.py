@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,8 @@ from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown
 from tasks.cli.hardware import MemoryFormat, choose_precision
 from tasks.cli.help import short_help
 from tasks.cli.main import TASKS, VERBS
+
+log = logging.getLogger(__name__)
 
 # Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
 # at 224 px are meaningless at 28.
@@ -194,5 +196,5 @@ def data_default(argv: Sequence[str], checkpoint: Path | None) -> dict[str, Any]
     import yaml
 
     values = yaml.safe_load(config.read_text(encoding="utf-8"))
-    print(f"data as in {config}", file=sys.stderr)
+    log.info("data as in %s", config)
     return {"data": values["data"]}

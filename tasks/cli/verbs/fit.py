@@ -17,14 +17,14 @@ from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint, rewrite
 from tasks.cli.flags import value_of
-from tasks.cli.hardware import place
+from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.judging import Judge, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
-from tasks.evaluation.recorder import Recorder
 from tasks.fitting.epoch_table import EpochTable
 from tasks.fitting.seeding import SeedEpochs
+from tasks.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         return 0
     if trainer.interrupted:
         raise KeyboardInterrupt
-    _judge(task, trainer, recorder, data, run_dir)
+    _judge(task, trainer, recorder, data, run_dir, memory_format=cli.config["memory_format"])
     return 0
 
 
@@ -150,14 +150,22 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     write_sheet(images, data.build_augmentation(), run_dir / "augmented.png")
 
 
-def _judge(task: str, trainer: Trainer, recorder: Recorder, data: ScanDataModule, run_dir: Path) -> None:
+def _judge(
+    task: str,
+    trainer: Trainer,
+    recorder: Recorder,
+    data: ScanDataModule,
+    run_dir: Path,
+    *,
+    memory_format: MemoryFormat,
+) -> None:
     """Judge the best checkpoint on validation, choosing the operating point there, and on test where there is one."""
     best = run_dir / CHECKPOINTS / "best.ckpt"
     if not best.is_file():
         best = find_checkpoint(task, str(run_dir / CHECKPOINTS / "last.ckpt"))
     checkpoint = open_checkpoint(best, task)
     model = build_from(checkpoint, task, best)
-    place(model, "auto")
+    place(model, memory_format)
     trainer.loggers = []  # the event file is about training
     judge = Judge(trainer, recorder, data, run_dir)
     judge.run(model, "val", choose_operating_point=True)

@@ -20,8 +20,8 @@ from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.judging import target_facts
 from tasks.cli.logs import configure_logs
 from tasks.evaluation.operating_point import call_at
-from tasks.evaluation.recorder import Recorder
 from tasks.evaluation.tables import write_table
+from tasks.recorder import Recorder
 
 
 class Unreadable(Callback):
