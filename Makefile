@@ -20,7 +20,7 @@ fit: $(STAMP)  ## train classification on drawn phantoms and print the results
 	$(BIN)/python -m tasks.classify fit --config experiment/phantoms
 
 test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(STAMP)  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

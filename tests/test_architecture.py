@@ -27,8 +27,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Modules directly below tasks/ that every task may import.
 SHARED_BY_TASKS = ("tasks.base", "tasks.distributed", "tasks.inherit", "tasks.normalize", "tasks.optim")
 NO_TORCH = (
-    "datamodules/readers", "datamodules/types.py", "datamodules/preprocess.py", "datamodules/table.py", "tasks/evaluation",
-)  # fmt: skip
+    "datamodules/readers",
+    "datamodules/types.py",
+    "datamodules/preprocess.py",
+    "datamodules/table.py",
+    "tasks/evaluation",
+)
 
 
 def modules() -> list[Path]:
