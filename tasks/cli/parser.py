@@ -166,7 +166,8 @@ class SuiteCLI(LightningCLI):
         import yaml
 
         values = yaml.safe_load(text)
-        for name in ("config", "run_dir", "ckpt_path"):
+        # A verb that judges takes its model from a checkpoint: what --model would have said is noise.
+        for name in ("config", "run_dir", "ckpt_path", *(() if self.builds_model else ("model",))):
             values.pop(name, None)
         return yaml.safe_dump(values, sort_keys=False)
 
