@@ -76,4 +76,6 @@ def _join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if not frames:
         return pd.DataFrame({"case_id": pd.Series(dtype="str")})
     table = pd.concat(frames, ignore_index=True)
-    return table.drop_duplicates("case_id").sort_values("case_id", ignore_index=True)
+    # A case may have a row for each class.
+    key = [name for name in ("case_id", "class") if name in table]
+    return table.drop_duplicates(key).sort_values(key, ignore_index=True, kind="stable")

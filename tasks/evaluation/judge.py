@@ -12,6 +12,7 @@ import pandas as pd
 from datamodules.types import SuiteError
 from tasks.evaluation.classification import Kind, classification_figures, confusion_matrix
 from tasks.evaluation.figures import Figure, write_metrics
+from tasks.evaluation.segmentation import segmentation_figures
 from tasks.evaluation.tables import find_table, read_table, replacing
 
 if TYPE_CHECKING:
@@ -46,14 +47,7 @@ def judge_classification(
     Raises:
         SuiteError: a table is missing or unreadable, has no case of this split, or holds a case twice or not at all.
     """
-    file = find_table(run_dir, "predictions")
-    predictions = read_table(file)
-    for column in ("case_id", "split"):
-        if column not in predictions:
-            raise SuiteError(f"{file}: no column {column!r} (found: {', '.join(map(str, predictions.columns))})")
-    predictions = predictions[predictions["split"] == split].reset_index(drop=True)
-    if predictions.empty:
-        raise SuiteError(f"{file}: no case of split {split!r}: nothing to judge")
+    file, predictions = _predictions(run_dir, split)
     twice = predictions["case_id"][predictions["case_id"].duplicated()]
     if len(twice):
         raise SuiteError(f"{file}: case {twice.iloc[0]!r} stands twice in split {split!r}: each case is judged once")
@@ -65,6 +59,45 @@ def judge_classification(
         with replacing(run_dir / f"confusion_matrix_{stage}.csv") as temporary:
             confusion_matrix(predictions, class_names).to_csv(temporary, index_label="target", encoding="utf-8")
     return figures
+
+
+def judge_segmentation(
+    run_dir: Path, stage: str, split: str, class_names: Sequence[str], resamples: int = 1000
+) -> dict[str, Figure]:
+    """Judge the predictions of one split, one row a case and class, and write ``metrics.json``.
+
+    Args:
+        run_dir: folder with the tables ``predictions`` and ``cases``.
+        stage: first part of the names in ``metrics.json``: ``val`` or ``test``.
+        split: the part of the predictions to judge.
+        class_names: in class order; the background may be among them or not.
+        resamples: of the bootstrap over patients; 0 = no intervals.
+
+    Returns:
+        Figures by name, without stage.
+
+    Raises:
+        SuiteError: a table is missing or unreadable, has no case of this split, or holds a case and class twice or not
+            at all.
+    """
+    predictions = _predictions(run_dir, split)[1]
+    patients = _patients(find_table(run_dir, "cases"), predictions["case_id"])
+    figures = segmentation_figures(predictions, class_names, patients, resamples)
+    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": figure for name, figure in figures.items()})
+    return figures
+
+
+def _predictions(run_dir: Path, split: str) -> tuple[Path, pd.DataFrame]:
+    """The predictions table of a run folder, and its rows of one split."""
+    file = find_table(run_dir, "predictions")
+    predictions = read_table(file)
+    for column in ("case_id", "split"):
+        if column not in predictions:
+            raise SuiteError(f"{file}: no column {column!r} (found: {', '.join(map(str, predictions.columns))})")
+    predictions = predictions[predictions["split"] == split].reset_index(drop=True)
+    if predictions.empty:
+        raise SuiteError(f"{file}: no case of split {split!r}: nothing to judge")
+    return file, predictions
 
 
 def _patients(file: Path, case_ids: pd.Series) -> pd.Series:
