@@ -19,7 +19,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datamodules": (),
     "datamodules.readers": (),
     "tasks": ("backbones",),  # base.py, optim.py and kin: what all tasks stand on
-    "tasks.classify": ("backbones", "datamodules", "tasks."),
+    **dict.fromkeys(("tasks.classify", "tasks.segment", "tasks.detect"), ("backbones", "datamodules")),
     "tasks.evaluation": (),
     "tasks.fitting": ("tasks.evaluation",),
     "tasks.cli": ("backbones", "datamodules", "tasks"),
@@ -75,10 +75,8 @@ def refused(module: str, imported: str) -> bool:
     if any(inside(imported, common) for common in COMMON):
         return False
     room = room_of(module)
-    if room == "tasks.classify" and inside(imported, "tasks"):
-        return not (
-            inside(imported, "tasks.classify") or imported in SHARED_BY_TASKS or inside(imported, "tasks.cli.main")
-        )
+    if room in ("tasks.classify", "tasks.segment", "tasks.detect") and inside(imported, "tasks"):
+        return not (inside(imported, room) or imported in SHARED_BY_TASKS or inside(imported, "tasks.cli.main"))
     if room == "tasks":
         return not (inside(imported, "backbones") or imported in SHARED_BY_TASKS)
     if room in ("tasks.evaluation", "tasks.fitting"):
@@ -104,6 +102,7 @@ def test_arrows_point_one_way(file: Path) -> None:
         ("datamodules.readers.raster", "datamodules.table"),
         ("tasks.base", "tasks.classify.task"),
         ("tasks.classify.task", "tasks.cli.parser"),
+        ("tasks.segment.task", "tasks.classify.task"),
         ("tasks.evaluation.judge", "tasks.classify.task"),
         ("tasks.fitting.seeding", "tasks.base"),
     ],
