@@ -25,3 +25,17 @@ def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
         torch.distributed.all_reduce(count)
         count = count / torch.distributed.get_world_size()
     return total / count.clamp_min(1e-8)
+
+
+def sum_over_ranks(own: Tensor) -> Tensor:
+    """The sum of a tensor over ranks, so that averaging gradients over ranks gives the gradient of one process.
+
+    DDP averages gradients, where those of the ranks' shares of one sum would have to be added: the share of this rank
+    is passed back as many times as there are ranks. Where no gradient is asked for, no rank waits for another, and the
+    sum is this rank's own.
+    """
+    if not (torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return own
+    total = own.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total + torch.distributed.get_world_size() * (own - own.detach())

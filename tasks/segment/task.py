@@ -1,0 +1,210 @@
+"""The segmentation task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from datamodules.types import Batch, SuiteError
+from tasks.base import Task, case_ids
+from tasks.inherit import inherited
+from tasks.optim import Schedule, check_optimizer
+from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder, padded
+from tasks.segment.losses import LossName, SegmentationLoss
+from tasks.segment.metrics import SegmentationMetrics, count_pixels
+
+UNKNOWN = 255  # value of pixels without annotation, where the data say no other
+
+
+class SegmentationTask(Task):
+    """A class for each pixel, or several where regions overlap.
+
+    Args:
+        backbone: any timm network.
+        backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
+        weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        freeze: ``backbone`` trains the decoder alone.
+        stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``.
+        decoder: ``unet`` or another one of segmentation-models-pytorch.
+        decoder_args: further arguments of the decoder, as the library takes them (``decoder_channels``, ...).
+        deep_supervision: train coarser maps of the decoder too (``unet``, ``linknet``, ``manet``).
+        loss: ``dice_ce`` is the sum of Dice loss and cross-entropy.
+        class_weights: one number a class, background first.
+        batch_dice: overlap from the sums over the whole batch; else by image.
+        focal_gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
+        tversky_alpha: weight of false calls in the Tversky losses; misses have the rest to 1.
+        boundary_weight: of the boundary term in the ``boundary`` loss.
+        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
+        optimizer_args: further arguments of the optimiser.
+        lr: learning rate at its highest.
+        weight_decay: not applied to biases and norms.
+        schedule: after the warm-up, ``cosine`` to zero or ``constant``.
+        warmup: share of all steps spent warming up.
+        num_classes: classes with background, or regions, from the data.
+        in_channels: from the data.
+        class_names: background first, or the regions, from the data.
+        overlapping: masks have one plane for each region, from the data.
+        ignore_index: value of pixels without annotation, from the data; 255 where it is None.
+        input_size: (H, W), from the data.
+        preprocess: how stored values become the model's input, from the data; kept for predict and export.
+        normalize: see ``--data.normalize``.
+        statistics: mean and deviation of the training images, from the data.
+    """
+
+    name: ClassVar[str] = "segment"
+    facts: ClassVar[tuple[str, ...]] = (*Task.facts, "num_classes", "class_names", "overlapping", "ignore_index")
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        *,
+        backbone_args: dict[str, Any] | None = None,
+        weights: str | None = None,
+        freeze: Literal["backbone"] | None = None,
+        stem: Literal["auto", "standard", "small"] = "auto",
+        decoder: DecoderName = "unet",
+        decoder_args: dict[str, Any] | None = None,
+        deep_supervision: bool = False,
+        loss: LossName = "dice_ce",
+        class_weights: list[float] | None = None,
+        batch_dice: bool = True,
+        focal_gamma: float | None = None,
+        tversky_alpha: float = 0.3,
+        boundary_weight: float = 1.0,
+        optimizer: str = "adamw",
+        optimizer_args: dict[str, Any] | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        schedule: Schedule = "cosine",
+        warmup: float = 0.05,
+        num_classes: int = 2,
+        in_channels: int = 3,
+        class_names: Sequence[str] | None = None,
+        overlapping: bool = False,
+        ignore_index: int | None = None,
+        input_size: Sequence[int] | None = None,
+        preprocess: dict[str, Any] | None = None,
+        normalize: str = "none",
+        statistics: tuple[list[float], list[float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.overlapping = overlapping
+        self.ignore_index = UNKNOWN if ignore_index is None else ignore_index
+        self.class_names = list(class_names or [str(number) for number in range(num_classes)])
+        self.monitor = ("dice", "max")
+        least = 1 if overlapping else 2
+        if len(self.class_names) != num_classes:
+            raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
+        if not least <= num_classes <= 255:
+            raise SuiteError(f"{num_classes} classes ({', '.join(self.class_names[:5])}): masks hold {least} to 255")
+        if 0 <= self.ignore_index < max(num_classes, 2):
+            raise SuiteError(f"value {self.ignore_index} of the masks stands for a class and for unknown: take 255")
+        check_optimizer(optimizer)  # at start, not after the data have been read
+
+        self.criterion = SegmentationLoss(
+            num_classes,
+            loss,
+            overlapping=overlapping,
+            ignore_index=self.ignore_index,
+            class_weights=class_weights,
+            batch_dice=batch_dice,
+            gamma=focal_gamma,
+            alpha=tversky_alpha,
+            boundary_weight=boundary_weight,
+        )
+        self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
+        strides, wanted = ask_backbone(decoder, backbone)
+        # A small stem has no map coarser than stride 8, and decoders read up to 32.
+        if stem == "auto" and inherited(weights) is None:
+            stem = "standard"
+        self.build_backbone(
+            backbone,
+            weights=weights,
+            freeze=freeze,
+            stem=stem,
+            in_channels=in_channels,
+            input_size=padded(input_size) if input_size else None,
+            strides=strides,
+            classes=None,
+            args={**wanted, **(backbone_args or {})},
+        )
+        self.decoder = build_decoder(
+            decoder,
+            self.backbone,
+            num_classes,
+            input_size=input_size,
+            deep_supervision=deep_supervision,
+            args=decoder_args,
+        )
+        kind: dict[str, Any] = {"overlapping": overlapping, "ignore_index": self.ignore_index}
+        self.metrics = nn.ModuleDict(
+            {f"{stage}_metrics": SegmentationMetrics(self.class_names, **kind) for stage in ("train", "val", "test")}
+        )
+        self._coarser: list[Tensor] = []
+
+    @property
+    def judged_classes(self) -> list[str]:
+        """Names of the classes that figures are given for: all but background, or the regions."""
+        return self.class_names if self.overlapping else self.class_names[1:]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1], of any size -> (B, num_classes, H, W) logits.
+
+        Images are padded at the bottom and right to a multiple of 32 by repeating their last pixels.
+        """
+        image = self.normalize(image)
+        height, width = image.shape[-2:]
+        full_height, full_width = padded((height, width))
+        if (full_height, full_width) != (height, width):
+            image = F.pad(image, (0, full_width - width, 0, full_height - height), mode="replicate")
+        logits: Tensor
+        logits, *self._coarser = self.decoder(image, self.backbone(image))
+        return logits[..., :height, :width]
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """() loss of the batch in float32; while training under deep supervision, of the coarser maps too."""
+        coarser, self._coarser = self._coarser, []
+        loss: Tensor = self.criterion(output, batch["mask"], coarser)
+        return loss
+
+    def scores(self, output: Tensor) -> Tensor:
+        """(B, num_classes, H, W) logits -> probabilities in float32, that add up to 1 unless regions overlap."""
+        output = output.detach().float()
+        return output.sigmoid() if self.overlapping else output.softmax(dim=1)
+
+    def predictions(self, output: Tensor) -> Tensor:
+        """(B, num_classes, H, W) logits -> (B, H, W) uint8 class numbers, or (B, L, H, W) uint8 regions of 0 and 1."""
+        if self.overlapping:
+            return (output > 0).to(torch.uint8)
+        # On a CPU the argmax over the last dimension in memory is ten times as fast.
+        return output.movedim(1, -1).contiguous().argmax(dim=-1).to(torch.uint8)
+
+    def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
+        """Show called and true masks to the metrics of a stage."""
+        metric.update(self.predictions(output), batch["mask"])
+
+    def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
+        """One row for each case and class: pixels on the model's grid as ``tp,fp,fn,tn``; without masks ``called``."""
+        names, cases = self.judged_classes, case_ids(batch["scan"])
+        prediction = self.predictions(output)
+        columns: dict[str, list[Any]] = {
+            "case_id": [case for case in cases for _ in names],
+            "class": names * len(cases),
+        }
+        unknown = "mask" not in batch
+        mask = torch.zeros_like(prediction) if unknown else batch["mask"]
+        counts = count_pixels(
+            prediction, mask, len(self.class_names), overlapping=self.overlapping, ignore_index=self.ignore_index
+        )
+        if unknown:  # against an empty mask, all that is called is a false positive
+            columns["called"] = counts[..., 1].flatten().tolist()
+            return columns
+        for name, column in zip(("tp", "fp", "fn", "tn"), counts.unbind(dim=2), strict=True):
+            columns[name] = column.flatten().tolist()
+        return columns
