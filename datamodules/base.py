@@ -257,14 +257,13 @@ class ScanDataModule(LightningDataModule):
         """Mean and standard deviation of each channel over (at most 512) training images, where asked for."""
         if self.normalize not in ("auto", "train"):
             return None
-        rows = self.rows("train")
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 512)).astype(int)]
-        dataset = self.dataset(rows)
+        dataset = self.dataset(self.rows("train"))
+        chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), 512)).astype(int)
         sums = np.zeros((2, self.in_channels))
-        for case in range(len(dataset)):
-            image = dataset.preprocessed(case)[0].astype(np.float64)
+        for case in chosen:
+            image = dataset.preprocessed(int(case))[0].astype(np.float64)
             sums += image.mean(axis=(0, 1)), np.square(image).mean(axis=(0, 1))
-        mean, square = sums / len(dataset)
+        mean, square = sums / len(chosen)
         deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))
         return mean.tolist(), deviation.tolist()
 
@@ -312,7 +311,7 @@ class ScanDataModule(LightningDataModule):
             if len(rows):
                 datasets[split] = self.dataset(rows, augmented=split == "train")
                 if self.cache == "memory":
-                    self._check_memory(len(rows))
+                    self._check_memory(len(datasets[split]))
                     datasets[split].fill()
         return datasets
 

@@ -15,6 +15,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
 
 Augment = Callable[..., dict[str, Any]]
+ReadMask = Callable[[int, Scan], NDArray[Any]]
 
 
 class ScanDataset(Dataset[Sample]):
@@ -26,7 +27,8 @@ class ScanDataset(Dataset[Sample]):
         scans: identity of each case (case_id, patient_id, path), merged over what the reader says.
         preprocess: stored values -> (H, W, C) float32 in [0, 1].
         labels: (N, ...) target of each case, or None where nothing is known (predict).
-        augment: image and seed words -> dict with the augmented image; None outside training.
+        augment: image, seed words and mask -> dict with the augmented image and mask; None outside training.
+        masks: row number of an image, and its scan -> the mask (H, W) or (L, H, W) on the scan's grid.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class ScanDataset(Dataset[Sample]):
         preprocess: Preprocess,
         labels: Tensor | None = None,
         augment: Augment | None = None,
+        masks: ReadMask | None = None,
     ) -> None:
         self.read, self.images, self.scans = read, images, scans
-        self.preprocess, self.labels, self.augment = preprocess, labels, augment
+        self.preprocess, self.labels, self.augment, self.masks = preprocess, labels, augment, masks
         self._memory: NDArray[np.float32] | None = None
+        self._mask_memory: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,30 +54,50 @@ class ScanDataset(Dataset[Sample]):
         if self._memory is not None:
             return self._memory[case], self.scans[case]
         scan = self.read(int(self.images[case]))
-        return self.preprocess(scan), cast("ScanInfo", {**scan.info, **self.scans[case]})
+        return self.preprocess(scan), self._info(scan, case)
+
+    def preprocessed_mask(self, case: int) -> tuple[NDArray[np.float32], NDArray[Any] | None, ScanInfo]:
+        """As :meth:`preprocessed`, with the mask (H, W) or (L, H, W) at the image's size where there are masks."""
+        if self.masks is None or self._memory is not None:
+            image, info = self.preprocessed(case)
+            return image, None if self._mask_memory is None else self._mask_memory[case], info
+        scan = self.read(int(self.images[case]))
+        mask = self.preprocess.mask(self.masks(int(self.images[case]), scan))
+        return self.preprocess(scan), mask, self._info(scan, case)
+
+    def _info(self, scan: Scan, case: int) -> ScanInfo:
+        return cast("ScanInfo", {**scan.info, **self.scans[case]})
 
     def fill(self) -> None:
         """Read every case once and keep it; workers made afterwards share the memory."""
-        first, _ = self.preprocessed(0)
+        first, first_mask, _ = self.preprocessed_mask(0)
         memory = np.empty((len(self), *first.shape), dtype=np.float32)
+        masks = None if first_mask is None else np.empty((len(self), *first_mask.shape), dtype=first_mask.dtype)
         scans: list[ScanInfo] = []
         for case in range(len(self)):
-            memory[case], info = self.preprocessed(case)
+            memory[case], mask, info = self.preprocessed_mask(case)
+            if masks is not None:
+                masks[case] = mask
             scans.append(info)
-        self._memory, self.scans = memory, scans
+        self._memory, self._mask_memory, self.scans = memory, masks, scans
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         if not isinstance(draw, Draw):
             draw = Draw(draw)
-        image, info = self.preprocessed(draw.case)
-        if self.augment is not None:
+        image, mask, info = self.preprocessed_mask(draw.case)
+        if self.augment is not None and mask is None:
             image = self.augment(image, draw.seed)["image"]
+        elif self.augment is not None:
+            changed = self.augment(image, draw.seed, mask=mask)
+            image, mask = changed["image"], changed["mask"]
         # A view with the channels first: collate puts images together with the channels last, as they lie in memory.
         sample = Sample(image=torch.from_numpy(image).permute(2, 0, 1), scan=info)
         if draw.padding:
             sample["scan"] = cast("ScanInfo", {**info, "padding": True})
         if self.labels is not None:
             sample["label"] = self.labels[draw.case]
+        if mask is not None:
+            sample["mask"] = torch.from_numpy(mask).long()
         return sample
 
 
@@ -83,4 +107,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
     batch = Batch(image=images, scan=[sample["scan"] for sample in samples])
     if "label" in samples[0]:
         batch["label"] = torch.stack([sample["label"] for sample in samples])
+    if "mask" in samples[0]:
+        batch["mask"] = torch.stack([sample["mask"] for sample in samples])
     return batch

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from datamodules.classification.base import ClassificationData
-from datamodules.classification.medmnist_files import MedMNISTFile, fetch, one_process
+from datamodules.classification.medmnist_files import MedMNISTFile, fetch
 from datamodules.classification.medmnist_sets import (
     MEDMNIST_SETS,
     SIZES,
@@ -20,6 +20,7 @@ from datamodules.classification.medmnist_sets import (
     file_name,
     file_url,
 )
+from datamodules.locks import one_process
 from datamodules.table import SPLITS, CaseTable, one_image_a_case
 from datamodules.types import Scan, ScanInfo, SuiteError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import logging
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.locks import one_process
 from datamodules.readers.hashing import array_hash
 from datamodules.table import SPLITS
 from datamodules.types import SuiteError
@@ -65,24 +65,6 @@ def _copy_with_md5(source: BinaryIO, target: BinaryIO) -> str:
         digest.update(chunk)
         target.write(chunk)
     return digest.hexdigest()
-
-
-@contextmanager
-def one_process(lock: Path) -> Iterator[None]:
-    """Let the processes of a machine (ranks of one training) do a thing one after the other.
-
-    Where the file system knows no locks all go at once, which is slower and nothing worse.
-    """
-    handle = None
-    with suppress(OSError):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("w")
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        if handle is not None:
-            handle.close()
 
 
 class MedMNISTFile:

@@ -1,0 +1,220 @@
+"""What all data classes with a mask a scan share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.base import ScanDataModule
+from datamodules.dataset import ScanDataset
+from datamodules.segmentation.masks import IGNORE
+from datamodules.types import Scan, SuiteError
+
+_COUNTED_MASKS = 256
+
+
+class SegmentationData(ScanDataModule):
+    """Adds masks to :class:`~datamodules.base.ScanDataModule`.
+
+    A data class sets ``stored_classes`` (background first) in its table and reads masks with :meth:`read_classes`.
+    Every image of a case is a sample of its own; splits keep the images of a case, and the cases of a patient,
+    together.
+
+    Args:
+        root: folder of the data set.
+        classes: names for the label values 0, 1, 2, ..., background first; or ``{name: value}`` (or a list of values).
+        ignore_value: label value of pixels that neither train nor are judged.
+        overlapping: classes may overlap: each is predicted by itself, without a background.
+        regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them.
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match.
+        kwargs: see :class:`~datamodules.base.ScanDataModule`.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset({"mask"})
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        classes: list[str] | dict[str, int | list[int]] | str | None = None,
+        ignore_value: int | None = None,
+        overlapping: bool = False,
+        regions: dict[str, list[str]] | None = None,
+        class_map: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, **kwargs)
+        self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
+        self.ignore_value, self.regions, self.class_map = ignore_value, regions, class_map or {}
+        self.overlapping = overlapping or regions is not None
+        self.stored_classes: tuple[str, ...] = ()
+        self.separate_masks = False  # whether read_classes gives one mask a class
+        self._adopted_classes: list[str] | None = None
+
+    # What a data class says.
+
+    def read_classes(self, image: int) -> NDArray[np.uint8]:
+        """The mask of image number ``image`` on the scan's grid.
+
+        Returns:
+            (H, W) class numbers in the order of ``stored_classes``, with :data:`~.masks.IGNORE`; or, where every class
+            has a mask of its own, (L, H, W) of 0 and 1 for the classes after the background.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no masks")
+
+    def mask_name(self, image: int) -> str:
+        """The file of an image's mask, for messages."""
+        raise NotImplementedError(f"{type(self).__name__} names no masks")
+
+    @property
+    def has_ignored(self) -> bool:
+        """Whether pixels may be :data:`~.masks.IGNORE`."""
+        return self.ignore_value is not None
+
+    # What follows from it.
+
+    def adopt_classes(self, class_names: Sequence[str], *, overlapping: bool) -> None:
+        """Take the classes of a trained model and their order; the data's classes are matched by name.
+
+        Raises:
+            SuiteError: the data's classes overlap and the model's do not, or the other way round.
+        """
+        if overlapping != self.overlapping:
+            raise SuiteError(
+                f"--data.overlapping {str(self.overlapping).lower()}: the model was trained with "
+                f"{str(overlapping).lower()}: give the same"
+            )
+        self._adopted_classes = list(class_names)
+
+    def read_mask(self, image: int) -> NDArray[np.uint8]:
+        """The mask of image number ``image`` as the model knows its classes.
+
+        Returns:
+            (H, W) class numbers, or (L, H, W) of 0 and 1 for overlapping classes; :data:`~.masks.IGNORE` in both.
+        """
+        return self.as_model_sees(self.read_classes(image))
+
+    def as_model_sees(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Stored class numbers of any shape (or a mask for each class, where ``separate_masks``) -> the model's."""
+        if self.separate_masks:
+            members = self._members[:, 1:].astype(bool)
+            regions = np.stack([(stored[member] == 1).any(axis=0) for member in members]).astype(np.uint8)
+            return np.where((stored == IGNORE).any(axis=0), np.uint8(IGNORE), regions)
+        if self.overlapping:
+            regions = self._members[:, np.minimum(stored, len(self.stored_classes) - 1)]
+            return np.where(stored == IGNORE, np.uint8(IGNORE), regions)
+        return stored if self._order is None else self._order[stored]
+
+    def _checked_mask(self, image: int, scan: Scan) -> NDArray[np.uint8]:
+        mask = self.read_mask(image)
+        if mask.shape[-2:] != scan.array.shape[:2]:
+            (rows, columns), (height, width) = mask.shape[-2:], scan.array.shape[:2]
+            raise SuiteError(
+                f"{self.mask_name(image)}: the mask is {rows} x {columns}, but its image "
+                f"{scan.info.get('path', 'scan')} is {height} x {width} pixels: give a mask of the image's size"
+            )
+        return mask
+
+    @cached_property
+    def _own_names(self) -> list[str]:
+        """Classes as the data name them, in the data's order."""
+        _ = self.table  # finds the classes
+        if self.regions is not None:
+            return [self.class_map.get(name, name) for name in self.regions]
+        stored = self.stored_classes[1:] if self.overlapping else self.stored_classes
+        return [self.class_map.get(name, name) for name in stored]
+
+    @cached_property
+    def _members(self) -> NDArray[np.uint8]:
+        """(L, C): 1 where stored class C belongs to region L of the model."""
+        names = self._own_names
+        regions = self.regions if self.regions is not None else {name: [name] for name in self.stored_classes[1:]}
+        members = np.zeros((len(self.class_names), len(self.stored_classes)), np.uint8)
+        for name, (region, classes) in zip(names, regions.items(), strict=True):
+            for one in classes:
+                if one not in self.stored_classes:
+                    raise SuiteError(
+                        f"--data.regions: {region} names {one!r}, which is none of {', '.join(self.stored_classes)}"
+                    )
+                members[self.class_names.index(name), self.stored_classes.index(one)] = 1
+        return members
+
+    @cached_property
+    def _order(self) -> NDArray[np.uint8] | None:
+        """Stored class number -> the model's, or None where they are the same."""
+        if self._own_names == self.class_names:
+            return None
+        order = np.full(256, IGNORE, np.uint8)
+        order[: len(self._own_names)] = [self.class_names.index(name) for name in self._own_names]
+        return order
+
+    def images_by_case(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Row numbers of all images of each of the given cases."""
+        return [self._images_by_case[row] for row in rows]
+
+    @cached_property
+    def _images_by_case(self) -> list[NDArray[np.int64]]:
+        owner = self.table.images["case"].to_numpy()
+        counts = np.bincount(owner, minlength=len(self.table))
+        return np.split(np.argsort(owner, kind="stable"), np.cumsum(counts)[:-1])
+
+    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
+        """All images of the given cases as a data set, with their masks."""
+        dataset = super().dataset(rows, augmented=augmented)
+        images = self.images_by_case(rows)
+        dataset.scans = [scan for scan, some in zip(dataset.scans, images, strict=True) for _ in some]
+        dataset.images = np.concatenate([*images, np.empty(0, np.int64)])
+        dataset.masks = self._checked_mask
+        return dataset
+
+    def true_mask(self, case: int) -> NDArray[np.uint8]:
+        """The whole mask of a case (row of the table) on its original grid, as :meth:`read_mask` gives it."""
+        return self.read_mask(int(self.first_images(np.array([case]))[0]))
+
+    # Facts that the model asks for.
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Names in class order: background first, or the regions of overlapping classes, which have none.
+
+        Raises:
+            SuiteError: the data have a class that the trained model does not know.
+        """
+        names = self._own_names
+        if self._adopted_classes is None:
+            return names
+        strange = [name for name in names if name not in self._adopted_classes]
+        if strange:
+            raise SuiteError(
+                f"{self.root}: class {strange[0]!r} is none of the model's ({', '.join(self._adopted_classes)}): "
+                "rename it with --data.class_map"
+            )
+        return self._adopted_classes
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes with the background, or of overlapping regions."""
+        return len(self.class_names)
+
+    @property
+    def ignore_index(self) -> int | None:
+        """Class number of pixels that neither train nor are judged, or None where there are none."""
+        return IGNORE if self.has_ignored else None
+
+    @cached_property
+    def class_counts(self) -> list[float]:
+        """Pixels of each class in (at most 256) training images."""
+        images = np.concatenate(self.images_by_case(self.rows("train")))
+        images = images[np.linspace(0, len(images) - 1, min(len(images), _COUNTED_MASKS)).astype(int)]
+        counts = np.zeros(self.num_classes)
+        for image in images:
+            mask = self.read_mask(int(image))
+            if self.overlapping:
+                counts += (mask == 1).sum(axis=(1, 2))
+            else:
+                counts += np.bincount(mask.ravel(), minlength=IGNORE + 1)[: self.num_classes]
+        return [float(count) for count in counts]

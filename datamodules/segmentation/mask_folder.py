@@ -1,0 +1,331 @@
+"""``MaskFolder``: flat images beside their masks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.readers import raster
+from datamodules.segmentation.base import SegmentationData
+from datamodules.segmentation.masks import (
+    IGNORE,
+    LabelValues,
+    Palette,
+    foreground,
+    label_values,
+    read_label_file,
+    read_palette,
+    stack_classes,
+)
+from datamodules.table import SPLIT_WORDS, CaseTable, case_id_of, one_image_a_case, read_frame, split_words
+from datamodules.types import SuiteError, nearest
+
+log = logging.getLogger(__name__)
+
+MaskKind = Literal["auto", "index", "binary", "instances", "colour", "files"]
+
+_MASK_FOLDERS = ("masks", "labels")
+# What is put behind an image's stem to name its mask, beside nothing.
+_SUFFIXES = ("", "_mask", "_seg", "_segmentation", "_label")
+_PROBED_MASKS = 24
+
+
+class MaskFolder(SegmentationData):
+    """Images in one folder, masks in another (or the same rows of a table), paired by stem.
+
+    Where every sub-folder of ``images`` bears the name of a part (``train``, ``val``, ``test`` and kin), that is the
+    split. A case is named by its image's path below ``images``, without the suffix.
+
+    Args:
+        root: folder of the data set.
+        images: folder of the images in ``root``.
+        masks: folder of the masks in ``root``; left out: ``masks`` or ``labels``. A mask has its image's name, or that
+            with ``_mask``, ``_seg``, ``_segmentation`` or ``_label`` behind it, and any raster suffix.
+        mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255), ``instances`` (0 is background, each
+            object a number: all become one class), ``colour`` (needs ``palette``), ``files`` (one binary mask a class,
+            in a folder of the class's name); ``auto`` looks at the files.
+        palette: CSV (``class,r,g,b`` or ``class,colour``) or JSON file with the colour of each class, background first.
+        table: CSV, TSV or Parquet with ``path`` and ``mask`` relative to ``root``, and any of ``case_id``,
+            ``patient_id``, ``split`` and further columns, instead of the two folders.
+        kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
+    """
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        images: str = "images",
+        masks: str | None = None,
+        mask_kind: MaskKind = "auto",
+        palette: str | None = None,
+        table: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, **kwargs)
+        self.images_folder, self.masks_folder, self.mask_kind = images, masks, mask_kind
+        self.palette_file, self.table_file = _beside(self.root, palette), _beside(self.root, table)
+        self._kind: MaskKind = mask_kind
+        self._mask_top = ""  # folder of the masks in root, once it is found
+        self._reader: LabelValues | Palette | None = None
+        if palette is not None and mask_kind not in ("auto", "colour"):
+            raise SuiteError(f"--data.palette says that masks are colours, but --data.mask_kind is {mask_kind}")
+        if mask_kind == "colour" and palette is None:
+            raise SuiteError("--data.mask_kind colour: say what the colours mean with --data.palette FILE")
+        if mask_kind == "files" and table is not None:
+            raise SuiteError("--data.mask_kind files: a table names one mask a row: leave out --data.table")
+
+    def build_table(self) -> CaseTable:
+        """Pair images with masks; one case an image, with its mask's path (or folder of masks) in column ``mask``."""
+        frame = self._paired() if self.table_file is None else self._from_table(self.table_file)
+        self._kind = self._find_kind(frame)
+        if self._kind == "files":
+            self.separate_masks = self.overlapping
+            frame = self._with_class_files(frame)
+        else:
+            _refuse_missing(self.root, frame, self._mask_top)
+        self._choose_reader(frame)
+        return one_image_a_case(frame)
+
+    def mask_name(self, image: int) -> str:
+        """The file of an image's mask, for messages."""
+        return str(self.root / self._mask_path(image))
+
+    def read_classes(self, image: int) -> NDArray[np.uint8]:
+        """Read the mask of an image: (H, W) class numbers, or (L, H, W) of 0 and 1."""
+        path = self.root / self._mask_path(image)
+        if self._kind == "files":
+            return self._read_class_files(image)
+        if isinstance(self._reader, Palette):
+            return self._reader.read(raster.read(path).array, str(path))
+        array = read_label_file(path)
+        if self._kind == "instances":
+            return np.where(array == self.ignore_value, np.uint8(IGNORE), foreground(array))
+        assert self._reader is not None  # build_table has chosen it
+        return self._reader.read(array, str(path))
+
+    @property
+    def has_ignored(self) -> bool:
+        """Whether pixels may be left out of training and judging."""
+        return super().has_ignored or (isinstance(self._reader, Palette) and self._reader.ignore is not None)
+
+    def _mask_path(self, image: int) -> str:
+        case = int(self.table.images["case"].to_numpy()[image])
+        return str(self.table.cases["mask"].iat[case])
+
+    # Which file belongs to which.
+
+    def _folder(self, name: str, flag: str) -> Path:
+        folder = self.root / name
+        if not folder.is_dir():
+            raise SuiteError(f"{flag} {folder}: no such folder: MaskFolder wants images/ beside masks/ or labels/")
+        return folder
+
+    def _mask_root(self) -> str:
+        if self.masks_folder is not None:
+            self._folder(self.masks_folder, "--data.masks")
+            return self.masks_folder
+        found = [name for name in _MASK_FOLDERS if (self.root / name).is_dir()]
+        if len(found) != 1:
+            how = "both masks/ and labels/ are there" if found else "neither masks/ nor labels/ is there"
+            raise SuiteError(f"{self.root}: {how}: name the folder of the masks with --data.masks")
+        return found[0]
+
+    def _paired(self) -> pd.DataFrame:
+        images = self._folder(self.images_folder, "--data.images")
+        below = sorted(_rasters(images))
+        if not below:
+            raise SuiteError(f"{images}: no images in it ({' '.join(raster.SUFFIXES)})")
+        masks = self._mask_root()
+        self._mask_top = masks
+        by_stem: dict[str, str] = {}
+        for name in sorted(_rasters(self.root / masks)):
+            stem = case_id_of(name)
+            if stem in by_stem:
+                raise SuiteError(
+                    f"{self.root / masks}: {by_stem[stem]} and {name} are masks of the same image: leave one"
+                )
+            by_stem[stem] = name
+        found = [_partner(case_id_of(name), by_stem) for name in below]
+        frame = pd.DataFrame(
+            {
+                "path": [f"{self.images_folder}/{name}" for name in below],
+                "case_id": [case_id_of(name) for name in below],
+                "mask": pd.Series([None if name is None else f"{masks}/{name}" for name in found], dtype="str"),
+            }
+        )
+        tops = [name.split("/")[0].lower() if "/" in name else "" for name in below]
+        if all(top in SPLIT_WORDS for top in tops):
+            frame["split"] = [SPLIT_WORDS[top] for top in tops]
+        return frame
+
+    def _from_table(self, file: Path) -> pd.DataFrame:
+        frame = read_frame(file, "--data.table", text_columns=("path", "mask", "case_id", "patient_id", "split"))
+        for column in ("path", "mask"):
+            if column not in frame:
+                raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
+            empty = frame.index[frame[column].isna()]
+            if len(empty):
+                raise SuiteError(f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row")
+        if "split" in frame:
+            frame["split"] = split_words(frame["split"], str(file))
+        for column in ("path", "mask"):
+            missing = [name for name in frame[column] if not (self.root / name).exists()]
+            if missing:
+                raise SuiteError(
+                    f"{file}: {missing[0]} in column {column!r} is not below --data.root {self.root} ({len(missing)} "
+                    f"of {len(frame)} are missing)"
+                )
+        return frame
+
+    # One binary file a class.
+
+    def _with_class_files(self, frame: pd.DataFrame) -> pd.DataFrame:
+        top = self.root / self._mask_top
+        folders = sorted(entry.name for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        names = self._class_folders(folders)
+        self.stored_classes = names
+        self._class_files: dict[str, list[str]] = {}
+        stems = {name: {case_id_of(file): file for file in _rasters(top / name)} for name in names[1:]}
+        for path, case in zip(frame["path"], frame["case_id"], strict=True):
+            files = [_partner(case, stems[name]) for name in names[1:]]
+            for name, file in zip(names[1:], files, strict=True):
+                if file is None:
+                    raise SuiteError(
+                        f"{self.root / path}: no mask of class {name!r} in {top / name}: add it (an empty one, where "
+                        "the class is absent)"
+                    )
+            self._class_files[case] = [
+                f"{self._mask_top}/{name}/{file}" for name, file in zip(names[1:], files, strict=True)
+            ]
+        return frame.assign(mask=[self._class_files[case][0] for case in frame["case_id"]])
+
+    def _class_folders(self, folders: list[str]) -> tuple[str, ...]:
+        if self.classes is None:
+            return ("background", *(name for name in folders if name != "background"))
+        names = tuple(self.classes)
+        names = names if names[0] not in folders or names[0] == "background" else ("background", *names)
+        missing = [name for name in names[1:] if name not in folders]
+        if missing:
+            raise SuiteError(
+                f"--data.classes: {missing[0]!r} has no folder in {self.root / self._mask_top}: "
+                f"{nearest(missing[0], folders)}"
+            )
+        return names
+
+    def _read_class_files(self, image: int) -> NDArray[np.uint8]:
+        case = self.table.cases["case_id"].iat[int(self.table.images["case"].to_numpy()[image])]
+        files = [self.root / file for file in self._class_files[str(case)]]
+        binary = _binary(("background", "class"), self.ignore_value)
+        masks = [binary.read(read_label_file(file), str(file)) for file in files]
+        for file, mask in zip(files, masks, strict=True):
+            if mask.shape != masks[0].shape:
+                raise SuiteError(
+                    f"{file}: the mask is {mask.shape[0]} x {mask.shape[1]}, but {files[0]} is {masks[0].shape[0]} x "
+                    f"{masks[0].shape[1]} pixels"
+                )
+        if self.overlapping:
+            return np.stack(masks)
+        return stack_classes(masks, self.stored_classes[1:], str(files[0]))
+
+    # What the masks hold.
+
+    def _find_kind(self, frame: pd.DataFrame) -> MaskKind:
+        if self.mask_kind != "auto":
+            return self.mask_kind
+        if self.palette_file is not None:
+            return "colour"
+        if self.table_file is None and frame["mask"].isna().all() and _has_folders(self.root / self._mask_top):
+            return "files"
+        if isinstance(self.classes, dict) or (self.classes is not None and len(self.classes) > 2):
+            return "index"
+        seen, deep = self._seen_values(frame)
+        if seen <= {0, 1} or seen <= {0, 255}:
+            return "binary"
+        if deep:
+            log.info(
+                "16-bit masks with values up to %d: taken for instances (--data.mask_kind index if not)", max(seen)
+            )
+            return "instances"
+        if self.classes is None:
+            shown = ", ".join(map(str, sorted(seen)[:12])) + (", ..." if len(seen) > 12 else "")
+            raise SuiteError(
+                f"{self.root}: masks hold the values {shown}: name them with --data.classes, background first (or say "
+                "--data.mask_kind instances, if each object has a number of its own)"
+            )
+        return "index"
+
+    def _seen_values(self, frame: pd.DataFrame) -> tuple[set[int], bool]:
+        """Values in some of the masks, and whether they are stored in 16 bits."""
+        files = frame["mask"].dropna()
+        chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
+        arrays = [read_label_file(self.root / file) for file in files.iloc[chosen]]
+        seen = {0}.union(*({int(value) for value in np.unique(array)} for array in arrays))
+        if self.ignore_value is not None:
+            seen.discard(self.ignore_value)
+        return seen, any(array.dtype == np.uint16 for array in arrays)
+
+    def _choose_reader(self, frame: pd.DataFrame) -> None:
+        if self._kind == "files":
+            return
+        if self._kind == "colour":
+            assert self.palette_file is not None  # refused in __init__
+            self._reader = read_palette(self.palette_file)
+            self.stored_classes = self._reader.names
+            return
+        classes = self.classes if self.classes is not None else ["background", "foreground"]
+        if self._kind in ("binary", "instances") and (isinstance(classes, dict) or len(classes) != 2):
+            raise SuiteError(
+                f"--data.classes: {self._kind} masks have two classes, background first, not {', '.join(classes)}"
+            )
+        if self._kind == "index":
+            self._reader = label_values(classes, self.ignore_value)
+        else:
+            self._reader = _binary(tuple(classes), self.ignore_value)
+        self.stored_classes = self._reader.names
+
+
+def _binary(names: tuple[str, ...], ignore_value: int | None = None) -> LabelValues:
+    ignore = () if ignore_value is None else (ignore_value,)
+    return LabelValues(names, ((0,), tuple(value for value in (1, 255) if value not in ignore)), ignore)
+
+
+def _beside(root: Path, name: str | None) -> Path | None:
+    """A file named by a flag: looked for in ``root`` first, then as it stands."""
+    if name is None:
+        return None
+    return root / name if (root / name).is_file() or not Path(name).is_file() else Path(name)
+
+
+def _rasters(folder: Path) -> Iterator[str]:
+    """Raster files in a folder and its sub-folders, relative to it, without hidden ones."""
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        if (
+            file.suffix.lower() in raster.SUFFIXES
+            and file.is_file()
+            and not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+        ):
+            yield name
+
+
+def _partner(stem: str, files: dict[str, str]) -> str | None:
+    return next((files[stem + suffix] for suffix in _SUFFIXES if stem + suffix in files), None)
+
+
+def _has_folders(folder: Path) -> bool:
+    return any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
+
+
+def _refuse_missing(root: Path, frame: pd.DataFrame, folder: str) -> None:
+    missing = frame["path"][frame["mask"].isna()]
+    if len(missing):
+        raise SuiteError(
+            f"{root / missing.iloc[0]}: no mask of this name in {folder}/ ({len(missing)} of {len(frame)} images have "
+            "none): add it, or take the image away"
+        )

@@ -1,0 +1,311 @@
+"""Stored masks -> class numbers: what label values, colours and file names mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.table import read_frame
+from datamodules.types import SuiteError
+
+# Class number of pixels that neither train nor are judged. Augmentation keeps it, since OpenCV warps it as uint8.
+IGNORE = 255
+_MOST_CLASSES = 255
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """Classes of an index mask and the values that stand for them.
+
+    Attributes:
+        names: (C,) classes in class order; the first is the background.
+        values: for each class the stored value, or several.
+        ignore: stored values that become :data:`IGNORE`.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[int, ...], ...]
+    ignore: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_names(self.names)
+        stored = [value for values in self.values for value in values] + list(self.ignore)
+        twice = [value for value in stored if stored.count(value) > 1]
+        if twice:
+            raise SuiteError(f"--data.classes: label value {twice[0]} is given twice: a value has one meaning")
+
+    @cached_property
+    def _table(self) -> tuple[int, NDArray[np.int16]]:
+        """Lowest known value, and the class of each value from there; -1 is no class."""
+        known = {value: number for number, values in enumerate(self.values) for value in values}
+        known |= dict.fromkeys(self.ignore, IGNORE)
+        lowest = min(known)
+        table = np.full(max(known) - lowest + 1, -1, np.int16)
+        for value, number in known.items():
+            table[value - lowest] = number
+        return lowest, table
+
+    def read(self, array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+        """Class numbers of stored values.
+
+        Args:
+            array: label values of any shape; floats that are whole numbers will do.
+            where: the file, for messages.
+
+        Returns:
+            uint8 of the same shape: 0..C-1, or :data:`IGNORE`.
+
+        Raises:
+            SuiteError: a value stands for no class.
+        """
+        lowest, table = self._table
+        with np.errstate(invalid="ignore"):
+            stored = array.astype(np.int64)
+        if array.dtype.kind == "f" and (stored != array).any():
+            strange = array[stored != array][0]
+            raise SuiteError(f"{where}: label value {strange} is no whole number: save the mask as integers")
+        offset = stored - lowest
+        outside = (offset < 0) | (offset >= len(table))
+        classes = table[np.where(outside, 0, offset)]
+        unknown = outside | (classes < 0)
+        if unknown.any():
+            found = np.unique(stored[unknown])
+            shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+            raise SuiteError(
+                f"{where}: unknown label value {shown} ({int(unknown.sum())} pixels): the classes are "
+                f"{self._described()}; name it in --data.classes, or leave it out with --data.ignore_value"
+            )
+        return classes.astype(np.uint8)
+
+    def _described(self) -> str:
+        pairs = zip(self.names, self.values, strict=True)
+        return ", ".join(f"{name}={'/'.join(map(str, values))}" for name, values in list(pairs)[:20])
+
+
+def label_values(
+    classes: Sequence[str] | Mapping[str, int | Sequence[int]], ignore_value: int | None = None
+) -> LabelValues:
+    """Classes as a user names them.
+
+    Args:
+        classes: names, whose values are then 0, 1, 2, ...; or ``{name: value}``, or ``{name: [values]}``. The first
+            (or the one with the value 0) is the background.
+        ignore_value: stored value of pixels that neither train nor are judged.
+
+    Raises:
+        SuiteError: fewer than two classes, a name or a value twice, or a value that is no whole number.
+    """
+    ignore = () if ignore_value is None else (ignore_value,)
+    if not isinstance(classes, Mapping):
+        values = [value for value in range(len(classes) + 1) if value not in ignore][: len(classes)]
+        return LabelValues(tuple(map(str, classes)), tuple((value,) for value in values), ignore)
+    meant: dict[str, tuple[int, ...]] = {}
+    for name, value in classes.items():
+        several = list(value) if isinstance(value, list | tuple) else [value]
+        try:
+            meant[str(name)] = tuple(int(str(one)) for one in several)
+        except ValueError:
+            raise SuiteError(f"--data.classes: {name} is {value!r}, but a label value is a whole number") from None
+    names = sorted(meant, key=lambda name: (0 not in meant[name], min(meant[name], default=0)))
+    return LabelValues(tuple(names), tuple(meant[name] for name in names), ignore)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if len(names) < 2:
+        raise SuiteError(
+            f"--data.classes {' '.join(names)}: a mask has at least a background and one class: name both, background "
+            "first"
+        )
+    if len(names) > _MOST_CLASSES:
+        raise SuiteError(f"--data.classes: {len(names)} classes; masks hold at most {_MOST_CLASSES}")
+    twice = [name for name in names if list(names).count(name) > 1]
+    if twice:
+        raise SuiteError(f"--data.classes: {twice[0]!r} stands twice")
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Classes of a colour mask.
+
+    Attributes:
+        names: (C,) classes in class order; the first is the background.
+        colours: (C,) 8-bit red, green and blue of each.
+        ignore: colour that becomes :data:`IGNORE`, if any.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    ignore: tuple[int, int, int] | None = None
+
+    def read(self, array: NDArray[Any], where: str) -> NDArray[np.uint8]:
+        """Class numbers of a picture: (H, W, 3 or 4) or grey (H, W) uint8 -> (H, W) uint8.
+
+        Raises:
+            SuiteError: a colour stands for no class (a mask saved as JPEG has many), or it is no 8-bit picture.
+        """
+        if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] < 3):
+            raise SuiteError(f"{where}: a colour mask is an 8-bit picture, not {array.dtype} of shape {array.shape}")
+        colour = np.stack([array] * 3, axis=-1) if array.ndim == 2 else array[:, :, :3]
+        codes = _code(colour.astype(np.int64))
+        given = [*self.colours, self.ignore] if self.ignore is not None else list(self.colours)
+        numbers = np.array([*range(len(self.colours)), IGNORE][: len(given)], np.uint8)
+        known = _code(np.array(given, np.int64))
+        order = np.argsort(known)
+        place = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
+        unknown = known[order][place] != codes
+        if unknown.any():
+            row, column = np.argwhere(unknown)[0]
+            raise SuiteError(
+                f"{where}: unknown colour {tuple(colour[row, column].tolist())} at row {row}, column {column} "
+                f"({int(unknown.sum())} pixels): add it to --data.palette"
+                + ("; masks must not be saved as JPEG" if Path(where).suffix.lower() in (".jpg", ".jpeg") else "")
+            )
+        return numbers[order][place]
+
+
+def _code(colours: NDArray[np.int64]) -> NDArray[np.int64]:
+    coded: NDArray[np.int64] = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    return coded
+
+
+def read_palette(file: Path) -> Palette:
+    """Read a palette file.
+
+    Args:
+        file: JSON ``{"class": [r, g, b]}`` or ``{"class": "#rrggbb"}``, or CSV/TSV with a column ``class`` (or
+            ``name``) and ``r,g,b`` (or ``red,green,blue``) or ``colour`` (or ``color``) with ``#rrggbb``. The first
+            class is the background. A class called ``ignore`` is left out of training and judging.
+
+    Raises:
+        SuiteError: no such file, not of these forms, a class or a colour twice.
+    """
+    pairs = _json_palette(file) if file.suffix.lower() == ".json" else _table_palette(file)
+    named = [(name, _colour(value, name, file)) for name, value in pairs]
+    colours = [colour for _, colour in named]
+    for name, colour in named:
+        if colours.count(colour) > 1:
+            raise SuiteError(f"{file}: colour {colour} of class {name!r} stands twice")
+    ignore = next((colour for name, colour in named if name == "ignore"), None)
+    kept = [(name, colour) for name, colour in named if name != "ignore"]
+    names = tuple(name for name, _ in kept)
+    try:
+        _check_names(names)
+    except SuiteError as error:
+        raise SuiteError(str(error).replace("--data.classes", f"--data.palette {file}")) from None
+    return Palette(names, tuple(colour for _, colour in kept), ignore)
+
+
+def _json_palette(file: Path) -> list[tuple[str, Any]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SuiteError(f"--data.palette {file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SuiteError(f"--data.palette {file}: no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise SuiteError(f'--data.palette {file}: expected {{"class": [r, g, b], ...}}')
+    return list(content.items())
+
+
+def _table_palette(file: Path) -> list[tuple[str, Any]]:
+    frame = read_frame(file, "--data.palette", text_columns=("class", "name", "colour", "color"))
+    frame.columns = [column.lower() for column in frame.columns]
+    name = next((column for column in ("class", "name") if column in frame), None)
+    joined = next((column for column in ("colour", "color") if column in frame), None)
+    parts = next((each for each in (["r", "g", "b"], ["red", "green", "blue"]) if set(each) <= set(frame)), None)
+    if name is None or (joined is None and parts is None):
+        raise SuiteError(
+            f"--data.palette {file}: expected columns class,r,g,b or class,colour (found: {', '.join(frame.columns)})"
+        )
+    values = frame[joined].tolist() if joined is not None else frame[parts].to_numpy().tolist()
+    return list(zip(frame[name].astype(str), values, strict=True))
+
+
+def _colour(value: Any, name: str, file: Path) -> tuple[int, int, int]:
+    numbers: list[Any] = []
+    if isinstance(value, str) and re.fullmatch(r"#?[0-9a-fA-F]{6}", value.strip()):
+        numbers = list(bytes.fromhex(value.strip().removeprefix("#")))
+    elif isinstance(value, list):
+        numbers = value
+    whole = [number for number in numbers if isinstance(number, int | float) and number in range(256)]
+    if len(whole) != 3 or len(numbers) != 3:
+        raise SuiteError(f"{file}: colour {value!r} of class {name!r} is neither three numbers 0..255 nor #rrggbb")
+    return int(whole[0]), int(whole[1]), int(whole[2])
+
+
+def read_label_file(path: Path) -> NDArray[Any]:
+    """Read a mask as label values, (H, W).
+
+    As :func:`datamodules.readers.raster.read`, but a PNG with a palette gives the palette's index and a 1-bit PNG gives
+    0 and 1; grey that is stored as colour gives the grey value.
+
+    Raises:
+        SuiteError: the file cannot be read, or is a colour picture.
+    """
+    from datamodules.readers import raster
+
+    array = _png_values(path)
+    if array is None:
+        array = raster.read(path).array
+    if array.ndim == 2:
+        return array
+    if not raster.is_grey(array):
+        raise SuiteError(f"{path}: the mask is a colour picture: say what its colours mean with --data.palette")
+    return np.ascontiguousarray(array[:, :, 0])
+
+
+def _png_values(path: Path) -> NDArray[Any] | None:
+    """The stored values of a PNG that decoders would turn into colours or stretch; None where it is no such file."""
+    from PIL import Image
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+            # Bytes 24 and 25: bits a sample, and the kind of colour (3 = palette); PNG specification, 11.2.2.
+            if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or (head[25] != 3 and head[24] != 1):
+                return None
+            with Image.open(file) as image:
+                return np.asarray(image).astype(np.uint8)
+    except FileNotFoundError:
+        raise SuiteError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SuiteError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:160]}") from None
+
+
+def foreground(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """What is not 0: binary masks (0 and 1, or 0 and 255) and instance maps (0, 1, 2, ...) -> 0 and 1 of uint8."""
+    return np.asarray(array != 0, dtype=np.uint8)
+
+
+def stack_classes(masks: Sequence[NDArray[np.uint8]], names: Sequence[str], where: str) -> NDArray[np.uint8]:
+    """Put one binary mask a class together to class numbers: 0 is the background, the first mask 1, and so on.
+
+    Args:
+        masks: (H, W) of 0 and 1, one a class; :data:`IGNORE` in any of them is kept.
+        names: of the classes, without the background.
+        where: the case, for messages.
+
+    Raises:
+        SuiteError: masks of two classes overlap.
+    """
+    together = np.zeros_like(masks[0])
+    ignored = (np.stack(masks) == IGNORE).any(axis=0)
+    for number, mask in enumerate(masks, start=1):
+        both = (together > 0) & (mask > 0) & ~ignored
+        if both.any():
+            other = names[int(together[both][0]) - 1]
+            raise SuiteError(
+                f"{where}: {int(both.sum())} pixels belong to {other!r} and to {names[number - 1]!r}: give "
+                "--data.overlapping true if classes may overlap"
+            )
+        together[mask > 0] = number
+    together[ignored] = IGNORE
+    return together

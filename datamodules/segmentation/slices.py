@@ -1,0 +1,164 @@
+"""From a volume to the slices that a 2D network sees, and from predicted slices back to the volume's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.cache import Setting
+from datamodules.preprocess import Preprocess
+from datamodules.readers.volume import PLANES, Grid, Plane, Volume, from_slices, slice_spacing, to_slices
+from datamodules.segmentation.masks import LabelValues
+from datamodules.types import SuiteError
+
+_VERSION = 1  # raise it where cut_image or cut_mask give other values: kept arrays are then made anew
+
+
+@dataclass(frozen=True)
+class SliceSpec:
+    """How volumes are cut.
+
+    Attributes:
+        plane: ``axial``, ``coronal`` or ``sagittal``; oblique volumes are cut along their own axis nearest to it.
+        neighbors: slices on either side that join as channels (2.5D); beyond the ends the last slice is repeated.
+        spacing: (row, column) in mm that slices are resampled to, or None for the spacing as stored.
+        percentiles: (low, high) in 0..100 of the voxels above the volume's minimum (the air around a body does not
+            count), which become 0 and 65535 of uint16; None keeps the stored values, for windows in HU.
+    """
+
+    plane: Plane = "axial"
+    neighbors: int = 0
+    spacing: tuple[float, float] | None = None
+    percentiles: tuple[float, float] | None = (0.5, 99.5)
+
+    def __post_init__(self) -> None:
+        if self.plane not in PLANES:
+            raise SuiteError(f"--data.axis {self.plane!r}: expected one of {', '.join(PLANES)}")
+        if self.neighbors < 0:
+            raise SuiteError(f"--data.neighbors {self.neighbors}: must be at least 0")
+        if self.spacing is not None and not 0 < min(self.spacing) <= max(self.spacing) < np.inf:
+            raise SuiteError(f"--data.spacing {self.spacing}: must be mm above 0")
+        if self.percentiles is not None and not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise SuiteError(f"--data.percentiles {self.percentiles}: need 0 <= low < high <= 100")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec in plain types, for checkpoints."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> SliceSpec:
+        """Read back what :meth:`to_dict` wrote."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
+        }
+        return cls(**values)
+
+    def image_settings(self) -> dict[str, Setting]:
+        """What :meth:`cut_image` depends on beside the file."""
+        return {"image": _VERSION, "plane": self.plane, "spacing": self.spacing, "percentiles": self.percentiles}
+
+    def mask_settings(self, values: LabelValues) -> dict[str, Setting]:
+        """What :meth:`cut_mask` depends on beside the file."""
+        labels = f"{values.values} {values.ignore}"
+        return {"mask": _VERSION, "plane": self.plane, "spacing": self.spacing, "labels": labels}
+
+    def stored_size(self, grid: Grid) -> tuple[int, int, int]:
+        """(S, H, W) of a file's slices as stored."""
+        slices, height, width = to_slices(np.empty(grid.shape, np.bool_), grid.affine, self.plane).shape
+        return slices, height, width
+
+    def size(self, grid: Grid) -> tuple[int, int]:
+        """(H, W) of a file's slices after resampling."""
+        stored = self.stored_size(grid)[1:]
+        if self.spacing is None:
+            return stored
+        now = slice_spacing(grid.affine, self.plane)[1:]
+        height, width = (
+            max(1, round(count * old / new)) for count, old, new in zip(stored, now, self.spacing, strict=True)
+        )
+        return height, width
+
+    def cut_image(self, volume: Volume) -> NDArray[Any]:
+        """(S, H, W) or (S, H, W, C): scaled by the percentiles where there are some, then resampled in the plane."""
+        array = volume.array
+        if self.percentiles is not None:
+            array = (
+                _scale(array, self.percentiles)
+                if array.ndim == 3
+                else np.stack(
+                    [_scale(array[..., channel], self.percentiles) for channel in range(array.shape[3])], axis=-1
+                )
+            )
+        slices = to_slices(array, volume.affine, self.plane)
+        size = self.size(volume)
+        if slices.shape[1:3] == size:
+            return slices
+        kind = slices.dtype if slices.dtype in (np.uint8, np.uint16, np.int16) else np.dtype(np.float32)
+        return np.stack([_resample(np.ascontiguousarray(one, dtype=kind), size) for one in slices])
+
+    def cut_mask(self, volume: Volume, values: LabelValues) -> NDArray[np.uint8]:
+        """(S, H, W) class numbers, resampled in the plane by nearest neighbour.
+
+        Raises:
+            SuiteError: several frames, or a label value that stands for no class.
+        """
+        if volume.array.ndim != 3:
+            raise SuiteError(f"{volume.path}: the mask has {volume.array.shape[3]} frames: save it as one")
+        slices = to_slices(volume.array, volume.affine, self.plane)
+        # One after the other: the whole volume as int64 would take eight times its memory.
+        classes = np.stack([values.read(one, volume.path) for one in slices])
+        return np.asarray(Preprocess(size=self.size(volume)).mask(classes))
+
+    def stack(self, arrays: list[NDArray[Any]], index: int) -> NDArray[Any]:
+        """A slice with its neighbours: (H, W), or (H, W, C) with the sequences of the lowest slice first.
+
+        Args:
+            arrays: (S, H, W) or (S, H, W, C) of each sequence.
+            index: of the slice in the middle.
+        """
+        if self.neighbors == 0 and len(arrays) == 1 and arrays[0].ndim == 3:
+            return np.array(arrays[0][index])
+        near = np.arange(index - self.neighbors, index + self.neighbors + 1).clip(0, len(arrays[0]) - 1)
+        channels = [array[one] for one in near for array in arrays]
+        return np.concatenate([channel if channel.ndim == 3 else channel[:, :, None] for channel in channels], axis=2)
+
+    def restore(self, slices: NDArray[Any], grid: Grid) -> NDArray[Any]:
+        """Put predicted class numbers back onto the volume's own grid by nearest neighbour.
+
+        Args:
+            slices: (S, h, w) of all slices, at the size the network saw. Where slices were resampled to a spacing they
+                are padded at the lower and right edge, which is cut off; otherwise they were stretched to that size.
+            grid: of the source file.
+
+        Returns:
+            (X, Y, Z), of the same type, in new memory.
+        """
+        if self.spacing is not None:
+            height, width = self.size(grid)
+            slices = slices[:, :height, :width]
+        whole = Preprocess(size=self.stored_size(grid)[1:]).mask(slices)
+        return np.array(from_slices(whole, grid.affine, self.plane))
+
+
+def _scale(array: NDArray[Any], percentiles: tuple[float, float]) -> NDArray[np.uint16]:
+    values = array.astype(np.float32)
+    inside = values[values > values.min()]
+    if inside.size == 0:
+        return np.zeros(values.shape, np.uint16)
+    low, high = np.percentile(inside, percentiles)
+    if low == high:  # two values, a mask for instance
+        low = values.min()
+    values -= np.float32(low)
+    values *= np.float32(65535 / (high - low))
+    return np.rint(np.clip(values, 0, 65535, out=values), out=values).astype(np.uint16)
+
+
+def _resample(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Average over the area where slices shrink, interpolate where they grow."""
+    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))

@@ -1,0 +1,154 @@
+"""Which volume files belong together: the layouts of the Medical Segmentation Decathlon and nnU-Net, and tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datamodules.readers.volume import is_volume
+from datamodules.table import case_id_of, read_frame, split_words
+from datamodules.types import SuiteError, nearest
+
+_SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a ``dataset.json`` says.
+
+    Attributes:
+        classes: name -> label value; empty where the file names none.
+        regions: name -> classes, where the file describes overlapping regions.
+        ignore: label value of pixels to leave out, if any.
+        sequences: names of the channels.
+    """
+
+    classes: dict[str, int]
+    regions: dict[str, list[str]] | None = None
+    ignore: int | None = None
+    sequences: tuple[str, ...] = ()
+
+
+def read_description(file: Path) -> Described:
+    """Read the ``dataset.json`` of the Decathlon (``labels: {"1": "liver"}``) or nnU-Net (``{"liver": 1}``).
+
+    A file that is not there describes nothing.
+
+    Raises:
+        SuiteError: the file is no JSON or of another form.
+    """
+    if not file.is_file():
+        return Described({})
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        channels = content.get("channel_names", content.get("modality", {}))
+        sequences = tuple(str(channels[key]) for key in sorted(channels, key=int))
+        labels = content.get("labels", {})
+        if all(str(key).isdigit() for key in labels):
+            return Described({str(name): int(value) for value, name in labels.items()}, sequences=sequences)
+        return _nnunet(labels, sequences)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SuiteError(f"{file}: cannot be read as a dataset.json: {error}") from None
+
+
+def _nnunet(labels: Mapping[str, Any], sequences: tuple[str, ...]) -> Described:
+    labels = dict(labels)
+    ignore = labels.pop("ignore", None)
+    if not any(isinstance(value, list) for value in labels.values()):
+        return Described({name: int(value) for name, value in labels.items()}, None, ignore, sequences)
+    regions = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
+    stored = {0} | {int(value) for values in regions.values() for value in values}
+    classes = {"background" if value == 0 else f"label_{value}": value for value in sorted(stored)}
+    members = {name: [f"label_{value}" for value in values if value != 0] for name, values in regions.items()}
+    return Described(classes, {name: some for name, some in members.items() if some}, ignore, sequences)
+
+
+def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...]) -> pd.DataFrame:
+    """Pair the volumes of two folders by name.
+
+    Args:
+        root: folder of the data set.
+        images: folder of the images; ``x.nii.gz``, or ``x_0000.nii.gz``, ``x_0001.nii.gz``, ... for several sequences.
+        labels: folder of the masks; ``x.nii.gz`` (or ``.nii``).
+        sequences: names of the sequences, for messages.
+
+    Returns:
+        One row a case, sorted: ``case_id``, ``path`` (of the first image), ``label``, and ``sequences``, a tuple of
+        paths; all relative to the root.
+
+    Raises:
+        SuiteError: a folder, a mask, an image or a sequence is missing.
+    """
+    image_files, label_files = (
+        _volumes(root / folder, flag) for folder, flag in ((images, "images"), (labels, "labels"))
+    )
+    by_case: dict[str, dict[int, str]] = {}
+    for stem, file in image_files.items():
+        match = None if stem in label_files else _SEQUENCE.match(stem)
+        case, number = (match[1], int(match[2])) if match is not None else (stem, 0)
+        by_case.setdefault(case, {})[number] = file
+    for case, files in by_case.items():
+        if case not in label_files:
+            missing = sum(case not in label_files for case in by_case)
+            raise SuiteError(
+                f"{root / images / next(iter(files.values()))}: no mask {case}.nii.gz in {root / labels} ({missing} of "
+                f"{len(by_case)} cases have none): add it, or take the image away"
+            )
+    numbers = sorted(set().union(*(files.keys() for files in by_case.values())))
+    for case, files in by_case.items():
+        for number in [number for number in numbers if number not in files]:
+            name = f" ({sequences[number]})" if number < len(sequences) else ""
+            raise SuiteError(
+                f"{root / images}: case {case} has no {case}_{number:04d}.nii.gz{name}, which other cases have: add "
+                "it, or take the case away"
+            )
+    cases = sorted(by_case)
+    rows = [tuple(f"{images}/{by_case[case][number]}" for number in numbers) for case in cases]
+    return pd.DataFrame(
+        {
+            "case_id": cases,
+            "path": [row[0] for row in rows],
+            "label": [f"{labels}/{label_files[case]}" for case in cases],
+            "sequences": pd.Series(rows, dtype=object),
+        }
+    )
+
+
+def table_pairs(root: Path, file: Path) -> pd.DataFrame:
+    """Pair volumes by a table with columns ``path`` and ``label`` relative to the root; see :func:`folder_pairs`.
+
+    Raises:
+        SuiteError: a column or a file is missing.
+    """
+    frame = read_frame(file, "--data.table", text_columns=("path", "label", "case_id", "patient_id", "split"))
+    for column in ("path", "label"):
+        if column not in frame:
+            raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
+        empty = frame.index[frame[column].isna()]
+        if len(empty):
+            raise SuiteError(f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row")
+        missing = [name for name in frame[column] if not (root / name).is_file()]
+        if missing:
+            raise SuiteError(
+                f"{file}: {missing[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
+                f"{len(frame)} are missing)"
+            )
+    if "split" in frame:
+        frame["split"] = split_words(frame["split"], str(file))
+    return frame.assign(sequences=pd.Series([(path,) for path in frame["path"]], dtype=object))
+
+
+def _volumes(folder: Path, flag: str) -> dict[str, str]:
+    """Stem -> file name of the volumes in a folder; what macOS leaves in archives (``._x.nii.gz``) is passed over."""
+    if not folder.is_dir():
+        raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
+    names = sorted(file.name for file in folder.iterdir() if is_volume(file.name) and not file.name.startswith("."))
+    if not names:
+        raise SuiteError(f"--data.{flag} {folder}: no volumes in it (.nii, .nii.gz)")
+    return {case_id_of(name): name for name in names}
