@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tasks.cli.logs import OURS
 from tasks.cli.main import main
 
 TINY = [
@@ -65,6 +67,17 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_again() -> Iterator[None]:
+    """Take the handlers off that the command line gives our loggers: they write to this test's stderr."""
+    yield
+    for name in OURS:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
 
 
 @pytest.fixture
