@@ -112,8 +112,8 @@ class Task(LightningModule):
 
         mean: Sequence[float]
         std: Sequence[float]
-        parent = inherited(weights)
-        if mode == "auto" and parent is not None and len(parent.mean) == in_channels:
+        parent = inherited(weights) if mode == "auto" else None  # reads the whole checkpoint
+        if parent is not None and len(parent.mean) == in_channels:
             mean, std = parent.mean, parent.std
         elif mode == "imagenet" or (mode == "auto" and weights is not None):
             mean, std = average_normalisation(*pretrained_normalisation(name), in_channels)
