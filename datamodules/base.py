@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from datamodules.dataset import ScanDataset, collate
 from datamodules.leakage import grouping, refuse_leakage
+from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts, probe_images
 from datamodules.sampling import JudgeSampler, TrainSampler
@@ -36,7 +37,8 @@ class ScanDataModule(LightningDataModule):
 
     Args:
         root: folder (or file) of the data set.
-        split_file: a ``split.csv`` (``case_id,split``) to use instead of drawing a split.
+        split_file: a ``split.csv`` (``case_id,split``) to use instead of drawing a split; where it names no validation
+            cases, these are drawn from its train part.
         test_fraction: share of cases drawn for test where the data bring no split; 0 judges fold ``fold`` instead.
         folds: number of folds outside test.
         fold: the fold that validates, 0..folds-1.
@@ -63,8 +65,6 @@ class ScanDataModule(LightningDataModule):
         allow_leakage: go on although a patient or an identical image stands in two parts.
         min_image_size: smaller images are enlarged to this side where ``image_size`` is left out.
     """
-
-    provides: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -114,6 +114,7 @@ class ScanDataModule(LightningDataModule):
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.allow_leakage, self.min_image_size = allow_leakage, min_image_size
         self.seed = 0
+        self.patch: PatchPlace | None = None  # set by data classes that may train on patches
         self.images_in_two_parts = 0
         self._adopted: Preprocess | None = None
 
@@ -211,7 +212,7 @@ class ScanDataModule(LightningDataModule):
         channels = self.channels
         if channels is None:
             channels = len(windows) if len(windows) > 1 else self.image_facts.channels
-        size = self._size()
+        size = self._size() if self.patch is None or self.image_size else None
         return Preprocess(
             size=size,
             channels=channels,
@@ -247,9 +248,11 @@ class ScanDataModule(LightningDataModule):
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(H, W) of the images the model sees."""
+        """(H, W) of the images, or patches of them, that the model is trained on."""
+        if self.patch is not None:
+            return self.patch.size
         size = self.preprocess.size
-        assert size is not None  # the data module always fixes it: batches need one size
+        assert size is not None  # fixed where there are no patches: batches need one size
         return size
 
     @cached_property
@@ -286,7 +289,11 @@ class ScanDataModule(LightningDataModule):
             for case, patient, path in zip(frame["case_id"], patients, frame["path"], strict=True)
         ]
         augment = self.build_augmentation() if augmented else None
-        return ScanDataset(self.read, self.first_images(rows), scans, self.preprocess, self.annotations(rows), augment)
+        dataset = ScanDataset(
+            self.read, self.first_images(rows), scans, self.preprocess, self.annotations(rows), augment
+        )
+        dataset.patch = self.patch
+        return dataset
 
     def build_augmentation(self) -> Any:
         """The training augmentation for the images the model sees; refused here if it cannot take them."""
@@ -316,7 +323,7 @@ class ScanDataModule(LightningDataModule):
         return datasets
 
     def _check_memory(self, count: int) -> None:
-        height, width = self.input_size
+        height, width = self.preprocess.size or self.image_facts.size or (512, 512)
         needed = count * height * width * self.in_channels * 4
         free = free_memory()
         if free is not None and needed > 0.8 * free:
@@ -335,9 +342,7 @@ class ScanDataModule(LightningDataModule):
             sampler = TrainSampler(len(dataset), self.seed, rank, world, self.sampler_weights(self.rows("train")))
         else:
             sampler = JudgeSampler(len(dataset), rank, world)
-        workers = self.num_workers
-        if workers is None:
-            workers = default_workers(self.trainer.num_devices if self.trainer is not None else 1)
+        workers = self.loader_workers
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -350,6 +355,13 @@ class ScanDataModule(LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             worker_init_fn=one_thread,
         )
+
+    @property
+    def loader_workers(self) -> int:
+        """Loader processes of this rank."""
+        if self.num_workers is not None:
+            return self.num_workers
+        return default_workers(self.trainer.num_devices if self.trainer is not None else 1)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented training batches."""

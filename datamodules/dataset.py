@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
 
@@ -29,6 +30,7 @@ class ScanDataset(Dataset[Sample]):
         labels: (N, ...) target of each case, or None where nothing is known (predict).
         augment: image, seed words and mask -> dict with the augmented image and mask; None outside training.
         masks: row number of an image, and its scan -> the mask (H, W) or (L, H, W) on the scan's grid.
+        patch: what is taken of each image: a random patch where there is ``augment``, else the middle; None: all of it.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class ScanDataset(Dataset[Sample]):
         labels: Tensor | None = None,
         augment: Augment | None = None,
         masks: ReadMask | None = None,
+        patch: PatchPlace | None = None,
     ) -> None:
         self.read, self.images, self.scans = read, images, scans
         self.preprocess, self.labels, self.augment, self.masks = preprocess, labels, augment, masks
-        self._memory: NDArray[np.float32] | None = None
-        self._mask_memory: NDArray[Any] | None = None
+        self.patch = patch
+        self._memory: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None = None
+        self._mask_memory: Sequence[NDArray[Any]] | NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,11 +69,43 @@ class ScanDataset(Dataset[Sample]):
         mask = self.preprocess.mask(self.masks(int(self.images[case]), scan))
         return self.preprocess(scan), mask, self._info(scan, case)
 
+    def _of_patch(self, draw: Draw, patch: PatchPlace) -> tuple[NDArray[np.float32], NDArray[Any] | None, ScanInfo]:
+        """A patch of a case; of a scan that is not in memory the patch alone is converted."""
+        mask: NDArray[Any] | None = None
+        if self._memory is not None:
+            whole, info = self._memory[draw.case], self.scans[draw.case]
+            mask = None if self._mask_memory is None else self._mask_memory[draw.case]
+            size = whole.shape[:2]
+        else:
+            scan = self.read(int(self.images[draw.case]))
+            info = self._info(scan, draw.case)
+            if self.masks is not None:
+                mask = self.preprocess.mask(self.masks(int(self.images[draw.case]), scan))
+            opened = self.preprocess.opened(scan)
+            size = opened.size
+        top, left = patch.middle(size) if self.augment is None else patch.random(size, draw.seed, mask)
+        height, width = patch.size
+        if self._memory is not None:
+            image = whole[top : top + height, left : left + width]
+        else:
+            image = opened.window(top, left, height, width)
+        lacking = [(0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)]
+        if any(after for _, after in lacking):
+            image = np.pad(image, lacking, mode="edge")
+        # A copy: collating must not hold the whole image, and memory must not change.
+        return np.ascontiguousarray(image), None if mask is None else patch.cut(mask, top, left), info
+
     def _info(self, scan: Scan, case: int) -> ScanInfo:
         return cast("ScanInfo", {**scan.info, **self.scans[case]})
 
     def fill(self) -> None:
         """Read every case once and keep it; workers made afterwards share the memory."""
+        if self.preprocess.size is None:  # images of many sizes
+            everything = [self.preprocessed_mask(case) for case in range(len(self))]
+            self._memory = [image for image, _, _ in everything]
+            self._mask_memory = None if self.masks is None else [mask for _, mask, _ in everything if mask is not None]
+            self.scans = [info for _, _, info in everything]
+            return
         first, first_mask, _ = self.preprocessed_mask(0)
         memory = np.empty((len(self), *first.shape), dtype=np.float32)
         masks = None if first_mask is None else np.empty((len(self), *first_mask.shape), dtype=first_mask.dtype)
@@ -84,7 +120,9 @@ class ScanDataset(Dataset[Sample]):
     def __getitem__(self, draw: Draw | int) -> Sample:
         if not isinstance(draw, Draw):
             draw = Draw(draw)
-        image, mask, info = self.preprocessed_mask(draw.case)
+        image, mask, info = (
+            self.preprocessed_mask(draw.case) if self.patch is None else self._of_patch(draw, self.patch)
+        )
         if self.augment is not None and mask is None:
             image = self.augment(image, draw.seed)["image"]
         elif self.augment is not None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.case_stream import CaseSource, FileCases, LazyScans
 from datamodules.dataset import ScanDataset, collate
 from datamodules.preprocess import Preprocess
 from datamodules.sampling import JudgeSampler
 from datamodules.settings import default_workers, one_thread
 from datamodules.table import CaseTable, one_image_a_case, read_frame
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
+
+if TYPE_CHECKING:
+    from datamodules.segmentation.slices import SliceSpec
 
 
 class InputFiles:
@@ -38,28 +43,43 @@ class InputFiles:
         self.batch_size = batch_size
         self.num_workers = default_workers() if num_workers is None else num_workers
 
-    def table(self, inputs: Sequence[str]) -> CaseTable:
+    def table(self, inputs: Sequence[str], *, volumes: bool = False, sequences: int = 1) -> CaseTable:
         """One case a file, named relative to the folder or table it comes from.
+
+        Args:
+            inputs: files, folders and tables.
+            volumes: look for NIfTI volumes in folders, not for raster images.
+            sequences: how many the model takes of each volume (``SliceSpec.sequences``). Where there are several,
+                ``case_0000.nii.gz`` and ``case_0001.nii.gz`` are one case, and the table's ``images`` are its files.
 
         Raises:
             SuiteError: a path does not exist, nothing is found, or two files have one case id.
         """
         import pandas as pd
 
-        rows = [row for text in inputs for row in self._rows(Path(text))]
+        rows = [row for text in inputs for row in self._rows(Path(text), volumes)]
         if not rows:
-            raise SuiteError(f"--input {' '.join(inputs)}: no images found")
+            raise SuiteError(
+                f"--input {' '.join(inputs)}: no {'volumes (.nii, .nii.gz)' if volumes else 'images'} found"
+            )
         frame = pd.DataFrame(rows)
+        if volumes and sequences > 1:
+            from datamodules.segmentation.volume_inputs import join_sequences
+
+            frame = join_sequences(frame, sequences)
         # x.png beside x.jpg, or two folders with equal names: their paths tell them apart. Names that a table gives
         # stay as they are, and are refused where they stand twice.
         unclear = frame["case_id"].duplicated(keep=False) & ~frame.pop("named")
-        return one_image_a_case(frame.assign(case_id=frame["case_id"].mask(unclear, frame["path"])))
+        files = frame.pop("files").explode()
+        table = one_image_a_case(frame.assign(case_id=frame["case_id"].mask(unclear, frame["path"])))
+        images = pd.DataFrame({"case": files.index, "path": files.astype("str").array, "frame": -1})
+        return replace(table, images=images)
 
-    def _rows(self, path: Path) -> list[dict[str, object]]:
+    def _rows(self, path: Path, volumes: bool) -> list[dict[str, object]]:
         from datamodules.table import case_id_of
 
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_image(file))
+            files = sorted(file for file in path.rglob("*") if _is_scan(file, volumes))
             return [_row(file, case_id_of(file.relative_to(path).as_posix())) for file in files]
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
             frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"))
@@ -78,6 +98,20 @@ class InputFiles:
             raise SuiteError(f"--input {path}: no such file or folder")
         return [_row(path, case_id_of(path.name))]
 
+    def source(self, table: CaseTable, preprocess: Preprocess, slices: SliceSpec | None = None) -> CaseSource:
+        """The cases of a table, to be read one by one (:class:`~datamodules.case_stream.CaseStream`).
+
+        Args:
+            table: as :meth:`table` gives it.
+            preprocess: of the model.
+            slices: how its volumes are cut; None for raster images.
+        """
+        if slices is None:
+            return RasterCases(table)
+        from datamodules.segmentation.volume_inputs import VolumeCases
+
+        return VolumeCases(table, preprocess, slices)
+
     def loader(self, table: CaseTable, preprocess: Preprocess, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of the cases; ``batch["unreadable"]`` lists (path, reason) of the files left out of it."""
         cases = table.cases
@@ -94,13 +128,25 @@ class InputFiles:
 
 
 def _row(path: Path, case_id: str, *, named: bool = False) -> dict[str, object]:
-    return {"path": str(path), "case_id": case_id, "named": named}
+    return {"path": str(path), "case_id": case_id, "named": named, "files": (str(path),)}
 
 
-def _is_image(file: Path) -> bool:
-    from datamodules.readers.raster import SUFFIXES
+def _is_scan(file: Path, volumes: bool) -> bool:
+    from datamodules.readers import raster, volume
 
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    suffixes = volume.SUFFIXES if volumes else raster.SUFFIXES
+    return file.name.lower().endswith(suffixes) and not file.name.startswith(".") and file.is_file()
+
+
+class RasterCases(FileCases):
+    """Raster images, one a case."""
+
+    def images(self, case: int) -> Sequence[Scan]:
+        """The image of a case."""
+        from datamodules.readers import raster
+
+        files = self.files[case]
+        return LazyScans(len(files), lambda number: raster.read(files[number]))
 
 
 class _Read:

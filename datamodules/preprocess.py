@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -35,9 +35,14 @@ WINDOWS: dict[str, tuple[float, float]] = {
 
 # Types whose whole range has a meaning: 0 is black and the largest value is white.
 _TYPE_RANGE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
+_LUMINANCE = tuple(np.float32(weight) for weight in (0.299, 0.587, 0.114))  # of R, G and B, ITU-R BT.601
+_MOST_VALUES = 2**24  # that percentiles are taken from: 64 MiB of float32
+_BLOCK_VALUES = 2**20  # converted at once to look at all values of an image
 _WINDOW_FLAG = "--data.window (a name such as brain, or CENTRE:WIDTH in stored units such as 40:400)"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PAIR = re.compile(rf"\s*\(?({_NUMBER})\s*[,:/ ]\s*({_NUMBER})\)?\s*")
+
+_Limits: TypeAlias = tuple[NDArray[Any] | float, NDArray[Any] | float]
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class Preprocess:
         windows: (centre, width) pairs in stored units: ``(x - centre) / width + 0.5``, DICOM's LINEAR_EXACT function
             (PS3.3 C.11.2.1.3.2). Several windows of a one-channel scan become its channels.
         percentiles: (low, high) in 0..100, taken from each image at its stored size: over all channels of a colour
-            image together, otherwise for each channel. An image of one value becomes 0.
+            image together, otherwise for each channel. An image of one value becomes 0. Images of more than 2**24
+            values give those of every second, third, ... row and column, so that they fit.
         value_range: (lower, upper) in stored units that become 0 and 1.
         enlarge: ``linear`` stays between the stored values; ``cubic`` is sharper, but rings beside metal and bone.
     """
@@ -107,23 +113,32 @@ class Preprocess:
         Raises:
             SuiteError: not an image; NaN or infinite values; a channel count with no rule; values without a scale.
         """
+        opened = self._opened(array, where)
+        return opened.window(0, 0, *opened.size)
+
+    def opened(self, scan: Scan) -> OpenedImage:
+        """The image of a scan, to be converted window by window.
+
+        The checks and the limits are those of the whole image, taken in blocks of rows. Where ``size`` asks for another
+        size than the stored one, the whole image is resized here, once.
+
+        Raises:
+            SuiteError: as in :meth:`image`; a channel count with no rule may show with the first window.
+        """
+        return self._opened(scan.array, scan.info.get("path", "image"))
+
+    def _opened(self, array: NDArray[Any], where: str) -> OpenedImage:
         if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
             raise SuiteError(
                 f"{where}: an array of shape {array.shape} and type {array.dtype} is no 2D image: expected (H, W) or "
                 "(H, W, channels) with numbers"
             )
-        values = np.ascontiguousarray(array, dtype=np.float32)
-        if array.dtype.kind == "f" and not np.isfinite(values).all():
+        if array.dtype.kind == "f" and not all(np.isfinite(block).all() for block in _blocks(array)):
             raise SuiteError(f"{where}: NaN or infinite values: repair or leave out this file")
-        values = self._to_channels(values, where)
-        limits = self._limits(values, array.dtype, where)
-        if self.size is not None and self.size != values.shape[:2]:
-            values = _resize(values, self.size, self.enlarge)
-        scaled = [_scale(values, lower, upper) for lower, upper in limits]
-        image = scaled[0] if len(scaled) == 1 else np.stack(scaled, axis=-1)
-        if image.ndim == 2:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if self.channels == 3 else image[:, :, None]
-        return image
+        limits = self._limits(array, where)
+        if self.size is not None and self.size != array.shape[:2]:
+            array = _resize(self._to_channels(array, where), self.size, self.enlarge)
+        return OpenedImage(self, array, limits, where)
 
     def mask(self, array: NDArray[Any]) -> NDArray[Any]:
         """Bring a mask (H, W) or (L, H, W) to the model's size by nearest neighbour; type and values stay.
@@ -164,8 +179,12 @@ class Preprocess:
         values["windows"] = tuple((float(centre), float(width)) for centre, width in values.get("windows", ()))
         return cls(**values)
 
-    def _to_channels(self, values: NDArray[np.float32], where: str) -> NDArray[np.float32]:
-        """Reduce to grey (H, W) or to (H, W, channels); grey that the model wants thrice is repeated at the end."""
+    def _to_channels(self, array: NDArray[Any], where: str) -> NDArray[np.float32]:
+        """Stored values as grey (H, W) or (H, W, channels); grey that the model wants thrice is repeated at the end.
+
+        What is already so stays so. Each pixel comes out the same whatever stands around it.
+        """
+        values = np.ascontiguousarray(array, dtype=np.float32)
         wanted = 1 if len(self.windows) > 1 else self.channels
         if values.ndim == 3 and values.shape[2] == 2 and wanted in (1, 3):
             values = values[:, :, 0]  # grey with alpha
@@ -177,35 +196,82 @@ class Preprocess:
         if stored in (3, 4) and wanted == 3:
             return np.ascontiguousarray(values[:, :, :3])
         if stored in (3, 4) and wanted == 1:
-            grey: NDArray[np.float32] = cv2.cvtColor(np.ascontiguousarray(values[:, :, :3]), cv2.COLOR_RGB2GRAY)
+            # Not cv2.cvtColor, which rounds the last pixels of a row in another way: a window is as the whole image.
+            grey: NDArray[np.float32] = values[:, :, 0] * _LUMINANCE[0]
+            for channel in (1, 2):
+                grey += values[:, :, channel] * _LUMINANCE[channel]
             return grey
         target = (
             f"{len(self.windows)} windows take a scan with 1" if len(self.windows) > 1 else f"the model takes {wanted}"
         )
         raise SuiteError(f"{where}: has {stored} channels, but {target}, and no rule turns one into the other")
 
-    def _limits(
-        self, values: NDArray[np.float32], dtype: np.dtype[Any], where: str
-    ) -> Sequence[tuple[NDArray[Any] | float, NDArray[Any] | float]]:
+    def _limits(self, array: NDArray[Any], where: str) -> Sequence[_Limits]:
         """The stored values that become 0 and 1: one pair, or one for each window."""
         if self.windows:
             return [(centre - width / 2, centre + width / 2) for centre, width in self.windows]
         if self.value_range is not None:
             return [self.value_range]
         if self.percentiles is not None:
+            step = math.ceil(math.sqrt(array.size / _MOST_VALUES))
+            values = self._to_channels(array[::step, ::step], where)
             together = values.ndim == 2 or values.shape[2] in (3, 4)
-            lower, upper = np.percentile(values, self.percentiles, axis=None if together else (0, 1))
+            # With a step the values are a copy of our own, which may be sorted in place.
+            axis = None if together else (0, 1)
+            lower, upper = np.percentile(values, self.percentiles, axis=axis, overwrite_input=step > 1)
             return [(lower, upper)]
-        if dtype.name in _TYPE_RANGE:
-            return [(0.0, _TYPE_RANGE[dtype.name])]
-        if dtype.kind != "f":
-            raise SuiteError(f"{where}: {dtype.name} values have no scale of their own: give {_WINDOW_FLAG}")
-        low, high = float(values.min()), float(values.max())
+        if array.dtype.name in _TYPE_RANGE:
+            return [(0.0, _TYPE_RANGE[array.dtype.name])]
+        if array.dtype.kind != "f":
+            raise SuiteError(f"{where}: {array.dtype.name} values have no scale of their own: give {_WINDOW_FLAG}")
+        ranges = [(block.min(), block.max()) for block in (self._to_channels(rows, where) for rows in _blocks(array))]
+        low, high = float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
         if low < 0 or high > 1:
             raise SuiteError(
-                f"{where}: {dtype.name} values from {low:.4g} to {high:.4g} lie outside [0, 1]: give {_WINDOW_FLAG}"
+                f"{where}: {array.dtype.name} values from {low:.4g} to {high:.4g} lie outside [0, 1]: give "
+                f"{_WINDOW_FLAG}"
             )
         return [(0.0, 1.0)]
+
+
+class OpenedImage:
+    """An image that is converted window by window; :meth:`Preprocess.opened` makes it.
+
+    What is held is the scan as stored, or all of it as float32 where it was resized.
+
+    Attributes:
+        size: (H, W) of the model's image.
+    """
+
+    def __init__(self, spec: Preprocess, array: NDArray[Any], limits: Sequence[_Limits], where: str) -> None:
+        self.size: tuple[int, int] = (array.shape[0], array.shape[1])
+        self._spec, self._array, self._limits, self._where = spec, array, limits, where
+
+    def window(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
+        """A part of the model's image, equal bit for bit to that part of :meth:`Preprocess.image`.
+
+        Args:
+            top: first row.
+            left: first column.
+            height: rows; those below the image's edge are left out.
+            width: columns; those beyond the image's edge are left out.
+
+        Returns:
+            (h, w, C) float32 in [0, 1], contiguous, with memory of its own.
+        """
+        values = self._spec._to_channels(self._array[top : top + height, left : left + width], self._where)
+        scaled = [_scale(values, lower, upper) for lower, upper in self._limits]
+        image = scaled[0] if len(scaled) == 1 else np.stack(scaled, axis=-1)
+        if image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if self._spec.channels == 3 else image[:, :, None]
+        return image
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+    """All values of an image as float32, some rows at a time."""
+    rows = max(1, _BLOCK_VALUES * len(array) // array.size)
+    for first in range(0, len(array), rows):
+        yield np.ascontiguousarray(array[first : first + rows], dtype=np.float32)
 
 
 def _scale(

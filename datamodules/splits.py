@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -140,9 +141,14 @@ def _deal_folds(
 def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
     """The split of a ``split.csv`` (columns ``case_id`` and ``split``) for the cases of the table.
 
+    A file without validation cases leaves them to be drawn from its train part. A name that is no file is looked for
+    among the splits that ship with the suite (``splits/hippocampus``).
+
     Raises:
         SuiteError: a column is missing or has gaps, or file and table do not hold the same cases.
     """
+    if not file.is_file() and file.parts[:1] == ("splits",) and len(file.parts) == 2:
+        file = Path(str(resources.files("configs"))) / file.with_suffix(".csv")
     frame = read_frame(file, flag="--data.split_file", text_columns=("case_id", "split"))
     for column in ("case_id", "split"):
         if column not in frame:

@@ -44,6 +44,7 @@ class ScanInfo(TypedDict, total=False):
     affine: NDArray[np.float64] | None  # (4, 4) voxel index -> RAS mm
     slice: int | None  # index along the slicing axis
     original_size: tuple[int, int]  # (H, W) as stored
+    content_size: tuple[int, int]  # (h, w) of the model's image that show the scan; beyond it is filling
     padding: bool  # True for a case repeated only to fill a batch of another rank: never judged
 
 
@@ -72,6 +73,22 @@ class Draw(NamedTuple):
     padding: bool = False
 
 
+class Piece(NamedTuple):
+    """Where one image of a batch lies in its case, so that judging and prediction put a case together again.
+
+    A case is made of one image (a photograph) or several (the slices of a volume), and an image of one window or
+    several. The windows of an image come in row-major order, the images of a case in their own.
+    """
+
+    case: int  # number of the case among those of its loader
+    image: int  # number of the image within the case
+    images: int  # how many images the case has
+    top: int  # of the window, on the model's image
+    left: int
+    size: tuple[int, int]  # (H, W) of the model's image, without what was filled up to make a window
+    last: bool  # no more windows of this image
+
+
 class Sample(TypedDict, total=False):
     """One case as a dataset returns it."""
 
@@ -92,4 +109,5 @@ class Batch(TypedDict, total=False):
     boxes: list[Tensor]  # B x (N, 4)
     labels: list[Tensor]  # B x (N,)
     scan: list[ScanInfo]
+    pieces: list[Piece]  # one for each image; judging and prediction of cases by pieces only
     unreadable: list[tuple[str, str]]  # (path, reason) of files left out of the batch; predict only

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from datamodules.base import ScanDataModule
 from datamodules.types import Batch, ScanInfo, SuiteError
 from tasks.inherit import inherited
 from tasks.normalize import Normalize
@@ -28,11 +29,12 @@ class Task(LightningModule):
     """Backbone -> head -> loss, with everything that tasks have in common.
 
     A subclass builds its networks in its constructor after :meth:`build_backbone`, and says how an output becomes a
-    loss (:meth:`loss`), what the metrics see (:meth:`update_metrics`) and what stands in the table (:meth:`rows`). Its
-    ``metrics`` (``train_metrics`` and so on) are torchmetrics objects whose ``compute`` returns a dictionary.
+    loss (:meth:`loss`) and what the metrics see (:meth:`update_metrics`). Its ``metrics`` (``train_metrics`` and so on)
+    are torchmetrics objects whose ``compute`` returns a dictionary.
 
     Attributes:
         name: of the task on the command line.
+        data_class: kind of data module that it trains on.
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
         facts: constructor arguments that the data module fills in on the command line.
         operating_points: threshold by class, chosen on validation once the model is trained.
@@ -40,6 +42,7 @@ class Task(LightningModule):
     """
 
     name: ClassVar[str]
+    data_class: ClassVar[type[ScanDataModule]]
     facts: ClassVar[tuple[str, ...]] = ("in_channels", "input_size", "preprocess", "normalize", "statistics")
     monitor: tuple[str, Literal["min", "max"]]
     metrics: nn.ModuleDict
@@ -130,10 +133,6 @@ class Task(LightningModule):
     @abstractmethod
     def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
         """Show a batch, which may be without cases, to the metrics of a stage."""
-
-    @abstractmethod
-    def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
-        """Columns of the predictions table for the cases of a batch, beside ``case_id``."""
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor, Batch]:
         output = self._output(batch["image"])

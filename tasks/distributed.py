@@ -1,9 +1,13 @@
-"""Counts that all ranks must agree on."""
+"""What all ranks must agree on."""
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
@@ -39,3 +43,18 @@ def sum_over_ranks(own: Tensor) -> Tensor:
     total = own.detach().clone()
     torch.distributed.all_reduce(total)
     return total + torch.distributed.get_world_size() * (own - own.detach())
+
+
+def gather(own: T) -> list[T]:
+    """Plain Python objects of all ranks, in order of rank; the same list on every rank."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered
+
+
+def is_rank_zero() -> bool:
+    """Whether this is the first (or the only) process."""
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not there or torch.distributed.get_rank() == 0

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from datamodules.types import ScanInfo
+from tasks.distributed import gather
 
 
 class SaysRows(Protocol):
@@ -31,7 +32,7 @@ class Recorder(Callback):
         scans = outputs["batch"]["scan"]
         if self.active and scans:
             rows = cast("SaysRows", model).rows(outputs["output"], outputs["batch"])
-            self._parts.append((pd.DataFrame(rows), _scan_rows(scans)))
+            self._parts.append((pd.DataFrame(rows), scan_rows(scans)))
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Keep the rows of a validation batch."""
@@ -51,15 +52,12 @@ class Recorder(Callback):
         The same on every rank; the recorder is empty afterwards.
         """
         own, self._parts = self._parts, []
-        gathered: list[list[tuple[pd.DataFrame, pd.DataFrame]]] = [own]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            gathered = [[] for _ in range(torch.distributed.get_world_size())]
-            torch.distributed.all_gather_object(gathered, own)
-        parts = [part for rank in gathered for part in rank]
-        return _join([rows for rows, _ in parts]), _join([scans for _, scans in parts])
+        parts = [part for rank in gather(own) for part in rank]
+        return join([rows for rows, _ in parts]), join([scans for _, scans in parts])
 
 
-def _scan_rows(scans: Sequence[ScanInfo]) -> pd.DataFrame:
+def scan_rows(scans: Sequence[ScanInfo]) -> pd.DataFrame:
+    """``case_id,width,height,spacing`` of scans as stored."""
     sizes = [scan["original_size"] for scan in scans]
     spacings = [scan.get("spacing") for scan in scans]
     return pd.DataFrame(
@@ -72,7 +70,8 @@ def _scan_rows(scans: Sequence[ScanInfo]) -> pd.DataFrame:
     )
 
 
-def _join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of all ranks as one table, sorted, each case (and class) once."""
     if not frames:
         return pd.DataFrame({"case_id": pd.Series(dtype="str")})
     table = pd.concat(frames, ignore_index=True)

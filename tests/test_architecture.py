@@ -18,14 +18,21 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "backbones": (),
     "datamodules": (),
     "datamodules.readers": (),
-    "tasks": ("backbones",),  # base.py, optim.py and kin: what all tasks stand on
-    **dict.fromkeys(("tasks.classify", "tasks.segment", "tasks.detect"), ("backbones", "datamodules")),
+    "tasks": ("backbones", "datamodules", "tasks.evaluation"),  # base.py, judging.py and kin: what tasks stand on
+    **dict.fromkeys(
+        ("tasks.classify", "tasks.segment", "tasks.detect"),
+        ("backbones", "datamodules", "tasks.evaluation", "tasks.deployment"),
+    ),
     "tasks.evaluation": (),
+    "tasks.deployment": ("tasks.evaluation",),
     "tasks.fitting": ("tasks.evaluation",),
     "tasks.cli": ("backbones", "datamodules", "tasks"),
 }
 # Modules directly below tasks/ that every task may import.
-SHARED_BY_TASKS = ("tasks.base", "tasks.distributed", "tasks.inherit", "tasks.normalize", "tasks.optim")
+SHARED_BY_TASKS = (
+    "tasks.base", "tasks.distributed", "tasks.inherit", "tasks.judging", "tasks.normalize", "tasks.optim",
+    "tasks.recorder",
+)  # fmt: skip
 NO_TORCH = (
     "datamodules/readers",
     "datamodules/types.py",
@@ -76,10 +83,11 @@ def refused(module: str, imported: str) -> bool:
         return False
     room = room_of(module)
     if room in ("tasks.classify", "tasks.segment", "tasks.detect") and inside(imported, "tasks"):
-        return not (inside(imported, room) or imported in SHARED_BY_TASKS or inside(imported, "tasks.cli.main"))
+        shared = imported in SHARED_BY_TASKS or inside(imported, "tasks.cli.main")
+        return not (shared or any(inside(imported, place) for place in (room, *ALLOWED[room])))
     if room == "tasks":
-        return not (inside(imported, "backbones") or imported in SHARED_BY_TASKS)
-    if room in ("tasks.evaluation", "tasks.fitting"):
+        return not (any(inside(imported, place) for place in ALLOWED[room]) or imported in SHARED_BY_TASKS)
+    if room in ("tasks.evaluation", "tasks.fitting", "tasks.deployment"):
         return not any(inside(imported, place) for place in (room, *ALLOWED[room]))
     if room == "datamodules.readers":
         return not inside(imported, room)

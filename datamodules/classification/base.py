@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,6 @@ class ClassificationData(ScanDataModule):
         sampler: ``balanced`` draws every class equally often (with replacement).
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
     """
-
-    provides: ClassVar[frozenset[str]] = frozenset({"label"})
 
     def __init__(
         self,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.dataset import ScanDataset
+from datamodules.patches import PatchPlace
 from datamodules.segmentation.masks import IGNORE
-from datamodules.types import Scan, SuiteError
+from datamodules.settings import numbers
+from datamodules.types import Scan, ScanInfo, SuiteError
+
+if TYPE_CHECKING:
+    from datamodules.segmentation.slices import SliceSpec
 
 _COUNTED_MASKS = 256
 
@@ -31,10 +37,13 @@ class SegmentationData(ScanDataModule):
         overlapping: classes may overlap: each is predicted by itself, without a background.
         regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them.
         class_map: renames classes, ``{theirs: ours}``, so that another data set's names match.
+        patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
+            they keep their resolution unless ``image_size`` is given too, and are judged by windows. Left out: whole
+            images, resized to ``image_size``.
+        foreground_share: share of the training patches whose centre belongs to a class (of slices of volumes: that hold
+            a class); left out: all alike.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
     """
-
-    provides: ClassVar[frozenset[str]] = frozenset({"mask"})
 
     def __init__(
         self,
@@ -45,12 +54,23 @@ class SegmentationData(ScanDataModule):
         overlapping: bool = False,
         regions: dict[str, list[str]] | None = None,
         class_map: dict[str, str] | None = None,
+        patch_size: int | list[int] | str | None = None,
+        foreground_share: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
+        if foreground_share is not None and not 0 < foreground_share < 1:
+            raise SuiteError(f"--data.foreground_share {foreground_share}: must lie between 0 and 1")
+        self.foreground_share = foreground_share
+        sides = numbers(patch_size, "--data.patch_size")
+        if sides is not None:
+            if len(sides) > 2 or min(sides) < 1:
+                raise SuiteError(f"--data.patch_size {patch_size}: one side or H,W in pixels")
+            self.patch = PatchPlace((int(sides[0]), int(sides[-1])), foreground_share)
         self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
         self.ignore_value, self.regions, self.class_map = ignore_value, regions, class_map or {}
         self.overlapping = overlapping or regions is not None
+        self.slices: SliceSpec | None = None  # how volumes are cut, where the data are volumes
         self.stored_classes: tuple[str, ...] = ()
         self.separate_masks = False  # whether read_classes gives one mask a class
         self._adopted_classes: list[str] | None = None
@@ -170,6 +190,40 @@ class SegmentationData(ScanDataModule):
         dataset.images = np.concatenate([*images, np.empty(0, np.int64)])
         dataset.masks = self._checked_mask
         return dataset
+
+    def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
+        """Put the images of a case (row of the table) together on its original grid.
+
+        Args:
+            case: row of the table.
+            planes: (S, H, W) of its S images as stored, or (S, L, H, W) of overlapping regions.
+
+        Returns:
+            (H, W) or (L, H, W); a volume's class gives (X, Y, Z) or (L, X, Y, Z).
+        """
+        return np.asarray(planes[0])
+
+    def to_planes(self, case: int, whole: NDArray[Any]) -> NDArray[Any]:
+        """Undo :meth:`to_grid`."""
+        return whole[None]
+
+    def pixel_spacing(self, case: int, scan: ScanInfo) -> tuple[float, float] | None:
+        """Mm per row and column of a case's images as stored, where known."""
+        spacing = scan.get("spacing")
+        return None if spacing is None else (spacing[0], spacing[1])
+
+    def picture(self, case: int, index: int) -> NDArray[np.float32]:
+        """Image number ``index`` of a case (row of the table) as people see it: (H, W, C) in [0, 1], as stored."""
+        import cv2
+
+        scan = self.read(int(self._images_by_case[case][index]))
+        image = replace(self.preprocess, size=None)(scan)
+        height, width = scan.info.get("content_size", image.shape[:2])
+        size = scan.info["original_size"]
+        image = image[:height, :width]
+        if image.shape[:2] != size:
+            image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+        return image.reshape(*size, -1)
 
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The whole mask of a case (row of the table) on its original grid, as :meth:`read_mask` gives it."""

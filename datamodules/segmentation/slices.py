@@ -58,6 +58,10 @@ class SliceSpec:
         }
         return cls(**values)
 
+    def sequences(self, preprocess: Preprocess) -> int:
+        """How many sequences (or frames of one file) a model takes whose slices have ``preprocess.channels``."""
+        return 1 if len(preprocess.windows) > 1 else preprocess.channels // (2 * self.neighbors + 1)
+
     def image_settings(self) -> dict[str, Setting]:
         """What :meth:`cut_image` depends on beside the file."""
         return {"image": _VERSION, "plane": self.plane, "spacing": self.spacing, "percentiles": self.percentiles}
@@ -127,6 +131,42 @@ class SliceSpec:
         channels = [array[one] for one in near for array in arrays]
         return np.concatenate([channel if channel.ndim == 3 else channel[:, :, None] for channel in channels], axis=2)
 
+    def to_grid(self, planes: NDArray[Any], grid: Grid) -> NDArray[Any]:
+        """Slices as stored, (S, H, W) or (S, L, H, W), on the volume's own grid: (X, Y, Z) or (L, X, Y, Z)."""
+        if planes.ndim == 3:
+            return from_slices(planes, grid.affine, self.plane)
+        return np.stack([from_slices(region, grid.affine, self.plane) for region in planes.swapaxes(0, 1)])
+
+    def to_planes(self, whole: NDArray[Any], grid: Grid) -> NDArray[Any]:
+        """Undo :meth:`to_grid`."""
+        if whole.ndim == 3:
+            return to_slices(whole, grid.affine, self.plane)
+        return np.stack([to_slices(region, grid.affine, self.plane) for region in whole], axis=1)
+
+    def pad(self, image: NDArray[Any], size: tuple[int, int], path: str, fill: int | None = None) -> NDArray[Any]:
+        """Slices of one spacing differ in size: fill them up at the lower and right edge. Without spacing they stay.
+
+        Args:
+            image: (H, W) or (H, W, C).
+            size: (H, W) of the model's image.
+            path: the file, for messages.
+            fill: value to fill with; left out: the darkest of the slice.
+
+        Raises:
+            SuiteError: the slice is larger than the model's image.
+        """
+        if self.spacing is None:
+            return image
+        lacking = (size[0] - image.shape[0], size[1] - image.shape[1])
+        if min(lacking) < 0:
+            raise SuiteError(
+                f"{path}: its slices are {image.shape[0]} x {image.shape[1]} pixels at the --data.spacing of "
+                f"{self.spacing[0]:g},{self.spacing[1]:g} mm, larger than --data.image_size {size[0]},{size[1]}: train "
+                "with a larger image_size or spacing"
+            )
+        edges = [(0, more) for more in lacking] + [(0, 0)] * (image.ndim - 2)
+        return np.pad(image, edges, constant_values=image.min() if fill is None else fill)
+
     def restore(self, slices: NDArray[Any], grid: Grid) -> NDArray[Any]:
         """Put predicted class numbers back onto the volume's own grid by nearest neighbour.
 
@@ -142,7 +182,7 @@ class SliceSpec:
             height, width = self.size(grid)
             slices = slices[:, :height, :width]
         whole = Preprocess(size=self.stored_size(grid)[1:]).mask(slices)
-        return np.array(from_slices(whole, grid.affine, self.plane))
+        return np.array(self.to_grid(whole, grid))
 
 
 def _scale(array: NDArray[Any], percentiles: tuple[float, float]) -> NDArray[np.uint16]:

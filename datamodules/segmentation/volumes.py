@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datamodules.cache import Setting, VolumeCache
 from datamodules.probe import ImageFacts
 from datamodules.readers.hashing import content_hashes
-from datamodules.readers.volume import Grid, Plane, check_same_grid, read_grid, read_volume
+from datamodules.readers.volume import Grid, Plane, check_same_grid, read_grid, read_volume, slice_spacing
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import label_values
 from datamodules.segmentation.slices import SliceSpec
@@ -44,7 +44,6 @@ class Volumes(SegmentationData):
             out: as stored, stretched to ``image_size``.
         table: CSV, TSV or Parquet with ``path`` and ``label`` relative to ``root``, and any of ``case_id``,
             ``patient_id``, ``split`` and further columns, instead of the two folders.
-        foreground_share: share of the training slices drawn that hold a class; left out: all slices alike.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
 
@@ -58,25 +57,22 @@ class Volumes(SegmentationData):
         neighbors: int = 0,
         spacing: float | list[float] | str | None = None,
         table: str | None = None,
-        foreground_share: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
         sides = numbers(spacing, "--data.spacing")
         if sides is not None and len(sides) not in (1, 2):
             raise SuiteError(f"--data.spacing {spacing}: one number of mm, or one for rows and one for columns")
-        if foreground_share is not None and not 0 < foreground_share < 1:
-            raise SuiteError(f"--data.foreground_share {foreground_share}: must lie between 0 and 1")
         percentiles = pair(self.percentiles, "--data.percentiles") or (0.5, 99.5)
         physical = self.window is not None or self.value_range is not None
         if physical and self.percentiles is not None:
             raise SuiteError("windows, percentiles and value_range exclude each other: give one of them")
         self.percentiles = None  # of the volume, not of each slice
-        self.slices = SliceSpec(
+        self.slices: SliceSpec = SliceSpec(
             axis, neighbors, None if sides is None else (sides[0], sides[-1]), None if physical else percentiles
         )
         self.images_folder, self.labels_folder = images, labels
-        self.volume_table, self.foreground_share = table, foreground_share
+        self.volume_table = table
         if self.augment_args.color is None:  # channels are slices or sequences, no colours
             self.augment_args = replace(self.augment_args, color=0.0)
         self.volumes = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
@@ -130,6 +126,18 @@ class Volumes(SegmentationData):
         _ = self.table  # finds the files
         volume = read_volume(self._labels[case])
         return self.as_model_sees(np.stack([self._values.read(one, volume.path) for one in volume.array]))
+
+    def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
+        """(S, H, W) slices of a case -> (X, Y, Z); (S, L, H, W) of overlapping regions -> (L, X, Y, Z)."""
+        return self.slices.to_grid(planes, self.grid(case))
+
+    def to_planes(self, case: int, whole: NDArray[Any]) -> NDArray[Any]:
+        """Undo :meth:`to_grid`."""
+        return self.slices.to_planes(whole, self.grid(case))
+
+    def pixel_spacing(self, case: int, scan: ScanInfo) -> tuple[float, float] | None:
+        """Mm per row and column of a case's slices."""
+        return slice_spacing(self.grid(case).affine, self.slices.plane)[1:]
 
     def grid(self, case: int) -> Grid:
         """Where the voxels of a case (row of the table) lie."""
@@ -235,9 +243,10 @@ class Volumes(SegmentationData):
         infos = []
         for grid in self._grids:
             _, height, width = self.slices.stored_size(grid)
-            infos.append(
-                ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
-            )
+            info = ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
+            if self.slices.spacing is not None:
+                info["content_size"] = self.slices.size(grid)
+            infos.append(info)
         return infos
 
     @cached_property
@@ -250,15 +259,4 @@ class Volumes(SegmentationData):
         return int(case), int(index)
 
     def _padded(self, array: NDArray[Any], case: int, fill: int | None = None) -> NDArray[Any]:
-        """Slices of one spacing differ in size: fill them up at the lower and right edge, with their darkest value."""
-        if self.slices.spacing is None:
-            return array
-        height, width = self.input_size
-        lacking = (height - array.shape[0], width - array.shape[1])
-        if min(lacking) < 0:
-            raise SuiteError(
-                f"{self._grids[case].path}: its slices are {array.shape[0]} x {array.shape[1]} pixels at "
-                f"--data.spacing, larger than --data.image_size {height},{width}: give a larger image_size or spacing"
-            )
-        edges = [(0, more) for more in lacking] + [(0, 0)] * (array.ndim - 2)
-        return np.pad(array, edges, constant_values=array.min() if fill is None else fill)
+        return self.slices.pad(array, self.input_size, self._grids[case].path, fill)

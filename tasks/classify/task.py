@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
@@ -52,6 +53,7 @@ class ClassificationTask(Task):
     """
 
     name: ClassVar[str] = "classify"
+    data_class = ClassificationData
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts",
     )  # fmt: skip

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from docstring_parser import parse
 
 from datamodules.base import ScanDataModule
-from datamodules.registry import DATA_CLASSES
 from tasks.base import Task
 
 TRAINER = {
@@ -30,7 +29,15 @@ COMMON = {
 }
 
 
-def short_help(usage: str, about: str, own: dict[str, str], task: type[Task], *, builds_model: bool) -> str:
+def short_help(
+    usage: str,
+    about: str,
+    own: dict[str, str],
+    task: type[Task],
+    data_classes: dict[str, type[ScanDataModule]],
+    *,
+    builds_model: bool,
+) -> str:
     """The help of a verb.
 
     Args:
@@ -38,10 +45,13 @@ def short_help(usage: str, about: str, own: dict[str, str], task: type[Task], *,
         about: what the verb does.
         own: the verb's own flags and what they mean.
         task: whose ``--model`` flags are listed.
+        data_classes: that the task reads, by name.
         builds_model: list them; a verb that takes its model from a checkpoint has none.
     """
-    shared = [param for param in parse(ScanDataModule.__doc__ or "").params if param.arg_name != "min_image_size"]
-    classes = {f"--data {name}": parse(cls.__doc__ or "").short_description or "" for name, cls in DATA_CLASSES.items()}
+    bases = (ScanDataModule, task.data_class)
+    flags = [param for base in bases for param in parse(base.__doc__ or "").params]
+    shared = list({p.arg_name: p for p in flags if p.arg_name not in ("min_image_size", "kwargs")}.values())
+    classes = {f"--data {name}": parse(cls.__doc__ or "").short_description or "" for name, cls in data_classes.items()}
     parts = [f"usage: {usage} [flags]\n\n{about}\n", _columns({**own, **COMMON}.items())]
     parts += ["\ndata:", _columns(classes.items())]
     parts += ["\nflags of every data class:", _columns((f"--data.{p.arg_name}", p.description or "") for p in shared)]

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, cast
 
-from datamodules.base import ScanDataModule
-from datamodules.classification.base import ClassificationData
-from datamodules.preprocess import Preprocess
 from datamodules.types import SuiteError
-from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.flags import given, value_of
 from tasks.cli.hardware import place
-from tasks.cli.judging import Judge, write_split
+from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI, data_default
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
-from tasks.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +43,19 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
 
     model = build_from(open_checkpoint(path, task), task, path)
     data = cli.build_data()
-    hand_over(model, data)
+    judging = judging_of(task)
+    judging.adopt(model, data)
     if len(data.rows(split)) == 0:
         raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test with test")
     data.annotations(data.rows(split))  # labels are checked before a folder is made
     run_dir = take_run_dir(task, cli.config["run_dir"])
-    recorder = Recorder()
-    trainer = cli.build_trainer([recorder], logger=False, enable_checkpointing=False, default_root_dir=str(run_dir))
+    settings = {"logger": False, "enable_checkpointing": False, "default_root_dir": str(run_dir)}
+    trainer = cli.build_trainer([judging.callback], **settings)
     if trainer.is_global_zero:
         (run_dir / "config.yaml").write_text(cli.saved_config(), encoding="utf-8")
         write_split(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
-    judge = Judge(trainer, recorder, data, run_dir)
+    judge = Judge(trainer, judging, data, run_dir)
     judge.run(model, split)
     judge.write(model)
     if trainer.is_global_zero:
@@ -68,11 +63,3 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
             count_test(task, run_dir, str(path), len(data.rows("test")))
         print(f"written to {run_dir}")
     return 0
-
-
-def hand_over(model: Task, data: ScanDataModule) -> None:
-    """Give the data module what the model was trained with: preprocessing, classes, positive class."""
-    data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
-    facts = cast("Any", model)
-    if isinstance(data, ClassificationData):
-        data.adopt_classes(facts.target, facts.class_names, facts.positive_class)

@@ -11,8 +11,10 @@ from importlib import metadata
 from datamodules.types import nearest
 from tasks.cli.errors import guarded
 
-# Task on the command line -> module and class. A task stands here once it works.
-TASKS = {"classify": ("tasks.classify.task", "ClassificationTask")}
+# Task on the command line -> what the names of its classes begin with: tasks/classify/ holds ClassificationTask in
+# task.py, ClassificationJudging in judging.py and ClassificationPredicting in predicting.py. A task stands here once it
+# works.
+TASKS = {"classify": "Classification", "segment": "Segmentation"}
 VERBS = {
     "fit": "train, then judge the best checkpoint on validation and test",
     "validate": "judge a checkpoint on the validation part",

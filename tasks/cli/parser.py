@@ -6,13 +6,13 @@ import importlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from datamodules.base import ScanDataModule
-from datamodules.registry import DATA_CLASSES
+from datamodules.registry import DATA_CLASSES, data_classes
 from datamodules.types import SuiteError, nearest
 from tasks.base import Task
 from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown, value_of
@@ -29,8 +29,12 @@ PRETRAINED_SIDE = 128
 
 def task_class(task: str) -> type[Task]:
     """The class of a task by its name on the command line."""
-    module, name = TASKS[task]
-    return cast("type[Task]", getattr(importlib.import_module(module), name))
+    return cast("type[Task]", part_of(task, "task"))
+
+
+def part_of(task: str, part: Literal["task", "judging", "predicting"]) -> Any:
+    """A class of a task's package."""
+    return getattr(importlib.import_module(f"tasks.{task}.{part}"), TASKS[task] + part.capitalize())
 
 
 class SuiteCLI(LightningCLI):
@@ -58,9 +62,11 @@ class SuiteCLI(LightningCLI):
         self.task, self.own_flags, self.builds_model = task, own_flags, builds_model
         self.default_values = defaults if isinstance(defaults, dict) else {}
         files = [str(defaults)] if isinstance(defaults, Path) else []
+        self.data_base = task_class(task).data_class
+        self.data_classes = data_classes(self.data_base)
         super().__init__(
             task_class(task),
-            ScanDataModule,
+            self.data_base,
             save_config_callback=None,
             trainer_defaults={"max_epochs": 20, "use_distributed_sampler": False},
             seed_everything_default=0,
@@ -87,8 +93,9 @@ class SuiteCLI(LightningCLI):
             parser.add_lightning_class_args(Trainer, "trainer")
             parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
             parser.add_class_arguments(model, "model", instantiate=False, skip=set(model.facts))
-            parser.add_lightning_class_args(ScanDataModule, "data", subclass_mode=True)
-        parser.set_defaults({"data": {"class_path": "Phantoms"}})
+            parser.add_lightning_class_args(self.data_base, "data", subclass_mode=True)
+        default = DATA_CLASSES[self.data_base][0]
+        parser.set_defaults({"data": {"class_path": f"{default.__module__}.{default.__qualname__}"}})
         if "data" in self.default_values:
             parser.set_defaults({"data": self.default_values["data"]})
 
@@ -105,7 +112,7 @@ class SuiteCLI(LightningCLI):
         parser.link_arguments("model.weights", "data.init_args.min_image_size", compute_fn=_least_side)
         if self.builds_model:
             for fact in cast("type[Task]", self.model_class).facts:
-                compute = _spec if fact == "preprocess" else None
+                compute = _plain if fact in ("preprocess", "slices") else None
                 parser.link_arguments(f"data.{fact}", f"model.{fact}", compute_fn=compute, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -114,7 +121,8 @@ class SuiteCLI(LightningCLI):
         if "--help" in words or "-h" in words:
             own = {f"--{name}": text for name, text in self.own_flags.items()}
             usage, about = str(parser.usage).removesuffix(" [flags]"), str(parser.description)
-            print(short_help(usage, about, own, task_class(self.task), builds_model=self.builds_model))
+            task = task_class(self.task)
+            print(short_help(usage, about, own, task, self.data_classes, builds_model=self.builds_model))
             raise SystemExit(0)
         if "--help_all" in words:
             words = ["--help"]
@@ -127,10 +135,13 @@ class SuiteCLI(LightningCLI):
     def _refuse(self, parser: LightningArgumentParser, words: Sequence[str]) -> None:
         known = {option for action in parser._actions for option in action.option_strings}
         wanted = value_of(words, "--data")
-        if wanted is not None and "." not in wanted and wanted not in DATA_CLASSES:
-            raise SuiteError(f"--data {wanted}: no such data class: {nearest(wanted, DATA_CLASSES)}")
-        classes = [cls for cls in DATA_CLASSES.values() if wanted is None or cls.__name__ == wanted.rsplit(".", 1)[-1]]
-        for cls in classes or DATA_CLASSES.values():
+        ours = self.data_classes
+        if wanted is not None and "." not in wanted and wanted not in ours:
+            others = {cls.__name__ for classes in DATA_CLASSES.values() for cls in classes}
+            what = f"no data class of {self.task}" if wanted in others else "no such data class"
+            raise SuiteError(f"--data {wanted}: {what}: {nearest(wanted, ours)}")
+        classes = [cls for cls in ours.values() if wanted is None or cls.__name__ == wanted.rsplit(".", 1)[-1]]
+        for cls in classes or ours.values():
             known |= {f"--data.{name}" for name in init_parameters(cls)}
             known |= {f"--data.init_args.{name}" for name in init_parameters(cls)}
         refuse_unknown(words, known - {"--data.min_image_size", "--data.init_args.min_image_size"})
@@ -183,8 +194,9 @@ def _least_side(weights: str | None) -> int:
     return PRETRAINED_SIDE if weights is not None and not weights.endswith(".ckpt") else 0
 
 
-def _spec(preprocess: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", preprocess.to_dict())
+def _plain(spec: Any) -> dict[str, Any] | None:
+    """A spec in plain types, as checkpoints keep it."""
+    return None if spec is None else cast("dict[str, Any]", spec.to_dict())
 
 
 def data_default(argv: Sequence[str], checkpoint: Path | None) -> dict[str, Any] | None:

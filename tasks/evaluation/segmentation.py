@@ -80,7 +80,7 @@ def case_rows(
         metrics = overlap_metrics(counts)
         metrics |= {"hd95": hd95(distances), "assd": assd(distances), "nsd": nsd(distances, tolerance_mm)}
         if lesions:
-            found = match_lesions(true, called)
+            found = match_lesions(true, called, connectivity="full")
             metrics |= {"lesion_sensitivity": found.sensitivity, "lesion_f1": found.f1}
         ordered = {metric: metrics[metric] for metric in METRICS if metric in metrics}
         rows.append({"case_id": case_id, "class": name, **counts._asdict(), **ordered})

@@ -10,13 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from datamodules.segmentation.base import SegmentationData
+from datamodules.settings import numbers
 from datamodules.types import Batch, SuiteError
-from tasks.base import Task, case_ids
+from tasks.base import Task
 from tasks.inherit import inherited
 from tasks.optim import Schedule, check_optimizer
+from tasks.segment.assemble import call_classes
+from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder, padded
 from tasks.segment.losses import LossName, SegmentationLoss
-from tasks.segment.metrics import SegmentationMetrics, count_pixels
+from tasks.segment.metrics import SegmentationMetrics
+from tasks.segment.tta import Tta, averaged
 
 UNKNOWN = 255  # value of pixels without annotation, where the data say no other
 
@@ -39,6 +44,14 @@ class SegmentationTask(Task):
         focal_gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
         tversky_alpha: weight of false calls in the Tversky losses; misses have the rest to 1.
         boundary_weight: of the boundary term in the ``boundary`` loss.
+        window: side, or ``H,W``, in pixels of the windows that large images are judged and predicted by, where training
+            took patches; left out: the size of the patches; ``whole``: images of any size at once.
+        overlap: share of a window that the next one covers again; windows are blended with Gaussian weights.
+        tta: test-time augmentation: ``flips`` averages over the four mirror images.
+        cleanup: ``auto`` chooses on validation, class by class, whether to keep the largest component alone or to drop
+            small ones.
+        nsd_tolerance: mm (pixels, where the spacing is unknown) of the normalised surface Dice.
+        count_lesions: judge connected components too: ``lesion_sensitivity`` and ``lesion_f1``.
         optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
         optimizer_args: further arguments of the optimiser.
         lr: learning rate at its highest.
@@ -51,13 +64,17 @@ class SegmentationTask(Task):
         overlapping: masks have one plane for each region, from the data.
         ignore_index: value of pixels without annotation, from the data; 255 where it is None.
         input_size: (H, W), from the data.
+        slices: how volumes are cut, from the data; kept for predict and export.
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
         normalize: see ``--data.normalize``.
         statistics: mean and deviation of the training images, from the data.
     """
 
     name: ClassVar[str] = "segment"
-    facts: ClassVar[tuple[str, ...]] = (*Task.facts, "num_classes", "class_names", "overlapping", "ignore_index")
+    data_class = SegmentationData
+    facts: ClassVar[tuple[str, ...]] = (
+        *Task.facts, "num_classes", "class_names", "overlapping", "ignore_index", "slices",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -76,6 +93,12 @@ class SegmentationTask(Task):
         focal_gamma: float | None = None,
         tversky_alpha: float = 0.3,
         boundary_weight: float = 1.0,
+        window: int | list[int] | str | None = None,
+        overlap: float = 0.5,
+        tta: Tta = "none",
+        cleanup: Literal["none", "auto"] = "none",
+        nsd_tolerance: float = 1.0,
+        count_lesions: bool = False,
         optimizer: str = "adamw",
         optimizer_args: dict[str, Any] | None = None,
         lr: float = 1e-3,
@@ -88,6 +111,7 @@ class SegmentationTask(Task):
         overlapping: bool = False,
         ignore_index: int | None = None,
         input_size: Sequence[int] | None = None,
+        slices: dict[str, Any] | None = None,
         preprocess: dict[str, Any] | None = None,
         normalize: str = "none",
         statistics: tuple[list[float], list[float]] | None = None,
@@ -105,6 +129,13 @@ class SegmentationTask(Task):
             raise SuiteError(f"{num_classes} classes ({', '.join(self.class_names[:5])}): masks hold {least} to 255")
         if 0 <= self.ignore_index < max(num_classes, 2):
             raise SuiteError(f"value {self.ignore_index} of the masks stands for a class and for unknown: take 255")
+        if not 0 <= overlap < 1:
+            raise SuiteError(f"--model.overlap {overlap}: must be at least 0 and below 1")
+        if not nsd_tolerance > 0:
+            raise SuiteError(f"--model.nsd_tolerance {nsd_tolerance}: must be above 0")
+        self.window = _window(window, input_size, preprocess)
+        self.overlap, self.tta = overlap, tta
+        self.cleanup = CleanUp()
         check_optimizer(optimizer)  # at start, not after the data have been read
 
         self.criterion = SegmentationLoss(
@@ -182,29 +213,47 @@ class SegmentationTask(Task):
         """(B, num_classes, H, W) logits -> (B, H, W) uint8 class numbers, or (B, L, H, W) uint8 regions of 0 and 1."""
         if self.overlapping:
             return (output > 0).to(torch.uint8)
-        # On a CPU the argmax over the last dimension in memory is ten times as fast.
-        return output.movedim(1, -1).contiguous().argmax(dim=-1).to(torch.uint8)
+        return call_classes(output, overlapping=False)
 
     def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
         """Show called and true masks to the metrics of a stage."""
         metric.update(self.predictions(output), batch["mask"])
 
-    def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
-        """One row for each case and class: pixels on the model's grid as ``tp,fp,fn,tn``; without masks ``called``."""
-        names, cases = self.judged_classes, case_ids(batch["scan"])
-        prediction = self.predictions(output)
-        columns: dict[str, list[Any]] = {
-            "case_id": [case for case in cases for _ in names],
-            "class": names * len(cases),
-        }
-        unknown = "mask" not in batch
-        mask = torch.zeros_like(prediction) if unknown else batch["mask"]
-        counts = count_pixels(
-            prediction, mask, len(self.class_names), overlapping=self.overlapping, ignore_index=self.ignore_index
-        )
-        if unknown:  # against an empty mask, all that is called is a false positive
-            columns["called"] = counts[..., 1].flatten().tolist()
-            return columns
-        for name, column in zip(("tp", "fp", "fn", "tn"), counts.unbind(dim=2), strict=True):
-            columns[name] = column.flatten().tolist()
-        return columns
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Probabilities (B, num_classes, H, W) and cases of a batch of pieces."""
+        if not batch["scan"]:
+            return {"output": batch["image"], "batch": batch}
+        output = averaged(lambda image: self.scores(self._output(image)), batch["image"], self.tta)
+        return {"output": output, "batch": batch}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the clean-up that was chosen on validation."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["scansuite"]["cleanup"] = self.cleanup.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the clean-up back."""
+        super().on_load_checkpoint(checkpoint)
+        self.cleanup = CleanUp.from_dict(checkpoint.get("scansuite", {}).get("cleanup", {}))
+
+
+def _window(
+    asked: int | list[int] | str | None, patch: Sequence[int] | None, preprocess: dict[str, Any] | None
+) -> tuple[int, int] | None:
+    """Size of the windows for judging and predicting; None where images go through whole."""
+    size = None if preprocess is None else preprocess["size"]
+    if patch is None or (size is not None and list(size) == list(patch)):
+        if asked not in (None, "whole"):
+            raise SuiteError(
+                f"--model.window {asked}: images are resized to --data.image_size and go through whole: leave it out, "
+                "or train on patches with --data.patch_size"
+            )
+        return None
+    if asked == "whole":
+        return None
+    sides = numbers(asked, "--model.window")
+    if sides is None:
+        return int(patch[0]), int(patch[1])
+    if len(sides) > 2 or min(sides) < 1:
+        raise SuiteError(f"--model.window {asked}: one side or H,W in pixels, or whole")
+    return int(sides[0]), int(sides[-1])

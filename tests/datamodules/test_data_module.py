@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from datamodules.base import Normalize
 from datamodules.classification.image_table import ImageTable
 from datamodules.dataset import collate
-from datamodules.phantoms.module import Phantoms
+from datamodules.phantoms.labels import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers import raster
 from datamodules.settings import free_memory

@@ -246,3 +246,73 @@ def test_parse_windows(given: Any, wanted: Any) -> None:
 def test_parse_windows_refuses(given: Any) -> None:
     with pytest.raises(SuiteError, match=r"--data\.window"):
         parse_windows(given)
+
+
+# Windows of one image.
+
+
+def _scan(kind: str, *shape: int) -> Scan:
+    rng = np.random.default_rng(list(kind.encode()))
+    array = (
+        rng.random(shape) if kind.startswith("float") else rng.integers(0, 250, shape) * (257 if "16" in kind else 1)
+    )
+    return Scan((array - 20000 if kind == "int16" else array).astype(kind), {"path": "large.tif"})
+
+
+@pytest.mark.parametrize(
+    ("scan", "spec"),
+    [
+        (_scan("uint8", 130, 97, 3), Preprocess()),
+        (_scan("uint8", 130, 97, 3), Preprocess(channels=1)),
+        (_scan("uint8", 130, 97, 4), Preprocess(percentiles=(1, 99))),
+        (_scan("uint8", 130, 97), Preprocess()),
+        (_scan("uint16", 130, 97), Preprocess(channels=1, size=(130, 97))),
+        (_scan(">u2", 130, 97), Preprocess(channels=1, percentiles=(0.5, 99.5))),
+        (_scan("uint16", 130, 97, 3), Preprocess(channels=1, percentiles=(0, 100))),
+        (_scan("int16", 130, 97), Preprocess(channels=3, windows=((40, 400), (-600, 1500), (0, 9000)))),
+        (_scan("int16", 130, 97, 5), Preprocess(channels=5, percentiles=(5, 95))),
+        (_scan("int16", 130, 97), Preprocess(channels=1, value_range=(-20000, 3000))),
+        (_scan("float64", 130, 97, 3), Preprocess(channels=1)),
+        (_scan("float32", 130, 97), Preprocess(size=(60, 200), enlarge="cubic")),
+        (_scan("uint8", 130, 97, 3), Preprocess(size=(60, 200), channels=1, percentiles=(1, 99))),
+        (_scan("int16", 130, 97), Preprocess(size=(60, 200), channels=2, windows=((40, 400), (-600, 1500)))),
+    ],
+)
+def test_windows_are_slices_of_the_image_bit_for_bit(scan: Scan, spec: Preprocess) -> None:
+    image = spec(scan)
+    opened = spec.opened(scan)
+    assert opened.size == image.shape[:2]
+    for top, left, height, width in [
+        (0, 0, 32, 32),
+        (3, 1, 17, 13),
+        (28, 65, 32, 32),
+        (59, 96, 1, 1),
+        (0, 0, 500, 500),
+    ]:
+        window = opened.window(top, left, height, width)
+        assert window.dtype == np.float32
+        assert window.flags.c_contiguous
+        np.testing.assert_array_equal(window, image[top : top + height, left : left + width])
+        window[:] = -1  # is no part of what the next window comes from
+    np.testing.assert_array_equal(opened.window(0, 0, *opened.size), image)
+
+
+def test_opening_refuses_what_the_whole_image_has_wrong() -> None:
+    array = np.zeros((3000, 600))  # several blocks of rows
+    array[2990, 5] = 1.5
+    with pytest.raises(SuiteError, match=r"x\.tif: float64 values from 0 to 1\.5 lie outside"):
+        Preprocess(channels=1).opened(Scan(array, {"path": "x.tif"}))
+    array[2990, 5] = np.nan
+    for spec in (Preprocess(channels=1), Preprocess(channels=1, windows=((0, 1),))):
+        with pytest.raises(SuiteError, match=r"x\.tif: NaN or infinite"):
+            spec.opened(Scan(array, {"path": "x.tif"}))
+
+
+def test_percentiles_of_a_very_large_image_come_from_a_part_of_it() -> None:
+    array = np.random.default_rng(3).integers(0, 60000, (4200, 4100)).astype(np.uint16)  # more than 2**24
+    kept = array.copy()
+    image = Preprocess(channels=1, percentiles=(1, 99)).image(array, "slide.tif")
+    low, high = np.percentile(array[::2, ::2], (1, 99))
+    np.testing.assert_allclose(image[:50, :50, 0], np.clip((array[:50, :50] - low) / (high - low), 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(array, kept)
+    np.testing.assert_allclose((low, high), np.percentile(array, (1, 99)), atol=60)

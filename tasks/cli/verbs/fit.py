@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
@@ -18,13 +18,13 @@ from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint, rewrite
 from tasks.cli.flags import value_of
 from tasks.cli.hardware import MemoryFormat, place
-from tasks.cli.judging import Judge, write_split
+from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.fitting.epoch_table import EpochTable
 from tasks.fitting.seeding import SeedEpochs
-from tasks.recorder import Recorder
+from tasks.judging import Judging
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def run(task: str, argv: Sequence[str]) -> int:
 
     data.build_augmentation()  # refused before a folder is made
     run_dir = Path() if fast else take_run_dir(task, str(resumed) if resumed is not None else cli.config["run_dir"])
-    recorder = Recorder()
-    trainer = _trainer(cli, model, run_dir, recorder, fast=fast)
+    judging = judging_of(task)
+    trainer = _trainer(cli, model, run_dir, judging.callback, fast=fast)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         (run_dir / "config.yaml").write_text(cli.saved_config(), encoding="utf-8")
@@ -77,7 +77,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         return 0
     if trainer.interrupted:
         raise KeyboardInterrupt
-    _judge(task, trainer, recorder, data, run_dir, memory_format=cli.config["memory_format"])
+    _judge(task, trainer, judging, data, run_dir, memory_format=cli.config["memory_format"])
     return 0
 
 
@@ -116,9 +116,9 @@ def _plain(value: Any) -> Any:
     return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, recorder: Recorder, *, fast: bool) -> Trainer:
+def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, judging: Callback, *, fast: bool) -> Trainer:
     bar = sys.stdout.isatty()
-    callbacks: list[Any] = [SeedEpochs(int(cli.config["seed_everything"])), recorder]
+    callbacks: list[Any] = [SeedEpochs(int(cli.config["seed_everything"])), judging]
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
     if fast:
         return cli.build_trainer(callbacks, logger=False, **overrides)
@@ -146,20 +146,30 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     from datamodules.transforms.sheet import write_sheet
 
     dataset = data.dataset(data.rows("train")[:8])
-    images = [dataset.preprocessed(case)[0] for case in range(len(dataset))]
+    images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in range(min(8, len(dataset)))]
     write_sheet(images, data.build_augmentation(), run_dir / "augmented.png")
+
+
+def _log_pictures(judge: Judge, run_dir: Path) -> None:
+    """Show the pictures of telling cases in TensorBoard, beside the curves of the training."""
+    if judge.pictures:
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(run_dir)) as writer:
+            for title, picture in judge.pictures:
+                writer.add_image(title.split(":")[0], picture, dataformats="HWC")
 
 
 def _judge(
     task: str,
     trainer: Trainer,
-    recorder: Recorder,
+    judging: Judging,
     data: ScanDataModule,
     run_dir: Path,
     *,
     memory_format: MemoryFormat,
 ) -> None:
-    """Judge the best checkpoint on validation, choosing the operating point there, and on test where there is one."""
+    """Judge the best checkpoint on validation, choosing there what is chosen, and on test where there is one."""
     best = run_dir / CHECKPOINTS / "best.ckpt"
     if not best.is_file():
         best = find_checkpoint(task, str(run_dir / CHECKPOINTS / "last.ckpt"))
@@ -167,16 +177,17 @@ def _judge(
     model = build_from(checkpoint, task, best)
     place(model, memory_format)
     trainer.loggers = []  # the event file is about training
-    judge = Judge(trainer, recorder, data, run_dir)
-    judge.run(model, "val", choose_operating_point=True)
+    judge = Judge(trainer, judging, data, run_dir)
+    judge.run(model, "val", choose=True)
     if trainer.is_global_zero:
-        checkpoint["scansuite"]["operating_points"] = model.operating_points
+        model.on_save_checkpoint(checkpoint)  # what was chosen on validation
         rewrite(best, checkpoint)
     tested = len(data.rows("test"))
     if tested:
         judge.run(model, "test")
     judge.write(model)
     if trainer.is_global_zero:
+        _log_pictures(judge, run_dir)
         if tested:
             count_test(task, run_dir, best.name, tested)
         print("validation figures are those the checkpoint was selected on")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 
 from datamodules.inputs import InputFiles
-from datamodules.preprocess import Preprocess
 from datamodules.types import SuiteError
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.flags import find_configs, refuse_unknown
 from tasks.cli.hardware import MemoryFormat, place
-from tasks.cli.judging import target_facts
 from tasks.cli.logs import configure_logs
-from tasks.evaluation.operating_point import call_at
+from tasks.cli.parser import part_of
+from tasks.distributed import gather
 from tasks.evaluation.tables import write_table
-from tasks.recorder import Recorder
+from tasks.judging import Predicting
 
 
 class Unreadable(Callback):
@@ -36,14 +34,10 @@ class Unreadable(Callback):
 
     def take(self) -> list[tuple[str, str]]:
         """(path, reason) of all ranks, each file once."""
-        gathered = [self.files]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            gathered = [[] for _ in range(torch.distributed.get_world_size())]
-            torch.distributed.all_gather_object(gathered, self.files)
-        return sorted({file for files in gathered for file in files})
+        return sorted({file for files in gather(self.files) for file in files})
 
 
-def build_parser() -> LightningArgumentParser:
+def build_parser(own_flags: dict[str, str]) -> LightningArgumentParser:
     """The flags of this verb."""
     from jsonargparse import ActionConfigFile
 
@@ -53,7 +47,9 @@ def build_parser() -> LightningArgumentParser:
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with any of these flags")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint, or best of the newest run")
     parser.add_argument("--input", type=str, nargs="+", default=[], help="files, folders, or a table with paths")
-    parser.add_argument("--output", type=str | None, default=None, help="new folder for predictions.csv and errors.csv")
+    parser.add_argument("--output", type=str | None, default=None, help="new folder for predictions and errors.csv")
+    for name, text in own_flags.items():
+        parser.add_argument(f"--{name}", type=str | None, default=None, help=text)
     parser.add_argument("--memory_format", type=MemoryFormat, default="auto", help="of the weights")
     parser.add_class_arguments(InputFiles, "data")
     parser.add_lightning_class_args(Trainer, "trainer")
@@ -71,7 +67,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         0, or 1 where some files could not be read.
     """
     configure_logs()
-    parser = build_parser()
+    predicting_class = cast("type[Predicting]", part_of(task, "predicting"))
+    parser = build_parser(predicting_class.flags)
     words = ["--help" if word == "--help_all" else word for word in find_configs(argv)]
     if not any(word in ("-h", "--help") or word.split("=")[0].endswith(".help") for word in words):
         refuse_unknown(words, {option for action in parser._actions for option in action.option_strings})
@@ -81,32 +78,31 @@ def run(task: str, argv: Sequence[str]) -> int:
     output = _new_folder(config.output)
     path = find_checkpoint(task, config.ckpt_path)
     model = build_from(open_checkpoint(path, task), task, path)
-    table = config.data.table(config.input)
+    options = {name: config[name] for name in predicting_class.flags}
+    predicting = predicting_class(model, config.data, output, options)
+    table = predicting.table(config.input)
 
-    recorder, unreadable = Recorder(), Unreadable()
-    recorder.active = True
+    unreadable = Unreadable()
     settings = dict(config.trainer)
     settings.update(logger=False, use_distributed_sampler=False, enable_checkpointing=False)
-    settings["callbacks"] = [recorder, unreadable]
+    settings["callbacks"] = [predicting.callback, unreadable]
     trainer = Trainer(**settings)
     place(model, config.memory_format)
-    preprocess = Preprocess.from_dict(model.hparams["preprocess"])
-    loader = config.data.loader(table, preprocess, trainer.global_rank, trainer.world_size)
+    loader = predicting.loader(table, trainer.global_rank, trainer.world_size)
     trainer.predict(model, loader, return_predictions=False)
 
-    predictions, _ = recorder.take()
+    predictions = predicting.finish()
     failed = unreadable.take()
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         if len(predictions):
-            predictions = call_at(predictions, model.operating_points, **target_facts(model))
             paths = table.cases.set_index("case_id")["path"]
             predictions.insert(1, "split", "predict")
             predictions.insert(2, "path", predictions["case_id"].map(paths))
             write_table(predictions, output / "predictions.csv")
         if failed:
             write_table(pd.DataFrame(failed, columns=["path", "error"]), output / "errors.csv")
-        print(f"{len(predictions)} cases predicted, {len(failed)} files unreadable: {output}")
+        print(f"{predictions['case_id'].nunique()} cases predicted, {len(failed)} files unreadable: {output}")
     return 1 if failed else 0
 
 

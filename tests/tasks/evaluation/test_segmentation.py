@@ -52,7 +52,8 @@ def test_a_row_for_each_class_but_the_background() -> None:
     assert [(row["case_id"], row["class"]) for row in rows] == [("a/1", name) for name in NAMES[1:]]
     for k, row in enumerate(rows, start=1):
         pair = truth == k, prediction == k
-        counts, distances, lesions = count_overlap(*pair), surface_distances(*pair, SPACING), match_lesions(*pair)
+        counts, distances = count_overlap(*pair), surface_distances(*pair, SPACING)
+        lesions = match_lesions(*pair, connectivity="full")
         assert [row[name] for name in ("tp", "fp", "fn", "tn")] == list(counts)
         expected = overlap_metrics(counts) | {
             "hd95": hd95(distances),

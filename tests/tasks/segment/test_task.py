@@ -206,32 +206,6 @@ def test_predictions_and_scores_of_regions() -> None:
     torch.testing.assert_close(task.scores(output), output.sigmoid())
 
 
-@pytest.mark.parametrize("regions", [False, True])
-def test_a_row_for_each_case_and_class(regions: bool) -> None:
-    task = small_task(**(REGIONS if regions else {})).eval()
-    batch = small_batch(regions=2 if regions else 0)
-    output = task(batch["image"])
-    rows = task.rows(output, batch)
-    assert list(rows) == ["case_id", "class", "tp", "fp", "fn", "tn"]
-    assert rows["case_id"] == ["c0", "c0", "c1", "c1", "c2", "c2"]
-    assert rows["class"] == ["organ", "lesion"] * 3
-    counts = count_pixels(task.predictions(output), batch["mask"], task.hparams["num_classes"], overlapping=regions)
-    for number in range(6):
-        found = [rows[name][number] for name in ("tp", "fp", "fn", "tn")]
-        assert found == counts[number // 2, number % 2].tolist()
-        assert sum(found) == 32 * 32
-
-
-def test_rows_without_masks_say_how_much_is_called() -> None:
-    task = small_task().eval()
-    batch = small_batch(2, masks=False)
-    output = task(batch["image"])
-    rows = task.rows(output, batch)
-    assert list(rows) == ["case_id", "class", "called"]
-    called = [[int((task.predictions(output)[i] == k).sum()) for k in (1, 2)] for i in range(2)]
-    assert rows["called"] == called[0] + called[1]
-
-
 def test_names_stand_for_classes_where_none_are_given() -> None:
     task = small_task(class_names=None)
     assert task.class_names == ["0", "1", "2"]

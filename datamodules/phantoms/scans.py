@@ -1,27 +1,29 @@
-"""``Phantoms``: the data set that needs no data."""
+"""What the phantoms of all tasks share: the cohort, and drawing a scan."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from datamodules.classification.base import ClassificationData
+from datamodules.base import ScanDataModule
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Scan, ScanInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from datamodules.phantoms.draw import PhantomScan
 
-class Phantoms(ClassificationData):
+
+class PhantomScans(ScanDataModule):
     """Synthetic scans drawn from a seed: organ-like outlines, two sites, benign and malignant lesions.
 
     Args:
         root: not used; the scans are drawn.
         num_patients: how many patients, with one to four scans each.
-        difficulty: 0 (easy) to 1 (hard); a good run ends near AUROC 0.95 at 0.5.
+        difficulty: 0 (easy) to 1 (hard).
         phantom_seed: draws the patients; training seeds leave them alone.
-        kwargs: see :class:`~datamodules.classification.base.ClassificationData`.
+        kwargs: of the task's own base class.
     """
 
     def __init__(
@@ -51,21 +53,28 @@ class Phantoms(ClassificationData):
 
     def build_table(self) -> CaseTable:
         """One case a scan."""
-        from datamodules.phantoms.plan import CLASS_NAMES
-
-        self.class_order = list(CLASS_NAMES)
         return one_image_a_case(self._cohort)
+
+    def phantom(self, image: int) -> PhantomScan:
+        """Draw a scan with its whole truth."""
+        row = self._cohort.iloc[image]
+        return _draw(int(row["patient"]), int(row["scan"]), self.phantom_seed, self.difficulty)
 
     def read(self, image: int) -> Scan:
         """Draw a scan."""
-        from datamodules.phantoms.draw import draw
-
-        row = self._cohort.iloc[image]
-        phantom = draw(int(row["patient"]), int(row["scan"]), seed=self.phantom_seed, difficulty=self.difficulty)
+        phantom = self.phantom(image)
         height, width = phantom.image.shape
-        info = ScanInfo(path=str(row["path"]), spacing=phantom.spacing, original_size=(height, width))
-        return Scan(phantom.image, info)
+        path = str(self._cohort["path"].iat[image])
+        return Scan(phantom.image, ScanInfo(path=path, spacing=phantom.spacing, original_size=(height, width)))
 
     def hashes(self, table: CaseTable) -> list[str]:
         """No two draws are the same, so their names will do."""
         return list(table.images["path"])
+
+
+@lru_cache(maxsize=4)
+def _draw(patient: int, scan: int, seed: int, difficulty: float) -> PhantomScan:
+    # An image and its mask are asked for one after the other, and drawing is what costs.
+    from datamodules.phantoms.draw import draw
+
+    return draw(patient, scan, seed=seed, difficulty=difficulty)

@@ -1,0 +1,66 @@
+"""Patches of images that are too large, or too unlike in size, to be seen whole in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PatchPlace:
+    """Where in an image a patch is taken.
+
+    Attributes:
+        size: (h, w) of a patch in pixels.
+        foreground_share: share of the random patches whose centre is a pixel of a class, where the image has one; None
+            leaves all to chance.
+    """
+
+    size: tuple[int, int]
+    foreground_share: float | None = None
+
+    def middle(self, image: tuple[int, int]) -> tuple[int, int]:
+        """(top, left) of the patch in the middle of an image of (H, W) pixels."""
+        top, left = (max(0, (whole - part) // 2) for whole, part in zip(image, self.size, strict=True))
+        return top, left
+
+    def random(
+        self, image: tuple[int, int], seed: Sequence[int], mask: NDArray[Any] | None = None, classes: int = 255
+    ) -> tuple[int, int]:
+        """(top, left) of a patch drawn from a seed.
+
+        Args:
+            image: (H, W) in pixels.
+            seed: words of the draw; equal words, equal place.
+            mask: (H, W) class numbers or (L, H, W) regions, for ``foreground_share``.
+            classes: values from 1 to below this are classes, the rest is unknown.
+        """
+        rng = np.random.default_rng([*seed, _STREAM])
+        free = [max(0, whole - part) for whole, part in zip(image, self.size, strict=True)]
+        wanted = rng.random() < self.foreground_share if self.foreground_share is not None else False
+        if wanted and mask is not None and any(free):
+            inside = (mask > 0) & (mask < classes)
+            places = np.flatnonzero(inside.any(axis=0) if mask.ndim == 3 else inside)
+            if len(places):
+                centre = divmod(int(places[rng.integers(len(places))]), image[1])
+                top, left = (
+                    min(max(0, middle - part // 2), most)
+                    for middle, part, most in zip(centre, self.size, free, strict=True)
+                )
+                return top, left
+        top, left = (int(rng.integers(most + 1)) for most in free)
+        return top, left
+
+    def cut(self, array: NDArray[Any], top: int, left: int) -> NDArray[Any]:
+        """The patch of a (..., H, W) array; what is lacking below and right repeats the last row and column."""
+        height, width = self.size
+        part = array[..., top : top + height, left : left + width]
+        lacking = [(0, 0)] * (array.ndim - 2) + [(0, height - part.shape[-2]), (0, width - part.shape[-1])]
+        return np.pad(part, lacking, mode="edge") if any(after for _, after in lacking) else part
+
+
+_STREAM = 7  # apart from the augmentation's, whose seed has the same first words

@@ -1,0 +1,61 @@
+"""How classification is judged: scores by case, and the operating point chosen on validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+
+from datamodules.classification.base import ClassificationData
+from datamodules.preprocess import Preprocess
+from tasks.classify.task import ClassificationTask
+from tasks.evaluation.figures import Figure
+from tasks.evaluation.judge import judge_classification
+from tasks.evaluation.operating_point import call_at, operating_points
+from tasks.judging import Judged, Judging
+from tasks.recorder import Recorder
+
+
+class ClassificationJudging(Judging):
+    """Collects the scores of each case; every rank holds the rows of all afterwards."""
+
+    def __init__(self) -> None:
+        self.callback: Recorder = Recorder()
+
+    def adopt(self, model: ClassificationTask, data: ClassificationData) -> None:
+        """Give the data module preprocessing, kind of target, classes and positive class of the model."""
+        data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
+        data.adopt_classes(model.target, model.class_names, model.positive_class)
+
+    def run(
+        self,
+        trainer: Trainer,
+        model: ClassificationTask,
+        data: ClassificationData,
+        split: str,
+        *,
+        choose: bool = False,
+    ) -> Judged:
+        """Run the model over a part; ``choose`` leaves the operating point in ``model.operating_points``."""
+        self.callback.active = True
+        if split == "val":
+            trainer.validate(model, dataloaders=data.val_dataloader(), verbose=False)
+        else:
+            trainer.test(model, dataloaders=data.test_dataloader(), verbose=False)
+        self.callback.active = False
+        predictions, scans = self.callback.take()
+        predictions.insert(1, "split", split)
+        facts = target_facts(model)
+        if choose:
+            model.operating_points = operating_points(predictions, **facts)
+        return Judged(call_at(predictions, model.operating_points, **facts), scans)
+
+    def figures(self, model: ClassificationTask, run_dir: Path, split: str) -> dict[str, Figure]:
+        """Judge the tables in a run folder."""
+        return judge_classification(run_dir, split, split, **target_facts(model))
+
+
+def target_facts(model: ClassificationTask) -> dict[str, Any]:
+    """What a table must be told about the target to be judged."""
+    return {"kind": model.target, "class_names": model.class_names, "positive_class": model.positive_class}

@@ -1,0 +1,91 @@
+"""What the command line asks of a task to judge it and to predict with it; each task's package answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import pandas as pd
+from numpy.typing import NDArray
+from pytorch_lightning import Callback, Trainer
+from torch.utils.data import DataLoader
+
+from datamodules.inputs import InputFiles
+from datamodules.table import CaseTable
+from tasks.evaluation.figures import Figure
+
+
+class Judged(NamedTuple):
+    """The tables of one part, the same on every rank."""
+
+    predictions: pd.DataFrame  # with column split
+    scans: pd.DataFrame  # case_id,width,height,spacing
+
+
+class Judging(ABC):
+    """From a trained model and a part of a data set to tables and figures.
+
+    Attributes:
+        callback: stands among the trainer's callbacks.
+    """
+
+    callback: Callback
+
+    @abstractmethod
+    def adopt(self, model: Any, data: Any) -> None:
+        """Give the data module what the model was trained with: preprocessing and classes."""
+
+    @abstractmethod
+    def run(self, trainer: Trainer, model: Any, data: Any, split: str, *, choose: bool = False) -> Judged:
+        """Run the model over a part.
+
+        Args:
+            trainer: with the callback.
+            model: with its weights.
+            data: the part's data module.
+            split: ``val`` or ``test``.
+            choose: choose on this part what is chosen on validation, and leave it in the model.
+        """
+
+    @abstractmethod
+    def figures(self, model: Any, run_dir: Path, split: str) -> dict[str, Figure]:
+        """Judge the tables in a run folder, and write ``metrics.json`` (rank 0 alone)."""
+
+    def pictures(self, judged: Judged, model: Any, data: Any, folder: Path) -> list[tuple[str, NDArray[Any]]]:
+        """Write pictures of telling cases into a folder; titles and (H, W, 3) uint8 of those that this rank drew."""
+        return []
+
+
+class Predicting(ABC):
+    """From a trained model and files to predictions.
+
+    Args:
+        model: with its weights.
+        inputs: how files are read.
+        output: folder for what is written.
+        options: values of :attr:`flags`, None where left out.
+
+    Attributes:
+        flags: own flags of the task, and their meaning.
+        callback: stands among the trainer's callbacks.
+    """
+
+    flags: ClassVar[dict[str, str]] = {}
+    callback: Callback
+
+    @abstractmethod
+    def __init__(self, model: Any, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None: ...
+
+    @abstractmethod
+    def table(self, paths: Sequence[str]) -> CaseTable:
+        """The cases found in files, folders or a table."""
+
+    @abstractmethod
+    def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
+        """This rank's batches."""
+
+    @abstractmethod
+    def finish(self) -> pd.DataFrame:
+        """The predictions of all ranks as a table, ``case_id`` first."""

@@ -1,0 +1,278 @@
+"""From the network's probabilities of windows and slices back to the mask of a whole case, at the size as stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from datamodules.types import Piece, ScanInfo
+
+_FLOOR = 1e-3  # of the importance map, whose peak is 1
+# Probabilities enlarged at once (128 MiB of float32): a batch of small images may belong to large scans.
+_VALUES_AT_ONCE = 2**25
+
+Size = tuple[int, int]
+
+
+@dataclass
+class AssembledCase:
+    """The mask of a whole case.
+
+    Attributes:
+        case: number of the case among those of its loader, as in :class:`~datamodules.types.Piece`.
+        scan: of the case's first image.
+        planes: (S, H, W) class numbers of the S images in their order, or (S, L, H, W) with 0 and 1 for each of L
+            overlapping regions; H and W as stored.
+    """
+
+    case: int
+    scan: ScanInfo
+    planes: NDArray[np.uint8]
+
+
+def gaussian_weights(window: Size) -> Tensor:
+    """How much each pixel of a window counts where windows overlap: a Gaussian, for networks know borders less well.
+
+    Its standard deviation is an eighth of the window's side, as in F. Isensee et al., nnU-Net: a self-configuring
+    method for deep learning-based biomedical image segmentation, Nature Methods 18:203-211, 2021.
+
+    Args:
+        window: (h, w) in pixels.
+
+    Returns:
+        (h, w) float32 in [0.001, 1], the same after a flip.
+    """
+    rows, columns = (
+        torch.exp(-0.5 * ((torch.arange(side, dtype=torch.float64) - (side - 1) / 2) / (side / 8)) ** 2)
+        for side in window
+    )
+    return torch.outer(rows, columns).clamp_min(_FLOOR).float()
+
+
+def call_classes(probabilities: Tensor, *, overlapping: bool) -> Tensor:
+    """(B, K, H, W) probabilities -> (B, H, W) uint8 class numbers, or (B, K, H, W) uint8 regions: 1 above 0.5."""
+    if overlapping:
+        return (probabilities > 0.5).to(torch.uint8)
+    # On a CPU, max is three times as fast as a transposed argmax and eight times as fast as argmax over dimension 1.
+    return probabilities.max(dim=1).indices.to(torch.uint8)
+
+
+def resize_probabilities(probabilities: Tensor, size: Size) -> Tensor:
+    """(B, K, h, w) -> (B, K, H, W) by linear interpolation; sides that shrink are averaged (antialiased)."""
+    height, width = probabilities.shape[-2:]
+    if (height, width) == size:
+        return probabilities
+    shrinks = size[0] < height or size[1] < width
+    return F.interpolate(probabilities, size, mode="bilinear", align_corners=False, antialias=shrinks)
+
+
+class WindowBlend:
+    """The weighted mean of overlapping windows of one image, in a band of rows that moves down.
+
+    Args:
+        classes: K of the probabilities.
+        rows: height of the band: of a window, or of the image where it is wanted whole.
+        width: of the image.
+        device: of the probabilities.
+    """
+
+    def __init__(self, classes: int, rows: int, width: int, device: torch.device) -> None:
+        self.top = 0  # the image's row that the band begins with
+        self.total = torch.zeros(classes, rows, width, device=device)
+        self.weight = torch.zeros(rows, width, device=device)
+
+    def add(self, probabilities: Tensor, weights: Tensor, top: int, left: int) -> None:
+        """Add a window (K, h, w) whose first pixel is the image's (top, left); what lies outside is dropped.
+
+        Raises:
+            ValueError: the window begins above the band: windows did not come in row-major order.
+        """
+        if top < self.top:
+            raise ValueError(f"a window begins at row {top}, but those above {self.top} are called: out of order")
+        top -= self.top
+        rows = max(0, min(weights.shape[0], self.weight.shape[0] - top))
+        columns = max(0, min(weights.shape[1], self.weight.shape[1] - left))
+        weights = weights[:rows, :columns]
+        place = (..., slice(top, top + rows), slice(left, left + columns))
+        self.total[place].addcmul_(probabilities[:, :rows, :columns], weights)
+        self.weight[place].add_(weights)
+
+    def advance(self, top: int) -> Tensor:
+        """Move the band down to begin with row ``top``.
+
+        Returns:
+            (K, n, W) mean probabilities of the n rows that the band has left.
+
+        Raises:
+            ValueError: windows left rows out.
+        """
+        done, rows = top - self.top, self.weight.shape[0]
+        if done > rows:
+            raise ValueError(f"no window held rows {self.top + rows} to {top}: out of order")
+        mean = self.total[:, :done] / self.weight[:done]
+        for band in (self.total, self.weight):
+            band[..., : rows - done, :] = band[..., done:, :].clone()  # the two may overlap
+            band[..., rows - done :, :] = 0
+        self.top = top
+        return mean
+
+
+@dataclass
+class _OpenImage:
+    blend: WindowBlend
+    mask: NDArray[np.uint8]  # (H, W) or (L, H, W) as stored, filled from above
+
+
+@dataclass
+class _OpenCase:
+    scan: ScanInfo
+    missing: int  # images not finished
+    planes: NDArray[np.uint8] | None = None
+    images: dict[int, _OpenImage] = field(default_factory=dict)
+
+
+class CaseAssembler:
+    """Puts the cases of a loader together again, whatever the order in which their pieces mix.
+
+    Windows of an image are blended by :func:`gaussian_weights`. What was filled up is cut off. Where the size as stored
+    is another one, probabilities are resized, never classes. Then pixels are called, on the probabilities' device, and
+    only uint8 leaves it. Images of several windows at their own size are called row by row: beside the mask they take
+    one band as high as a window.
+
+    Cases repeated for another rank (``scan["padding"]``) come out too: the caller leaves them out.
+
+    Args:
+        overlapping: K are regions by themselves, each called above 0.5; else classes, of which the most probable wins.
+    """
+
+    def __init__(self, overlapping: bool) -> None:
+        self.overlapping = overlapping
+        self._open: dict[int, _OpenCase] = {}
+        self._weights: dict[tuple[Size, torch.device], Tensor] = {}
+
+    @property
+    def open_cases(self) -> int:
+        """How many cases have begun and are not complete."""
+        return len(self._open)
+
+    def add(self, probabilities: Tensor, pieces: Sequence[Piece], scans: Sequence[ScanInfo]) -> list[AssembledCase]:
+        """Take the next batch of the loader.
+
+        Args:
+            probabilities: (b, K, h, w) float32.
+            pieces: where each of the b images lies.
+            scans: of each of the b images; ``original_size`` is needed.
+
+        Returns:
+            The cases that this batch completes.
+
+        Raises:
+            ValueError: windows of an image came out of order or left rows out, or images of a case differ in size.
+        """
+        complete: list[AssembledCase] = []
+        sizes = [_sizes_of_whole(piece, scan) for piece, scan in zip(pieces, scans, strict=True)]
+        for whole, group in groupby(range(len(pieces)), key=sizes.__getitem__):
+            some = list(group)
+            if whole is None:
+                for one in some:
+                    mask = self._add_window(probabilities[one], pieces[one], scans[one])
+                    if mask is not None:
+                        complete += self._finish_image(pieces[one], scans[one], mask)
+                continue
+            masks = self._call_whole(probabilities[some[0] : some[-1] + 1], *whole)
+            for one, mask in zip(some, masks, strict=True):
+                complete += self._finish_image(pieces[one], scans[one], mask)
+        return complete
+
+    def drop(self, path: str) -> None:
+        """Forget an open case of which no more pieces will come, because the rest of its file cannot be read."""
+        self._open = {case: one for case, one in self._open.items() if one.scan.get("path") != path}
+
+    def _call_whole(self, probabilities: Tensor, content: Size, original: Size) -> NDArray[np.uint8]:
+        """Masks as stored of images that came whole and have one size."""
+        probabilities = probabilities[..., : content[0], : content[1]]
+        at_once = max(1, _VALUES_AT_ONCE // (probabilities.shape[1] * math.prod(original)))
+        called = [
+            call_classes(resize_probabilities(part, original), overlapping=self.overlapping).cpu()
+            for part in torch.split(probabilities, at_once)
+        ]
+        return np.asarray((called[0] if len(called) == 1 else torch.cat(called)).numpy())
+
+    def _add_window(self, probabilities: Tensor, piece: Piece, scan: ScanInfo) -> NDArray[np.uint8] | None:
+        """Blend a window (K, h, w) into its image; the image's mask if this was the last one."""
+        content, original = _content(piece, scan), scan["original_size"]
+        resized = content != original
+        classes, *window = probabilities.shape
+        case = self._case_of(piece, scan)
+        image = case.images.get(piece.image)
+        if image is None:
+            blend = WindowBlend(
+                classes, content[0] if resized else min(window[0], content[0]), content[1], probabilities.device
+            )
+            shape = (classes, *original) if self.overlapping else original
+            image = case.images[piece.image] = _OpenImage(blend, np.empty(shape, np.uint8))
+
+        if not resized and image.blend.top < piece.top < content[0]:
+            self._write_rows(image, piece.top)
+        image.blend.add(probabilities, self._weights_of((window[0], window[1]), probabilities.device), *piece[3:5])
+        if not piece.last:
+            return None
+        if resized:
+            whole = resize_probabilities(image.blend.advance(content[0])[None], original)
+            image.mask[:] = call_classes(whole, overlapping=self.overlapping)[0].cpu().numpy()
+        else:
+            self._write_rows(image, content[0])
+        del case.images[piece.image]
+        return image.mask
+
+    def _write_rows(self, image: _OpenImage, top: int) -> None:
+        """Call the rows above ``top``, which no later window touches."""
+        first = image.blend.top
+        called = call_classes(image.blend.advance(top)[None], overlapping=self.overlapping)[0]
+        image.mask[..., first:top, :] = called.cpu().numpy()
+
+    def _finish_image(self, piece: Piece, scan: ScanInfo, mask: NDArray[np.uint8]) -> list[AssembledCase]:
+        case = self._case_of(piece, scan)
+        if case.planes is None:
+            case.planes = mask[None] if piece.images == 1 else np.empty((piece.images, *mask.shape), np.uint8)
+        if case.planes.shape[1:] != mask.shape:
+            raise ValueError(f"image {piece.image} of case {piece.case} has another size than those before it")
+        if piece.images > 1:
+            case.planes[piece.image] = mask
+        case.missing -= 1
+        if case.missing:
+            return []
+        del self._open[piece.case]
+        return [AssembledCase(piece.case, case.scan, case.planes)]
+
+    def _case_of(self, piece: Piece, scan: ScanInfo) -> _OpenCase:
+        case = self._open.setdefault(piece.case, _OpenCase(scan, piece.images))
+        if piece.image == 0:
+            case.scan = scan
+        return case
+
+    def _weights_of(self, window: Size, device: torch.device) -> Tensor:
+        if (window, device) not in self._weights:
+            self._weights[window, device] = gaussian_weights(window).to(device)
+        return self._weights[window, device]
+
+
+def _content(piece: Piece, scan: ScanInfo) -> Size:
+    """(H, W) of the model's image that show the scan."""
+    content = scan.get("content_size", piece.size)
+    return min(piece.size[0], content[0]), min(piece.size[1], content[1])
+
+
+def _sizes_of_whole(piece: Piece, scan: ScanInfo) -> tuple[Size, Size] | None:
+    """Content and stored size of an image that came as one window, else None."""
+    # Of several windows, the last one does not lie at the origin.
+    whole = piece.last and piece.top == piece.left == 0
+    return (_content(piece, scan), scan["original_size"]) if whole else None
