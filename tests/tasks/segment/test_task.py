@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 from datamodules.preprocess import Preprocess
 from datamodules.types import Batch, SuiteError
 from tasks.classify.task import ClassificationTask
-from tasks.segment.metrics import count_pixels
 from tasks.segment.task import SegmentationTask
 from tests.tasks.segment.batches import CLASSES, small_batch, small_task
 
@@ -204,6 +203,24 @@ def test_predictions_and_scores_of_regions() -> None:
     task = small_task(**REGIONS)
     assert task.predictions(output).tolist() == [[[[0]], [[1]]]]
     torch.testing.assert_close(task.scores(output), output.sigmoid())
+
+
+@pytest.mark.parametrize("regions", [False, True])
+@torch.no_grad()
+def test_predict_gives_probabilities_averaged_over_flips(regions: bool) -> None:
+    batch = small_batch(2, regions=2 if regions else 0, masks=False)
+    task = small_task(tta="flips", **(REGIONS if regions else {})).eval()
+    found = task.predict_step(batch, 0)["output"]
+    mirrored = batch.copy()
+    mirrored["image"] = batch["image"].flip(-1)
+    torch.testing.assert_close(task.predict_step(mirrored, 0)["output"], found.flip(-1), atol=1e-4, rtol=1e-4)
+    if not regions:
+        torch.testing.assert_close(found.sum(dim=1), torch.ones(2, 32, 32))
+    single = small_task(**(REGIONS if regions else {})).eval()
+    single.load_state_dict(task.state_dict())
+    once = single.predict_step(batch, 0)["output"]
+    torch.testing.assert_close(once, single.scores(single(batch["image"])))
+    assert not torch.allclose(once, found, atol=1e-3)
 
 
 def test_names_stand_for_classes_where_none_are_given() -> None:
