@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,9 @@ def _cpu_has_bf16() -> bool:
 def place(model: nn.Module, asked: MemoryFormat) -> str:
     """Set the memory format of a model's weights: channels-last for convolutional networks unless asked otherwise.
 
+    Depthwise convolutions with a stride or a kernel above 3 are made to stay in float32 where a CPU autocasts: their
+    backward pass in bf16 is up to ten times slower there.
+
     Returns:
         The format chosen, as it is said in the log.
     """
@@ -44,4 +49,16 @@ def place(model: nn.Module, asked: MemoryFormat) -> str:
         chosen = "channels_last" if convolutions > 2 else "contiguous"
     if chosen == "channels_last":
         model.to(memory_format=torch.channels_last)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            slow = max(module.kernel_size) > 3 or max(module.stride) > 1
+            if slow and "forward" not in vars(module):  # placed already
+                module.forward = partial(_in_float32_on_cpu, module.forward)  # type: ignore[method-assign]
     return chosen
+
+
+def _in_float32_on_cpu(forward: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    if image.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return forward(image)
+    with torch.autocast("cpu", enabled=False):
+        return forward(image.float())

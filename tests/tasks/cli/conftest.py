@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,17 +82,32 @@ def _quiet_again() -> Iterator[None]:
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Call the command line in an empty folder: exit status, stdout, stderr."""
+def run_task(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Call the command line of a task in an empty folder: exit status, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*words: object) -> tuple[int, str, str]:
+    def call(task: str, *words: object) -> tuple[int, str, str]:
         capfd.readouterr()
         try:
-            status = main("classify", [str(word) for word in words])
+            status = main(task, [str(word) for word in words])
         except SystemExit as stop:
             status = int(stop.code or 0)
         out, err = capfd.readouterr()
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def run(run_task: Run) -> Run:
+    """The same for classification."""
+    return partial(run_task, "classify")
+
+
+def one_line(err: str) -> str:
+    """The error line; what was said before it is no traceback."""
+    assert "Traceback" not in err
+    lines = err.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    return lines[-1]

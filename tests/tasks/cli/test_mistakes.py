@@ -9,16 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table
-
-
-def one_line(err: str) -> str:
-    """The error line; what was said before it is no traceback."""
-    assert "Traceback" not in err
-    lines = err.strip().splitlines()
-    assert lines[-1].startswith("error: ")
-    assert sum(line.startswith("error: ") for line in lines) == 1
-    return lines[-1]
+from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table, one_line
 
 
 @pytest.fixture

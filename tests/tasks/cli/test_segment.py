@@ -1,0 +1,263 @@
+"""Segmentation on the command line: every verb on flat images and on volumes, and what users get wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
+from tests.tasks.cli.conftest import TINY, Run, draw_table, one_line
+
+TINY_UNET = [*TINY, "--model.decoder_args", '{"decoder_channels": [16, 16, 8, 8, 8]}']
+FLAT = ["--data", "MaskFolder", "--data.root", "scans", "--data.classes", "background,cell"]
+VOLUMES = ["--data", "Volumes", "--data.root", "volumes", "--data.classes", "background,organ,core"]
+
+
+@pytest.fixture
+def segment(run_task: Run) -> Run:
+    return partial(run_task, "segment")
+
+
+def draw_cells(root: Path, count: int = 20, size: tuple[int, int] = (40, 48)) -> None:
+    """Bright discs on a dark ground, and their masks."""
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    rows, columns = np.indices(size)
+    for case in range(count):
+        y, x = rng.uniform(10, 30, 2)
+        mask = (rows - y) ** 2 + (columns - x) ** 2 < rng.uniform(5, 9) ** 2
+        image = np.clip(rng.normal(60 + 120 * mask, 12), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(root / "images" / f"c{case:02d}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(root / "masks" / f"c{case:02d}.png")
+
+
+def draw_volumes(root: Path, count: int = 10) -> None:
+    """Bright blocks in volumes of unlike size and direction, in the layout of the MSD."""
+    rng = np.random.default_rng(1)
+    affines = list(AFFINES.values())
+    for case in range(count):
+        shape = tuple(rng.integers(12, 20, 3))
+        mask = np.zeros(shape, np.uint8)
+        mask[3:9, 4:10, 2:9] = 1
+        mask[4:7, 5:8, 3:7] = 2
+        image = rng.normal(100 + 200 * mask, 20).astype(np.int16)
+        affine = affines[case % len(affines)]
+        write_nifti(root / "imagesTr" / f"v{case:02d}.nii.gz", image, affine)
+        write_nifti(root / "labelsTr" / f"v{case:02d}.nii.gz", mask, affine)
+
+
+def test_every_verb_on_flat_images(segment: Run) -> None:
+    draw_cells(Path("scans"))
+    status, out, err = segment("fit", *FLAT, *TINY_UNET, "--run_dir", "run", "--model.cleanup", "auto")
+    assert status == 0, err
+    assert "dice" in out
+    made = {file.name for file in Path("run").iterdir()}
+    assert {"config.yaml", "split.csv", "metrics.csv", "metrics.json", "cases.csv", "predictions.csv"} <= made
+    assert {f"{part}_{rank}" for part in ("val", "test") for rank in ("best", "median", "worst")} == {
+        "_".join(file.name.split("_")[:2]) for file in Path("run/overlays").iterdir()
+    }
+    predictions = pd.read_csv("run/predictions.csv")
+    assert (predictions[["tp", "fp", "fn", "tn"]].sum(axis=1) == 40 * 48).all()
+    figures = json.loads(Path("run/metrics.json").read_text())
+    assert {"test/dice", "test/hd95", "test/nsd", "test/volume_difference", "val/iou"} <= figures.keys()
+
+    checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt"]
+    for verb, part in (("test", "test"), ("validate", "val")):
+        status, _, err = segment(verb, *checkpoint, "--run_dir", f"again_{verb}")
+        assert status == 0, err
+        again = json.loads(Path(f"again_{verb}/metrics.json").read_text())
+        assert again[f"{part}/dice"] == pytest.approx(figures[f"{part}/dice"])
+
+    status, out, err = segment("predict", *checkpoint, "--input", "scans/images", "--output", "out")
+    assert status == 0, err
+    rows = pd.read_csv("out/predictions.csv").set_index("case_id")
+    assert len(rows) == 20
+    judged = predictions.set_index("case_id")
+    for case in judged.index:
+        mask = np.array(Image.open(f"out/masks/{case}.png"))
+        assert mask.shape == (40, 48)
+        assert (mask == 1).sum() == rows.loc[case, "pixels"] == judged.loc[case, "tp"] + judged.loc[case, "fp"]
+    assert json.loads(Path("out/masks/classes.json").read_text())["classes"] == {"background": 0, "cell": 1}
+
+    status, _, err = segment(
+        "predict", *checkpoint, "--input", "scans/images", "--output", "numbered", "--mask_format", "png16"
+    )
+    assert status == 0, err
+    assert np.array(Image.open("numbered/masks/c00.png")).dtype == np.uint16
+
+
+def test_every_verb_on_volumes(segment: Run) -> None:
+    draw_volumes(Path("volumes"))
+    flags = [*VOLUMES, *TINY_UNET, "--data.neighbors", "1", "--data.axis", "coronal", "--data.spacing", "1"]
+    status, _, err = segment("fit", *flags, "--run_dir", "run", "--model.tta", "flips")
+    assert status == 0, err
+    predictions = pd.read_csv("run/predictions.csv")
+    checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt"]
+    status, _, err = segment("test", *checkpoint, "--run_dir", "again")
+    assert status == 0, err
+    again = pd.read_csv("again/predictions.csv")
+    pd.testing.assert_frame_equal(again, predictions[predictions["split"] == "test"].reset_index(drop=True))
+
+    status, _, err = segment("predict", *checkpoint, "--input", "volumes/imagesTr", "--output", "out")
+    assert status == 0, err
+    sizes = pd.read_csv("out/predictions.csv").set_index(["case_id", "class"])
+    for case in predictions["case_id"].unique():
+        source, mask = (nibabel.load(Path(folder) / f"{case}.nii.gz") for folder in ("volumes/imagesTr", "out/masks"))
+        assert mask.shape == source.shape
+        np.testing.assert_array_equal(mask.affine, source.affine)
+        assert b"Doe" not in mask.header["descrip"].tobytes()
+        values = np.asarray(mask.dataobj)
+        for number, name in enumerate(("organ", "core"), start=1):
+            voxels = int((values == number).sum())
+            judged = predictions[(predictions["case_id"] == case) & (predictions["class"] == name)].iloc[0]
+            assert voxels == sizes.loc[(case, name), "pixels"] == judged["tp"] + judged["fp"]
+            volume = voxels * abs(np.linalg.det(source.affine[:3, :3]))
+            assert sizes.loc[(case, name), "size_mm"] == pytest.approx(volume, rel=1e-5)
+
+
+def test_patches_are_judged_by_windows(segment: Run) -> None:
+    draw_cells(Path("scans"), size=(75, 90))
+    Image.fromarray(np.full((33, 41), 90, np.uint8)).save("scans/images/c03.png")
+    Image.fromarray(np.zeros((33, 41), np.uint8)).save("scans/masks/c03.png")
+    flags = [*FLAT, *TINY_UNET, "--data.patch_size", "32", "--data.foreground_share", "0.5"]
+    status, _, err = segment("fit", *flags, "--run_dir", "run")
+    assert status == 0, err
+    status, _, err = segment(
+        "predict", "--ckpt_path", "run/checkpoints/best.ckpt", "--input", "scans/images", "--output", "out"
+    )
+    assert status == 0, err
+    assert Image.open("out/masks/c00.png").size == (90, 75)
+    assert Image.open("out/masks/c03.png").size == (41, 33)
+    status, _, err = segment("fit", *FLAT, *TINY_UNET, "--model.window", "64")
+    assert status == 2
+    assert "--model.window" in one_line(err)
+
+
+def test_the_backbone_moves_between_tasks(run_task: Run) -> None:
+    """Without a key left behind, in both directions."""
+    draw_cells(Path("scans"))
+    draw_table(Path("table"), cases=40)
+    classify = ["--data", "ImageTable", "--data.root", "table", "--data.label_columns", "finding", *TINY]
+    stem = ["--model.stem", "standard"]
+    tasks = {"classify": classify, "segment": [*FLAT, *TINY_UNET]}
+    for first, second in (("classify", "segment"), ("segment", "classify")):
+        status, _, err = run_task(first, "fit", *tasks[first], *stem, "--run_dir", first)
+        assert status == 0, err
+        parent = f"{first}/checkpoints/last.ckpt"
+        status, _, err = run_task(
+            second, "fit", *tasks[second], "--model.weights", parent, "--model.freeze", "backbone",
+            "--run_dir", f"{first}_{second}",
+        )  # fmt: skip
+        assert status == 0, err
+        states = [
+            torch.load(file, weights_only=True)["state_dict"]
+            for file in (parent, f"{first}_{second}/checkpoints/last.ckpt")
+        ]
+        names = [[name for name in state if name.startswith("backbone.")] for state in states]
+        assert set(names[0]) == set(names[1])
+        for name in names[0]:
+            assert torch.equal(states[0][name], states[1][name]), name
+
+
+def _image(name: str, size: tuple[int, int]) -> None:
+    Image.fromarray(np.zeros(size, np.uint8)).save(name)
+
+
+def _cut(name: str) -> None:
+    file = Path(name)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+FLAT_MISTAKES: dict[str, tuple[Callable[[], None], list[str]]] = {
+    "size": (lambda: _image("scans/masks/c04.png", (40, 40)), ["c04.png", "40 x 40", "40 x 48"]),
+    "missing": (lambda: Path("scans/masks/c04.png").unlink(), ["c04"]),
+    "truncated image": (lambda: _cut("scans/images/c04.png"), ["c04.png"]),
+    "truncated mask": (lambda: _cut("scans/masks/c04.png"), ["c04.png"]),
+    "unknown value": (
+        lambda: Image.fromarray(np.full((40, 48), 7, np.uint8)).save("scans/masks/c04.png"), ["c04.png", "7"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", FLAT_MISTAKES)
+def test_what_is_wrong_with_flat_images(segment: Run, mistake: str) -> None:
+    draw_cells(Path("scans"))
+    break_it, said = FLAT_MISTAKES[mistake]
+    break_it()
+    status, _, err = segment("fit", *FLAT, *TINY_UNET, "--run_dir", "run")
+    assert status == 2
+    line = one_line(err)
+    for part in said:
+        assert part in line, line
+    assert not Path("run/metrics.json").exists()
+
+
+def _volume(
+    folder: str, change: Callable[[NDArray[Any]], NDArray[Any]], dtype: type = np.float32, case: str = "v04"
+) -> None:
+    file = Path(f"volumes/{folder}/{case}.nii.gz")
+    volume = nibabel.load(file)
+    write_nifti(file, change(np.asarray(volume.dataobj).astype(dtype)), volume.affine)
+
+
+def _with(value: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    def change(array: NDArray[Any]) -> NDArray[Any]:
+        array[3, 3, 3] = value
+        return array
+
+    return change
+
+
+VOLUME_MISTAKES: dict[str, tuple[Callable[[], None], list[str]]] = {
+    "nan": (lambda: _volume("imagesTr", _with(np.nan)), ["imagesTr/v04.nii.gz", "NaN"]),
+    "infinite": (lambda: _volume("imagesTr", _with(np.inf)), ["imagesTr/v04.nii.gz", "infinite"]),
+    "no slices": (lambda: _volume("imagesTr", lambda array: array[:, :, :0]), ["imagesTr/v04.nii.gz"]),
+    "truncated": (lambda: _cut("volumes/imagesTr/v04.nii.gz"), ["imagesTr/v04.nii.gz"]),
+    "truncated mask": (lambda: _cut("volumes/labelsTr/v04.nii.gz"), ["labelsTr/v04.nii.gz"]),
+    "missing": (lambda: Path("volumes/labelsTr/v04.nii.gz").unlink(), ["v04"]),
+    "size": (
+        lambda: _volume("labelsTr", lambda array: array[:-1], np.uint8), ["labelsTr/v04.nii.gz", "imagesTr/v04.nii.gz"],
+    ),
+    "unknown value": (lambda: _volume("labelsTr", _with(9), np.uint8), ["labelsTr/v04.nii.gz", "9"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", VOLUME_MISTAKES)
+def test_what_is_wrong_with_volumes(segment: Run, mistake: str) -> None:
+    draw_volumes(Path("volumes"))
+    break_it, said = VOLUME_MISTAKES[mistake]
+    break_it()
+    status, _, err = segment("fit", *VOLUMES, *TINY_UNET, "--run_dir", "run")
+    assert status == 2
+    line = one_line(err)
+    for part in said:
+        assert part in line, line
+    assert not Path("run/metrics.json").exists()
+
+
+def test_predict_passes_over_unreadable_volumes(segment: Run) -> None:
+    draw_volumes(Path("volumes"))
+    status, _, err = segment("fit", *VOLUMES, *TINY_UNET, "--run_dir", "run")
+    assert status == 0, err
+    _cut("volumes/imagesTr/v04.nii.gz")
+    _volume("imagesTr", _with(np.nan), case="v05")
+    status, out, err = segment(
+        "predict", "--ckpt_path", "run/checkpoints/best.ckpt", "--input", "volumes/imagesTr", "--output", "out"
+    )
+    assert status == 1, err
+    assert "8 cases predicted, 2 files unreadable" in out
+    errors = pd.read_csv("out/errors.csv")
+    assert [Path(path).name for path in errors["path"]] == ["v04.nii.gz", "v05.nii.gz"]
+    assert len(list(Path("out/masks").glob("*.nii.gz"))) == 8
