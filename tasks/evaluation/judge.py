@@ -11,7 +11,9 @@ import pandas as pd
 
 from datamodules.types import SuiteError
 from tasks.evaluation.classification import Kind, classification_figures, confusion_matrix
+from tasks.evaluation.detection import judge_boxes
 from tasks.evaluation.figures import Figure, write_metrics
+from tasks.evaluation.froc import FROC_IOU
 from tasks.evaluation.segmentation import segmentation_figures
 from tasks.evaluation.tables import find_table, read_table, replacing
 
@@ -87,14 +89,60 @@ def judge_segmentation(
     return figures
 
 
-def _predictions(run_dir: Path, split: str) -> tuple[Path, pd.DataFrame]:
-    """The predictions table of a run folder, and its rows of one split."""
-    file = find_table(run_dir, "predictions")
-    predictions = read_table(file)
+def judge_detection(
+    run_dir: Path,
+    stage: str,
+    split: str,
+    class_names: Sequence[str],
+    operating_points: Mapping[str, float] | None = None,
+    max_detections: int = 100,
+    resamples: int = 1000,
+    froc_iou: float = FROC_IOU,
+) -> dict[str, Figure]:
+    """Judge the boxes of one split, one row a box, and write ``metrics.json`` and ``froc_<stage>.csv``.
+
+    Args:
+        run_dir: folder with the tables ``predictions`` (may have no row: a model that finds nothing), ``targets`` (the
+            true boxes) and ``cases`` (the images, boxes or none).
+        stage: first part of the names in ``metrics.json``: ``val`` or ``test``.
+        split: the part of the tables to judge.
+        class_names: in class order.
+        operating_points: lowest score of a call by class, chosen on validation; None or empty = no figures ``@op``.
+        max_detections: best found boxes of an image and class that count.
+        resamples: of the bootstrap over patients; 0 = no intervals.
+        froc_iou: IoU from which a box has found a lesion, in FROC.
+
+    Returns:
+        Figures by name, without stage.
+
+    Raises:
+        SuiteError: a table is missing or unreadable, a cell is not what it should be, or no case is of this split.
+    """
+    cases, targets, predictions = (_of_split(run_dir, name, split)[1] for name in ("cases", "targets", "predictions"))
+    if cases.empty:
+        raise SuiteError(f"{find_table(run_dir, 'cases')}: no case of split {split!r}: nothing to judge")
+    judged = judge_boxes(
+        cases, targets, predictions, class_names, operating_points, max_detections, resamples, froc_iou
+    )
+    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": figure for name, figure in judged.figures.items()})
+    with replacing(run_dir / f"froc_{stage}.csv") as temporary:
+        judged.curves.to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8")
+    return judged.figures
+
+
+def _of_split(run_dir: Path, name: str, split: str) -> tuple[Path, pd.DataFrame]:
+    """A table of a run folder, and its rows of one split."""
+    file = find_table(run_dir, name)
+    table = read_table(file)
     for column in ("case_id", "split"):
-        if column not in predictions:
-            raise SuiteError(f"{file}: no column {column!r} (found: {', '.join(map(str, predictions.columns))})")
-    predictions = predictions[predictions["split"] == split].reset_index(drop=True)
+        if column not in table:
+            raise SuiteError(f"{file}: no column {column!r} (found: {', '.join(map(str, table.columns))})")
+    return file, table[table["split"] == split].reset_index(drop=True)
+
+
+def _predictions(run_dir: Path, split: str) -> tuple[Path, pd.DataFrame]:
+    """The predictions table of a run folder, and its rows of one split, of which there must be some."""
+    file, predictions = _of_split(run_dir, "predictions", split)
     if predictions.empty:
         raise SuiteError(f"{file}: no case of split {split!r}: nothing to judge")
     return file, predictions

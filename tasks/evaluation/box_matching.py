@@ -1,0 +1,165 @@
+"""Which found boxes hit a true one: every image is matched once, and all figures and resamples read from that.
+
+The rule is COCO's: in each image and class, found boxes take turns from the best score down; each takes the true box it
+overlaps best among those still free, if the IoU reaches the threshold. A second hit on a true box is a false positive.
+True boxes to be ignored (crowd, difficult, or outside the range of areas) may be hit any number of times or as the last
+choice, and their hits count neither as found nor as false; so do found boxes outside the range that hit nothing.
+Source: ``COCOeval.evaluateImg`` of the COCO API (T.-Y. Lin and others, ECCV 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.evaluation.boxes import BoxSet, IntArray
+from tasks.evaluation.coco_map import AREAS, xywh
+from tasks.evaluation.weighted import BoolArray, FloatArray
+
+EVERY_SIZE = (AREAS["all"],)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The found boxes of one class, best score first over the whole data set, and what each hit.
+
+    Equal scores stand in order of image, then of row, as in COCO.
+
+    Attributes:
+        image: ``(D,)`` image number.
+        score: ``(D,)``.
+        place: ``(D,)`` how many better ones of the class the image has.
+        hit: ``(A, T, D)`` took a true box that counts, by range of areas and IoU threshold.
+        ignored: ``(A, T, D)`` counts neither as hit nor as false.
+        truth: ``(A, n)`` true boxes that count, of each image.
+    """
+
+    image: IntArray
+    score: FloatArray
+    place: IntArray
+    hit: BoolArray
+    ignored: BoolArray
+    truth: FloatArray
+
+    def best(self, count: int) -> Matches:
+        """The ``count`` best found boxes of each image alone: what comes after a box does not change what it hits."""
+        kept = self.place < count
+        return Matches(
+            self.image[kept],
+            self.score[kept],
+            self.place[kept],
+            self.hit[:, :, kept],
+            self.ignored[:, :, kept],
+            self.truth,
+        )
+
+
+def match_boxes(
+    boxes: BoxSet,
+    max_detections: int,
+    thresholds: FloatArray,
+    areas: Sequence[tuple[float, float]] = EVERY_SIZE,
+) -> list[Matches]:
+    """Match all images.
+
+    Args:
+        boxes: of n images.
+        max_detections: best found boxes of an image and class that count.
+        thresholds: ``(T,)`` IoU in (0, 1].
+        areas: A ranges of box areas in square pixels, both ends inside.
+
+    Returns:
+        One for each class, in class order.
+    """
+    return [_match_class(boxes, number, max_detections, thresholds, areas) for number in range(len(boxes.class_names))]
+
+
+def _match_class(
+    boxes: BoxSet, number: int, max_detections: int, thresholds: FloatArray, areas: Sequence[tuple[float, float]]
+) -> Matches:
+    true = np.flatnonzero(boxes.true_label == number)
+    true = true[np.argsort(boxes.true_image[true], kind="stable")]
+    found = np.flatnonzero(boxes.label == number)
+    found = found[np.lexsort((-boxes.score[found], boxes.image[found]))]
+    starts = np.searchsorted(boxes.image[found], np.arange(boxes.images + 1))
+    place = np.arange(len(found)) - starts[boxes.image[found]]
+    found, place = found[place < max_detections], place[place < max_detections]
+    starts = np.searchsorted(boxes.image[found], np.arange(boxes.images + 1))
+    true_starts = np.searchsorted(boxes.true_image[true], np.arange(boxes.images + 1))
+
+    true_places, places = xywh(boxes.true_boxes[true]), xywh(boxes.boxes[found])
+    crowd = boxes.ignore[true]
+    passed_over = crowd | _outside(true_places, areas)
+    shape = (len(areas), len(thresholds), len(found))
+    hit, spared = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    # COCO's own guard: a perfect overlap may come out a little below 1.
+    limits = np.minimum(thresholds, 1 - 1e-10)
+    for image in range(boxes.images):
+        own, theirs = slice(*starts[image : image + 2]), slice(*true_starts[image : image + 2])
+        if own.start < own.stop and theirs.start < theirs.stop:
+            overlaps = _overlaps(places[own], true_places[theirs], crowd[theirs])
+            _match_image(overlaps, crowd[theirs], passed_over[:, theirs], limits, hit[:, :, own], spared[:, :, own])
+
+    ignored = spared | (~hit & _outside(places, areas)[:, None, :])
+    order = np.argsort(-boxes.score[found], kind="stable")
+    counts = [np.bincount(boxes.true_image[true[~row]], minlength=boxes.images) for row in passed_over]
+    return Matches(
+        image=boxes.image[found[order]],
+        score=boxes.score[found[order]],
+        place=place[order],
+        hit=hit[:, :, order],
+        ignored=ignored[:, :, order],
+        truth=np.stack(counts).astype(np.float64),
+    )
+
+
+def _outside(places: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolArray:
+    """``(A, N)``: the box is smaller or larger than the range."""
+    area = places[:, 2] * places[:, 3]
+    ends = np.array(areas)
+    outside: BoolArray = (area < ends[:, :1]) | (area > ends[:, 1:])
+    return outside
+
+
+def _overlaps(found: FloatArray, true: FloatArray, crowd: BoolArray) -> FloatArray:
+    """``(D, G)`` IoU; with a crowd, the share of the found box inside it. The library's, so that ties fall alike."""
+    from faster_coco_eval.core import mask
+
+    return np.asarray(mask.iou(found, true, crowd.astype(int).tolist()), dtype=np.float64)
+
+
+def _match_image(
+    overlaps: FloatArray,
+    crowd: BoolArray,
+    passed_over: BoolArray,
+    limits: FloatArray,
+    hit: NDArray[np.bool_],
+    spared: NDArray[np.bool_],
+) -> None:
+    """Match one image and class, for all ranges and thresholds at once.
+
+    Args:
+        overlaps: ``(D, G)``, best score first.
+        crowd: ``(G,)`` may be hit any number of times.
+        passed_over: ``(A, G)`` does not count.
+        limits: ``(T,)`` least IoU.
+        hit: ``(A, T, D)``, filled in: took a true box that counts.
+        spared: ``(A, T, D)``, filled in: took one that does not.
+    """
+    free = np.ones((len(passed_over), len(limits), len(crowd)), dtype=bool)
+    lowest = limits.min()
+    for number in np.flatnonzero(overlaps.max(axis=1) >= lowest):
+        near = np.flatnonzero(overlaps[number] >= lowest)[::-1]  # of equal overlaps COCO takes the later row
+        overlap = overlaps[number, near]
+        possible = (overlap >= limits[:, None]) & (free[:, :, near] | crowd[near])
+        counting = possible & ~passed_over[:, None, near]
+        counts = counting.any(axis=2)
+        possible = np.where(counts[:, :, None], counting, possible)
+        taken = near[np.where(possible, overlap, -1.0).argmax(axis=2)]
+        any_taken = possible.any(axis=2)
+        hit[:, :, number], spared[:, :, number] = counts, any_taken & ~counts
+        area, threshold = np.nonzero(any_taken)
+        free[area, threshold, taken[area, threshold]] = False
