@@ -127,14 +127,14 @@ class Task(LightningModule):
         self.normalize = Normalize(mean, std, per_image=mode == "image")
 
     @abstractmethod
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+    def loss(self, output: Any, batch: Batch) -> Tensor:
         """() loss of the batch in float32; 0, with gradients of 0, for a batch without cases."""
 
     @abstractmethod
-    def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
+    def update_metrics(self, metric: Metric, output: Any, batch: Batch) -> None:
         """Show a batch, which may be without cases, to the metrics of a stage."""
 
-    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor, Batch]:
+    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
         output = self._output(batch["image"])
         kept = [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
         if len(kept) < len(batch["scan"]):
@@ -142,14 +142,16 @@ class Task(LightningModule):
         # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
         loss = self.loss(output, batch)
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
-        self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
+        seen = output.detach().float() if isinstance(output, Tensor) else output
+        self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), seen, batch)
         return loss, output, batch
 
-    def _output(self, image: Tensor) -> Tensor:
+    def _output(self, image: Tensor) -> Any:
+        """What the networks say of images: a tensor, or anything that takes a list of positions in the batch."""
         if not self.exact:
-            return cast("Tensor", self(image))
+            return self(image)
         with torch.autocast(self.device.type, enabled=False):
-            return cast("Tensor", self(image))
+            return self(image)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a training batch."""

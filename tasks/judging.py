@@ -22,6 +22,7 @@ class Judged(NamedTuple):
 
     predictions: pd.DataFrame  # with column split
     scans: pd.DataFrame  # case_id,width,height,spacing
+    targets: pd.DataFrame | None = None  # with column split, where the truth has a table of its own
 
 
 class Judging(ABC):

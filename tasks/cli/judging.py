@@ -61,6 +61,9 @@ class Judge:
             return
         predictions = [judged.predictions for judged in self._judged.values()]
         write_table(pd.concat(predictions, ignore_index=True), self.run_dir / "predictions.csv")
+        targets = [judged.targets for judged in self._judged.values() if judged.targets is not None]
+        if targets:
+            write_table(pd.concat(targets, ignore_index=True), self.run_dir / "targets.csv")
         write_table(self._cases(list(self._judged)), self.run_dir / "cases.csv")
         write_split(self.data, self.run_dir)
         from rich.console import Console

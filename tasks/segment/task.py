@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from datamodules.segmentation.base import SegmentationData
-from datamodules.settings import numbers
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task
 from tasks.inherit import inherited
@@ -22,6 +21,7 @@ from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder, pad
 from tasks.segment.losses import LossName, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
+from tasks.window import judging_window
 
 UNKNOWN = 255  # value of pixels without annotation, where the data say no other
 
@@ -133,7 +133,7 @@ class SegmentationTask(Task):
             raise SuiteError(f"--model.overlap {overlap}: must be at least 0 and below 1")
         if not nsd_tolerance > 0:
             raise SuiteError(f"--model.nsd_tolerance {nsd_tolerance}: must be above 0")
-        self.window = _window(window, input_size, preprocess)
+        self.window = judging_window(window, input_size, preprocess)
         self.overlap, self.tta = overlap, tta
         self.cleanup = CleanUp()
         check_optimizer(optimizer)  # at start, not after the data have been read
@@ -235,25 +235,3 @@ class SegmentationTask(Task):
         """Take the clean-up back."""
         super().on_load_checkpoint(checkpoint)
         self.cleanup = CleanUp.from_dict(checkpoint.get("scansuite", {}).get("cleanup", {}))
-
-
-def _window(
-    asked: int | list[int] | str | None, patch: Sequence[int] | None, preprocess: dict[str, Any] | None
-) -> tuple[int, int] | None:
-    """Size of the windows for judging and predicting; None where images go through whole."""
-    size = None if preprocess is None else preprocess["size"]
-    if patch is None or (size is not None and list(size) == list(patch)):
-        if asked not in (None, "whole"):
-            raise SuiteError(
-                f"--model.window {asked}: images are resized to --data.image_size and go through whole: leave it out, "
-                "or train on patches with --data.patch_size"
-            )
-        return None
-    if asked == "whole":
-        return None
-    sides = numbers(asked, "--model.window")
-    if sides is None:
-        return int(patch[0]), int(patch[1])
-    if len(sides) > 2 or min(sides) < 1:
-        raise SuiteError(f"--model.window {asked}: one side or H,W in pixels, or whole")
-    return int(sides[0]), int(sides[-1])
