@@ -54,7 +54,9 @@ class Judging(ABC):
     def figures(self, model: Any, run_dir: Path, split: str) -> dict[str, Figure]:
         """Judge the tables in a run folder, and write ``metrics.json`` (rank 0 alone)."""
 
-    def pictures(self, judged: Judged, model: Any, data: Any, folder: Path) -> list[tuple[str, NDArray[Any]]]:
+    def pictures(
+        self, judged: Judged, split: str, model: Any, data: Any, folder: Path
+    ) -> list[tuple[str, NDArray[Any]]]:
         """Write pictures of telling cases into a folder; titles and (H, W, 3) uint8 of those that this rank drew."""
         return []
 

@@ -52,7 +52,7 @@ class Judge:
         """
         model.exact = True
         judged = self.judging.run(self.trainer, model, self.data, split, choose=choose)
-        self.pictures += self.judging.pictures(judged, model, self.data, self.run_dir / "overlays")
+        self.pictures += self.judging.pictures(judged, split, model, self.data, self.run_dir / "overlays")
         self._judged[split] = judged
 
     def write(self, model: Task) -> None:

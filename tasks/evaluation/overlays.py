@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.types import SuiteError
-from tasks.evaluation.canvas import Colour, grid, legend, titled
-from tasks.evaluation.filenames import safe_name
+from tasks.evaluation.canvas import Colour, grid, legend
 from tasks.evaluation.overlap import BoolArray, check_shapes
-from tasks.evaluation.tables import replacing
+from tasks.evaluation.pictures import (
+    CLASS_COLOURS,
+    FALSE_CALL,
+    MISSED,
+    UNKNOWN,
+    WRONG_CLASS,
+    Overlay,
+    Rank,
+    panel_size,
+    rank_cases,
+    scan_panel,
+    write_pictures,
+)
 
-Rank = Literal["best", "median", "worst"]
-
-# Colours that the colour-blind tell apart: M. Okabe and K. Ito, Color universal design, 2008, and from the fifth class
-# on those of P. Tol, Colour schemes, SRON technical note, 2021. Errors have three of their own.
-MISSED: Colour = (213, 94, 0)
-FALSE_CALL: Colour = (86, 180, 233)
-WRONG_CLASS: Colour = (240, 228, 66)
-UNKNOWN: Colour = (128, 128, 128)
-CLASS_COLOURS: tuple[Colour, ...] = (
-    (0, 158, 115), (204, 121, 167), (230, 159, 0), (0, 114, 178), (221, 204, 119), (136, 34, 85), (153, 153, 51),
-    (51, 34, 136),
-)  # fmt: skip
-_SHORT_SIDE, _LONG_SIDE = 384, 768  # px of a panel
 _UNANNOTATED = 255  # in masks, and never a class
 _NAMED = 12  # classes in the legend
 
@@ -54,16 +51,7 @@ def pick_cases(predictions: pd.DataFrame, metric: str = "dice") -> dict[Rank, st
             raise SuiteError(
                 f"predictions table: no column {column!r} (found: {', '.join(map(str, predictions.columns))})"
             )
-    values = predictions.groupby("case_id", sort=False)[metric].mean().dropna()
-    ordered = [str(case) for case in values.sort_values(ascending=False, kind="stable").index]
-    if not ordered:
-        return {}
-    picks: dict[Rank, str] = {"best": ordered[0]}
-    if len(ordered) > 2:
-        picks["median"] = ordered[len(ordered) // 2]
-    if len(ordered) > 1:
-        picks["worst"] = ordered[-1]
-    return picks
+    return rank_cases(predictions.groupby("case_id", sort=False)[metric].mean())
 
 
 def most_telling_slice(truth: NDArray[Any], prediction: NDArray[Any]) -> int:
@@ -109,8 +97,8 @@ def overlay(
     if truth.shape[-2:] != image.shape[:2] or (overlapping and len(truth) != len(class_names)):
         raise ValueError(f"masks of shape {truth.shape} for an image {image.shape} and {len(class_names)} classes")
     names = list(class_names) if overlapping else list(class_names[1:])
-    size, magnified = _panel_size(image.shape[:2], spacing)
-    scan = _shown(image, size)
+    size, magnified = panel_size(image.shape[:2], spacing)
+    scan = scan_panel(image, size)
     true, called = (_layers(_nearest(mask, size), len(names), overlapping) for mask in (truth, prediction))
     strange = _nearest(truth, size) > (1 if overlapping else len(names))
     unknown = np.asarray(strange.any(axis=0) if overlapping else strange)
@@ -125,29 +113,6 @@ def overlay(
     present = [number for number in range(len(names)) if true[number].any() or called[number].any()]
     entries = [(names[number], CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number in present[:_NAMED]]
     return legend(picture, [*entries, *found])
-
-
-def _panel_size(shape: tuple[int, ...], spacing: tuple[float, float] | None) -> tuple[tuple[int, int], int]:
-    """(H, W) of a panel, and by how much a pixel is enlarged."""
-    row, column = spacing if spacing is not None else (1.0, 1.0)
-    finest = min(row, column)
-    height, width = shape[0] * row / finest, shape[1] * column / finest
-    whole = max(1, min(math.ceil(_SHORT_SIDE / min(height, width)), int(_LONG_SIDE / max(height, width))))
-    factor = whole * min(1.0, _LONG_SIDE / (whole * max(height, width)))
-    return (max(1, round(height * factor)), max(1, round(width * factor))), whole
-
-
-def _shown(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W, 3) of the scan at the size of a panel."""
-    import cv2
-
-    channels = image.shape[2]
-    values = image if channels == 3 else np.ascontiguousarray(image[:, :, 0 if channels == 1 else channels // 2])
-    rule = cv2.INTER_AREA if size[0] < image.shape[0] or size[1] < image.shape[1] else cv2.INTER_CUBIC
-    values = np.clip(cv2.resize(values, size[::-1], interpolation=rule), 0, 1)
-    values = values / max(float(np.percentile(values, 99.9)), 0.02)
-    panel = np.round(np.minimum(values, 1) * 255).astype(np.uint8)
-    return panel if panel.ndim == 3 else np.stack([panel] * 3, axis=-1)
 
 
 def _nearest(mask: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -218,16 +183,6 @@ class Shown:
     spacing: tuple[float, float] | None = None
 
 
-class Overlay(NamedTuple):
-    """A picture that was written."""
-
-    rank: Rank
-    case_id: str
-    title: str
-    picture: NDArray[np.uint8]  # (H, W, 3) RGB, with the title
-    file: Path
-
-
 def write_overlays(
     folder: Path,
     split: str,
@@ -256,27 +211,13 @@ def write_overlays(
     Raises:
         SuiteError: the folder cannot be written to, or the table has no such metric.
     """
-    from PIL import Image
 
-    picks = pick_cases(predictions, metric)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SuiteError(f"{folder}: the folder for pictures cannot be made: {error.strerror}") from None
-    drawn: list[Overlay] = []
-    for rank in get_args(Rank):
-        for old in folder.glob(f"{split}_{rank}_*.png"):
-            old.unlink()
-    for rank, case_id in picks.items():
+    def draw(rank: Rank, case_id: str) -> tuple[str, NDArray[np.uint8]]:
         shown = load(case_id)
-        title = _title(rank, split, case_id, shown.note, predictions, metric)
-        masks = (shown.image, shown.truth, shown.prediction)
-        picture = titled(overlay(*masks, class_names, overlapping, shown.spacing), title)
-        file = folder / f"{split}_{rank}_{safe_name(case_id.replace('/', '_'))}.png"
-        with replacing(file) as temporary:
-            Image.fromarray(picture).save(temporary, format="PNG")
-        drawn.append(Overlay(rank, case_id, title, picture, file))
-    return drawn
+        picture = overlay(shown.image, shown.truth, shown.prediction, class_names, overlapping, shown.spacing)
+        return _title(rank, split, case_id, shown.note, predictions, metric), picture
+
+    return write_pictures(folder, split, pick_cases(predictions, metric), draw)
 
 
 def _title(rank: Rank, split: str, case_id: str, note: str, predictions: pd.DataFrame, metric: str) -> str:

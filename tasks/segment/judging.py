@@ -124,14 +124,13 @@ class SegmentationJudging(Judging):
         return judge_segmentation(run_dir, split, split, model.class_names)
 
     def pictures(
-        self, judged: Judged, model: SegmentationTask, data: SegmentationData, folder: Path
+        self, judged: Judged, split: str, model: SegmentationTask, data: SegmentationData, folder: Path
     ) -> list[tuple[str, NDArray[Any]]]:
         """Draw the best, median and worst case of the part; all ranks must ask, rank 0 draws."""
         predictions = judged.predictions
         chosen = pick_cases(predictions).values()
         called = {case: one for own in gather(self._of(chosen)) for case, one in own.items()}
         if is_rank_zero():
-            split = str(predictions["split"].iloc[0])
             names, overlapping = model.class_names, model.overlapping
             drawn = write_overlays(
                 folder, split, predictions, lambda case: _shown(called[case], model, data), names, overlapping
