@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from datamodules.base import ScanDataModule
 from datamodules.dataset import ScanDataset
 from datamodules.patches import PatchPlace
+from datamodules.picture import picture
 from datamodules.segmentation.masks import IGNORE
 from datamodules.settings import numbers
 from datamodules.types import Scan, ScanInfo, SuiteError
@@ -214,16 +214,7 @@ class SegmentationData(ScanDataModule):
 
     def picture(self, case: int, index: int) -> NDArray[np.float32]:
         """Image number ``index`` of a case (row of the table) as people see it: (H, W, C) in [0, 1], as stored."""
-        import cv2
-
-        scan = self.read(int(self._images_by_case[case][index]))
-        image = replace(self.preprocess, size=None)(scan)
-        height, width = scan.info.get("content_size", image.shape[:2])
-        size = scan.info["original_size"]
-        image = image[:height, :width]
-        if image.shape[:2] != size:
-            image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-        return image.reshape(*size, -1)
+        return picture(self.read(int(self._images_by_case[case][index])), self.preprocess)
 
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The whole mask of a case (row of the table) on its original grid, as :meth:`read_mask` gives it."""

@@ -10,19 +10,8 @@ from PIL import Image
 
 from datamodules.types import SuiteError
 from tasks.evaluation.canvas import grid, legend, titled
-from tasks.evaluation.overlays import (
-    CLASS_COLOURS,
-    FALSE_CALL,
-    MISSED,
-    UNKNOWN,
-    WRONG_CLASS,
-    Overlay,
-    Shown,
-    most_telling_slice,
-    overlay,
-    pick_cases,
-    write_overlays,
-)
+from tasks.evaluation.overlays import Shown, most_telling_slice, overlay, pick_cases, write_overlays
+from tasks.evaluation.pictures import CLASS_COLOURS, FALSE_CALL, MISSED, UNKNOWN, WRONG_CLASS, Overlay
 
 NAN = float("nan")
 CLASSES = ["background", "anterior", "posterior"]

@@ -1,0 +1,23 @@
+"""A scan as people see it, for overlays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.preprocess import Preprocess
+from datamodules.types import Scan
+
+
+def picture(scan: Scan, preprocess: Preprocess) -> NDArray[np.float32]:
+    """A scan with the model's windows and channels, but at its own size: (H, W, C) in [0, 1], as stored."""
+    image = replace(preprocess, size=None)(scan)
+    height, width = scan.info.get("content_size", image.shape[:2])
+    size = scan.info.get("original_size", image.shape[:2])
+    image = image[:height, :width]
+    if image.shape[:2] != size:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    return image.reshape(*size, -1)
