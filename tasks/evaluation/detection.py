@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from datamodules.types import SuiteError
 from tasks.evaluation import coco_map
 from tasks.evaluation.average_precision import average_precision, build_ladder
 from tasks.evaluation.bootstrap import Statistics, bootstrap, group_cases
@@ -68,8 +69,10 @@ def judge_boxes(
         seed: of the bootstrap.
 
     Raises:
-        SuiteError: a column is missing, or a cell is not what it should be.
+        SuiteError: a column is missing, a cell is not what it should be, or ``froc_iou`` is no IoU above 0.
     """
+    if not 0 < froc_iou <= 1:
+        raise SuiteError(f"froc_iou {froc_iou:g} is not above 0 and at most 1: any two boxes would be a hit, or none")
     boxes = read_boxes(cases, targets, predictions, class_names)
     groups = group_cases(cases["case_id"], cases.get("patient_id"))
     matches = match_boxes(

@@ -152,6 +152,15 @@ def test_a_thousand_resamples_take_seconds(images: int, found: int, classes: int
     assert time.process_time() - start < 20
 
 
+def test_the_hit_rule_of_froc_is_a_choice() -> None:
+    tables = random_tables(0)
+    strict, mild = (judge_boxes(*tables, NAMES, resamples=0, froc_iou=iou).figures for iou in (0.5, 0.1))
+    assert mild["froc"].value > strict["froc"].value > 0
+    assert mild["map50"].value == strict["map50"].value
+    with pytest.raises(SuiteError, match="froc_iou 0 is not above 0"):
+        judge_boxes(*tables, NAMES, froc_iou=0.0)
+
+
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     parts = [random_tables(seed) for seed in (0, 1)]
