@@ -1,0 +1,75 @@
+"""Losses of boxes, and what they are divided by."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
+
+from datamodules.types import SuiteError, nearest
+from tasks.distributed import sum_over_ranks
+
+BoxLoss = Literal["auto", "l1", "smooth_l1", "giou", "diou", "ciou"]
+
+BETA = 1 / 9  # where smooth L1 turns linear, as in Faster R-CNN and RetinaNet
+OVERLAP_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
+
+
+def check_losses(detector: str, box_loss: str, alpha: float, gamma: float) -> None:
+    """Refuse what a detector cannot train with.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    if box_loss not in get_args(BoxLoss):
+        raise SuiteError(f"--model.box_loss {box_loss!r} is unknown: {nearest(box_loss, get_args(BoxLoss))}")
+    if detector == "fcos" and box_loss not in OVERLAP_LOSSES:
+        raise SuiteError(f"--model.box_loss {box_loss}: fcos has no offsets to compare: take giou, diou or ciou")
+    if not 0 <= alpha <= 1:
+        raise SuiteError(f"--model.focal_alpha {alpha}: must lie between 0 and 1")
+    if gamma < 0:
+        raise SuiteError(f"--model.focal_gamma {gamma}: must be at least 0")
+
+
+def box_loss(name: str, coder: Any, anchors: Tensor, truth: Tensor, codes: Tensor) -> Tensor:
+    """The summed loss of boxes that belong together.
+
+    - ``l1``, ``smooth_l1``: of the offsets from the anchor, as the coder writes them;
+    - ``giou`` (Rezatofighi et al., CVPR 2019), ``diou`` and ``ciou`` (Zheng et al., AAAI 2020): of the boxes.
+
+    Args:
+        name: of the loss.
+        coder: torchvision's ``BoxCoder``.
+        anchors: (P, 4) xyxy.
+        truth: (P, 4) xyxy, sides above 0.
+        codes: (P, 4) predicted offsets.
+
+    Returns:
+        () 0, with a gradient of 0, where P is 0.
+    """
+    if name in OVERLAP_LOSSES:
+        summed: Tensor = OVERLAP_LOSSES[name](coder.decode_single(codes, anchors), truth, reduction="sum")
+        return summed
+    wanted = coder.encode_single(truth, anchors)
+    if name == "l1":
+        return F.l1_loss(codes, wanted, reduction="sum")
+    return F.smooth_l1_loss(codes, wanted, reduction="sum", beta=BETA)
+
+
+def shares(counts: Tensor) -> Tensor:
+    """What a rank divides its sums by, so that averaging gradients over ranks gives the gradient of one process.
+
+    That is the mean count of the ranks, where no count of all ranks together is taken as less than 1: background must
+    cost something, but not everything, in a batch without a positive. (``mean_over_ranks`` has no such floor.)
+
+    Args:
+        counts: (K,) counts of this rank: positives, samples.
+
+    Returns:
+        (K,) float32 without gradient.
+    """
+    summed = sum_over_ranks(torch.cat([counts.detach().float(), counts.new_ones(1).float()]))
+    return summed[:-1].clamp_min(1.0) / summed[-1]

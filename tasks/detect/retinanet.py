@@ -1,0 +1,80 @@
+"""RetinaNet."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.models.detection.retinanet import RetinaNetClassificationHead, RetinaNetRegressionHead
+from torchvision.ops import box_iou, sigmoid_focal_loss
+
+from tasks.detect.anchors import AnchorGrid, AnchorTable
+from tasks.detect.dense import DenseDetector, DenseRaw, assign
+from tasks.detect.fpn import Neck, group_norm
+from tasks.detect.interface import Raw
+from tasks.detect.losses import box_loss, shares
+
+
+class RetinaNet(DenseDetector):
+    """Focal loss over dense anchors (Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017).
+
+    Heads, matching (IoU of 0.5 and 0.4, and at least one anchor a box) and coding are torchvision's. Unlike it, the
+    losses are divided by the positives of the whole batch, as the paper's are, not image by image: there an image with
+    one small lesion weighs as much as one with a hundred cells.
+
+    Args:
+        neck: see :class:`DenseDetector`.
+        num_classes: without background.
+        table: anchors of each level.
+        box_loss: see :func:`tasks.detect.losses.box_loss`.
+        alpha: weight of positives in the focal loss; negatives have 1 - alpha.
+        gamma: focusing exponent.
+    """
+
+    def __init__(
+        self, neck: Neck, num_classes: int, table: AnchorTable, *, box_loss: str, alpha: float, gamma: float
+    ) -> None:
+        super().__init__(neck, AnchorGrid(neck.strides, table.shapes), num_classes)
+        self.table = table
+        self.box_loss, self.alpha, self.gamma = box_loss, alpha, gamma
+        channels = neck.fpn.layer_blocks[0][0].out_channels
+        self.classification_head = RetinaNetClassificationHead(
+            channels, self.grid.count, num_classes, norm_layer=group_norm
+        )
+        self.regression_head = RetinaNetRegressionHead(channels, self.grid.count, norm_layer=group_norm)
+        self.coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
+        self.matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
+
+    def heads(self, levels: list[Tensor]) -> tuple[Tensor, Tensor, None]:
+        """See :meth:`DenseDetector.heads`."""
+        return self.classification_head(levels), self.regression_head(levels), None
+
+    def scores(self, raw: DenseRaw) -> Tensor:
+        """See :meth:`DenseDetector.scores`."""
+        return raw.logits.sigmoid()
+
+    def boxes(self, codes: Tensor, anchors: Tensor) -> Tensor:
+        """See :meth:`DenseDetector.boxes`."""
+        return cast("Tensor", self.coder.decode_single(codes, anchors))
+
+    def loss(self, raw: Raw, boxes: list[Tensor], labels: list[Tensor]) -> dict[str, Tensor]:
+        """``classification`` and ``box``; see :meth:`Detector.loss`."""
+        raw = cast("DenseRaw", raw.float())
+        with torch.autocast(raw.logits.device.type, enabled=False):
+            anchors = torch.cat(self.grid(raw.grids))
+            truth = assign(lambda found, placed: self.matcher(box_iou(found, placed)), anchors, boxes, labels)
+            positive = truth.positive
+            wanted = torch.zeros_like(raw.logits)
+            wanted[positive, truth.labels[positive]] = 1.0
+            focal = sigmoid_focal_loss(raw.logits, wanted, self.alpha, self.gamma)
+            box = box_loss(
+                self.box_loss,
+                self.coder,
+                anchors.expand(len(positive), -1, -1)[positive],
+                truth.boxes[positive],
+                raw.codes[positive],
+            )
+            share = shares(positive.sum()[None])[0]
+            return {"classification": (focal.sum(dim=2) * truth.counted).sum() / share, "box": box / share}
