@@ -142,12 +142,11 @@ class Task(LightningModule):
         # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
         loss = self.loss(output, batch)
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
-        seen = output.detach().float() if isinstance(output, Tensor) else output
-        self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), seen, batch)
+        self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         return loss, output, batch
 
     def _output(self, image: Tensor) -> Any:
-        """What the networks say of images: a tensor, or anything that takes a list of positions in the batch."""
+        """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
         if not self.exact:
             return self(image)
         with torch.autocast(self.device.type, enabled=False):

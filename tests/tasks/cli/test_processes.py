@@ -18,9 +18,9 @@ from tests.tasks.cli.conftest import KINDS, TINY, draw_table
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def start(folder: Path, *words: object) -> subprocess.Popen[str]:
+def start(folder: Path, *words: object, task: str = "classify") -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tasks.classify", *(str(word) for word in words)]
+    command = [sys.executable, "-m", f"tasks.{task}", *(str(word) for word in words)]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,

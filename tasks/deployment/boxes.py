@@ -1,0 +1,108 @@
+"""Found boxes as COCO JSON for other programs, and as pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tasks.evaluation.canvas import Colour, legend
+from tasks.evaluation.filenames import safe_path
+from tasks.evaluation.pictures import CLASS_COLOURS, panel_size, scan_panel
+from tasks.evaluation.tables import replacing
+
+_EDGES = ["x1", "y1", "x2", "y2"]
+
+
+def write_coco(file: Path, cases: pd.DataFrame, boxes: pd.DataFrame, class_names: Sequence[str]) -> None:
+    """Write boxes as COCO JSON: ``images``, ``annotations`` with ``score``, ``categories``.
+
+    Numbers of images, annotations and categories begin at 1; ``bbox`` is x, y, width, height in pixels of the image as
+    stored. The list under ``annotations`` is also what COCO's tools call results.
+
+    Args:
+        file: where to.
+        cases: a row for each image, boxes or none: ``case_id,path,width,height``.
+        boxes: a row for each box: ``case_id,label,score,x1,y1,x2,y2``.
+        class_names: in class order.
+
+    Raises:
+        SuiteError: the folder cannot be written to.
+    """
+    numbers = {str(case): number for number, case in enumerate(cases["case_id"], start=1)}
+    categories = {name: number for number, name in enumerate(class_names, start=1)}
+    images = [
+        {"id": number, "file_name": str(path), "width": int(width), "height": int(height)}
+        for number, (path, width, height) in enumerate(
+            zip(cases["path"], cases["width"], cases["height"], strict=True), start=1
+        )
+    ]
+    annotations: list[dict[str, Any]] = []
+    for number, (case, label, score, edges) in enumerate(
+        zip(boxes["case_id"], boxes["label"], boxes["score"], boxes[_EDGES].to_numpy(float), strict=True), start=1
+    ):
+        x1, y1, x2, y2 = (round(float(edge), 3) for edge in edges)
+        width, height = round(x2 - x1, 3), round(y2 - y1, 3)
+        annotations.append(
+            {
+                "id": number,
+                "image_id": numbers[str(case)],
+                "category_id": categories[label],
+                "bbox": [x1, y1, width, height],
+                "area": round(width * height, 3),
+                "iscrowd": 0,
+                "score": round(float(score), 6),
+            }
+        )
+    whole = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(whole, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_box_picture(
+    folder: Path, case_id: str, image: NDArray[np.float32], calls: pd.DataFrame, class_names: Sequence[str]
+) -> Path:
+    """Draw the calls of a case, with their scores, as ``<case id>.png``.
+
+    Args:
+        folder: where to; made if need be.
+        case_id: names the file; ``/`` in it separates folders.
+        image: (H, W, C) in [0, 1], as stored.
+        calls: ``label``, ``score`` and edges in pixels of the image.
+        class_names: in class order.
+
+    Raises:
+        SuiteError: the folder cannot be written to.
+    """
+    import cv2
+    from PIL import Image
+
+    size, _ = panel_size(image.shape[:2], None)
+    panel = scan_panel(image, size)
+    scale = np.array([size[1] / image.shape[1], size[0] / image.shape[0]] * 2)
+    colours: dict[str, Colour] = {
+        name: CLASS_COLOURS[number % len(CLASS_COLOURS)] for number, name in enumerate(class_names)
+    }
+    for label, score, edges in zip(
+        calls["label"], calls["score"], calls[_EDGES].to_numpy(float).reshape(-1, 4) * scale, strict=True
+    ):
+        x1, y1, x2, y2 = (round(edge) for edge in edges)
+        cv2.rectangle(panel, (x1, y1), (x2 - 1, y2 - 1), colours[label], 2)
+        cv2.putText(panel, f"{score:.2f}", (x1 + 3, y1 + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colours[label], 1)
+    seen = set(calls["label"])
+    picture = legend(panel, [(name, colours[name]) for name in class_names if name in seen])
+    file = folder / safe_path(case_id)
+    file = file.with_name(file.name + ".png")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+    return file
