@@ -88,8 +88,8 @@ def build_detector(
             NeurIPS 2015).
         backbone: with the strides of :func:`detector_strides`.
         num_classes: without background.
-        anchors: see :func:`tasks.detect.anchors.choose_anchors`; FCOS has none. The detector's ``table`` prints what was
-            chosen; its ``anchors`` are what to give here when the model is built again.
+        anchors: see :func:`~tasks.detect.anchors.choose_anchors`; FCOS has none. The detector's ``table`` prints what
+            was chosen; its ``anchors`` are what to give here when the model is built again.
         box_sizes: (N, 2) width and height of the training boxes in pixels of the model's image, for ``auto``.
         input_size: (H, W) of the images, before padding.
         channels: of the neck and the heads, a multiple of 8; 256 as published. Their cost grows with its square.
