@@ -16,8 +16,8 @@ class PatchPlace:
 
     Attributes:
         size: (h, w) of a patch in pixels.
-        foreground_share: share of the random patches whose centre is a pixel of a class, where the image has one; None
-            leaves all to chance.
+        foreground_share: share of the random patches whose centre is a pixel of a class, or that hold the centre of a
+            box, where the image has one; None leaves all to chance.
     """
 
     size: tuple[int, int]
@@ -29,7 +29,12 @@ class PatchPlace:
         return top, left
 
     def random(
-        self, image: tuple[int, int], seed: Sequence[int], mask: NDArray[Any] | None = None, classes: int = 255
+        self,
+        image: tuple[int, int],
+        seed: Sequence[int],
+        mask: NDArray[Any] | None = None,
+        classes: int = 255,
+        boxes: NDArray[np.float64] | None = None,
     ) -> tuple[int, int]:
         """(top, left) of a patch drawn from a seed.
 
@@ -38,6 +43,7 @@ class PatchPlace:
             seed: words of the draw; equal words, equal place.
             mask: (H, W) class numbers or (L, H, W) regions, for ``foreground_share``.
             classes: values from 1 to below this are classes, the rest is unknown.
+            boxes: (N, 4) xyxy in pixels, for ``foreground_share``.
         """
         rng = np.random.default_rng([*seed, _STREAM])
         free = [max(0, whole - part) for whole, part in zip(image, self.size, strict=True)]
@@ -52,6 +58,14 @@ class PatchPlace:
                     for middle, part, most in zip(centre, self.size, free, strict=True)
                 )
                 return top, left
+        if wanted and boxes is not None and len(boxes):
+            x1, y1, x2, y2 = boxes[rng.integers(len(boxes))]
+            # Anywhere in the patch, not in its middle: where it lies must tell nothing.
+            top, left = (
+                min(max(0, int(middle) - int(rng.integers(part))), most)
+                for middle, part, most in zip(((y1 + y2) / 2, (x1 + x2) / 2), self.size, free, strict=True)
+            )
+            return top, left
         top, left = (int(rng.integers(most + 1)) for most in free)
         return top, left
 

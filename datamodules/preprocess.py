@@ -53,8 +53,8 @@ class Preprocess:
     by the range of their type (uint8 by 255, uint16 by 65535; floats must lie in [0, 1] already).
 
     The order is: channels, then size (in stored units, so that 8-bit values are never rounded and partial volume is
-    linear, as in a coarser scan), then the scale, clipped to [0, 1]. Images are stretched to ``size`` whatever their
-    aspect. A side that shrinks is averaged over the area, one that grows is interpolated.
+    linear, as in a coarser scan), then the scale, clipped to [0, 1]. A side that shrinks is averaged over the area, one
+    that grows is interpolated.
 
     Attributes:
         size: (H, W) in pixels, or None for the size as stored.
@@ -67,6 +67,8 @@ class Preprocess:
             values give those of every second, third, ... row and column, so that they fit.
         value_range: (lower, upper) in stored units that become 0 and 1.
         enlarge: ``linear`` stays between the stored values; ``cubic`` is sharper, but rings beside metal and bone.
+        fit: ``stretch`` makes images of ``size`` whatever their aspect; ``pad`` keeps the aspect, and fills what is
+            lacking below or on the right with 0.
     """
 
     size: tuple[int, int] | None = None
@@ -75,6 +77,7 @@ class Preprocess:
     percentiles: tuple[float, float] | None = None
     value_range: tuple[float, float] | None = None
     enlarge: Literal["linear", "cubic"] = "linear"
+    fit: Literal["stretch", "pad"] = "stretch"
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -95,6 +98,8 @@ class Preprocess:
             raise SuiteError(f"value_range {self.value_range}: needs two numbers, lower < upper")
         if self.enlarge not in ("linear", "cubic"):
             raise SuiteError(f"enlarge {self.enlarge!r} is neither linear nor cubic")
+        if self.fit not in ("stretch", "pad"):
+            raise SuiteError(f"fit {self.fit!r} is neither stretch nor pad")
 
     def __call__(self, scan: Scan) -> NDArray[np.float32]:
         """The image of a scan: (H, W, C) float32 in [0, 1], contiguous."""
@@ -120,12 +125,31 @@ class Preprocess:
         """The image of a scan, to be converted window by window.
 
         The checks and the limits are those of the whole image, taken in blocks of rows. Where ``size`` asks for another
-        size than the stored one, the whole image is resized here, once.
+        size than the stored one, the whole image is resized here, once. Where images are filled up (``fit``),
+        ``scan.info["content_size"]`` says from now on how much of the model's image shows the scan.
 
         Raises:
             SuiteError: as in :meth:`image`; a channel count with no rule may show with the first window.
         """
-        return self._opened(scan.array, scan.info.get("path", "image"))
+        opened = self._opened(scan.array, scan.info.get("path", "image"))
+        if self.fills:
+            scan.info["content_size"] = opened.content_size
+        return opened
+
+    @property
+    def fills(self) -> bool:
+        """Whether images are filled up to one size."""
+        return self.fit == "pad" and self.size is not None
+
+    def content_size(self, stored: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of the model's image that show a scan of (H, W) pixels as stored; beyond it is filling."""
+        if self.size is None:
+            return stored
+        if self.fit == "stretch":
+            return self.size
+        scale = min(most / side for most, side in zip(self.size, stored, strict=True))
+        height, width = (min(most, max(1, round(side * scale))) for most, side in zip(self.size, stored, strict=True))
+        return height, width
 
     def _opened(self, array: NDArray[Any], where: str) -> OpenedImage:
         if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
@@ -136,22 +160,29 @@ class Preprocess:
         if array.dtype.kind == "f" and not all(np.isfinite(block).all() for block in _blocks(array)):
             raise SuiteError(f"{where}: NaN or infinite values: repair or leave out this file")
         limits = self._limits(array, where)
-        if self.size is not None and self.size != array.shape[:2]:
-            array = _resize(self._to_channels(array, where), self.size, self.enlarge)
+        content = self.content_size((array.shape[0], array.shape[1]))
+        if content != array.shape[:2]:
+            array = _resize(self._to_channels(array, where), content, self.enlarge)
         return OpenedImage(self, array, limits, where)
 
     def mask(self, array: NDArray[Any]) -> NDArray[Any]:
         """Bring a mask (H, W) or (L, H, W) to the model's size by nearest neighbour; type and values stay.
 
-        Output pixel ``i`` takes the input pixel under its centre, so mask and image keep the same grid.
+        Output pixel ``i`` takes the input pixel under its centre, so mask and image keep the same grid. What is filled
+        up (``fit``) is 0.
         """
         if self.size is None or array.shape[-2:] == self.size:
             return array
+        content = self.content_size((array.shape[-2], array.shape[-1]))
         rows, columns = (
             ((np.arange(new) + 0.5) * old / new).astype(np.intp)
-            for new, old in zip(self.size, array.shape[-2:], strict=True)
+            for new, old in zip(content, array.shape[-2:], strict=True)
         )
-        return np.ascontiguousarray(array[..., rows[:, None], columns])
+        resized = np.ascontiguousarray(array[..., rows[:, None], columns])
+        if content == self.size:
+            return resized
+        filling = [(0, most - side) for most, side in zip(self.size, content, strict=True)]
+        return np.pad(resized, [(0, 0)] * (array.ndim - 2) + filling)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec in plain types (lists, numbers, text), for checkpoints and JSON."""
@@ -241,10 +272,12 @@ class OpenedImage:
 
     Attributes:
         size: (H, W) of the model's image.
+        content_size: (h, w) of it that show the scan; below and on the right of them is filling.
     """
 
     def __init__(self, spec: Preprocess, array: NDArray[Any], limits: Sequence[_Limits], where: str) -> None:
-        self.size: tuple[int, int] = (array.shape[0], array.shape[1])
+        self.content_size: tuple[int, int] = (array.shape[0], array.shape[1])
+        self.size = self.content_size if spec.size is None else spec.size
         self._spec, self._array, self._limits, self._where = spec, array, limits, where
 
     def window(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
@@ -259,7 +292,17 @@ class OpenedImage:
         Returns:
             (h, w, C) float32 in [0, 1], contiguous, with memory of its own.
         """
-        values = self._spec._to_channels(self._array[top : top + height, left : left + width], self._where)
+        part = self._array[top : top + height, left : left + width]
+        image = self._scaled(part) if part.size else np.zeros((0, 0, self._spec.channels), np.float32)
+        inside = (max(0, min(height, self.size[0] - top)), max(0, min(width, self.size[1] - left)))
+        if image.shape[:2] == inside:
+            return image
+        filled = np.zeros((*inside, image.shape[2]), np.float32)
+        filled[: image.shape[0], : image.shape[1]] = image
+        return filled
+
+    def _scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
+        values = self._spec._to_channels(part, self._where)
         scaled = [_scale(values, lower, upper) for lower, upper in self._limits]
         image = scaled[0] if len(scaled) == 1 else np.stack(scaled, axis=-1)
         if image.ndim == 2:

@@ -7,7 +7,12 @@ from datamodules.classification.base import ClassificationData
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
 from datamodules.classification.medmnist import MedMNIST
-from datamodules.phantoms import labels, masks
+from datamodules.detection.base import DetectionData
+from datamodules.detection.coco import Coco
+from datamodules.detection.instance_masks import InstanceMasks
+from datamodules.detection.voc import Voc
+from datamodules.detection.yolo import Yolo
+from datamodules.phantoms import boxes, labels, masks
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.segmentation.volumes import Volumes
@@ -16,6 +21,7 @@ from datamodules.segmentation.volumes import Volumes
 DATA_CLASSES: dict[type[ScanDataModule], tuple[type[ScanDataModule], ...]] = {
     ClassificationData: (labels.Phantoms, MedMNIST, ImageFolder, ImageTable),
     SegmentationData: (masks.Phantoms, MaskFolder, Volumes),
+    DetectionData: (boxes.Phantoms, Coco, Voc, Yolo, InstanceMasks),
 }
 
 

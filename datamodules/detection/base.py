@@ -1,0 +1,292 @@
+"""What all data classes with boxes share."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.base import ScanDataModule
+from datamodules.dataset import Boxes, ScanDataset
+from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
+from datamodules.detection.files import image_size
+from datamodules.detection.geometry import scaled
+from datamodules.patches import PatchPlace
+from datamodules.preprocess import Preprocess
+from datamodules.settings import numbers
+from datamodules.table import CaseTable, one_image_a_case
+from datamodules.types import Scan, SuiteError, nearest
+
+log = logging.getLogger(__name__)
+
+_LARGEST_SIDE = 512  # of what the model sees, where the user does not say
+_MOST_SIZES = 20_000
+
+
+@dataclass
+class Annotated:
+    """What the files of a data set say.
+
+    Attributes:
+        cases: one row an image: ``path`` relative to the root, ``case_id``, and ``split`` where the files give it.
+        sizes: (H, W) of each image, None where the files do not say.
+        boxes: of the images, with their row in ``cases``.
+        where: for each image, what a message about its boxes names.
+        classes: names in class order; None where the files have no list of them.
+        published: the split is that of a published data set.
+    """
+
+    cases: pd.DataFrame
+    sizes: list[tuple[int, int] | None]
+    boxes: RawBoxes
+    where: list[str]
+    classes: list[str] | None = None
+    published: bool = False
+
+    def by_name(self) -> Annotated:
+        """The same in the order of the case ids, so that one data set in two formats gives one table."""
+        order = np.argsort(self.cases["case_id"].to_numpy(dtype=object), kind="stable")
+        place = np.argsort(order)
+        return replace(
+            self,
+            cases=self.cases.iloc[order].reset_index(drop=True),
+            sizes=[self.sizes[case] for case in order],
+            boxes=replace(self.boxes, cases=[int(place[case]) for case in self.boxes.cases]),
+            where=[self.where[case] for case in order],
+        )
+
+
+class DetectionData(ScanDataModule):
+    """Adds boxes to :class:`~datamodules.base.ScanDataModule`; a case is an image.
+
+    Images keep their aspect: they are resized to fit into ``image_size`` and filled up below and on the right with 0.
+    Boxes that are marked ``iscrowd`` or ``difficult`` are ignored: they do not train, and whether they are found or not
+    does not count.
+
+    Args:
+        root: folder of the data set.
+        image_size: side, or ``H,W``, in pixels of what the model sees; left out: that of the largest image, with sides
+            of at most 512.
+        classes: names in class order; left out: those of the files.
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
+        patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
+            they keep their resolution unless ``image_size`` is given too, and are judged by windows. Left out: whole
+            images.
+        foreground_share: share of the training patches that are laid over a box; left out: all alike.
+        mosaic: chance with which a training image is put together with three others to one.
+        kwargs: see :class:`~datamodules.base.ScanDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        image_size: int | list[int] | str | None = None,
+        classes: list[str] | str | None = None,
+        class_map: dict[str, str] | None = None,
+        patch_size: int | list[int] | str | None = None,
+        foreground_share: float | None = None,
+        mosaic: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        if foreground_share is not None and not 0 < foreground_share < 1:
+            raise SuiteError(f"--data.foreground_share {foreground_share}: must lie between 0 and 1")
+        if not 0 <= mosaic <= 1:
+            raise SuiteError(f"--data.mosaic {mosaic}: a chance lies between 0 and 1")
+        sides = numbers(patch_size, "--data.patch_size")
+        if sides is not None:
+            if len(sides) > 2 or min(sides) < 1:
+                raise SuiteError(f"--data.patch_size {patch_size}: one side or H,W in pixels")
+            self.patch = PatchPlace((int(sides[0]), int(sides[-1])), foreground_share)
+        elif foreground_share is not None:
+            raise SuiteError("--data.foreground_share is of patches: give --data.patch_size too")
+        self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
+        self.class_map, self.mosaic = class_map or {}, mosaic
+        self._adopted_classes: list[str] | None = None
+        self._sizes = np.zeros((0, 2), np.int64)
+        self._own_classes: list[str] = []
+        self._boxes = pd.DataFrame()
+
+    # What a data class says.
+
+    def read_annotations(self) -> Annotated:
+        """Read what is known of each image, without the images."""
+        raise NotImplementedError(f"{type(self).__name__} reads no annotations")
+
+    # What follows from it.
+
+    def build_table(self) -> CaseTable:
+        """One case an image, by name; the boxes go into a table of their own."""
+        found = self.read_annotations().by_name()
+        found.boxes.labels = [self.class_map.get(label, label) for label in found.boxes.labels]
+        self._own_classes = self._class_list(found)
+        table = one_image_a_case(found.cases, published_split=found.published)
+        pairs = zip(found.sizes, table.cases["path"], strict=True)
+        sizes = [image_size(self.root / path) if size is None else size for size, path in pairs]
+        self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
+        self._boxes = tidy_boxes(found.boxes, self._sizes, found.where)
+        return table
+
+    def _class_list(self, found: Annotated) -> list[str]:
+        """Classes in class order, each of which a box may have."""
+        declared = self.classes if self.classes is not None else found.classes
+        if declared is None:
+            names = sorted(set(found.boxes.labels))
+            log.info("classes are the names in the files: %s", ", ".join(names))
+        else:
+            names = list(dict.fromkeys(self.class_map.get(name, name) for name in declared))
+        if not names:
+            raise SuiteError(f"{self.root}: no box in any image and no list of classes: name them with --data.classes")
+        known = set(names)
+        for label, case in zip(found.boxes.labels, found.boxes.cases, strict=True):
+            if label not in known:
+                raise SuiteError(
+                    f"{found.where[case]}: unknown class {label!r}: {nearest(label, names)} (--data.classes, "
+                    "--data.class_map)"
+                )
+        return names
+
+    def read(self, image: int) -> Scan:
+        """Read an image, and check that it is as large as its annotation says."""
+        scan = super().read(image)
+        if scan.array.shape[:2] != tuple(self._sizes[image]):
+            (height, width), (rows, columns) = scan.array.shape[:2], self._sizes[image]
+            raise SuiteError(
+                f"{self.root / str(self.table.images['path'].iat[image])}: the image has {width} x {height} pixels, "
+                f"but its annotation says {columns} x {rows}: its boxes may be meant for another image"
+            )
+        return scan
+
+    def strata(self, table: CaseTable) -> NDArray[np.float64]:
+        """(N, C) which classes an image shows."""
+        shown = np.zeros((len(table), len(self._own_classes)))
+        judged = self._boxes[~self._boxes["ignore"]]
+        number = {name: index for index, name in enumerate(self._own_classes)}
+        shown[judged["case"], [number[label] for label in judged["label"]]] = 1
+        return shown
+
+    def adopt_classes(self, class_names: Sequence[str]) -> None:
+        """Take the classes of a trained model and their order; the data's classes are matched by name."""
+        self._adopted_classes = list(class_names)
+
+    @cached_property
+    def preprocess(self) -> Preprocess:
+        """The one spec that turns stored values into what the model sees; the aspect is kept."""
+        return self._adopted if self._adopted is not None else replace(super().preprocess, fit="pad")
+
+    def _size(self) -> tuple[int, int]:
+        if self.image_size:
+            return super()._size()
+        rows = self.rows("train") if self.split != "all_test" else np.arange(len(self.table))
+        height, width = (int(side) for side in self._sizes[rows].max(axis=0))
+        longest = max(height, width)
+        wanted = min(max(longest, self.min_image_size), max(_LARGEST_SIDE, self.min_image_size))
+        if wanted != longest:
+            height, width = (max(1, round(side * wanted / longest)) for side in (height, width))
+            log.info("images are shown to the model at %d x %d pixels (--data.image_size)", width, height)
+        return height, width
+
+    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
+        """The given cases as a data set, with their boxes."""
+        dataset = super().dataset(rows, augmented=augmented)
+        dataset.boxes, dataset.mosaic = self.boxes_of, self.mosaic
+        return dataset
+
+    def build_augmentation(self) -> Any:
+        """The training augmentation for the images the model sees; refused here if it cannot move boxes."""
+        from datamodules.transforms.presets import build_augmentation
+
+        ranges = asdict(self.augment_args)
+        if len(self.preprocess.windows) > 1:
+            ranges["color"] = 0.0  # the channels are windows of one scan, no colours
+        return build_augmentation(self.augment, **ranges, channels=self.in_channels, size=self.input_size, boxes=True)
+
+    def boxes_of(self, case: int) -> Boxes:
+        """Boxes of a case (row of the table) that are not ignored, in pixels as stored, and their class numbers."""
+        return self._by_case[case]
+
+    @cached_property
+    def _by_case(self) -> BoxesByCase:
+        _ = self.table  # finds the boxes
+        number = {name: index for index, name in enumerate(self.class_names)}
+        labels = np.array([number[label] for label in self._boxes["label"]], np.int64)
+        return BoxesByCase(self._boxes, labels, len(self.table))
+
+    def true_boxes(self, rows: NDArray[np.int64]) -> pd.DataFrame:
+        """The boxes of the given cases (rows of the table) for judging.
+
+        Returns:
+            ``case_id``, ``label`` (class name), ``x1``, ``y1``, ``x2``, ``y2`` in pixels as stored, and ``ignore``; in
+            the order of ``rows``.
+        """
+        _ = self.class_names  # refuses classes that the model does not know
+        place = pd.Series(np.arange(len(rows)), index=rows)
+        chosen = self._boxes[self._boxes["case"].isin(rows)]
+        chosen = chosen.iloc[np.argsort(place[chosen["case"]].to_numpy(), kind="stable")]
+        names = self.table.cases["case_id"].to_numpy()[chosen["case"]]
+        return pd.DataFrame({"case_id": pd.Series(names, dtype="str")}).join(
+            chosen[["label", *CORNERS, "ignore"]].reset_index(drop=True)
+        )
+
+    # Facts that the model asks for.
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Names in class order; there is no background.
+
+        Raises:
+            SuiteError: the data have boxes of a class that the trained model does not know.
+        """
+        table = self.table
+        if self._adopted_classes is None:
+            if self.split != "all_test":
+                self._warn_of_absent(table)
+            return self._own_classes
+        for name in self._boxes["label"].unique():
+            if name not in self._adopted_classes:
+                raise SuiteError(
+                    f"{self.root}: class {name!r} is none of the model's ({', '.join(self._adopted_classes)}): rename "
+                    "it with --data.class_map"
+                )
+        return self._adopted_classes
+
+    def _warn_of_absent(self, table: CaseTable) -> None:
+        judged = self._boxes[~self._boxes["ignore"]]
+        split = table.cases["split"].to_numpy()[judged["case"]]
+        for part in ("train", "val", "test"):
+            present = set(judged["label"][split == part])
+            absent = [name for name in self._own_classes if name not in present]
+            if absent and len(self.rows(part)):
+                log.warning("the %s part has no box of %s", part, ", ".join(absent))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, without a background."""
+        return len(self.class_names)
+
+    @cached_property
+    def max_detections(self) -> int:
+        """Boxes an image that are judged: 1.5 times the most that a training image has, and at least 100."""
+        most = max((len(self.boxes_of(int(case))[1]) for case in self.rows("train")), default=0)
+        return max(100, math.ceil(1.5 * most))
+
+    @cached_property
+    def box_sizes(self) -> list[list[float]]:
+        """[width, height] of (at most 20000, evenly chosen) training boxes in pixels of the model's image."""
+        sizes = [np.zeros((0, 2))]
+        for case in self.rows("train"):
+            stored = (int(self._sizes[case][0]), int(self._sizes[case][1]))
+            corners = scaled(self.boxes_of(int(case))[0], stored, self.preprocess.content_size(stored))
+            sizes.append(corners[:, 2:] - corners[:, :2])
+        everything = np.concatenate(sizes)
+        chosen = np.linspace(0, len(everything) - 1, min(len(everything), _MOST_SIZES)).astype(int)
+        plain: list[list[float]] = everything[chosen].tolist()
+        return plain

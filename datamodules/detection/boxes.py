@@ -1,0 +1,133 @@
+"""One table of boxes for every format, and the rules by which it is made tidy.
+
+Boxes are xyxy in pixels of the image as stored, half-open: x2 - x1 is the width, and (0, 0, W, H) the whole image.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.types import SuiteError
+
+log = logging.getLogger(__name__)
+
+CORNERS = ["x1", "y1", "x2", "y2"]
+# Pixels. Fractions with six digits (YOLO) are that far off on an image of ten thousand pixels.
+_ROUNDING = 0.01
+
+
+@dataclass
+class RawBoxes:
+    """Boxes as files name them, case by case; a data class fills it.
+
+    Attributes:
+        cases: row number of each box's case.
+        labels: class name of each box.
+        corners: xyxy of each box, in pixels.
+        ignore: whether a box neither trains nor is judged (``iscrowd``, ``difficult``).
+    """
+
+    cases: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    corners: list[tuple[float, float, float, float]] = field(default_factory=list)
+    ignore: list[bool] = field(default_factory=list)
+
+    def add(
+        self, case: int, label: str, corners: tuple[float, float, float, float], where: str, *, ignore: bool = False
+    ) -> None:
+        """Add a box.
+
+        Raises:
+            SuiteError: a coordinate is NaN or infinite; names ``where``.
+        """
+        if not all(map(math.isfinite, corners)):
+            raise SuiteError(f"{where}: a box of {label!r} has coordinates that are NaN or infinite: mend or remove it")
+        self.cases.append(case)
+        self.labels.append(label)
+        self.corners.append(corners)
+        self.ignore.append(ignore)
+
+
+def tidy_boxes(raw: RawBoxes, sizes: NDArray[np.int64], where: Sequence[str]) -> pd.DataFrame:
+    """Apply the rules, and say in one line each how many boxes they concern and where the first one stands.
+
+    Boxes without width or height are dropped, then those wholly outside their image; those partly outside are clipped
+    to it; of boxes that are equal in class, place and ``ignore`` the first is kept.
+
+    Args:
+        raw: boxes as files name them.
+        sizes: (N, 2) height and width of the image of each case.
+        where: for each case, what a message names.
+
+    Returns:
+        One row a box, by case and else in the files' order: ``case`` (row number), ``label`` (class name), ``x1``,
+        ``y1``, ``x2``, ``y2`` (float64) and ``ignore`` (bool).
+    """
+    frame = pd.DataFrame({"case": np.array(raw.cases, np.int64), "label": pd.Series(raw.labels, dtype="str")})
+    corners = np.array(raw.corners, np.float64).reshape(-1, 4)
+    frame[CORNERS] = corners
+    frame["ignore"] = np.array(raw.ignore, bool)
+    frame = frame.sort_values("case", kind="stable", ignore_index=True)
+    frame = _drop(frame, ~_has_area(frame), "without width or height are dropped", where)
+    before = frame[CORNERS].to_numpy()
+    limits = sizes[frame["case"].to_numpy()][:, [1, 0, 1, 0]] if len(frame) else np.zeros((0, 4))
+    after = np.clip(before, 0, limits)
+    moved = (np.abs(after - before) > _ROUNDING).any(axis=1)
+    frame[CORNERS] = after
+    outside = ~_has_area(frame)
+    _report(frame, moved & ~outside, "partly outside their image are clipped to it", where)
+    frame = _drop(frame, outside, "wholly outside their image are dropped", where)
+    twice = frame.duplicated(["case", "label", *CORNERS, "ignore"]).to_numpy()
+    return _drop(frame, twice, "that stand twice are kept once", where)
+
+
+def _has_area(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    x1, y1, x2, y2 = (frame[name].to_numpy() for name in CORNERS)
+    return np.asarray((x2 - x1 > _ROUNDING) & (y2 - y1 > _ROUNDING))
+
+
+def _drop(frame: pd.DataFrame, rows: NDArray[np.bool_], rule: str, where: Sequence[str]) -> pd.DataFrame:
+    _report(frame, rows, rule, where)
+    return frame[~rows].reset_index(drop=True)
+
+
+def _report(frame: pd.DataFrame, rows: NDArray[np.bool_], rule: str, where: Sequence[str]) -> None:
+    if not rows.any():
+        return
+    cases = frame["case"].to_numpy()[rows]
+    log.warning("%d boxes %s (in %d images, the first: %s)", rows.sum(), rule, len(set(cases)), where[cases[0]])
+
+
+class BoxesByCase:
+    """The boxes of a table, to be taken case by case.
+
+    Args:
+        table: of :func:`tidy_boxes`.
+        labels: (N,) class number of each of its boxes.
+        cases: how many cases there are.
+    """
+
+    def __init__(self, table: pd.DataFrame, labels: NDArray[np.int64], cases: int) -> None:
+        self._corners = np.array(table[CORNERS], dtype=np.float64)
+        self._ignore = np.array(table["ignore"], dtype=bool)
+        self._labels = np.array(labels, dtype=np.int64)
+        self._ends = np.searchsorted(table["case"].to_numpy(), np.arange(cases + 1))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+        return (self[case] for case in range(len(self)))
+
+    def __getitem__(self, case: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(N, 4) corners and (N,) class numbers of the boxes of a case that are not ignored."""
+        rows = np.arange(self._ends[case], self._ends[case + 1])
+        rows = rows[~self._ignore[rows]]
+        return self._corners[rows], self._labels[rows]

@@ -1,0 +1,93 @@
+"""Finding images, their sizes and their parts, for the formats of detection."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from datamodules.readers import raster
+from datamodules.table import SPLIT_WORDS, case_id_of
+from datamodules.types import SuiteError
+
+
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Files in a folder and its sub-folders by suffix, relative to it, sorted, without hidden ones."""
+    found = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    for name in sorted(found):
+        if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
+            yield name
+
+
+def images_by_stem(folder: Path) -> dict[str, str]:
+    """Images below a folder: path without suffix -> path, both relative to it.
+
+    Raises:
+        SuiteError: two images differ in nothing but their suffix.
+    """
+    found: dict[str, str] = {}
+    for name in files_below(folder, raster.SUFFIXES):
+        stem = case_id_of(name)
+        if stem in found:
+            raise SuiteError(f"{folder}: {found[stem]} and {name} bear one name: which of them is meant? Remove one")
+        found[stem] = name
+    return found
+
+
+def split_of_folders(names: Sequence[str]) -> list[str] | None:
+    """The part of each path where all begin with a folder named after one (``train``, ``val``, ``test`` and kin)."""
+    tops = [name.split("/")[0].lower() if "/" in name else "" for name in names]
+    return [SPLIT_WORDS[top] for top in tops] if names and all(top in SPLIT_WORDS for top in tops) else None
+
+
+def part_in(text: str) -> str | None:
+    """The part that a file's name speaks of (``instances_train2017`` -> ``train``), or None."""
+    for word in re.split(r"[^a-z]+", text.lower()):
+        if word in SPLIT_WORDS or word == "trainval":
+            return SPLIT_WORDS.get(word, "train")
+    return None
+
+
+def short_names(names: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Case ids: each name without suffix, or its whole path without suffix where another case has that name too."""
+    short = [case_id_of(name) for name in names]
+    seen: dict[str, int] = {}
+    for name in short:
+        seen[name] = seen.get(name, 0) + 1
+    return [name if seen[name] == 1 else case_id_of(path) for name, path in zip(short, paths, strict=True)]
+
+
+def beside(root: Path, name: str) -> Path:
+    """A file or folder named by a flag: looked for in ``root`` first, then as it stands."""
+    return root / name if (root / name).exists() or not Path(name).exists() else Path(name)
+
+
+def relative(path: Path, root: Path) -> str:
+    """A path as the table holds it: relative to the root where it lies below it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else PurePosixPath(path).as_posix()
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image as :func:`datamodules.readers.raster.read` gives it, from its header where that is enough.
+
+    Raises:
+        SuiteError: no such file, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+            if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 24:
+                width, height = struct.unpack(">II", head[16:])
+                return height, width
+            if head[:3] == b"\xff\xd8\xff":
+                from PIL.JpegImagePlugin import JpegImageFile
+
+                file.seek(0)
+                with JpegImageFile(file) as image:
+                    # 5 to 8 lie on their side; EXIF 2.3, tag 274.
+                    turned = "exif" in image.info and image.getexif().get(274, 1) in (5, 6, 7, 8)
+                    return image.size if turned else (image.size[1], image.size[0])
+    except Exception:  # whatever is wrong, the reader has the words for it
+        pass
+    return raster.read(path).info["original_size"]

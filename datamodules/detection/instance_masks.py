@@ -1,0 +1,109 @@
+"""``InstanceMasks``: boxes around the objects of instance maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.detection.base import Annotated, DetectionData
+from datamodules.detection.boxes import RawBoxes
+from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
+from datamodules.segmentation.masks import read_label_file
+from datamodules.types import SuiteError
+
+# What is put behind an image's stem to name its mask, beside nothing.
+_SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_instances")
+_MASK_FOLDERS = ("masks", "labels")
+
+
+class InstanceMasks(DetectionData):
+    """Images beside maps in which each object has a number of its own (8, 16 or 32 bit); 0 is the background.
+
+    Each number becomes one box, as tight as can be, all of one class. Where every sub-folder of ``images`` bears the
+    name of a part (``train``, ``val``, ``test`` and kin), that is the split. A case is named by its image's path below
+    ``images``, without the suffix.
+
+    Args:
+        root: folder of the data set.
+        images: folder of the images in ``root``.
+        masks: folder of the maps in ``root``; left out: ``masks`` or ``labels``. A map has its image's name, or that
+            with ``_mask``, ``_label`` or ``_instances`` behind it.
+        kwargs: see :class:`~datamodules.detection.base.DetectionData`; ``classes`` names the one class.
+    """
+
+    def __init__(self, root: str = ".", *, images: str = "images", masks: str | None = None, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
+        self.images, self.masks = images, masks
+        if self.classes is not None and len(self.classes) != 1:
+            raise SuiteError(f"--data.classes {','.join(self.classes)}: instance maps have one class")
+
+    def read_annotations(self) -> Annotated:
+        """Read all maps."""
+        images = self._folder(self.images, "images")
+        maps = self._folder(self._mask_folder(), "masks")
+        found, below = images_by_stem(images), images_by_stem(maps)
+        if not found:
+            raise SuiteError(f"{images}: no images in it")
+        label = self.classes[0] if self.classes is not None else "object"
+        boxes = RawBoxes()
+        sizes: list[tuple[int, int] | None] = []
+        where = []
+        for case, (name, path) in enumerate(found.items()):
+            partner = next((below[name + suffix] for suffix in _SUFFIXES if name + suffix in below), None)
+            if partner is None:
+                raise SuiteError(f"{images / path}: no map of this name in {maps}: add it, or take the image away")
+            array = read_label_file(maps / partner)
+            sizes.append((array.shape[0], array.shape[1]))
+            where.append(str(maps / partner))
+            for x1, y1, x2, y2 in boxes_of_instances(array, where[-1]):
+                boxes.add(case, label, (x1, y1, x2, y2), where[-1])
+        paths = [relative(images / path, self.root) for path in found.values()]
+        cases = pd.DataFrame({"case_id": list(found), "path": paths})
+        parts = split_of_folders(list(found))
+        if parts is not None:
+            cases["split"] = parts
+        return Annotated(cases, sizes, boxes, where, classes=[label], published=parts is not None)
+
+    def _mask_folder(self) -> str:
+        if self.masks is not None:
+            return self.masks
+        there = [name for name in _MASK_FOLDERS if (self.root / name).is_dir()]
+        if len(there) != 1:
+            how = "both masks/ and labels/ are there" if there else "neither masks/ nor labels/ is there"
+            raise SuiteError(f"{self.root}: {how}: name the folder of the maps with --data.masks")
+        return there[0]
+
+    def _folder(self, name: str, flag: str) -> Path:
+        folder = beside(self.root, name)
+        if not folder.is_dir():
+            raise SuiteError(f"--data.{flag} {folder}: no such folder: InstanceMasks wants images/ beside masks/")
+        return folder
+
+
+def boxes_of_instances(array: NDArray[Any], where: str) -> NDArray[np.float64]:
+    """The tight box around each object of an instance map.
+
+    Args:
+        array: (H, W) whole numbers; 0 is the background, and equal numbers are one object, connected or not.
+        where: the file, for messages.
+
+    Returns:
+        (N, 4) xyxy in pixels, half-open, in the order of the numbers.
+
+    Raises:
+        SuiteError: the map holds fractions or negative numbers.
+    """
+    from scipy.ndimage import find_objects
+
+    if array.dtype.kind not in "bu" and (array.min() < 0 or (array != np.floor(array)).any()):
+        raise SuiteError(f"{where}: an instance map holds whole numbers from 0: this one does not")
+    numbers, dense = np.unique(array, return_inverse=True)
+    # Numbers may be sparse and large: find_objects makes a list up to the largest.
+    first = 0 if numbers[0] == 0 else 1
+    found = find_objects(dense.reshape(array.shape) + first)
+    corners = [(x.start, y.start, x.stop, y.stop) for y, x in found]
+    return np.array(corners, np.float64).reshape(-1, 4)
