@@ -124,11 +124,11 @@ class DenseDetector(Detector):
             parts = (torch.split(all_, lengths, dim=1) for all_ in (self.scores(raw), raw.codes))
             candidates: list[tuple[Tensor, Tensor, Tensor]] = []
             for scores, codes, level in zip(*parts, anchors, strict=True):
-                top = min(settings.pre_nms_top, scores[0].numel() if batch else 0)
+                top = min(settings.pre_nms_top, scores.shape[1] * scores.shape[2])
                 best, place = scores.flatten(1).topk(top, dim=1)
                 anchor = place // self.num_classes
                 chosen = codes.gather(1, anchor[..., None].expand(-1, -1, 4))
-                boxes = self.boxes(chosen.reshape(-1, 4), level[anchor.flatten()]).reshape(batch, -1, 4)
+                boxes = self.boxes(chosen.reshape(-1, 4), level[anchor.flatten()]).reshape(batch, top, 4)
                 candidates.append((boxes, best, place % self.num_classes))
             boxes, scores, labels = (torch.cat(part, dim=1) for part in zip(*candidates, strict=True))
             return [

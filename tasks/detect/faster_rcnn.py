@@ -125,7 +125,7 @@ class FasterRcnn(Detector):
                     self.roi_heads.box_coder,
                     placed[positive],
                     found[positive],
-                    codes.reshape(len(codes), -1, 4)[positive, truth[positive]],
+                    codes.reshape(len(codes), self.num_classes + 1, 4)[positive, truth[positive]],
                 ),
             }
             of_anchors, of_regions = shares(torch.stack([counts, counts.new_tensor(len(truth))]))
@@ -146,11 +146,11 @@ class FasterRcnn(Detector):
             detections = []
             parts = (torch.split(all_, counts) for all_ in (logits.softmax(dim=1), codes))
             for image, (scores, offsets) in enumerate(zip(*parts, strict=True)):
-                boxes = self.roi_heads.box_coder.decode_single(offsets, proposals[image]).reshape(counts[image], -1, 4)
+                boxes = self.roi_heads.box_coder.decode_single(offsets, proposals[image])
                 # Every class of every region is a box of its own; background is none.
                 flat = scores[:, 1:].flatten()
                 best, place = flat.topk(min(settings.pre_nms_top, len(flat)))
-                chosen = boxes[:, 1:].reshape(-1, 4)[place]
+                chosen = boxes.reshape(-1, self.num_classes + 1, 4)[:, 1:].reshape(-1, 4)[place]
                 named = classes.expand(counts[image], -1).flatten()[place]
                 detections.append(select(chosen, best, named, sizes[image] if sizes else raw.size, settings))
             return detections
