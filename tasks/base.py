@@ -30,7 +30,7 @@ class Task(LightningModule):
 
     A subclass builds its networks in its constructor after :meth:`build_backbone`, and says how an output becomes a
     loss (:meth:`loss`) and what the metrics see (:meth:`update_metrics`). Its ``metrics`` (``train_metrics`` and so on)
-    are torchmetrics objects whose ``compute`` returns a dictionary.
+    are torchmetrics objects whose ``compute`` returns a dictionary; a stage without any has none.
 
     Attributes:
         name: of the task on the command line.
@@ -142,7 +142,8 @@ class Task(LightningModule):
         # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
         loss = self.loss(output, batch)
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
-        self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
+        if f"{stage}_metrics" in self.metrics:
+            self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         return loss, output, batch
 
     def _output(self, image: Tensor) -> Any:
@@ -180,6 +181,8 @@ class Task(LightningModule):
         return {"output": self(batch["image"]), "batch": batch}
 
     def _log_metrics(self, stage: Stage) -> None:
+        if f"{stage}_metrics" not in self.metrics:
+            return
         metric = cast("Metric", self.metrics[f"{stage}_metrics"])
         values = cast("dict[str, Tensor]", metric.compute())
         metric.reset()

@@ -14,7 +14,7 @@ from tasks.cli.errors import guarded
 # Task on the command line -> what the names of its classes begin with: tasks/classify/ holds ClassificationTask in
 # task.py, ClassificationJudging in judging.py and ClassificationPredicting in predicting.py. A task stands here once it
 # works.
-TASKS = {"classify": "Classification", "segment": "Segmentation"}
+TASKS = {"classify": "Classification", "segment": "Segmentation", "detect": "Detection"}
 VERBS = {
     "fit": "train, then judge the best checkpoint on validation and test",
     "validate": "judge a checkpoint on the validation part",

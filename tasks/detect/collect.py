@@ -1,0 +1,153 @@
+"""From the boxes of windows to those of a whole case, in pixels of the image as stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from datamodules.types import Piece, ScanInfo
+from tasks.detect.interface import Detections
+
+_AT_EDGE = 1.0  # px: a box that comes so near to a window's border is cut off by it
+
+
+class CaseBoxes(NamedTuple):
+    """What was found in a case.
+
+    Attributes:
+        case: number of the case among those of its loader.
+        scan: of the case.
+        boxes: (N, 4) xyxy in pixels of the image as stored.
+        scores: (N,) in [0, 1], falling.
+        labels: (N,) class numbers.
+    """
+
+    case: int
+    scan: ScanInfo
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+@dataclass
+class _Open:
+    """A case of which some windows have come."""
+
+    scan: ScanInfo
+    windows: list[tuple[Piece, Detections]] = field(default_factory=list)
+
+
+class BoxCollector(Callback):
+    """Hands each case on as soon as its last window has come.
+
+    Args:
+        overlap: share of a window that the next one covers again.
+        nms_iou: boxes of one class from two windows that overlap more than this are one.
+        max_detections: boxes a case, the best ones.
+    """
+
+    def __init__(self) -> None:
+        self._finished: Callable[[CaseBoxes], None] | None = None
+        self._open: dict[int, _Open] = {}
+        self.overlap, self.nms_iou, self.max_detections = 0.0, 0.5, 100
+
+    def start(
+        self, finished: Callable[[CaseBoxes], None], *, overlap: float, nms_iou: float, max_detections: int
+    ) -> None:
+        """Begin with a new set of cases; ``finished`` is called with each, the rest see the class."""
+        self._finished, self._open = finished, {}
+        self.overlap, self.nms_iou, self.max_detections = overlap, nms_iou, max_detections
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Add the windows of a batch."""
+        batch = outputs["batch"]
+        if self._finished is None:
+            return
+        broken = {path for path, _ in batch["unreadable"]}
+        self._open = {case: one for case, one in self._open.items() if one.scan["path"] not in broken}
+        if not batch["scan"]:
+            return
+        window = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
+        for piece, scan, found in zip(batch["pieces"], batch["scan"], outputs["output"], strict=True):
+            case = self._open.setdefault(piece.case, _Open(scan))
+            case.windows.append((piece, Detections(*(one.cpu() for one in found))))
+            if piece.last:
+                del self._open[piece.case]
+                merged = merge_windows(case.windows, window, self.overlap, self.nms_iou, self.max_detections)
+                self._finished(_as_stored(piece, scan, merged))
+
+
+def merge_windows(
+    windows: list[tuple[Piece, Detections]],
+    window: tuple[int, int],
+    overlap: float,
+    nms_iou: float,
+    max_detections: int,
+) -> Detections:
+    """The boxes of an image from those of its windows.
+
+    A box that ends at a border between windows shows a part of something that the next window shows whole, if it is no
+    larger than what two windows have in common: it is dropped. Of what is left, NMS by class takes away what was found
+    twice.
+
+    Args:
+        windows: of one image, with what was found in each, in pixels of the window.
+        window: (h, w) in pixels.
+        overlap: share of a window that the next one covers again, at least.
+        nms_iou: see above.
+        max_detections: the best ones are kept.
+
+    Returns:
+        In pixels of the model's image, clipped to it, best first; boxes without area are left out.
+    """
+    height, width = windows[0][0].size
+    parts: list[Detections] = []
+    for piece, (boxes, scores, labels) in windows:
+        if len(windows) > 1:
+            whole = ~_cut_off(boxes, piece, window, overlap)
+            boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
+        boxes = boxes + boxes.new_tensor([piece.left, piece.top, piece.left, piece.top])
+        parts.append(Detections(boxes, scores, labels))
+    boxes, scores, labels = (torch.cat(some) for some in zip(*parts, strict=True))
+    boxes = torch.stack(
+        [boxes[:, 0].clamp(0, width), boxes[:, 1].clamp(0, height), boxes[:, 2].clamp(0, width),
+         boxes[:, 3].clamp(0, height)], dim=1
+    )  # fmt: skip
+    there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, scores, labels = boxes[there], scores[there], labels[there]
+    if len(windows) > 1:
+        kept = batched_nms(boxes, scores, labels, nms_iou)
+    else:
+        kept = scores.argsort(descending=True, stable=True)
+    kept = kept[:max_detections]
+    return Detections(boxes[kept], scores[kept], labels[kept])
+
+
+def _cut_off(boxes: Tensor, piece: Piece, window: tuple[int, int], overlap: float) -> Tensor:
+    """(N,) whether a box is cut by a border within the image, and small enough that another window shows it whole."""
+    cut = torch.zeros(len(boxes), dtype=torch.bool)
+    for axis, (start, side) in enumerate(((piece.left, window[1]), (piece.top, window[0]))):
+        low, high, image = boxes[:, axis], boxes[:, axis + 2], piece.size[1 - axis]
+        ends = torch.zeros_like(cut)
+        if start > 0:
+            ends |= low <= _AT_EDGE
+        if start + side < image:
+            ends |= high >= side - _AT_EDGE
+        cut |= ends & (high - low < overlap * side - _AT_EDGE)
+    return cut
+
+
+def _as_stored(piece: Piece, scan: ScanInfo, found: Detections) -> CaseBoxes:
+    """Boxes in pixels of the image as stored."""
+    height, width = scan.get("original_size", piece.size)
+    scale = np.array([width / piece.size[1], height / piece.size[0]] * 2)
+    boxes = found.boxes.double().numpy() * scale
+    return CaseBoxes(piece.case, scan, boxes, found.scores.double().numpy(), found.labels.numpy())
