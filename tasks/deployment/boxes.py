@@ -17,6 +17,7 @@ from tasks.evaluation.pictures import CLASS_COLOURS, panel_size, scan_panel
 from tasks.evaluation.tables import replacing
 
 _EDGES = ["x1", "y1", "x2", "y2"]
+_OUTLINE: Colour = (20, 20, 20)
 
 
 def write_coco(file: Path, cases: pd.DataFrame, boxes: pd.DataFrame, class_names: Sequence[str]) -> None:
@@ -97,7 +98,8 @@ def write_box_picture(
     ):
         x1, y1, x2, y2 = (round(edge) for edge in edges)
         cv2.rectangle(panel, (x1, y1), (x2 - 1, y2 - 1), colours[label], 2)
-        cv2.putText(panel, f"{score:.2f}", (x1 + 3, y1 + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colours[label], 1)
+        for colour, width in ((_OUTLINE, 3), (colours[label], 1)):  # legible on any ground
+            cv2.putText(panel, f"{score:.2f}", (x1 + 3, y1 + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width)
     seen = set(calls["label"])
     picture = legend(panel, [(name, colours[name]) for name in class_names if name in seen])
     file = folder / safe_path(case_id)
