@@ -60,7 +60,7 @@ def write_images(folder: Path, some: Sequence[Picture]) -> None:
 def coco_content(some: Sequence[Picture]) -> dict[str, Any]:
     """A whole COCO file; category ids have gaps, and image ids are not in order."""
     ids = {one.name: 100 - number for number, one in enumerate(some)}
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for one in some:
         for label, (x1, y1, x2, y2), ignore in one.boxes:
             annotations.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -42,7 +43,8 @@ def same_boxes(data: Yolo) -> None:
     assert len(found) == len(wanted)
     for column in ("case_id", "label", "split"):
         assert found[column].tolist() == wanted[column].tolist()
-    assert (found[["x1", "y1", "x2", "y2"]] - wanted[["x1", "y1", "x2", "y2"]]).abs().max(axis=None) < 1e-9
+    corners = ["x1", "y1", "x2", "y2"]
+    np.testing.assert_allclose(found[corners], wanted[corners], rtol=0, atol=1e-9)
 
 
 def test_paths_from_another_machine_are_found(root: Path) -> None:
