@@ -198,6 +198,8 @@ class CaseStream(IterableDataset[Batch]):
         """The windows of an image; nothing of it is kept after the last one."""
         image = self.preprocess.opened(scan)
         info = cast("ScanInfo", {**scan.info, **identity})
+        if self.preprocess.fills:
+            info["content_size"] = image.content_size
         size = info.get("content_size", image.size)
         window = self.window if self.window is not None else image.size
         places = plan_windows(size, window, self.overlap)

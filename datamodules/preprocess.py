@@ -125,16 +125,12 @@ class Preprocess:
         """The image of a scan, to be converted window by window.
 
         The checks and the limits are those of the whole image, taken in blocks of rows. Where ``size`` asks for another
-        size than the stored one, the whole image is resized here, once. Where images are filled up (``fit``),
-        ``scan.info["content_size"]`` says from now on how much of the model's image shows the scan.
+        size than the stored one, the whole image is resized here, once.
 
         Raises:
             SuiteError: as in :meth:`image`; a channel count with no rule may show with the first window.
         """
-        opened = self._opened(scan.array, scan.info.get("path", "image"))
-        if self.fills:
-            scan.info["content_size"] = opened.content_size
-        return opened
+        return self._opened(scan.array, scan.info.get("path", "image"))
 
     @property
     def fills(self) -> bool:
