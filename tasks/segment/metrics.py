@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from tasks.distributed import gather
+
 NAMES = ("dice", "iou", "sensitivity", "specificity", "precision")
 
 
@@ -50,48 +52,63 @@ def figures(counts: Tensor) -> Tensor:
 
 
 class SegmentationMetrics(Metric):
-    """Dice, IoU, sensitivity, specificity and precision by class: of each image, then the mean over images.
+    """Dice, IoU, sensitivity, specificity and precision by class: of each case, then the mean over cases.
 
-    Where cases are volumes, an image is a slice here; the tables have the figures by volume.
+    The pixels of all slices of a volume are counted together, as in the tables, though on the model's grid. A mean over
+    slices would hang on those that show a few pixels of a class, and choose a checkpoint badly.
 
     Args:
         class_names: all classes, background first; or the regions.
         overlapping: masks have one plane for each region.
         ignore_index: value of pixels without annotation.
+
+    Attributes:
+        images: how many this rank has seen.
     """
 
     full_state_update = False
-    total: Tensor
-    defined: Tensor
-    images: Tensor
 
     def __init__(self, class_names: Sequence[str], *, overlapping: bool = False, ignore_index: int = 255) -> None:
-        super().__init__()
+        super().__init__(sync_on_compute=False)  # ranks may share a case: counts are gathered by name below
         self.num_classes, self.overlapping, self.ignore_index = len(class_names), overlapping, ignore_index
         self.names = list(class_names if overlapping else class_names[1:])
-        shape = (len(self.names), len(NAMES))
-        self.add_state("total", default=torch.zeros(shape), dist_reduce_fx="sum")
-        self.add_state("defined", default=torch.zeros(shape), dist_reduce_fx="sum")
-        self.add_state("images", default=torch.zeros(()), dist_reduce_fx="sum")
+        self.images = 0
+        self._counts: list[tuple[Sequence[str] | None, Tensor]] = []
 
-    def update(self, prediction: Tensor, mask: Tensor) -> None:
-        """Count a batch: (B, H, W) class numbers and masks, or (B, L, H, W) regions."""
-        values = figures(
-            count_pixels(
-                prediction, mask, self.num_classes, overlapping=self.overlapping, ignore_index=self.ignore_index
-            )
+    def update(self, prediction: Tensor, mask: Tensor, cases: Sequence[str] | None = None) -> None:
+        """Count a batch.
+
+        Args:
+            prediction: (B, H, W) class numbers, or (B, L, H, W) regions.
+            mask: of the same shape.
+            cases: (B,) names; None: each image is a case of its own.
+        """
+        counts = count_pixels(
+            prediction, mask, self.num_classes, overlapping=self.overlapping, ignore_index=self.ignore_index
         )
-        self.total += values.nansum(dim=0)
-        self.defined += (~values.isnan()).sum(dim=0)
+        # Left where they are: to look at them here would make a GPU wait in each step.
+        self._counts.append((cases, counts))
         self.images += len(mask)
 
     def compute(self) -> dict[str, Tensor]:
         """Name of a metric -> (), float32; the mean over classes, and ``<metric>/<class>`` where there are several."""
-        if self.images == 0:
+        by_case: dict[str | int, Tensor] = {}
+        own = [(cases, counts.cpu()) for cases, counts in self._counts]
+        for cases, counts in (part for rank in gather(own) for part in rank):
+            unnamed = range(len(by_case), len(by_case) + len(counts))
+            names: Sequence[str | int] = unnamed if cases is None else cases
+            for case, count in zip(names, counts, strict=True):
+                by_case[case] = by_case[case] + count if case in by_case else count
+        if not by_case:
             return {}
-        means = self.total / self.defined  # 0 / 0 is NaN
+        means = figures(torch.stack(list(by_case.values()))).nanmean(dim=0)
         values = dict(zip(NAMES, means.nanmean(dim=0), strict=True))
         if len(self.names) > 1:
             for name, column in zip(NAMES, means.unbind(dim=1), strict=True):
                 values |= {f"{name}/{label}": value for label, value in zip(self.names, column, strict=True)}
         return values
+
+    def reset(self) -> None:
+        """Forget the images."""
+        super().reset()
+        self.images, self._counts = 0, []

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from datamodules.segmentation.base import SegmentationData
 from datamodules.types import Batch, SuiteError
-from tasks.base import Task
+from tasks.base import Task, case_ids
 from tasks.inherit import inherited
 from tasks.optim import Schedule, check_optimizer
 from tasks.segment.assemble import call_classes
@@ -217,7 +217,7 @@ class SegmentationTask(Task):
 
     def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
         """Show called and true masks to the metrics of a stage."""
-        metric.update(self.predictions(output), batch["mask"])
+        metric.update(self.predictions(output), batch["mask"], case_ids(batch["scan"]))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Probabilities (B, num_classes, H, W) and cases of a batch of pieces."""

@@ -89,6 +89,23 @@ def test_figures_are_means_over_images_where_defined(regions: bool) -> None:
                 assert values[f"{name}/{label}"].item() == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.parametrize("regions", [False, True])
+def test_slices_of_a_case_count_together(regions: bool) -> None:
+    prediction, mask = masks(2, regions)
+    metric = SegmentationMetrics(CLASSES, overlapping=regions)
+    metric.update(prediction[:3], mask[:3], ["a", "b", "a"])
+    metric.update(prediction[3:], mask[3:], ["b", "a"])
+    joined = SegmentationMetrics(CLASSES, overlapping=regions)
+    for slices in ([0, 2, 4], [1, 3]):
+        # Side by side, the slices of a case are one large image.
+        called, true = (torch.cat(list(planes_[slices]), dim=-1)[None] for planes_ in (prediction, mask))
+        joined.update(called, true)
+    torch.testing.assert_close(metric.compute(), joined.compute())
+    alone = SegmentationMetrics(CLASSES, overlapping=regions)
+    alone.update(prediction, mask)
+    assert metric.compute()["dice"] != alone.compute()["dice"]
+
+
 def test_empty_and_empty_is_undefined_but_a_false_call_is_not() -> None:
     metric = SegmentationMetrics(["background", "lesion"])
     metric.update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))
