@@ -264,7 +264,9 @@ class ScanDataModule(LightningDataModule):
         chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), 512)).astype(int)
         sums = np.zeros((2, self.in_channels))
         for case in chosen:
-            image = dataset.preprocessed(int(case))[0].astype(np.float64)
+            image, info = dataset.preprocessed(int(case))
+            height, width = info.get("content_size", image.shape[:2])  # beyond it is filling
+            image = image[:height, :width].astype(np.float64)
             sums += image.mean(axis=(0, 1)), np.square(image).mean(axis=(0, 1))
         mean, square = sums / len(chosen)
         deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))

@@ -93,6 +93,19 @@ def test_images_keep_their_aspect_and_are_filled_up(tmp_path: Path) -> None:
         assert not image[:, :, content[1] :].any()
 
 
+def test_filling_does_not_count_in_the_statistics(tmp_path: Path) -> None:
+    data = data_of(write_scans(tmp_path), image_size=40, normalize="train")
+    dataset = data.dataset(data.rows("train"))
+    pixels = []
+    for case in range(len(dataset)):
+        sample = dataset[case]
+        height, width = sample["scan"]["content_size"]
+        image = sample["image"][:, :height, :width].numpy()
+        pixels.append((image.mean(axis=(1, 2)), np.square(image).mean(axis=(1, 2))))
+    mean, square = np.mean(pixels, axis=0)
+    np.testing.assert_allclose(data.statistics, [mean, np.sqrt(square - mean**2)], atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(40, 40), (33, 57), (200, 90)])
 def test_padding_is_that_of_the_whole_image_window_by_window(size: tuple[int, int]) -> None:
     array = np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8)
