@@ -44,14 +44,14 @@ def main() -> None:
         root = Path(folder)
         rng = np.random.default_rng(0)
         files = []
-        for case in range(5):
+        for case in range(8):
             image = rng.normal(100, 30, arguments.shape).astype(np.int16)
             for name, array in (("imagesTr", image), ("labelsTr", (image > 120).astype(np.uint8))):
                 file = root / name / f"v{case}.nii.gz"
                 file.parent.mkdir(exist_ok=True)
                 nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), file)
             files.append(root / "imagesTr" / f"v{case}.nii.gz")
-        data = Volumes(folder, cache_dir=str(root / "cache"), window="0:400", image_size=arguments.shape[:2])
+        data = Volumes(folder, cache_dir=str(root / "cache"), window="0:400", image_size=list(arguments.shape[:2]))
         dataset = data.dataset(data.rows("train"))
         cache = VolumeCache(root / "plain")
         mapped = cache.get(files[0], {}, lambda: np.moveaxis(np.asarray(nibabel.load(files[0]).dataobj), 2, 0))
