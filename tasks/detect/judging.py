@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from datamodules.detection.base import DetectionData
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.case_stream import TableCases, case_loader
+from datamodules.detection.base import DetectionData
 from datamodules.picture import picture
 from datamodules.preprocess import Preprocess
 from tasks.detect.collect import BoxCollector, CaseBoxes
