@@ -103,6 +103,7 @@ def test_filling_does_not_count_in_the_statistics(tmp_path: Path) -> None:
         image = sample["image"][:, :height, :width].numpy()
         pixels.append((image.mean(axis=(1, 2)), np.square(image).mean(axis=(1, 2))))
     mean, square = np.mean(pixels, axis=0)
+    assert data.statistics is not None
     np.testing.assert_allclose(data.statistics, [mean, np.sqrt(square - mean**2)], atol=1e-5)
 
 

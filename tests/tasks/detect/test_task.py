@@ -70,7 +70,7 @@ def test_a_batch_without_cases_costs_nothing() -> None:
     empty = Batch(image=batch["image"][:0], scan=[], boxes=[], labels=[])
     loss = task.loss(output, empty)
     assert loss == 0
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
 
 
 def test_windows_follow_the_patches() -> None:
