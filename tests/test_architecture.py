@@ -31,7 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Modules directly below tasks/ that every task may import.
 SHARED_BY_TASKS = (
     "tasks.base", "tasks.distributed", "tasks.inherit", "tasks.judging", "tasks.normalize", "tasks.optim",
-    "tasks.recorder", "tasks.window",
+    "tasks.padding", "tasks.recorder", "tasks.window",
 )  # fmt: skip
 NO_TORCH = (
     "datamodules/readers",

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import Metric
 
 from datamodules.detection.base import DetectionData
@@ -20,9 +19,8 @@ from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.inherit import inherited
 from tasks.optim import Schedule, check_optimizer
+from tasks.padding import pad, padded
 from tasks.window import judging_window
-
-MULTIPLE = 32  # images are padded to a multiple of this, so that each level is exactly twice as large as the next
 
 log = logging.getLogger(__name__)
 
@@ -166,11 +164,7 @@ class DetectionTask(Task):
 
         Images are padded at the bottom and right to a multiple of 32 by repeating their last pixels.
         """
-        image = self.normalize(image)
-        height, width = image.shape[-2:]
-        full_height, full_width = padded((height, width))
-        if (full_height, full_width) != (height, width):
-            image = F.pad(image, (0, full_width - width, 0, full_height - height), mode="replicate")
+        image = pad(self.normalize(image))
         raw: Raw = self.detector(image, self.backbone(image))
         return raw
 
@@ -192,9 +186,3 @@ class DetectionTask(Task):
         if not batch["scan"]:
             return {"output": [], "batch": batch}
         return {"output": self.decode(self._output(batch["image"])), "batch": batch}
-
-
-def padded(size: Sequence[int]) -> tuple[int, int]:
-    """(H, W) of an image -> (H, W) of the padded one."""
-    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in size)
-    return height, width

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datamodules.types import SuiteError, nearest
+from tasks.padding import padded
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from backbones.pyramid import Backbone
@@ -22,7 +23,6 @@ DecoderName = Literal[
     "unet", "unetplusplus", "fpn", "deeplabv3plus", "pspnet", "linknet", "manet", "pan", "upernet", "segformer", "dpt"
 ]
 
-MULTIPLE = 32  # images are padded to a multiple of this, so that each level is exactly twice as large as the next
 DEEPLY_SUPERVISED = ("unet", "linknet", "manet")
 OWN_SIZE = (256, 256)  # of the trial image where the data's size is unknown
 
@@ -58,12 +58,6 @@ LAYOUTS: dict[str, Layout] = {
     "segformer": Layout((4, 8, 16, 32)),
     "dpt": Layout((4, 8, 16, 32), kernel=3),
 }
-
-
-def padded(size: Sequence[int]) -> tuple[int, int]:
-    """(H, W) of an image -> (H, W) of the padded one."""
-    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in size)
-    return height, width
 
 
 def ask_backbone(name: str, backbone: str) -> tuple[tuple[int, ...], dict[str, Any]]:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import Metric
 
 from datamodules.segmentation.base import SegmentationData
@@ -15,9 +14,10 @@ from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.inherit import inherited
 from tasks.optim import Schedule, check_optimizer
+from tasks.padding import pad, padded
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
-from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder, padded
+from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
 from tasks.segment.losses import LossName, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
@@ -189,11 +189,8 @@ class SegmentationTask(Task):
 
         Images are padded at the bottom and right to a multiple of 32 by repeating their last pixels.
         """
-        image = self.normalize(image)
         height, width = image.shape[-2:]
-        full_height, full_width = padded((height, width))
-        if (full_height, full_width) != (height, width):
-            image = F.pad(image, (0, full_width - width, 0, full_height - height), mode="replicate")
+        image = pad(self.normalize(image))
         logits: Tensor
         logits, *self._coarser = self.decoder(image, self.backbone(image))
         return logits[..., :height, :width]

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from backbones.pyramid import Backbone
 from datamodules.types import SuiteError
+from tasks.padding import padded
 from tasks.segment.decoders import (
     DEEPLY_SUPERVISED,
     LAYOUTS,
     SegmentationDecoder,
     ask_backbone,
     build_decoder,
-    padded,
 )
 
 # With stride 2 and without, windows, the weights of the package index, one stride alone.
