@@ -114,7 +114,9 @@ class ScanDataModule(LightningDataModule):
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.allow_leakage, self.min_image_size = allow_leakage, min_image_size
         self.seed = 0
-        self.patch: PatchPlace | None = None  # set by data classes that may train on patches
+        # Set by data classes that may train on patches.
+        self.patch: PatchPlace | None = None
+        self.zoom = 1.0
         self.images_in_two_parts = 0
         self._adopted: Preprocess | None = None
 
@@ -219,6 +221,7 @@ class ScanDataModule(LightningDataModule):
             windows=windows,
             percentiles=pair(self.percentiles, "--data.percentiles"),
             value_range=pair(self.value_range, "--data.value_range"),
+            zoom=self.zoom,
         )
 
     def _size(self) -> tuple[int, int]:
@@ -325,7 +328,8 @@ class ScanDataModule(LightningDataModule):
         return datasets
 
     def _check_memory(self, count: int) -> None:
-        height, width = self.preprocess.size or self.image_facts.size or (512, 512)
+        stored = self.image_facts.size or (512, 512)
+        height, width = self.preprocess.size or self.preprocess.content_size(stored)
         needed = count * height * width * self.in_channels * 4
         free = free_memory()
         if free is not None and needed > 0.8 * free:

@@ -60,6 +60,8 @@ class Volumes(SegmentationData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
+        if self.zoom != 1:
+            raise SuiteError(f"--data.zoom {self.zoom}: slices of volumes are resampled with --data.spacing instead")
         sides = numbers(spacing, "--data.spacing")
         if sides is not None and len(sides) not in (1, 2):
             raise SuiteError(f"--data.spacing {spacing}: one number of mm, or one for rows and one for columns")
