@@ -14,7 +14,6 @@ from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
-from tasks.optim import Schedule, check_optimizer
 
 
 class ClassificationTask(Task):
@@ -33,12 +32,6 @@ class ClassificationTask(Task):
         class_weights: ``balanced``, or one number a class.
         label_smoothing: share of the target spread over all classes.
         focal_gamma: focusing exponent of the focal loss.
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
-        optimizer_args: further arguments of the optimiser.
-        lr: learning rate at its highest.
-        weight_decay: not applied to biases and norms.
-        schedule: after the warm-up, ``cosine`` to zero or ``constant``.
-        warmup: share of all steps spent warming up.
         num_classes: from the data.
         in_channels: from the data.
         class_names: from the data.
@@ -50,6 +43,7 @@ class ClassificationTask(Task):
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
         normalize: see ``--data.normalize``.
         statistics: mean and deviation of the training images, from the data.
+        kwargs: see :class:`~tasks.base.Task`.
     """
 
     name: ClassVar[str] = "classify"
@@ -73,12 +67,6 @@ class ClassificationTask(Task):
         class_weights: Literal["balanced"] | list[float] | None = None,
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
-        optimizer: str = "adamw",
-        optimizer_args: dict[str, Any] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        schedule: Schedule = "cosine",
-        warmup: float = 0.05,
         num_classes: int = 2,
         in_channels: int = 3,
         class_names: Sequence[str] | None = None,
@@ -90,15 +78,14 @@ class ClassificationTask(Task):
         preprocess: dict[str, Any] | None = None,
         normalize: str = "none",
         statistics: tuple[list[float], list[float]] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**kwargs)
         self.target = target or ("binary" if num_classes == 2 else "multiclass")
         self.class_names = list(class_names or [str(number) for number in range(num_classes)])
         if len(self.class_names) != num_classes:
             raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
-        check_optimizer(optimizer)  # at start, not after the data have been read
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
 
         if head == "native" and freeze == "backbone":
