@@ -142,7 +142,9 @@ class Task(LightningModule):
             )
         except SuiteError as error:
             if drop_path and "'drop_path_rate'" in str(error):
-                raise SuiteError(f"--model.drop_path {drop_path}: {name} has no stochastic depth: leave it out") from None
+                raise SuiteError(
+                    f"--model.drop_path {drop_path}: {name} has no stochastic depth: leave it out"
+                ) from None
             raise
         self.hparams["stem"] = "small" if small else "standard"
         if small:

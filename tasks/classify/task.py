@@ -32,6 +32,8 @@ class ClassificationTask(Task):
         class_weights: ``balanced``, or one number a class.
         label_smoothing: share of the target spread over all classes.
         focal_gamma: focusing exponent of the focal loss.
+        mixup: of Beta(a, a) from which the weight is drawn, with which training images are mixed in pairs, such as 0.2.
+        cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches.
         num_classes: from the data.
         in_channels: from the data.
         class_names: from the data.
@@ -67,6 +69,8 @@ class ClassificationTask(Task):
         class_weights: Literal["balanced"] | list[float] | None = None,
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
+        mixup: float | None = None,
+        cutmix: float | None = None,
         num_classes: int = 2,
         in_channels: int = 3,
         class_names: Sequence[str] | None = None,
@@ -94,6 +98,11 @@ class ClassificationTask(Task):
             )
         if label_smoothing and self.target == "regression":
             raise SuiteError("--model.label_smoothing: a regression target has no classes to smooth")
+        for flag, value in (("mixup", mixup), ("cutmix", cutmix)):
+            if value is not None and value < 0:
+                raise SuiteError(f"--model.{flag} {value}: must be at least 0")
+        if not 0 <= dropout < 1:
+            raise SuiteError(f"--model.dropout {dropout}: must be at least 0 and below 1")
         given = self._weights_by_class(class_weights, class_counts, known_counts)
         self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
         outputs = num_classes - 1 if self.criterion.name == "ordinal" else num_classes
@@ -169,8 +178,11 @@ class ClassificationTask(Task):
         return logits
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """() loss of the batch in float32."""
+        """() loss of the batch in float32; of images mixed in pairs that of the mixed target."""
         loss: Tensor = self.criterion(output, batch["label"])
+        if "label_other" in batch:
+            share = batch["label_share"][0]
+            loss = share * loss + (1 - share) * self.criterion(output, batch["label_other"])
         return loss
 
     def scores(self, output: Tensor) -> Tensor:

@@ -36,9 +36,11 @@ class SegmentationTask(Task):
         stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``.
         decoder: ``unet`` or another one of segmentation-models-pytorch.
         decoder_args: further arguments of the decoder, as the library takes them (``decoder_channels``, ...).
+        dropout: chance of dropping a channel of the decoder's last map in training.
         deep_supervision: train coarser maps of the decoder too (``unet``, ``linknet``, ``manet``).
         loss: ``dice_ce`` is the sum of Dice loss and cross-entropy.
         class_weights: one number a class, background first.
+        label_smoothing: share of the target spread over all classes, in ``cross_entropy`` and ``dice_ce``.
         batch_dice: overlap from the sums over the whole batch; else by image.
         focal_gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
         tversky_alpha: weight of false calls in the Tversky losses; misses have the rest to 1.
@@ -80,9 +82,11 @@ class SegmentationTask(Task):
         stem: Literal["auto", "standard", "small"] = "auto",
         decoder: DecoderName = "unet",
         decoder_args: dict[str, Any] | None = None,
+        dropout: float = 0.0,
         deep_supervision: bool = False,
         loss: LossName = "dice_ce",
         class_weights: list[float] | None = None,
+        label_smoothing: float = 0.0,
         batch_dice: bool = True,
         focal_gamma: float | None = None,
         tversky_alpha: float = 0.3,
@@ -131,6 +135,7 @@ class SegmentationTask(Task):
             overlapping=overlapping,
             ignore_index=self.ignore_index,
             class_weights=class_weights,
+            label_smoothing=label_smoothing,
             batch_dice=batch_dice,
             gamma=focal_gamma,
             alpha=tversky_alpha,
@@ -157,6 +162,7 @@ class SegmentationTask(Task):
             self.backbone,
             num_classes,
             input_size=input_size,
+            dropout=dropout,
             deep_supervision=deep_supervision,
             args=decoder_args,
         )
