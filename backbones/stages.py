@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from timm.models import group_parameters
@@ -46,7 +45,8 @@ def stages(net: nn.Module) -> dict[str, list[str]]:
         members.setdefault(number, []).append(name)
     named: dict[str, list[str]] = {}
     for number in sorted(members):
-        shared = os.path.commonprefix([name.split(".")[:-1] for name in members[number]])
+        paths = [name.split(".")[:-1] for name in members[number]]
+        shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
         title = ".".join(shared) or members[number][0].split(".")[0]
         named[title if title not in named else f"{title} ({number})"] = members[number]
     return named

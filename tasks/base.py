@@ -47,8 +47,8 @@ class Task(LightningModule):
         schedule_args: its arguments, lengths in epochs: ``step_size``, ``gamma``, ``milestones``, ``factor``,
             ``patience``, ``t_max``, ``t_0``, ``t_mult``, ``base_lr``, ``max_lr``, ``min_lr``, ``power``, ...
         warmup: share of all steps spent warming up.
-        unfreeze: the epoch (from 0) in which a frozen backbone begins to train; of several numbers each lets one more of
-            its stages train, the deepest first.
+        unfreeze: the epoch (from 0) in which a frozen backbone begins to train; of several numbers each lets one more
+            of its stages train, the deepest first.
         ema: decay of an exponential moving average of the weights, such as 0.999; the average is judged and kept.
         swa: share of the epochs, such as 0.75, after which weights are averaged; the average is judged and kept.
         early_stopping: stop after this many epochs without a better validation metric.

@@ -75,7 +75,7 @@ def build_schedules(
     - ``exponential``: times ``gamma`` (0.95) every epoch;
     - ``plateau``: times ``factor`` (0.1) once the metric has not risen for more than ``patience`` (10) epochs;
     - ``cosine`` to ``min_lr`` (0) in ``t_max`` epochs (the rest), as in SGDR (Loshchilov and Hutter, ICLR 2017);
-    - ``cosine_restarts``: the same again and again, first in ``t_0`` epochs (a third), then ``t_mult`` (1) times longer;
+    - ``cosine_restarts``: the same again and again, in ``t_0`` epochs (a third), then each ``t_mult`` (1) times longer;
     - ``cyclic``: from ``base_lr`` (a tenth) to ``max_lr`` (the learning rate) in ``step_size_up`` epochs (2) and back
       (Smith, WACV 2017);
     - ``onecycle``: up to ``max_lr`` in ``pct_start`` (0.3) of the steps, then down (Smith and Topin, 2019);

@@ -65,10 +65,10 @@ class Averaging(WeightAveraging):
 
 
 class Ema(Averaging):
-    """Exponential moving average of the weights after each step (Polyak and Juditsky, 1992), norm statistics included.
+    """Exponential moving average of the weights after each step (Polyak and Juditsky, 1992), norm statistics too.
 
-    The decay grows to its value as (1 + n) / (10 + n) with the updates n, as in timm and TensorFlow: with the plain 0.999
-    the first weights would bear on a short training to its end.
+    The decay grows to its value as (1 + n) / (10 + n) with the updates n, as in timm and TensorFlow: with the plain
+    0.999 the first weights would bear on a short training to its end.
 
     Args:
         decay: share of the old average in the new one, 0..1.
@@ -79,7 +79,7 @@ class Ema(Averaging):
 
 
 def ema(old: Tensor, new: Tensor, count: float, decay: float) -> Tensor:
-    """The average after update number ``count`` (from 1; update 0 copies). What never changes stays the same exactly."""
+    """The average after update ``count`` (from 1; update 0 copies); what never changes stays exactly the same."""
     if not old.is_floating_point():
         return new
     return old.lerp(new, 1 - min(decay, (1 + count) / (10 + count)))

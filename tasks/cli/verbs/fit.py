@@ -127,8 +127,8 @@ def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> N
     now = cli.config["trainer"]["max_epochs"]
     if now != before:
         raise SuiteError(
-            f"--trainer.max_epochs {now}: the schedule {model.hparams['schedule']} was laid out for {before} epochs: go "
-            "on with these, or start a new run with --model.weights"
+            f"--trainer.max_epochs {now}: the schedule {model.hparams['schedule']} was laid out for {before} epochs: "
+            "go on with these, or start a new run with --model.weights"
         )
 
 
