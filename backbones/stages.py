@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from timm.models import group_parameters
@@ -46,7 +47,7 @@ def stages(net: nn.Module) -> dict[str, list[str]]:
     named: dict[str, list[str]] = {}
     for number in sorted(members):
         paths = [name.split(".")[:-1] for name in members[number]]
-        shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
+        shared = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))]
         title = ".".join(shared) or members[number][0].split(".")[0]
         named[title if title not in named else f"{title} ({number})"] = members[number]
     return named
