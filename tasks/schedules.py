@@ -18,6 +18,7 @@ Schedule = Literal[
 ]  # fmt: skip
 
 CYCLE = ("cycle_momentum", "base_momentum", "max_momentum")
+TEXTS = ("mode", "threshold_mode", "anneal_strategy")
 # What each takes under --model.schedule_args. Lengths are in epochs, as in the textbooks.
 ARGS: dict[str, tuple[str, ...]] = {
     "constant": (),
@@ -103,6 +104,8 @@ def build_schedules(
         if arg not in ARGS[name]:
             hint = nearest(arg, ARGS[name]) if ARGS[name] else "leave it out"
             raise SuiteError(f"--model.schedule_args.{arg}: the schedule {name} does not take it: {hint}")
+        if isinstance(args[arg], str) and arg not in TEXTS:
+            raise SuiteError(f"--model.schedule_args.{arg} {args[arg]}: expected a number")
     if not 0 <= warmup < 1:
         raise SuiteError(f"--model.warmup {warmup}: the share of steps must be at least 0 and below 1")
     rising = round(span.steps * warmup)

@@ -144,7 +144,7 @@ def test_layers_of_the_backbone_learn_at_their_rates(decay: float | None, factor
     task = small_task(layer_decay=decay, backbone_lr_factor=factor, optimizer="sgd", lr=1.0)
     scales = learning_rate_scales(task.backbone, factor, decay)
     assert set(scales) == {f"backbone.{name}" for name, _ in task.backbone.named_parameters()}
-    layers = [scales["backbone.conv1.weight" if stage == 0 else f"backbone.layer{stage}.0.conv1.weight"]
+    layers = [scales["backbone.conv1.0.weight" if stage == 0 else f"backbone.layer{stage}.0.conv1.weight"]
               for stage in range(5)]  # fmt: skip
     if decay is None:
         assert set(scales.values()) == {0.1}
