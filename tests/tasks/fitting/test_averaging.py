@@ -108,7 +108,7 @@ def test_swa_leaves_frozen_statistics_alone(tmp_path: Path) -> None:
         ({"layer_decay": 1.5}, "--model.layer_decay 1.5"),
         ({"backbone_lr_factor": 0.0}, "--model.backbone_lr_factor 0.0"),
         ({"drop_path": 1.0}, "--model.drop_path 1.0"),
-        ({"drop_path": 0.1, "backbone": "vgg11"}, "--model.drop_path: vgg11 has no stochastic depth"),
+        ({"drop_path": 0.1, "backbone": "vgg11"}, "--model.drop_path 0.1: vgg11 has no stochastic depth"),
         ({"schedule_args": {"gamma": 1}}, "--model.schedule_args.gamma: the schedule cosine does not take it"),
         ({"mixup": -1.0}, "--model.mixup -1.0"),
         ({"dropout": 1.0}, "--model.dropout 1.0"),
