@@ -90,8 +90,8 @@ class Task(LightningModule):
         self.save_hyperparameters()  # those of the subclass too
         # At start, not after the data have been read.
         check_optimizer(optimizer)
-        check_schedule(schedule, schedule_args or {}, lr, warmup)
         check_training(self.hparams)
+        check_schedule(schedule, schedule_args or {}, lr, warmup)
         self.operating_points: dict[str, float] = {}
         self.exact = False
 

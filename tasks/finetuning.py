@@ -19,6 +19,8 @@ def check_training(hparams: Mapping[str, Any]) -> None:
         SuiteError: names the flag.
     """
     ranges = {
+        "lr": ("at least 0", lambda x: x >= 0),
+        "weight_decay": ("at least 0", lambda x: x >= 0),
         "drop_path": ("at least 0 and below 1", lambda x: 0 <= x < 1),
         "backbone_lr_factor": ("above 0", lambda x: x > 0),
         "layer_decay": ("above 0 and at most 1", lambda x: 0 < x <= 1),

@@ -105,6 +105,8 @@ def test_swa_leaves_frozen_statistics_alone(tmp_path: Path) -> None:
         ({"swa": 0.5}, "--model.swa: the schedule cosine ends at 0.*--model.schedule constant"),
         ({"swa": 0.5, "ema": 0.9, "schedule": "constant"}, "--model.swa and --model.ema"),
         ({"early_stopping": 0}, "--model.early_stopping 0"),
+        ({"lr": -1.0}, "--model.lr -1.0: must be at least 0"),
+        ({"weight_decay": -1.0}, "--model.weight_decay -1.0"),
         ({"layer_decay": 1.5}, "--model.layer_decay 1.5"),
         ({"backbone_lr_factor": 0.0}, "--model.backbone_lr_factor 0.0"),
         ({"drop_path": 1.0}, "--model.drop_path 1.0"),
