@@ -105,6 +105,8 @@ class Batch(TypedDict, total=False):
 
     image: Tensor  # (B, C, H, W) float32 in [0, 1]
     label: Tensor  # (B,) int64 or float32, or (B, L) float32 with NaN = unknown
+    label_other: Tensor  # where images were mixed in pairs: of the image with the smaller share
+    label_share: Tensor  # (B,) the share of the other one, the same throughout
     mask: Tensor  # (B, H, W) int64, or (B, L, H, W)
     boxes: list[Tensor]  # B x (N, 4)
     labels: list[Tensor]  # B x (N,)

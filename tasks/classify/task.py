@@ -14,7 +14,6 @@ from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
-from tasks.optim import Schedule, check_optimizer
 
 
 class ClassificationTask(Task):
@@ -33,12 +32,8 @@ class ClassificationTask(Task):
         class_weights: ``balanced``, or one number a class.
         label_smoothing: share of the target spread over all classes.
         focal_gamma: focusing exponent of the focal loss.
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
-        optimizer_args: further arguments of the optimiser.
-        lr: learning rate at its highest.
-        weight_decay: not applied to biases and norms.
-        schedule: after the warm-up, ``cosine`` to zero or ``constant``.
-        warmup: share of all steps spent warming up.
+        mixup: of Beta(a, a) from which the weight is drawn, with which training images are mixed in pairs, such as 0.2.
+        cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches.
         num_classes: from the data.
         in_channels: from the data.
         class_names: from the data.
@@ -50,6 +45,7 @@ class ClassificationTask(Task):
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
         normalize: see ``--data.normalize``.
         statistics: mean and deviation of the training images, from the data.
+        kwargs: see :class:`~tasks.base.Task`.
     """
 
     name: ClassVar[str] = "classify"
@@ -73,12 +69,8 @@ class ClassificationTask(Task):
         class_weights: Literal["balanced"] | list[float] | None = None,
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
-        optimizer: str = "adamw",
-        optimizer_args: dict[str, Any] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        schedule: Schedule = "cosine",
-        warmup: float = 0.05,
+        mixup: float | None = None,
+        cutmix: float | None = None,
         num_classes: int = 2,
         in_channels: int = 3,
         class_names: Sequence[str] | None = None,
@@ -90,15 +82,14 @@ class ClassificationTask(Task):
         preprocess: dict[str, Any] | None = None,
         normalize: str = "none",
         statistics: tuple[list[float], list[float]] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**kwargs)
         self.target = target or ("binary" if num_classes == 2 else "multiclass")
         self.class_names = list(class_names or [str(number) for number in range(num_classes)])
         if len(self.class_names) != num_classes:
             raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
-        check_optimizer(optimizer)  # at start, not after the data have been read
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
 
         if head == "native" and freeze == "backbone":
@@ -107,6 +98,11 @@ class ClassificationTask(Task):
             )
         if label_smoothing and self.target == "regression":
             raise SuiteError("--model.label_smoothing: a regression target has no classes to smooth")
+        for flag, value in (("mixup", mixup), ("cutmix", cutmix)):
+            if value is not None and value < 0:
+                raise SuiteError(f"--model.{flag} {value}: must be at least 0")
+        if not 0 <= dropout < 1:
+            raise SuiteError(f"--model.dropout {dropout}: must be at least 0 and below 1")
         given = self._weights_by_class(class_weights, class_counts, known_counts)
         self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
         outputs = num_classes - 1 if self.criterion.name == "ordinal" else num_classes
@@ -182,8 +178,11 @@ class ClassificationTask(Task):
         return logits
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """() loss of the batch in float32."""
+        """() loss of the batch in float32; of images mixed in pairs that of the mixed target."""
         loss: Tensor = self.criterion(output, batch["label"])
+        if "label_other" in batch:
+            share = batch["label_share"][0]
+            loss = share * loss + (1 - share) * self.criterion(output, batch["label_other"])
         return loss
 
     def scores(self, output: Tensor) -> Tensor:

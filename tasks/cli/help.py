@@ -56,7 +56,8 @@ def short_help(
     parts += ["\ndata:", _columns(classes.items())]
     parts += ["\nflags of every data class:", _columns((f"--data.{p.arg_name}", p.description or "") for p in shared)]
     if builds_model:
-        model = [param for param in parse(task.__doc__ or "").params if param.arg_name not in task.facts]
+        told = [param for cls in (task, Task) for param in parse(cls.__doc__ or "").params]
+        model = [param for param in told if param.args[0] == "param" and param.arg_name not in (*task.facts, "kwargs")]
         parts += ["\nmodel:", _columns((f"--model.{param.arg_name}", param.description or "") for param in model)]
     parts += ["\ntrainer:", _columns((f"--trainer.{name}", text) for name, text in TRAINER.items())]
     parts += [f"\nflags of one data class: {usage} --data.help NAME\nevery flag:              {usage} --help_all"]
