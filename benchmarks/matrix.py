@@ -2,10 +2,11 @@
 
     python -m benchmarks.matrix [--families resnet vgg ...] [--data DIR]
 
-Writes ``docs/matrix.md`` (all families) or prints the rows (some). A cell passes when the training loss is finite, no
-trainable parameter is left without gradient (plain data-parallel training stops on one), and a prediction of finite
-numbers follows; or when the network is refused before training, with one line that says why. Images are as small as
-the network takes: 64 px, or the first of 96, 128, 224 and its own size. Exit status 1 when a cell does neither.
+Writes ``docs/matrix.md``, and ``configs/matrix.csv``, which the verb ``list`` reads (all families), or prints the rows
+(some). A cell passes when the training loss is finite, no trainable parameter is left without gradient (plain
+data-parallel training stops on one), and a prediction of finite numbers follows; or when the network is refused before
+training, with one line that says why. Images are as small as the network takes: 64 px, or the first of 96, 128, 224 and
+its own size. Exit status 1 when a cell does neither.
 
 The scans are BreastMNIST (classification) and the nuclei of the Data Science Bowl 2018 (segmentation, detection) in
 ``--data``, by default ``../shared/data`` beside the checkout; drawn phantoms where they are absent.
@@ -42,6 +43,7 @@ from tasks.segment.task import SegmentationTask
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "configs" / "networks.csv"
+OUTCOMES = ROOT / "configs" / "matrix.csv"
 REAL = ROOT.parent / "shared" / "data"
 BATCH = 2
 SIZES = (64, 96, 128, 224)
@@ -269,14 +271,20 @@ def main() -> int:
             cell = run_cell(str(row.family), str(row.name), task, steps, own)
             cells.append(cell)
             loss = f"loss {cell.loss:.3f}" if cell.outcome == "trained" else cell.reason
-            print(f"{cell.name:34s} {task:9s} {cell.outcome:8s} {cell.size:4d} px {cell.seconds:5.1f} s  {loss}", file=sys.stderr, flush=True)
+            print(
+                f"{cell.name:34s} {task:9s} {cell.outcome:8s} {cell.size:4d} px {cell.seconds:5.1f} s  {loss}",
+                file=sys.stderr,
+                flush=True,
+            )
             gc.collect()
     if arguments.families:
         print(markdown(cells), end="")
     else:
         arguments.output.parent.mkdir(exist_ok=True)
         arguments.output.write_text(document(cells), encoding="utf-8")
-        print(f"written to {arguments.output}")
+        columns = ["family", "name", "task", "outcome", "size", "unused", "reason"]
+        pd.DataFrame(cells)[columns].to_csv(OUTCOMES, index=False, lineterminator="\n")
+        print(f"written to {arguments.output} and {OUTCOMES}")
     return int(any(cell.outcome == "failed" for cell in cells))
 
 

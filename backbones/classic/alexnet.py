@@ -17,7 +17,7 @@ class AlexNet(Chain):
 
     It is the network of Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
     Networks" (NeurIPS 2012), without local response normalisation and with a few filters less. Pooling rounds up, which
-    changes nothing at 224 px and lets it take images from 47 px.
+    changes nothing at 224 px and lets it take images from 35 px.
 
     Args:
         num_classes: outputs; 0: no classifier.

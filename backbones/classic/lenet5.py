@@ -67,7 +67,7 @@ class TableConv(nn.Module):
 
 
 class LeNet5(Chain):
-    """LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition" (1998), section II.B.
+    """LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition" (1998), II.B.
 
     The layers to F6 have the paper's 60,000 parameters (with one channel). The output is a linear layer, as everywhere
     since, in place of radial basis functions fixed to pictures of digits. On images over 32 px, C5 gives a map, over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -102,7 +103,7 @@ class Options:
         return tuple(given)
 
     def _check_channels(self, widths: tuple[int, ...]) -> None:
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             if self.convolution in ("depthwise",) and after % before:
                 raise SuiteError(f"{FLAG}.filters {list(widths)}: depthwise needs {after} to be a multiple of {before}")
         if self.convolution == "grouped" and any(width % self.groups for width in widths):

@@ -77,5 +77,5 @@ def test_the_flag_in_every_task(task: type[ClassificationTask | SegmentationTask
     assert weights
     for weight in weights:
         assert weight.std().item() == pytest.approx(NORMAL_STD, rel=0.1)
-    with pytest.raises(SuiteError, match="--model.init normal: --model.weights imagenet would replace"):
+    with pytest.raises(SuiteError, match=r"--model\.init normal: --model\.weights imagenet would replace"):
         task("test_resnet", init="normal", weights="imagenet", input_size=(64, 64))

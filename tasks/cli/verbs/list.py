@@ -1,4 +1,4 @@
-"""``list``: the networks that can be a backbone. Read from shipped tables, so that it needs neither torch nor network."""
+"""``list``: the networks that can be a backbone, from shipped tables, so that it needs neither torch nor network."""
 
 from __future__ import annotations
 

@@ -98,7 +98,9 @@ def print_layers(traced: Trace) -> None:
         rows.append((*map(str, texts), f"{parameters:,}" if parameters else "", f"{spent:,}" if spent else ""))  # type: ignore[arg-type]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     for row in rows:
-        cells = [f"{cell:<{w}}" if n < 6 else f"{cell:>{w}}" for n, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            f"{cell:<{w}}" if n < 6 else f"{cell:>{w}}" for n, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         print("  ".join(cells).rstrip())
     counted = sum(layer.parameters for layer in traced.layers), sum(layer.multiply_adds for layer in traced.layers)
     print(f"parameters     {traced.parameters:,}, {traced.trainable:,} of them trainable")
