@@ -12,8 +12,9 @@ from benchmarks.matrix import TASKS, Cell, Steps, document, members, run_cell
 from benchmarks.textbook import NETWORKS, Result, table
 
 TEN = {
-    "resnet": "test_resnet", "efficientnet": "test_efficientnet", "convnext": "test_convnext", "byobnet": "test_byobnet",
-    "vision_transformer": "test_vit", "maxxvit": "test_coatnet", "nfnet": "test_nfnet", "mambaout": "test_mambaout",
+    "resnet": "test_resnet", "efficientnet": "test_efficientnet", "convnext": "test_convnext",
+    "byobnet": "test_byobnet", "vision_transformer": "test_vit",
+    "maxxvit": "test_coatnet", "nfnet": "test_nfnet", "mambaout": "test_mambaout",
     "mobilenetv3": "mobilenetv3_small_050", "small_cnn": "small_cnn", "lenet5": "lenet5",
 }  # fmt: skip
 

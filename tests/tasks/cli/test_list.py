@@ -45,7 +45,7 @@ def test_networks_by_pattern_and_by_family(run: Run) -> None:
 def test_table_of_all(run: Run) -> None:
     status, out, _ = run("list", "--csv", "out/networks.csv")
     assert status == 0
-    rows = list(csv.DictReader(Path("out/networks.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader(Path("out/networks.csv").read_text(encoding="utf-8").splitlines()))
     assert f"{len(rows)} networks written" in out
     assert len(rows) > 1000
     assert {row["tasks"] for row in rows} >= {"classify segment detect"}

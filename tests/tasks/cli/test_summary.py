@@ -17,8 +17,8 @@ def rows(out: str) -> dict[str, list[str]]:
 
 def test_small_cnn_of_the_course(run: Run) -> None:
     status, out, _ = run(
-        "summary", "--model.backbone", "small_cnn", "--model.head", "native", "--classes", "10", "--model.dropout", "0.5",
-        "--model.backbone_args.filters", "[16,32]", "--model.backbone_args.dropout2d", "0.25",
+        "summary", "--model.backbone", "small_cnn", "--model.head", "native", "--classes", "10",
+        "--model.dropout", "0.5", "--model.backbone_args.filters", "[16,32]", "--model.backbone_args.dropout2d", "0.25",
     )  # fmt: skip
     assert status == 0
     assert "images of 3 x 32 x 32, 10 classes" in out
@@ -43,7 +43,7 @@ def test_sizes_from_flags_and_a_table(run: Run) -> None:
     assert status == 0
     assert rows(out)["backbone.conv1"][2:7] == ["7", "2", "3", "64x48x64", "7"]
     assert "435" in rows(out)["backbone.layer4.1.act2"]
-    table = list(csv.DictReader(Path("out/layers.csv").open(encoding="utf-8")))
+    table = list(csv.DictReader(Path("out/layers.csv").read_text(encoding="utf-8").splitlines()))
     assert sum(int(row["parameters"]) for row in table) == 11_689_512 - 513_000 - 2 * 64 * 49 + 2 * 513
     assert not Path("runs").exists()
 
