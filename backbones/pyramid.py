@@ -108,6 +108,12 @@ class Backbone(nn.Module):
             return levels
         height, width = image.shape[-2:]
         sizes = [(-(-height // stride), -(-width // stride)) for stride in self.strides]
+        if getattr(self.net, "unpadded", False):
+            own = self.__dict__["_network"].reductions
+            levels = [
+                _fill_up(level, -(-height // reduction), -(-width // reduction))
+                for level, reduction in zip(levels, own, strict=True)
+            ]
         return [
             level if level.shape[-2:] == size else F.interpolate(level, size, mode="bilinear", align_corners=False)
             for level, size in zip(levels, sizes, strict=True)
@@ -174,3 +180,9 @@ class Backbone(nn.Module):
     def _require_grad(self) -> None:
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name not in self._closed and name not in self.unused)
+
+
+def _fill_up(level: Tensor, height: int, width: int) -> Tensor:
+    """Gives a map back the borders that convolutions without padding cut off, by repeating its outermost values."""
+    rows, columns = max(height - level.shape[-2], 0), max(width - level.shape[-1], 0)
+    return F.pad(level, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2), mode="replicate")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.base import ScanDataModule
 from datamodules.types import Batch, ScanInfo, SuiteError
 from tasks.finetuning import check_training, learning_rate_scales, unfreezing_epochs
@@ -107,15 +108,22 @@ class Task(LightningModule):
         strides: Sequence[int] | None,
         classes: int | None,
         args: dict[str, Any] | None,
+        init: Scheme = "default",
     ) -> None:
-        """Make ``self.backbone``, load its weights and freeze it.
+        """Make ``self.backbone``, initialise it or load its weights, and freeze it.
 
         The stem is shrunk (3x3, no pooling) for images under 64 px where no weights are asked for, or where they come
         from a checkpoint with such a stem; what was decided is kept in the hyperparameters, so that a checkpoint is
         built again in the same way.
         """
+        from backbones.initialisation import initialise
         from backbones.pyramid import Backbone
         from backbones.weights import load_weights
+
+        if init != "default" and weights is not None:
+            raise SuiteError(
+                f"--model.init {init}: --model.weights {weights} would replace what it draws: leave one out"
+            )
 
         set_here = {"in_channels", "strides", "classes", "image_size", "small_stem"} & set(args or {})
         if set_here:
@@ -149,6 +157,8 @@ class Task(LightningModule):
         self.hparams["stem"] = "small" if small else "standard"
         if small:
             log.info("%s: %s", name, self.backbone.stem_note)
+        if init != "default":
+            log.info("%s: %d layers initialised by %s", name, initialise(self.backbone, init), init)
         if weights is not None:
             log.info("%s", load_weights(self.backbone, weights))
         epochs = unfreezing_epochs(self.hparams["unfreeze"])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
@@ -30,6 +31,8 @@ class ClassificationTask(Task):
         backbone: any timm network.
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
         weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
+            ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the head alone (feature extraction).
         stem: ``small`` is 3x3 without pooling; ``auto`` takes it for images under 64 px trained from scratch.
         head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier.
@@ -75,6 +78,7 @@ class ClassificationTask(Task):
         *,
         backbone_args: dict[str, Any] | None = None,
         weights: str | None = None,
+        init: Scheme = "default",
         freeze: Literal["backbone"] | None = None,
         stem: Literal["auto", "standard", "small"] = "auto",
         head: Literal["pool", "mlp", "flatten", "native"] = "pool",
@@ -136,6 +140,7 @@ class ClassificationTask(Task):
         self.build_backbone(
             backbone,
             weights=weights,
+            init=init,
             freeze=freeze,
             stem=stem,
             in_channels=in_channels,

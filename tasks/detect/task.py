@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.detection.base import DetectionData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task
@@ -31,6 +32,8 @@ class DetectionTask(Task):
         backbone: any timm network.
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
         weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
+            ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the detector alone.
         stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``.
         detector: ``retinanet``, ``fcos`` or ``faster_rcnn``.
@@ -70,6 +73,7 @@ class DetectionTask(Task):
         *,
         backbone_args: dict[str, Any] | None = None,
         weights: str | None = None,
+        init: Scheme = "default",
         freeze: Literal["backbone"] | None = None,
         stem: Literal["auto", "standard", "small"] = "auto",
         detector: DetectorName = "retinanet",
@@ -118,6 +122,7 @@ class DetectionTask(Task):
         self.build_backbone(
             backbone,
             weights=weights,
+            init=init,
             freeze=freeze,
             stem=stem,
             in_channels=in_channels,

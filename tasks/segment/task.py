@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.segmentation.base import SegmentationData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
@@ -32,6 +33,8 @@ class SegmentationTask(Task):
         backbone: any timm network.
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
         weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
+            ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the decoder alone.
         stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``.
         decoder: ``unet`` or another one of segmentation-models-pytorch.
@@ -78,6 +81,7 @@ class SegmentationTask(Task):
         *,
         backbone_args: dict[str, Any] | None = None,
         weights: str | None = None,
+        init: Scheme = "default",
         freeze: Literal["backbone"] | None = None,
         stem: Literal["auto", "standard", "small"] = "auto",
         decoder: DecoderName = "unet",
@@ -149,6 +153,7 @@ class SegmentationTask(Task):
         self.build_backbone(
             backbone,
             weights=weights,
+            init=init,
             freeze=freeze,
             stem=stem,
             in_channels=in_channels,
