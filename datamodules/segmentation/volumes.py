@@ -22,7 +22,7 @@ from datamodules.segmentation.volume_pairs import folder_pairs, read_description
 from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, one_image_a_case
-from datamodules.types import Scan, ScanInfo
+from datamodules.types import Scan, ScanInfo, SuiteError
 
 log = logging.getLogger(__name__)
 
