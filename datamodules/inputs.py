@@ -19,7 +19,7 @@ from datamodules.table import CaseTable, one_image_a_case, read_frame
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
 
 if TYPE_CHECKING:
-    from datamodules.segmentation.slices import SliceSpec
+    from datamodules.slices import SliceSpec
 
 
 class InputFiles:

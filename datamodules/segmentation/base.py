@@ -18,7 +18,7 @@ from datamodules.settings import numbers
 from datamodules.types import Scan, ScanInfo, SuiteError
 
 if TYPE_CHECKING:
-    from datamodules.segmentation.slices import SliceSpec
+    from datamodules.slices import SliceSpec
 
 _COUNTED_MASKS = 256
 

@@ -13,7 +13,7 @@ import pandas as pd
 from datamodules.case_stream import FileCases, LazyScans
 from datamodules.preprocess import Preprocess
 from datamodules.readers.volume import Grid, read_grid, read_volume, same_grid
-from datamodules.segmentation.slices import SliceSpec
+from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable
 from datamodules.types import Scan, ScanInfo, SuiteError
 
