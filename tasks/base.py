@@ -135,7 +135,7 @@ class Task(LightningModule):
         """Show a batch, which may be without cases, to the metrics of a stage."""
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
-        output = self._output(batch["image"])
+        output = self._output(batch["image"], *self.further_inputs(batch))
         kept = [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
         if len(kept) < len(batch["scan"]):
             output, batch = output[kept], _take(batch, kept)
@@ -146,12 +146,16 @@ class Task(LightningModule):
             self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         return loss, output, batch
 
-    def _output(self, image: Tensor) -> Any:
+    def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """What ``forward`` takes of a batch beside the images."""
+        return ()
+
+    def _output(self, image: Tensor, *further: Any) -> Any:
         """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
         if not self.exact:
-            return self(image)
+            return self(image, *further)
         with torch.autocast(self.device.type, enabled=False):
-            return self(image)
+            return self(image, *further)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a training batch."""
@@ -178,7 +182,7 @@ class Task(LightningModule):
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
         if not batch["scan"]:
             return {"output": batch["image"], "batch": batch}
-        return {"output": self(batch["image"]), "batch": batch}
+        return {"output": self(batch["image"], *self.further_inputs(batch)), "batch": batch}
 
     def _log_metrics(self, stage: Stage) -> None:
         if f"{stage}_metrics" not in self.metrics:
@@ -230,7 +234,11 @@ def _take(batch: Batch, kept: list[int]) -> Batch:
     """The given cases of a batch."""
     taken: dict[str, Any] = {}
     for key, value in batch.items():
-        taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]
+        if key == "image" and "bags" in batch:  # those of several cases, one after the other
+            parts = batch["image"].split([len(bag) for bag in batch["bags"]])
+            taken[key] = torch.cat([parts[i] for i in kept]) if kept else batch["image"][:0]
+        else:
+            taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]
     return cast("Batch", taken)
 
 
