@@ -15,7 +15,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from datamodules.dataset import ScanDataset, collate
+from datamodules.dataset import ScanDataset
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
@@ -263,7 +263,7 @@ class ScanDataModule(LightningDataModule):
         """Mean and standard deviation of each channel over (at most 512) training images, where asked for."""
         if self.normalize not in ("auto", "train"):
             return None
-        dataset = self.dataset(self.rows("train"))
+        dataset = self.single_images(self.rows("train"))
         chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), 512)).astype(int)
         sums = np.zeros((2, self.in_channels))
         for case in chosen:
@@ -300,6 +300,14 @@ class ScanDataModule(LightningDataModule):
         dataset.patch = self.patch
         return dataset
 
+    def single_images(self, rows: NDArray[np.int64]) -> ScanDataset:
+        """The images of the given cases one by one, for a look at them."""
+        return self.dataset(rows)
+
+    def cases_in_batch(self, split: str) -> int:
+        """How many cases a batch of a part has on each device."""
+        return self.batch_size
+
     def build_augmentation(self) -> Any:
         """The training augmentation for the images the model sees; refused here if it cannot take them."""
         from datamodules.transforms.presets import build_augmentation
@@ -323,7 +331,7 @@ class ScanDataModule(LightningDataModule):
             if len(rows):
                 datasets[split] = self.dataset(rows, augmented=split == "train")
                 if self.cache == "memory":
-                    self._check_memory(len(datasets[split]))
+                    self._check_memory(datasets[split].num_images)
                     datasets[split].fill()
         return datasets
 
@@ -351,10 +359,10 @@ class ScanDataModule(LightningDataModule):
         workers = self.loader_workers
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=self.cases_in_batch(split),
             sampler=sampler,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=dataset.collate,
             # A last batch of one case has no batch statistics to normalise by.
             drop_last=split == "train" and len(sampler) % self.batch_size == 1 and len(sampler) > self.batch_size,
             persistent_workers=workers > 0 and split != "test",

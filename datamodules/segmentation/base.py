@@ -180,13 +180,7 @@ class SegmentationData(ScanDataModule):
 
     def images_by_case(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Row numbers of all images of each of the given cases."""
-        return [self._images_by_case[row] for row in rows]
-
-    @cached_property
-    def _images_by_case(self) -> list[NDArray[np.int64]]:
-        owner = self.table.images["case"].to_numpy()
-        counts = np.bincount(owner, minlength=len(self.table))
-        return np.split(np.argsort(owner, kind="stable"), np.cumsum(counts)[:-1])
+        return [self.table.images_by_case[row] for row in rows]
 
     def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
         """All images of the given cases as a data set, with their masks."""
@@ -220,7 +214,7 @@ class SegmentationData(ScanDataModule):
 
     def picture(self, case: int, index: int) -> NDArray[np.float32]:
         """Image number ``index`` of a case (row of the table) as people see it: (H, W, C) in [0, 1], as stored."""
-        return picture(self.read(int(self._images_by_case[case][index])), self.preprocess)
+        return picture(self.read(int(self.table.images_by_case[case][index])), self.preprocess)
 
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The whole mask of a case (row of the table) on its original grid, as :meth:`read_mask` gives it."""

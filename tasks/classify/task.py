@@ -247,6 +247,13 @@ class ClassificationTask(Task):
         """How many images each case has, where a batch holds bags."""
         return ([len(bag) for bag in batch["bags"]],) if "bags" in batch else ()
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Output and cases of a batch without targets, and ``weights`` of the images where they are weighed."""
+        if self.attention is None or not batch.get("bags"):
+            return super().predict_step(batch, batch_idx)
+        output, weights = self.weighed(batch["image"], *self.further_inputs(batch))
+        return {"output": output, "batch": batch, "weights": weights}
+
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """() loss of the batch in float32."""
         loss: Tensor = self.criterion(output, batch["label"])

@@ -145,8 +145,9 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     """A picture of what the training images look like to the model."""
     from datamodules.transforms.sheet import write_sheet
 
-    dataset = data.dataset(data.rows("train")[:8])
-    images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in range(min(8, len(dataset)))]
+    dataset = data.single_images(data.rows("train")[:8])
+    chosen = range(0, len(dataset), max(1, len(dataset) // 8))[:8]
+    images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in chosen]
     write_sheet(images, data.build_augmentation(), run_dir / "augmented.png")
 
 
