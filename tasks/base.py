@@ -235,7 +235,7 @@ def _take(batch: Batch, kept: list[int]) -> Batch:
     taken: dict[str, Any] = {}
     for key, value in batch.items():
         if key == "image" and "bags" in batch:  # those of several cases, one after the other
-            parts = batch["image"].split([len(bag) for bag in batch["bags"]])
+            parts = torch.split(batch["image"], [len(bag) for bag in batch["bags"]])
             taken[key] = torch.cat([parts[i] for i in kept]) if kept else batch["image"][:0]
         else:
             taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]

@@ -83,7 +83,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 class _Bags(Dataset[Batch]):
-    """One batch a case. What cannot be read is named and left out; a case is left out where nothing of it is readable."""
+    """One batch a case. What cannot be read is named and left out; a case of which nothing is readable too."""
 
     def __init__(
         self, source: CaseSource, table: CaseTable, preprocess: Preprocess, *, joined: bool, limit: int

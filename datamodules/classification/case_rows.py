@@ -36,7 +36,7 @@ def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTa
             other = values.index[~(values.isna() if pd.isna(values.iloc[0]) else values == values.iloc[0])][0]
             raise SuiteError(
                 f"{where}: the rows of case_id {torn[0]!r} differ in column {column!r} ({values.iloc[0]} in row "
-                f"{values.index[0] + 1}, {values[other]} in row {other + 1}): a case has one: give all its rows the same"
+                f"{values.index[0] + 1}, {values[other]} in row {other + 1}): give all its rows the same"
             )
     twice = frame.index[frame.duplicated(["case_id", "path"])]
     if len(twice):
@@ -46,8 +46,8 @@ def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTa
         )
     number = by_case.ngroup().to_numpy()
     cases = frame[~frame["case_id"].duplicated()].reset_index(drop=True)
-    for column in [name for name in differs if name != "path" and differs[name].any()]:
-        cases[column] = cases[column].mask(differs[column].to_numpy())
+    further = [name for name in frame.columns if name not in ("path", "case_id") and differs[name].any()]
+    cases = cases.assign(**{name: cases[name].mask(differs[name].to_numpy()) for name in further})
     order = np.argsort(number, kind="stable")
     images = pd.DataFrame({"case": number[order], "path": frame["path"].astype("str").to_numpy()[order], "frame": -1})
     return replace(one_image_a_case(cases), images=images)

@@ -131,10 +131,8 @@ class ImageTable(ClassificationData):
     def _sliced(self, table: CaseTable, volumes: Sequence[bool]) -> CaseTable:
         """Decode what is not in the cache, and take the slices for the images."""
         if not all(volumes):
-            files = table.images["path"]
-            first, other = (
-                next(p for p, is_one in zip(files, volumes, strict=True) if is_one is w) for w in (True, False)
-            )
+            paths = list(table.images["path"])
+            first, other = paths[volumes.index(True)], paths[volumes.index(False)]
             raise SuiteError(
                 f"{self.table_file}: {first} is a volume and {other} is not: keep them in tables of their own"
             )

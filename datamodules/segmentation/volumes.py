@@ -92,8 +92,8 @@ class Volumes(SegmentationData):
         self.stored_classes = self._values.names
         content_hashes(self._labels, self.volumes.hashes)  # all at once is much faster
         self._scans.decode_all()  # a bad file is named before training begins
-        for case in range(len(frame)):
-            self._mask(case)
+        for row in range(len(frame)):
+            self._mask(row)
         table = one_image_a_case(frame.drop(columns="sequences"))
         counts = self._scans.counts
         case = np.repeat(np.arange(len(frame)), counts)

@@ -47,7 +47,7 @@ class LogitPooling(nn.Module):
         logits = logits.float()
         if self.softmax:
             logits = logits.log_softmax(dim=1)
-        return torch.stack([self._largest(some).mean(dim=0) for some in logits.split(list(sizes))])
+        return torch.stack([self._largest(some).mean(dim=0) for some in torch.split(logits, list(sizes))])
 
     def _largest(self, logits: Tensor) -> Tensor:
         count = top_count(len(logits), self.share)
@@ -97,8 +97,8 @@ class AttentionPooling(nn.Module):
         hidden = self.values(features).tanh()
         if self.gate is not None:
             hidden = hidden * self.gate(features).sigmoid()
-        parts = list(self.weight(hidden).squeeze(1).float().split(list(sizes)))
+        parts = list(torch.split(self.weight(hidden).squeeze(1).float(), list(sizes)))
         weights = pad_sequence(parts, batch_first=True, padding_value=-torch.inf).softmax(dim=1)
-        images = pad_sequence(list(features.float().split(list(sizes))), batch_first=True)
+        images = pad_sequence(list(torch.split(features.float(), list(sizes))), batch_first=True)
         pooled = (weights[:, :, None] * images).sum(dim=1)
         return pooled, torch.cat([row[:size] for row, size in zip(weights, sizes, strict=True)])
