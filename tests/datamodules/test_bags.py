@@ -143,13 +143,13 @@ def test_without_aggregate_each_slice_is_a_case_and_a_volume_stays_in_one_part(t
         (
             {"label": "b"},
             True,
-            r"the rows of case_id 'study 2' differ in column 'label' \(a in row 3 and b in row 15\)",
+            r"the rows of case_id 'study 2' differ in column 'label' \(a in row 3 and b in row 14\)",
         ),
-        ({"path": "02/0.png"}, True, r"02/0\.png stands twice in case_id 'study 2' \(again in row 15\)"),
+        ({"path": "02/0.png"}, True, r"02/0\.png stands twice in case_id 'study 2' \(again in row 14\)"),
         (
             {},
             False,
-            r"case_id 'study 1' stands twice \(rows 2, 14\): judge its images together with --model\.aggregate",
+            r"case_id 'study 1' stands twice \(rows 2, 13\): judge its images together with --model\.aggregate",
         ),
         ({"path": "v.nii.gz"}, True, r"v\.nii\.gz is a volume and 00/0\.png is not"),
     ],
@@ -158,7 +158,7 @@ def test_tables_that_do_not_say_what_a_case_is(change: dict[str, str], bags: boo
     frame = several_views(tmp_path)
     write_nifti(tmp_path / "v.nii.gz", np.zeros((4, 4, 2), np.uint8))
     for column, value in change.items():
-        frame.loc[14, column] = value
+        frame.loc[13, column] = value
     frame.to_csv(tmp_path / "labels.csv", index=False)
     with pytest.raises(SuiteError, match=says) as caught:
         _ = ImageTable(str(tmp_path), bags=bags).table
@@ -170,9 +170,9 @@ def test_an_unreadable_volume_is_named_before_training(tmp_path: Path) -> None:
     (tmp_path / "v01.nii.gz").write_bytes(b"no volume")
     with pytest.raises(SuiteError, match=r"v01\.nii\.gz"):
         _ = ImageTable(str(tmp_path), bags=True).table
-    with pytest.raises(SuiteError, match="--data.bag_size 0"):
+    with pytest.raises(SuiteError, match=r"--data\.bag_size 0"):
         ImageTable(str(tmp_path), bag_size=0)
-    with pytest.raises(SuiteError, match="--data.bag_limit -1"):
+    with pytest.raises(SuiteError, match=r"--data\.bag_limit -1"):
         ImageTable(str(tmp_path), bag_limit=-1)
 
 

@@ -75,7 +75,7 @@ def test_each_class_or_label_has_its_own_largest_images(name: str, target: str) 
 def test_a_share_of_images_is_rounded_up_and_never_none() -> None:
     assert [top_count(30, 0.1), top_count(31, 0.1), top_count(3, 0.1), top_count(10, 1.0)] == [3, 4, 1, 10]
     for share in (0, 1.1):
-        with pytest.raises(SuiteError, match="--model.topk"):
+        with pytest.raises(SuiteError, match=r"--model\.topk"):
             LogitPooling("topk", share, "binary", 1)
 
 
@@ -113,7 +113,7 @@ def bag_batch(sizes: list[int], label: torch.Tensor, padding: tuple[int, ...] = 
 def test_every_parameter_learns_under_every_head(aggregate: str, head: str) -> None:
     made = {"aggregate": aggregate, "head": head, "input_size": (32, 32), "attention_gated": True}
     if (aggregate, head) == ("attention", "native"):
-        with pytest.raises(SuiteError, match="--model.aggregate attention: with --model.head native"):
+        with pytest.raises(SuiteError, match=r"--model\.aggregate attention: with --model\.head native"):
             small_task(**made)
         return
     task = small_task(**made)

@@ -53,8 +53,8 @@ def test_hippocampi_are_classified_by_volume(aggregate: str, run: Run, shared_da
     table = pd.DataFrame({"path": names, "label": np.where(np.array(sizes) > np.median(sizes), "large", "small")})
     table.to_csv(tmp_path / "sizes.csv", index=False)
     status, _, err = run(
-        "fit", *flags(source / "imagesTr", aggregate), "--data.table", tmp_path / "sizes.csv", "--data.axis", "sagittal",
-        "--data.neighbors", "1", "--data.image_size", "32", "--run_dir", "run",
+        "fit", *flags(source / "imagesTr", aggregate), "--data.table", tmp_path / "sizes.csv",
+        "--data.axis", "sagittal", "--data.neighbors", "1", "--data.image_size", "32", "--run_dir", "run",
     )  # fmt: skip
     assert status == 0, err
     assert "3 of each in training, up to 5 in judging" in err
@@ -184,12 +184,12 @@ def test_a_resumed_run_is_equal(run: Run, volume_root: Path, monkeypatch: pytest
     status, _, err = run(*words, "--run_dir", "whole")
     assert status == 0, err
 
-    def cut_off(seeds: SeedEpochs, trainer: Trainer, *_: object) -> None:
+    def cut_off(self: SeedEpochs, trainer: Trainer, *_: object) -> None:
         if trainer.current_epoch == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(SeedEpochs, "on_train_epoch_start", cut_off)
+        patched.setattr(SeedEpochs, "on_train_batch_start", cut_off)
         status, _, err = run(*words, "--run_dir", "cut")
         assert status != 0
     status, _, err = run(*words, "--run_dir", "cut", "--ckpt_path", "last")
