@@ -105,7 +105,7 @@ def test_rows_with_one_case_id_are_a_case(tmp_path: Path) -> None:
 
 def test_volumes_are_bags_of_their_slices_and_judged_up_to_the_limit(tmp_path: Path) -> None:
     volumes_of(tmp_path, [6, 9, 3, 5, 7, 4])
-    settings: dict[str, Any] = {"bags": True, "folds": 2, "test_fraction": 0.0, "bag_size": 4, "neighbors": 1}
+    settings: dict[str, Any] = {"bags": True, "folds": 3, "test_fraction": 0.0, "bag_size": 4, "neighbors": 1}
     data = ImageTable(str(tmp_path), **settings, bag_limit=5)
     assert data.table.cases["case_id"].tolist() == [f"v{number:02d}" for number in range(6)]
     assert np.bincount(data.table.images["case"]).tolist() == [6, 9, 3, 5, 7, 4]
@@ -143,7 +143,7 @@ def test_without_aggregate_each_slice_is_a_case_and_a_volume_stays_in_one_part(t
         (
             {"label": "b"},
             True,
-            r"the rows of case_id 'study 2' differ in column 'label' \(a in row 3 and b in row 14\)",
+            r"the rows of case_id 'study 2' differ in column 'label' \(a in row 3, b in row 14\)",
         ),
         ({"path": "02/0.png"}, True, r"02/0\.png stands twice in case_id 'study 2' \(again in row 14\)"),
         (
