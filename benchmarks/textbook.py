@@ -128,11 +128,10 @@ def document(results: dict[Network, list[Result]], epochs: int, seeds: Sequence[
     return (
         "# The networks of the course on one data set\n\n"
         f"Written by `python -m benchmarks.textbook --epochs {epochs} --seeds {' '.join(map(str, seeds))}`: "
-        "BreastMNIST, official split (546 / 78 / 156 cases), each network from scratch with its own classifier, 32 px, "
-        "and the optimiser, schedule and augmentation of "
-        "`configs/experiment/medmnist.yaml`, tuned for none of them. Figures "
-        f"are those of the best checkpoint by validation AUROC on the test part, the mean of {len(seeds)} seed(s); in "
-        "brackets the 95 % interval over the test cases for the first seed. Sensitivity and F1 are those of the "
+        "BreastMNIST, official split (546 / 78 / 156 cases), each network from scratch with its own classifier, "
+        "32 px, and the optimiser, schedule and augmentation of `configs/experiment/medmnist.yaml`, tuned for none of "
+        "them. Figures are those of the best checkpoint by validation AUROC on the test part, the mean of "
+        f"{len(seeds)} seed(s); in brackets the 95 % interval over the test cases for the first seed. Sensitivity and F1 are those of the "
         "malignant class. Seconds are the median of an epoch with its validation, on the machine that wrote "
         "this page.\n\n"
         + table(results)
