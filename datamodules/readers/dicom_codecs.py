@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def is_available(uid: str) -> bool:
 @cache
 def register() -> None:
     """Make the plugin known to pydicom, once in each process."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders import get_decoder
 
     for uid in sorted(SYNTAXES):
         decoder = get_decoder(uid)
@@ -181,18 +181,18 @@ def _decode_jpeg(source: bytes, runner: DecodeRunner, stream: Stream) -> NDArray
     import imagecodecs
 
     if stream.components == 1:
-        return cast("NDArray[Any]", imagecodecs.jpeg_decode(source))
+        return imagecodecs.jpeg_decode(source)
     # The stream's own word on colours counts more than the header's, which is often left behind by a converter.
     said = "ycbcr" if str(runner.photometric_interpretation).startswith("YBR") else "rgb"
     array = imagecodecs.jpeg_decode(source, colorspace=stream.colours or said, outcolorspace="rgb")
     runner.set_option("photometric_interpretation", "RGB")
-    return cast("NDArray[Any]", array)
+    return array
 
 
 def _decode_jpeg_ls(source: bytes) -> NDArray[Any]:
     import imagecodecs
 
-    return cast("NDArray[Any]", imagecodecs.jpegls_decode(source))
+    return imagecodecs.jpegls_decode(source)
 
 
 def _decode_jpeg_2000(source: bytes, runner: DecodeRunner) -> NDArray[Any]:
@@ -201,4 +201,4 @@ def _decode_jpeg_2000(source: bytes, runner: DecodeRunner) -> NDArray[Any]:
     array = imagecodecs.jpeg2k_decode(source, numthreads=1)
     if str(runner.photometric_interpretation) in ("YBR_ICT", "YBR_RCT"):  # undone by the decoder
         runner.set_option("photometric_interpretation", "RGB")
-    return cast("NDArray[Any]", array)
+    return array

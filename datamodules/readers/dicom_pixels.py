@@ -41,7 +41,7 @@ def stored_frame(source: Opened, facts: Facts, frame: int, max_bytes: int) -> ND
     Raises:
         ValueError: a transfer syntax that is not read, truncated or damaged data, or a frame larger than allowed.
     """
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders import get_decoder
 
     if source.syntax not in dicom_codecs.SYNTAXES and source.syntax not in _NATIVE:
         name = _NOT_READ.get(source.syntax, source.syntax)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,20 @@ def series_folders(folder: Path) -> list[Path]:
     for file in files:
         found[file.parent] = found.get(file.parent, False) or is_dicom(file)
     return sorted(parent for parent, holds in found.items() if holds)
+
+
+def may_be_volume(folder: Path) -> bool:
+    """Whether the first DICOM file in a folder is an image that is no localiser, or cannot be read."""
+    first = next((file for file in sorted(folder.iterdir()) if _may_be_image(file, folder)), None)
+    if first is None:
+        return False
+    try:
+        with opened(first) as source:
+            kinds = {str(kind).upper() for kind in source.dataset.get("ImageType") or ()}
+            segments = text(source.dataset, "SOPClassUID") in SEGMENTATIONS
+            return bool(source.keyword) and not segments and "LOCALIZER" not in kinds
+    except SuiteError:
+        return True  # is said when the case's turn comes
 
 
 def find_series(path: Path, max_pixels: int = MAX_PIXELS) -> list[Series]:
@@ -223,8 +238,14 @@ def _only_series(path: Path, found: Sequence[Series]) -> Series:
         raise SuiteError(f"{path}: has {len(images)} series ({labels}): put each into a folder of its own")
     if len(found) > 1:
         others = ", ".join(one.label for one in found if one is not images[0])
-        log.info("%s: localisers are passed over: %s", path, others)
+        _say_passed_over(path, others)
     return images[0]
+
+
+@cache
+def _say_passed_over(path: Path, others: str) -> None:
+    """Once: headers are read several times."""
+    log.info("%s: localisers are passed over: %s", path, others)
 
 
 def _header(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Nifti1Header:

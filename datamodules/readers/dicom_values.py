@@ -92,8 +92,7 @@ def rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[An
                     if slope == 1
                     else np.multiply(stored, kind(slope), dtype=kind, casting="unsafe")
                 )
-                array += kind(intercept)
-                return array
+                return np.asarray(np.add(array, kind(intercept), out=array))
     kind_ = np.float32 if stored.dtype.itemsize <= 2 or stored.dtype == np.float32 else np.float64
     scaled: NDArray[Any] = stored.astype(kind_)
     scaled *= kind_(slope)
@@ -164,7 +163,7 @@ def _shown(array: NDArray[Any], dataset: Dataset, facts: Facts, frame: int, voi:
             shown = (values - centre) / width + 0.5
         else:
             shown = (values - (centre - 0.5)) / max(width - 1, 1e-3) + 0.5
-    return np.rint(np.clip(shown, 0, 1) * 65535).astype(np.uint16)
+    return np.asarray(np.rint(np.clip(shown, 0, 1) * 65535), dtype=np.uint16)
 
 
 def _lookup(item: Dataset, signed: bool) -> Lookup:
@@ -214,5 +213,5 @@ def _as_stored(value: float, facts: Facts) -> float:
     if not float(value).is_integer() or facts.bits_allocated not in (8, 16):
         return value
     size = 2**facts.bits_allocated
-    wrapped = int(value) % size
+    wrapped: int = int(value) % size
     return wrapped - size if facts.signed and wrapped >= size // 2 else wrapped

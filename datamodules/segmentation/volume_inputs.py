@@ -46,10 +46,10 @@ def join_sequences(frame: pd.DataFrame, sequences: int) -> pd.DataFrame:
 
 
 def series_in(folder: Path) -> list[tuple[Path, str]]:
-    """The folders at or below one that hold DICOM files, and the case ids of the series in them."""
-    from datamodules.readers.dicom_series import series_folders
+    """The folders at or below one that hold DICOM images, and the case ids of the series in them; no localisers."""
+    from datamodules.readers.dicom_series import may_be_volume, series_folders
 
-    found = series_folders(folder)
+    found = filter(may_be_volume, series_folders(folder))
     return [(path, folder.name if path == folder else path.relative_to(folder).as_posix()) for path in found]
 
 

@@ -94,8 +94,8 @@ def seen_labels(files: Sequence[Path], ignore: int | None) -> dict[str, int]:
     if not segments:
         return {"background" if value == 0 else str(value): value for value in sorted(numbers)}
     names: dict[str, str] = {}
-    for file in segments:
-        for number, label in file.items():
+    for labels in segments:
+        for number, label in labels.items():
             if number > 0:
                 names.setdefault(label.casefold(), label)
     return {"background": 0, **{label: value for value, label in enumerate(names.values(), start=1)}}

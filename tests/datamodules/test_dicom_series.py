@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -30,12 +31,12 @@ def test_60_shuffled_files_are_the_volume_of_dcm2niix(tmp_path: Path, name: str)
         pytest.skip("dcm2niix is not installed")
     write_series(tmp_path / "series", blob(SHAPE), direction=DIRECTIONS[name])
     (tmp_path / "out").mkdir()
-    command = [program, "-z", "n", "-b", "n", "-f", "x", "-o", tmp_path / "out", tmp_path / "series"]
+    command = [program, "-z", "n", "-b", "n", "-f", "x", "-o", str(tmp_path / "out"), str(tmp_path / "series")]
     subprocess.run(command, check=True, capture_output=True)
     theirs = nibabel.load(tmp_path / "out" / "x.nii")
     ours = read_volume(tmp_path / "series")
-    assert np.array_equal(ours.array, np.asarray(theirs.dataobj))  # type: ignore[attr-defined]
-    assert np.allclose(ours.affine, theirs.affine, atol=1e-4)  # type: ignore[attr-defined]
+    assert np.array_equal(ours.array, np.asarray(theirs.dataobj))
+    assert np.allclose(ours.affine, theirs.affine, atol=1e-4)
     assert same_grid(ours, read_any(tmp_path / "out" / "x.nii"))
 
 
@@ -118,13 +119,13 @@ def test_what_is_no_volume_is_named(tmp_path: Path) -> None:
 
 
 def test_localisers_and_several_series(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesNumber": 1}
+    scout: dict[str, Any] = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "SeriesNumber": 1}
     write_series(tmp_path / "scout", blob((2, 30, 30)), direction=CORONAL, uid="1.2.3", **scout)
     assert "series 1 (CT, 2 images) is a localiser, not a volume" in refused(tmp_path / "scout")
 
     write_series(tmp_path / "study" / "a", blob((5, 8, 6)))
     write_series(tmp_path / "study" / "b", blob((2, 30, 30)), direction=CORONAL, uid="1.2.3", **scout)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "datamodules"):
         assert read_grid(tmp_path / "study").shape == (6, 8, 5)
     assert "localisers are passed over: series 1 (CT, 2 images)" in caplog.text
 

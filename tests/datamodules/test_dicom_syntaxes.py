@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -118,10 +118,10 @@ RNG = np.random.default_rng(0)
 PLAIN = RNG.integers(0, 4096, (33, 47)).astype(np.uint16)
 
 
-def compressed(file: Path, array: NDArray[Any], syntax: str, data: bytes, **tags: Any) -> Path:
+def compressed(file: Path, array: NDArray[Any], syntax: str, data: bytes | bytearray, **tags: Any) -> Path:
     dataset = image(array, **{"Modality": "MR", **tags})
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
-    dataset.PixelData = encapsulate([data])
+    dataset.PixelData = encapsulate([bytes(data)])
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(file, enforce_file_format=True)

@@ -15,7 +15,7 @@ from tests.datamodules.dicom_on_disk import CORONAL, write_series
 from tests.datamodules.seg_on_disk import write_seg
 from tests.tasks.cli.conftest import TINY, Run
 
-TINY_UNET = [*TINY, "--model.decoder_args", '{"decoder_channels": [16, 16, 8, 8, 8]}']
+TINY_UNET = [*TINY, "--data.folds", "2", "--model.decoder_args", '{"decoder_channels": [16, 16, 8, 8, 8]}']
 
 
 def draw_study(root: Path, count: int = 8) -> None:
@@ -73,7 +73,7 @@ def test_segmentation_from_series_with_dicom_seg(run_task: Run) -> None:
     masks = sorted(Path("out").rglob("*.nii.gz"))
     assert len(masks) == 8
     assert same_grid(read_volume(masks[3]), read_grid(Path("study/imagesTr/ct3")))
-    assert nibabel.load(masks[3]).header["descrip"].item() == b""  # type: ignore[attr-defined]
+    assert nibabel.load(masks[3]).header["descrip"].item() == b""
 
 
 def test_patients_keep_their_ids_where_it_is_asked_for(run_task: Run) -> None:
