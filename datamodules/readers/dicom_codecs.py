@@ -61,7 +61,7 @@ def is_available(uid: str) -> bool:
 @cache
 def register() -> None:
     """Make the plugin known to pydicom, once in each process."""
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     for uid in sorted(SYNTAXES):
         decoder = get_decoder(uid)

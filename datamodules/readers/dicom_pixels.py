@@ -41,7 +41,7 @@ def stored_frame(source: Opened, facts: Facts, frame: int, max_bytes: int) -> ND
     Raises:
         ValueError: a transfer syntax that is not read, truncated or damaged data, or a frame larger than allowed.
     """
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     if source.syntax not in dicom_codecs.SYNTAXES and source.syntax not in _NATIVE:
         name = _NOT_READ.get(source.syntax, source.syntax)
@@ -82,7 +82,7 @@ def stored_frame(source: Opened, facts: Facts, frame: int, max_bytes: int) -> ND
         array, _ = decoder.as_array(
             source.file, index=frame, validate=True, decoding_plugin=dicom_codecs.NAME, **options
         )
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 
 
 def _native_bytes(source: Opened, facts: Facts, frame: int) -> tuple[bytes, int, int]:
