@@ -220,7 +220,7 @@ def test_video_and_unknown_syntaxes_are_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_as_fast_as_plain_pydicom(shared_data: Path) -> None:
     """The same decoders on both sides where there is a choice; seconds of this process, as the machine may be busy."""
-    for name in ("693_UNCR", "693_J2KR", "emri_small_RLE", "CT_small"):
+    for name in ("693_UNCR", "693_J2KR", "JPEG-LL", "RG3_J2KR", "examples_ybr_color"):
         file = shared_data / "dicom_syntaxes" / f"{name}.dcm"
 
         def ours(file: Path = file) -> None:
