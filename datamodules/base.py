@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from datamodules.dataset import ScanDataset
+from datamodules.identity import join_identity
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
@@ -63,6 +64,7 @@ class ScanDataModule(LightningDataModule):
         cache: ``memory`` reads every scan once and keeps it.
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
         allow_leakage: go on although a patient or an identical image stands in two parts.
+        keep_ids: write PatientID of DICOM files as it stands, instead of a keyed hash.
         min_image_size: smaller images are enlarged to this side where ``image_size`` is left out.
     """
 
@@ -91,6 +93,7 @@ class ScanDataModule(LightningDataModule):
         cache: Literal["none", "memory"] = "none",
         cache_dir: str | None = None,
         allow_leakage: bool = False,
+        keep_ids: bool = False,
         min_image_size: int = 0,
     ) -> None:
         super().__init__()
@@ -112,7 +115,7 @@ class ScanDataModule(LightningDataModule):
         self.augment, self.augment_args = augment, augment_args or AugmentArgs()
         self.cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
-        self.allow_leakage, self.min_image_size = allow_leakage, min_image_size
+        self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
         self.seed = 0
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None
@@ -163,6 +166,7 @@ class ScanDataModule(LightningDataModule):
         if len(table) == 0:
             raise SuiteError(f"--data.root {self.root}: no cases found")
         table = join_patients(table, self.patient_pattern, Path(self.cases_file) if self.cases_file else None)
+        table = join_identity(table, self.root, keep_ids=self.keep_ids)
         if self.split == "all_test":
             return table.with_columns(split="test")
         hashes = self.hashes(table)

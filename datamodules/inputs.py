@@ -63,7 +63,7 @@ class InputFiles:
         rows = [row for text in inputs for row in self._rows(Path(text), volumes)]
         if not rows:
             raise SuiteError(
-                f"--input {' '.join(inputs)}: no {'volumes (.nii, .nii.gz)' if volumes else 'images'} found"
+                f"--input {' '.join(inputs)}: no {'volumes (.nii, .nii.gz, DICOM)' if volumes else 'images'} found"
             )
         if together:
             from datamodules.classification.bag_inputs import join_files
@@ -83,6 +83,7 @@ class InputFiles:
         return replace(table, images=images)
 
     def _rows(self, path: Path, volumes: bool) -> list[dict[str, object]]:
+        from datamodules.segmentation.volume_inputs import series_in
         from datamodules.table import case_id_of
 
         if path.is_dir():
@@ -92,7 +93,7 @@ class InputFiles:
                 for row, file in zip(rows, files, strict=True):
                     inside = file.parent.relative_to(path).as_posix()
                     row["group"] = (str(file.parent), path.resolve().name if inside == "." else inside)
-            return rows
+            return [*rows, *(_row(*series) for series in series_in(path))] if volumes else rows
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
             frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"))
             if self.path_column not in frame:

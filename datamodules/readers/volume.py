@@ -78,6 +78,13 @@ def is_volume(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def is_series(path: Path) -> bool:
+    """Whether a path is a volume in DICOM: a folder with a series, or a file with frames."""
+    from datamodules.readers.dicom_header import is_dicom
+
+    return path.is_dir() or (not is_volume(path.name) and is_dicom(path))
+
+
 def read_grid(path: Path) -> Grid:
     """Read the header of a NIfTI-1 or NIfTI-2 file: where its voxels lie.
 
@@ -88,7 +95,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI-1 or NIfTI-2 file, compressed or not.
+    """Read a NIfTI-1 or NIfTI-2 file, compressed or not; or a DICOM series (:mod:`datamodules.readers.dicom_series`).
 
     The affine is the sform, else the qform, else what the voxel sizes give, in mm whatever the header's unit. One frame
     of a 4D file is taken for the volume itself; several frames (and the vectors of a 5D file) are the last axis.
@@ -104,6 +111,10 @@ def read_volume(path: Path) -> Volume:
 
 
 def _read(path: Path, *, decode: bool) -> Grid:
+    if is_series(path):
+        from datamodules.readers import dicom_series
+
+        return dicom_series.read_volume(path) if decode else dicom_series.read_grid(path)
     if not is_volume(path.name):
         raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(SUFFIXES)}")
     _quiet_nibabel()

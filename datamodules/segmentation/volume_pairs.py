@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.volume import is_volume
 from datamodules.table import case_id_of, read_frame, split_words
 from datamodules.types import SuiteError, nearest
@@ -74,8 +75,9 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
 
     Args:
         root: folder of the data set.
-        images: folder of the images; ``x.nii.gz``, or ``x_0000.nii.gz``, ``x_0001.nii.gz``, ... for several sequences.
-        labels: folder of the masks; ``x.nii.gz`` (or ``.nii``).
+        images: folder of the images; ``x.nii.gz``, or ``x_0000.nii.gz``, ``x_0001.nii.gz``, ... for several sequences;
+            or folders ``x`` with a DICOM series each.
+        labels: folder of the masks; ``x.nii.gz`` (or ``.nii``); or DICOM-SEG as ``x.dcm`` or in a folder ``x``.
         sequences: names of the sequences, for messages.
 
     Returns:
@@ -133,7 +135,7 @@ def table_pairs(root: Path, file: Path) -> pd.DataFrame:
         empty = frame.index[frame[column].isna()]
         if len(empty):
             raise SuiteError(f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row")
-        missing = [name for name in frame[column] if not (root / name).is_file()]
+        missing = [name for name in frame[column] if not (root / name).exists()]
         if missing:
             raise SuiteError(
                 f"{file}: {missing[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
@@ -145,10 +147,12 @@ def table_pairs(root: Path, file: Path) -> pd.DataFrame:
 
 
 def _volumes(folder: Path, flag: str) -> dict[str, str]:
-    """Stem -> file name of the volumes in a folder; what macOS leaves in archives (``._x.nii.gz``) is passed over."""
+    """Stem -> name of the volumes and series folders in a folder; hidden files are passed over (macOS leaves some)."""
     if not folder.is_dir():
         raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
-    names = sorted(file.name for file in folder.iterdir() if is_volume(file.name) and not file.name.startswith("."))
-    if not names:
-        raise SuiteError(f"--data.{flag} {folder}: no volumes in it (.nii, .nii.gz)")
-    return {case_id_of(name): name for name in names}
+    files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    found = {case_id_of(file.name): file.name for file in files if is_volume(file.name) or is_dicom(file)}
+    found |= {file.name: file.name for file in files if file.is_dir()}
+    if not found:
+        raise SuiteError(f"--data.{flag} {folder}: no volumes in it (.nii, .nii.gz, or folders with DICOM series)")
+    return found

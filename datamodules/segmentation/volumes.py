@@ -1,4 +1,4 @@
-"""``Volumes``: labelled NIfTI volumes as slices."""
+"""``Volumes``: labelled volumes (NIfTI, DICOM series with DICOM-SEG) as slices."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from datamodules.cache import Setting, VolumeCache
 from datamodules.probe import ImageFacts
 from datamodules.readers.hashing import content_hashes
-from datamodules.readers.volume import Grid, Plane, check_same_grid, read_grid, read_volume, slice_spacing
+from datamodules.readers.volume import Grid, Plane, slice_spacing
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import label_values
+from datamodules.segmentation.volume_labels import check_label, is_seg, label_file, read_label, seen_labels
 from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
 from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
 from datamodules.slices import SliceSpec
@@ -36,8 +37,9 @@ class Volumes(SegmentationData):
 
     Args:
         root: folder of the data set.
-        images: folder of the images in ``root``; several sequences of a case end in ``_0000``, ``_0001``, ...
-        labels: folder of the masks in ``root``, named as the cases.
+        images: folder of the images in ``root``: files, or a folder with a DICOM series for each case; several
+            sequences of a case end in ``_0000``, ``_0001``, ...
+        labels: folder of the masks in ``root``, named as the cases: files, or DICOM-SEG as files or in folders.
         axis: ``axial``, ``coronal`` or ``sagittal`` slices.
         neighbors: slices on either side that join as channels (2.5D).
         spacing: mm of a pixel, or of a row and a column, that slices are resampled to and then padded to one size; left
@@ -80,10 +82,10 @@ class Volumes(SegmentationData):
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
         sequences = [[self.root / file for file in files] for files in frame["sequences"]]
-        self._labels = [self.root / file for file in frame["label"]]
+        self._labels = [label_file(self.root / file) for file in frame["label"]]
         self._scans = SlicedVolumes(sequences, self.slices, self.volumes)
         for grid, file in zip(self._scans.grids, self._labels, strict=True):
-            check_same_grid(grid, read_grid(file))
+            check_label(grid, file)
         if self.classes is None and described.classes:
             self.regions = self.regions if self.regions is not None else described.regions
             self.overlapping = self.overlapping or self.regions is not None
@@ -124,7 +126,7 @@ class Volumes(SegmentationData):
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The mask of a case on its original grid: (X, Y, Z) class numbers, or (L, X, Y, Z) of overlapping regions."""
         _ = self.table  # finds the files
-        volume = read_volume(self._labels[case])
+        volume = read_label(self._labels[case], self._scans.grids[case], self._values)
         return self.as_model_sees(np.stack([self._values.read(one, volume.path) for one in volume.array]))
 
     def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
@@ -184,23 +186,24 @@ class Volumes(SegmentationData):
         return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
 
     def _seen_classes(self) -> dict[str, int]:
-        seen: set[int] = {0}
-        for file in self._labels:
-            seen |= {int(value) for value in np.unique(read_volume(file).array)}
-        seen.discard(-1 if self.ignore_value is None else self.ignore_value)
-        log.info("classes are the values in the masks: %s", ", ".join(map(str, sorted(seen))))
-        return {"background" if value == 0 else str(value): value for value in sorted(seen)}
+        seen = seen_labels(self._labels, self.ignore_value)
+        log.info("classes are those of the masks: %s", ", ".join(f"{name}={value}" for name, value in seen.items()))
+        return seen
 
     def _mask(self, case: int) -> NDArray[np.uint8]:
         file = self._labels[case]
-        return self.volumes.get(file, self._mask_settings, partial(self._cut_mask, file))
+        settings = self._mask_settings
+        if is_seg(file):  # it says where it lies, and is put on the grid of its image
+            grid = self._scans.grids[case]
+            settings = {**settings, "grid": f"{grid.shape} {grid.affine.round(4).tolist()}", "names": str(self._values)}
+        return self.volumes.get(file, settings, partial(self._cut_mask, case))
 
     @cached_property
     def _mask_settings(self) -> dict[str, Setting]:
         return self.slices.mask_settings(self._values)
 
-    def _cut_mask(self, file: Path) -> NDArray[np.uint8]:
-        return self.slices.cut_mask(read_volume(file), self._values)
+    def _cut_mask(self, case: int) -> NDArray[np.uint8]:
+        return self.slices.cut_mask(read_label(self._labels[case], self._scans.grids[case], self._values), self._values)
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
