@@ -72,9 +72,11 @@ def plan(
         SuiteError: no such network or argument, or the network cannot take such images.
     """
     check_name(name)
-    for key, own in OWN_NAMES.items():
+    for key, setter in OWN_NAMES.items():
         if key in args:
-            raise SuiteError(f"backbone argument {key!r}: it is set by {own} here, not as an argument of the network")
+            raise SuiteError(
+                f"backbone argument {key!r}: it is set by {setter} here, not as an argument of the network"
+            )
     config = timm.get_pretrained_cfg(name)
     own = own_size(name)
     height, width = image_size or own

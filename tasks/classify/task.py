@@ -226,7 +226,7 @@ class ClassificationTask(Task):
         if torch.is_grad_enabled() or sizes is None:
             output = self._of_images(image)
         else:  # a case may have hundreds of images; in training their number is chosen
-            output = torch.cat([self._of_images(some) for some in image.split(_IMAGES_AT_ONCE)])
+            output = torch.cat([self._of_images(some) for some in torch.split(image, _IMAGES_AT_ONCE)])
         if sizes is not None and self.pooling is not None:
             return self.pooling(output, sizes), None
         if self.attention is None or self.head is None:

@@ -163,7 +163,7 @@ class SuiteCLI(LightningCLI):
         data = self.build_data()
         return data, cast("Task", self.config_init["model"])
 
-    def build_trainer(self, callbacks: Sequence[Callback], **overrides: Any) -> Trainer:
+    def build_trainer(self, callbacks: Sequence[Callback], /, **overrides: Any) -> Trainer:
         """The trainer; unless ``--trainer.precision`` says it, training computes in what suits the machine."""
         config = dict(self.config_init["trainer"])
         if config["precision"] is None and self.builds_model:

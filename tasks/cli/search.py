@@ -7,7 +7,7 @@ import tempfile
 from typing import Any
 
 import torch
-from pytorch_lightning.tuner import Tuner
+from pytorch_lightning.tuner.tuning import Tuner
 
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
