@@ -39,7 +39,7 @@ def search(cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         trainer = cli.build_trainer(
-            [], default_root_dir=folder, enable_model_summary=False, num_sanity_val_steps=0, callbacks=None, **settings
+            [], default_root_dir=folder, enable_model_summary=False, num_sanity_val_steps=0, **settings
         )
         if trainer.world_size > 1:
             flag = next(name for name, asked in wanted.items() if asked)

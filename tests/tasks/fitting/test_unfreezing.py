@@ -124,7 +124,7 @@ def rank(number: int, port: str, folder: Path) -> None:
     import os
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": str(number)}
-    os.environ |= {"NODE_RANK": str(number), "LOCAL_RANK": str(number)}
+    os.environ |= {"NODE_RANK": "0", "LOCAL_RANK": str(number)}
     task = made(freeze="backbone", unfreeze=1, optimizer="sgd")
     Trainer(
         max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
