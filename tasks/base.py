@@ -316,6 +316,9 @@ class Task(LightningModule):
 
     def _step_plateau(self) -> None:
         """Step a plateau schedule, so that the checkpoint of this epoch has its state and a resumed run goes on."""
+        every = self.trainer.check_val_every_n_epoch
+        if every and (self.current_epoch + 1) % every:
+            return  # nothing new is known
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau):
                 value = self.trainer.callback_metrics.get(str(config.monitor))
