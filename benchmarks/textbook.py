@@ -131,9 +131,9 @@ def document(results: dict[Network, list[Result]], epochs: int, seeds: Sequence[
         "BreastMNIST, official split (546 / 78 / 156 cases), each network from scratch with its own classifier, "
         "32 px, and the optimiser, schedule and augmentation of `configs/experiment/medmnist.yaml`, tuned for none of "
         "them. Figures are those of the best checkpoint by validation AUROC on the test part, the mean of "
-        f"{len(seeds)} seed(s); in brackets the 95 % interval over the test cases for the first seed. Sensitivity and F1 are those of the "
-        "malignant class. Seconds are the median of an epoch with its validation, on the machine that wrote "
-        "this page.\n\n"
+        f"{len(seeds)} seed(s); in brackets the 95 % interval over the test cases for the first seed. "
+        "Sensitivity and F1 are those of the malignant class. Seconds are the median of an epoch with its "
+        "validation, on the machine that wrote this page.\n\n"
         + table(results)
         + "\nWith 156 test cases, intervals are about 0.05 to either side: most of these differences are not to be "
         "told from chance.\n"
