@@ -272,10 +272,10 @@ def main() -> int:
     if arguments.families:
         chosen = chosen[chosen["family"].isin(arguments.families) | chosen["name"].isin(arguments.families)]
     steps, cells = Steps(arguments.data), []
-    for row in chosen.itertuples():
+    for row in chosen.to_dict("records"):
         for task in TASKS:
-            own = max(int(side) for side in str(row[6]).split("x"))
-            cell = run_cell(str(row.family), str(row.name), task, steps, own)
+            own = max(int(side) for side in row["size"].split("x"))
+            cell = run_cell(row["family"], row["name"], task, steps, own)
             cells.append(cell)
             loss = f"loss {cell.loss:.3f}" if cell.outcome == "trained" else cell.reason
             print(
