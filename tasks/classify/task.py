@@ -131,6 +131,11 @@ class ClassificationTask(Task):
         for flag, value in (("mixup", mixup), ("cutmix", cutmix)):
             if value is not None and value < 0:
                 raise SuiteError(f"--model.{flag} {value}: must be at least 0")
+            if value and aggregate != "none":
+                raise SuiteError(
+                    f"--model.{flag} {value}: with --model.aggregate {aggregate} a label belongs to many images, which "
+                    "are not mixed: leave it out"
+                )
         if not 0 <= dropout < 1:
             raise SuiteError(f"--model.dropout {dropout}: must be at least 0 and below 1")
         given = self._weights_by_class(class_weights, class_counts, known_counts)

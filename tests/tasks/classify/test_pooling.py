@@ -123,6 +123,12 @@ def test_every_parameter_learns_under_every_head(aggregate: str, head: str) -> N
     assert not [name for name, parameter in task.named_parameters() if parameter.grad is None]
 
 
+@pytest.mark.parametrize("flag", ["mixup", "cutmix"])
+def test_images_of_cases_are_not_mixed(flag: str) -> None:
+    with pytest.raises(SuiteError, match=rf"--model\.{flag} 0\.2: with --model\.aggregate mean"):
+        small_task(aggregate="mean", **{flag: 0.2})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("aggregate", ["topk", "attention"])
 def test_a_batch_gives_one_row_a_case_and_leaves_padding_out(kind: str, aggregate: str) -> None:
