@@ -76,4 +76,4 @@ def test_the_help_names_output(run: Run) -> None:
     status, out, _ = run("check", "--help")
     assert status == 0
     assert "--output" in out
-    assert "--model." not in out
+    assert "\nmodel:" not in out
