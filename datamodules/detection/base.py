@@ -18,6 +18,7 @@ from datamodules.dataset import Boxes, ScanDataset
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
 from datamodules.detection.files import image_size
 from datamodules.detection.geometry import scaled
+from datamodules.faults import refuse, tolerated
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
 from datamodules.settings import numbers
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST_SIDE = 512  # of what the model sees, where the user does not say
 _MOST_SIZES = 20_000
+_UNKNOWN_SIDE = 2**31 - 1  # of an image that cannot be read, while a check goes on
 
 
 @dataclass
@@ -136,8 +138,10 @@ class DetectionData(ScanDataModule):
         self._own_classes = self._class_list(found)
         table = one_image_a_case(found.cases, published_split=found.published)
         pairs = zip(found.sizes, table.cases["path"], strict=True)
-        sizes = [image_size(self.root / path) if size is None else size for size, path in pairs]
-        self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
+        self._sizes = np.full((len(table), 2), _UNKNOWN_SIDE, np.int64)
+        for case, (size, path) in enumerate(pairs):
+            with tolerated("size", case=case):  # a check comes to such images again
+                self._sizes[case] = image_size(self.root / path) if size is None else size
         self._boxes = tidy_boxes(found.boxes, self._sizes, found.where)
         return table
 
@@ -154,10 +158,13 @@ class DetectionData(ScanDataModule):
         known = set(names)
         for label, case in zip(found.boxes.labels, found.boxes.cases, strict=True):
             if label not in known:
-                raise SuiteError(
+                refuse(
+                    "unknown_label",
                     f"{found.where[case]}: unknown class {label!r}: {nearest(label, names)} (--data.classes, "
-                    "--data.class_map)"
+                    "--data.class_map)",
+                    cases=[case],
                 )
+        found.boxes = found.boxes.of_classes(known)
         return names
 
     def read(self, image: int) -> Scan:
@@ -165,9 +172,10 @@ class DetectionData(ScanDataModule):
         scan = super().read(image)
         if scan.array.shape[:2] != tuple(self._sizes[image]):
             (height, width), (rows, columns) = scan.array.shape[:2], self._sizes[image]
-            raise SuiteError(
+            refuse(
+                "size_mismatch",
                 f"{self.root / str(self.table.images['path'].iat[image])}: the image has {width} x {height} pixels, "
-                f"but its annotation says {columns} x {rows}: its boxes may be meant for another image"
+                f"but its annotation says {columns} x {rows}: its boxes may be meant for another image",
             )
         return scan
 

@@ -11,7 +11,10 @@ from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
 from datamodules.detection.files import beside, part_in, relative, short_names
+from datamodules.faults import refuse
 from datamodules.types import SuiteError
+
+_TRIED = 20  # images that are looked for to find their folder: the first may be the one that is missing
 
 
 class Coco(DetectionData):
@@ -53,17 +56,22 @@ class Coco(DetectionData):
         for file, part in self._files():
             content = read_coco(file)
             folder = self._image_folder(file, part, content)
-            first = len(names)
-            for image in content.images:
+            cases_of: dict[int, int] = {}
+            for number, image in enumerate(content.images):
                 if not (folder / image.name).is_file():
-                    raise SuiteError(f"{file}: image {image.name} is missing in {folder}: add it, or remove its entry")
+                    text = f"{file}: image {image.name} is missing in {folder}: add it, or remove its entry"
+                    refuse("missing_file", text, [str(folder / image.name)])
+                    continue
+                cases_of[number] = len(names)
                 names.append(image.name.removeprefix("images/"))
                 paths.append(relative(folder / image.name, self.root))
                 parts.append(part)
                 sizes.append(image.size)
                 where.append(f"{file} (image {image.name})")
             for box in content.boxes:
-                case = first + box.image
+                case = cases_of.get(box.image)
+                if case is None:
+                    continue  # in a check, where its image is missing
                 boxes.add(case, box.label, box.corners, where[case], ignore=box.ignore)
             classes |= dict.fromkeys(content.classes)
         cases = pd.DataFrame({"case_id": short_names(names, paths), "path": paths})
@@ -112,12 +120,13 @@ class Coco(DetectionData):
         if not content.images:
             return self.root
         first = content.images[0].name
+        tried = [image.name for image in content.images[:_TRIED]]
         tops = [beside(self.root, self.images)] if self.images is not None else [self.root / "images", self.root]
         words = [file.stem.split("_")[-1], *([part] if part else [])]  # instances_train2017.json goes with train2017/
         places = [file.parent] if self.images is None else []
         places += [top / word for top in tops for word in words] + tops
         for place in places:
-            if (place / first).is_file():
+            if any((place / name).is_file() for name in tried):
                 return place
         shown = ", ".join(map(str, tops))
         raise SuiteError(f"{file}: image {first} is missing in {shown}: name the folder with --data.images")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from datamodules.faults import refuse
 from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.volume import is_volume
 from datamodules.table import case_id_of, read_frame, split_words
@@ -98,19 +99,24 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     for case, files in by_case.items():
         if case not in label_files:
             missing = sum(case not in label_files for case in by_case)
-            raise SuiteError(
+            refuse(
+                "mask_pair",
                 f"{root / images / next(iter(files.values()))}: no mask {case}.nii.gz in {root / labels} ({missing} of "
-                f"{len(by_case)} cases have none): add it, or take the image away"
+                f"{len(by_case)} cases have none): add it, or take the image away",
+                [f"{images}/{next(iter(files.values()))}"],
+                f"no mask {case}.nii.gz in {labels}: add it, or take the image away",
             )
+    by_case = {case: files for case, files in by_case.items() if case in label_files}
     numbers = sorted(set().union(*(files.keys() for files in by_case.values())))
     for case, files in by_case.items():
         for number in [number for number in numbers if number not in files]:
             name = f" ({sequences[number]})" if number < len(sequences) else ""
-            raise SuiteError(
+            refuse(
+                "missing_file",
                 f"{root / images}: case {case} has no {case}_{number:04d}.nii.gz{name}, which other cases have: add "
-                "it, or take the case away"
+                "it, or take the case away",
             )
-    cases = sorted(by_case)
+    cases = [case for case in sorted(by_case) if len(by_case[case]) == len(numbers)]
     rows = [tuple(f"{images}/{by_case[case][number]}" for number in numbers) for case in cases]
     return pd.DataFrame(
         {
@@ -134,13 +140,21 @@ def table_pairs(root: Path, file: Path) -> pd.DataFrame:
             raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
         empty = frame.index[frame[column].isna()]
         if len(empty):
-            raise SuiteError(f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row")
-        missing = [name for name in frame[column] if not (root / name).exists()]
-        if missing:
-            raise SuiteError(
-                f"{file}: {missing[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
-                f"{len(frame)} are missing)"
+            text = f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row"
+            refuse("missing_file", text)
+            frame = frame.drop(index=empty)
+        there = frame[column].map(lambda name: (root / name).exists())
+        missing = frame[column][~there]
+        if len(missing):
+            refuse(
+                "missing_file",
+                f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
+                f"{len(frame)} are missing)",
+                missing,
+                f"in column {column!r} of {file.name}, but not below --data.root",
             )
+            frame = frame[there]
+    frame = frame.reset_index(drop=True)
     if "split" in frame:
         frame["split"] = split_words(frame["split"], str(file))
     return frame.assign(sequences=pd.Series([(path,) for path in frame["path"]], dtype=object))

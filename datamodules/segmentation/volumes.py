@@ -13,11 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.cache import Setting, VolumeCache
+from datamodules.faults import is_collecting
 from datamodules.probe import ImageFacts
 from datamodules.readers.hashing import content_hashes
-from datamodules.readers.volume import Grid, Plane, slice_spacing
+from datamodules.readers.volume import Grid, Plane, read_volume, slice_spacing
 from datamodules.segmentation.base import SegmentationData
-from datamodules.segmentation.masks import label_values
+from datamodules.segmentation.masks import IGNORE, LabelValues, label_values
 from datamodules.segmentation.volume_labels import check_label, is_seg, label_file, read_label, seen_labels
 from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
 from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
@@ -72,6 +73,7 @@ class Volumes(SegmentationData):
         self.volume_table = table
         if self.augment_args.color is None:  # channels are slices or sequences, no colours
             self.augment_args = replace(self.augment_args, color=0.0)
+        self._named_values: LabelValues | None = None
         self.volumes = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
 
     def build_table(self) -> CaseTable:
@@ -81,22 +83,29 @@ class Volumes(SegmentationData):
             frame = table_pairs(self.root, self._table_file(self.volume_table))
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
-        sequences = [[self.root / file for file in files] for files in frame["sequences"]]
+        self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
         self._labels = [label_file(self.root / file) for file in frame["label"]]
-        self._scans = SlicedVolumes(sequences, self.slices, self.volumes)
-        for grid, file in zip(self._scans.grids, self._labels, strict=True):
-            check_label(grid, file)
         if self.classes is None and described.classes:
             self.regions = self.regions if self.regions is not None else described.regions
             self.overlapping = self.overlapping or self.regions is not None
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
+        table = one_image_a_case(frame.drop(columns="sequences"))
+        if is_collecting():  # a check reads the volumes itself, in processes of its own
+            known = self.classes or described.classes
+            if not known and all(map(is_seg, self._labels)):
+                known = self._seen_classes()
+            self._named_values = label_values(known, self.ignore_value) if known else None
+            self.stored_classes = self._named_values.names if self._named_values is not None else ()
+            return table
+        self._scans = SlicedVolumes(self._sequences, self.slices, self.volumes)
+        for grid, file in zip(self._scans.grids, self._labels, strict=True):
+            check_label(grid, file)
         self._values = label_values(self.classes or described.classes or self._seen_classes(), self.ignore_value)
         self.stored_classes = self._values.names
         content_hashes(self._labels, self.volumes.hashes)  # all at once is much faster
         self._scans.decode_all()  # a bad file is named before training begins
         for row in range(len(frame)):
             self._mask(row)
-        table = one_image_a_case(frame.drop(columns="sequences"))
         counts = self._scans.counts
         case = np.repeat(np.arange(len(frame)), counts)
         slices = pd.DataFrame(
@@ -140,6 +149,31 @@ class Volumes(SegmentationData):
     def pixel_spacing(self, case: int, scan: ScanInfo) -> tuple[float, float] | None:
         """Mm per row and column of a case's slices."""
         return slice_spacing(self.grid(case).affine, self.slices.plane)[1:]
+
+    def files_of(self, case: int) -> tuple[list[Path], Path]:
+        """The image files of a case (row of the table), and its mask file."""
+        return self._sequences[case], self._labels[case]
+
+    def classes_on(self, case: int, image: Grid) -> NDArray[np.uint8]:
+        """Class numbers of a case's mask, for a check, which has read its image; (X, Y, Z).
+
+        Where no classes are named, the values of a mask are its classes.
+
+        Raises:
+            SuiteError: the mask cannot be read, or a value stands for no class.
+        """
+        file = self._labels[case]
+        if self._named_values is not None:
+            mask = read_label(file, image, self._named_values)
+            return self._named_values.read(mask.array, mask.path)
+        mask = read_volume(file)
+        values = np.where(mask.array == self.ignore_value, IGNORE, mask.array)
+        classes = values.astype(np.uint8)
+        if (classes != values).any():
+            raise SuiteError(
+                f"{mask.path}: unknown label value {values[classes != values][0]}: name the classes with --data.classes"
+            )
+        return classes
 
     def grid(self, case: int) -> Grid:
         """Where the voxels of a case (row of the table) lie."""
