@@ -291,7 +291,7 @@ class Task(LightningModule):
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         if steps == math.inf or epochs is None:
             raise SuiteError("--trainer.max_epochs -1: the learning-rate schedule needs an end: give a number")
-        if epochs == -1:  # --trainer.max_steps ends the training: Lightning has not asked yet how many batches there are
+        if epochs == -1:  # --trainer.max_steps ends the training, and Lightning has not counted the batches yet
             self.trainer.fit_loop.setup_data()
         per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         epochs = math.ceil(steps / per_epoch) if epochs == -1 else epochs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,6 @@ from tasks.base import Task, case_ids
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
-
-if TYPE_CHECKING:
-    from tasks.classify.heads import Head
-
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -191,7 +187,8 @@ class ClassificationTask(Task):
 
     def _build_head(
         self, name: str, outputs: int, input_size: Sequence[int] | None, dropout: float, hidden: int
-    ) -> Head | None:
+    ) -> Any:
+        """A :class:`~tasks.classify.heads.Head`, or None; its module brings timm, which the help does without."""
         if name == "native":
             return None
         from tasks.classify.heads import Head, needs_norm
