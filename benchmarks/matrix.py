@@ -161,7 +161,7 @@ def run_cell(family: str, name: str, task: str, steps: Steps, own_size: int) -> 
         torch.manual_seed(0)
         step = steps(task, size)
         try:
-            model = TASKS[task](name, **CHEAP[task], **step.facts)  # type: ignore[call-arg]
+            model = TASKS[task](name, **CHEAP[task], **step.facts)  # type: ignore[call-arg,arg-type]
         except SuiteError as error:
             reason = reason or str(error)
             if "image_size" not in str(error):  # another size mends nothing

@@ -243,8 +243,11 @@ class ClassificationTask(Task):
         image = self.normalize(image)
         if self.head is None:
             return self.backbone.forward_native(image)
-        features = self.head.features(self.backbone(image))
-        return features if self.attention is not None else self.head.classify(features)
+        features: Tensor = self.head.features(self.backbone(image))
+        if self.attention is not None:
+            return features
+        logits: Tensor = self.head.classify(features)
+        return logits
 
     def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
         """How many images each case has, where a batch holds bags."""

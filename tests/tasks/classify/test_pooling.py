@@ -126,7 +126,8 @@ def test_every_parameter_learns_under_every_head(aggregate: str, head: str) -> N
 @pytest.mark.parametrize("flag", ["mixup", "cutmix"])
 def test_images_of_cases_are_not_mixed(flag: str) -> None:
     with pytest.raises(SuiteError, match=rf"--model\.{flag} 0\.2: with --model\.aggregate mean"):
-        small_task(aggregate="mean", **{flag: 0.2})
+        mixing: dict[str, Any] = {flag: 0.2}
+        small_task(aggregate="mean", **mixing)
 
 
 @pytest.mark.parametrize("kind", KINDS)
