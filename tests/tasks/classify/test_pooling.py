@@ -125,8 +125,9 @@ def test_every_parameter_learns_under_every_head(aggregate: str, head: str) -> N
 
 @pytest.mark.parametrize("flag", ["mixup", "cutmix"])
 def test_images_of_cases_are_not_mixed(flag: str) -> None:
+    mixed: dict[str, Any] = {flag: 0.2}
     with pytest.raises(SuiteError, match=rf"--model\.{flag} 0\.2: with --model\.aggregate mean"):
-        small_task(aggregate="mean", **{flag: 0.2})
+        small_task(aggregate="mean", **mixed)
 
 
 @pytest.mark.parametrize("kind", KINDS)
