@@ -78,9 +78,9 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Compute, and note what the outputs depend on."""
         out = func(*args, **(kwargs or {}))
-        inputs = [tensor for tensor in _tensors(args) if tensor in self._fields]
+        inputs = [tensor for tensor in tensors_in(args) if tensor in self._fields]
         if inputs:
-            for tensor in _tensors(out):
+            for tensor in tensors_in(out):
                 self._fields[tensor] = self._after(func, args, inputs, tensor)
         return out
 
@@ -154,12 +154,13 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
     _mm = _addmm
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of a value: itself, or those in lists and tuples of any depth."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors_in(item)
 
 
 def _two(value: Any) -> list[float]:

@@ -20,17 +20,17 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from backbones.classic import NAMES
+from backbones.receptive_field import tensors_in
 from datamodules.base import ScanDataModule
 from datamodules.classification.medmnist import MedMNIST
 from datamodules.detection.instance_masks import InstanceMasks
@@ -190,7 +190,7 @@ def _train_and_predict(model: Task, step: Step) -> Cell:
         problems.append(f"loss {watch.loss}")
     if watch.without:
         problems.append(f"{len(watch.without)} parameters without gradient: {', '.join(watch.without[:3])}")
-    if not all(torch.isfinite(tensor).all() for tensor in _tensors(predicted[0]["output"])):
+    if not all(torch.isfinite(tensor).all() for tensor in tensors_in(predicted[0]["output"])):
         problems.append("predictions that are not finite")
     outcome: Literal["trained", "failed"] = "failed" if problems else "trained"
     return Cell("", "", "", outcome, 0, watch.loss, len(model.backbone.unused), "; ".join(problems))
@@ -199,14 +199,6 @@ def _train_and_predict(model: Task, step: Step) -> Cell:
 def _loader(batch: Batch) -> DataLoader[Any]:
     """One batch; a bare list would be taken for several loaders."""
     return DataLoader(cast("Any", [batch]), batch_size=None)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
 
 
 def _line(error: Exception) -> str:

@@ -79,10 +79,7 @@ class TableCases(CaseSource):
 
     def __init__(self, data: ScanDataModule, rows: NDArray[np.int64]) -> None:
         self.data, self.rows = data, rows
-        owner = data.table.images["case"].to_numpy()
-        order = np.argsort(owner, kind="stable")
-        first, end = (np.searchsorted(owner[order], rows, side) for side in ("left", "right"))
-        self._images = [order[one:other] for one, other in zip(first, end, strict=True)]
+        self._images = [data.table.images_by_case[row] for row in rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -254,13 +251,13 @@ def case_loader(
     return DataLoader(
         stream,
         batch_size=None,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         num_workers=num_workers,
         worker_init_fn=one_thread,
         pin_memory=pin_memory,
     )
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
     """DataLoader's own would turn tuples to lists and affines to tensors."""
     return batch

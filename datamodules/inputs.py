@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.case_stream import CaseSource, FileCases, LazyScans
+from datamodules.case_stream import CaseSource, FileCases, LazyScans, case_loader
 from datamodules.dataset import ScanDataset, collate
 from datamodules.preprocess import Preprocess
 from datamodules.sampling import JudgeSampler
@@ -127,6 +127,28 @@ class InputFiles:
         from datamodules.segmentation.volume_inputs import VolumeCases
 
         return VolumeCases(table, preprocess, slices)
+
+    def pieces(
+        self,
+        source: CaseSource,
+        preprocess: Preprocess,
+        window: tuple[int, int] | None,
+        overlap: float,
+        rank: int,
+        world_size: int,
+    ) -> DataLoader[Any]:
+        """Pieces of the cases of a source (:func:`~datamodules.case_stream.case_loader`); the unreadable are named."""
+        return case_loader(
+            source,
+            preprocess,
+            batch_size=self.batch_size,
+            window=window,
+            overlap=overlap,
+            rank=rank,
+            world_size=world_size,
+            num_workers=self.num_workers,
+            tolerant=True,
+        )
 
     def loader(self, table: CaseTable, preprocess: Preprocess, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of the cases; ``batch["unreadable"]`` lists (path, reason) of the files left out of it."""

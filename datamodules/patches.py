@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.settings import numbers
+from datamodules.types import SuiteError
+
 
 @dataclass(frozen=True)
 class PatchPlace:
@@ -75,6 +78,26 @@ class PatchPlace:
         part = array[..., top : top + height, left : left + width]
         lacking = [(0, 0)] * (array.ndim - 2) + [(0, height - part.shape[-2]), (0, width - part.shape[-1])]
         return np.pad(part, lacking, mode="edge") if any(after for _, after in lacking) else part
+
+
+def patch_place(
+    patch_size: int | list[int] | str | None, foreground_share: float | None, zoom: float
+) -> PatchPlace | None:
+    """What ``--data.patch_size`` and ``foreground_share`` ask for; None where whole images are trained on.
+
+    Raises:
+        SuiteError: a value that cannot be, or a zoom without patches.
+    """
+    if foreground_share is not None and not 0 < foreground_share < 1:
+        raise SuiteError(f"--data.foreground_share {foreground_share}: must lie between 0 and 1")
+    sides = numbers(patch_size, "--data.patch_size")
+    if sides is None:
+        if zoom != 1:
+            raise SuiteError("--data.zoom is of patches: give --data.patch_size too")
+        return None
+    if len(sides) > 2 or min(sides) < 1:
+        raise SuiteError(f"--data.patch_size {patch_size}: one side or H,W in pixels")
+    return PatchPlace((int(sides[0]), int(sides[-1])), foreground_share)
 
 
 _STREAM = 7  # apart from the augmentation's, whose seed has the same first words

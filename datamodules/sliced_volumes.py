@@ -104,15 +104,7 @@ class SlicedVolumes:
 
     @cached_property
     def _infos(self) -> list[ScanInfo]:
-        """What the slices of each volume have in common."""
-        infos = []
-        for grid in self.grids:
-            _, height, width = self.slices.stored_size(grid)
-            info = ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
-            if self.slices.spacing is not None:
-                info["content_size"] = self.slices.size(grid)
-            infos.append(info)
-        return infos
+        return [self.slices.scan_info(grid) for grid in self.grids]
 
 
 def pixel_spacing(asked: float | list[float] | str | None) -> tuple[float, float] | None:

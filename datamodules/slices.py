@@ -14,7 +14,7 @@ from datamodules.cache import Setting
 from datamodules.preprocess import Preprocess
 from datamodules.readers.volume import PLANES, Grid, Plane, Volume, from_slices, slice_spacing, to_slices
 from datamodules.segmentation.masks import LabelValues
-from datamodules.types import SuiteError
+from datamodules.types import ScanInfo, SuiteError
 
 _VERSION = 1  # raise it where cut_image or cut_mask give other values: kept arrays are then made anew
 
@@ -86,6 +86,14 @@ class SliceSpec:
             max(1, round(count * old / new)) for count, old, new in zip(stored, now, self.spacing, strict=True)
         )
         return height, width
+
+    def scan_info(self, grid: Grid) -> ScanInfo:
+        """What the slices of a volume have in common."""
+        _, height, width = self.stored_size(grid)
+        info = ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
+        if self.spacing is not None:
+            info["content_size"] = self.size(grid)
+        return info
 
     def cut_image(self, volume: Volume) -> NDArray[Any]:
         """(S, H, W) or (S, H, W, C): scaled by the percentiles where there are some, then resampled in the plane."""

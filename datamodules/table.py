@@ -81,6 +81,47 @@ def case_id_of(path: str) -> str:
     return str(pure.with_name(name))
 
 
+def drop_empty(frame: pd.DataFrame, column: str, file: Path, named: str | None = None) -> pd.DataFrame:
+    """The rows of a user's table in which a column names a file; an empty cell is refused.
+
+    Args:
+        frame: the table, perhaps with columns renamed.
+        column: of the frame.
+        file: the table's.
+        named: the column as the file has it, where that is another name.
+
+    Raises:
+        SuiteError: names the first such row, outside a check.
+    """
+    empty = frame.index[frame[column].isna()]
+    if len(empty):
+        refuse(
+            "missing_file",
+            f"{file}: column {(named or column)!r} is empty in row {empty[0] + 1}: fill it, or drop the row",
+        )
+    return frame.drop(index=empty)
+
+
+def drop_missing(frame: pd.DataFrame, column: str, root: Path, file: Path) -> pd.DataFrame:
+    """The rows of a user's table whose files in a column are below the root; a file that is not there is refused.
+
+    Raises:
+        SuiteError: names the first such file, outside a check.
+    """
+    there = frame[column].map(lambda name: (root / name).exists())
+    missing = frame[column][~there]
+    if not len(missing):
+        return frame
+    refuse(
+        "missing_file",
+        f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
+        f"{len(frame)} are missing)",
+        missing,
+        f"in column {column!r} of {file.name}, but not below --data.root",
+    )
+    return frame[there]
+
+
 def one_image_a_case(
     cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False
 ) -> CaseTable:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
-from backbones.initialisation import Scheme
+from backbones.initialisation import Scheme, initialise
 from datamodules.base import ScanDataModule
 from datamodules.types import Batch, ScanInfo, SuiteError
 from tasks.finetuning import check_training, learning_rate_scales, unfreezing_epochs
@@ -116,7 +116,6 @@ class Task(LightningModule):
         from a checkpoint with such a stem; what was decided is kept in the hyperparameters, so that a checkpoint is
         built again in the same way.
         """
-        from backbones.initialisation import initialise
         from backbones.pyramid import Backbone
         from backbones.weights import load_weights
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
+from datamodules.base import ScanDataModule
+from datamodules.case_stream import TableCases, case_loader
 from datamodules.inputs import InputFiles
 from datamodules.table import CaseTable
 from tasks.evaluation.figures import Figure
@@ -59,6 +62,28 @@ class Judging(ABC):
     ) -> list[tuple[str, NDArray[Any]]]:
         """Write pictures of telling cases into a folder; titles and (H, W, 3) uint8 of those that this rank drew."""
         return []
+
+
+def judged_pieces(trainer: Trainer, model: Any, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:
+    """This rank's cases of a part in pieces, for a model that sees images by windows.
+
+    Args:
+        trainer: that will run the model over them.
+        model: with ``window`` and ``overlap``.
+        data: the part's data module.
+        rows: (N,) row numbers of the part's cases.
+    """
+    return case_loader(
+        TableCases(data, rows),
+        data.preprocess,
+        batch_size=data.batch_size,
+        window=model.window,
+        overlap=model.overlap,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+        num_workers=data.loader_workers,
+        pin_memory=trainer.strategy.root_device.type == "cuda",
+    )
 
 
 class Predicting(ABC):

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.case_stream import CaseSource
+from datamodules.case_stream import CaseSource, as_it_is
 from datamodules.classification.bags import BagDataset, bag_of, spaced
 from datamodules.classification.case_rows import slice_name
 from datamodules.dataset import collate
@@ -72,14 +72,10 @@ def bag_loader(
         dataset,
         batch_size=None,
         sampler=JudgeSampler(len(dataset), rank, world_size),
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         num_workers=inputs.num_workers,
         worker_init_fn=one_thread,
     )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 class _Bags(Dataset[Batch]):

@@ -21,7 +21,7 @@ from datamodules.probe import ImageFacts
 from datamodules.readers.volume import Plane, is_volume
 from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
 from datamodules.slices import SliceSpec
-from datamodules.table import CaseTable, one_image_a_case, read_frame, split_words
+from datamodules.table import CaseTable, drop_empty, one_image_a_case, read_frame, split_words
 from datamodules.types import Scan, SuiteError, nearest
 
 
@@ -98,14 +98,7 @@ class ImageTable(ClassificationData):
             if (column or ours) in frame:
                 meant[ours] = frame[column or ours]
         frame = frame.assign(**meant)
-        empty = frame.index[frame["path"].isna()]
-        if len(empty):
-            refuse(
-                "missing_file",
-                f"{self.table_file}: column {self.path_column!r} is empty in row {empty[0] + 1}: fill it, or drop "
-                "the row",
-            )
-            frame = frame.drop(index=empty)
+        frame = drop_empty(frame, "path", self.table_file, self.path_column)
         there = [(self.root / path).exists() for path in frame["path"]]
         if not all(there):
             missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]

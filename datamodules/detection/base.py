@@ -19,9 +19,8 @@ from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_box
 from datamodules.detection.files import image_size
 from datamodules.detection.geometry import scaled
 from datamodules.faults import refuse, tolerated
-from datamodules.patches import PatchPlace
+from datamodules.patches import patch_place
 from datamodules.preprocess import Preprocess
-from datamodules.settings import numbers
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Scan, SuiteError, nearest
 
@@ -102,20 +101,11 @@ class DetectionData(ScanDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
-        if foreground_share is not None and not 0 < foreground_share < 1:
-            raise SuiteError(f"--data.foreground_share {foreground_share}: must lie between 0 and 1")
         if not 0 <= mosaic <= 1:
             raise SuiteError(f"--data.mosaic {mosaic}: a chance lies between 0 and 1")
-        sides = numbers(patch_size, "--data.patch_size")
-        if sides is not None:
-            if len(sides) > 2 or min(sides) < 1:
-                raise SuiteError(f"--data.patch_size {patch_size}: one side or H,W in pixels")
-            self.patch = PatchPlace((int(sides[0]), int(sides[-1])), foreground_share)
-        elif foreground_share is not None:
+        self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom), zoom
+        if self.patch is None and foreground_share is not None:
             raise SuiteError("--data.foreground_share is of patches: give --data.patch_size too")
-        elif zoom != 1:
-            raise SuiteError("--data.zoom is of patches: give --data.patch_size too")
-        self.zoom = zoom
         self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
         self.class_map, self.mosaic = class_map or {}, mosaic
         self._adopted_classes: list[str] | None = None

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.dataset import ScanDataset
-from datamodules.patches import PatchPlace
+from datamodules.patches import patch_place
 from datamodules.picture import picture
 from datamodules.segmentation.masks import IGNORE
-from datamodules.settings import numbers
 from datamodules.types import Scan, ScanInfo, SuiteError
 
 if TYPE_CHECKING:
@@ -62,17 +61,8 @@ class SegmentationData(ScanDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        if foreground_share is not None and not 0 < foreground_share < 1:
-            raise SuiteError(f"--data.foreground_share {foreground_share}: must lie between 0 and 1")
         self.foreground_share = foreground_share
-        sides = numbers(patch_size, "--data.patch_size")
-        if sides is not None:
-            if len(sides) > 2 or min(sides) < 1:
-                raise SuiteError(f"--data.patch_size {patch_size}: one side or H,W in pixels")
-            self.patch = PatchPlace((int(sides[0]), int(sides[-1])), foreground_share)
-        elif zoom != 1:
-            raise SuiteError("--data.zoom is of patches: give --data.patch_size too")
-        self.zoom = zoom
+        self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom), zoom
         self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
         self.ignore_value, self.regions, self.class_map = ignore_value, regions, class_map or {}
         self.overlapping = overlapping or regions is not None

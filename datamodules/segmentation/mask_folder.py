@@ -24,7 +24,16 @@ from datamodules.segmentation.masks import (
     read_palette,
     stack_classes,
 )
-from datamodules.table import SPLIT_WORDS, CaseTable, case_id_of, one_image_a_case, read_frame, split_words
+from datamodules.table import (
+    SPLIT_WORDS,
+    CaseTable,
+    case_id_of,
+    drop_empty,
+    drop_missing,
+    one_image_a_case,
+    read_frame,
+    split_words,
+)
 from datamodules.types import SuiteError, nearest
 
 log = logging.getLogger(__name__)
@@ -172,25 +181,11 @@ class MaskFolder(SegmentationData):
         for column in ("path", "mask"):
             if column not in frame:
                 raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
-            empty = frame.index[frame[column].isna()]
-            if len(empty):
-                text = f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row"
-                refuse("missing_file", text)
-                frame = frame.drop(index=empty)
+            frame = drop_empty(frame, column, file)
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(file))
         for column in ("path", "mask"):
-            there = frame[column].map(lambda name: (self.root / name).exists())
-            missing = frame[column][~there]
-            if len(missing):
-                refuse(
-                    "missing_file",
-                    f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {self.root} "
-                    f"({len(missing)} of {len(frame)} are missing)",
-                    missing,
-                    f"in column {column!r} of {file.name}, but not below --data.root",
-                )
-                frame = frame[there]
+            frame = drop_missing(frame, column, self.root, file)
         return frame.reset_index(drop=True)
 
     # One binary file a class.

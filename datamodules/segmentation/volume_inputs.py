@@ -104,10 +104,7 @@ class VolumeCases(FileCases):
         self._check(files, grids)
         grid, slices, size = grids[0], self.slices, self.size
         arrays = [slices.cut_image(read_volume(file)) for file in files]
-        _, height, width = slices.stored_size(grid)
-        info = ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
-        if slices.spacing is not None:
-            info["content_size"] = slices.size(grid)
+        info = slices.scan_info(grid)
 
         def read(index: int) -> Scan:
             image = slices.stack(arrays, index)

@@ -14,7 +14,7 @@ import pandas as pd
 from datamodules.faults import refuse
 from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.volume import is_volume
-from datamodules.table import case_id_of, read_frame, split_words
+from datamodules.table import case_id_of, drop_empty, drop_missing, read_frame, split_words
 from datamodules.types import SuiteError, nearest
 
 _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
@@ -138,22 +138,7 @@ def table_pairs(root: Path, file: Path) -> pd.DataFrame:
     for column in ("path", "label"):
         if column not in frame:
             raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
-        empty = frame.index[frame[column].isna()]
-        if len(empty):
-            text = f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row"
-            refuse("missing_file", text)
-            frame = frame.drop(index=empty)
-        there = frame[column].map(lambda name: (root / name).exists())
-        missing = frame[column][~there]
-        if len(missing):
-            refuse(
-                "missing_file",
-                f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
-                f"{len(frame)} are missing)",
-                missing,
-                f"in column {column!r} of {file.name}, but not below --data.root",
-            )
-            frame = frame[there]
+        frame = drop_missing(drop_empty(frame, column, file), column, root, file)
     frame = frame.reset_index(drop=True)
     if "split" in frame:
         frame["split"] = split_words(frame["split"], str(file))

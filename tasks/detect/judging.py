@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
-from datamodules.case_stream import TableCases, case_loader
 from datamodules.detection.base import DetectionData
 from datamodules.picture import picture
 from datamodules.preprocess import Preprocess
@@ -21,7 +20,7 @@ from tasks.evaluation.box_overlays import ShownBoxes, case_f1, write_box_overlay
 from tasks.evaluation.detection import detection_operating_points
 from tasks.evaluation.figures import Figure
 from tasks.evaluation.judge import judge_detection
-from tasks.judging import Judged, Judging
+from tasks.judging import Judged, Judging, judged_pieces
 from tasks.recorder import join, scan_rows
 
 BOX_COLUMNS = ["case_id", "label", "score", "x1", "y1", "x2", "y2"]
@@ -75,18 +74,7 @@ class DetectionJudging(Judging):
         self.callback.start(
             found.append, overlap=model.overlap, nms_iou=model.decoding.nms_iou, max_detections=model.max_detections
         )
-        loader = case_loader(
-            TableCases(data, rows),
-            data.preprocess,
-            batch_size=data.batch_size,
-            window=model.window,
-            overlap=model.overlap,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            num_workers=data.loader_workers,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
-        )
-        trainer.predict(model, loader, return_predictions=False)
+        trainer.predict(model, judged_pieces(trainer, model, data, rows), return_predictions=False)
         own = join_boxes([box_rows(one, model.class_names) for one in found])
         tables = gather((own, scan_rows([one.scan for one in found])))
         predictions = join_boxes([boxes for boxes, _ in tables])

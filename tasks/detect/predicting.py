@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from datamodules.case_stream import case_loader
 from datamodules.inputs import InputFiles
 from datamodules.picture import picture
 from datamodules.preprocess import Preprocess
@@ -52,17 +51,9 @@ class DetectionPredicting(Predicting):
 
     def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of pieces of cases."""
-        return case_loader(
-            self.inputs.source(table, self.preprocess),
-            self.preprocess,
-            batch_size=self.inputs.batch_size,
-            window=self.model.window,
-            overlap=self.model.overlap,
-            rank=rank,
-            world_size=world_size,
-            num_workers=self.inputs.num_workers,
-            tolerant=True,
-        )
+        source = self.inputs.source(table, self.preprocess)
+        model = self.model
+        return self.inputs.pieces(source, self.preprocess, model.window, model.overlap, rank, world_size)
 
     def _finished(self, case: CaseBoxes) -> None:
         rows = call_boxes_at(box_rows(case, self.model.class_names), self.model.operating_points)

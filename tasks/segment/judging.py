@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
-from datamodules.case_stream import TableCases, case_loader
 from datamodules.preprocess import Preprocess
 from datamodules.segmentation.base import SegmentationData
 from datamodules.slices import SliceSpec
@@ -22,7 +21,7 @@ from tasks.evaluation.figures import Figure
 from tasks.evaluation.judge import judge_segmentation
 from tasks.evaluation.overlays import Shown, most_telling_slice, pick_cases, write_overlays
 from tasks.evaluation.segmentation import case_rows
-from tasks.judging import Judged, Judging
+from tasks.judging import Judged, Judging, judged_pieces
 from tasks.recorder import join, scan_rows
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.cleanup import CleanUpChoice
@@ -80,18 +79,7 @@ class SegmentationJudging(Judging):
             self._called[case.scan["case_id"]] = _Called(row, case.scan, mask.shape, zlib.compress(mask.tobytes(), 1))
 
         self.callback.start(model.overlapping, finished)
-        loader = case_loader(
-            TableCases(data, rows),
-            data.preprocess,
-            batch_size=data.batch_size,
-            window=model.window,
-            overlap=model.overlap,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            num_workers=data.loader_workers,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
-        )
-        trainer.predict(model, loader, return_predictions=False)
+        trainer.predict(model, judged_pieces(trainer, model, data, rows), return_predictions=False)
         if choose:
             own, *others = gather(choice)
             own.merge(others)
