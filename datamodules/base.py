@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +16,13 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from datamodules.containment import refuse_outside
 from datamodules.dataset import ScanDataset, collate
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts, probe_images
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler, TrainSampler
 from datamodules.settings import default_cache_dir, default_workers, free_memory, numbers, one_thread, pair
 from datamodules.splits import make_split, read_split
@@ -63,6 +66,9 @@ class ScanDataModule(LightningDataModule):
         cache: ``memory`` reads every scan once and keeps it.
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
         allow_leakage: go on although a patient or an identical image stands in two parts.
+        max_pixels: largest height times width of an image, slice or page that is read.
+        max_bytes: largest size of one file's values, unpacked.
+        allow_outside: let tables and annotations name files that are not below ``root``.
         min_image_size: smaller images are enlarged to this side where ``image_size`` is left out.
     """
 
@@ -91,6 +97,9 @@ class ScanDataModule(LightningDataModule):
         cache: Literal["none", "memory"] = "none",
         cache_dir: str | None = None,
         allow_leakage: bool = False,
+        max_pixels: int = DEFAULT.max_pixels,
+        max_bytes: int = DEFAULT.max_bytes,
+        allow_outside: bool = False,
         min_image_size: int = 0,
     ) -> None:
         super().__init__()
@@ -113,6 +122,7 @@ class ScanDataModule(LightningDataModule):
         self.cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.allow_leakage, self.min_image_size = allow_leakage, min_image_size
+        self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.seed = 0
         self.patch: PatchPlace | None = None  # set by data classes that may train on patches
         self.images_in_two_parts = 0
@@ -132,9 +142,15 @@ class ScanDataModule(LightningDataModule):
 
     def read(self, image: int) -> Scan:
         """Read image number ``image`` of ``self.table.images``, as stored."""
-        from datamodules.readers import raster
+        from datamodules.readers import formats
 
-        return raster.read(self.root / str(self.table.images["path"].iat[image]))
+        images = self.table.images
+        frame = int(images["frame"].iat[image])
+        return formats.read(self.root / str(images["path"].iat[image]), self.limits, None if frame < 0 else frame)
+
+    def refuse_outside(self, names: Iterable[str], where: str, root: Path | None = None) -> None:
+        """Refuse paths that a file names and that are not below ``root`` (or another folder), unless it is allowed."""
+        refuse_outside(self.root if root is None else root, names, where, allow=self.allow_outside)
 
     def hashes(self, table: CaseTable) -> list[str]:
         """A content hash for each row of ``table.images``; equal content, equal hash."""

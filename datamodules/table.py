@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.unpack import unpacked
 from datamodules.types import SuiteError
 
 SPLITS = ("train", "val", "test")
@@ -18,6 +20,7 @@ SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+_SUFFIX = re.compile(r"\.(nii|nrrd|mha)\.(gz|zip)$|\.(?!\d+$)[^.]+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ class CaseTable:
 
 
 def case_id_of(path: str) -> str:
-    """The default case id: the relative POSIX path without its suffix (``.nii.gz`` counts as one)."""
+    """The default case id: the relative POSIX path without its suffix.
+
+    ``.nii.gz`` and kin count as one. A number behind a point is no suffix: DICOM files are often named by such.
+    """
     pure = PurePosixPath(path)
-    name = re.sub(r"\.nii\.gz$|\.[^.]+$", "", pure.name, flags=re.IGNORECASE) or pure.name
+    name = _SUFFIX.sub("", pure.name) or pure.name
     return str(pure.with_name(name))
 
 
@@ -173,31 +179,34 @@ def _join_file(table: CaseTable, file: Path) -> CaseTable:
     return table.with_columns(**columns)
 
 
-def read_frame(file: Path, flag: str, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_frame(file: Path, flag: str, text_columns: Sequence[str] = (), limits: Limits = DEFAULT) -> pd.DataFrame:
     """Read a CSV, TSV or Parquet table (also gzipped CSV/TSV); empty cells become NA.
 
     Args:
         file: the table.
         flag: the flag that named it, for messages.
         text_columns: columns kept as text (``007`` stays ``007``).
+        limits: ``max_bytes`` of the unpacked table.
 
     Raises:
-        SuiteError: the file is missing, empty, of another kind, or cannot be read as a table.
+        SuiteError: the file is missing, empty, too large, of another kind, or cannot be read as a table.
     """
     if not file.is_file():
         raise SuiteError(f"{flag} {file}: no such file")
     name = file.name.lower().removesuffix(".gz")
     try:
         if name.endswith(".parquet"):
+            limits.check_bytes(_parquet_bytes(file))
             frame = pd.read_parquet(file)
             present = {column: "str" for column in text_columns if column in frame}
             frame = frame.astype(present)
         elif name.endswith((".csv", ".tsv", ".txt")):
             separator = "," if name.endswith(".csv") else "\t"
-            with warnings.catch_warnings():
+            limits.check_bytes(file.stat().st_size)
+            with warnings.catch_warnings(), unpacked(file, limits) as opened:
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # cells that no column is named for
                 frame = pd.read_csv(
-                    file,
+                    opened.stream,
                     sep=separator,
                     dtype=dict.fromkeys(text_columns, "str"),
                     encoding="utf-8-sig",
@@ -217,6 +226,15 @@ def read_frame(file: Path, flag: str, text_columns: Sequence[str] = ()) -> pd.Da
         raise SuiteError(f"{flag} {file}: the table has no rows")
     frame.columns = [str(column).strip() for column in frame.columns]
     return frame
+
+
+def _parquet_bytes(file: Path) -> int:
+    """What a Parquet file says it unpacks to, and at least a byte a cell."""
+    from pyarrow.parquet import read_metadata
+
+    described = read_metadata(file)
+    groups = [described.row_group(number) for number in range(described.num_row_groups)]
+    return max(sum(group.total_byte_size for group in groups), described.num_rows * described.num_columns)
 
 
 def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:

@@ -59,7 +59,7 @@ class ImageTable(ClassificationData):
             "case_id": (self.case_column, "--data.case_column"),
         }
         text = [column or ours for ours, (column, _) in given.items()]
-        frame = read_frame(self.table_file, flag="--data.table", text_columns=text)
+        frame = read_frame(self.table_file, flag="--data.table", text_columns=text, limits=self.limits)
         meant = {}
         for ours, (column, flag) in given.items():
             if column is not None and column not in frame:
@@ -74,6 +74,7 @@ class ImageTable(ClassificationData):
                 f"{self.table_file}: column {self.path_column!r} is empty in row {empty[0] + 1}: fill it, or drop "
                 "the row"
             )
+        self.refuse_outside(frame["path"], str(self.table_file))
         missing = [path for path in frame["path"] if not (self.root / path).is_file()]
         if missing:
             raise SuiteError(

@@ -130,7 +130,7 @@ class DetectionData(ScanDataModule):
         self._own_classes = self._class_list(found)
         table = one_image_a_case(found.cases, published_split=found.published)
         pairs = zip(found.sizes, table.cases["path"], strict=True)
-        sizes = [image_size(self.root / path) if size is None else size for size, path in pairs]
+        sizes = [image_size(self.root / path, self.limits) if size is None else size for size, path in pairs]
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self._boxes = tidy_boxes(found.boxes, self._sizes, found.where)
         return table

@@ -53,6 +53,7 @@ class Coco(DetectionData):
         for file, part in self._files():
             content = read_coco(file)
             folder = self._image_folder(file, part, content)
+            self.refuse_outside((image.name for image in content.images), str(file), folder)
             first = len(names)
             for image in content.images:
                 if not (folder / image.name).is_file():

@@ -56,7 +56,7 @@ class InstanceMasks(DetectionData):
             partner = next((below[name + suffix] for suffix in _SUFFIXES if name + suffix in below), None)
             if partner is None:
                 raise SuiteError(f"{images / path}: no map of this name in {maps}: add it, or take the image away")
-            array = read_label_file(maps / partner)
+            array = read_label_file(maps / partner, self.limits)
             sizes.append((array.shape[0], array.shape[1]))
             where.append(str(maps / partner))
             for x1, y1, x2, y2 in boxes_of_instances(array, where[-1]):

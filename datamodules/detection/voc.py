@@ -61,7 +61,9 @@ class Voc(DetectionData):
         """Read the image sets and all XML files."""
         images = self._folder(self.images, ("JPEGImages", "images"), self.root, "--data.images")
         folder = self._folder(self.annotations_folder, ("Annotations", "annotations"), images, "--data.annotations")
-        files = {case_id_of(name): folder / name for name in files_below(folder, (".xml",))}
+        files = {
+            case_id_of(name): folder / name for name in files_below(folder, lambda file: file.suffix.lower() == ".xml")
+        }
         if not files:
             raise SuiteError(
                 f"{folder}: no XML files in it: Voc wants JPEGImages/ beside Annotations/ in --data.root, or "
@@ -127,6 +129,8 @@ class Voc(DetectionData):
         if name in below:
             return below[name]
         named = (tree.findtext("filename") or "").strip()
+        if named:
+            self.refuse_outside([named], str(file), images)
         if named and (images / named).is_file():
             return named
         other = f" or {named}" if named else ""

@@ -12,7 +12,7 @@ import yaml
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, image_size, images_by_stem, relative, short_names, split_of_folders
-from datamodules.readers import raster
+from datamodules.readers import formats
 from datamodules.table import SPLIT_WORDS
 from datamodules.types import SuiteError
 
@@ -60,7 +60,7 @@ class Yolo(DetectionData):
         sizes: list[tuple[int, int] | None] = []
         for case, (_, name, path) in enumerate(found):
             labels = self._label_file(path, name)
-            size = image_size(path)
+            size = image_size(path, self.limits)
             sizes.append(size)
             where.append(str(labels))
             if labels.is_file():
@@ -129,7 +129,7 @@ class Yolo(DetectionData):
                 places = [self._resolve(file, described, part, text) for text in _texts(entry, file, part)]
                 found += [(part, name, path) for place in places for name, path in self._images_at(place)]
         if not found:
-            raise SuiteError(f"{file or self.root}: no images found ({' '.join(raster.SUFFIXES)})")
+            raise SuiteError(f"{file or self.root}: no images found ({' '.join(formats.SUFFIXES)})")
         return found
 
     def _resolve(self, file: Path, described: dict[str, Any], part: str, text: str) -> Path:
@@ -141,6 +141,7 @@ class Yolo(DetectionData):
         tops = [file.parent / str(described.get("path") or ""), self.root / str(described.get("path") or "")]
         for place in [*(top / text for top in tops), self.root / text, file.parent / plain, self.root / plain]:
             if place.exists():
+                self.refuse_outside([str(place.absolute())], f"{file}: {part}")
                 return place
         raise SuiteError(f"{file}: {part}: {text} is not below {self.root}: correct the path")
 
@@ -155,6 +156,7 @@ class Yolo(DetectionData):
             path = next((one for one in tries if one.is_file()), None)
             if path is None:
                 raise SuiteError(f"{place}: image {line} is missing: correct the path, or remove the line")
+            self.refuse_outside([str(path.absolute())], str(place))
             found.append((_below_images(line), path))
         return found
 

@@ -73,9 +73,7 @@ def is_invertible(affine: NDArray[np.float64]) -> bool:
     """Whether an affine gives each voxel a place of its own."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # The determinant of the unit directions: it tells a flat grid from a finely sampled one.
-    return bool(
-        np.isfinite(affine).all() and 0 not in lengths and abs(np.linalg.det(affine[:3, :3] / lengths)) >= 1e-3
-    )
+    return bool(np.isfinite(affine).all() and 0 not in lengths and abs(np.linalg.det(affine[:3, :3] / lengths)) >= 1e-3)
 
 
 def check_volume(shape: Sequence[int], itemsize: int, limits: Limits) -> None:

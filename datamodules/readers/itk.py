@@ -55,15 +55,15 @@ def decode_itk(path: Path, name: str, stream: BinaryIO, limits: Limits, *, packe
 
 
 def _read(path: Path, file: Path, header: ItkHeader, limits: Limits, *, decode: bool) -> Grid:
-    import SimpleITK as sitk
+    import SimpleITK
 
     _quiet()
-    reader = sitk.ImageFileReader()
+    reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(header.reader)
     reader.SetFileName(str(file))
     reader.ReadImageInformation()
     size, samples = reader.GetSize(), reader.GetNumberOfComponents()
-    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+    if "complex" in SimpleITK.GetPixelIDValueAsString(reader.GetPixelID()):
         raise ValueError("complex voxels are not read")
     check_volume((*size, samples), header.itemsize, limits)
     frames = tuple(count for count in (*size[3:], samples) if count > 1)
@@ -78,14 +78,14 @@ def _read(path: Path, file: Path, header: ItkHeader, limits: Limits, *, decode: 
         return grid
     stored = tuple(count for count in (samples, *size) if count > 1 or len(header.sizes) == len(size))
     if header.encoding == "gzip" and header.start is not None and header.sizes in (stored, (*size,)):
-        kind = _number_type(sitk.GetPixelIDValueAsString(reader.GetPixelID()), header)
+        kind = _number_type(SimpleITK.GetPixelIDValueAsString(reader.GetPixelID()), header)
         data = file if header.data_file is None else file.with_name(header.data_file)
         # Samples are the fastest axis of the file and the last of the array.
         values = np.frombuffer(_inflated(data, header), kind).reshape((samples, *size), order="F")
         values = np.moveaxis(values, 0, -1).reshape((x, y, z, *frames), order="F")
         values = values.astype(kind.newbyteorder("="), copy=False)
     else:
-        values = sitk.GetArrayFromImage(reader.Execute())
+        values = SimpleITK.GetArrayFromImage(reader.Execute())
         if samples > 1:
             values = np.moveaxis(values, -1, 0)  # samples in front: then all axes are turned round
         values = values.transpose().reshape((x, y, z, *frames), order="F")
@@ -144,6 +144,6 @@ def _affine(reader: Any, millimetres: float) -> NDArray[np.float64]:
 @cache
 def _quiet() -> None:
     """ITK's warnings about odd headers are common and harmless; a line on standard error for each is neither."""
-    import SimpleITK as sitk
+    import SimpleITK
 
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)

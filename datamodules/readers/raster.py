@@ -46,8 +46,8 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
         that array.
 
     Raises:
-        SuiteError: no such file, not a raster file, damaged or truncated, too large, or a TIFF with several pages and no
-            ``frame``.
+        SuiteError: no such file, not a raster file, damaged or truncated, too large, or a TIFF with several pages and
+            no ``frame``.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(SUFFIXES)}")

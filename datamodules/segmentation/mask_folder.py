@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.readers import raster
+from datamodules.readers import formats
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import (
     IGNORE,
@@ -46,7 +46,7 @@ class MaskFolder(SegmentationData):
         root: folder of the data set.
         images: folder of the images in ``root``.
         masks: folder of the masks in ``root``; left out: ``masks`` or ``labels``. A mask has its image's name, or that
-            with ``_mask``, ``_seg``, ``_segmentation`` or ``_label`` behind it, and any raster suffix.
+            with ``_mask``, ``_seg``, ``_segmentation`` or ``_label`` behind it, and any suffix of an image.
         mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255), ``instances`` (0 is background, each
             object a number: all become one class), ``colour`` (needs ``palette``), ``files`` (one binary mask a class,
             in a folder of the class's name); ``auto`` looks at the files.
@@ -102,8 +102,8 @@ class MaskFolder(SegmentationData):
         if self._kind == "files":
             return self._read_class_files(image)
         if isinstance(self._reader, Palette):
-            return self._reader.read(raster.read(path).array, str(path))
-        array = read_label_file(path)
+            return self._reader.read(formats.read(path, self.limits).array, str(path))
+        array = read_label_file(path, self.limits)
         if self._kind == "instances":
             return np.where(array == self.ignore_value, np.uint8(IGNORE), foreground(array))
         assert self._reader is not None  # build_table has chosen it
@@ -138,13 +138,13 @@ class MaskFolder(SegmentationData):
 
     def _paired(self) -> pd.DataFrame:
         images = self._folder(self.images_folder, "--data.images")
-        below = sorted(_rasters(images))
+        below = sorted(_images(images))
         if not below:
-            raise SuiteError(f"{images}: no images in it ({' '.join(raster.SUFFIXES)})")
+            raise SuiteError(f"{images}: no images in it ({' '.join(formats.SUFFIXES)})")
         masks = self._mask_root()
         self._mask_top = masks
         by_stem: dict[str, str] = {}
-        for name in sorted(_rasters(self.root / masks)):
+        for name in sorted(_images(self.root / masks)):
             stem = case_id_of(name)
             if stem in by_stem:
                 raise SuiteError(
@@ -165,7 +165,9 @@ class MaskFolder(SegmentationData):
         return frame
 
     def _from_table(self, file: Path) -> pd.DataFrame:
-        frame = read_frame(file, "--data.table", text_columns=("path", "mask", "case_id", "patient_id", "split"))
+        frame = read_frame(
+            file, "--data.table", text_columns=("path", "mask", "case_id", "patient_id", "split"), limits=self.limits
+        )
         for column in ("path", "mask"):
             if column not in frame:
                 raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
@@ -175,6 +177,7 @@ class MaskFolder(SegmentationData):
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(file))
         for column in ("path", "mask"):
+            self.refuse_outside(frame[column], f"{file}, column {column!r}")
             missing = [name for name in frame[column] if not (self.root / name).exists()]
             if missing:
                 raise SuiteError(
@@ -191,7 +194,7 @@ class MaskFolder(SegmentationData):
         names = self._class_folders(folders)
         self.stored_classes = names
         self._class_files: dict[str, list[str]] = {}
-        stems = {name: {case_id_of(file): file for file in _rasters(top / name)} for name in names[1:]}
+        stems = {name: {case_id_of(file): file for file in _images(top / name)} for name in names[1:]}
         for path, case in zip(frame["path"], frame["case_id"], strict=True):
             files = [_partner(case, stems[name]) for name in names[1:]]
             for name, file in zip(names[1:], files, strict=True):
@@ -222,7 +225,7 @@ class MaskFolder(SegmentationData):
         case = self.table.cases["case_id"].iat[int(self.table.images["case"].to_numpy()[image])]
         files = [self.root / file for file in self._class_files[str(case)]]
         binary = _binary(("background", "class"), self.ignore_value)
-        masks = [binary.read(read_label_file(file), str(file)) for file in files]
+        masks = [binary.read(read_label_file(file, self.limits), str(file)) for file in files]
         for file, mask in zip(files, masks, strict=True):
             if mask.shape != masks[0].shape:
                 raise SuiteError(
@@ -264,7 +267,7 @@ class MaskFolder(SegmentationData):
         """Values in some of the masks, and whether they are stored in 16 bits."""
         files = frame["mask"].dropna()
         chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
-        arrays = [read_label_file(self.root / file) for file in files.iloc[chosen]]
+        arrays = [read_label_file(self.root / file, self.limits) for file in files.iloc[chosen]]
         seen = {0}.union(*({int(value) for value in np.unique(array)} for array in arrays))
         if self.ignore_value is not None:
             seen.discard(self.ignore_value)
@@ -302,13 +305,13 @@ def _beside(root: Path, name: str | None) -> Path | None:
     return root / name if (root / name).is_file() or not Path(name).is_file() else Path(name)
 
 
-def _rasters(folder: Path) -> Iterator[str]:
-    """Raster files in a folder and its sub-folders, relative to it, without hidden ones."""
+def _images(folder: Path) -> Iterator[str]:
+    """Image files in a folder and its sub-folders, relative to it, without hidden ones."""
     for file in folder.rglob("*"):
         name = file.relative_to(folder).as_posix()
         if (
-            file.suffix.lower() in raster.SUFFIXES
-            and file.is_file()
+            file.is_file()
+            and formats.is_image(file)
             and not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
         ):
             yield name

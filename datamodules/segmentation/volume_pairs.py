@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from datamodules.readers.volume import is_volume
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.volume import SUFFIXES, is_volume
 from datamodules.table import case_id_of, read_frame, split_words
 from datamodules.types import SuiteError, nearest
 
@@ -120,13 +121,14 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     )
 
 
-def table_pairs(root: Path, file: Path) -> pd.DataFrame:
+def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT) -> pd.DataFrame:
     """Pair volumes by a table with columns ``path`` and ``label`` relative to the root; see :func:`folder_pairs`.
 
     Raises:
         SuiteError: a column or a file is missing.
     """
-    frame = read_frame(file, "--data.table", text_columns=("path", "label", "case_id", "patient_id", "split"))
+    text = ("path", "label", "case_id", "patient_id", "split")
+    frame = read_frame(file, "--data.table", text_columns=text, limits=limits)
     for column in ("path", "label"):
         if column not in frame:
             raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
@@ -150,5 +152,5 @@ def _volumes(folder: Path, flag: str) -> dict[str, str]:
         raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
     names = sorted(file.name for file in folder.iterdir() if is_volume(file.name) and not file.name.startswith("."))
     if not names:
-        raise SuiteError(f"--data.{flag} {folder}: no volumes in it (.nii, .nii.gz)")
+        raise SuiteError(f"--data.{flag} {folder}: no volumes in it ({' '.join(SUFFIXES)})")
     return {case_id_of(name): name for name in names}

@@ -1,4 +1,4 @@
-"""``Volumes``: labelled NIfTI volumes as slices."""
+"""``Volumes``: labelled volumes as slices."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Volumes(SegmentationData):
         """Pair volumes, check their grids and decode what is not in the cache; one case a volume, one image a slice."""
         described = read_description(self.root / "dataset.json")
         if self.volume_table is not None:
-            frame = table_pairs(self.root, self._table_file(self.volume_table))
+            frame = self._from_table(self._table_file(self.volume_table))
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
         self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
@@ -124,7 +124,7 @@ class Volumes(SegmentationData):
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The mask of a case on its original grid: (X, Y, Z) class numbers, or (L, X, Y, Z) of overlapping regions."""
         _ = self.table  # finds the files
-        volume = read_volume(self._labels[case])
+        volume = read_volume(self._labels[case], self.limits)
         return self.as_model_sees(np.stack([self._values.read(one, volume.path) for one in volume.array]))
 
     def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
@@ -183,19 +183,25 @@ class Volumes(SegmentationData):
 
     # Files and their arrays.
 
+    def _from_table(self, file: Path) -> pd.DataFrame:
+        frame = table_pairs(self.root, file, self.limits)
+        for column in ("path", "label"):
+            self.refuse_outside(frame[column], f"{file}, column {column!r}")
+        return frame
+
     def _table_file(self, name: str) -> Path:
         return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
 
     def _grid(self, case: int) -> Grid:
-        grid = read_grid(self._sequences[case][0])
+        grid = read_grid(self._sequences[case][0], self.limits)
         for file in [*self._sequences[case][1:], self._labels[case]]:
-            check_same_grid(grid, read_grid(file))
+            check_same_grid(grid, read_grid(file, self.limits))
         return grid
 
     def _seen_classes(self) -> dict[str, int]:
         seen: set[int] = {0}
         for file in self._labels:
-            seen |= {int(value) for value in np.unique(read_volume(file).array)}
+            seen |= {int(value) for value in np.unique(read_volume(file, self.limits).array)}
         seen.discard(-1 if self.ignore_value is None else self.ignore_value)
         log.info("classes are the values in the masks: %s", ", ".join(map(str, sorted(seen))))
         return {"background" if value == 0 else str(value): value for value in sorted(seen)}
@@ -232,10 +238,10 @@ class Volumes(SegmentationData):
         return self.slices.mask_settings(self._values)
 
     def _cut_image(self, file: Path) -> NDArray[Any]:
-        return self.slices.cut_image(read_volume(file))
+        return self.slices.cut_image(read_volume(file, self.limits))
 
     def _cut_mask(self, file: Path) -> NDArray[np.uint8]:
-        return self.slices.cut_mask(read_volume(file), self._values)
+        return self.slices.cut_mask(read_volume(file, self.limits), self._values)
 
     @cached_property
     def _infos(self) -> list[ScanInfo]:

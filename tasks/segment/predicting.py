@@ -70,7 +70,7 @@ class SegmentationPredicting(Predicting):
 
     def _finished(self, case: AssembledCase) -> None:
         model, case_id, path = self.model, case.scan["case_id"], Path(case.scan["path"])
-        grid = read_grid(path) if self.slices is not None and is_volume(path.name) else None
+        grid = read_grid(path, self.inputs.limits) if self.slices is not None and is_volume(path.name) else None
         mask = case.planes[0] if grid is None or self.slices is None else self.slices.to_grid(case.planes, grid)
         spacing = case.scan.get("spacing")
         mask = model.cleanup(np.ascontiguousarray(mask), model.class_names, spacing, model.overlapping)

@@ -13,7 +13,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 import tifffile
 from numpy.typing import NDArray
 
@@ -35,9 +35,9 @@ def pattern(dtype: Any = np.int16, shape: tuple[int, ...] = (5, 6, 7)) -> NDArra
     return np.asarray(values.astype(dtype))
 
 
-def itk_image(array: NDArray[Any], affine: NDArray[np.float64]) -> sitk.Image:
+def itk_image(array: NDArray[Any], affine: NDArray[np.float64]) -> SimpleITK.Image:
     """What ITK has in memory for an array (X, Y, Z) on an affine in RAS mm."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
@@ -60,7 +60,7 @@ def write(folder: Path, form: str, array: NDArray[Any], affine: NDArray[np.float
         plain = write(folder, form.removesuffix(".gz"), array, affine)
         path.write_bytes(gzip.compress(plain.read_bytes()))
         return path
-    sitk.WriteImage(itk_image(array, affine), str(path), useCompression=form in (".nrrd", "zlib.mha", "zlib.mhd"))
+    SimpleITK.WriteImage(itk_image(array, affine), str(path), useCompression=form in (".nrrd", "zlib.mha", "zlib.mhd"))
     return path
 
 
@@ -92,10 +92,10 @@ def test_types_are_kept(form: str, dtype: str, tmp_path: Path) -> None:
 def test_samples_and_time_are_frames(form: str, tmp_path: Path) -> None:
     array = pattern(shape=(5, 6, 7, 3))
     path = tmp_path / f"a{form if form.startswith('.') else '.' + form}"
-    vector = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0, 3)), isVector=True)
-    sitk.WriteImage(vector, str(path))
+    vector = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0, 3)), isVector=True)
+    SimpleITK.WriteImage(vector, str(path))
     np.testing.assert_array_equal(read_volume(path).array, array)
-    sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(array.T), isVector=False), str(path))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T), isVector=False), str(path))
     read = read_volume(path)
     np.testing.assert_array_equal(read.array, array)
     assert read.shape == (5, 6, 7)
@@ -104,9 +104,9 @@ def test_samples_and_time_are_frames(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", [".nrrd", ".mha"])
 def test_a_flat_image_has_one_slice(form: str, tmp_path: Path) -> None:
     array = pattern(shape=(5, 6))
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
     image.SetSpacing((0.5, 0.25))
-    sitk.WriteImage(image, str(tmp_path / f"a{form}"))
+    SimpleITK.WriteImage(image, str(tmp_path / f"a{form}"))
     read = read_volume(tmp_path / f"a{form}")
     np.testing.assert_array_equal(read.array, array[..., None])
     np.testing.assert_allclose(read.spacing, (0.5, 0.25, 1.0))
@@ -215,14 +215,10 @@ def refused(path: Path, limits: Limits | None = None, read: Callable[..., object
     return message
 
 
-@pytest.mark.parametrize("form", [*FORMS, ".tif"])
+@pytest.mark.parametrize("form", FORMS)
 def test_truncated_files_are_refused(form: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     array = np.random.default_rng(0).integers(0, 2**15, (9, 9, 9)).astype(np.int16)
-    if form == ".tif":
-        path = tmp_path / "a.tif"
-        tifffile.imwrite(path, array, metadata=None)
-    else:
-        path = write(tmp_path, form, array, AFFINES["ras"])
+    path = write(tmp_path, form, array, AFFINES["ras"])
     data = path.read_bytes()
     for length in (0, 1, 3, 20, 100, len(data) // 2, len(data) - 9, len(data) - 1):
         path.write_bytes(data[:length])
