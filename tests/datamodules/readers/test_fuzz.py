@@ -1,0 +1,68 @@
+"""Damaged files of every format are refused by name or read: no crash, no hang, no flood of memory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.datamodules.readers import fuzzing
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of processes are Linux's")
+
+
+def check(count: int, folder: Path, start: int = 0) -> None:
+    shared = fuzzing._SHARED if fuzzing._SHARED.is_dir() else None
+    report = fuzzing.run(count, 0, folder, shared=shared, start=start)
+    assert sum(report.counts.values()) == count
+    assert not report.faults, "\n".join(map(str, report.faults[:10]))
+    assert report.peak < fuzzing.MEMORY
+    # Damage that is never noticed, or always, would test nothing.
+    for ending in ("read", "refused"):
+        assert sum(number for (_, what), number in report.counts.items() if what == ending) > count // 20
+
+
+def test_some_hundred_damaged_files(tmp_path: Path) -> None:
+    check(600, tmp_path)
+
+
+@pytest.mark.slow
+def test_twenty_thousand_damaged_files(tmp_path: Path) -> None:
+    check(20_000, tmp_path)
+
+
+def test_the_fuzzer_sees_what_must_not_happen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that crash, hang, flood memory, raise something else, or do not name the file."""
+    import os
+    import signal
+
+    def hang() -> None:
+        while True:
+            pass
+
+    seeds = fuzzing.make_seeds(tmp_path, None)
+    numbers = [number for number in range(200) if fuzzing.damaged(number, 0, seeds)[0].target == "volume"][:5]
+    bad = {
+        numbers[0]: lambda: os.kill(os.getpid(), signal.SIGSEGV),
+        numbers[1]: lambda: bytearray(3 << 30),
+        numbers[2]: hang,
+        numbers[3]: lambda: (_ for _ in ()).throw(fuzzing.SuiteError("something is wrong")),
+    }
+    whole = {fuzzing.damaged(number, 0, seeds)[1]: act for number, act in bad.items()}
+
+    def read(file: Path) -> object:
+        act = whole.get(file.read_bytes())
+        return act() if act is not None else None
+
+    monkeypatch.setitem(fuzzing._TARGETS, "volume", (read,))
+    monkeypatch.setattr(fuzzing, "SECONDS", 0.3)
+    for target in fuzzing._TARGETS:
+        if target != "volume":
+            monkeypatch.setitem(fuzzing._TARGETS, target, ())
+    found = {fault.case: fault.what for fault in fuzzing.run(numbers[3] + 1, 0, tmp_path).faults}
+    assert sorted(found) == numbers[:4]
+    assert found[numbers[0]] == "SIGSEGV"
+    assert found[numbers[1]].startswith("MemoryError")
+    assert found[numbers[2]] == "SIGPROF"
+    assert found[numbers[3]].startswith("does not name the file")
