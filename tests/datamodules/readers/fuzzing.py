@@ -4,9 +4,9 @@
 
 Each case is a whole file of :mod:`tests.datamodules.readers.fuzz_seeds` that is damaged as the case's number says, and
 read in a process of its own kind: limited to 2 GiB above what it starts with, and killed after 10 seconds of
-computing (or five minutes by the clock). A fault is a killed or crashed process, an error that is no ``SuiteError``, or one that
-does not name the file in one line. Prints a table and exits with 1 where there are faults; ``--keep`` keeps their
-files.
+computing (or five minutes by the clock). A fault is a killed or crashed process, an error that is no ``SuiteError``,
+or one that does not name the file in one line. Prints a table and exits with 1 where there are faults; ``--keep`` keeps
+their files.
 """
 
 from __future__ import annotations
