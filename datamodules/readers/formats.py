@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -71,9 +72,7 @@ def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
     """
     kind = kind_of(file)
     if kind == "dicom":
-        # Through importlib: readers of DICOM need pydicom and its decoders, which PNG does not.
-        dicom: Any = importlib.import_module("datamodules.readers.dicom")
-        return cast("Scan", dicom.read(file, frame=frame, max_pixels=limits.max_pixels))
+        return cast("Scan", _dicom().read(file, frame=frame, **asdict(limits)))
     if kind == "volume":
         return _slice(file, limits, frame)
     return raster.read(file, limits, frame)
@@ -91,14 +90,12 @@ def count_frames(file: Path, limits: Limits = DEFAULT) -> int:
         return 1 if 1 in grid.shape else grid.shape[volume.slice_axis(grid.affine, "axial")]
     if kind == "raster":
         return raster.count_pages(file)
-    import pydicom
+    return int(_dicom().count_frames(file))
 
-    try:
-        tags = pydicom.dcmread(file, specific_tags=["NumberOfFrames"], stop_before_pixels=True, force=True)
-        return max(1, int(tags.get("NumberOfFrames") or 1))
-    except Exception as error:  # pydicom raises whatever its parts raise on damaged files
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise SuiteError(f"{file}: cannot be read as DICOM: {reason}") from None
+
+def _dicom() -> Any:
+    # Only when it is needed: pydicom and its decoders take their time.
+    return importlib.import_module("datamodules.readers.dicom")
 
 
 def _slice(file: Path, limits: Limits, frame: int | None) -> Scan:
