@@ -27,6 +27,7 @@ from datamodules.types import Scan, SuiteError, nearest
 log = logging.getLogger(__name__)
 
 _LARGEST_SIDE = 512  # of what the model sees, where the user does not say
+_LONGEST_SIDE = 2**31 - 1  # of an image, in pixels
 _MOST_SIZES = 20_000
 
 
@@ -131,6 +132,9 @@ class DetectionData(ScanDataModule):
         table = one_image_a_case(found.cases, published_split=found.published)
         pairs = zip(found.sizes, table.cases["path"], strict=True)
         sizes = [image_size(self.root / path, self.limits) if size is None else size for size, path in pairs]
+        for size, where in zip(sizes, found.where, strict=True):
+            if max(size) > _LONGEST_SIDE:
+                raise SuiteError(f"{where}: no image has {str(size[1])[:20]} x {str(size[0])[:20]} pixels: correct it")
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self._boxes = tidy_boxes(found.boxes, self._sizes, found.where)
         return table

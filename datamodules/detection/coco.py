@@ -10,7 +10,7 @@ import pandas as pd
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
-from datamodules.detection.files import beside, part_in, relative, short_names
+from datamodules.detection.files import beside, exists, part_in, relative, short_names
 from datamodules.types import SuiteError
 
 
@@ -56,7 +56,7 @@ class Coco(DetectionData):
             self.refuse_outside((image.name for image in content.images), str(file), folder)
             first = len(names)
             for image in content.images:
-                if not (folder / image.name).is_file():
+                if not exists(folder / image.name):
                     raise SuiteError(f"{file}: image {image.name} is missing in {folder}: add it, or remove its entry")
                 names.append(image.name.removeprefix("images/"))
                 paths.append(relative(folder / image.name, self.root))
@@ -118,7 +118,7 @@ class Coco(DetectionData):
         places = [file.parent] if self.images is None else []
         places += [top / word for top in tops for word in words] + tops
         for place in places:
-            if (place / first).is_file():
+            if exists(place / first):
                 return place
         shown = ", ".join(map(str, tops))
         raise SuiteError(f"{file}: image {first} is missing in {shown}: name the folder with --data.images")

@@ -59,6 +59,14 @@ def short_names(names: Sequence[str], paths: Sequence[str]) -> list[str]:
     return [name if seen[name] == 1 else case_id_of(path) for name, path in zip(short, paths, strict=True)]
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that is too long, or no name, is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def beside(root: Path, name: str) -> Path:
     """A file or folder named by a flag: looked for in ``root`` first, then as it stands."""
     return root / name if (root / name).exists() or not Path(name).exists() else Path(name)

@@ -11,7 +11,15 @@ import yaml
 
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
-from datamodules.detection.files import beside, image_size, images_by_stem, relative, short_names, split_of_folders
+from datamodules.detection.files import (
+    beside,
+    exists,
+    image_size,
+    images_by_stem,
+    relative,
+    short_names,
+    split_of_folders,
+)
 from datamodules.readers import formats
 from datamodules.table import SPLIT_WORDS
 from datamodules.types import SuiteError
@@ -140,10 +148,10 @@ class Yolo(DetectionData):
             plain = plain.removeprefix("../")
         tops = [file.parent / str(described.get("path") or ""), self.root / str(described.get("path") or "")]
         for place in [*(top / text for top in tops), self.root / text, file.parent / plain, self.root / plain]:
-            if place.exists():
+            if exists(place):
                 self.refuse_outside([str(place.absolute())], f"{file}: {part}")
                 return place
-        raise SuiteError(f"{file}: {part}: {text} is not below {self.root}: correct the path")
+        raise SuiteError(f"{file}: {part}: {text[:200]} is not below {self.root}: correct the path")
 
     def _images_at(self, place: Path) -> list[tuple[str, Path]]:
         if place.is_dir():
@@ -153,9 +161,9 @@ class Yolo(DetectionData):
         found = []
         for line in filter(None, map(str.strip, place.read_text(encoding="utf-8-sig").splitlines())):
             tries = (place.parent / line, self.root / line)
-            path = next((one for one in tries if one.is_file()), None)
+            path = next((one for one in tries if exists(one)), None)
             if path is None:
-                raise SuiteError(f"{place}: image {line} is missing: correct the path, or remove the line")
+                raise SuiteError(f"{place}: image {line[:200]} is missing: correct the path, or remove the line")
             self.refuse_outside([str(path.absolute())], str(place))
             found.append((_below_images(line), path))
         return found

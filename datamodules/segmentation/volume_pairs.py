@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from datamodules.containment import refuse_outside
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import SUFFIXES, is_volume
 from datamodules.table import case_id_of, read_frame, split_words
@@ -121,11 +122,11 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     )
 
 
-def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT) -> pd.DataFrame:
+def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT, *, allow_outside: bool = False) -> pd.DataFrame:
     """Pair volumes by a table with columns ``path`` and ``label`` relative to the root; see :func:`folder_pairs`.
 
     Raises:
-        SuiteError: a column or a file is missing.
+        SuiteError: a column or a file is missing, or a path leaves the root and ``allow_outside`` is false.
     """
     text = ("path", "label", "case_id", "patient_id", "split")
     frame = read_frame(file, "--data.table", text_columns=text, limits=limits)
@@ -135,6 +136,7 @@ def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT) -> pd.DataFram
         empty = frame.index[frame[column].isna()]
         if len(empty):
             raise SuiteError(f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row")
+        refuse_outside(root, frame[column], f"{file}, column {column!r}", allow=allow_outside)
         missing = [name for name in frame[column] if not (root / name).is_file()]
         if missing:
             raise SuiteError(

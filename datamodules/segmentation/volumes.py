@@ -81,7 +81,9 @@ class Volumes(SegmentationData):
         """Pair volumes, check their grids and decode what is not in the cache; one case a volume, one image a slice."""
         described = read_description(self.root / "dataset.json")
         if self.volume_table is not None:
-            frame = self._from_table(self._table_file(self.volume_table))
+            frame = table_pairs(
+                self.root, self._table_file(self.volume_table), self.limits, allow_outside=self.allow_outside
+            )
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
         self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
@@ -182,12 +184,6 @@ class Volumes(SegmentationData):
         return super()._size()
 
     # Files and their arrays.
-
-    def _from_table(self, file: Path) -> pd.DataFrame:
-        frame = table_pairs(self.root, file, self.limits)
-        for column in ("path", "label"):
-            self.refuse_outside(frame[column], f"{file}, column {column!r}")
-        return frame
 
     def _table_file(self, name: str) -> Path:
         return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
