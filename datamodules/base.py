@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,6 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from datamodules.containment import refuse_outside
 from datamodules.dataset import ScanDataset, collate
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
@@ -147,10 +145,6 @@ class ScanDataModule(LightningDataModule):
         images = self.table.images
         frame = int(images["frame"].iat[image])
         return formats.read(self.root / str(images["path"].iat[image]), self.limits, None if frame < 0 else frame)
-
-    def refuse_outside(self, names: Iterable[str], where: str, root: Path | None = None) -> None:
-        """Refuse paths that a file names and that are not below ``root`` (or another folder), unless it is allowed."""
-        refuse_outside(self.root if root is None else root, names, where, allow=self.allow_outside)
 
     def hashes(self, table: CaseTable) -> list[str]:
         """A content hash for each row of ``table.images``; equal content, equal hash."""

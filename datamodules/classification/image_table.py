@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.classification.base import ClassificationData
+from datamodules.containment import refuse_outside
 from datamodules.table import CaseTable, one_image_a_case, read_frame, split_words
 from datamodules.types import SuiteError, nearest
 
@@ -74,7 +75,7 @@ class ImageTable(ClassificationData):
                 f"{self.table_file}: column {self.path_column!r} is empty in row {empty[0] + 1}: fill it, or drop "
                 "the row"
             )
-        self.refuse_outside(frame["path"], str(self.table_file))
+        refuse_outside(self.root, frame["path"], str(self.table_file), allow=self.allow_outside)
         missing = [path for path in frame["path"] if not (self.root / path).is_file()]
         if missing:
             raise SuiteError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
@@ -53,7 +54,7 @@ class Coco(DetectionData):
         for file, part in self._files():
             content = read_coco(file)
             folder = self._image_folder(file, part, content)
-            self.refuse_outside((image.name for image in content.images), str(file), folder)
+            refuse_outside(folder, (image.name for image in content.images), str(file), allow=self.allow_outside)
             first = len(names)
             for image in content.images:
                 if not exists(folder / image.name):

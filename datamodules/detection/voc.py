@@ -13,6 +13,7 @@ import defusedxml.ElementTree
 import pandas as pd
 from defusedxml import DefusedXmlException
 
+from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, files_below, images_by_stem, relative, split_of_folders
@@ -130,7 +131,7 @@ class Voc(DetectionData):
             return below[name]
         named = (tree.findtext("filename") or "").strip()
         if named:
-            self.refuse_outside([named], str(file), images)
+            refuse_outside(images, [named], str(file), allow=self.allow_outside)
         if named and (images / named).is_file():
             return named
         other = f" or {named}" if named else ""

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import (
@@ -149,7 +150,7 @@ class Yolo(DetectionData):
         tops = [file.parent / str(described.get("path") or ""), self.root / str(described.get("path") or "")]
         for place in [*(top / text for top in tops), self.root / text, file.parent / plain, self.root / plain]:
             if exists(place):
-                self.refuse_outside([str(place.absolute())], f"{file}: {part}")
+                refuse_outside(self.root, [str(place.absolute())], f"{file}: {part}", allow=self.allow_outside)
                 return place
         raise SuiteError(f"{file}: {part}: {text[:200]} is not below {self.root}: correct the path")
 
@@ -164,7 +165,7 @@ class Yolo(DetectionData):
             path = next((one for one in tries if exists(one)), None)
             if path is None:
                 raise SuiteError(f"{place}: image {line[:200]} is missing: correct the path, or remove the line")
-            self.refuse_outside([str(path.absolute())], str(place))
+            refuse_outside(self.root, [str(path.absolute())], str(place), allow=self.allow_outside)
             found.append((_below_images(line), path))
         return found
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.containment import refuse_outside
 from datamodules.readers import formats
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import (
@@ -177,7 +178,7 @@ class MaskFolder(SegmentationData):
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(file))
         for column in ("path", "mask"):
-            self.refuse_outside(frame[column], f"{file}, column {column!r}")
+            refuse_outside(self.root, frame[column], f"{file}, column {column!r}", allow=self.allow_outside)
             missing = [name for name in frame[column] if not (self.root / name).exists()]
             if missing:
                 raise SuiteError(

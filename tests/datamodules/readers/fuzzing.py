@@ -80,7 +80,15 @@ def damaged(number: int, seed: int, seeds: list[Seed]) -> tuple[Seed, bytes]:
     return chosen, damage(chosen, seeds, rng)
 
 
-def run(count: int, seed: int, folder: Path, *, shared: Path | None = None, start: int = 0) -> Report:
+def run(
+    count: int,
+    seed: int,
+    folder: Path,
+    *,
+    shared: Path | None = None,
+    start: int = 0,
+    say: Callable[[Fault], None] = lambda fault: None,
+) -> Report:
     """Read ``count`` damaged files.
 
     Args:
@@ -89,6 +97,7 @@ def run(count: int, seed: int, folder: Path, *, shared: Path | None = None, star
         folder: to work in.
         shared: folder of real scans, some of which are damaged too.
         start: number of the first case.
+        say: called with each fault as it is found.
     """
     seeds = make_seeds(folder, shared)
     fork = multiprocessing.get_context("fork")
@@ -111,12 +120,14 @@ def run(count: int, seed: int, folder: Path, *, shared: Path | None = None, star
             counts[chosen.format, ending if ending in ("read", "refused") else "fault"] += 1
             if ending not in ("read", "refused"):
                 faults.append(Fault(number, f"{chosen.format} {chosen.suffix}", ending))
+                say(faults[-1])
             place = number + 1
         process.join()
         if process.exitcode != 0:
             chosen, _ = damaged(place, seed, seeds)
             died = signal.Signals(-process.exitcode).name if (process.exitcode or 0) < 0 else f"exit {process.exitcode}"
             faults.append(Fault(place, f"{chosen.format} {chosen.suffix}", died))
+            say(faults[-1])
             counts[chosen.format, "fault"] += 1
             place += 1
     return Report(counts, faults, peak)
@@ -212,21 +223,23 @@ def main() -> int:
     arguments = parser.parse_args()
     shared = _SHARED if _SHARED.is_dir() else None
     with tempfile.TemporaryDirectory() as folder:
-        report = run(arguments.count, arguments.seed, Path(folder), shared=shared, start=arguments.start)
         seeds = make_seeds(Path(folder), shared)
+
+        def say(fault: Fault) -> None:
+            print(f"case {fault.case} ({fault.seed}): {fault.what}", flush=True)
+            if arguments.keep is not None:
+                arguments.keep.mkdir(parents=True, exist_ok=True)
+                chosen, data = damaged(fault.case, arguments.seed, seeds)
+                name = re.sub(r"\W+", "_", chosen.format)
+                (arguments.keep / f"{fault.case}_{name}{chosen.suffix}").write_bytes(data)
+
+        report = run(arguments.count, arguments.seed, Path(folder), shared=shared, start=arguments.start, say=say)
     print(f"{'format':14s} {'files':>7s} {'refused':>8s} {'read':>7s} {'faults':>7s}")
     for name in sorted({name for name, _ in report.counts}):
         refused, read, fault = (report.counts[name, ending] for ending in ("refused", "read", "fault"))
         print(f"{name:14s} {refused + read + fault:7d} {refused:8d} {read:7d} {fault:7d}")
     total = sum(report.counts.values())
     print(f"{total} files, {len(report.faults)} faults, at most {report.peak / 2**20:.0f} MiB above the start")
-    for fault in report.faults:
-        print(f"case {fault.case} ({fault.seed}): {fault.what}")
-        if arguments.keep is not None:
-            arguments.keep.mkdir(parents=True, exist_ok=True)
-            chosen, data = damaged(fault.case, arguments.seed, seeds)
-            name = re.sub(r"\W+", "_", chosen.format)
-            (arguments.keep / f"{fault.case}_{name}{chosen.suffix}").write_bytes(data)
     return 1 if report.faults else 0
 
 
