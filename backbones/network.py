@@ -11,6 +11,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+import backbones.classic  # noqa: F401  registers its networks in timm's registry
 from backbones.stem import StemChange, shrink_stem
 from datamodules.types import SuiteError
 
@@ -75,8 +76,8 @@ def plan(
         if key in args:
             raise SuiteError(f"backbone argument {key!r}: it is set by {own} here, not as an argument of the network")
     config = timm.get_pretrained_cfg(name)
-    own_size = tuple(config.input_size[-2:]) if config else (224, 224)
-    height, width = image_size or own_size
+    own = own_size(name)
+    height, width = image_size or own
     given = {"num_classes": classes or 0, "in_chans": in_channels, **args}
     reason = ""
     for options in _size_options(bool(config and config.fixed_input_size), image_size):
@@ -84,6 +85,8 @@ def plan(
         try:
             with torch.device("meta"):
                 return _probe(build(trial), trial, torch.empty(1, in_channels, height, width))
+        except SuiteError:  # of our own networks, which say it themselves
+            raise
         except Exception as error:  # a thousand networks raise all there is
             text = " ".join(str(error).split()) or type(error).__name__
             for key in args:
@@ -93,7 +96,7 @@ def plan(
                 reason = reason or text
     raise SuiteError(
         f"backbone {name!r} cannot take {in_channels}-channel images of {height}x{width}: {reason[:200]}; "
-        f"its own size is {own_size[0]}x{own_size[1]} (--data.image_size)"
+        f"its own size is {own[0]}x{own[1]} (--data.image_size)"
     )
 
 
@@ -141,6 +144,13 @@ def check_name(name: str) -> None:
     for prefix, reason in REFUSED.items():
         if name.startswith(prefix):
             raise SuiteError(f"backbone {name!r} (--model.backbone) cannot be used: {reason}")
+
+
+def own_size(name: str) -> tuple[int, int]:
+    """(height, width) in pixels of the images that a network was published for."""
+    config = timm.get_pretrained_cfg(name)
+    height, width = config.input_size[-2:] if config else (224, 224)
+    return int(height), int(width)
 
 
 def _size_options(fixed: bool, image_size: tuple[int, int] | None) -> Iterator[dict[str, Any]]:

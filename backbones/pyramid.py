@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.network import build, intermediates, plan
+from backbones.stages import resting_modules, stages
 
 
 class Backbone(nn.Module):
@@ -83,8 +84,8 @@ class Backbone(nn.Module):
         self.stem_note = network.stem.description
         self.unused = made.unused
         self._resize = strides is not None
-        self._frozen = False
-        self._require_grad(True)
+        self._closed: set[str] = set()
+        self._require_grad()
 
     @property
     def net(self) -> Any:
@@ -107,6 +108,12 @@ class Backbone(nn.Module):
             return levels
         height, width = image.shape[-2:]
         sizes = [(-(-height // stride), -(-width // stride)) for stride in self.strides]
+        if getattr(self.net, "unpadded", False):
+            own = self.__dict__["_network"].reductions
+            levels = [
+                _fill_up(level, -(-height // reduction), -(-width // reduction))
+                for level, reduction in zip(levels, own, strict=True)
+            ]
         return [
             level if level.shape[-2:] == size else F.interpolate(level, size, mode="bilinear", align_corners=False)
             for level, size in zip(levels, sizes, strict=True)
@@ -125,31 +132,57 @@ class Backbone(nn.Module):
         return logits
 
     @property
+    def stages(self) -> dict[str, list[str]]:
+        """Names of the parameters of each stage, from the stem to the deepest."""
+        return stages(self.net)
+
+    @property
+    def waiting(self) -> set[str]:
+        """Names of the frozen parameters that ``unfreeze`` would train."""
+        return self._closed - self.unused
+
+    @property
     def frozen(self) -> bool:
-        """Whether ``freeze`` holds."""
-        return self._frozen
+        """Whether ``freeze`` holds for the whole backbone."""
+        return bool(self._closed) and len(self._closed) == len(list(self.parameters()))
 
     def freeze(self) -> Self:
         """Stops all learning here: gradients off, and norm statistics, dropout and drop-path as in evaluation.
 
         It holds through later calls of ``train``.
         """
-        self._frozen = True
-        self._require_grad(False)
-        return self.train(False)
+        return self._close({name for name, _ in self.named_parameters()}).train(False)
 
-    def unfreeze(self) -> Self:
-        """Ends ``freeze`` and puts the backbone into training mode."""
-        self._frozen = False
-        self._require_grad(True)
-        return self.train()
+    def unfreeze(self, deepest: int | None = None) -> Self:
+        """Ends ``freeze`` and puts the backbone into training mode.
+
+        Args:
+            deepest: the number of stages that shall learn, counted from the deepest; those before them stay frozen in
+                all that ``freeze`` says. None: all.
+        """
+        kept = [] if deepest is None else list(self.stages.values())[: len(self.stages) - deepest]
+        return self._close({name for stage in kept for name in stage}).train()
+
+    def _close(self, names: set[str]) -> Self:
+        self._closed = names
+        self._require_grad()
+        return self
 
     def train(self, mode: bool = True) -> Self:
-        """Sets training or evaluation mode; a frozen backbone stays in evaluation."""
-        super().train(mode and not self._frozen)
+        """Sets training or evaluation mode; what is frozen stays in evaluation."""
+        super().train(mode and not self.frozen)
+        if self.training and self._closed:
+            for module in resting_modules(self.net, self._closed):
+                module.training = False
         self.net.training = self.training
         return self
 
-    def _require_grad(self, wanted: bool) -> None:
+    def _require_grad(self) -> None:
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(wanted and name not in self.unused)
+            parameter.requires_grad_(name not in self._closed and name not in self.unused)
+
+
+def _fill_up(level: Tensor, height: int, width: int) -> Tensor:
+    """Gives a map back the borders that convolutions without padding cut off, by repeating its outermost values."""
+    rows, columns = max(height - level.shape[-2], 0), max(width - level.shape[-1], 0)
+    return F.pad(level, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2), mode="replicate")

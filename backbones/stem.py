@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 # Where timm's convolutional networks keep the max-pool (or what stands in its place) after the first convolutions.
-STEM_POOLS = ("maxpool", "pool0", "stem.pool", "features.pool0", "features.conv1_pool")
+STEM_POOLS = ("maxpool", "pool0", "stem.pool", "features.pool0", "features.conv1_pool", "maxpool1")
 
 
 class StemChange(NamedTuple):
@@ -32,6 +32,8 @@ def shrink_stem(net: Any) -> StemChange:
     Returns:
         What was done. Patch stems, networks tied to one image size and stems that do not reduce are left as they are.
     """
+    if hasattr(net, "shrink_stem"):  # a network of ours that knows better
+        return StemChange(True, f"small stem: {net.shrink_stem()}")
     config = net.pretrained_cfg
     if config.get("fixed_input_size"):
         return StemChange(False, "stem unchanged: the network is laid out for one image size")

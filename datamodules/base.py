@@ -15,7 +15,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from datamodules.dataset import ScanDataset, collate
+from datamodules.dataset import ScanDataset
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
@@ -122,7 +122,9 @@ class ScanDataModule(LightningDataModule):
         self.allow_leakage, self.min_image_size = allow_leakage, min_image_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.seed = 0
-        self.patch: PatchPlace | None = None  # set by data classes that may train on patches
+        # Set by data classes that may train on patches.
+        self.patch: PatchPlace | None = None
+        self.zoom = 1.0
         self.images_in_two_parts = 0
         self._adopted: Preprocess | None = None
 
@@ -229,6 +231,7 @@ class ScanDataModule(LightningDataModule):
             windows=windows,
             percentiles=pair(self.percentiles, "--data.percentiles"),
             value_range=pair(self.value_range, "--data.value_range"),
+            zoom=self.zoom,
         )
 
     def _size(self) -> tuple[int, int]:
@@ -270,7 +273,7 @@ class ScanDataModule(LightningDataModule):
         """Mean and standard deviation of each channel over (at most 512) training images, where asked for."""
         if self.normalize not in ("auto", "train"):
             return None
-        dataset = self.dataset(self.rows("train"))
+        dataset = self.single_images(self.rows("train"))
         chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), 512)).astype(int)
         sums = np.zeros((2, self.in_channels))
         for case in chosen:
@@ -307,6 +310,14 @@ class ScanDataModule(LightningDataModule):
         dataset.patch = self.patch
         return dataset
 
+    def single_images(self, rows: NDArray[np.int64]) -> ScanDataset:
+        """The images of the given cases one by one, for a look at them."""
+        return self.dataset(rows)
+
+    def cases_in_batch(self, split: str) -> int:
+        """How many cases a batch of a part has on each device."""
+        return self.batch_size
+
     def build_augmentation(self) -> Any:
         """The training augmentation for the images the model sees; refused here if it cannot take them."""
         from datamodules.transforms.presets import build_augmentation
@@ -330,12 +341,13 @@ class ScanDataModule(LightningDataModule):
             if len(rows):
                 datasets[split] = self.dataset(rows, augmented=split == "train")
                 if self.cache == "memory":
-                    self._check_memory(len(datasets[split]))
+                    self._check_memory(datasets[split].num_images)
                     datasets[split].fill()
         return datasets
 
     def _check_memory(self, count: int) -> None:
-        height, width = self.preprocess.size or self.image_facts.size or (512, 512)
+        stored = self.image_facts.size or (512, 512)
+        height, width = self.preprocess.size or self.preprocess.content_size(stored)
         needed = count * height * width * self.in_channels * 4
         free = free_memory()
         if free is not None and needed > 0.8 * free:
@@ -357,10 +369,10 @@ class ScanDataModule(LightningDataModule):
         workers = self.loader_workers
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=self.cases_in_batch(split),
             sampler=sampler,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=dataset.collate,
             # A last batch of one case has no batch statistics to normalise by.
             drop_last=split == "train" and len(sampler) % self.batch_size == 1 and len(sampler) > self.batch_size,
             persistent_workers=workers > 0 and split != "test",

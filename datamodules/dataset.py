@@ -72,6 +72,16 @@ class ScanDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def num_images(self) -> int:
+        """How many images are read."""
+        return len(self.images)
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """Put samples of this data set together."""
+        return collate(samples)
+
     def preprocessed(self, case: int) -> tuple[NDArray[np.float32], ScanInfo]:
         """The image (H, W, C) in [0, 1] before augmentation, and what is known of the scan."""
         if self._memory is not None:

@@ -21,7 +21,7 @@ from datamodules.table import CaseTable, one_image_a_case, read_frame
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
 
 if TYPE_CHECKING:
-    from datamodules.segmentation.slices import SliceSpec
+    from datamodules.slices import SliceSpec
 
 
 class InputFiles:
@@ -52,7 +52,9 @@ class InputFiles:
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.num_workers = default_workers() if num_workers is None else num_workers
 
-    def table(self, inputs: Sequence[str], *, volumes: bool = False, sequences: int = 1) -> CaseTable:
+    def table(
+        self, inputs: Sequence[str], *, volumes: bool = False, sequences: int = 1, together: bool = False
+    ) -> CaseTable:
         """One case a file, named relative to the folder or table it comes from.
 
         Args:
@@ -60,6 +62,7 @@ class InputFiles:
             volumes: look for volumes in folders, not for flat images.
             sequences: how many the model takes of each volume (``SliceSpec.sequences``). Where there are several,
                 ``case_0000.nii.gz`` and ``case_0001.nii.gz`` are one case, and the table's ``images`` are its files.
+            together: the raster images of a folder are one case, and so are the rows of a table with one ``case_id``.
 
         Raises:
             SuiteError: a path does not exist, nothing is found, or two files have one case id.
@@ -69,7 +72,11 @@ class InputFiles:
         rows = [row for text in inputs for row in self._rows(Path(text), volumes)]
         if not rows:
             raise SuiteError(f"--input {' '.join(inputs)}: no {'volumes' if volumes else 'images'} found")
-        frame = pd.DataFrame(rows)
+        if together:
+            from datamodules.classification.bag_inputs import join_files
+
+            return join_files(rows)
+        frame = pd.DataFrame(rows).drop(columns="group")
         if volumes and sequences > 1:
             from datamodules.segmentation.volume_inputs import join_sequences
 
@@ -87,7 +94,12 @@ class InputFiles:
 
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if _is_scan(file, volumes))
-            return [_row(file, case_id_of(file.relative_to(path).as_posix())) for file in files]
+            rows = [_row(file, case_id_of(file.relative_to(path).as_posix())) for file in files]
+            if not volumes:
+                for row, file in zip(rows, files, strict=True):
+                    inside = file.parent.relative_to(path).as_posix()
+                    row["group"] = (str(file.parent), path.resolve().name if inside == "." else inside)
+            return rows
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
             frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"), limits=self.limits)
             if self.path_column not in frame:
@@ -101,7 +113,10 @@ class InputFiles:
             refuse_outside(root, frame[self.path_column], str(path), allow=self.allow_outside)
             names = frame["case_id"] if "case_id" in frame else frame[self.path_column].map(case_id_of)
             pairs = zip(frame[self.path_column], names, strict=True)
-            return [_row(root / name, case, named="case_id" in frame) for name, case in pairs]
+            rows = [_row(root / name, case, named="case_id" in frame) for name, case in pairs]
+            for row in rows:
+                row["group"] = (f"{path}:{row['case_id']}", str(row["case_id"])) if row["named"] else None
+            return rows
         if not path.exists():
             raise SuiteError(f"--input {path}: no such file or folder")
         return [_row(path, case_id_of(path.name))]
@@ -136,7 +151,7 @@ class InputFiles:
 
 
 def _row(path: Path, case_id: str, *, named: bool = False) -> dict[str, object]:
-    return {"path": str(path), "case_id": case_id, "named": named, "files": (str(path),)}
+    return {"path": str(path), "case_id": case_id, "named": named, "files": (str(path),), "group": None}
 
 
 def _is_scan(file: Path, volumes: bool) -> bool:

@@ -14,7 +14,7 @@ from datamodules.types import Scan
 
 def picture(scan: Scan, preprocess: Preprocess) -> NDArray[np.float32]:
     """A scan with the model's windows and channels, but at its own size: (H, W, C) in [0, 1], as stored."""
-    image = replace(preprocess, size=None)(scan)
+    image = replace(preprocess, size=None, zoom=1.0)(scan)
     height, width = scan.info.get("content_size", image.shape[:2])
     size = scan.info.get("original_size", image.shape[:2])
     image = image[:height, :width]

@@ -69,6 +69,7 @@ class Preprocess:
         enlarge: ``linear`` stays between the stored values; ``cubic`` is sharper, but rings beside metal and bone.
         fit: ``stretch`` makes images of ``size`` whatever their aspect; ``pad`` keeps the aspect, and fills what is
             lacking below or on the right with 0.
+        zoom: with ``size`` None, factor on both sides of the stored size; 2 shows an object twice as large.
     """
 
     size: tuple[int, int] | None = None
@@ -78,6 +79,7 @@ class Preprocess:
     value_range: tuple[float, float] | None = None
     enlarge: Literal["linear", "cubic"] = "linear"
     fit: Literal["stretch", "pad"] = "stretch"
+    zoom: float = 1.0
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -100,6 +102,10 @@ class Preprocess:
             raise SuiteError(f"enlarge {self.enlarge!r} is neither linear nor cubic")
         if self.fit not in ("stretch", "pad"):
             raise SuiteError(f"fit {self.fit!r} is neither stretch nor pad")
+        if not 0.05 <= self.zoom <= 20:
+            raise SuiteError(f"--data.zoom {self.zoom}: must lie between 0.05 and 20")
+        if self.zoom != 1 and self.size is not None:
+            raise SuiteError(f"--data.zoom {self.zoom}: images are resized to --data.image_size: give one of the two")
 
     def __call__(self, scan: Scan) -> NDArray[np.float32]:
         """The image of a scan: (H, W, C) float32 in [0, 1], contiguous."""
@@ -124,8 +130,8 @@ class Preprocess:
     def opened(self, scan: Scan) -> OpenedImage:
         """The image of a scan, to be converted window by window.
 
-        The checks and the limits are those of the whole image, taken in blocks of rows. Where ``size`` asks for another
-        size than the stored one, the whole image is resized here, once.
+        The checks and the limits are those of the whole image, taken in blocks of rows. Where another size than the
+        stored one is asked for, the whole image is resized here, once.
 
         Raises:
             SuiteError: as in :meth:`image`; a channel count with no rule may show with the first window.
@@ -140,7 +146,8 @@ class Preprocess:
     def content_size(self, stored: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the model's image that show a scan of (H, W) pixels as stored; beyond it is filling."""
         if self.size is None:
-            return stored
+            height, width = (max(1, round(side * self.zoom)) for side in stored)
+            return height, width
         if self.fit == "stretch":
             return self.size
         scale = min(most / side for most, side in zip(self.size, stored, strict=True))
@@ -167,17 +174,18 @@ class Preprocess:
         Output pixel ``i`` takes the input pixel under its centre, so mask and image keep the same grid. What is filled
         up (``fit``) is 0.
         """
-        if self.size is None or array.shape[-2:] == self.size:
-            return array
         content = self.content_size((array.shape[-2], array.shape[-1]))
+        size = self.size if self.size is not None else content
+        if array.shape[-2:] == size:
+            return array
         rows, columns = (
             ((np.arange(new) + 0.5) * old / new).astype(np.intp)
             for new, old in zip(content, array.shape[-2:], strict=True)
         )
         resized = np.ascontiguousarray(array[..., rows[:, None], columns])
-        if content == self.size:
+        if content == size:
             return resized
-        filling = [(0, most - side) for most, side in zip(self.size, content, strict=True)]
+        filling = [(0, most - side) for most, side in zip(size, content, strict=True)]
         return np.pad(resized, [(0, 0)] * (array.ndim - 2) + filling)
 
     def to_dict(self) -> dict[str, Any]:

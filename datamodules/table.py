@@ -6,9 +6,12 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.unpack import unpacked
@@ -59,6 +62,13 @@ class CaseTable:
             cases=self.cases[kept].reset_index(drop=True),
             images=images.assign(case=images["case"].map(number).astype("int64")),
         )
+
+    @cached_property
+    def images_by_case(self) -> list[NDArray[np.int64]]:
+        """Row numbers in ``images`` of the images of each case."""
+        owner = self.images["case"].to_numpy()
+        counts = np.bincount(owner, minlength=len(self))
+        return np.split(np.argsort(owner, kind="stable"), np.cumsum(counts)[:-1])
 
     @property
     def patients_known(self) -> bool:

@@ -89,10 +89,18 @@ class Piece(NamedTuple):
     last: bool  # no more windows of this image
 
 
+class BagImage(NamedTuple):
+    """Which image of a case an image of a bag is."""
+
+    path: str
+    slice: int  # index along the slicing axis of a volume; -1 for the whole file
+
+
 class Sample(TypedDict, total=False):
     """One case as a dataset returns it."""
 
-    image: Tensor  # (C, H, W) float32 in [0, 1]
+    image: Tensor  # (C, H, W) float32 in [0, 1]; (n, C, H, W) of a bag
+    bag: list[BagImage]  # of the n images of a case that is judged by them together
     label: Tensor  # () int64, () float32 for regression, or (L,) float32 with NaN = unknown
     mask: Tensor  # (H, W) int64, or (L, H, W)
     boxes: Tensor  # (N, 4) float32 xyxy pixels
@@ -103,8 +111,11 @@ class Sample(TypedDict, total=False):
 class Batch(TypedDict, total=False):
     """Samples put together; images of one batch have one size."""
 
-    image: Tensor  # (B, C, H, W) float32 in [0, 1]
+    image: Tensor  # (B, C, H, W) float32 in [0, 1]; where there are bags, those of all cases: (sum of n, C, H, W)
+    bags: list[list[BagImage]]  # B x n: the images of each case, in the order of ``image``
     label: Tensor  # (B,) int64 or float32, or (B, L) float32 with NaN = unknown
+    label_other: Tensor  # where images were mixed in pairs: of the image with the smaller share
+    label_share: Tensor  # (B,) the share of the other one, the same throughout
     mask: Tensor  # (B, H, W) int64, or (B, L, H, W)
     boxes: list[Tensor]  # B x (N, 4)
     labels: list[Tensor]  # B x (N,)

@@ -12,13 +12,17 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.base import ScanDataModule
 from datamodules.types import Batch, ScanInfo, SuiteError
+from tasks.finetuning import check_training, learning_rate_scales, unfreezing_epochs
 from tasks.inherit import inherited
 from tasks.normalize import Normalize
-from tasks.optim import Schedule, build_optimizer, build_schedule
+from tasks.optim import build_optimizer, check_optimizer
+from tasks.schedules import Schedule, Span, build_schedules, check_schedule
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,24 @@ class Task(LightningModule):
     A subclass builds its networks in its constructor after :meth:`build_backbone`, and says how an output becomes a
     loss (:meth:`loss`) and what the metrics see (:meth:`update_metrics`). Its ``metrics`` (``train_metrics`` and so on)
     are torchmetrics objects whose ``compute`` returns a dictionary; a stage without any has none.
+
+    Args:
+        drop_path: highest chance with which a block of the network is passed over in training (stochastic depth).
+        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
+        optimizer_args: further arguments of the optimiser (``momentum``, ``betas``, ``alpha``, ...).
+        lr: learning rate at its highest.
+        weight_decay: not applied to biases and norms.
+        backbone_lr_factor: learning rate of the backbone as a share of ``lr``.
+        layer_decay: factor on the learning rate from each layer of the backbone to the one before it.
+        schedule: of the learning rate, after the warm-up.
+        schedule_args: its arguments, lengths in epochs: ``step_size``, ``gamma``, ``milestones``, ``factor``,
+            ``patience``, ``t_max``, ``t_0``, ``t_mult``, ``base_lr``, ``max_lr``, ``min_lr``, ``power``, ...
+        warmup: share of all steps spent warming up.
+        unfreeze: the epoch (from 0) in which a frozen backbone begins to train; of several numbers each lets one more
+            of its stages train, the deepest first.
+        ema: decay of an exponential moving average of the weights, such as 0.999; the average is judged and kept.
+        swa: share of the epochs, such as 0.75, after which weights are averaged; the average is judged and kept.
+        early_stopping: stop after this many epochs without a better validation metric.
 
     Attributes:
         name: of the task on the command line.
@@ -47,8 +69,30 @@ class Task(LightningModule):
     monitor: tuple[str, Literal["min", "max"]]
     metrics: nn.ModuleDict
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        drop_path: float = 0.0,
+        optimizer: str = "adamw",
+        optimizer_args: dict[str, Any] | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        backbone_lr_factor: float = 1.0,
+        layer_decay: float | None = None,
+        schedule: Schedule = "cosine",
+        schedule_args: dict[str, Any] | None = None,
+        warmup: float = 0.05,
+        unfreeze: int | list[int] | str | None = None,
+        ema: float | None = None,
+        swa: float | None = None,
+        early_stopping: int | None = None,
+    ) -> None:
         super().__init__()
+        self.save_hyperparameters()  # those of the subclass too
+        # At start, not after the data have been read.
+        check_optimizer(optimizer)
+        check_training(self.hparams)
+        check_schedule(schedule, schedule_args or {}, lr, warmup)
         self.operating_points: dict[str, float] = {}
         self.exact = False
 
@@ -64,15 +108,22 @@ class Task(LightningModule):
         strides: Sequence[int] | None,
         classes: int | None,
         args: dict[str, Any] | None,
+        init: Scheme = "default",
     ) -> None:
-        """Make ``self.backbone``, load its weights and freeze it.
+        """Make ``self.backbone``, initialise it or load its weights, and freeze it.
 
         The stem is shrunk (3x3, no pooling) for images under 64 px where no weights are asked for, or where they come
         from a checkpoint with such a stem; what was decided is kept in the hyperparameters, so that a checkpoint is
         built again in the same way.
         """
+        from backbones.initialisation import initialise
         from backbones.pyramid import Backbone
         from backbones.weights import load_weights
+
+        if init != "default" and weights is not None:
+            raise SuiteError(
+                f"--model.init {init}: --model.weights {weights} would replace what it draws: leave one out"
+            )
 
         set_here = {"in_channels", "strides", "classes", "image_size", "small_stem"} & set(args or {})
         if set_here:
@@ -80,24 +131,44 @@ class Task(LightningModule):
                 f"--model.backbone_args: {min(set_here)} comes from the data and from --model.stem and --model.head: "
                 "leave it out"
             )
+        drop_path = self.hparams["drop_path"]
+        if drop_path:
+            args = {"drop_path_rate": drop_path, **(args or {})}
         side = min(input_size) if input_size else None
         if stem == "auto" and (parent := inherited(weights)) is not None:
             stem = parent.stem
         small = stem == "small" or (stem == "auto" and weights is None and side is not None and side < 64)
-        self.backbone = Backbone(
-            name,
-            in_channels,
-            strides,
-            classes=classes,
-            image_size=(input_size[0], input_size[1]) if input_size else None,
-            small_stem=small,
-            **(args or {}),
-        )
+        try:
+            self.backbone = Backbone(
+                name,
+                in_channels,
+                strides,
+                classes=classes,
+                image_size=(input_size[0], input_size[1]) if input_size else None,
+                small_stem=small,
+                **(args or {}),
+            )
+        except SuiteError as error:
+            if drop_path and "'drop_path_rate'" in str(error):
+                raise SuiteError(
+                    f"--model.drop_path {drop_path}: {name} has no stochastic depth: leave it out"
+                ) from None
+            raise
         self.hparams["stem"] = "small" if small else "standard"
         if small:
             log.info("%s: %s", name, self.backbone.stem_note)
+        if init != "default":
+            log.info("%s: %d layers initialised by %s", name, initialise(self.backbone, init), init)
         if weights is not None:
             log.info("%s", load_weights(self.backbone, weights))
+        epochs = unfreezing_epochs(self.hparams["unfreeze"])
+        if epochs is not None and freeze != "backbone":
+            raise SuiteError("--model.unfreeze: nothing is frozen: give --model.freeze backbone too")
+        if isinstance(epochs, list) and len(epochs) > len(self.backbone.stages):
+            raise SuiteError(
+                f"--model.unfreeze: {len(epochs)} epochs, but {name} has {len(self.backbone.stages)} stages: "
+                f"{', '.join(self.backbone.stages)}"
+            )
         if freeze == "backbone":
             self.backbone.freeze()
 
@@ -135,7 +206,7 @@ class Task(LightningModule):
         """Show a batch, which may be without cases, to the metrics of a stage."""
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
-        output = self._output(batch["image"])
+        output = self._output(batch["image"], *self.further_inputs(batch))
         kept = [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
         if len(kept) < len(batch["scan"]):
             output, batch = output[kept], _take(batch, kept)
@@ -146,12 +217,16 @@ class Task(LightningModule):
             self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         return loss, output, batch
 
-    def _output(self, image: Tensor) -> Any:
+    def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """What ``forward`` takes of a batch beside the images."""
+        return ()
+
+    def _output(self, image: Tensor, *further: Any) -> Any:
         """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
         if not self.exact:
-            return self(image)
+            return self(image, *further)
         with torch.autocast(self.device.type, enabled=False):
-            return self(image)
+            return self(image, *further)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a training batch."""
@@ -178,7 +253,7 @@ class Task(LightningModule):
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
         if not batch["scan"]:
             return {"output": batch["image"], "batch": batch}
-        return {"output": self(batch["image"]), "batch": batch}
+        return {"output": self(batch["image"], *self.further_inputs(batch)), "batch": batch}
 
     def _log_metrics(self, stage: Stage) -> None:
         if f"{stage}_metrics" not in self.metrics:
@@ -191,6 +266,7 @@ class Task(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the epoch."""
         self._log_metrics("train")
+        self._step_plateau()
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation part."""
@@ -201,16 +277,51 @@ class Task(LightningModule):
         self._log_metrics("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser and a schedule that moves each step."""
+        """The optimiser, a schedule that moves each step, and one that moves each epoch by the metric."""
         hparams = self.hparams
         optimizer = build_optimizer(
-            self, hparams["optimizer"], hparams["lr"], hparams["weight_decay"], hparams["optimizer_args"] or {}
+            self,
+            hparams["optimizer"],
+            hparams["lr"],
+            hparams["weight_decay"],
+            hparams["optimizer_args"] or {},
+            scales=learning_rate_scales(self.backbone, hparams["backbone_lr_factor"], hparams["layer_decay"]),
+            waiting={f"backbone.{name}" for name in self.backbone.waiting} if hparams["unfreeze"] is not None else (),
         )
-        steps = self.trainer.estimated_stepping_batches
-        if steps == math.inf:
+        steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
+        if steps == math.inf or epochs is None:
             raise SuiteError("--trainer.max_epochs -1: the learning-rate schedule needs an end: give a number")
-        schedule = build_schedule(optimizer, cast("Schedule", hparams["schedule"]), int(steps), hparams["warmup"])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        metric, mode = self.monitor
+        by_step, by_epoch = build_schedules(
+            optimizer,
+            hparams["schedule"],
+            hparams["schedule_args"] or {},
+            lr=hparams["lr"],
+            span=Span(epochs, per_epoch, int(steps)),
+            warmup=hparams["warmup"],
+            mode=mode,
+        )
+        schedules: list[Any] = []
+        if by_step is not None:
+            schedules.append({"scheduler": by_step, "interval": "step"})
+        if by_epoch is not None:
+            schedules.append({"scheduler": by_epoch, "interval": "epoch", "monitor": f"val/{metric}"})
+        return cast("OptimizerLRScheduler", ([optimizer], schedules))
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Leave out plateau schedules: Lightning steps them after the checkpoint of the epoch has been written."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def _step_plateau(self) -> None:
+        """Step a plateau schedule, so that the checkpoint of this epoch has its state and a resumed run goes on."""
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                value = self.trainer.callback_metrics.get(str(config.monitor))
+                if value is None:
+                    raise SuiteError(f"--model.schedule plateau: there is no {config.monitor}: give a validation part")
+                config.scheduler.step(float(value))
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the backbone's authors exempt from weight decay (position embeddings and the like)."""
@@ -230,7 +341,11 @@ def _take(batch: Batch, kept: list[int]) -> Batch:
     """The given cases of a batch."""
     taken: dict[str, Any] = {}
     for key, value in batch.items():
-        taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]
+        if key == "image" and "bags" in batch:  # those of several cases, one after the other
+            parts = torch.split(batch["image"], [len(bag) for bag in batch["bags"]])
+            taken[key] = torch.cat([parts[i] for i in kept]) if kept else batch["image"][:0]
+        else:
+            taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]
     return cast("Batch", taken)
 
 

@@ -91,4 +91,8 @@ class Predicting(ABC):
 
     @abstractmethod
     def finish(self) -> pd.DataFrame:
-        """The predictions of all ranks as a table, ``case_id`` first."""
+        """The predictions of all ranks as a table, ``case_id`` first, perhaps with ``path`` after it."""
+
+    def predicted(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> int:
+        """How many cases of the table were predicted, where the files in ``failed`` could not be read."""
+        return len(table) - len(failed)

@@ -1,18 +1,15 @@
-"""Optimisers and learning-rate schedules by name."""
+"""Optimisers by name, and which parameters learn at which rate."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatch
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from datamodules.types import SuiteError, nearest
-
-Schedule = Literal["constant", "cosine"]
 
 
 def check_optimizer(name: str) -> None:
@@ -28,17 +25,27 @@ def check_optimizer(name: str) -> None:
         raise SuiteError(f"--model.optimizer {name!r} is unknown: {nearest(name.lower(), known)}")
 
 
-def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float, args: dict[str, Any]) -> Optimizer:
+def build_optimizer(
+    model: nn.Module,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    args: dict[str, Any],
+    *,
+    scales: Mapping[str, float] | None = None,
+    waiting: Collection[str] = (),
+) -> Optimizer:
     """Any of timm's optimisers by name (``adamw``, ``adam``, ``sgd``, ``rmsprop``, ...).
-
-    Weight decay leaves one-dimensional parameters (biases, norms) alone.
 
     Args:
         model: its parameters that require gradient are optimised.
-        name: timm's name.
+        name: timm's name. Its ``sgd`` has Nesterov momentum, ``momentum`` is the plain one, both with 0.9 unless
+            ``args`` say another number.
         lr: learning rate.
         weight_decay: decoupled in AdamW, L2 penalty elsewhere.
         args: further arguments of the optimiser (``momentum``, ``betas``, ...).
+        scales: factor on the learning rate of parameters by name; 1 where a name is missing.
+        waiting: names of frozen parameters that shall learn later: an optimiser passes over what has no gradient.
 
     Raises:
         SuiteError: the name is unknown (the nearest is named) or the optimiser does not take an argument or a value.
@@ -46,8 +53,9 @@ def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float,
     from timm.optim import create_optimizer_v2
 
     check_optimizer(name)
+    groups = parameter_groups(model, lr, weight_decay, scales=scales or {}, waiting=waiting)
     try:
-        optimizer: Optimizer = create_optimizer_v2(model, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
+        optimizer: Optimizer = create_optimizer_v2(groups, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
     except TypeError as error:
         raise SuiteError(f"--model.optimizer_args {args}: {name} does not take them: {error}") from None
     except ValueError as error:
@@ -58,30 +66,35 @@ def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float,
     return optimizer
 
 
-def build_schedule(optimizer: Optimizer, name: Schedule, steps: int, warmup: float) -> LambdaLR:
-    """Linear warm-up, then constant or cosine to zero (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
+def parameter_groups(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    *,
+    scales: Mapping[str, float],
+    waiting: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """Parameters by learning rate and weight decay, the highest rate first.
+
+    Weight decay leaves alone one-dimensional parameters (biases, norms) and those that ``model.no_weight_decay()``
+    names.
 
     Args:
-        optimizer: whose learning rates are scaled.
-        name: the schedule.
-        steps: optimiser steps in the whole training.
-        warmup: share of the steps spent warming up, 0..1.
+        model: whose parameters they are.
+        lr: learning rate of parameters with a factor of 1.
+        weight_decay: as a group says it to an optimiser.
+        scales: see :func:`build_optimizer`.
+        waiting: likewise.
     """
-    return LambdaLR(optimizer, schedule_factor(name, steps, warmup))
-
-
-def schedule_factor(name: Schedule, steps: int, warmup: float) -> Callable[[int], float]:
-    """The factor on the learning rate as a function of the step, 0-based."""
-    if not 0 <= warmup < 1:
-        raise SuiteError(f"--model.warmup {warmup}: the share of steps must be at least 0 and below 1")
-    rising = round(steps * warmup)
-
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        if name == "constant":
-            return 1.0
-        progress = (step - rising) / max(1, steps - rising)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-    return factor
+    exempt = getattr(model, "no_weight_decay", set)()  # timm's names may be patterns
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad and name not in waiting:
+            continue
+        spared = parameter.ndim <= 1 or name.endswith(".bias") or any(fnmatch(name, pattern) for pattern in exempt)
+        decays = bool(weight_decay) and not spared
+        groups.setdefault((scales.get(name, 1.0), decays), []).append(parameter)
+    return [
+        {"params": groups[scale, decays], "lr": lr * scale, "weight_decay": weight_decay if decays else 0.0}
+        for scale, decays in sorted(groups, key=lambda key: (-key[0], key[1]))
+    ]

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.classification.target import ClassificationTarget, TargetKind, class_text, make_target
+from datamodules.dataset import ScanDataset
 from datamodules.sampling import balanced_weights
 from datamodules.table import CaseTable
-from datamodules.types import SuiteError
+from datamodules.types import ScanInfo, SuiteError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from datamodules.slices import SliceSpec
+
+_LIMIT = 64  # images of a case, where --data.bag_limit is left out
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,11 @@ class ClassificationData(ScanDataModule):
             out: the last.
         class_map: renames classes, ``{theirs: ours}``, so that another data set's names match.
         sampler: ``balanced`` draws every class equally often (with replacement).
+        bag_size: images of a case in a training batch, one of each of so many equal stretches, drawn anew each epoch
+            (where ``--model.aggregate`` judges the images of a case together).
+        bag_limit: most images of a case that are judged, evenly spaced; 0 for all; left out: 64, or what the model was
+            trained with.
+        bags: the images of a case are judged together; from ``--model.aggregate``.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
     """
 
@@ -48,6 +57,9 @@ class ClassificationData(ScanDataModule):
         positive_class: str | None = None,
         class_map: dict[str, str] | None = None,
         sampler: Literal["shuffle", "balanced"] = "shuffle",
+        bag_size: int = 16,
+        bag_limit: int | None = None,
+        bags: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -55,11 +67,75 @@ class ClassificationData(ScanDataModule):
         self.class_order: list[str] | None = None
         self.label_columns: list[str] = ["label"]
         self.class_map, self.sampler = class_map or {}, sampler
+        if bag_size < 1:
+            raise SuiteError(f"--data.bag_size {bag_size}: must be at least 1")
+        if bag_limit is not None and bag_limit < 0:
+            raise SuiteError(f"--data.bag_limit {bag_limit}: must be at least 1, or 0 for all images")
+        self.bag_size, self.bags = bag_size, bags
+        self._bag_limit, self._slices = bag_limit, cast("SliceSpec | None", None)
         self._class_names, self._positive_class = class_names, positive_class
 
     def adopt_classes(self, target: TargetKind, class_names: Sequence[str], positive_class: str | None) -> None:
         """Take kind, classes and their order from a trained model; the data's classes are matched by name."""
         self.task_kind, self._class_names, self._positive_class = target, list(class_names), positive_class
+
+    def adopt_bags(self, *, bags: bool, limit: int | None, slices: SliceSpec | None) -> None:
+        """Take from a trained model how cases of many images are judged.
+
+        Args:
+            bags: together, or each image for itself.
+            limit: most images of a case; what the user gives goes before it.
+            slices: how volumes are cut.
+        """
+        self.bags, self._slices = bags, slices
+        if self._bag_limit is None:
+            self._bag_limit = limit
+
+    @property
+    def bag_limit(self) -> int | None:
+        """Most images of a case that are judged, 0 for all; None where each image is judged for itself."""
+        if not self.bags:
+            return None
+        return _LIMIT if self._bag_limit is None else self._bag_limit
+
+    @property
+    def slices(self) -> SliceSpec | None:
+        """How volumes are cut, where the data are volumes."""
+        _ = self.table
+        return self._slices
+
+    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
+        """The given cases as a data set: one image each, or bags of images."""
+        dataset = super().dataset(rows, augmented=augmented)
+        limit = self.bag_limit
+        if limit is None:
+            return dataset
+        from datamodules.classification.bags import BagDataset
+
+        scans, labels = dataset.scans, dataset.labels
+        counts = self._take_all_images(dataset, rows)
+        return BagDataset(dataset, counts, scans, labels, size=self.bag_size, limit=limit)
+
+    def single_images(self, rows: NDArray[np.int64]) -> ScanDataset:
+        """All images of the given cases one by one, without targets."""
+        dataset = super().dataset(rows)
+        self._take_all_images(dataset, rows)
+        return dataset
+
+    def _take_all_images(self, dataset: ScanDataset, rows: NDArray[np.int64]) -> list[int]:
+        """Make the images of the cases the samples of a data set; how many each case has."""
+        images = [self.table.images_by_case[row] for row in rows]
+        # Without the path, which is that of the case's first image: the reader says that of each.
+        bare = [ScanInfo(case_id=scan["case_id"], patient_id=scan["patient_id"]) for scan in dataset.scans]
+        dataset.scans = [scan for scan, some in zip(bare, images, strict=True) for _ in some]
+        dataset.images, dataset.labels = np.concatenate([*images, np.empty(0, np.int64)]), None
+        return [len(some) for some in images]
+
+    def cases_in_batch(self, split: str) -> int:
+        """As asked for in training; so many cases in judging that they have no more images than there, or one."""
+        if split == "train" or self.bag_limit is None:
+            return self.batch_size
+        return max(1, self.batch_size * self.bag_size // self.bag_limit) if self.bag_limit else 1
 
     def _target_of(self, table: CaseTable) -> ClassificationTarget:
         frame, columns = table.cases, self.label_columns
@@ -88,6 +164,15 @@ class ClassificationData(ScanDataModule):
         if self.split != "all_test":
             self._check_parts(targets)
             self._warn_of_absent(targets)
+        if self.bags:
+            counts = np.bincount(table.images["case"])
+            if counts.max() == 1:
+                log.info("each case has one image: --model.aggregate has nothing to put together")
+            else:
+                log.info(
+                    "cases have %d to %d images: %d of each in training, up to %s in judging",
+                    counts.min(), counts.max(), self.bag_size, self.bag_limit or "all",
+                )  # fmt: skip
         return targets
 
     def _check_parts(self, targets: ClassificationTarget) -> None:

@@ -1,18 +1,37 @@
-"""``ImageTable``: images and targets from a CSV, TSV or Parquet table (what Keras calls ``flow_from_dataframe``)."""
+"""``ImageTable``: images or volumes and targets from a CSV, TSV or Parquet table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.cache import VolumeCache
 from datamodules.classification.base import ClassificationData
+from datamodules.classification.case_rows import join_rows, with_slices
 from datamodules.containment import refuse_outside
+from datamodules.preprocess import Preprocess
+from datamodules.probe import ImageFacts
+from datamodules.readers.formats import is_stack
+from datamodules.readers.volume import Plane
+from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
+from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, one_image_a_case, read_frame, split_words
-from datamodules.types import SuiteError, nearest
+from datamodules.types import Scan, SuiteError, nearest
 
 
 class ImageTable(ClassificationData):
-    """One row a case: where the image is, what is known of it, whose it is.
+    """One row an image or a volume: where it is, what is known of it, whose it is (like ``flow_from_dataframe``).
+
+    A case is a row, or with ``--model.aggregate`` all rows of one ``case_id``. A volume's images are its slices, scaled
+    by percentiles of the whole volume (0.5 and 99.5, or those given) unless there is a ``window`` or ``value_range``;
+    volumes are decoded once, into ``cache_dir``.
 
     Args:
         root: folder that the paths in the table are relative to.
@@ -23,6 +42,10 @@ class ImageTable(ClassificationData):
         split_column: column with the part (``train``; ``val``, ``valid``, ``validation``, ``dev``; ``test``); left out:
             ``split`` where there is one.
         case_column: column that names the case; left out: ``case_id`` where there is one, else the path without suffix.
+        axis: of volumes: ``axial``, ``coronal`` or ``sagittal`` slices.
+        neighbors: of volumes: slices on either side that join as channels (2.5D).
+        spacing: of volumes: mm of a pixel, or of a row and a column, that slices are resampled to and then padded to
+            one size; left out: as stored, stretched to ``image_size``.
         kwargs: see :class:`~datamodules.classification.base.ClassificationData`.
     """
 
@@ -36,6 +59,9 @@ class ImageTable(ClassificationData):
         patient_column: str | None = None,
         split_column: str | None = None,
         case_column: str | None = None,
+        axis: Plane = "axial",
+        neighbors: int = 0,
+        spacing: float | list[float] | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -45,6 +71,10 @@ class ImageTable(ClassificationData):
         self.split_column, self.case_column = split_column, case_column
         columns = label_columns.split(",") if isinstance(label_columns, str) else label_columns
         self.label_columns = [column.strip() for column in columns]
+        physical = self.window is not None or self.value_range is not None
+        percentiles = volume_percentiles(self.percentiles, physical=physical)
+        self._cut = SliceSpec(axis, neighbors, pixel_spacing(spacing), percentiles)  # where the images are volumes
+        self._volumes: SlicedVolumes | None = None
 
     @property
     def where(self) -> str:
@@ -76,7 +106,7 @@ class ImageTable(ClassificationData):
                 "the row"
             )
         refuse_outside(self.root, frame["path"], str(self.table_file), allow=self.allow_outside)
-        missing = [path for path in frame["path"] if not (self.root / path).is_file()]
+        missing = [path for path in frame["path"] if not (self.root / path).exists()]
         if missing:
             raise SuiteError(
                 f"{self.table_file}: {missing[0]} is not below --data.root {self.root} ({len(missing)} of {len(frame)} "
@@ -84,4 +114,68 @@ class ImageTable(ClassificationData):
             )
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(self.table_file))
+        table = self._cases(frame)
+        volumes = [is_stack(self.root / path) for path in table.images["path"]]
+        return self._sliced(table, volumes) if any(volumes) else table
+
+    def _cases(self, frame: pd.DataFrame) -> CaseTable:
+        """One case a row, or the rows of a case together."""
+        if self.bags:
+            return join_rows(frame, [*self.label_columns, "patient_id", "split"], str(self.table_file))
+        if "case_id" in frame and frame["case_id"].dropna().duplicated().any():
+            name = frame["case_id"][frame["case_id"].duplicated() & frame["case_id"].notna()].iloc[0]
+            rows = ", ".join(str(row + 1) for row in frame.index[frame["case_id"] == name][:3])
+            raise SuiteError(
+                f"{self.table_file}: case_id {name!r} stands twice (rows {rows}): judge its images together with "
+                "--model.aggregate (mean, max, topk, attention), or give each row its own name"
+            )
         return one_image_a_case(frame)
+
+    def _sliced(self, table: CaseTable, volumes: Sequence[bool]) -> CaseTable:
+        """Decode what is not in the cache, and take the slices for the images."""
+        if not all(volumes):
+            paths = list(table.images["path"])
+            first, other = paths[volumes.index(True)], paths[volumes.index(False)]
+            raise SuiteError(
+                f"{self.table_file}: {first} is a volume and {other} is not: keep them in tables of their own"
+            )
+        self._slices = self._slices or self._cut
+        self.percentiles = None  # of the volume, not of each slice
+        if self.augment_args.color is None:  # channels are slices or frames, no colours
+            self.augment_args = replace(self.augment_args, color=0.0)
+        cache = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
+        files = [[self.root / path] for path in table.images["path"]]
+        self._volumes = SlicedVolumes(files, self._slices, cache, self.limits)
+        self._volumes.decode_all()
+        return with_slices(table, self._volumes.counts, joined=self.bags)
+
+    def read(self, image: int) -> Scan:
+        """A file of the table, or a slice of a volume with its neighbours."""
+        if self._volumes is None:
+            return super().read(image)
+        volume, index = self._places[image]
+        return self._volumes.scan(int(volume), int(index), self.input_size)
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """(N, 2): volume and index of each slice."""
+        return self.table.images[["volume", "frame"]].to_numpy(np.int64)
+
+    @cached_property
+    def image_facts(self) -> ImageFacts:
+        """Size and channels of some images, or of the slices of all volumes."""
+        _ = self.table
+        return super().image_facts if self._volumes is None else self._volumes.facts
+
+    @cached_property
+    def preprocess(self) -> Preprocess:
+        """The spec; whether percentiles are of images or of volumes is known once the table is read."""
+        _ = self.table
+        return super().preprocess
+
+    def _size(self) -> tuple[int, int]:
+        if self._volumes is None or self._volumes.slices.spacing is None or self.image_size is not None:
+            return super()._size()
+        size = self.image_facts.size
+        assert size is not None  # the slices of volumes always give one
+        return size

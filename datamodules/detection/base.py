@@ -80,6 +80,8 @@ class DetectionData(ScanDataModule):
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
             they keep their resolution unless ``image_size`` is given too, and are judged by windows. Left out: whole
             images.
+        zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
+            twice their size. What is judged and written keeps the size as stored.
         foreground_share: share of the training patches that are laid over a box; left out: all alike.
         mosaic: chance with which a training image is put together with three others to one.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
@@ -93,6 +95,7 @@ class DetectionData(ScanDataModule):
         classes: list[str] | str | None = None,
         class_map: dict[str, str] | None = None,
         patch_size: int | list[int] | str | None = None,
+        zoom: float = 1.0,
         foreground_share: float | None = None,
         mosaic: float = 0.0,
         **kwargs: Any,
@@ -109,6 +112,9 @@ class DetectionData(ScanDataModule):
             self.patch = PatchPlace((int(sides[0]), int(sides[-1])), foreground_share)
         elif foreground_share is not None:
             raise SuiteError("--data.foreground_share is of patches: give --data.patch_size too")
+        elif zoom != 1:
+            raise SuiteError("--data.zoom is of patches: give --data.patch_size too")
+        self.zoom = zoom
         self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
         self.class_map, self.mosaic = class_map or {}, mosaic
         self._adopted_classes: list[str] | None = None

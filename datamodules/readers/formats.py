@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -31,6 +32,20 @@ def is_image(file: Path) -> bool:
         return file.is_file() and _starts_as_dicom(file)
     except OSError:
         return False
+
+
+def is_stack(path: Path) -> bool:
+    """Whether a path has slices rather than one image: a folder (of a series), a volume, or a TIFF with pages.
+
+    A volume is told by its name, also where it has one slice. A damaged TIFF has no pages: reading it says why.
+    """
+    if path.is_dir():
+        return True
+    if path.name.lower().endswith((".tif", ".tiff")):
+        with suppress(SuiteError):
+            return raster.count_pages(path) > 1
+        return False
+    return volume.is_volume(path.name)
 
 
 def kind_of(file: Path) -> Kind:

@@ -18,7 +18,7 @@ from datamodules.settings import numbers
 from datamodules.types import Scan, ScanInfo, SuiteError
 
 if TYPE_CHECKING:
-    from datamodules.segmentation.slices import SliceSpec
+    from datamodules.slices import SliceSpec
 
 _COUNTED_MASKS = 256
 
@@ -40,6 +40,8 @@ class SegmentationData(ScanDataModule):
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
             they keep their resolution unless ``image_size`` is given too, and are judged by windows. Left out: whole
             images, resized to ``image_size``.
+        zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
+            twice their size. What is judged and written keeps the size as stored.
         foreground_share: share of the training patches whose centre belongs to a class (of slices of volumes: that hold
             a class); left out: all alike.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
@@ -55,6 +57,7 @@ class SegmentationData(ScanDataModule):
         regions: dict[str, list[str]] | None = None,
         class_map: dict[str, str] | None = None,
         patch_size: int | list[int] | str | None = None,
+        zoom: float = 1.0,
         foreground_share: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -67,6 +70,9 @@ class SegmentationData(ScanDataModule):
             if len(sides) > 2 or min(sides) < 1:
                 raise SuiteError(f"--data.patch_size {patch_size}: one side or H,W in pixels")
             self.patch = PatchPlace((int(sides[0]), int(sides[-1])), foreground_share)
+        elif zoom != 1:
+            raise SuiteError("--data.zoom is of patches: give --data.patch_size too")
+        self.zoom = zoom
         self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
         self.ignore_value, self.regions, self.class_map = ignore_value, regions, class_map or {}
         self.overlapping = overlapping or regions is not None
@@ -174,13 +180,7 @@ class SegmentationData(ScanDataModule):
 
     def images_by_case(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Row numbers of all images of each of the given cases."""
-        return [self._images_by_case[row] for row in rows]
-
-    @cached_property
-    def _images_by_case(self) -> list[NDArray[np.int64]]:
-        owner = self.table.images["case"].to_numpy()
-        counts = np.bincount(owner, minlength=len(self.table))
-        return np.split(np.argsort(owner, kind="stable"), np.cumsum(counts)[:-1])
+        return [self.table.images_by_case[row] for row in rows]
 
     def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
         """All images of the given cases as a data set, with their masks."""
@@ -214,7 +214,7 @@ class SegmentationData(ScanDataModule):
 
     def picture(self, case: int, index: int) -> NDArray[np.float32]:
         """Image number ``index`` of a case (row of the table) as people see it: (H, W, C) in [0, 1], as stored."""
-        return picture(self.read(int(self._images_by_case[case][index])), self.preprocess)
+        return picture(self.read(int(self.table.images_by_case[case][index])), self.preprocess)
 
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The whole mask of a case (row of the table) on its original grid, as :meth:`read_mask` gives it."""

@@ -14,7 +14,7 @@ from datamodules.case_stream import FileCases, LazyScans
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import SUFFIXES, Grid, read_grid, read_volume, same_grid
-from datamodules.segmentation.slices import SliceSpec
+from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable
 from datamodules.types import Scan, ScanInfo, SuiteError
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,9 @@ from datamodules.readers.hashing import content_hashes
 from datamodules.readers.volume import Grid, Plane, check_same_grid, read_grid, read_volume, slice_spacing
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import label_values
-from datamodules.segmentation.slices import SliceSpec
 from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
-from datamodules.settings import numbers, pair
+from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
+from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Scan, ScanInfo, SuiteError
 
@@ -60,17 +60,12 @@ class Volumes(SegmentationData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        sides = numbers(spacing, "--data.spacing")
-        if sides is not None and len(sides) not in (1, 2):
-            raise SuiteError(f"--data.spacing {spacing}: one number of mm, or one for rows and one for columns")
-        percentiles = pair(self.percentiles, "--data.percentiles") or (0.5, 99.5)
+        if self.zoom != 1:
+            raise SuiteError(f"--data.zoom {self.zoom}: slices of volumes are resampled with --data.spacing instead")
         physical = self.window is not None or self.value_range is not None
-        if physical and self.percentiles is not None:
-            raise SuiteError("windows, percentiles and value_range exclude each other: give one of them")
+        percentiles = volume_percentiles(self.percentiles, physical=physical)
+        self.slices: SliceSpec = SliceSpec(axis, neighbors, pixel_spacing(spacing), percentiles)
         self.percentiles = None  # of the volume, not of each slice
-        self.slices: SliceSpec = SliceSpec(
-            axis, neighbors, None if sides is None else (sides[0], sides[-1]), None if physical else percentiles
-        )
         self.images_folder, self.labels_folder = images, labels
         self.volume_table = table
         if self.augment_args.color is None:  # channels are slices or sequences, no colours
@@ -86,18 +81,23 @@ class Volumes(SegmentationData):
             )
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
-        self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
+        sequences = [[self.root / file for file in files] for files in frame["sequences"]]
         self._labels = [self.root / file for file in frame["label"]]
-        self._grids = [self._grid(case) for case in range(len(frame))]
+        self._scans = SlicedVolumes(sequences, self.slices, self.volumes, self.limits)
+        for grid, file in zip(self._scans.grids, self._labels, strict=True):
+            check_same_grid(grid, read_grid(file, self.limits))
         if self.classes is None and described.classes:
             self.regions = self.regions if self.regions is not None else described.regions
             self.overlapping = self.overlapping or self.regions is not None
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
         self._values = label_values(self.classes or described.classes or self._seen_classes(), self.ignore_value)
         self.stored_classes = self._values.names
-        self._decode_all()
+        content_hashes(self._labels, self.volumes.hashes)  # all at once is much faster
+        self._scans.decode_all()  # a bad file is named before training begins
+        for row in range(len(frame)):
+            self._mask(row)
         table = one_image_a_case(frame.drop(columns="sequences"))
-        counts = [self.slices.stored_size(grid)[0] for grid in self._grids]
+        counts = self._scans.counts
         case = np.repeat(np.arange(len(frame)), counts)
         slices = pd.DataFrame(
             {
@@ -111,13 +111,13 @@ class Volumes(SegmentationData):
     def read(self, image: int) -> Scan:
         """A slice with its neighbours: (H, W), or (H, W, C)."""
         case, index = self._locate(image)
-        array = self._padded(self.slices.stack(self._arrays(case), index), case)
-        return Scan(array, cast("ScanInfo", {**self._infos[case], "slice": index}))
+        return self._scans.scan(case, index, self.input_size)
 
     def read_classes(self, image: int) -> NDArray[np.uint8]:
         """The mask of a slice: (H, W) class numbers."""
         case, index = self._locate(image)
-        return self._padded(np.array(self._mask(case)[index]), case, fill=0)
+        mask = np.array(self._mask(case)[index])
+        return self.slices.pad(mask, self.input_size, self._scans.grids[case].path, fill=0)
 
     def mask_name(self, image: int) -> str:
         """The file of a slice's mask."""
@@ -144,7 +144,7 @@ class Volumes(SegmentationData):
     def grid(self, case: int) -> Grid:
         """Where the voxels of a case (row of the table) lie."""
         _ = self.table
-        return self._grids[case]
+        return self._scans.grids[case]
 
     def hashes(self, table: CaseTable) -> list[str]:
         """The content hash of its volume for each slice."""
@@ -169,10 +169,7 @@ class Volumes(SegmentationData):
     def image_facts(self) -> ImageFacts:
         """The largest slice, with sides rounded up to 32 pixels, and the number of channels; no voxel is read."""
         _ = self.table
-        sizes = np.array([self.slices.size(grid) for grid in self._grids])
-        height, width = (-(-int(side) // 32) * 32 for side in sizes.max(axis=0))
-        per_slice = sum(1 if array.ndim == 3 else array.shape[3] for array in self._arrays(0))
-        return ImageFacts((height, width), per_slice * (2 * self.slices.neighbors + 1))
+        return self._scans.facts
 
     def _size(self) -> tuple[int, int]:
         if self.slices.spacing is None:
@@ -188,12 +185,6 @@ class Volumes(SegmentationData):
     def _table_file(self, name: str) -> Path:
         return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
 
-    def _grid(self, case: int) -> Grid:
-        grid = read_grid(self._sequences[case][0], self.limits)
-        for file in [*self._sequences[case][1:], self._labels[case]]:
-            check_same_grid(grid, read_grid(file, self.limits))
-        return grid
-
     def _seen_classes(self) -> dict[str, int]:
         seen: set[int] = {0}
         for file in self._labels:
@@ -202,54 +193,16 @@ class Volumes(SegmentationData):
         log.info("classes are the values in the masks: %s", ", ".join(map(str, sorted(seen))))
         return {"background" if value == 0 else str(value): value for value in sorted(seen)}
 
-    def _decode_all(self) -> None:
-        """Fill the cache, so that a bad file is named before training begins."""
-        files_of_all = [file for files in self._sequences for file in files]
-        content_hashes([*files_of_all, *self._labels], self.cache_dir / "hashes.sqlite")  # all at once is much faster
-        channels: tuple[int, ...] | None = None
-        for case, files in enumerate(self._sequences):
-            found = tuple(1 if array.ndim == 3 else array.shape[3] for array in self._arrays(case))
-            channels = channels or found
-            if found != channels:
-                raise SuiteError(
-                    f"{files[0]}: has {sum(found)} channels, but {self._sequences[0][0]} has {sum(channels)}: all "
-                    "cases need the same sequences"
-                )
-            self._mask(case)
-
-    def _arrays(self, case: int) -> list[NDArray[Any]]:
-        make, settings = self._cut_image, self._image_settings
-        return [self.volumes.get(file, settings, partial(make, file)) for file in self._sequences[case]]
-
     def _mask(self, case: int) -> NDArray[np.uint8]:
         file = self._labels[case]
         return self.volumes.get(file, self._mask_settings, partial(self._cut_mask, file))
 
     @cached_property
-    def _image_settings(self) -> dict[str, Setting]:
-        return self.slices.image_settings()
-
-    @cached_property
     def _mask_settings(self) -> dict[str, Setting]:
         return self.slices.mask_settings(self._values)
 
-    def _cut_image(self, file: Path) -> NDArray[Any]:
-        return self.slices.cut_image(read_volume(file, self.limits))
-
     def _cut_mask(self, file: Path) -> NDArray[np.uint8]:
         return self.slices.cut_mask(read_volume(file, self.limits), self._values)
-
-    @cached_property
-    def _infos(self) -> list[ScanInfo]:
-        """What the slices of each case have in common."""
-        infos = []
-        for grid in self._grids:
-            _, height, width = self.slices.stored_size(grid)
-            info = ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
-            if self.slices.spacing is not None:
-                info["content_size"] = self.slices.size(grid)
-            infos.append(info)
-        return infos
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:
@@ -259,6 +212,3 @@ class Volumes(SegmentationData):
     def _locate(self, image: int) -> tuple[int, int]:
         case, index = self._places[image]
         return int(case), int(index)
-
-    def _padded(self, array: NDArray[Any], case: int, fill: int | None = None) -> NDArray[Any]:
-        return self.slices.pad(array, self.input_size, self._grids[case].path, fill)

@@ -58,11 +58,25 @@ class Head(nn.Module):
             features = hidden
         self.linear = nn.Linear(features, outputs)
 
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        """The pyramid's levels, of which the last (B, C, h, w) is used -> (B, outputs) logits."""
-        features = self.flatten(self.pool(self.norm(levels[-1])))
+    @property
+    def width(self) -> int:
+        """Length of what :meth:`features` gives."""
+        first = self.linear if isinstance(self.hidden, nn.Identity) else self.hidden[0]  # type: ignore[index]
+        return int(first.in_features)
+
+    def features(self, levels: list[Tensor]) -> Tensor:
+        """The pyramid's levels, of which the last (B, C, h, w) is used -> (B, features)."""
+        features: Tensor = self.flatten(self.pool(self.norm(levels[-1])))
+        return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, features) -> (B, outputs) logits."""
         logits: Tensor = self.linear(self.hidden(self.dropout(features)))
         return logits
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """The pyramid's levels, of which the last (B, C, h, w) is used -> (B, outputs) logits."""
+        return self.classify(self.features(levels))
 
 
 def needs_norm(backbone: Backbone) -> bool:

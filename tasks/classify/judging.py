@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 
 from datamodules.classification.base import ClassificationData
 from datamodules.preprocess import Preprocess
+from datamodules.slices import SliceSpec
 from tasks.classify.task import ClassificationTask
 from tasks.evaluation.figures import Figure
 from tasks.evaluation.judge import judge_classification
@@ -26,6 +27,12 @@ class ClassificationJudging(Judging):
     def adopt(self, model: ClassificationTask, data: ClassificationData) -> None:
         """Give the data module preprocessing, kind of target, classes and positive class of the model."""
         data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
+        cut = model.hparams["slices"]
+        data.adopt_bags(
+            bags=model.aggregate != "none",
+            limit=model.hparams["bag_limit"],
+            slices=None if cut is None else SliceSpec.from_dict(cut),
+        )
         data.adopt_classes(model.target, model.class_names, model.positive_class)
 
     def run(

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
-from tasks.optim import Schedule, check_optimizer
+from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
+
+if TYPE_CHECKING:
+    from tasks.classify.heads import Head
+
+
+_IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
 
 class ClassificationTask(Task):
@@ -24,21 +31,24 @@ class ClassificationTask(Task):
         backbone: any timm network.
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
         weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
+            ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the head alone (feature extraction).
         stem: ``small`` is 3x3 without pooling; ``auto`` takes it for images under 64 px trained from scratch.
         head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier.
         dropout: before the head's linear layers.
         hidden: width of the hidden layer of the ``mlp`` head.
+        aggregate: how a case with many images is judged: ``none`` takes each image for itself; ``mean``, ``max`` and
+            ``topk`` average all, the one highest or a share of the images' scores; ``attention`` weighs their features.
+        topk: share of a case's images that ``topk`` averages.
+        attention_hidden: width of the hidden layer that ``attention`` weighs with.
+        attention_gated: with a gate (Ilse, Tomczak and Welling 2018, equation 9).
         loss: ``auto`` is cross-entropy, the rank-consistent ordinal loss, or MSE, by the kind of target.
         class_weights: ``balanced``, or one number a class.
         label_smoothing: share of the target spread over all classes.
         focal_gamma: focusing exponent of the focal loss.
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
-        optimizer_args: further arguments of the optimiser.
-        lr: learning rate at its highest.
-        weight_decay: not applied to biases and norms.
-        schedule: after the warm-up, ``cosine`` to zero or ``constant``.
-        warmup: share of all steps spent warming up.
+        mixup: of Beta(a, a) from which the weight is drawn, with which training images are mixed in pairs, such as 0.2.
+        cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches.
         num_classes: from the data.
         in_channels: from the data.
         class_names: from the data.
@@ -48,14 +58,18 @@ class ClassificationTask(Task):
         known_counts: training cases of which each class or label is known, from the data.
         input_size: (H, W), from the data.
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
+        slices: how volumes are cut, from the data; kept for predict.
+        bag_limit: most images of a case that are judged, from the data.
         normalize: see ``--data.normalize``.
         statistics: mean and deviation of the training images, from the data.
+        kwargs: see :class:`~tasks.base.Task`.
     """
 
     name: ClassVar[str] = "classify"
     data_class = ClassificationData
     facts: ClassVar[tuple[str, ...]] = (
-        *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts",
+        *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts", "slices",
+        "bag_limit",
     )  # fmt: skip
 
     def __init__(
@@ -64,21 +78,22 @@ class ClassificationTask(Task):
         *,
         backbone_args: dict[str, Any] | None = None,
         weights: str | None = None,
+        init: Scheme = "default",
         freeze: Literal["backbone"] | None = None,
         stem: Literal["auto", "standard", "small"] = "auto",
         head: Literal["pool", "mlp", "flatten", "native"] = "pool",
         dropout: float = 0.0,
         hidden: int = 256,
+        aggregate: AggregateName = "none",
+        topk: float = 0.1,
+        attention_hidden: int = 128,
+        attention_gated: bool = False,
         loss: LossName = "auto",
         class_weights: Literal["balanced"] | list[float] | None = None,
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
-        optimizer: str = "adamw",
-        optimizer_args: dict[str, Any] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        schedule: Schedule = "cosine",
-        warmup: float = 0.05,
+        mixup: float | None = None,
+        cutmix: float | None = None,
         num_classes: int = 2,
         in_channels: int = 3,
         class_names: Sequence[str] | None = None,
@@ -88,25 +103,36 @@ class ClassificationTask(Task):
         known_counts: Sequence[float] | None = None,
         input_size: Sequence[int] | None = None,
         preprocess: dict[str, Any] | None = None,
+        slices: dict[str, Any] | None = None,
+        bag_limit: int | None = None,
         normalize: str = "none",
         statistics: tuple[list[float], list[float]] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**kwargs)
         self.target = target or ("binary" if num_classes == 2 else "multiclass")
         self.class_names = list(class_names or [str(number) for number in range(num_classes)])
         if len(self.class_names) != num_classes:
             raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
-        check_optimizer(optimizer)  # at start, not after the data have been read
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
 
         if head == "native" and freeze == "backbone":
             raise SuiteError(
                 "--model.freeze backbone: with --model.head native nothing is left to train: take another head"
             )
+        if head == "native" and aggregate == "attention":
+            raise SuiteError(
+                "--model.aggregate attention: with --model.head native there are no features to weigh: take head pool, "
+                "or aggregate mean, max or topk"
+            )
         if label_smoothing and self.target == "regression":
             raise SuiteError("--model.label_smoothing: a regression target has no classes to smooth")
+        for flag, value in (("mixup", mixup), ("cutmix", cutmix)):
+            if value is not None and value < 0:
+                raise SuiteError(f"--model.{flag} {value}: must be at least 0")
+        if not 0 <= dropout < 1:
+            raise SuiteError(f"--model.dropout {dropout}: must be at least 0 and below 1")
         given = self._weights_by_class(class_weights, class_counts, known_counts)
         self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
         outputs = num_classes - 1 if self.criterion.name == "ordinal" else num_classes
@@ -114,6 +140,7 @@ class ClassificationTask(Task):
         self.build_backbone(
             backbone,
             weights=weights,
+            init=init,
             freeze=freeze,
             stem=stem,
             in_channels=in_channels,
@@ -124,6 +151,13 @@ class ClassificationTask(Task):
         )
         self.head = self._build_head(head, outputs, input_size, dropout, hidden)
         positive = self.class_names.index(self.positive_class) if self.positive_class is not None else 1
+        self.aggregate = aggregate
+        self.attention: AttentionPooling | None = None
+        self.pooling: LogitPooling | None = None
+        if aggregate == "attention" and self.head is not None:
+            self.attention = AttentionPooling(self.head.width, attention_hidden, attention_gated)
+        elif aggregate != "none":
+            self.pooling = LogitPooling(aggregate, topk, self.target, positive)
         self.metrics = nn.ModuleDict(
             {
                 f"{stage}_metrics": ClassificationMetrics(self.target, num_classes, positive)
@@ -152,7 +186,7 @@ class ClassificationTask(Task):
 
     def _build_head(
         self, name: str, outputs: int, input_size: Sequence[int] | None, dropout: float, hidden: int
-    ) -> nn.Module | None:
+    ) -> Head | None:
         if name == "native":
             return None
         from tasks.classify.heads import Head, needs_norm
@@ -175,15 +209,58 @@ class ClassificationTask(Task):
             norm=needs_norm(self.backbone),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] -> (B, outputs) logits."""
+    def forward(self, image: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Logits of images, or of cases with several images.
+
+        Args:
+            image: (N, C, H, W) in [0, 1].
+            sizes: of the N images how many belong to each case, in order; left out: each is judged for itself.
+
+        Returns:
+            (N, outputs), or (B, outputs) of as many cases as there are ``sizes``.
+        """
+        return self.weighed(image, sizes)[0]
+
+    def weighed(self, image: Tensor, sizes: Sequence[int] | None = None) -> tuple[Tensor, Tensor | None]:
+        """What :meth:`forward` gives, and the (N,) weights of the images where ``attention`` weighs them."""
+        if torch.is_grad_enabled() or sizes is None:
+            output = self._of_images(image)
+        else:  # a case may have hundreds of images; in training their number is chosen
+            output = torch.cat([self._of_images(some) for some in image.split(_IMAGES_AT_ONCE)])
+        if sizes is not None and self.pooling is not None:
+            return self.pooling(output, sizes), None
+        if self.attention is None or self.head is None:
+            return output, None
+        if sizes is None:
+            return self.head.classify(output), None
+        features, weights = self.attention(output, sizes)
+        return self.head.classify(features), weights
+
+    def _of_images(self, image: Tensor) -> Tensor:
+        """Features of images where ``attention`` weighs them, else logits."""
         image = self.normalize(image)
-        logits: Tensor = self.backbone.forward_native(image) if self.head is None else self.head(self.backbone(image))
-        return logits
+        if self.head is None:
+            return self.backbone.forward_native(image)
+        features = self.head.features(self.backbone(image))
+        return features if self.attention is not None else self.head.classify(features)
+
+    def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """How many images each case has, where a batch holds bags."""
+        return ([len(bag) for bag in batch["bags"]],) if "bags" in batch else ()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Output and cases of a batch without targets, and ``weights`` of the images where they are weighed."""
+        if self.attention is None or not batch.get("bags"):
+            return super().predict_step(batch, batch_idx)
+        output, weights = self.weighed(batch["image"], *self.further_inputs(batch))
+        return {"output": output, "batch": batch, "weights": weights}
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """() loss of the batch in float32."""
+        """() loss of the batch in float32; of images mixed in pairs that of the mixed target."""
         loss: Tensor = self.criterion(output, batch["label"])
+        if "label_other" in batch:
+            share = batch["label_share"][0]
+            loss = share * loss + (1 - share) * self.criterion(output, batch["label_other"])
         return loss
 
     def scores(self, output: Tensor) -> Tensor:

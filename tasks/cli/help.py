@@ -21,6 +21,8 @@ TRAINER = {
     "fast_dev_run": "true: one batch through everything, nothing is written",
     "callbacks+": "any Lightning callback, e.g. EarlyStopping --trainer.callbacks.monitor val/auroc",
 }
+# Arguments of data classes that follow from flags of the model.
+LINKED = ("min_image_size", "bags")
 COMMON = {
     "--config": "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated",
     "--seed_everything": "seed of the run (default 0)",
@@ -50,13 +52,14 @@ def short_help(
     """
     bases = (ScanDataModule, task.data_class)
     flags = [param for base in bases for param in parse(base.__doc__ or "").params]
-    shared = list({p.arg_name: p for p in flags if p.arg_name not in ("min_image_size", "kwargs")}.values())
+    shared = list({p.arg_name: p for p in flags if p.arg_name not in (*LINKED, "kwargs")}.values())
     classes = {f"--data {name}": parse(cls.__doc__ or "").short_description or "" for name, cls in data_classes.items()}
     parts = [f"usage: {usage} [flags]\n\n{about}\n", _columns({**own, **COMMON}.items())]
     parts += ["\ndata:", _columns(classes.items())]
     parts += ["\nflags of every data class:", _columns((f"--data.{p.arg_name}", p.description or "") for p in shared)]
     if builds_model:
-        model = [param for param in parse(task.__doc__ or "").params if param.arg_name not in task.facts]
+        told = [param for cls in (task, Task) for param in parse(cls.__doc__ or "").params]
+        model = [param for param in told if param.args[0] == "param" and param.arg_name not in (*task.facts, "kwargs")]
         parts += ["\nmodel:", _columns((f"--model.{param.arg_name}", param.description or "") for param in model)]
     parts += ["\ntrainer:", _columns((f"--trainer.{name}", text) for name, text in TRAINER.items())]
     parts += [f"\nflags of one data class: {usage} --data.help NAME\nevery flag:              {usage} --help_all"]

@@ -20,6 +20,8 @@ VERBS = {
     "validate": "judge a checkpoint on the validation part",
     "test": "judge a checkpoint on the test part, or on a whole other data set",
     "predict": "apply a checkpoint to files, folders or a table",
+    "list": "show the networks that can be a backbone: size, strides, licence, tasks",
+    "summary": "show a network layer by layer: sizes, receptive field, parameters, multiply-adds",
 }
 
 HELP = """\

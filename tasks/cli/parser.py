@@ -17,7 +17,7 @@ from datamodules.types import SuiteError, nearest
 from tasks.base import Task
 from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown, value_of
 from tasks.cli.hardware import MemoryFormat, choose_precision
-from tasks.cli.help import short_help
+from tasks.cli.help import LINKED, short_help
 from tasks.cli.main import TASKS, VERBS
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,8 @@ class SuiteCLI(LightningCLI):
         for name, text in self.own_flags.items():
             parser.add_argument(f"--{name}", type=str | None, default=None, help=text)
         parser.link_arguments("model.weights", "data.init_args.min_image_size", compute_fn=_least_side)
+        if self.task == "classify":
+            parser.link_arguments("model.aggregate", "data.init_args.bags", compute_fn=_joins)
         if self.builds_model:
             for fact in cast("type[Task]", self.model_class).facts:
                 compute = _plain if fact in ("preprocess", "slices") else None
@@ -144,7 +146,7 @@ class SuiteCLI(LightningCLI):
         for cls in classes or ours.values():
             known |= {f"--data.{name}" for name in init_parameters(cls)}
             known |= {f"--data.init_args.{name}" for name in init_parameters(cls)}
-        refuse_unknown(words, known - {"--data.min_image_size", "--data.init_args.min_image_size"})
+        refuse_unknown(words, known - {f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in LINKED})
 
     def instantiate_classes(self) -> None:
         """Nothing yet: each verb builds what it needs."""
@@ -192,6 +194,11 @@ def _as_list(value: Any) -> list[Any]:
 def _least_side(weights: str | None) -> int:
     """How large images must be for these weights; a suite checkpoint is used at the size the user gives."""
     return PRETRAINED_SIDE if weights is not None and not weights.endswith(".ckpt") else 0
+
+
+def _joins(aggregate: str) -> bool:
+    """Whether the images of a case are judged together."""
+    return aggregate != "none"
 
 
 def _plain(spec: Any) -> dict[str, Any] | None:

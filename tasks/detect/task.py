@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.detection.base import DetectionData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task
@@ -18,7 +19,6 @@ from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.inherit import inherited
-from tasks.optim import Schedule, check_optimizer
 from tasks.padding import pad, padded
 from tasks.window import judging_window
 
@@ -32,6 +32,8 @@ class DetectionTask(Task):
         backbone: any timm network.
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
         weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
+            ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the detector alone.
         stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``.
         detector: ``retinanet``, ``fcos`` or ``faster_rcnn``.
@@ -49,12 +51,6 @@ class DetectionTask(Task):
             took patches; left out: the size of the patches; ``whole``: images of any size at once.
         overlap: share of a window that the next one covers again.
         froc_iou: overlap from which a box has found a lesion, in FROC.
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
-        optimizer_args: further arguments of the optimiser.
-        lr: learning rate at its highest.
-        weight_decay: of weights; biases and norms have none.
-        schedule: ``cosine`` falls to 0 at the end.
-        warmup: share of all steps with a rising learning rate.
         num_classes: number of classes, without a background; from the data.
         in_channels: of the images, from the data.
         class_names: in class order, from the data.
@@ -64,6 +60,7 @@ class DetectionTask(Task):
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
         normalize: see ``--data.normalize``.
         statistics: mean and deviation of the training images, from the data.
+        kwargs: see :class:`~tasks.base.Task`.
     """
 
     name: ClassVar[str] = "detect"
@@ -76,6 +73,7 @@ class DetectionTask(Task):
         *,
         backbone_args: dict[str, Any] | None = None,
         weights: str | None = None,
+        init: Scheme = "default",
         freeze: Literal["backbone"] | None = None,
         stem: Literal["auto", "standard", "small"] = "auto",
         detector: DetectorName = "retinanet",
@@ -91,12 +89,6 @@ class DetectionTask(Task):
         window: int | list[int] | str | None = None,
         overlap: float = 0.25,
         froc_iou: float = 0.5,
-        optimizer: str = "adamw",
-        optimizer_args: dict[str, Any] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        schedule: Schedule = "cosine",
-        warmup: float = 0.05,
         num_classes: int = 1,
         in_channels: int = 3,
         class_names: Sequence[str] | None = None,
@@ -106,8 +98,9 @@ class DetectionTask(Task):
         preprocess: dict[str, Any] | None = None,
         normalize: str = "none",
         statistics: tuple[list[float], list[float]] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
         self.save_hyperparameters(ignore=["box_sizes"])  # what is kept of them are the anchors
         self.class_names = list(class_names or [str(number) for number in range(num_classes)])
         if len(self.class_names) != num_classes:
@@ -121,7 +114,6 @@ class DetectionTask(Task):
         self.decoding = DecodeSettings(
             score_threshold=score_threshold, nms_iou=nms_iou, nms=nms, max_detections=max_detections
         )
-        check_optimizer(optimizer)  # at start, not after the data have been read
 
         self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
         # A small stem has no map coarser than stride 8, and detectors read up to 32.
@@ -130,6 +122,7 @@ class DetectionTask(Task):
         self.build_backbone(
             backbone,
             weights=weights,
+            init=init,
             freeze=freeze,
             stem=stem,
             in_channels=in_channels,

@@ -172,13 +172,15 @@ class SegmentationDecoder(nn.Module):
         widths: channels of each map: of the last one, and for deep supervision of those at strides 2, 4 and 8.
         outputs: number of logits a pixel.
         kernel: of the convolutions.
+        dropout: chance of dropping a channel of a map in training.
     """
 
-    def __init__(self, trunk: Trunk, widths: Sequence[int], outputs: int, kernel: int) -> None:
+    def __init__(self, trunk: Trunk, widths: Sequence[int], outputs: int, kernel: int, dropout: float = 0.0) -> None:
         super().__init__()
         from segmentation_models_pytorch.base.initialization import initialize_head
 
         self.trunk = trunk
+        self.dropout = nn.Dropout2d(dropout)
         self.heads = nn.ModuleList(nn.Conv2d(width, outputs, kernel, padding=kernel // 2) for width in widths)
         initialize_head(self.heads)
 
@@ -193,7 +195,7 @@ class SegmentationDecoder(nn.Module):
             (B, outputs, H, W), then (B, outputs, H / 2, W / 2) and so on to stride 8.
         """
         maps = self.trunk(image, levels, stages=self.training and len(self.heads) > 1)
-        logits = [head(map_) for head, map_ in zip(self.heads, maps, strict=False)]
+        logits = [head(self.dropout(map_)) for head, map_ in zip(self.heads, maps, strict=False)]
         if logits[0].shape[-2:] != image.shape[-2:]:
             logits[0] = F.interpolate(logits[0], image.shape[-2:], mode="bilinear", align_corners=False)
         return logits
@@ -205,6 +207,7 @@ def build_decoder(
     num_outputs: int,
     *,
     input_size: Sequence[int] | None = None,
+    dropout: float = 0.0,
     deep_supervision: bool = False,
     args: dict[str, Any] | None = None,
 ) -> SegmentationDecoder:
@@ -220,6 +223,7 @@ def build_decoder(
         backbone: with the strides of :func:`ask_backbone`.
         num_outputs: number of logits a pixel.
         input_size: (H, W) of the images, before padding.
+        dropout: chance of dropping a channel of the last map in training.
         deep_supervision: make logits also at strides 2, 4 and 8 while training.
         args: further arguments of the decoder, as segmentation-models-pytorch takes them (``decoder_channels``, ...).
 
@@ -228,6 +232,8 @@ def build_decoder(
             for deep supervision.
     """
     args = args or {}
+    if not 0 <= dropout < 1:
+        raise SuiteError(f"--model.dropout {dropout}: must be at least 0 and below 1")
     if deep_supervision and name not in DEEPLY_SUPERVISED:
         raise SuiteError(
             f"--model.deep_supervision: {name} has no maps to supervise; take {', '.join(DEEPLY_SUPERVISED)}"
@@ -251,7 +257,7 @@ def build_decoder(
             "take larger images (--data.image_size) or another decoder"
         ) from error
     return SegmentationDecoder(
-        Trunk(name, backbone, args), [map_.shape[1] for map_ in maps], num_outputs, LAYOUTS[name].kernel
+        Trunk(name, backbone, args), [map_.shape[1] for map_ in maps], num_outputs, LAYOUTS[name].kernel, dropout
     )
 
 

@@ -15,7 +15,7 @@ from pytorch_lightning import Trainer
 from datamodules.case_stream import TableCases, case_loader
 from datamodules.preprocess import Preprocess
 from datamodules.segmentation.base import SegmentationData
-from datamodules.segmentation.slices import SliceSpec
+from datamodules.slices import SliceSpec
 from datamodules.types import ScanInfo
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.figures import Figure

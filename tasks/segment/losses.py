@@ -19,6 +19,7 @@ from tasks.distributed import mean_over_ranks, sum_over_ranks
 LossName = Literal["dice_ce", "cross_entropy", "dice", "focal", "tversky", "focal_tversky", "lovasz", "boundary"]
 
 SMOOTH = 0.5  # pixels added to both sides of the Tversky index; with equal weights the usual 1 of the Dice coefficient
+SMOOTHED = ("cross_entropy", "dice_ce", "boundary")  # what has a cross-entropy whose target can be smoothed
 GAMMA = {"focal": 2.0, "focal_tversky": 0.75}  # of the papers
 
 
@@ -43,6 +44,7 @@ class SegmentationLoss(nn.Module):
         overlapping: masks are (B, L, H, W) with 0 and 1, one for each region, instead of (B, H, W) class numbers.
         ignore_index: value of pixels without annotation; they bear on nothing.
         class_weights: weight of each class, background first; of regions, also of their positive pixels.
+        label_smoothing: share of the target spread over all classes in cross-entropy (Szegedy et al., CVPR 2016).
         batch_dice: Dice and Tversky from the sums over all images of a batch and all ranks; else by image.
         gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
         alpha: weight of false calls in the Tversky losses, that of misses being 1 - alpha.
@@ -62,6 +64,7 @@ class SegmentationLoss(nn.Module):
         overlapping: bool = False,
         ignore_index: int = 255,
         class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
         batch_dice: bool = True,
         gamma: float | None = None,
         alpha: float = 0.3,
@@ -72,6 +75,10 @@ class SegmentationLoss(nn.Module):
             raise SuiteError(f"--model.loss {name!r} is unknown: {nearest(name, get_args(LossName))}")
         if gamma is not None and (name not in GAMMA or gamma <= 0):
             raise SuiteError(f"--model.focal_gamma {gamma}: a number above 0, for {' and '.join(GAMMA)} alone")
+        if not 0 <= label_smoothing < 1:
+            raise SuiteError(f"--model.label_smoothing {label_smoothing}: must be at least 0 and below 1")
+        if label_smoothing and name not in SMOOTHED:
+            raise SuiteError(f"--model.label_smoothing: the {name} loss takes none; {', '.join(SMOOTHED)} do")
         if not 0 < alpha < 1:
             raise SuiteError(f"--model.tversky_alpha {alpha}: must lie between 0 and 1")
         if boundary_weight < 0:
@@ -85,6 +92,7 @@ class SegmentationLoss(nn.Module):
             )
         self.num_classes, self.name, self.overlapping, self.ignore_index = num_classes, name, overlapping, ignore_index
         self.batch_dice, self.alpha, self.boundary_weight = batch_dice, alpha, boundary_weight
+        self.smoothing = label_smoothing
         self.gamma = GAMMA.get(name, 1.0) if gamma is None else gamma
         self.register_buffer("weights", torch.tensor(given, dtype=torch.float32), persistent=False)
 
@@ -141,17 +149,22 @@ class SegmentationLoss(nn.Module):
         known = mask != self.ignore_index
         gamma = self.gamma if self.name == "focal" else 0.0
         if self.overlapping:
-            truth = (known & (mask > 0)).float()
+            truth = (known & (mask > 0)).float() * (1 - self.smoothing) + self.smoothing / 2
             log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
             cell = -truth * self.weights[:, None, None] * (gamma * log_q).exp() * log_p
             cell = cell - (1 - truth) * (gamma * log_p).exp() * log_q
             return mean_over_ranks((cell * known).sum(), known.sum())
         number = torch.where(known, mask, 0)
-        log_p = logits.log_softmax(dim=1).gather(1, number[:, None]).squeeze(1)
+        log_all = logits.log_softmax(dim=1)
+        log_p = log_all.gather(1, number[:, None]).squeeze(1)
         weight = self.weights[number] * known
         # Never quite 0, where a gamma below 1 has no finite slope.
         focus = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** gamma if gamma else 1.0
-        return mean_over_ranks(-(focus * weight * log_p).sum(), weight.sum())
+        total = -(focus * weight * log_p).sum()
+        if self.smoothing:
+            spread = -(self.weights[:, None, None] * log_all * known[:, None]).sum() / self.num_classes
+            total = (1 - self.smoothing) * total + self.smoothing * spread
+        return mean_over_ranks(total, weight.sum())
 
     def _overlap(self, called: Tensor, truth: Tensor, known: Tensor, weights: Tensor, alpha: float) -> Tensor:
         """1 - Tversky index, the mean over classes; at alpha 0.5 it is 1 - Dice."""

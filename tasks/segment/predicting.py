@@ -14,7 +14,7 @@ from datamodules.case_stream import case_loader
 from datamodules.inputs import InputFiles
 from datamodules.preprocess import Preprocess
 from datamodules.readers.volume import is_volume, read_grid
-from datamodules.segmentation.slices import SliceSpec
+from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable
 from datamodules.types import SuiteError, nearest
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from backbones.initialisation import Scheme
 from datamodules.segmentation.base import SegmentationData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.inherit import inherited
-from tasks.optim import Schedule, check_optimizer
 from tasks.padding import pad, padded
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
@@ -33,13 +33,17 @@ class SegmentationTask(Task):
         backbone: any timm network.
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
         weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
+            ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the decoder alone.
         stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``.
         decoder: ``unet`` or another one of segmentation-models-pytorch.
         decoder_args: further arguments of the decoder, as the library takes them (``decoder_channels``, ...).
+        dropout: chance of dropping a channel of the decoder's last map in training.
         deep_supervision: train coarser maps of the decoder too (``unet``, ``linknet``, ``manet``).
         loss: ``dice_ce`` is the sum of Dice loss and cross-entropy.
         class_weights: one number a class, background first.
+        label_smoothing: share of the target spread over all classes, in ``cross_entropy`` and ``dice_ce``.
         batch_dice: overlap from the sums over the whole batch; else by image.
         focal_gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
         tversky_alpha: weight of false calls in the Tversky losses; misses have the rest to 1.
@@ -52,12 +56,6 @@ class SegmentationTask(Task):
             small ones.
         nsd_tolerance: mm (pixels, where the spacing is unknown) of the normalised surface Dice.
         count_lesions: judge connected components too: ``lesion_sensitivity`` and ``lesion_f1``.
-        optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
-        optimizer_args: further arguments of the optimiser.
-        lr: learning rate at its highest.
-        weight_decay: not applied to biases and norms.
-        schedule: after the warm-up, ``cosine`` to zero or ``constant``.
-        warmup: share of all steps spent warming up.
         num_classes: classes with background, or regions, from the data.
         in_channels: from the data.
         class_names: background first, or the regions, from the data.
@@ -68,6 +66,7 @@ class SegmentationTask(Task):
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
         normalize: see ``--data.normalize``.
         statistics: mean and deviation of the training images, from the data.
+        kwargs: see :class:`~tasks.base.Task`.
     """
 
     name: ClassVar[str] = "segment"
@@ -82,13 +81,16 @@ class SegmentationTask(Task):
         *,
         backbone_args: dict[str, Any] | None = None,
         weights: str | None = None,
+        init: Scheme = "default",
         freeze: Literal["backbone"] | None = None,
         stem: Literal["auto", "standard", "small"] = "auto",
         decoder: DecoderName = "unet",
         decoder_args: dict[str, Any] | None = None,
+        dropout: float = 0.0,
         deep_supervision: bool = False,
         loss: LossName = "dice_ce",
         class_weights: list[float] | None = None,
+        label_smoothing: float = 0.0,
         batch_dice: bool = True,
         focal_gamma: float | None = None,
         tversky_alpha: float = 0.3,
@@ -99,12 +101,6 @@ class SegmentationTask(Task):
         cleanup: Literal["none", "auto"] = "none",
         nsd_tolerance: float = 1.0,
         count_lesions: bool = False,
-        optimizer: str = "adamw",
-        optimizer_args: dict[str, Any] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        schedule: Schedule = "cosine",
-        warmup: float = 0.05,
         num_classes: int = 2,
         in_channels: int = 3,
         class_names: Sequence[str] | None = None,
@@ -115,9 +111,9 @@ class SegmentationTask(Task):
         preprocess: dict[str, Any] | None = None,
         normalize: str = "none",
         statistics: tuple[list[float], list[float]] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
+        super().__init__(**kwargs)
         self.overlapping = overlapping
         self.ignore_index = UNKNOWN if ignore_index is None else ignore_index
         self.class_names = list(class_names or [str(number) for number in range(num_classes)])
@@ -136,7 +132,6 @@ class SegmentationTask(Task):
         self.window = judging_window(window, input_size, preprocess)
         self.overlap, self.tta = overlap, tta
         self.cleanup = CleanUp()
-        check_optimizer(optimizer)  # at start, not after the data have been read
 
         self.criterion = SegmentationLoss(
             num_classes,
@@ -144,6 +139,7 @@ class SegmentationTask(Task):
             overlapping=overlapping,
             ignore_index=self.ignore_index,
             class_weights=class_weights,
+            label_smoothing=label_smoothing,
             batch_dice=batch_dice,
             gamma=focal_gamma,
             alpha=tversky_alpha,
@@ -157,6 +153,7 @@ class SegmentationTask(Task):
         self.build_backbone(
             backbone,
             weights=weights,
+            init=init,
             freeze=freeze,
             stem=stem,
             in_channels=in_channels,
@@ -170,6 +167,7 @@ class SegmentationTask(Task):
             self.backbone,
             num_classes,
             input_size=input_size,
+            dropout=dropout,
             deep_supervision=deep_supervision,
             args=decoder_args,
         )

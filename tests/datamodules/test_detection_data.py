@@ -180,6 +180,17 @@ def test_flips_and_quarter_turns_are_exact(tmp_path: Path) -> None:
             check(dataset[Draw(case, (0, epoch, case))], within=0.6)
 
 
+def test_boxes_are_zoomed_with_the_image(tmp_path: Path) -> None:
+    write_scans(tmp_path)
+    plain, zoomed = (data_of(tmp_path, patch_size="400,400", zoom=zoom).dataset(np.arange(20)) for zoom in (1, 1.5))
+    for case in range(20):
+        one, other = plain[case], zoomed[case]
+        torch.testing.assert_close(other["boxes"], one["boxes"] * 1.5, atol=0.6, rtol=0)  # of a side rounded to a pixel
+        height, width = (round(side * 1.5) for side in SCANS[case % 5][:2])  # beyond it the edge is repeated
+        other["image"] = other["image"][:, :height, :width]
+        check(other, within=0.6)
+
+
 @pytest.mark.parametrize("memory", [False, True])
 def test_boxes_are_cropped_with_their_patch(memory: bool, tmp_path: Path) -> None:
     data = data_of(write_scans(tmp_path), patch_size="32,24", foreground_share=0.7)
@@ -346,6 +357,7 @@ def test_classes_of_a_model_are_matched_by_name(tmp_path: Path) -> None:
     [
         ({"mosaic": 1.5}, "--data.mosaic 1.5: a chance lies between 0 and 1"),
         ({"foreground_share": 0.5}, "give --data.patch_size too"),
+        ({"zoom": 2.0}, "--data.zoom is of patches: give --data.patch_size too"),
         ({"patch_size": 32, "foreground_share": 1.0}, "must lie between 0 and 1"),
         ({"patch_size": "a"}, "--data.patch_size a"),
     ],

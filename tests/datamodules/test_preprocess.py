@@ -185,6 +185,7 @@ SPECS = [
     Preprocess(channels=2, windows=((40, 80), (80, 200))),
     Preprocess(percentiles=(0.5, 99.5), enlarge="cubic"),
     Preprocess(value_range=(-1000, 1000)),
+    Preprocess(zoom=1.5),
 ]
 
 
@@ -214,6 +215,9 @@ def test_spec_of_a_newer_version_is_refused() -> None:
         {"percentiles": (99, 1)},
         {"value_range": (1, 1)},
         {"enlarge": "lanczos"},
+        {"zoom": 0},
+        {"zoom": float("nan")},
+        {"zoom": 2.0, "size": (28, 32)},
     ],
 )
 def test_contradictory_specs_are_refused(fields: dict[str, Any]) -> None:
@@ -248,6 +252,15 @@ def test_parse_windows_refuses(given: Any) -> None:
         parse_windows(given)
 
 
+def test_zoom_is_a_factor_on_both_sides_of_image_and_mask() -> None:
+    array = RNG.integers(0, 256, (15, 20), dtype=np.uint8)
+    spec = Preprocess(channels=1, zoom=2)
+    assert spec.content_size((15, 20)) == (30, 40)
+    np.testing.assert_array_equal(spec.image(array, "a"), Preprocess(channels=1, size=(30, 40)).image(array, "a"))
+    np.testing.assert_array_equal(spec.mask(array), array.repeat(2, axis=0).repeat(2, axis=1))
+    assert Preprocess(zoom=0.5).mask(array).shape == (8, 10)
+
+
 # Windows of one image.
 
 
@@ -276,6 +289,8 @@ def _scan(kind: str, *shape: int) -> Scan:
         (_scan("float32", 130, 97), Preprocess(size=(60, 200), enlarge="cubic")),
         (_scan("uint8", 130, 97, 3), Preprocess(size=(60, 200), channels=1, percentiles=(1, 99))),
         (_scan("int16", 130, 97), Preprocess(size=(60, 200), channels=2, windows=((40, 400), (-600, 1500)))),
+        (_scan("uint8", 130, 97, 3), Preprocess(zoom=1.5)),
+        (_scan("uint8", 130, 97), Preprocess(zoom=0.7, percentiles=(1, 99))),
     ],
 )
 def test_windows_are_slices_of_the_image_bit_for_bit(scan: Scan, spec: Preprocess) -> None:

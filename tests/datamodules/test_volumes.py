@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from datamodules.readers.volume import Plane, read_volume, slice_spacing, to_slices, write_volume
 from datamodules.segmentation.masks import IGNORE, label_values
-from datamodules.segmentation.slices import SliceSpec
 from datamodules.segmentation.volumes import Volumes
+from datamodules.slices import SliceSpec
 from datamodules.types import SuiteError
 from tests.datamodules.volumes_on_disk import AFFINES, AXIAL, write_nifti
 

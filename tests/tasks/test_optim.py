@@ -4,11 +4,15 @@ import math
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import nn
 
+from backbones.stages import layer_numbers, stages
 from datamodules.types import SuiteError
-from tasks.optim import Schedule, build_optimizer, build_schedule, schedule_factor
+from tasks.finetuning import learning_rate_scales
+from tasks.optim import build_optimizer
+from tests.tasks.classify.batches import small_task
 
 
 @pytest.fixture
@@ -76,49 +80,103 @@ def test_mistakes_are_named(name: str, lr: float, args: dict[str, Any], words: s
         build_optimizer(model, name, lr, 0.0, args)
 
 
-def test_warmup_rises_in_even_steps_to_the_whole() -> None:
-    factor = schedule_factor("cosine", steps=100, warmup=0.05)
-    assert [factor(step) for step in range(6)] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0])
+def test_textbook_arguments_have_their_effect() -> None:
+    """Two steps with a gradient of 1, by hand."""
 
-
-@pytest.mark.parametrize("step", [10, 37, 55, 99, 100, 140])
-def test_cosine_is_that_of_the_formula(step: int) -> None:
-    expected = 0.5 * (1 + math.cos(math.pi * min(1, (step - 10) / 90)))
-    assert schedule_factor("cosine", 100, 0.1)(step) == pytest.approx(expected, abs=1e-12)
-
-
-def test_cosine_is_a_half_in_the_middle_and_zero_at_the_end() -> None:
-    factor = schedule_factor("cosine", 110, 10 / 110)
-    assert factor(60) == pytest.approx(0.5)
-    assert factor(110) == pytest.approx(0.0)
-
-
-def test_cosine_without_warmup_is_that_of_torch(model: nn.Module) -> None:
-    ours = build_optimizer(model, "sgd", 0.2, 0.0, {})
-    schedule = build_schedule(ours, "cosine", 20, 0.0)
-    theirs = torch.optim.SGD(model.parameters(), lr=0.2)
-    reference = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, T_max=20)
-    for _ in range(20):
-        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], abs=1e-9)
-        for optimizer, scheduler in ((ours, schedule), (theirs, reference)):
+    def moved(name: str, **args: Any) -> list[float]:
+        parameter = nn.Parameter(torch.zeros(1))
+        model = nn.Module()
+        model.weight = parameter
+        optimizer = build_optimizer(model, name, 0.1, 0.0, args)
+        places = []
+        for _ in range(2):
+            parameter.grad = torch.ones(1)
             optimizer.step()
-            scheduler.step()
+            places.append(parameter.item())
+        return places
+
+    assert moved("sgd", momentum=0.0, nesterov=False) == pytest.approx([-0.1, -0.2])
+    assert moved("momentum", momentum=0.5) == pytest.approx([-0.1, -0.1 - 0.15])
+    assert moved("sgd", momentum=0.5) == pytest.approx([-0.15, -0.15 - 0.175])  # Nesterov: looks ahead
+    assert moved("adam", betas=[0.0, 0.0]) == pytest.approx([-0.1, -0.2], rel=1e-4)
+    assert moved("adamw", betas=[0.9, 0.999]) == pytest.approx([-0.1, -0.2], rel=1e-4)
+    # v = 0.5, then 0.75: steps of 0.1 / sqrt(v).
+    assert moved("rmsprop", alpha=0.5, momentum=0.0) == pytest.approx(
+        [-0.1 / 0.5**0.5, -0.1 / 0.5**0.5 - 0.1 / 0.75**0.5], rel=1e-4
+    )
 
 
-def test_constant_stays_after_the_warmup() -> None:
-    factor = schedule_factor("constant", 10, 0.2)
-    assert [factor(step) for step in (0, 1, 2, 9, 50)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1])
+def test_decoupled_decay_and_penalty_by_hand() -> None:
+    for name, expected in {"adamw": 1 - 0.1 * 0.5, "momentum": 1 - 0.1 * (0 + 0.5)}.items():
+        model = nn.Linear(1, 1)
+        nn.init.ones_(model.weight)
+        nn.init.ones_(model.bias)
+        optimizer = build_optimizer(model, name, 0.1, 0.5, {})
+        model.weight.grad, model.bias.grad = torch.zeros(1, 1), torch.zeros(1)
+        optimizer.step()
+        assert model.weight.item() == pytest.approx(expected)
+        assert model.bias.item() == 1.0
 
 
-@pytest.mark.parametrize("name", ["cosine", "constant"])
-@pytest.mark.parametrize("steps", [0, 1, 2])
-def test_very_short_trainings_have_a_rate(name: Schedule, steps: int) -> None:
-    factor = schedule_factor(name, steps, 0.5)
-    assert all(0 <= factor(step) <= 1 for step in range(4))
-    assert factor(0) > 0
+def test_rates_by_name_highest_first(model: nn.Module) -> None:
+    optimizer = build_optimizer(model, "adamw", 0.1, 0.01, {}, scales={"0.weight": 0.5, "0.bias": 0.5})
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == (0.05 if name.startswith("0.") else 0.1), name
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1, 0.05, 0.05]
 
 
-@pytest.mark.parametrize("warmup", [-0.1, 1.0, 20])
-def test_warmup_is_a_share(warmup: float) -> None:
-    with pytest.raises(SuiteError, match=r"--model.warmup"):
-        schedule_factor("cosine", 100, warmup)
+def test_frozen_parameters_that_wait_are_held_and_left_alone(model: nn.Module) -> None:
+    model[0].requires_grad_(False)  # type: ignore[index,operator]
+    optimizer = build_optimizer(model, "adamw", 0.1, 0.5, {}, waiting={"0.weight"})
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    weight, bias = model[0].weight, model[0].bias  # type: ignore[index,union-attr]
+    assert id(weight) in held
+    assert id(bias) not in held
+    before = weight.detach().clone()  # type: ignore[operator]
+    model(torch.rand(3, 1, 4, 4)).sum().backward()
+    optimizer.step()
+    assert torch.equal(weight, before)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("decay", "factor"), [(None, 0.1), (0.5, 1.0), (0.5, 0.2)])
+def test_layers_of_the_backbone_learn_at_their_rates(decay: float | None, factor: float) -> None:
+    task = small_task(layer_decay=decay, backbone_lr_factor=factor, optimizer="sgd", lr=1.0)
+    scales = learning_rate_scales(task.backbone, factor, decay)
+    assert set(scales) == {f"backbone.{name}" for name, _ in task.backbone.named_parameters()}
+    layers = [scales["backbone.conv1.0.weight" if stage == 0 else f"backbone.layer{stage}.0.conv1.weight"]
+              for stage in range(5)]  # fmt: skip
+    if decay is None:
+        assert set(scales.values()) == {0.1}
+    else:
+        assert layers[-1] <= factor * decay  # the head is the last layer
+        assert layers == sorted(layers)
+        for stage in range(4):
+            ratio = layers[stage + 1] / layers[stage]
+            assert ratio == pytest.approx(2 ** round(math.log2(ratio)))
+            assert ratio >= 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_resnet",
+        "test_convnext",
+        "test_vit",
+        "test_efficientnet",
+        "vgg11",
+        "densenet121",
+        "swin_tiny_patch4_window7_224",
+    ],
+)
+def test_layers_and_stages_are_in_order(name: str) -> None:
+    with torch.device("meta"):
+        net = timm.create_model(name, num_classes=0)
+    names = {key for key, _ in net.named_parameters()}
+    layers = layer_numbers(net)
+    assert set(layers) == names
+    assert set(layers.values()) == set(range(max(layers.values()) + 1))
+    assert layers[next(iter(layers))] == 0
+    parts = stages(net)
+    assert {key for part in parts.values() for key in part} == names
+    assert 2 <= len(parts) <= max(layers.values()) + 1

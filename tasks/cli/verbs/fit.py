@@ -22,6 +22,8 @@ from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
+from tasks.cli.search import search
+from tasks.cli.training import training_callbacks
 from tasks.fitting.epoch_table import EpochTable
 from tasks.fitting.seeding import SeedEpochs
 from tasks.judging import Judging
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 OWN_FLAGS = {
     "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
     "ckpt_path": "last: go on with the run in --run_dir, or with the newest, that was cut off",
+    "find_lr": "true: look for a learning rate first (Smith's range test), and train with it",
+    "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
 }
 
 
@@ -57,11 +61,14 @@ def run(task: str, argv: Sequence[str]) -> int:
     data, model = cli.build_data_and_model()
     if last is not None and last.is_file():
         _refuse_changed_model(model, open_checkpoint(last, task))
+        _refuse_changed_length(cli, model, config)
     elif last is not None:
         log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
         last = None
 
     data.build_augmentation()  # refused before a folder is made
+    if last is None:
+        search(cli, data, model)
     run_dir = Path() if fast else take_run_dir(task, str(resumed) if resumed is not None else cli.config["run_dir"])
     judging = judging_of(task)
     trainer = _trainer(cli, model, run_dir, judging.callback, fast=fast)
@@ -109,6 +116,22 @@ def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
             )
 
 
+def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> None:
+    """A schedule that was laid out for so many epochs cannot be lengthened."""
+    ends = model.hparams["schedule"] in ("cosine", "onecycle", "polynomial")
+    if config is None or not ends or "t_max" in (model.hparams["schedule_args"] or {}):
+        return
+    import yaml
+
+    before = yaml.safe_load(config.read_text(encoding="utf-8"))["trainer"]["max_epochs"]
+    now = cli.config["trainer"]["max_epochs"]
+    if now != before:
+        raise SuiteError(
+            f"--trainer.max_epochs {now}: the schedule {model.hparams['schedule']} was laid out for {before} epochs: "
+            "go on with these, or start a new run with --model.weights"
+        )
+
+
 def _plain(value: Any) -> Any:
     """Tuples as lists: which of the two a value is, is no difference."""
     if isinstance(value, (list, tuple)):
@@ -118,7 +141,8 @@ def _plain(value: Any) -> Any:
 
 def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, judging: Callback, *, fast: bool) -> Trainer:
     bar = sys.stdout.isatty()
-    callbacks: list[Any] = [SeedEpochs(int(cli.config["seed_everything"])), judging]
+    seed = int(cli.config["seed_everything"])
+    callbacks: list[Any] = [SeedEpochs(seed), judging, *training_callbacks(model, seed)]
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
     if fast:
         return cli.build_trainer(callbacks, logger=False, **overrides)
@@ -145,8 +169,9 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     """A picture of what the training images look like to the model."""
     from datamodules.transforms.sheet import write_sheet
 
-    dataset = data.dataset(data.rows("train")[:8])
-    images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in range(min(8, len(dataset)))]
+    dataset = data.single_images(data.rows("train")[:8])
+    chosen = range(0, len(dataset), max(1, len(dataset) // 8))[:8]
+    images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in chosen]
     write_sheet(images, data.build_augmentation(), run_dir / "augmented.png")
 
 

@@ -95,14 +95,16 @@ def run(task: str, argv: Sequence[str]) -> int:
     failed = unreadable.take()
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
-        if len(failed) < len(table):
+        predicted = predicting.predicted(table, predictions, failed)
+        if predicted:
             paths = table.cases.set_index("case_id")["path"]
             predictions.insert(1, "split", "predict")
-            predictions.insert(2, "path", predictions["case_id"].map(paths))
+            if "path" not in predictions:
+                predictions.insert(2, "path", predictions["case_id"].map(paths))
             write_table(predictions, output / "predictions.csv")
         if failed:
             write_table(pd.DataFrame(failed, columns=["path", "error"]), output / "errors.csv")
-        print(f"{len(table) - len(failed)} cases predicted, {len(failed)} files unreadable: {output}")
+        print(f"{predicted} cases predicted, {len(failed)} files unreadable: {output}")
     return 1 if failed else 0
 
 

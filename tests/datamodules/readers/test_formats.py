@@ -109,6 +109,18 @@ def test_what_is_an_image_by_name_and_content(tmp_path: Path) -> None:
         formats.read(tmp_path / "none.png")
 
 
+def test_what_has_slices(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "one.tif", pattern())
+    tifffile.imwrite(tmp_path / "many.tif", pattern((3, 20, 30)), photometric="minisblack")
+    (tmp_path / "bad.tif").write_bytes(b"II*")
+    (tmp_path / "series").mkdir()
+    for name, stack in (
+        ("one.tif", False), ("many.tif", True), ("bad.tif", False), ("series", True), ("a.nii.gz", True),
+        ("a.png", False), ("a.zip", True),
+    ):  # fmt: skip
+        assert formats.is_stack(tmp_path / name) is stack, name
+
+
 def test_names_of_cases() -> None:
     for path, case in (
         ("a/b.nii.gz", "a/b"), ("a/b.NRRD.gz", "a/b"), ("b.nii.zip", "b"), ("b.zip", "b"), ("b.png", "b"),

@@ -36,6 +36,17 @@ def finish(process: subprocess.Popen[str]) -> str:
 def test_a_killed_run_goes_on_to_the_same_weights(table_root: Path, tmp_path: Path) -> None:
     data = ["--data", "ImageTable", "--data.root", table_root, *KINDS["binary"]]
     more = ["--model.dropout", "0.3", "--trainer.max_epochs", "6", "--seed_everything", "3", "--data.augment", "medium"]
+    # With all that has a state of its own beside the weights: an average, a plateau, half-filled gradients, a stage.
+    more += ["--model.ema", "0.9", "--model.mixup", "0.4", "--trainer.accumulate_grad_batches", "3"]
+    more += [
+        "--model.schedule",
+        "plateau",
+        "--model.schedule_args.patience",
+        "0",
+        "--model.schedule_args.factor",
+        "0.5",
+    ]
+    more += ["--model.freeze", "backbone", "--model.unfreeze", "1,3"]
     flags = ["fit", *data, *TINY, *more]
     whole = start(tmp_path, *flags, "--run_dir", "whole")
     cut = start(tmp_path, *flags, "--run_dir", "cut")
@@ -51,13 +62,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(table_root: Path, tmp_path: Pa
     finish(whole)
 
     finish(start(tmp_path, *flags, "--run_dir", "cut", "--ckpt_path", "last"))
-    states = [
-        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for name in ("whole", "cut")
-    ]
-    assert states[0].keys() == states[1].keys()
-    for name, tensor in states[0].items():
-        assert torch.equal(tensor, states[1][name]), name
+    saved = [torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True) for name in ("whole", "cut")]
+    for part in ("state_dict", "current_model_state"):  # the average, and the weights that train
+        states = [checkpoint[part] for checkpoint in saved]
+        assert states[0].keys() == states[1].keys()
+        for name, tensor in states[0].items():
+            assert torch.equal(tensor, states[1][name]), (part, name)
+    assert any(not torch.equal(saved[0]["state_dict"][name], tensor)
+               for name, tensor in saved[0]["current_model_state"].items())  # fmt: skip
     epochs = [pd.read_csv(tmp_path / name / "metrics.csv").drop(columns="seconds") for name in ("whole", "cut")]
     pd.testing.assert_frame_equal(epochs[0], epochs[1])
     metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "cut")]

@@ -127,11 +127,12 @@ def test_every_verb_on_volumes(segment: Run) -> None:
             assert sizes.loc[(case, name), "size_mm"] == pytest.approx(volume, rel=1e-5)
 
 
-def test_patches_are_judged_by_windows(segment: Run) -> None:
+@pytest.mark.parametrize("zoom", ["1", "1.5"])
+def test_patches_are_judged_by_windows(zoom: str, segment: Run) -> None:
     draw_cells(Path("scans"), size=(75, 90))
     Image.fromarray(np.full((33, 41), 90, np.uint8)).save("scans/images/c03.png")
     Image.fromarray(np.zeros((33, 41), np.uint8)).save("scans/masks/c03.png")
-    flags = [*FLAT, *TINY_UNET, "--data.patch_size", "32", "--data.foreground_share", "0.5"]
+    flags = [*FLAT, *TINY_UNET, "--data.patch_size", "32", "--data.foreground_share", "0.5", "--data.zoom", zoom]
     status, _, err = segment("fit", *flags, "--run_dir", "run")
     assert status == 0, err
     status, _, err = segment(

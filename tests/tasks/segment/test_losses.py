@@ -70,6 +70,25 @@ def test_cross_entropy_is_that_of_torch(weights: list[float] | None) -> None:
     torch.testing.assert_close(loss_of("cross_entropy", logits, mask, class_weights=weights), expected)
 
 
+@pytest.mark.parametrize("weights", [None, [0.2, 1.0, 3.0]])
+def test_smoothed_cross_entropy_is_that_of_torch(weights: list[float] | None) -> None:
+    logits, mask = case(regions=False)
+    given = None if weights is None else torch.tensor(weights)
+    expected = F.cross_entropy(logits, mask, weight=given, ignore_index=IGNORED, label_smoothing=0.2)
+    result = loss_of("cross_entropy", logits, mask, class_weights=weights, label_smoothing=0.2)
+    torch.testing.assert_close(result, expected)
+    both = loss_of("dice_ce", logits, mask, class_weights=weights, label_smoothing=0.2)
+    torch.testing.assert_close(both, expected + loss_of("dice", logits, mask, class_weights=weights))
+
+
+def test_smoothed_cross_entropy_of_regions_is_that_of_torch() -> None:
+    logits, mask = case(regions=True)
+    soft = (mask == 1).float() * 0.8 + 0.1
+    cells = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+    result = loss_of("cross_entropy", logits, mask, regions=True, label_smoothing=0.2)
+    torch.testing.assert_close(result, cells[mask != IGNORED].mean())
+
+
 def test_cross_entropy_of_regions_is_that_of_torch() -> None:
     logits, mask = case(regions=True)
     weights = torch.tensor([0.5, 1.0, 4.0])
@@ -280,6 +299,8 @@ def test_deep_supervision_halves_from_scale_to_scale() -> None:
         ({"name": "dice", "gamma": 2.0}, "--model.focal_gamma 2.0"),
         ({"name": "focal", "gamma": -1.0}, "--model.focal_gamma -1.0"),
         ({"alpha": 1.0}, "--model.tversky_alpha 1.0"),
+        ({"label_smoothing": 1.0}, "--model.label_smoothing 1.0"),
+        ({"name": "dice", "label_smoothing": 0.1}, "--model.label_smoothing: the dice loss takes none; cross_entropy"),
         ({"boundary_weight": -1.0}, "--model.boundary_weight"),
         ({"class_weights": [1.0]}, "--model.class_weights"),
         ({"class_weights": [1.0, -1.0, 1.0]}, "--model.class_weights"),

@@ -114,6 +114,9 @@ def test_a_small_stem_comes_with_the_checkpoint(tmp_path: Path) -> None:
         ({"backbone": "test_resnett"}, "test_resnet"),
         ({"backbone_args": {"strides": [4]}}, "--model.backbone_args: strides"),
         ({"optimizer": "adamq"}, "--model.optimizer"),
+        ({"dropout": 1.0}, "--model.dropout 1.0"),
+        ({"unfreeze": 3}, "--model.unfreeze: nothing is frozen"),
+        ({"schedule_args": {"power": 2}}, "--model.schedule_args.power: the schedule cosine does not take it"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments: dict[str, Any], words: str) -> None:
@@ -148,6 +151,17 @@ def test_every_trainable_parameter_gets_a_gradient(options: dict[str, Any]) -> N
     assert not missing
     frozen = [p for p in task.backbone.parameters() if p.grad is not None]
     assert bool(frozen) is ("freeze" not in options)
+
+
+def test_dropout_drops_channels_while_training() -> None:
+    task, plain = small_task(dropout=0.5).eval(), small_task().eval()
+    plain.load_state_dict(task.state_dict())  # the names are the same
+    image = torch.rand(1, 1, 64, 64)
+    torch.testing.assert_close(task(image), plain(image), rtol=0, atol=0)
+    task.decoder.dropout.train()
+    outputs = torch.stack([task(image) for _ in range(40)])
+    assert outputs.std(dim=0).mean() > 0.01
+    torch.testing.assert_close(outputs.mean(), plain(image).mean(), rtol=0.5, atol=0.1)
 
 
 def test_deep_supervision_counts_in_training_alone() -> None:

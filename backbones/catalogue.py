@@ -1,0 +1,71 @@
+"""What is known of a network before it is used: family, parameters, strides, image size, licence of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import timm
+import torch
+
+import backbones.classic  # noqa: F401  registers its networks in timm's registry
+
+
+class Facts(NamedTuple):
+    """A network as published, with its classifier.
+
+    Attributes:
+        family: timm's module that holds it.
+        name: for ``--model.backbone``.
+        parameters: with the classifier of its own number of classes.
+        strides: of its features, fine to coarse, each once.
+        size: (height, width) in pixels of the images it was published for.
+        fixed: it is laid out for that size; the suite lays it out anew where it can.
+        licence: of its pretrained weights, several where the tags differ; empty: there are none.
+    """
+
+    family: str
+    name: str
+    parameters: int
+    strides: tuple[int, ...]
+    size: tuple[int, int]
+    fixed: bool
+    licence: str
+
+
+def families() -> dict[str, list[str]]:
+    """Names of all networks by family, each sorted; timm's miniatures for tests left out."""
+    return {
+        family: names
+        for family in sorted(timm.list_modules())
+        if (names := [name for name in timm.list_models(module=family) if not name.startswith("test_")])
+    }
+
+
+def facts_of(family: str, name: str) -> Facts:
+    """Builds a network without making any weight, and reads off what it is.
+
+    Raises:
+        Exception: of any kind, where timm cannot build it.
+    """
+    with torch.device("meta"):
+        net = timm.create_model(name)
+    config = timm.get_pretrained_cfg(name)
+    height, width = config.input_size[-2:] if config else (224, 224)
+    return Facts(
+        family=family,
+        name=name,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        strides=tuple(sorted({int(info["reduction"]) for info in net.feature_info})),
+        size=(int(height), int(width)),
+        fixed=bool(config and config.fixed_input_size),
+        licence=" or ".join(dict.fromkeys(_licences(name))),
+    )
+
+
+def _licences(name: str) -> Iterator[str]:
+    """Licence of each of the weights that timm knows for a network."""
+    for tagged in (name, *timm.list_models(f"{name}.*", pretrained=True)):
+        config = timm.get_pretrained_cfg(tagged)
+        if config is not None and config.has_weights:
+            yield config.license or "not stated"

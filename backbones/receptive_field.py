@@ -1,0 +1,202 @@
+"""How many pixels of the image each value of a map depends on, followed through the operations of a forward pass.
+
+The arithmetic is that of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks"
+(Distill, 2019): a kernel of k with dilation d adds (k - 1) d times the step, in pixels, between neighbours of its
+input, and a stride multiplies the step; of branches that meet, the widest counts. By convention gates (squeeze-and-
+excitation and the like), norms over a map, and the borders of the image are left out. Where positions are mixed by
+other means (attention, a linear layer over positions) there is no such number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+WHOLE, UNDEFINED = math.inf, math.nan
+
+KEEP = (
+    "clone", "_to_copy", "alias", "detach", "slice", "split", "split_with_sizes", "constant_pad_nd", "reflection_pad2d",
+    "replication_pad2d", "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
+    "_batch_norm_impl_index", "native_layer_norm", "native_group_norm", "cat", "expand", "native_dropout",
+)  # fmt: skip
+POOLED = ("mean", "amax", "sum", "max", "var_mean", "var")
+
+
+class Field(NamedTuple):
+    """Of a tensor.
+
+    Attributes:
+        size: (vertical, horizontal) pixels of the image; infinite: all; NaN: undefined.
+        step: (vertical, horizontal) pixels of the image between neighbours.
+        channel: which dimension holds channels; in a map the two last or the two before it hold positions.
+    """
+
+    size: tuple[float, float]
+    step: tuple[float, float]
+    channel: int = 1
+
+    def grown(self, extent: Sequence[float], stride: Sequence[float]) -> Field:
+        """After a window of ``extent`` positions, minus one, that moves by ``stride``."""
+        size = tuple(size + more * step for size, more, step in zip(self.size, extent, self.step, strict=True))
+        step = tuple(step * by for step, by in zip(self.step, stride, strict=True))
+        return self._replace(size=size, step=step)
+
+    def everything(self) -> Field:
+        """The whole image, unless that cannot be said any more."""
+        return self._replace(size=tuple(WHOLE if not math.isnan(size) else size for size in self.size))
+
+    def undefined(self) -> Field:
+        """Positions are mixed by other means; what saw the whole image still does."""
+        return self._replace(size=tuple(size if size == WHOLE else UNDEFINED for size in self.size))
+
+
+class ReceptiveFields(TorchDispatchMode):
+    """Follows a map through all that is computed inside ``with``; real or meta tensors.
+
+    Args:
+        image: (B, C, H, W), where it begins.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self._fields: Any = WeakIdKeyDictionary()
+        self._fields[image] = Field((1, 1), (1, 1))
+
+    def of(self, tensor: Tensor) -> Field | None:
+        """The field of a tensor that was computed from the image; None for others."""
+        field: Field | None = self._fields.get(tensor)
+        return field
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Compute, and note what the outputs depend on."""
+        out = func(*args, **(kwargs or {}))
+        inputs = [tensor for tensor in _tensors(args) if tensor in self._fields]
+        if inputs:
+            for tensor in _tensors(out):
+                self._fields[tensor] = self._after(func, args, inputs, tensor)
+        return out
+
+    def _after(self, func: Any, args: Any, inputs: list[Tensor], out: Tensor) -> Field:
+        name = func._schema.name.partition("::")[2].removesuffix("_")
+        source, field = inputs[0], self._fields[inputs[0]]
+        if field.channel >= source.ndim or all(math.isnan(size) for size in field.size):
+            return field.undefined()
+        rule = getattr(self, f"_{name.lstrip('_')}", None)
+        if rule is not None:
+            result: Field = rule(field, source, out, args)
+            return result
+        if name in POOLED:
+            return _pooled(field, source, out, args)
+        if name in ("view", "_unsafe_view", "reshape"):
+            return _viewed(field, source.shape, out.shape)
+        if name in KEEP or torch.Tag.pointwise in func.tags:
+            same = [tensor for tensor in inputs if name == "cat" or tensor.numel() == out.numel()]
+            return _widest([self._fields[tensor] for tensor in same or inputs])
+        return field.undefined()
+
+    def _convolution(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        weight, stride, dilation, transposed = args[1], args[3], args[5], args[6]
+        if source.ndim != 4 or source is args[1]:
+            return field.undefined()
+        kernel = weight.shape[-2:]
+        if transposed:
+            extent = [math.ceil(side / by) - 1 for side, by in zip(kernel, stride, strict=True)]
+            return field.grown(extent, [1 / by for by in stride])
+        extent = [(side - 1) * by for side, by in zip(kernel, _two(dilation), strict=True)]
+        return field.grown(extent, _two(stride))
+
+    def _max_pool2d_with_indices(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        kernel = _two(args[1])
+        return field.grown([side - 1 for side in kernel], _two(args[2]) if len(args) > 2 and args[2] else kernel)
+
+    _avg_pool2d = _max_pool2d_with_indices
+
+    def _adaptive_avg_pool2d(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        if out.shape[-2:].numel() == 1:
+            return field.everything() if source.shape[-2:].numel() > 1 else field
+        ratio = [before / after for before, after in zip(source.shape[-2:], out.shape[-2:], strict=True)]
+        return field.grown([math.ceil(by) - 1 for by in ratio], ratio)
+
+    def _upsample_bilinear2d(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        return field.grown([1, 1], [a / b for a, b in zip(source.shape[-2:], out.shape[-2:], strict=True)])
+
+    def _upsample_nearest2d(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        return field.grown([0, 0], [a / b for a, b in zip(source.shape[-2:], out.shape[-2:], strict=True)])
+
+    def _permute(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        order = [axis % source.ndim for axis in args[1]]
+        if order[-2:] == [source.ndim - 2, source.ndim - 1]:  # a shuffle among channels
+            return field
+        return field._replace(channel=order.index(field.channel))
+
+    def _index(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        chosen = [axis for axis, index in enumerate(args[1]) if index is not None]
+        return field if chosen == [field.channel] else field.undefined()
+
+    def _transpose(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        order = list(range(source.ndim))
+        one, two = args[1] % source.ndim, args[2] % source.ndim
+        order[one], order[two] = two, one
+        return self._permute(field, source, out, (source, order))
+
+    def _addmm(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+        return field if field.channel == source.ndim - 1 else field.undefined()
+
+    _mm = _addmm
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _two(value: Any) -> list[float]:
+    values = list(value) if isinstance(value, Sequence) else [value]
+    return values * 2 if len(values) == 1 else values
+
+
+def _widest(fields: list[Field]) -> Field:
+    size, step = [], []
+    for axis in (0, 1):
+        sizes = [field.size[axis] for field in fields]
+        size.append(UNDEFINED if any(map(math.isnan, sizes)) else max(sizes))
+        step.append(max(field.step[axis] for field in fields))
+    return fields[0]._replace(size=(size[0], size[1]), step=(step[0], step[1]))
+
+
+def _pooled(field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    """A mean or maximum: over channels it changes nothing, over positions it sees the whole image."""
+    dims = args[1] if len(args) > 1 else range(source.ndim)
+    axes = {axis % source.ndim for axis in (dims if isinstance(dims, Sequence) else [dims])}
+    positions = axes - {0, field.channel}
+    if not positions or source.numel() == source.shape[0] * source.shape[field.channel]:
+        return field
+    kept = field.everything()
+    return kept if out.ndim == source.ndim else kept._replace(channel=out.ndim - 1)
+
+
+def _viewed(field: Field, before: Sequence[int], after: Sequence[int]) -> Field:
+    """Another shape: fields stay where channels stay apart from positions."""
+    last, channel = len(before) - 1, field.channel
+    if list(before) == list(after):
+        return field
+    if math.prod(before) == before[0] * before[channel]:  # one position alone
+        return field._replace(channel=min(1, len(after) - 1))
+    if channel == 1 and len(before) == 4 and len(after) == 2 and after[0] == before[0]:
+        return field.everything()  # flattened: what follows sees every position
+    if channel == last and after[-1] == before[-1]:
+        return field._replace(channel=len(after) - 1)
+    if channel < last - 1 and len(after) > 2 and list(before[-2:]) == list(after[-2:]):
+        return field._replace(channel=1)
+    if channel == 1 and len(after) == 3 and list(after[:2]) == list(before[:2]):
+        return field
+    return field.undefined()

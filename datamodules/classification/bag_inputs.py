@@ -1,0 +1,135 @@
+"""Cases of many images to predict: which files make up a case, and their images straight from the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.case_stream import CaseSource
+from datamodules.classification.bags import BagDataset, bag_of, spaced
+from datamodules.classification.case_rows import slice_name
+from datamodules.dataset import collate
+from datamodules.inputs import InputFiles
+from datamodules.preprocess import Preprocess
+from datamodules.sampling import JudgeSampler
+from datamodules.settings import one_thread
+from datamodules.slices import SliceSpec
+from datamodules.table import CaseTable, one_image_a_case
+from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
+
+
+def join_files(rows: Sequence[Mapping[str, Any]]) -> CaseTable:
+    """Files to cases: those of one folder, or the rows of a table with one ``case_id``.
+
+    Args:
+        rows: one a file: ``path``, ``case_id``, and ``group``: what the files of a case have in common and how the case
+            is called, or None for a file that is a case by itself.
+    """
+    members: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        members.setdefault(row["group"] or (row["path"], row["case_id"]), []).append(row["path"])
+    shown = pd.Series([name for _, name in members])
+    # Two folders with equal names: their paths tell them apart.
+    names = shown.mask(shown.duplicated(keep=False), pd.Series([key for key, _ in members]))
+    table = one_image_a_case(pd.DataFrame({"path": [paths[0] for paths in members.values()], "case_id": names}))
+    images = [(case, path) for case, paths in enumerate(members.values()) for path in dict.fromkeys(paths)]
+    return replace(table, images=pd.DataFrame(images, columns=["case", "path"]).assign(frame=-1))
+
+
+def bag_loader(
+    inputs: InputFiles,
+    table: CaseTable,
+    preprocess: Preprocess,
+    slices: SliceSpec | None,
+    *,
+    joined: bool,
+    limit: int,
+    rank: int,
+    world_size: int,
+) -> DataLoader[Any]:
+    """Batches of one case each; ``batch["unreadable"]`` lists (path, reason) of the files left out of it.
+
+    Args:
+        inputs: how files are read.
+        table: the files of each case.
+        preprocess: of the model.
+        slices: how the model's volumes are cut; None for raster images.
+        joined: the model judges the images of a case together; else each slice is a case of its own.
+        limit: most images of a case, evenly spaced; 0 for all.
+        rank: number of this process.
+        world_size: number of processes.
+    """
+    paths = table.images["path"]
+    files = one_image_a_case(pd.DataFrame({"path": paths, "case_id": [str(number) for number in range(len(paths))]}))
+    source = inputs.source(files, preprocess, slices)
+    dataset = _Bags(source, table, preprocess, joined=joined, limit=limit)
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=JudgeSampler(len(dataset), rank, world_size),
+        collate_fn=_as_it_is,
+        num_workers=inputs.num_workers,
+        worker_init_fn=one_thread,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class _Bags(Dataset[Batch]):
+    """One batch a case. What cannot be read is named and left out; a case of which nothing is readable too."""
+
+    def __init__(
+        self, source: CaseSource, table: CaseTable, preprocess: Preprocess, *, joined: bool, limit: int
+    ) -> None:
+        self.source, self.preprocess, self.joined = source, preprocess, joined
+        self.limit = limit if joined else 0
+        self.files = [[int(file) for file in some] for some in table.images_by_case]
+        self.paths = [str(path) for path in table.images["path"]]
+        self.scans = [
+            ScanInfo(case_id=case, path=path, patient_id=None)
+            for case, path in zip(table.cases["case_id"], table.cases["path"], strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        unreadable: list[tuple[str, str]] = []
+        images: list[tuple[int, Sequence[Scan], int]] = []
+        for file in self.files[draw.case]:
+            try:
+                scans = self.source.images(file)
+            except SuiteError as error:
+                unreadable.append((self.paths[file], str(error)))
+                continue
+            images += [(file, scans, number) for number in range(len(scans))]
+        samples: list[Sample] = []
+        for number in spaced(len(images), self.limit):
+            file, scans, index = images[number]
+            try:
+                scan = scans[index]
+                image = torch.from_numpy(self.preprocess(scan)).permute(2, 0, 1)
+            except SuiteError as error:
+                unreadable.append((self.paths[file], str(error)))
+                continue
+            samples.append(Sample(image=image, scan=cast("ScanInfo", {**scan.info, "path": self.paths[file]})))
+        batch = self._batch(samples, self.scans[draw.case])
+        batch["unreadable"] = list(dict.fromkeys(unreadable))
+        return batch
+
+    def _batch(self, samples: list[Sample], identity: ScanInfo) -> Batch:
+        if not samples:
+            return Batch(image=torch.empty(0), scan=[])
+        if self.joined:
+            return BagDataset.collate([bag_of(samples, identity)])
+        for sample in samples:
+            name = slice_name(identity["case_id"], sample["scan"].get("slice") or 0)
+            sample["scan"] = cast("ScanInfo", {**sample["scan"], "case_id": name})
+        return collate(samples)

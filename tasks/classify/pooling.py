@@ -1,0 +1,104 @@
+"""From what a network says of the images of a case to what is said of the case: multiple-instance learning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from datamodules.types import SuiteError
+
+AggregateName = Literal["none", "mean", "max", "topk", "attention"]
+# Kinds of target whose logits mean something only beside one another (softmax).
+_SOFTMAX = ("binary", "multiclass")
+
+
+class LogitPooling(nn.Module):
+    """Each image has its own logits; those of a case are the mean of its k largest.
+
+    ``mean`` takes all images, ``max`` the one largest, ``topk`` a share of them. What is averaged are logits, of
+    softmax targets log-probabilities, so the probabilities of a case are a geometric mean. In a binary target the k
+    images are those with the highest score of the positive class: a case is positive where its most suspicious images
+    are. In the others each class, label, grade or number has its own k images.
+
+    Args:
+        name: ``mean``, ``max`` or ``topk``.
+        share: of the images that ``topk`` takes, above 0 and up to 1; at least one image, rounded up.
+        target: kind of target.
+        positive: number of the positive class of a binary target.
+
+    Raises:
+        SuiteError: a share out of range.
+    """
+
+    def __init__(self, name: AggregateName, share: float, target: str, positive: int) -> None:
+        super().__init__()
+        if not 0 < share <= 1:
+            raise SuiteError(f"--model.topk {share}: the share of a case's images must be above 0 and at most 1")
+        self.share = {"mean": 1.0, "max": 0.0, "topk": share}[name]
+        self.softmax, self.positive = target in _SOFTMAX, positive if target == "binary" else None
+
+    def forward(self, logits: Tensor, sizes: Sequence[int]) -> Tensor:
+        """(N, C) logits of images, sizes of the B cases they belong to, in order -> (B, C) float32 logits of cases."""
+        logits = logits.float()
+        if self.softmax:
+            logits = logits.log_softmax(dim=1)
+        return torch.stack([self._largest(some).mean(dim=0) for some in torch.split(logits, list(sizes))])
+
+    def _largest(self, logits: Tensor) -> Tensor:
+        count = top_count(len(logits), self.share)
+        if count == len(logits):
+            return logits
+        if self.positive is not None:
+            margin = logits[:, self.positive] - logits[:, 1 - self.positive]
+            return logits[margin.topk(count).indices]
+        return logits.topk(count, dim=0).values
+
+
+def top_count(images: int, share: float) -> int:
+    """How many of a case's images are a share of them: rounded up, at least one."""
+    return max(1, math.ceil(share * images - 1e-9))
+
+
+class AttentionPooling(nn.Module):
+    """The features of a case are a weighted mean of its images' features (Ilse, Tomczak and Welling, ICML 2018).
+
+    The weights are ``softmax_k(w' tanh(V h_k))``, or ``softmax_k(w' (tanh(V h_k) * sigmoid(U h_k)))`` where gated
+    (equations 8 and 9 of the paper); V and U with biases, as in the authors' code.
+
+    Args:
+        features: length of an image's features.
+        hidden: rows of V and U.
+        gated: with U.
+    """
+
+    def __init__(self, features: int, hidden: int, gated: bool) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise SuiteError(f"--model.attention_hidden {hidden}: must be at least 1")
+        self.values = nn.Linear(features, hidden)
+        self.gate = nn.Linear(features, hidden) if gated else None
+        self.weight = nn.Linear(hidden, 1, bias=False)  # a bias would add the same to all images of a case
+
+    def forward(self, features: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Pool images to cases.
+
+        Args:
+            features: (N, F) of the images of all cases, in order.
+            sizes: images of each of the B cases.
+
+        Returns:
+            (B, F) float32 features of the cases, and (N,) float32 weights of the images, which sum to 1 in each case.
+        """
+        hidden = self.values(features).tanh()
+        if self.gate is not None:
+            hidden = hidden * self.gate(features).sigmoid()
+        parts = list(torch.split(self.weight(hidden).squeeze(1).float(), list(sizes)))
+        weights = pad_sequence(parts, batch_first=True, padding_value=-torch.inf).softmax(dim=1)
+        images = pad_sequence(list(torch.split(features.float(), list(sizes))), batch_first=True)
+        pooled = (weights[:, :, None] * images).sum(dim=1)
+        return pooled, torch.cat([row[:size] for row, size in zip(weights, sizes, strict=True)])

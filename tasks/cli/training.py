@@ -1,0 +1,43 @@
+"""From the flags of a model to the callbacks of its training."""
+
+from __future__ import annotations
+
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import EarlyStopping
+
+from tasks.base import Task
+from tasks.finetuning import unfreezing_epochs
+from tasks.fitting.averaging import Ema, Swa
+from tasks.fitting.mixing import Mixing
+from tasks.fitting.unfreezing import Unfreezing
+
+
+def training_callbacks(model: Task, seed: int) -> list[Callback]:
+    """What ``--model.unfreeze``, ``ema``, ``swa``, ``mixup``, ``cutmix`` and ``early_stopping`` ask for.
+
+    Args:
+        model: with these flags among its hyperparameters.
+        seed: of the run.
+    """
+    flags = model.hparams
+    callbacks: list[Callback] = []
+    if (epochs := unfreezing_epochs(flags["unfreeze"])) is not None:
+        callbacks.append(Unfreezing(epochs))
+    if flags.get("mixup") or flags.get("cutmix"):
+        callbacks.append(Mixing(flags["mixup"], flags["cutmix"], seed))
+    if flags["ema"] is not None:
+        callbacks.append(Ema(flags["ema"]))
+    if flags["swa"] is not None:
+        callbacks.append(Swa(flags["swa"]))
+    if flags["early_stopping"] is not None:
+        metric, mode = model.monitor
+        callbacks.append(
+            EarlyStopping(
+                f"val/{metric}",
+                mode=mode,
+                patience=flags["early_stopping"],
+                check_on_train_epoch_end=True,
+                check_finite=False,  # a metric may be undefined in an epoch
+            )
+        )
+    return callbacks

@@ -1,0 +1,149 @@
+"""Averaged weights that are judged and kept beside those that train."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor, nn
+
+
+class Averaging(WeightAveraging):
+    """Lightning's averaging, for a trainer that judges other models afterwards.
+
+    A checkpoint holds the average under ``state_dict`` and the weights that train under ``current_model_state``, so
+    ``best.ckpt`` is what was judged, and a resumed run has both. Before the first update there is no average, and
+    everything is as without the callback.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average, which was made before the model was moved, on the model's device."""
+        if self._average_model is not None:
+            self._average_model.to(pl_module.device)
+
+    @property
+    def _begun(self) -> bool:
+        return self._average_model is not None and int(self._average_model.n_averaged) > 0
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge the average, while fitting."""
+        if self._begun and trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the weights that train."""
+        if self._begun and trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the model."""
+        if self._begun:
+            super().on_train_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """When the average was updated."""
+        return {**super().state_dict(), "latest_update_epoch": self._latest_update_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take that back."""
+        super().load_state_dict(state_dict)
+        self._latest_update_epoch = state_dict["latest_update_epoch"]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the average and the weights that train."""
+        if self._begun and trainer.state.fn == TrainerFn.FITTING:
+            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take both back."""
+        if "averaging_state" in checkpoint:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+class Ema(Averaging):
+    """Exponential moving average of the weights after each step (Polyak and Juditsky, 1992), norm statistics too.
+
+    The decay grows to its value as (1 + n) / (10 + n) with the updates n, as in timm and TensorFlow: with the plain
+    0.999 the first weights would bear on a short training to its end.
+
+    Args:
+        decay: share of the old average in the new one, 0..1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(avg_fn=lambda old, new, count: ema(old, new, float(count), decay))
+
+
+def ema(old: Tensor, new: Tensor, count: float, decay: float) -> Tensor:
+    """The average after update ``count`` (from 1; update 0 copies); what never changes stays exactly the same."""
+    if not old.is_floating_point():
+        return new
+    return old.lerp(new, 1 - min(decay, (1 + count) / (10 + count)))
+
+
+class Swa(Averaging):
+    """The mean of the weights at the end of each epoch from one on (Izmailov et al., UAI 2018).
+
+    The statistics of batch norms, which belong to no weights that were trained, are found anew in a pass over the
+    training batches before the average is judged; those of frozen modules are left alone.
+
+    Args:
+        start: share of the epochs after which averaging begins, 0..1.
+    """
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.start = start
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Never by itself: an update at the end of the epoch would come after its validation."""
+        return False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After the last step of an epoch, before its validation."""
+        epoch = trainer.current_epoch
+        late = epoch >= int(self.start * (trainer.max_epochs or 0)) and epoch > self._latest_update_epoch
+        if not late or batch_idx + 1 < trainer.num_training_batches:
+            return
+        assert self._average_model is not None
+        self._average_model.update_parameters(pl_module)
+        self._latest_update_epoch = epoch
+        renew_norms(self._average_model.module, pl_module, trainer)
+
+
+@torch.no_grad()
+def renew_norms(averaged: nn.Module, pl_module: LightningModule, trainer: Trainer) -> None:
+    """Find the statistics of batch norms anew over the training batches of the epoch, on all ranks together.
+
+    Args:
+        averaged: a copy of the model, with other weights.
+        pl_module: the model; which of its modules train says which norms to renew.
+        trainer: with the batches.
+    """
+    norms: list[nn.modules.batchnorm._BatchNorm] = []
+    for module, trains in zip(averaged.modules(), pl_module.modules(), strict=True):
+        module.training = trains.training
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and module.track_running_stats:
+            norms.append(module)
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over batches
+    loader: Any = trainer.train_dataloader
+    for batch in islice(loader, int(trainer.num_training_batches)):
+        image = trainer.strategy.batch_to_device(batch)["image"]
+        with trainer.precision_plugin.forward_context():
+            averaged(image)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        for statistic in (norm.running_mean, norm.running_var):
+            assert statistic is not None
+            statistic.copy_(trainer.strategy.reduce(statistic.clone(), reduce_op="mean"))
