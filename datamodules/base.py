@@ -19,7 +19,7 @@ from datamodules.dataset import ScanDataset
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
-from datamodules.probe import ImageFacts, probe_images
+from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler, TrainSampler
 from datamodules.settings import default_cache_dir, default_workers, free_memory, numbers, one_thread, pair
@@ -273,17 +273,7 @@ class ScanDataModule(LightningDataModule):
         """Mean and standard deviation of each channel over (at most 512) training images, where asked for."""
         if self.normalize not in ("auto", "train"):
             return None
-        dataset = self.single_images(self.rows("train"))
-        chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), 512)).astype(int)
-        sums = np.zeros((2, self.in_channels))
-        for case in chosen:
-            image, info = dataset.preprocessed(int(case))
-            height, width = info.get("content_size", image.shape[:2])  # beyond it is filling
-            image = image[:height, :width].astype(np.float64)
-            sums += image.mean(axis=(0, 1)), np.square(image).mean(axis=(0, 1))
-        mean, square = sums / len(chosen)
-        deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))
-        return mean.tolist(), deviation.tolist()
+        return channel_statistics(self.single_images(self.rows("train")), self.in_channels)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of the cases of a part."""
