@@ -32,6 +32,23 @@ _META_TYPES = {
     4: "MET_INT,MET_UINT,MET_LONG,MET_ULONG,MET_FLOAT",
     8: "MET_LONG_LONG,MET_ULONG_LONG,MET_DOUBLE",
 }
+# What the C libraries under ITK copy into buffers of fixed size, or parse without looking how long it is.
+_NUMBER = r"[-+]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][-+]?\d{1,3})?"
+_VECTOR = rf"\(\s*{_NUMBER}(?:\s*,\s*{_NUMBER}){{0,3}}\s*\)"
+_VECTORS = rf"(?:none|{_VECTOR})(?:\s*(?:none|{_VECTOR})){{0,4}}"
+_NUMBERS = rf"(?:nan|NaN|{_NUMBER})(?:\s+(?:nan|NaN|{_NUMBER})){{0,15}}"
+_NRRD_FORMS = {
+    **dict.fromkeys(("spacedirections", "measurementframe"), _VECTORS),
+    "spaceorigin": _VECTOR,
+    **dict.fromkeys(("spacings", "thicknesses", "axismins", "axismaxs", "oldmin", "oldmax"), _NUMBERS),
+}
+_META_FORMS = dict.fromkeys(
+    ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation", "TransformMatrix", "Rotation",
+     "Orientation", "ElementMin", "ElementMax", "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"),
+    _NUMBERS,
+)  # fmt: skip
+_LONGEST_VALUE = 1024
+
 _MILLIMETRES = {"mm": 1.0, "um": 0.001, "µm": 0.001, "micron": 0.001, "microns": 0.001, "cm": 10.0, "m": 1000.0}
 
 
@@ -124,6 +141,7 @@ def _nrrd(stream: BinaryIO) -> ItkHeader:
         if not colon or key in fields:
             raise ValueError(f"line {line[:40]!r} is {'there twice' if colon else 'no field'}")
         fields[key] = value.strip()
+    _check_forms(fields, _NRRD_FORMS)
     sizes = _whole(fields.get("sizes", ""), "sizes")
     if _whole(fields.get("dimension", ""), "dimension") != (len(sizes),):
         raise ValueError(f"dimension {fields.get('dimension')} and sizes {fields.get('sizes')} do not agree")
@@ -153,6 +171,7 @@ def _meta(stream: BinaryIO) -> ItkHeader:
         if not sign or key.strip() in fields:
             raise ValueError(f"line {line[:40]!r} is {'there twice' if sign else 'no field of a MetaImage header'}")
         fields[key.strip()] = value.strip()
+    _check_forms(fields, _META_FORMS)
     if "ElementDataFile" not in fields:
         raise ValueError("it does not begin with a MetaImage header, or ends in it")
     if fields.get("ObjectType", "Image") != "Image":
@@ -178,6 +197,14 @@ def _meta(stream: BinaryIO) -> ItkHeader:
 
 def _is_true(text: str | None) -> bool:
     return (text or "").lower() in ("true", "1", "t")
+
+
+def _check_forms(fields: dict[str, str], forms: dict[str, str]) -> None:
+    for name, value in fields.items():
+        if len(name) > 80 or len(value) > _LONGEST_VALUE:
+            raise ValueError(f"its field {name[:40]!r} is too long")
+        if name in forms and not re.fullmatch(forms[name], value):
+            raise ValueError(f"{name} {value[:40]!r} is not what it should be")
 
 
 def _whole(text: str, name: str) -> tuple[int, ...]:

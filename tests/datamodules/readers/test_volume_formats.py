@@ -300,6 +300,18 @@ def test_hostile_text_headers(tmp_path: Path) -> None:
     assert "its header is no text" in refused(path)
 
 
+@pytest.mark.parametrize("junk", ["[" * 3000, "{" * 3000, "x" * 5000, "1" * 400])
+@pytest.mark.parametrize("field", ["space directions: (1,0,0) (0,{}", "space origin: ({},0,0)", "spacings: {} 1 1"])
+def test_numbers_that_crashed_the_library_are_refused_before_it(field: str, junk: str, tmp_path: Path) -> None:
+    """Found by the fuzzer (cases 331, 1776 and 1810 of seed 0): teem copies them into a buffer without looking."""
+    space = "" if field.startswith("spacings") else "space: RAS\n"
+    path = tmp_path / "a.nrrd"
+    path.write_text(
+        f"NRRD0004\ntype: uchar\ndimension: 3\n{space}sizes: 2 2 2\n{field.format(junk)}\nencoding: raw\n\n" + "\0" * 8
+    )
+    refused(path)
+
+
 def test_a_zip_has_one_volume(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     for names, why in (((), "but this one has none"), (("a.nii", "b/c.mha"), "has 2 (a.nii, b/c.mha, ...)")):
