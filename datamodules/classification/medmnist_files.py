@@ -177,6 +177,8 @@ def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(stream)
+        if kind.hasobject:
+            raise ValueError("Object arrays cannot be loaded: they are pickles")
         values = math.prod(shape) * kind.itemsize
         if kind.kind not in "bui" or stream.tell() + values != member.file_size:
             raise ValueError(f"{member.filename} does not hold what its header says")
