@@ -145,7 +145,7 @@ class ScanDataModule(LightningDataModule):
         from datamodules.readers import formats
 
         images = self.table.images
-        frame = int(images["frame"].iat[image])
+        frame = int(images["frame"].to_numpy()[image])
         return formats.read(self.root / str(images["path"].iat[image]), self.limits, None if frame < 0 else frame)
 
     def hashes(self, table: CaseTable) -> list[str]:

@@ -244,7 +244,7 @@ def _parquet_bytes(file: Path) -> int:
 
     described = read_metadata(file)
     groups = [described.row_group(number) for number in range(described.num_row_groups)]
-    return max(sum(group.total_byte_size for group in groups), described.num_rows * described.num_columns)
+    return int(max(sum(group.total_byte_size for group in groups), described.num_rows * described.num_columns))
 
 
 def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:

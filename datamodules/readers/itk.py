@@ -77,11 +77,16 @@ def _read(path: Path, file: Path, header: ItkHeader, limits: Limits, *, decode: 
     if not decode:
         return grid
     stored = tuple(count for count in (samples, *size) if count > 1 or len(header.sizes) == len(size))
-    if header.encoding == "gzip" and header.start is not None and header.sizes in (stored, (*size,)):
+    plain = header.start is not None and header.sizes == (stored if header.samples_first else (*size,))
+    if header.encoding == "ascii" and not plain:
+        raise ValueError("voxels written as text are read with their samples in front only")
+    if header.encoding != "raw" and plain:
         kind = _number_type(SimpleITK.GetPixelIDValueAsString(reader.GetPixelID()), header)
         data = file if header.data_file is None else file.with_name(header.data_file)
         # Samples are the fastest axis of the file and the last of the array.
-        values = np.frombuffer(_inflated(data, header), kind).reshape((samples, *size), order="F")
+        values = (_inflated if header.encoding == "gzip" else _spelt)(data, header, kind).reshape(
+            (samples, *size), order="F"
+        )
         values = np.moveaxis(values, 0, -1).reshape((x, y, z, *frames), order="F")
         values = values.astype(kind.newbyteorder("="), copy=False)
     else:
@@ -101,7 +106,7 @@ def _number_type(described: str, header: ItkHeader) -> np.dtype[Any]:
     return np.dtype(f"{'>' if header.big_endian else '<'}{kind}{header.itemsize}")
 
 
-def _inflated(file: Path, header: ItkHeader) -> bytearray:
+def _inflated(file: Path, header: ItkHeader, kind: np.dtype[Any]) -> NDArray[Any]:
     """The voxels of a gzip or zlib stream, no more than promised, with its checksum checked: ITK passes over it.
 
     Raises:
@@ -125,7 +130,21 @@ def _inflated(file: Path, header: ItkHeader) -> bytearray:
                 break
     if len(found) != wanted:
         raise ValueError("it has another number of voxels than its header says")
-    return found
+    return np.frombuffer(found, kind)
+
+
+def _spelt(file: Path, header: ItkHeader, kind: np.dtype[Any]) -> NDArray[Any]:
+    """The voxels of a file that has them as text, which teem parses into a buffer without looking how long it is.
+
+    Raises:
+        ValueError, OverflowError: there are fewer or more than the header says, or what is no number of its type.
+    """
+    with file.open("rb") as stream:
+        stream.seek(header.start or 0)
+        words = stream.read().split()
+    if len(words) != math.prod(header.sizes):
+        raise ValueError("it has another number of voxels than its header says")
+    return np.array([float(word) if kind.kind == "f" else int(word) for word in words], kind)
 
 
 def _affine(reader: Any, millimetres: float) -> NDArray[np.float64]:

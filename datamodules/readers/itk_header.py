@@ -48,6 +48,7 @@ _META_FORMS = dict.fromkeys(
     _NUMBERS,
 )  # fmt: skip
 _LONGEST_VALUE = 1024
+_ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "ascii": "ascii", "text": "ascii", "txt": "ascii"}
 
 _MILLIMETRES = {"mm": 1.0, "um": 0.001, "µm": 0.001, "micron": 0.001, "microns": 0.001, "cm": 10.0, "m": 1000.0}
 
@@ -63,8 +64,9 @@ class ItkHeader:
         millimetres: of the header's unit of length.
         reader: name of ITK's reader.
         start: place of the first byte of the voxels in their file; None where ITK looks for it.
-        encoding: how the voxels are packed: ``raw``, ``gzip`` or another of the formats' words.
+        encoding: how the voxels are packed: ``raw``, ``gzip`` (also zlib) or ``ascii``.
         big_endian: byte order of the numbers.
+        samples_first: the samples of a voxel, if there are several, stand together.
     """
 
     sizes: tuple[int, ...]
@@ -75,6 +77,7 @@ class ItkHeader:
     start: int | None
     encoding: str
     big_endian: bool
+    samples_first: bool = True
 
 
 def read_header(stream: BinaryIO, path: Path, limits: Limits) -> ItkHeader:
@@ -147,8 +150,8 @@ def _nrrd(stream: BinaryIO) -> ItkHeader:
         raise ValueError(f"dimension {fields.get('dimension')} and sizes {fields.get('sizes')} do not agree")
     itemsize = _itemsize(fields.get("type", "").lower(), _NRRD_TYPES)
     encoding = fields.get("encoding", "").lower()
-    if encoding not in ("raw", "gzip", "gz", "ascii", "text", "txt", "hex", "bzip2", "bz2"):
-        raise ValueError(f"encoding {encoding[:40]!r} is not read")
+    if encoding not in _ENCODINGS:
+        raise ValueError(f"encoding {encoding[:40]!r} is not read; save it as raw or gzip")
     for name in ("lineskip", "byteskip"):
         if fields.get(name, "0") != "0":
             raise ValueError(f"{name} {fields[name][:40]} is not read")
@@ -157,10 +160,10 @@ def _nrrd(stream: BinaryIO) -> ItkHeader:
     if len(scales) > 1:
         raise ValueError(f"axes in several units ({', '.join(sorted(units))}) are not read")
     data = fields.get("datafile")
-    encoding = "gzip" if encoding == "gz" else encoding
     big = fields.get("endian", "little").lower() == "big"
+    first = fields.get("kinds", "vector").split()[:1] not in (["domain"], ["space"], ["time"])
     start = 0 if data is not None else stream.tell()
-    return ItkHeader(sizes, itemsize, data, scales.pop(), "NrrdImageIO", start, encoding, big)
+    return ItkHeader(sizes, itemsize, data, scales.pop(), "NrrdImageIO", start, _ENCODINGS[encoding], big, first)
 
 
 def _meta(stream: BinaryIO) -> ItkHeader:
@@ -188,6 +191,8 @@ def _meta(stream: BinaryIO) -> ItkHeader:
     if (data or "").upper() == "LOCAL":
         data = None
     encoding = "gzip" if _is_true(fields.get("CompressedData")) else "raw"
+    if not _is_true(fields.get("BinaryData", "True")):
+        encoding = "ascii"
     big = _is_true(fields.get("BinaryDataByteOrderMSB")) or _is_true(fields.get("ElementByteOrderMSB"))
     scale = _MILLIMETRES.get(fields.get("DistanceUnits", "mm").lower(), 1.0)
     sizes = (channels, *sizes) if channels > 1 else sizes

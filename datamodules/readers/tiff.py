@@ -110,7 +110,7 @@ def read_page(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]
             raise ValueError(f"it has no frame {frame}: its {count} pages are numbered from 0")
         pages = image_pages(tiff)
         if count > 1 and len(pages) == 1:
-            return read_stack(tiff, limits)[frame or 0]
+            return np.asarray(read_stack(tiff, limits)[frame or 0])
         page = pages[frame or 0]
         check_page(page, limits)
         plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)

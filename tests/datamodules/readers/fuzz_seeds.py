@@ -130,12 +130,12 @@ def _volumes(folder: Path) -> Iterator[Seed]:
 def _dicoms(folder: Path) -> Iterator[Seed]:
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
         for channels, frames in ((0, 1), (3, 1), (0, 2)):
             meta = FileMetaDataset()
-            meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2.3.4"
+            meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, UID("1.2.3.4")
             meta.TransferSyntaxUID = syntax
             data = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
             data.SOPClassUID, data.SOPInstanceUID, data.PatientID, data.Modality = CTImageStorage, "1.2.3.4", "p", "CT"
@@ -180,7 +180,7 @@ def _tables(folder: Path) -> Iterator[Seed]:
     buffer = io.BytesIO()
     arrays = {f"{split}_images": np.stack([picture()] * 3) for split in ("train", "val", "test")}
     arrays |= {f"{split}_labels": np.array([[0], [1], [0]], np.uint8) for split in ("train", "val", "test")}
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, allow_pickle=True, **arrays)
     yield Seed("npz", "medmnist", ".npz", buffer.getvalue())
 
 

@@ -123,9 +123,10 @@ def run(
                 say(faults[-1])
             place = number + 1
         process.join()
-        if process.exitcode != 0:
+        code = process.exitcode or 0
+        if code:
             chosen, _ = damaged(place, seed, seeds)
-            died = signal.Signals(-process.exitcode).name if (process.exitcode or 0) < 0 else f"exit {process.exitcode}"
+            died = signal.Signals(-code).name if code < 0 else f"exit {code}"
             faults.append(Fault(place, f"{chosen.format} {chosen.suffix}", died))
             say(faults[-1])
             counts[chosen.format, "fault"] += 1

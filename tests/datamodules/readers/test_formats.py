@@ -170,7 +170,10 @@ def test_the_limits_are_flags_of_every_class(tmp_path: Path) -> None:
     write_png(images / "a.png", pattern(dtype=np.uint8))
     write_png(masks / "a.png", pattern(dtype=np.uint8) > 50)
     pd.DataFrame({"path": ["images/a.png"], "label": ["x"]}).to_csv(tmp_path / "labels.csv", index=False)
-    for flags, why in (({"max_pixels": 599}, "--data.max_pixels"), ({"max_bytes": 599}, "--data.max_bytes")):
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"max_pixels": 599}, "--data.max_pixels"), ({"max_bytes": 599}, "--data.max_bytes")
+    )  # fmt: skip
+    for flags, why in cases:
         table = ImageTable(str(tmp_path), split="all_test", **flags)
         _ = table.table
         with pytest.raises(SuiteError, match=rf"a\.png: .*{why}"):

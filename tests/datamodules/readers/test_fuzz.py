@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.types import SuiteError
 from tests.datamodules.readers import fuzzing
+from tests.datamodules.readers.fuzz_seeds import make_seeds
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of processes are Linux's")
 
@@ -41,13 +43,13 @@ def test_the_fuzzer_sees_what_must_not_happen(tmp_path: Path, monkeypatch: pytes
         while True:
             pass
 
-    seeds = fuzzing.make_seeds(tmp_path, None)
+    seeds = make_seeds(tmp_path, None)
     numbers = [number for number in range(200) if fuzzing.damaged(number, 0, seeds)[0].target == "volume"][:5]
     bad = {
         numbers[0]: lambda: os.kill(os.getpid(), signal.SIGSEGV),
         numbers[1]: lambda: bytearray(3 << 30),
         numbers[2]: hang,
-        numbers[3]: lambda: (_ for _ in ()).throw(fuzzing.SuiteError("something is wrong")),
+        numbers[3]: lambda: (_ for _ in ()).throw(SuiteError("something is wrong")),
     }
     whole = {fuzzing.damaged(number, 0, seeds)[1]: act for number, act in bad.items()}
 

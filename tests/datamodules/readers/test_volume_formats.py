@@ -279,6 +279,7 @@ def test_hostile_text_headers(tmp_path: Path) -> None:
     good = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n\n"
     path = tmp_path / "a.nrrd"
     for change, why in (
+        (("encoding: raw", "encoding: hex"), "'hex' is not read; save it as raw or gzip"),
         (("sizes: 2 2 2", "sizes: 99999999 99999999 2"), "pixels are more than"),
         (("sizes: 2 2 2", "sizes: 2 2 999999999999"), "pixels are more than"),
         (("sizes: 2 2 2", "sizes: 4 2 2"), "fewer voxels than its header says"),
@@ -298,6 +299,28 @@ def test_hostile_text_headers(tmp_path: Path) -> None:
     path = tmp_path / "a.mha"
     path.write_bytes(io.BytesIO(b"NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\n" + bytes(8)).getvalue())
     assert "its header is no text" in refused(path)
+
+
+def test_voxels_as_text(tmp_path: Path) -> None:
+    """Found by the fuzzer (cases 3170 and 8049 of seed 0): teem has no room for long words."""
+    head = "NRRD0004\ntype: {}\ndimension: 3\nsizes: 2 3 4\nencoding: ascii\n\n"
+    meta = "NDims = 3\nDimSize = 2 3 4\nElementType = {}\nBinaryData = False\nElementDataFile = LOCAL\n"
+    array = np.arange(24).reshape(4, 3, 2).T
+    for name, text, kinds in (
+        ("a.nrrd", head, {"short": np.int16, "float": np.float32}),
+        ("a.mha", meta, {"MET_SHORT": np.int16, "MET_FLOAT": np.float32}),
+    ):
+        path = tmp_path / name
+        for kind, dtype in kinds.items():
+            numbers = [str(number) for number in range(24)]
+            path.write_text(text.format(kind) + " ".join(numbers))
+            read = read_volume(path).array
+            assert read.dtype == dtype
+            np.testing.assert_array_equal(read, array)
+            np.testing.assert_array_equal(read, SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).T)
+            for junk in ("{" * 3000, "1" * 400, "x", "nan", "1 2"):
+                path.write_text(text.format(kind) + " ".join([*numbers[:-1], junk]))
+                refused(path)
 
 
 @pytest.mark.parametrize("junk", ["[" * 3000, "{" * 3000, "x" * 5000, "1" * 400])
@@ -352,7 +375,10 @@ def test_big_endian_and_compressed_numbers_of_other_writers(tmp_path: Path) -> N
 
 
 def test_a_tiff_that_is_cut_off_has_no_fewer_pages(tmp_path: Path) -> None:
-    for options in ({}, {"compression": "lzw"}, {"imagej": True}, {"bigtiff": True}, {"photometric": "minisblack"}):
+    kinds: tuple[dict[str, Any], ...] = (
+        {}, {"compression": "lzw"}, {"imagej": True}, {"bigtiff": True}, {"photometric": "minisblack"},
+    )  # fmt: skip
+    for options in kinds:
         path = tmp_path / "a.tif"
         tifffile.imwrite(path, pattern(np.uint16, (5, 9, 9)), **options)
         data = path.read_bytes()
