@@ -72,12 +72,14 @@ def plan(
         SuiteError: no such network or argument, or the network cannot take such images.
     """
     check_name(name)
-    for key, own in OWN_NAMES.items():
+    for key, setter in OWN_NAMES.items():
         if key in args:
-            raise SuiteError(f"backbone argument {key!r}: it is set by {own} here, not as an argument of the network")
+            raise SuiteError(
+                f"backbone argument {key!r}: it is set by {setter} here, not as an argument of the network"
+            )
     config = timm.get_pretrained_cfg(name)
-    own = own_size(name)
-    height, width = image_size or own
+    published = own_size(name)
+    height, width = image_size or published
     given = {"num_classes": classes or 0, "in_chans": in_channels, **args}
     reason = ""
     for options in _size_options(bool(config and config.fixed_input_size), image_size):
@@ -96,7 +98,7 @@ def plan(
                 reason = reason or text
     raise SuiteError(
         f"backbone {name!r} cannot take {in_channels}-channel images of {height}x{width}: {reason[:200]}; "
-        f"its own size is {own[0]}x{own[1]} (--data.image_size)"
+        f"its own size is {published[0]}x{published[1]} (--data.image_size)"
     )
 
 

@@ -43,20 +43,22 @@ class Field(NamedTuple):
 
     def grown(self, extent: Sequence[float], stride: Sequence[float]) -> Field:
         """After a window of ``extent`` positions, minus one, that moves by ``stride``."""
-        size = tuple(size + more * step for size, more, step in zip(self.size, extent, self.step, strict=True))
-        step = tuple(step * by for step, by in zip(self.step, stride, strict=True))
-        return self._replace(size=size, step=step)
+        (height, width), (down, right) = self.size, self.step
+        size = (height + extent[0] * down, width + extent[1] * right)
+        return self._replace(size=size, step=(down * stride[0], right * stride[1]))
 
     def everything(self) -> Field:
         """The whole image, unless that cannot be said any more."""
-        return self._replace(size=tuple(WHOLE if not math.isnan(size) else size for size in self.size))
+        height, width = (WHOLE if not math.isnan(size) else size for size in self.size)
+        return self._replace(size=(height, width))
 
     def undefined(self) -> Field:
         """Positions are mixed by other means; what saw the whole image still does."""
-        return self._replace(size=tuple(size if size == WHOLE else UNDEFINED for size in self.size))
+        height, width = (size if size == WHOLE else UNDEFINED for size in self.size)
+        return self._replace(size=(height, width))
 
 
-class ReceptiveFields(TorchDispatchMode):
+class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows a map through all that is computed inside ``with``; real or meta tensors.
 
     Args:
@@ -64,7 +66,7 @@ class ReceptiveFields(TorchDispatchMode):
     """
 
     def __init__(self, image: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._fields: Any = WeakIdKeyDictionary()
         self._fields[image] = Field((1, 1), (1, 1))
 
@@ -84,7 +86,8 @@ class ReceptiveFields(TorchDispatchMode):
 
     def _after(self, func: Any, args: Any, inputs: list[Tensor], out: Tensor) -> Field:
         name = func._schema.name.partition("::")[2].removesuffix("_")
-        source, field = inputs[0], self._fields[inputs[0]]
+        source = inputs[0]
+        field: Field = self._fields[source]
         if field.channel >= source.ndim or all(math.isnan(size) for size in field.size):
             return field.undefined()
         rule = getattr(self, f"_{name.lstrip('_')}", None)

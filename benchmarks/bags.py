@@ -1,6 +1,6 @@
 """One label a volume: large hippocampi told from small ones, by what puts the slices together.
 
-    python -m benchmarks.bags --root ../shared/data/msd_hippocampus [--aggregates mean attention] [--epochs 6]
+    python -m benchmarks.bags --root ../shared/data/msd_hippocampus [--aggregates mean attention] [--epochs 4]
 
 The label of a volume is whether its mask has more voxels than the median of all 200; the network sees the MR alone, as
 sagittal slices of 1 mm. The last 40 volumes by name are test. Each rule is trained once, with the same seed and
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="the folder with imagesTr and labelsTr")
     parser.add_argument("--aggregates", nargs="+", default=["mean", "attention"])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=4)
     arguments = parser.parse_args()
     root = arguments.root.resolve()
     with tempfile.TemporaryDirectory() as folder:

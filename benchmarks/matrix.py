@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from backbones.classic import NAMES
 from datamodules.base import ScanDataModule
@@ -160,7 +161,7 @@ def run_cell(family: str, name: str, task: str, steps: Steps, own_size: int) -> 
         torch.manual_seed(0)
         step = steps(task, size)
         try:
-            model = TASKS[task](name, **CHEAP[task], **step.facts)  # type: ignore[call-arg]
+            model = TASKS[task](name, **CHEAP[task], **step.facts)  # type: ignore[call-arg,arg-type]
         except SuiteError as error:
             reason = reason or str(error)
             if "image_size" not in str(error):  # another size mends nothing
@@ -182,8 +183,8 @@ def _train_and_predict(model: Task, step: Step) -> Cell:
         accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[watch], use_distributed_sampler=False,
     )  # fmt: skip
-    trainer.fit(model, train_dataloaders=[step.train])
-    predicted = cast("list[dict[str, Any]]", trainer.predict(model, [step.predict]))
+    trainer.fit(model, train_dataloaders=_loader(step.train))
+    predicted = cast("list[dict[str, Any]]", trainer.predict(model, _loader(step.predict)))
     problems = []
     if not torch.isfinite(torch.tensor(watch.loss)):
         problems.append(f"loss {watch.loss}")
@@ -193,6 +194,11 @@ def _train_and_predict(model: Task, step: Step) -> Cell:
         problems.append("predictions that are not finite")
     outcome: Literal["trained", "failed"] = "failed" if problems else "trained"
     return Cell("", "", "", outcome, 0, watch.loss, len(model.backbone.unused), "; ".join(problems))
+
+
+def _loader(batch: Batch) -> DataLoader[Any]:
+    """One batch; a bare list would be taken for several loaders."""
+    return DataLoader(cast("Any", [batch]), batch_size=None)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -260,15 +266,16 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "matrix.md")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     chosen = members()
     if arguments.families:
         chosen = chosen[chosen["family"].isin(arguments.families) | chosen["name"].isin(arguments.families)]
     steps, cells = Steps(arguments.data), []
-    for row in chosen.itertuples():
+    for row in chosen.to_dict("records"):
         for task in TASKS:
-            own = max(int(side) for side in str(row[6]).split("x"))
-            cell = run_cell(str(row.family), str(row.name), task, steps, own)
+            own = max(int(side) for side in row["size"].split("x"))
+            cell = run_cell(row["family"], row["name"], task, steps, own)
             cells.append(cell)
             loss = f"loss {cell.loss:.3f}" if cell.outcome == "trained" else cell.reason
             print(

@@ -39,6 +39,7 @@ def main() -> None:
                 height, width = facts.size
                 row = facts._replace(strides=" ".join(map(str, facts.strides)), size=f"{height}x{width}")  # type: ignore[arg-type]
                 writer.writerow([*row, timm.__version__])
+            file.flush()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def train(network: Network, seed: int, epochs: int, data: Path, runs: Path) -> R
         if key.startswith(("backbone.", "head.")) and not key.endswith(statistics_of_norms)
     }
     return Result(
-        {name: tuple(figures[f"test/{name}"][part] for part in ("value", "low", "high")) for name in FIGURES},  # type: ignore[misc]
+        {name: tuple(figures[f"test/{name}"][part] for part in ("value", "low", "high")) for name in FIGURES},
         sum(tensor.numel() for tensor in weights.values()),
         float(pd.read_csv(folder / "metrics.csv")["seconds"].median()),
     )
@@ -128,13 +128,12 @@ def document(results: dict[Network, list[Result]], epochs: int, seeds: Sequence[
     return (
         "# The networks of the course on one data set\n\n"
         f"Written by `python -m benchmarks.textbook --epochs {epochs} --seeds {' '.join(map(str, seeds))}`: "
-        "BreastMNIST, official split (546 / 78 / 156 cases), each network from scratch with its own classifier, 32 px, "
-        "and the optimiser, schedule and augmentation of "
-        "`configs/experiment/medmnist.yaml`, tuned for none of them. Figures "
-        f"are those of the best checkpoint by validation AUROC on the test part, the mean of {len(seeds)} seed(s); in "
-        "brackets the 95 % interval over the test cases for the first seed. Sensitivity and F1 are those of the "
-        "malignant class. Seconds are the median of an epoch with its validation, on the machine that wrote "
-        "this page.\n\n"
+        "BreastMNIST, official split (546 / 78 / 156 cases), each network from scratch with its own classifier, "
+        "32 px, and the optimiser, schedule and augmentation of `configs/experiment/medmnist.yaml`, tuned for none of "
+        "them. Figures are those of the best checkpoint by validation AUROC on the test part, the mean of "
+        f"{len(seeds)} seed(s); in brackets the 95 % interval over the test cases for the first seed. "
+        "Sensitivity and F1 are those of the malignant class. Seconds are the median of an epoch with its validation, "
+        "on the machine that wrote this page.\n\n"
         + table(results)
         + "\nWith 156 test cases, intervals are about 0.05 to either side: most of these differences are not to be "
         "told from chance.\n"

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from datamodules.dataset import ScanDataset
+from datamodules.identity import join_identity
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
@@ -67,6 +68,7 @@ class ScanDataModule(LightningDataModule):
         max_pixels: largest height times width of an image, slice or page that is read.
         max_bytes: largest size of one file's values, unpacked.
         allow_outside: let tables and annotations name files that are not below ``root``.
+        keep_ids: write PatientID of DICOM files as it stands, instead of a keyed hash.
         min_image_size: smaller images are enlarged to this side where ``image_size`` is left out.
     """
 
@@ -98,6 +100,7 @@ class ScanDataModule(LightningDataModule):
         max_pixels: int = DEFAULT.max_pixels,
         max_bytes: int = DEFAULT.max_bytes,
         allow_outside: bool = False,
+        keep_ids: bool = False,
         min_image_size: int = 0,
     ) -> None:
         super().__init__()
@@ -119,7 +122,7 @@ class ScanDataModule(LightningDataModule):
         self.augment, self.augment_args = augment, augment_args or AugmentArgs()
         self.cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
-        self.allow_leakage, self.min_image_size = allow_leakage, min_image_size
+        self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.seed = 0
         # Set by data classes that may train on patches.
@@ -173,6 +176,7 @@ class ScanDataModule(LightningDataModule):
         if len(table) == 0:
             raise SuiteError(f"--data.root {self.root}: no cases found")
         table = join_patients(table, self.patient_pattern, Path(self.cases_file) if self.cases_file else None)
+        table = join_identity(table, self.root, keep_ids=self.keep_ids)
         if self.split == "all_test":
             return table.with_columns(split="test")
         hashes = self.hashes(table)

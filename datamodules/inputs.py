@@ -90,6 +90,7 @@ class InputFiles:
         return replace(table, images=images)
 
     def _rows(self, path: Path, volumes: bool) -> list[dict[str, object]]:
+        from datamodules.segmentation.volume_inputs import series_in
         from datamodules.table import case_id_of
 
         if path.is_dir():
@@ -99,7 +100,7 @@ class InputFiles:
                 for row, file in zip(rows, files, strict=True):
                     inside = file.parent.relative_to(path).as_posix()
                     row["group"] = (str(file.parent), path.resolve().name if inside == "." else inside)
-            return rows
+            return [*rows, *(_row(*series) for series in series_in(path))] if volumes else rows
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
             frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"), limits=self.limits)
             if self.path_column not in frame:
@@ -159,7 +160,7 @@ def _is_scan(file: Path, volumes: bool) -> bool:
 
     if file.name.startswith(".") or not file.is_file():
         return False
-    return volume.is_volume(file.name) if volumes else formats.is_image(file)
+    return volume.may_be_volume(file.name) if volumes else formats.is_image(file)
 
 
 class FlatCases(FileCases):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.faults import refuse
 from datamodules.table import SPLITS, CaseTable, read_frame, split_words
 from datamodules.types import SuiteError
 
@@ -155,28 +156,34 @@ def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
             raise SuiteError(f"--data.split_file {file}: no column {column} (found: {', '.join(frame.columns)})")
     if frame["case_id"].duplicated().any():
         name = frame["case_id"][frame["case_id"].duplicated()].iloc[0]
-        raise SuiteError(f"--data.split_file {file}: case_id {name!r} stands twice")
+        refuse("split", f"--data.split_file {file}: case_id {name!r} stands twice")
+        frame = frame.drop_duplicates("case_id")
     words = split_words(frame["split"], f"--data.split_file {file}")
     if words.isna().any():
         row = int(np.flatnonzero(words.isna())[0])
-        raise SuiteError(
+        refuse(
+            "split",
             f"--data.split_file {file}: the split is empty in row {row + 1} ({frame['case_id'].iloc[row]}): fill it "
-            "for each row"
+            "for each row",
         )
     known = pd.Series(words.to_numpy(), index=frame["case_id"].to_numpy())
     absent = table.cases["case_id"][~table.cases["case_id"].isin(known.index)]
     if len(absent):
-        raise SuiteError(
+        refuse(
+            "split",
             f"--data.split_file {file}: case_id {absent.iloc[0]!r} is not in it ({len(absent)} of {len(table)} cases "
-            "are not): was it made for other data?"
+            "are not): was it made for other data?",
+            detail=f"not in --data.split_file {file}",
+            cases=absent.index,
         )
     strangers = known.index[~known.index.isin(table.cases["case_id"])]
     if len(strangers):
-        raise SuiteError(
+        refuse(
+            "split",
             f"--data.split_file {file}: case_id {strangers[0]!r} is not in the data ({len(strangers)} of {len(known)} "
-            "rows are not): was it made for other data?"
+            "rows are not): was it made for other data?",
         )
-    return known.loc[table.cases["case_id"]].reset_index(drop=True)
+    return known.reindex(table.cases["case_id"]).reset_index(drop=True)
 
 
 def _in_order(parts: pd.Series[str]) -> tuple[str, ...]:

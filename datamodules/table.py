@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.faults import refuse
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.unpack import unpacked
 from datamodules.types import SuiteError
@@ -115,18 +116,27 @@ def one_image_a_case(
     nameless = cases.index[cases["case_id"].isna()]
     if len(nameless):
         first = nameless[0]
-        raise SuiteError(
+        refuse(
+            "case_name",
             f"case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or leave the "
-            "column out"
+            "column out",
+            detail="case_id is empty: give each case its own name, or leave the column out",
+            cases=nameless,
         )
+        cases["case_id"] = cases["case_id"].fillna(cases["path"])
     twice = cases["case_id"][cases["case_id"].duplicated()]
     if len(twice):
         name = twice.iloc[0]
         first, second = cases.index[cases["case_id"] == name][:2]
-        raise SuiteError(
+        refuse(
+            "case_name",
             f"case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows {first + 1} and "
-            f"{second + 1}): give each case its own name in a case_id column"
+            f"{second + 1}): give each case its own name in a case_id column",
+            detail="its case_id stands in an earlier row already: give each case its own name in a case_id column",
+            cases=twice.index,
         )
+        # In a check alone: the later ones go by their row.
+        cases.loc[twice.index, "case_id"] = [f"{cases['case_id'][row]} (row {row + 1})" for row in twice.index]
     lead = ["case_id", "patient_id", "path", "split"]
     images = pd.DataFrame(
         {"case": range(len(cases)), "path": cases["path"], "frame": list(frames) if frames is not None else -1}
@@ -157,9 +167,12 @@ def join_patients(table: CaseTable, pattern: str | None, file: Path | None) -> C
         found = [match.group(1 if compiled.groups else 0) if match is not None else None for match in matches]
         missed = [path for path, patient in zip(table.cases["path"], found, strict=True) if not patient]
         if missed:
-            raise SuiteError(
+            refuse(
+                "no_patient",
                 f"--data.patient_pattern {pattern!r} finds no patient in {missed[0]} ({len(missed)} of {len(table)} "
-                "paths): the pattern is searched in the path relative to --data.root"
+                "paths): the pattern is searched in the path relative to --data.root",
+                detail=f"--data.patient_pattern {pattern!r} finds no patient in this path",
+                cases=[case for case, patient in enumerate(found) if not patient],
             )
         table = table.with_columns(patient_id=pd.Series(found, dtype="str"))
     if file is not None:
@@ -175,16 +188,20 @@ def _join_file(table: CaseTable, file: Path) -> CaseTable:
         )
     if further["case_id"].duplicated().any():
         name = further["case_id"][further["case_id"].duplicated()].iloc[0]
-        raise SuiteError(f"{file}: case_id {name!r} stands twice")
+        refuse("case_name", f"{file}: case_id {name!r} stands twice")
+        further = further.drop_duplicates("case_id")
     missing = table.cases["case_id"][~table.cases["case_id"].isin(further["case_id"])]
     if len(missing):
-        raise SuiteError(
-            f"{file}: no row for case_id {missing.iloc[0]!r} ({len(missing)} of {len(table)} cases are missing)"
+        refuse(
+            "no_patient",
+            f"{file}: no row for case_id {missing.iloc[0]!r} ({len(missing)} of {len(table)} cases are missing)",
+            detail=f"no row for this case_id in --data.cases {file}",
+            cases=missing.index,
         )
     if "split" in further:
         further["split"] = split_words(further["split"], f"--data.cases {file}")
         table = replace(table, published_split=False)
-    rows = further.set_index("case_id").loc[table.cases["case_id"]].reset_index(drop=True)
+    rows = further.set_index("case_id").reindex(table.cases["case_id"]).reset_index(drop=True)
     columns = {str(name): rows[name] for name in rows.columns if name != "path"}
     return table.with_columns(**columns)
 
@@ -257,7 +274,9 @@ def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:
     known = words.map(SPLIT_WORDS)
     strange = values[words.notna() & (words != "") & known.isna()]
     if len(strange):
-        raise SuiteError(
-            f"{where}: split {strange.iloc[0]!r} in row {int(strange.index[0]) + 1} is none of {', '.join(SPLIT_WORDS)}"
+        refuse(
+            "split",
+            f"{where}: split {strange.iloc[0]!r} in row {int(strange.index[0]) + 1} is none of "
+            f"{', '.join(SPLIT_WORDS)} ({len(strange)} rows)",
         )
     return known.astype("str")

@@ -45,6 +45,7 @@ class ScanInfo(TypedDict, total=False):
     slice: int | None  # index along the slicing axis
     original_size: tuple[int, int]  # (H, W) as stored
     content_size: tuple[int, int]  # (h, w) of the model's image that show the scan; beyond it is filling
+    windows: tuple[tuple[float, float], ...]  # (centre, width) that the file itself recommends, in stored units
     padding: bool  # True for a case repeated only to fill a batch of another rank: never judged
 
 

@@ -291,7 +291,10 @@ class Task(LightningModule):
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         if steps == math.inf or epochs is None:
             raise SuiteError("--trainer.max_epochs -1: the learning-rate schedule needs an end: give a number")
+        if epochs == -1:  # --trainer.max_steps ends the training, and Lightning has not counted the batches yet
+            self.trainer.fit_loop.setup_data()
         per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        epochs = math.ceil(steps / per_epoch) if epochs == -1 else epochs
         metric, mode = self.monitor
         by_step, by_epoch = build_schedules(
             optimizer,
@@ -316,6 +319,9 @@ class Task(LightningModule):
 
     def _step_plateau(self) -> None:
         """Step a plateau schedule, so that the checkpoint of this epoch has its state and a resumed run goes on."""
+        every = self.trainer.check_val_every_n_epoch
+        if every and (self.current_epoch + 1) % every:
+            return  # nothing new is known
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau):
                 value = self.trainer.callback_metrics.get(str(config.monitor))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from datamodules.settings import numbers
@@ -18,7 +18,7 @@ def check_training(hparams: Mapping[str, Any]) -> None:
     Raises:
         SuiteError: names the flag.
     """
-    ranges = {
+    ranges: dict[str, tuple[str, Callable[[float], bool]]] = {
         "lr": ("at least 0", lambda x: x >= 0),
         "weight_decay": ("at least 0", lambda x: x >= 0),
         "drop_path": ("at least 0 and below 1", lambda x: 0 <= x < 1),

@@ -86,7 +86,7 @@ def parameter_groups(
         scales: see :func:`build_optimizer`.
         waiting: likewise.
     """
-    exempt = getattr(model, "no_weight_decay", set)()  # timm's names may be patterns
+    exempt: set[str] = getattr(model, "no_weight_decay", set)()  # timm's names may be patterns
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad and name not in waiting:

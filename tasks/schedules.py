@@ -124,7 +124,8 @@ def _build(
     def steps(epochs: Any) -> int:
         if not epochs > 0:
             raise ValueError(f"{epochs} epochs: must be above 0")
-        return max(1, round(epochs * span.steps_per_epoch))
+        count: int = round(epochs * span.steps_per_epoch)
+        return max(1, count)
 
     if name == "plateau":
         return _warmup(optimizer, rising), ReduceLROnPlateau(optimizer, mode=mode, **args)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _config(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The key that patients are hashed with is not the user's own one."""
+    os.environ["SCANSUITE_CONFIG"] = str(tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture(scope="session")

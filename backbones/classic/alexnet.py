@@ -73,11 +73,12 @@ class AlexNet(Chain):
 
     def shrink_stem(self) -> str:
         """Take away the first stride of 4, and the width of the kernel that went with it, for images under 64 px."""
-        conv = self.features[0]
+        conv: Any = self.features[0]
         small = nn.Conv2d(conv.in_channels, 64, 5, padding=2)
         small.to(conv.weight.device)
         self.features[0] = small
-        for info in self.feature_info:
+        infos: list[dict[str, Any]] = self.feature_info
+        for info in infos:
             info["reduction"] //= 4
         return "5x5 kernel, stride 1"
 

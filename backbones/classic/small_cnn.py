@@ -72,7 +72,7 @@ class SmallCnn(Chain):
         else:
             self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.hidden: nn.Module = nn.Identity()
-        if made.hidden:
+        if made.hidden and num_classes:  # of large images it would be large, and of no use
             act = ACTIVATIONS[made.activation]()
             self.hidden = nn.Sequential(nn.Dropout(drop_rate), nn.Linear(features, made.hidden), act)
             features = made.hidden

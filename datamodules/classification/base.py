@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
@@ -137,16 +138,26 @@ class ClassificationData(ScanDataModule):
             return self.batch_size
         return max(1, self.batch_size * self.bag_size // self.bag_limit) if self.bag_limit else 1
 
-    def _target_of(self, table: CaseTable) -> ClassificationTarget:
-        frame, columns = table.cases, self.label_columns
+    def named_columns(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+        """A frame of cases with the classes named as ``class_map`` says, and its label columns."""
+        columns = self.label_columns
         if self.class_map and len(columns) > 1:
             columns = [self.class_map.get(column, column) for column in columns]
             frame = frame.rename(columns=self.class_map)
         elif self.class_map and columns[0] in frame:
             frame = frame.assign(**{columns[0]: class_text(frame[columns[0]]).replace(self.class_map)})
-        order = self._class_names
-        if order is None and self.class_order is not None:
-            order = [self.class_map.get(name, name) for name in self.class_order]
+        return frame, columns
+
+    @property
+    def declared_classes(self) -> list[str] | None:
+        """Classes in class order as the user or the data list them, or None where those found will do."""
+        if self._class_names is None and self.class_order is not None:
+            return [self.class_map.get(name, name) for name in self.class_order]
+        return self._class_names
+
+    def _target_of(self, table: CaseTable) -> ClassificationTarget:
+        frame, columns = self.named_columns(table.cases)
+        order = self.declared_classes
         if order is not None and (self.task_kind == "multilabel" or (self.task_kind is None and len(columns) > 1)):
             columns = order
         return make_target(frame, columns, kind=self.task_kind, class_order=order, where=self.where)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from datamodules.classification.base import ClassificationData
+from datamodules.faults import is_collecting, refuse
 from datamodules.readers.formats import SUFFIXES, is_image
 from datamodules.table import SPLIT_WORDS, SPLITS, CaseTable, one_image_a_case
 from datamodules.types import SuiteError
@@ -32,7 +33,7 @@ class ImageFolder(ClassificationData):
     def build_table(self) -> CaseTable:
         """Walk the folders; one case an image."""
         table, self.class_order = folder_table(self.root)
-        if self.split == "auto" and self.split_file is None:
+        if self.split == "auto" and self.split_file is None and not is_collecting():
             check_training_classes(table, self.root)
         return table
 
@@ -70,9 +71,10 @@ def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
     for name in classes:
         if counts[name] == 0:
             others = f", only {found.others[name]} files of other kinds" if found.others[name] else ""
-            raise SuiteError(
+            refuse(
+                "class_missing",
                 f"{root / found.folders[name]}: class {name!r} has no images ({' '.join(SUFFIXES)}){others}: add "
-                "some or remove the folder"
+                "some or remove the folder",
             )
     if found.others.total():
         log.info("%s: %d files that are no images are passed over", root, found.others.total())
@@ -136,9 +138,10 @@ def _class_folders(folder: Path) -> list[os.DirEntry[str]]:
     folders = [entry for entry in entries if entry.is_dir()]
     loose = [entry.name for entry in entries if not entry.is_dir() and is_image(Path(entry.path))]
     if loose:
-        raise SuiteError(
+        refuse(
+            "table",
             f"{folder}: {len(loose)} images lie directly in it ({loose[0]}): {_LAYOUT}; where classes are in a table, "
-            "use --data ImageTable"
+            "use --data ImageTable",
         )
     if not folders:
         raise SuiteError(f"{folder}: no class folders in it: {_LAYOUT}")

@@ -16,6 +16,7 @@ from datamodules.cache import VolumeCache
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
 from datamodules.containment import refuse_outside
+from datamodules.faults import is_collecting, refuse
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts
 from datamodules.readers.formats import is_stack
@@ -101,20 +102,29 @@ class ImageTable(ClassificationData):
         frame = frame.assign(**meant)
         empty = frame.index[frame["path"].isna()]
         if len(empty):
-            raise SuiteError(
+            refuse(
+                "missing_file",
                 f"{self.table_file}: column {self.path_column!r} is empty in row {empty[0] + 1}: fill it, or drop "
-                "the row"
+                "the row",
             )
+            frame = frame.drop(index=empty)
         refuse_outside(self.root, frame["path"], str(self.table_file), allow=self.allow_outside)
-        missing = [path for path in frame["path"] if not (self.root / path).exists()]
-        if missing:
-            raise SuiteError(
+        there = [(self.root / path).exists() for path in frame["path"]]
+        if not all(there):
+            missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]
+            refuse(
+                "missing_file",
                 f"{self.table_file}: {missing[0]} is not below --data.root {self.root} ({len(missing)} of {len(frame)} "
-                "images are missing)"
+                "images are missing)",
+                missing,
+                f"in {self.table_file.name}, but not below --data.root",
             )
+            frame = frame[there]
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(self.table_file))
         table = self._cases(frame)
+        if is_collecting():  # a check reads volumes whole
+            return table
         volumes = [is_stack(self.root / path) for path in table.images["path"]]
         return self._sliced(table, volumes) if any(volumes) else table
 
@@ -122,7 +132,8 @@ class ImageTable(ClassificationData):
         """One case a row, or the rows of a case together."""
         if self.bags:
             return join_rows(frame, [*self.label_columns, "patient_id", "split"], str(self.table_file))
-        if "case_id" in frame and frame["case_id"].dropna().duplicated().any():
+        # In a check every such row is named below.
+        if "case_id" in frame and frame["case_id"].dropna().duplicated().any() and not is_collecting():
             name = frame["case_id"][frame["case_id"].duplicated() & frame["case_id"].notna()].iloc[0]
             rows = ", ".join(str(row + 1) for row in frame.index[frame["case_id"] == name][:3])
             raise SuiteError(

@@ -14,6 +14,8 @@ from datamodules.types import SuiteError, nearest
 
 TargetKind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 TARGET_KINDS: tuple[str, ...] = get_args(TargetKind)
+# What a cell of a multilabel target may say; an empty one is unknown.
+LABEL_WORDS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,10 @@ def make_target(
 
 
 def _multilabel(frame: pd.DataFrame, columns: Sequence[str], where: str) -> ClassificationTarget:
-    words = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
     values = np.full((len(frame), len(columns)), np.nan, dtype=np.float32)
     for position, name in enumerate(columns):
         text = frame[name].astype("str").str.strip().str.lower()
-        numbers = text.map(words)
+        numbers = text.map(LABEL_WORDS)
         strange = frame[name][text.notna() & ~text.isin(["", "nan", "na"]) & numbers.isna()]
         if len(strange):
             raise SuiteError(

@@ -18,6 +18,7 @@ from datamodules.dataset import Boxes, ScanDataset
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
 from datamodules.detection.files import image_size
 from datamodules.detection.geometry import scaled
+from datamodules.faults import refuse, tolerated
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
 from datamodules.settings import numbers
@@ -27,8 +28,8 @@ from datamodules.types import Scan, SuiteError, nearest
 log = logging.getLogger(__name__)
 
 _LARGEST_SIDE = 512  # of what the model sees, where the user does not say
-_LONGEST_SIDE = 2**31 - 1  # of an image, in pixels
 _MOST_SIZES = 20_000
+_UNKNOWN_SIDE = 2**31 - 1  # of an image that cannot be read, while a check goes on
 
 
 @dataclass
@@ -137,11 +138,15 @@ class DetectionData(ScanDataModule):
         self._own_classes = self._class_list(found)
         table = one_image_a_case(found.cases, published_split=found.published)
         pairs = zip(found.sizes, table.cases["path"], strict=True)
-        sizes = [image_size(self.root / path, self.limits) if size is None else size for size, path in pairs]
-        for size, where in zip(sizes, found.where, strict=True):
-            if max(size) > _LONGEST_SIDE:
-                raise SuiteError(f"{where}: no image has {str(size[1])[:20]} x {str(size[0])[:20]} pixels: correct it")
-        self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
+        self._sizes = np.full((len(table), 2), _UNKNOWN_SIDE, np.int64)
+        for case, (size, path) in enumerate(pairs):
+            with tolerated("size", case=case):  # a check comes to such images again
+                height, width = image_size(self.root / path, self.limits) if size is None else size
+                if max(height, width) >= _UNKNOWN_SIDE:
+                    raise SuiteError(
+                        f"{found.where[case]}: no image has {str(width)[:20]} x {str(height)[:20]} pixels: correct it"
+                    )
+                self._sizes[case] = height, width
         self._boxes = tidy_boxes(found.boxes, self._sizes, found.where)
         return table
 
@@ -158,10 +163,13 @@ class DetectionData(ScanDataModule):
         known = set(names)
         for label, case in zip(found.boxes.labels, found.boxes.cases, strict=True):
             if label not in known:
-                raise SuiteError(
+                refuse(
+                    "unknown_label",
                     f"{found.where[case]}: unknown class {label!r}: {nearest(label, names)} (--data.classes, "
-                    "--data.class_map)"
+                    "--data.class_map)",
+                    cases=[case],
                 )
+        found.boxes = found.boxes.of_classes(known)
         return names
 
     def read(self, image: int) -> Scan:
@@ -169,9 +177,10 @@ class DetectionData(ScanDataModule):
         scan = super().read(image)
         if scan.array.shape[:2] != tuple(self._sizes[image]):
             (height, width), (rows, columns) = scan.array.shape[:2], self._sizes[image]
-            raise SuiteError(
+            refuse(
+                "size_mismatch",
                 f"{self.root / str(self.table.images['path'].iat[image])}: the image has {width} x {height} pixels, "
-                f"but its annotation says {columns} x {rows}: its boxes may be meant for another image"
+                f"but its annotation says {columns} x {rows}: its boxes may be meant for another image",
             )
         return scan
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.types import SuiteError
+from datamodules.faults import is_collecting, note_of_check, refuse
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,28 @@ class RawBoxes:
         """Add a box.
 
         Raises:
-            SuiteError: a coordinate is NaN or infinite; names ``where``.
+            datamodules.types.SuiteError: a coordinate is NaN or infinite; names ``where``.
         """
         if not all(map(math.isfinite, corners)):
-            raise SuiteError(f"{where}: a box of {label!r} has coordinates that are NaN or infinite: mend or remove it")
+            text = f"{where}: a box of {label!r} has coordinates that are NaN or infinite: mend or remove it"
+            refuse("bad_box", text, [where])
+            return
         self.cases.append(case)
         self.labels.append(label)
         self.corners.append(corners)
         self.ignore.append(ignore)
+
+    def of_classes(self, names: Container[str]) -> RawBoxes:
+        """The boxes of these classes."""
+        kept = [number for number, label in enumerate(self.labels) if label in names]
+        if len(kept) == len(self.labels):
+            return self
+        return RawBoxes(
+            [self.cases[number] for number in kept],
+            [self.labels[number] for number in kept],
+            [self.corners[number] for number in kept],
+            [self.ignore[number] for number in kept],
+        )
 
 
 def tidy_boxes(raw: RawBoxes, sizes: NDArray[np.int64], where: Sequence[str]) -> pd.DataFrame:
@@ -75,17 +89,17 @@ def tidy_boxes(raw: RawBoxes, sizes: NDArray[np.int64], where: Sequence[str]) ->
     frame[CORNERS] = corners
     frame["ignore"] = np.array(raw.ignore, bool)
     frame = frame.sort_values("case", kind="stable", ignore_index=True)
-    frame = _drop(frame, ~_has_area(frame), "without width or height are dropped", where)
+    frame = _drop(frame, ~_has_area(frame), "without width or height are dropped", where, "box_empty")
     before = frame[CORNERS].to_numpy()
     limits = sizes[frame["case"].to_numpy()][:, [1, 0, 1, 0]] if len(frame) else np.zeros((0, 4))
     after = np.clip(before, 0, limits)
     moved = (np.abs(after - before) > _ROUNDING).any(axis=1)
     frame[CORNERS] = after
     outside = ~_has_area(frame)
-    _report(frame, moved & ~outside, "partly outside their image are clipped to it", where)
-    frame = _drop(frame, outside, "wholly outside their image are dropped", where)
+    _report(frame, moved & ~outside, "partly outside their image are clipped to it", where, "box_clipped")
+    frame = _drop(frame, outside, "wholly outside their image are dropped", where, "box_outside")
     twice = frame.duplicated(["case", "label", *CORNERS, "ignore"]).to_numpy()
-    return _drop(frame, twice, "that stand twice are kept once", where)
+    return _drop(frame, twice, "that stand twice are kept once", where, "box_twice")
 
 
 def _has_area(frame: pd.DataFrame) -> NDArray[np.bool_]:
@@ -93,13 +107,19 @@ def _has_area(frame: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray((x2 - x1 > _ROUNDING) & (y2 - y1 > _ROUNDING))
 
 
-def _drop(frame: pd.DataFrame, rows: NDArray[np.bool_], rule: str, where: Sequence[str]) -> pd.DataFrame:
-    _report(frame, rows, rule, where)
+def _drop(frame: pd.DataFrame, rows: NDArray[np.bool_], rule: str, where: Sequence[str], kind: str) -> pd.DataFrame:
+    _report(frame, rows, rule, where, kind)
     return frame[~rows].reset_index(drop=True)
 
 
-def _report(frame: pd.DataFrame, rows: NDArray[np.bool_], rule: str, where: Sequence[str]) -> None:
+def _report(frame: pd.DataFrame, rows: NDArray[np.bool_], rule: str, where: Sequence[str], kind: str) -> None:
     if not rows.any():
+        return
+    if is_collecting():
+        struck = frame[rows]
+        for case, label, corners in zip(struck["case"], struck["label"], struck[CORNERS].to_numpy(), strict=True):
+            place = ", ".join(f"{corner:.6g}" for corner in corners)
+            note_of_check(kind, f"a box of {label!r} at ({place}); boxes {rule}", where[int(case)], int(case))
         return
     cases = frame["case"].to_numpy()[rows]
     log.warning("%d boxes %s (in %d images, the first: %s)", rows.sum(), rule, len(set(cases)), where[cases[0]])

@@ -12,7 +12,10 @@ from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
 from datamodules.detection.files import beside, exists, part_in, relative, short_names
+from datamodules.faults import refuse
 from datamodules.types import SuiteError
+
+_TRIED = 20  # images that are looked for to find their folder: the first may be the one that is missing
 
 
 class Coco(DetectionData):
@@ -55,17 +58,22 @@ class Coco(DetectionData):
             content = read_coco(file)
             folder = self._image_folder(file, part, content)
             refuse_outside(folder, (image.name for image in content.images), str(file), allow=self.allow_outside)
-            first = len(names)
-            for image in content.images:
+            cases_of: dict[int, int] = {}
+            for number, image in enumerate(content.images):
                 if not exists(folder / image.name):
-                    raise SuiteError(f"{file}: image {image.name} is missing in {folder}: add it, or remove its entry")
+                    text = f"{file}: image {image.name} is missing in {folder}: add it, or remove its entry"
+                    refuse("missing_file", text, [str(folder / image.name)])
+                    continue
+                cases_of[number] = len(names)
                 names.append(image.name.removeprefix("images/"))
                 paths.append(relative(folder / image.name, self.root))
                 parts.append(part)
                 sizes.append(image.size)
                 where.append(f"{file} (image {image.name})")
             for box in content.boxes:
-                case = first + box.image
+                case = cases_of.get(box.image)
+                if case is None:
+                    continue  # in a check, where its image is missing
                 boxes.add(case, box.label, box.corners, where[case], ignore=box.ignore)
             classes |= dict.fromkeys(content.classes)
         cases = pd.DataFrame({"case_id": short_names(names, paths), "path": paths})
@@ -114,12 +122,13 @@ class Coco(DetectionData):
         if not content.images:
             return self.root
         first = content.images[0].name
+        tried = [image.name for image in content.images[:_TRIED]]
         tops = [beside(self.root, self.images)] if self.images is not None else [self.root / "images", self.root]
         words = [file.stem.split("_")[-1], *([part] if part else [])]  # instances_train2017.json goes with train2017/
         places = [file.parent] if self.images is None else []
         places += [top / word for top in tops for word in words] + tops
         for place in places:
-            if exists(place / first):
+            if any(exists(place / name) for name in tried):
                 return place
         shown = ", ".join(map(str, tops))
         raise SuiteError(f"{file}: image {first} is missing in {shown}: name the folder with --data.images")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from datamodules.faults import tolerated
 from datamodules.types import SuiteError
 
 _Id: TypeAlias = int | str
@@ -62,22 +63,26 @@ def read_coco(file: Path) -> CocoFile:
     read = CocoFile(classes=list(dict.fromkeys(names.values())))
     places: dict[_Id, int] = {}
     seen: set[str] = set()
-    for place, entry in enumerate(content["images"]):
-        identity, name = entry.get("id"), entry.get("file_name")
-        if not isinstance(identity, int | str) or not isinstance(name, str) or not name:
-            raise SuiteError(f"{file}: image number {place + 1} has no id or no file_name")
-        if identity in places:
-            raise SuiteError(
-                f"{file}: image id {identity} stands twice ({read.images[places[identity]].name} and {name}): give "
-                "each image an id of its own"
-            )
-        if name in seen:
-            raise SuiteError(f"{file}: image {name} stands twice: keep one entry, with all its annotations")
-        seen.add(name)
-        places[identity] = place
-        read.images.append(CocoImage(name, _size(entry)))
+    for number, entry in enumerate(content["images"]):
+        with tolerated("annotation", file):
+            identity, name = entry.get("id"), entry.get("file_name")
+            if not isinstance(identity, int | str) or not isinstance(name, str) or not name:
+                raise SuiteError(f"{file}: image number {number + 1} has no id or no file_name")
+            if identity in places:
+                raise SuiteError(
+                    f"{file}: image id {identity} stands twice ({read.images[places[identity]].name} and {name}): give "
+                    "each image an id of its own"
+                )
+            if name in seen:
+                raise SuiteError(f"{file}: image {name} stands twice: keep one entry, with all its annotations")
+            seen.add(name)
+            places[identity] = len(read.images)
+            read.images.append(CocoImage(name, _size(entry)))
     for number, entry in enumerate(content["annotations"]):
-        read.boxes.append(_box(entry, f"{file}: annotation {entry.get('id', number + 1)}", places, names))
+        category = entry.get("category_id")
+        known = isinstance(category, int | str) and category in names
+        with tolerated("annotation" if known else "unknown_label", file):
+            read.boxes.append(_box(entry, f"{file}: annotation {entry.get('id', number + 1)}", places, names))
     return read
 
 

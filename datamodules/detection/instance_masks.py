@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
+from datamodules.faults import tolerated
 from datamodules.segmentation.masks import read_label_file
 from datamodules.types import SuiteError
 
@@ -52,18 +53,23 @@ class InstanceMasks(DetectionData):
         boxes = RawBoxes()
         sizes: list[tuple[int, int] | None] = []
         where = []
-        for case, (name, path) in enumerate(found.items()):
+        names = []
+        for name, path in found.items():
             partner = next((below[name + suffix] for suffix in _SUFFIXES if name + suffix in below), None)
-            if partner is None:
-                raise SuiteError(f"{images / path}: no map of this name in {maps}: add it, or take the image away")
-            array = read_label_file(maps / partner, self.limits)
-            sizes.append((array.shape[0], array.shape[1]))
-            where.append(str(maps / partner))
-            for x1, y1, x2, y2 in boxes_of_instances(array, where[-1]):
-                boxes.add(case, label, (x1, y1, x2, y2), where[-1])
-        paths = [relative(images / path, self.root) for path in found.values()]
-        cases = pd.DataFrame({"case_id": list(found), "path": paths})
-        parts = split_of_folders(list(found))
+            with tolerated("mask_pair" if partner is None else "mask", relative(images / path, self.root)):
+                if partner is None:
+                    raise SuiteError(f"{images / path}: no map of this name in {maps}: add it, or take the image away")
+                file = str(maps / partner)
+                array = read_label_file(maps / partner, self.limits)
+                tight = boxes_of_instances(array, file)
+                names.append(name)
+                sizes.append((array.shape[0], array.shape[1]))
+                where.append(file)
+                for x1, y1, x2, y2 in tight:
+                    boxes.add(len(names) - 1, label, (x1, y1, x2, y2), file)
+        paths = [relative(images / found[name], self.root) for name in names]
+        cases = pd.DataFrame({"case_id": names, "path": paths})
+        parts = split_of_folders(names)
         if parts is not None:
             cases["split"] = parts
         return Annotated(cases, sizes, boxes, where, classes=[label], published=parts is not None)

@@ -17,6 +17,7 @@ from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, files_below, images_by_stem, relative, split_of_folders
+from datamodules.faults import refuse, tolerated
 from datamodules.table import SPLIT_WORDS, case_id_of
 from datamodules.types import SuiteError
 
@@ -71,18 +72,21 @@ class Voc(DetectionData):
                 "--data.images and --data.annotations"
             )
         splits = self._image_sets(files, folder)
-        names = list(splits) if splits else list(files)
+        names: list[str] = []
         below = images_by_stem(images)
         boxes = RawBoxes()
         sizes: list[tuple[int, int] | None] = []
         paths = []
-        for case, name in enumerate(names):
-            tree = _parse(files[name])
-            paths.append(self._image(tree, name, files[name], images, below))
-            sizes.append(_size(tree, files[name]))
-            self._add_boxes(boxes, case, tree, files[name])
+        for name in splits or files:
+            with tolerated("annotation", files[name]):
+                tree = _parse(files[name])
+                path, size = self._image(tree, name, files[name], images, below), _size(tree, files[name])
+                names.append(name)
+                paths.append(path)
+                sizes.append(size)
+                self._add_boxes(boxes, len(names) - 1, tree, files[name])
         cases = pd.DataFrame({"case_id": names, "path": [relative(images / path, self.root) for path in paths]})
-        parts = list(splits.values()) if splits else split_of_folders(names)
+        parts = [splits[name] for name in names] if splits else split_of_folders(names)
         if parts is not None:
             cases["split"] = parts
         unused = len(below) - len(set(paths)) if not splits else 0
@@ -114,12 +118,12 @@ class Voc(DetectionData):
                 if not name:
                     continue
                 if origin.get(name, file) != file:
-                    raise SuiteError(f"{file}: {name!r} stands in {origin[name].name} too: a case has one part")
+                    refuse("split", f"{file}: {name!r} stands in {origin[name].name} too: a case has one part")
+                    continue
                 if name not in files:
-                    raise SuiteError(
-                        f"{file}: {name!r} has no {name}.xml in {folder}: an image without boxes needs one without "
-                        "objects"
-                    )
+                    text = f"{name!r} has no {name}.xml in {folder}: an image without boxes needs one without objects"
+                    refuse("annotation", f"{file}: {text}", [str(file)])
+                    continue
                 parts[name], origin[name] = SPLIT_WORDS.get(file.stem.lower(), "train"), file
         if parts and len(parts) < len(files):
             log.warning("%s: %d XML files are in no image set and are left out", folder, len(files) - len(parts))
@@ -139,14 +143,15 @@ class Voc(DetectionData):
 
     def _add_boxes(self, boxes: RawBoxes, case: int, tree: Element, file: Path) -> None:
         for thing in tree.iterfind("object"):
-            label = (thing.findtext("name") or "").strip()
-            if not label:
-                raise SuiteError(f"{file}: an object has no <name>: say what it is, or remove it")
-            x1, y1, x2, y2 = (_number(thing, f"bndbox/{key}", file) for key in ("xmin", "ymin", "xmax", "ymax"))
-            if self.inclusive:
-                x1, y1 = x1 - 1, y1 - 1
-            difficult = (thing.findtext("difficult") or "0").strip() not in ("0", "false", "False", "")
-            boxes.add(case, label, (x1, y1, x2, y2), str(file), ignore=difficult)
+            with tolerated("bad_box", file):
+                label = (thing.findtext("name") or "").strip()
+                if not label:
+                    raise SuiteError(f"{file}: an object has no <name>: say what it is, or remove it")
+                x1, y1, x2, y2 = (_number(thing, f"bndbox/{key}", file) for key in ("xmin", "ymin", "xmax", "ymax"))
+                if self.inclusive:
+                    x1, y1 = x1 - 1, y1 - 1
+                difficult = (thing.findtext("difficult") or "0").strip() not in ("0", "false", "False", "")
+                boxes.add(case, label, (x1, y1, x2, y2), str(file), ignore=difficult)
 
 
 def _parse(file: Path) -> Element:

@@ -21,6 +21,7 @@ from datamodules.detection.files import (
     short_names,
     split_of_folders,
 )
+from datamodules.faults import refuse, tolerated
 from datamodules.readers import formats
 from datamodules.table import SPLIT_WORDS
 from datamodules.types import SuiteError
@@ -69,11 +70,14 @@ class Yolo(DetectionData):
         sizes: list[tuple[int, int] | None] = []
         for case, (_, name, path) in enumerate(found):
             labels = self._label_file(path, name)
-            size = image_size(path, self.limits)
+            size: tuple[int, int] | None = None
+            with tolerated("size", path):  # a check comes to such images again
+                size = image_size(path, self.limits)
             sizes.append(size)
             where.append(str(labels))
-            if labels.is_file():
-                _read_labels(labels, case, size, names, boxes)
+            if labels.is_file() and size is not None:
+                with tolerated("annotation", labels):
+                    _read_labels(labels, case, size, names, boxes)
         relative_paths = [relative(path, self.root) for path in paths]
         cases = pd.DataFrame({"case_id": short_names([name for _, name, _ in found], relative_paths)})
         cases["path"] = relative_paths
@@ -164,7 +168,9 @@ class Yolo(DetectionData):
             tries = (place.parent / line, self.root / line)
             path = next((one for one in tries if exists(one)), None)
             if path is None:
-                raise SuiteError(f"{place}: image {line[:200]} is missing: correct the path, or remove the line")
+                text = f"{place}: image {line[:200]} is missing: correct the path, or remove the line"
+                refuse("missing_file", text, [line])
+                continue
             refuse_outside(self.root, [str(path.absolute())], str(place), allow=self.allow_outside)
             found.append((_below_images(line), path))
         return found
@@ -219,7 +225,6 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _read_labels(file: Path, case: int, size: tuple[int, int], names: list[str], boxes: RawBoxes) -> None:
     """Add the boxes of a text file."""
-    height, width = size
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
@@ -228,18 +233,30 @@ def _read_labels(file: Path, case: int, size: tuple[int, int], names: list[str],
         columns = line.split()
         if not columns:
             continue
-        where = f"{file}, row {row}"
-        if len(columns) != 5:
-            raise SuiteError(f"{where}: {len(columns)} columns, where class, x, y, width and height should stand")
-        try:
-            number, x, y, w, h = map(float, columns)
-        except ValueError:
-            raise SuiteError(f"{where}: {line.strip()[:60]!r} are not five numbers") from None
-        if number not in range(len(names)):
-            raise SuiteError(
-                f"{where}: unknown class {columns[0]}: the names of data.yaml are numbered 0 to {len(names) - 1}"
-            )
-        if max(abs(x), abs(y), abs(w), abs(h)) > _LARGEST_FRACTION and max(x, y, w, h) < float("inf"):
-            raise SuiteError(f"{where}: {line.strip()[:60]!r}: x, y, width and height must be fractions of the sides")
-        corners = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-        boxes.add(case, names[int(number)], corners, where)
+        with tolerated("bad_box", file):
+            _add_box(boxes, case, columns, size, names, f"{file}, row {row}")
+
+
+def _add_box(
+    boxes: RawBoxes, case: int, columns: list[str], size: tuple[int, int], names: list[str], where: str
+) -> None:
+    """Add the box of a line."""
+    height, width = size
+    line = " ".join(columns)
+    if len(columns) != 5:
+        raise SuiteError(f"{where}: {len(columns)} columns, where class, x, y, width and height should stand")
+    try:
+        number, x, y, w, h = map(float, columns)
+    except ValueError:
+        raise SuiteError(f"{where}: {line[:60]!r} are not five numbers") from None
+    if number not in range(len(names)):
+        refuse(
+            "unknown_label",
+            f"{where}: unknown class {columns[0]}: the names of data.yaml are numbered 0 to {len(names) - 1}",
+            [where],
+        )
+        return
+    if max(abs(x), abs(y), abs(w), abs(h)) > _LARGEST_FRACTION and max(x, y, w, h) < float("inf"):
+        raise SuiteError(f"{where}: {line[:60]!r}: x, y, width and height must be fractions of the sides")
+    corners = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    boxes.add(case, names[int(number)], corners, where)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
-from datamodules.readers import raster, volume
+from datamodules.readers import dicom_header, raster, volume
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.types import Scan, ScanInfo, SuiteError
 
 Kind: TypeAlias = Literal["raster", "dicom", "volume"]
 
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _FLAT_VOLUMES = tuple(suffix for suffix in volume.SUFFIXES if suffix not in (".tif", ".tiff", ".zip"))
-SUFFIXES = (*raster.SUFFIXES, *DICOM_SUFFIXES, *_FLAT_VOLUMES)
+SUFFIXES = (*raster.SUFFIXES, *dicom_header.SUFFIXES, *_FLAT_VOLUMES)
 
 
 def is_image(file: Path) -> bool:
@@ -28,10 +25,7 @@ def is_image(file: Path) -> bool:
         return True
     if (file.suffix and not file.suffix[1:].isdigit()) or file.name.upper() == "DICOMDIR":
         return False
-    try:
-        return file.is_file() and _starts_as_dicom(file)
-    except OSError:
-        return False
+    return file.is_file() and dicom_header.is_dicom(file)
 
 
 def is_stack(path: Path) -> bool:
@@ -49,24 +43,13 @@ def is_stack(path: Path) -> bool:
 
 
 def kind_of(file: Path) -> Kind:
-    """Which reader a file wants.
-
-    Raises:
-        SuiteError: there is no such file, or it cannot be opened.
-    """
+    """Which reader a file wants; ``raster`` for what is none of the others."""
     name = file.name.lower()
-    if name.endswith(DICOM_SUFFIXES):
+    if name.endswith(dicom_header.SUFFIXES):
         return "dicom"
     if name.endswith(_FLAT_VOLUMES):
         return "volume"
-    try:
-        if _starts_as_dicom(file):
-            return "dicom"
-    except FileNotFoundError:
-        raise SuiteError(f"{file}: no such file") from None
-    except OSError as error:
-        raise SuiteError(f"{file}: cannot be read: {error.strerror}") from None
-    return "raster"
+    return "dicom" if dicom_header.is_dicom(file) else "raster"
 
 
 def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan:
@@ -87,7 +70,9 @@ def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
     """
     kind = kind_of(file)
     if kind == "dicom":
-        return cast("Scan", _dicom().read(file, frame=frame, **asdict(limits)))
+        from datamodules.readers import dicom
+
+        return dicom.read(file, frame=frame, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
     if kind == "volume":
         return _slice(file, limits, frame)
     return raster.read(file, limits, frame)
@@ -105,12 +90,9 @@ def count_frames(file: Path, limits: Limits = DEFAULT) -> int:
         return 1 if 1 in grid.shape else grid.shape[volume.slice_axis(grid.affine, "axial")]
     if kind == "raster":
         return raster.count_pages(file)
-    return int(_dicom().count_frames(file))
+    from datamodules.readers import dicom
 
-
-def _dicom() -> Any:
-    # Only when it is needed: pydicom and its decoders take their time.
-    return importlib.import_module("datamodules.readers.dicom")
+    return dicom.count_frames(file)
 
 
 def _slice(file: Path, limits: Limits, frame: int | None) -> Scan:
@@ -135,10 +117,3 @@ def _slice(file: Path, limits: Limits, frame: int | None) -> Scan:
         original_size=(image.shape[0], image.shape[1]),
     )
     return Scan(image, info)
-
-
-def _starts_as_dicom(file: Path) -> bool:
-    """A preamble of 128 bytes, and then DICM (PS3.10, 7.1)."""
-    with file.open("rb") as opened:
-        head = opened.read(132)
-    return head[128:] == b"DICM"

@@ -47,8 +47,20 @@ _AFFINE_TOLERANCE = 1e-3  # the largest difference of two affines' entries that 
 
 
 def is_volume(name: str) -> bool:
-    """Whether a file may be a volume by its name."""
+    """Whether a file is a volume by its name. A TIFF may be a flat image as well, and is none."""
+    return name.lower().endswith(SUFFIXES) and not name.lower().endswith((".tif", ".tiff"))
+
+
+def may_be_volume(name: str) -> bool:
+    """Whether a file can be read as a volume by its name: :func:`is_volume`, or a TIFF."""
     return name.lower().endswith(SUFFIXES)
+
+
+def is_series(path: Path) -> bool:
+    """Whether a path is a volume in DICOM: a folder with a series, or a file with frames."""
+    from datamodules.readers.dicom_header import is_dicom
+
+    return not may_be_volume(path.name) and (path.is_dir() or is_dicom(path))
 
 
 def read_grid(path: Path, limits: Limits = DEFAULT) -> Grid:
@@ -61,14 +73,15 @@ def read_grid(path: Path, limits: Limits = DEFAULT) -> Grid:
 
 
 def read_volume(path: Path, limits: Limits = DEFAULT) -> Volume:
-    """Read a volume: NIfTI-1, NIfTI-2, NRRD, MetaImage or a TIFF with pages, packed or not.
+    """Read a volume: NIfTI-1, NIfTI-2, NRRD, MetaImage or a TIFF with pages, packed or not; or a DICOM series.
 
     The affine is in RAS mm whatever the file's convention and unit. In NIfTI it is the sform, else the qform, else what
     the voxel sizes give. One frame of a 4D file is taken for the volume itself; several frames (and the vectors of a 5D
-    file) are the last axis. See :mod:`datamodules.readers.itk` and :mod:`datamodules.readers.pages` for the others.
+    file) are the last axis. See :mod:`datamodules.readers.itk`, :mod:`datamodules.readers.pages` and
+    :mod:`datamodules.readers.dicom_series` for the others.
 
     Args:
-        path: a file with one of :data:`SUFFIXES`; a ``.zip`` holds one volume.
+        path: a file with one of :data:`SUFFIXES` (a ``.zip`` holds one volume), or a folder with a series.
         limits: checked in the header, and while packed files are unpacked.
 
     Raises:
@@ -85,7 +98,13 @@ def read_volume(path: Path, limits: Limits = DEFAULT) -> Volume:
 
 
 def _read(path: Path, limits: Limits, *, decode: bool) -> Grid:
-    if not is_volume(path.name):
+    if is_series(path):
+        from datamodules.readers import dicom_series
+
+        if decode:
+            return dicom_series.read_volume(path, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+        return dicom_series.read_grid(path, limits.max_pixels)
+    if not may_be_volume(path.name):
         raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(SUFFIXES)}")
     kind = "NIfTI"
     try:

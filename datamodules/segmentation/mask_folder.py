@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.containment import refuse_outside
+from datamodules.faults import refuse, tolerated
 from datamodules.readers import formats
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import (
@@ -90,6 +91,7 @@ class MaskFolder(SegmentationData):
             frame = self._with_class_files(frame)
         else:
             _refuse_missing(self.root, frame, self._mask_top)
+            frame = frame[frame["mask"].notna()].reset_index(drop=True)
         self._choose_reader(frame)
         return one_image_a_case(frame)
 
@@ -148,8 +150,9 @@ class MaskFolder(SegmentationData):
         for name in sorted(_images(self.root / masks)):
             stem = case_id_of(name)
             if stem in by_stem:
-                raise SuiteError(
-                    f"{self.root / masks}: {by_stem[stem]} and {name} are masks of the same image: leave one"
+                refuse(
+                    "mask_pair",
+                    f"{self.root / masks}: {by_stem[stem]} and {name} are masks of the same image: leave one",
                 )
             by_stem[stem] = name
         found = [_partner(case_id_of(name), by_stem) for name in below]
@@ -174,18 +177,25 @@ class MaskFolder(SegmentationData):
                 raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
             empty = frame.index[frame[column].isna()]
             if len(empty):
-                raise SuiteError(f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row")
+                text = f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row"
+                refuse("missing_file", text)
+                frame = frame.drop(index=empty)
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(file))
         for column in ("path", "mask"):
             refuse_outside(self.root, frame[column], f"{file}, column {column!r}", allow=self.allow_outside)
-            missing = [name for name in frame[column] if not (self.root / name).exists()]
-            if missing:
-                raise SuiteError(
-                    f"{file}: {missing[0]} in column {column!r} is not below --data.root {self.root} ({len(missing)} "
-                    f"of {len(frame)} are missing)"
+            there = frame[column].map(lambda name: (self.root / name).exists())
+            missing = frame[column][~there]
+            if len(missing):
+                refuse(
+                    "missing_file",
+                    f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {self.root} "
+                    f"({len(missing)} of {len(frame)} are missing)",
+                    missing,
+                    f"in column {column!r} of {file.name}, but not below --data.root",
                 )
-        return frame
+                frame = frame[there]
+        return frame.reset_index(drop=True)
 
     # One binary file a class.
 
@@ -200,13 +210,16 @@ class MaskFolder(SegmentationData):
             files = [_partner(case, stems[name]) for name in names[1:]]
             for name, file in zip(names[1:], files, strict=True):
                 if file is None:
-                    raise SuiteError(
+                    refuse(
+                        "mask_pair",
                         f"{self.root / path}: no mask of class {name!r} in {top / name}: add it (an empty one, where "
-                        "the class is absent)"
+                        "the class is absent)",
                     )
-            self._class_files[case] = [
-                f"{self._mask_top}/{name}/{file}" for name, file in zip(names[1:], files, strict=True)
-            ]
+            if None not in files:
+                self._class_files[case] = [
+                    f"{self._mask_top}/{name}/{file}" for name, file in zip(names[1:], files, strict=True)
+                ]
+        frame = frame[frame["case_id"].isin(list(self._class_files))].reset_index(drop=True)
         return frame.assign(mask=[self._class_files[case][0] for case in frame["case_id"]])
 
     def _class_folders(self, folders: list[str]) -> tuple[str, ...]:
@@ -268,7 +281,10 @@ class MaskFolder(SegmentationData):
         """Values in some of the masks, and whether they are stored in 16 bits."""
         files = frame["mask"].dropna()
         chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
-        arrays = [read_label_file(self.root / file, self.limits) for file in files.iloc[chosen]]
+        arrays = []
+        for file in files.iloc[chosen]:
+            with tolerated("mask_probe", self.root / file):
+                arrays.append(read_label_file(self.root / file, self.limits))
         seen = {0}.union(*({int(value) for value in np.unique(array)} for array in arrays))
         if self.ignore_value is not None:
             seen.discard(self.ignore_value)
@@ -329,7 +345,10 @@ def _has_folders(folder: Path) -> bool:
 def _refuse_missing(root: Path, frame: pd.DataFrame, folder: str) -> None:
     missing = frame["path"][frame["mask"].isna()]
     if len(missing):
-        raise SuiteError(
+        refuse(
+            "mask_pair",
             f"{root / missing.iloc[0]}: no mask of this name in {folder}/ ({len(missing)} of {len(frame)} images have "
-            "none): add it, or take the image away"
+            "none): add it, or take the image away",
+            missing,
+            f"no mask of this name in {folder}/: add it, or take the image away",
         )

@@ -46,6 +46,14 @@ def join_sequences(frame: pd.DataFrame, sequences: int) -> pd.DataFrame:
     return joined[~joined.duplicated(["case_id", "files"])].reset_index(drop=True)
 
 
+def series_in(folder: Path) -> list[tuple[Path, str]]:
+    """The folders at or below one that hold DICOM images, and the case ids of the series in them; no localisers."""
+    from datamodules.readers.dicom_series import may_be_volume, series_folders
+
+    found = filter(may_be_volume, series_folders(folder))
+    return [(path, folder.name if path == folder else path.relative_to(folder).as_posix()) for path in found]
+
+
 def _siblings(file: Path, sequences: int) -> tuple[str, ...]:
     """The sequences of a file's case that there are; nothing where the file is a case by itself."""
     match = _SEQUENCE.match(file.name)

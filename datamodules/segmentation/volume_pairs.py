@@ -12,8 +12,10 @@ from typing import Any
 import pandas as pd
 
 from datamodules.containment import refuse_outside
+from datamodules.faults import refuse
+from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.volume import SUFFIXES, is_volume
+from datamodules.readers.volume import SUFFIXES, may_be_volume
 from datamodules.table import case_id_of, read_frame, split_words
 from datamodules.types import SuiteError, nearest
 
@@ -76,8 +78,9 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
 
     Args:
         root: folder of the data set.
-        images: folder of the images; ``x.nii.gz``, or ``x_0000.nii.gz``, ``x_0001.nii.gz``, ... for several sequences.
-        labels: folder of the masks; ``x.nii.gz`` (or ``.nii``).
+        images: folder of the images; ``x.nii.gz``, or ``x_0000.nii.gz``, ``x_0001.nii.gz``, ... for several sequences;
+            or folders ``x`` with a DICOM series each.
+        labels: folder of the masks; ``x.nii.gz`` (or ``.nii``); or DICOM-SEG as ``x.dcm`` or in a folder ``x``.
         sequences: names of the sequences, for messages.
 
     Returns:
@@ -98,19 +101,24 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     for case, files in by_case.items():
         if case not in label_files:
             missing = sum(case not in label_files for case in by_case)
-            raise SuiteError(
+            refuse(
+                "mask_pair",
                 f"{root / images / next(iter(files.values()))}: no mask {case}.nii.gz in {root / labels} ({missing} of "
-                f"{len(by_case)} cases have none): add it, or take the image away"
+                f"{len(by_case)} cases have none): add it, or take the image away",
+                [f"{images}/{next(iter(files.values()))}"],
+                f"no mask {case}.nii.gz in {labels}: add it, or take the image away",
             )
+    by_case = {case: files for case, files in by_case.items() if case in label_files}
     numbers = sorted(set().union(*(files.keys() for files in by_case.values())))
     for case, files in by_case.items():
         for number in [number for number in numbers if number not in files]:
             name = f" ({sequences[number]})" if number < len(sequences) else ""
-            raise SuiteError(
+            refuse(
+                "missing_file",
                 f"{root / images}: case {case} has no {case}_{number:04d}.nii.gz{name}, which other cases have: add "
-                "it, or take the case away"
+                "it, or take the case away",
             )
-    cases = sorted(by_case)
+    cases = [case for case in sorted(by_case) if len(by_case[case]) == len(numbers)]
     rows = [tuple(f"{images}/{by_case[case][number]}" for number in numbers) for case in cases]
     return pd.DataFrame(
         {
@@ -135,24 +143,36 @@ def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT, *, allow_outsi
             raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
         empty = frame.index[frame[column].isna()]
         if len(empty):
-            raise SuiteError(f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row")
+            text = f"{file}: column {column!r} is empty in row {empty[0] + 1}: fill it, or drop the row"
+            refuse("missing_file", text)
+            frame = frame.drop(index=empty)
         refuse_outside(root, frame[column], f"{file}, column {column!r}", allow=allow_outside)
-        missing = [name for name in frame[column] if not (root / name).is_file()]
-        if missing:
-            raise SuiteError(
-                f"{file}: {missing[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
-                f"{len(frame)} are missing)"
+        there = frame[column].map(lambda name: (root / name).exists())
+        missing = frame[column][~there]
+        if len(missing):
+            refuse(
+                "missing_file",
+                f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
+                f"{len(frame)} are missing)",
+                missing,
+                f"in column {column!r} of {file.name}, but not below --data.root",
             )
+            frame = frame[there]
+    frame = frame.reset_index(drop=True)
     if "split" in frame:
         frame["split"] = split_words(frame["split"], str(file))
     return frame.assign(sequences=pd.Series([(path,) for path in frame["path"]], dtype=object))
 
 
 def _volumes(folder: Path, flag: str) -> dict[str, str]:
-    """Stem -> file name of the volumes in a folder; what macOS leaves in archives (``._x.nii.gz``) is passed over."""
+    """Stem -> name of the volumes and series folders in a folder; hidden files are passed over (macOS leaves some)."""
     if not folder.is_dir():
         raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
-    names = sorted(file.name for file in folder.iterdir() if is_volume(file.name) and not file.name.startswith("."))
-    if not names:
-        raise SuiteError(f"--data.{flag} {folder}: no volumes in it ({' '.join(SUFFIXES)})")
-    return {case_id_of(name): name for name in names}
+    files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    found = {case_id_of(file.name): file.name for file in files if may_be_volume(file.name) or is_dicom(file)}
+    found |= {file.name: file.name for file in files if file.is_dir()}
+    if not found:
+        raise SuiteError(
+            f"--data.{flag} {folder}: no volumes in it ({' '.join(SUFFIXES)}, or folders with DICOM series)"
+        )
+    return found

@@ -1,4 +1,4 @@
-"""``Volumes``: labelled volumes as slices."""
+"""``Volumes``: labelled volumes (files, or DICOM series with DICOM-SEG) as slices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.cache import Setting, VolumeCache
+from datamodules.faults import is_collecting
 from datamodules.probe import ImageFacts
 from datamodules.readers.hashing import content_hashes
-from datamodules.readers.volume import Grid, Plane, check_same_grid, read_grid, read_volume, slice_spacing
+from datamodules.readers.volume import Grid, Plane, read_volume, slice_spacing
 from datamodules.segmentation.base import SegmentationData
-from datamodules.segmentation.masks import label_values
+from datamodules.segmentation.masks import IGNORE, LabelValues, label_values
+from datamodules.segmentation.volume_labels import check_label, is_seg, label_file, read_label, seen_labels
 from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
 from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
 from datamodules.slices import SliceSpec
@@ -36,8 +38,9 @@ class Volumes(SegmentationData):
 
     Args:
         root: folder of the data set.
-        images: folder of the images in ``root``; several sequences of a case end in ``_0000``, ``_0001``, ...
-        labels: folder of the masks in ``root``, named as the cases.
+        images: folder of the images in ``root``: files, or a folder with a DICOM series for each case; several
+            sequences of a case end in ``_0000``, ``_0001``, ...
+        labels: folder of the masks in ``root``, named as the cases: files, or DICOM-SEG as files or in folders.
         axis: ``axial``, ``coronal`` or ``sagittal`` slices.
         neighbors: slices on either side that join as channels (2.5D).
         spacing: mm of a pixel, or of a row and a column, that slices are resampled to and then padded to one size; left
@@ -70,6 +73,7 @@ class Volumes(SegmentationData):
         self.volume_table = table
         if self.augment_args.color is None:  # channels are slices or sequences, no colours
             self.augment_args = replace(self.augment_args, color=0.0)
+        self._named_values: LabelValues | None = None
         self.volumes = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
 
     def build_table(self) -> CaseTable:
@@ -81,22 +85,29 @@ class Volumes(SegmentationData):
             )
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
-        sequences = [[self.root / file for file in files] for files in frame["sequences"]]
-        self._labels = [self.root / file for file in frame["label"]]
-        self._scans = SlicedVolumes(sequences, self.slices, self.volumes, self.limits)
-        for grid, file in zip(self._scans.grids, self._labels, strict=True):
-            check_same_grid(grid, read_grid(file, self.limits))
+        self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
+        self._labels = [label_file(self.root / file) for file in frame["label"]]
         if self.classes is None and described.classes:
             self.regions = self.regions if self.regions is not None else described.regions
             self.overlapping = self.overlapping or self.regions is not None
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
+        table = one_image_a_case(frame.drop(columns="sequences"))
+        if is_collecting():  # a check reads the volumes itself, in processes of its own
+            known = self.classes or described.classes
+            if not known and all(map(is_seg, self._labels)):
+                known = self._seen_classes()
+            self._named_values = label_values(known, self.ignore_value) if known else None
+            self.stored_classes = self._named_values.names if self._named_values is not None else ()
+            return table
+        self._scans = SlicedVolumes(self._sequences, self.slices, self.volumes, self.limits)
+        for grid, file in zip(self._scans.grids, self._labels, strict=True):
+            check_label(grid, file, self.limits)
         self._values = label_values(self.classes or described.classes or self._seen_classes(), self.ignore_value)
         self.stored_classes = self._values.names
         content_hashes(self._labels, self.volumes.hashes)  # all at once is much faster
         self._scans.decode_all()  # a bad file is named before training begins
         for row in range(len(frame)):
             self._mask(row)
-        table = one_image_a_case(frame.drop(columns="sequences"))
         counts = self._scans.counts
         case = np.repeat(np.arange(len(frame)), counts)
         slices = pd.DataFrame(
@@ -126,7 +137,7 @@ class Volumes(SegmentationData):
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The mask of a case on its original grid: (X, Y, Z) class numbers, or (L, X, Y, Z) of overlapping regions."""
         _ = self.table  # finds the files
-        volume = read_volume(self._labels[case], self.limits)
+        volume = read_label(self._labels[case], self._scans.grids[case], self._values, self.limits)
         return self.as_model_sees(np.stack([self._values.read(one, volume.path) for one in volume.array]))
 
     def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
@@ -140,6 +151,31 @@ class Volumes(SegmentationData):
     def pixel_spacing(self, case: int, scan: ScanInfo) -> tuple[float, float] | None:
         """Mm per row and column of a case's slices."""
         return slice_spacing(self.grid(case).affine, self.slices.plane)[1:]
+
+    def files_of(self, case: int) -> tuple[list[Path], Path]:
+        """The image files of a case (row of the table), and its mask file."""
+        return self._sequences[case], self._labels[case]
+
+    def classes_on(self, case: int, image: Grid) -> NDArray[np.uint8]:
+        """Class numbers of a case's mask, for a check, which has read its image; (X, Y, Z).
+
+        Where no classes are named, the values of a mask are its classes.
+
+        Raises:
+            SuiteError: the mask cannot be read, or a value stands for no class.
+        """
+        file = self._labels[case]
+        if self._named_values is not None:
+            mask = read_label(file, image, self._named_values, self.limits)
+            return self._named_values.read(mask.array, mask.path)
+        mask = read_volume(file)
+        values = np.where(mask.array == self.ignore_value, IGNORE, mask.array)
+        classes = values.astype(np.uint8)
+        if (classes != values).any():
+            raise SuiteError(
+                f"{mask.path}: unknown label value {values[classes != values][0]}: name the classes with --data.classes"
+            )
+        return classes
 
     def grid(self, case: int) -> Grid:
         """Where the voxels of a case (row of the table) lie."""
@@ -186,23 +222,25 @@ class Volumes(SegmentationData):
         return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
 
     def _seen_classes(self) -> dict[str, int]:
-        seen: set[int] = {0}
-        for file in self._labels:
-            seen |= {int(value) for value in np.unique(read_volume(file, self.limits).array)}
-        seen.discard(-1 if self.ignore_value is None else self.ignore_value)
-        log.info("classes are the values in the masks: %s", ", ".join(map(str, sorted(seen))))
-        return {"background" if value == 0 else str(value): value for value in sorted(seen)}
+        seen = seen_labels(self._labels, self.ignore_value, self.limits)
+        log.info("classes are those of the masks: %s", ", ".join(f"{name}={value}" for name, value in seen.items()))
+        return seen
 
     def _mask(self, case: int) -> NDArray[np.uint8]:
         file = self._labels[case]
-        return self.volumes.get(file, self._mask_settings, partial(self._cut_mask, file))
+        settings = self._mask_settings
+        if is_seg(file):  # it says where it lies, and is put on the grid of its image
+            grid = self._scans.grids[case]
+            settings = {**settings, "grid": f"{grid.shape} {grid.affine.round(4).tolist()}", "names": str(self._values)}
+        return self.volumes.get(file, settings, partial(self._cut_mask, case))
 
     @cached_property
     def _mask_settings(self) -> dict[str, Setting]:
         return self.slices.mask_settings(self._values)
 
-    def _cut_mask(self, file: Path) -> NDArray[np.uint8]:
-        return self.slices.cut_mask(read_volume(file, self.limits), self._values)
+    def _cut_mask(self, case: int) -> NDArray[np.uint8]:
+        volume = read_label(self._labels[case], self._scans.grids[case], self._values, self.limits)
+        return self.slices.cut_mask(volume, self._values)
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:

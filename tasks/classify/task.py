@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,6 @@ from tasks.base import Task, case_ids
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
-
-if TYPE_CHECKING:
-    from tasks.classify.heads import Head
-
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -131,6 +127,11 @@ class ClassificationTask(Task):
         for flag, value in (("mixup", mixup), ("cutmix", cutmix)):
             if value is not None and value < 0:
                 raise SuiteError(f"--model.{flag} {value}: must be at least 0")
+            if value and aggregate != "none":
+                raise SuiteError(
+                    f"--model.{flag} {value}: with --model.aggregate {aggregate} a label belongs to many images, which "
+                    "are not mixed: leave it out"
+                )
         if not 0 <= dropout < 1:
             raise SuiteError(f"--model.dropout {dropout}: must be at least 0 and below 1")
         given = self._weights_by_class(class_weights, class_counts, known_counts)
@@ -186,7 +187,8 @@ class ClassificationTask(Task):
 
     def _build_head(
         self, name: str, outputs: int, input_size: Sequence[int] | None, dropout: float, hidden: int
-    ) -> Head | None:
+    ) -> Any:
+        """A :class:`~tasks.classify.heads.Head`, or None; its module brings timm, which the help does without."""
         if name == "native":
             return None
         from tasks.classify.heads import Head, needs_norm
@@ -226,7 +228,7 @@ class ClassificationTask(Task):
         if torch.is_grad_enabled() or sizes is None:
             output = self._of_images(image)
         else:  # a case may have hundreds of images; in training their number is chosen
-            output = torch.cat([self._of_images(some) for some in image.split(_IMAGES_AT_ONCE)])
+            output = torch.cat([self._of_images(some) for some in torch.split(image, _IMAGES_AT_ONCE)])
         if sizes is not None and self.pooling is not None:
             return self.pooling(output, sizes), None
         if self.attention is None or self.head is None:
@@ -241,8 +243,11 @@ class ClassificationTask(Task):
         image = self.normalize(image)
         if self.head is None:
             return self.backbone.forward_native(image)
-        features = self.head.features(self.backbone(image))
-        return features if self.attention is not None else self.head.classify(features)
+        features: Tensor = self.head.features(self.backbone(image))
+        if self.attention is not None:
+            return features
+        logits: Tensor = self.head.classify(features)
+        return logits
 
     def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
         """How many images each case has, where a batch holds bags."""

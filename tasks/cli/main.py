@@ -16,6 +16,7 @@ from tasks.cli.errors import guarded
 # works.
 TASKS = {"classify": "Classification", "segment": "Segmentation", "detect": "Detection"}
 VERBS = {
+    "check": "look at a data set before anything is trained on it",
     "fit": "train, then judge the best checkpoint on validation and test",
     "validate": "judge a checkpoint on the validation part",
     "test": "judge a checkpoint on the test part, or on a whole other data set",
@@ -35,6 +36,7 @@ first steps:
   {program} fit --data ImageFolder --data.root DIR     a folder for each class
   {program} fit --data ImageTable --data.root DIR --data.table labels.csv \\
       --data.label_columns label --data.patient_column patient
+  {program} check --data ImageFolder --data.root DIR --output CHECK
   {program} fit --config experiment/medmnist --data.root DIR
   {program} test --ckpt_path runs/{task}/1/checkpoints/best.ckpt
   {program} predict --ckpt_path runs/{task}/1/checkpoints/best.ckpt --input DIR --output OUT

@@ -163,7 +163,7 @@ class SuiteCLI(LightningCLI):
         data = self.build_data()
         return data, cast("Task", self.config_init["model"])
 
-    def build_trainer(self, callbacks: Sequence[Callback], **overrides: Any) -> Trainer:
+    def build_trainer(self, callbacks: Sequence[Callback], /, **overrides: Any) -> Trainer:
         """The trainer; unless ``--trainer.precision`` says it, training computes in what suits the machine."""
         config = dict(self.config_init["trainer"])
         if config["precision"] is None and self.builds_model:
@@ -180,7 +180,8 @@ class SuiteCLI(LightningCLI):
 
         values = yaml.safe_load(text)
         # A verb that judges takes its model from a checkpoint: what --model would have said is noise.
-        for name in ("config", "run_dir", "ckpt_path", *(() if self.builds_model else ("model",))):
+        once = ("config", "run_dir", "ckpt_path", "find_lr", "find_batch_size")  # for one run, not for its repetition
+        for name in (*once, *(() if self.builds_model else ("model",))):
             values.pop(name, None)
         return yaml.safe_dump(values, sort_keys=False)
 

@@ -44,6 +44,24 @@ def refuse_existing(asked: str | None) -> None:
         raise SuiteError(f"--run_dir {folder}: exists already; give another, or go on in it with --ckpt_path last")
 
 
+def new_folder(asked: str | None, flag: str) -> Path:
+    """Make the folder that a flag names, which must not hold anything.
+
+    Raises:
+        SuiteError: none is named, it holds something, or it cannot be made.
+    """
+    if asked is None:
+        raise SuiteError(f"{flag}: name a folder for what is written")
+    folder = Path(asked)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SuiteError(f"{flag} {folder}: exists already: give a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SuiteError(f"{flag} {folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
 def take_run_dir(task: str, asked: str | None) -> Path:
     """Make the folder of a run, ``runs/<task>/<next number>`` where none is asked for.
 

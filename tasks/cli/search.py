@@ -7,7 +7,7 @@ import tempfile
 from typing import Any
 
 import torch
-from pytorch_lightning.tuner import Tuner
+from pytorch_lightning.tuner.tuning import Tuner
 
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 # A CPU has no memory that is full with a clean error: the search ends at this size there.
 LARGEST_ON_CPU = 256
 LARGEST = 8192
+ENDLESS = 10_000  # epochs
 
 
 def search(cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
@@ -38,8 +39,10 @@ def search(cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        # As many epochs as the steps of the search need, and no validation between them.
+        settings |= {"max_epochs": ENDLESS, "check_val_every_n_epoch": ENDLESS}
         trainer = cli.build_trainer(
-            [], default_root_dir=folder, enable_model_summary=False, num_sanity_val_steps=0, callbacks=None, **settings
+            [], default_root_dir=folder, enable_model_summary=False, num_sanity_val_steps=0, **settings
         )
         if trainer.world_size > 1:
             flag = next(name for name, asked in wanted.items() if asked)

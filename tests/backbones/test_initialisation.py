@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from tasks.classify.task import ClassificationTask
 from tasks.detect.task import DetectionTask
 from tasks.segment.task import SegmentationTask
 
-LAYERS = {  # a layer, inputs of a unit, outputs of a unit (both times the kernel's positions)
+LAYERS: dict[
+    str, tuple[Any, int, int]
+] = {  # a layer, inputs of a unit, outputs of a unit (both times the kernel's positions)
     "linear": (nn.Linear(300, 500), 300, 500),
     "conv": (nn.Conv2d(64, 128, 3), 64 * 9, 128 * 9),
     "grouped": (nn.Conv2d(128, 256, 3, groups=4), 32 * 9, 256 * 9),
@@ -60,7 +63,7 @@ def test_orthogonal_rows_or_columns(layer: nn.Module) -> None:
 
 
 def test_default_touches_nothing_and_norms_stay() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    net: Any = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
     nn.init.constant_(net[1].weight, 0.25)
     before = net[0].weight.clone()
     assert initialise(net, "default") == 0

@@ -22,7 +22,8 @@ def field(net: Any, side: int, channels: int = 3) -> tuple[float, float]:
         out = net.forward_features(image)
     found = fields.of(out)
     assert found is not None
-    return found.size
+    size: tuple[float, float] = found.size
+    return size
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_rows_with_one_case_id_are_a_case(tmp_path: Path) -> None:
     assert sample["scan"]["case_id"] == "study 4"
     assert sample["scan"]["padding"]
     assert [Path(image.path).name for image in sample["bag"]] == ["0.png", "1.png"]
-    single = ScanDataset(read, np.arange(1), [{}], data.preprocess)
+    single = ScanDataset(lambda _: read(tmp_path / "04/1.png"), np.arange(1), [{}], data.preprocess)
     np.testing.assert_array_equal(sample["image"][1], single.preprocess(read(tmp_path / "04/1.png")).transpose(2, 0, 1))
     batch = dataset.collate([dataset[0], dataset[1]])
     assert batch["image"].shape == (5, data.in_channels, 16, 16)

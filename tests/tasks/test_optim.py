@@ -126,17 +126,17 @@ def test_rates_by_name_highest_first(model: nn.Module) -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1, 0.05, 0.05]
 
 
-def test_frozen_parameters_that_wait_are_held_and_left_alone(model: nn.Module) -> None:
-    model[0].requires_grad_(False)  # type: ignore[index,operator]
+def test_frozen_parameters_that_wait_are_held_and_left_alone(model: Any) -> None:
+    model[0].requires_grad_(False)
     optimizer = build_optimizer(model, "adamw", 0.1, 0.5, {}, waiting={"0.weight"})
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    weight, bias = model[0].weight, model[0].bias  # type: ignore[index,union-attr]
+    weight, bias = model[0].weight, model[0].bias
     assert id(weight) in held
     assert id(bias) not in held
-    before = weight.detach().clone()  # type: ignore[operator]
+    before = weight.detach().clone()
     model(torch.rand(3, 1, 4, 4)).sum().backward()
     optimizer.step()
-    assert torch.equal(weight, before)  # type: ignore[arg-type]
+    assert torch.equal(weight, before)
 
 
 @pytest.mark.parametrize(("decay", "factor"), [(None, 0.1), (0.5, 1.0), (0.5, 0.2)])

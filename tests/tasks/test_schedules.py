@@ -48,12 +48,13 @@ class Scripted(ClassificationTask):
         self.log("val/auroc", SCORES[self.current_epoch])
 
 
-def rates(*, batches: int = BATCHES, accumulate: int = 1, **flags: Any) -> list[list[float]]:
+def rates(*, batches: int = BATCHES, accumulate: int = 1, max_steps: int = -1, **flags: Any) -> list[list[float]]:
     """The learning rates of the parameter groups at each batch."""
     given = dict(small_task(input_size=(32, 32), **{"lr": LR, "optimizer": "sgd", "warmup": 0.1, **flags}).hparams)
     batch, callback = small_batch(random_labels("binary", 4)), Rates()
     Trainer(
-        max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_epochs=EPOCHS if max_steps == -1 else None, max_steps=max_steps, accelerator="cpu", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[callback], accumulate_grad_batches=accumulate, num_sanity_val_steps=0,
     ).fit(Scripted(**given), loader(batch, batches), loader(batch, 1))  # fmt: skip
     return callback.seen
@@ -140,6 +141,13 @@ def test_accumulation_counts_steps_of_the_optimiser() -> None:
     cosine = [groups[0] for groups in rates(accumulate=2, warmup=0.0)]
     starts = [cosine[batch] for batch in range(0, EPOCHS * BATCHES, BATCHES)]
     assert starts == pytest.approx([LR * half_cosine(epoch / EPOCHS) for epoch in range(EPOCHS)])
+
+
+def test_max_steps_end_the_curve_within_an_epoch() -> None:
+    cosine = [groups[0] for groups in rates(max_steps=12, warmup=0.0)]
+    assert cosine == pytest.approx([LR * half_cosine(step / 12) for step in range(12)])
+    step = [groups[0] for groups in rates(max_steps=12, warmup=0.0, schedule="step", schedule_args={"step_size": 1})]
+    assert step == pytest.approx([LR * 0.1 ** (batch // BATCHES) for batch in range(12)])
 
 
 def build(name: str, args: dict[str, Any], steps: int = 40, warmup: float = 0.0, **optimizer: Any) -> Any:

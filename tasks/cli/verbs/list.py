@@ -113,12 +113,12 @@ def chosen(rows: Sequence[Network], patterns: Sequence[str]) -> list[Network]:
 
 
 def _read(name: str) -> list[dict[str, str]]:
-    with (resources.files("configs") / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    text = (resources.files("configs") / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 def _families(rows: Sequence[Network]) -> list[tuple[str, ...]]:
-    table = [("family", "networks", "parameters", "strides", "licence", "trains in")]
+    table: list[tuple[str, ...]] = [("family", "networks", "parameters", "strides", "licence", "trains in")]
     for family in dict.fromkeys(row.family for row in rows):
         members = [row for row in rows if row.family == family]
         least, most = (pick(row.parameters for row in members) for pick in (min, max))
@@ -135,7 +135,9 @@ def _families(rows: Sequence[Network]) -> list[tuple[str, ...]]:
 
 
 def _networks(rows: Sequence[Network]) -> list[tuple[str, ...]]:
-    table = [("family", "network", "parameters", "strides", "images", "licence of weights", "trains in")]
+    table: list[tuple[str, ...]] = [
+        ("family", "network", "parameters", "strides", "images", "licence of weights", "trains in")
+    ]
     for row in rows:
         images = row.size + (f" from {row.smallest}" if row.smallest else "")
         tasks = row.tasks or f"refused: {row.refused}"[:80]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -17,6 +16,7 @@ from tasks.cli.flags import find_configs, refuse_unknown
 from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import part_of
+from tasks.cli.run_dir import new_folder
 from tasks.distributed import gather
 from tasks.evaluation.tables import write_table
 from tasks.judging import Predicting
@@ -75,7 +75,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     config = parser.instantiate_classes(parser.parse_args(words))
     if not config.input:
         raise SuiteError("--input: name files, folders or a table to predict")
-    output = _new_folder(config.output)
+    output = new_folder(config.output, "--output")
     path = find_checkpoint(task, config.ckpt_path)
     model = build_from(open_checkpoint(path, task), task, path)
     options = {name: config[name] for name in predicting_class.flags}
@@ -106,16 +106,3 @@ def run(task: str, argv: Sequence[str]) -> int:
             write_table(pd.DataFrame(failed, columns=["path", "error"]), output / "errors.csv")
         print(f"{predicted} cases predicted, {len(failed)} files unreadable: {output}")
     return 1 if failed else 0
-
-
-def _new_folder(asked: str | None) -> Path:
-    if asked is None:
-        raise SuiteError("--output: name a folder for the predictions")
-    folder = Path(asked)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SuiteError(f"--output {folder}: exists already: give a new folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SuiteError(f"--output {folder}: cannot be made ({error.strerror})") from None
-    return folder

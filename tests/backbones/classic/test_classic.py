@@ -39,7 +39,7 @@ def test_native_classifier_on_small_images(name: str) -> None:
     backbone = Backbone(name, 1, classes=3, image_size=(28, 28), small_stem=True, dropout=0.5)
     logits = backbone.forward_native(torch.rand(2, 1, 28, 28))
     assert logits.shape == (2, 3)
-    logits.square().mean().backward()
+    torch.autograd.backward(logits.square().mean())
     assert all(parameter.grad is not None for parameter in backbone.parameters())
     if not name.startswith("cbam"):  # timm's ResNet drops by a function
         assert any(isinstance(module, nn.Dropout) and module.p == 0.5 for module in backbone.modules())
@@ -121,9 +121,15 @@ PARTS = {
 @pytest.mark.parametrize("convolution", PARTS["convolution"])
 def test_every_combination_of_parts_trains(block: str, convolution: str) -> None:
     for attention, padding in product(PARTS["attention"], PARTS["padding"]):
-        args = {"block": block, "convolution": convolution, "attention": attention, "padding": padding, "filters": 8}
+        args: dict[str, Any] = {
+            "block": block,
+            "convolution": convolution,
+            "attention": attention,
+            "padding": padding,
+            "filters": 8,
+        }
         backbone = Backbone("small_cnn", 3, classes=2, image_size=(24, 20), **args)
-        backbone.forward_native(torch.rand(2, 3, 24, 20)).square().mean().backward()
+        torch.autograd.backward(backbone.forward_native(torch.rand(2, 3, 24, 20)).square().mean())
         assert all(parameter.grad is not None for parameter in backbone.parameters()), args
 
 

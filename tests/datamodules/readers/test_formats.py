@@ -105,8 +105,9 @@ def test_what_is_an_image_by_name_and_content(tmp_path: Path) -> None:
     assert formats.kind_of(tmp_path / "IM0001") == formats.kind_of(tmp_path / "a.dcm") == "dicom"
     assert formats.kind_of(tmp_path / "a.nii.gz") == "volume"
     assert formats.kind_of(tmp_path / "a.PNG") == "raster"
-    with pytest.raises(SuiteError, match=r"none\.png: no such file"):
-        formats.read(tmp_path / "none.png")
+    for name in ("none.png", "none", "none.dcm", "none.nii"):
+        with pytest.raises(SuiteError, match=rf"{name}: no(t a raster image| such file)"):
+            formats.read(tmp_path / name)
 
 
 def test_what_has_slices(tmp_path: Path) -> None:
@@ -131,7 +132,6 @@ def test_names_of_cases() -> None:
 
 
 def test_dicom_goes_to_its_reader(shared_data: Path) -> None:
-    pytest.importorskip("datamodules.readers.dicom")
     folder = shared_data / "dicom_syntaxes"
     assert formats.read(folder / "CT_small.dcm").array.shape == (128, 128)
     assert formats.count_frames(folder / "emri_small.dcm") == 10

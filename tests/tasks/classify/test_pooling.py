@@ -33,7 +33,7 @@ def logits() -> NDArray[Any]:
 def pooled(name: Any, logits: NDArray[Any], target: str, share: float = 0.5, positive: int = 1) -> NDArray[Any]:
     out = LogitPooling(name, share, target, positive)(torch.from_numpy(logits), SIZES)
     assert out.dtype == torch.float32
-    return out.numpy()
+    return np.asarray(out.numpy())
 
 
 def test_the_mean_of_a_binary_target_is_the_geometric_mean_of_probabilities(logits: NDArray[Any]) -> None:
@@ -111,7 +111,7 @@ def bag_batch(sizes: list[int], label: torch.Tensor, padding: tuple[int, ...] = 
 @pytest.mark.parametrize("head", ["pool", "mlp", "flatten", "native"])
 @pytest.mark.parametrize("aggregate", ["mean", "max", "topk", "attention"])
 def test_every_parameter_learns_under_every_head(aggregate: str, head: str) -> None:
-    made = {"aggregate": aggregate, "head": head, "input_size": (32, 32), "attention_gated": True}
+    made: dict[str, Any] = {"aggregate": aggregate, "head": head, "input_size": (32, 32), "attention_gated": True}
     if (aggregate, head) == ("attention", "native"):
         with pytest.raises(SuiteError, match=r"--model\.aggregate attention: with --model\.head native"):
             small_task(**made)
@@ -119,8 +119,15 @@ def test_every_parameter_learns_under_every_head(aggregate: str, head: str) -> N
     task = small_task(**made)
     loss, output, _ = task._shared_step(bag_batch(SIZES, random_labels("binary", 4)), "val")
     assert output.shape == (4, 2)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert not [name for name, parameter in task.named_parameters() if parameter.grad is None]
+
+
+@pytest.mark.parametrize("flag", ["mixup", "cutmix"])
+def test_images_of_cases_are_not_mixed(flag: str) -> None:
+    mixing: dict[str, Any] = {flag: 0.2}
+    with pytest.raises(SuiteError, match=rf"--model\.{flag} 0\.2: with --model\.aggregate mean"):
+        small_task(aggregate="mean", **mixing)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,7 +154,7 @@ def test_a_case_is_judged_alike_alone_in_chunks_and_in_training(
     monkeypatch.setattr("tasks.classify.task._IMAGES_AT_ONCE", 3)
     with torch.no_grad():
         torch.testing.assert_close(task(batch["image"], SIZES), learning)
-        alone = torch.cat([task(some, [len(some)]) for some in batch["image"].split(SIZES)])
+        alone = torch.cat([task(some, [len(some)]) for some in torch.split(batch["image"], list(SIZES))])
         torch.testing.assert_close(alone, learning)
         # One image for itself: exported models see it so.
         one = batch["image"][:1]

@@ -269,7 +269,7 @@ def test_predict_takes_a_batch_of_which_nothing_could_be_read() -> None:
 def test_a_diverged_training_stops_with_advice() -> None:
     task = small_task()
     with torch.no_grad():
-        next(task.head.parameters()).fill_(math.nan)  # type: ignore[union-attr]
+        next(task.head.parameters()).fill_(math.nan)
     with pytest.raises(SuiteError, match=r"training loss is nan .*--model.lr"):
         task.training_step(small_batch(torch.tensor([0, 1])), 0)
 

@@ -134,6 +134,6 @@ def test_early_stopping_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
 
 def test_drop_path_reaches_the_network() -> None:
     backbone = made(drop_path=0.3).backbone
-    rates = [module.drop_prob for module in backbone.modules() if type(module).__name__ == "DropPath"]
+    rates: list[Any] = [module.drop_prob for module in backbone.modules() if type(module).__name__ == "DropPath"]
     assert rates
     assert max(rates) == pytest.approx(0.3)

@@ -29,7 +29,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_cut_run_ends_where_the_whole_one_does(way: str, tmp_path: Path) -> None:
-    trainer = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}
+    trainer: dict[str, Any] = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}
     whole = fit(made(**WAYS[way]), tmp_path / "whole", **trainer)
     fit(made(**WAYS[way]), tmp_path / "cut", epochs=2, **trainer)
     torch.manual_seed(99)  # another process starts anywhere

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
-from torch import multiprocessing
+from torch.multiprocessing.spawn import spawn
 
 from datamodules.types import SuiteError
 from tasks.classify.task import ClassificationTask
@@ -43,7 +43,13 @@ def train(task: ClassificationTask, *callbacks: Callback) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_nothing_frozen_moves(name: str) -> None:
-    flags = {"backbone": name, "input_size": (SIDE, SIDE), "freeze": "backbone", "weight_decay": 0.5, "lr": 0.01}
+    flags: dict[str, Any] = {
+        "backbone": name,
+        "input_size": (SIDE, SIDE),
+        "freeze": "backbone",
+        "weight_decay": 0.5,
+        "lr": 0.01,
+    }
     torch.manual_seed(0)
     whole = small_task(**flags)
     before = states(whole)
@@ -118,7 +124,7 @@ def rank(number: int, port: str, folder: Path) -> None:
     import os
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": str(number)}
-    os.environ |= {"NODE_RANK": str(number), "LOCAL_RANK": str(number)}
+    os.environ |= {"NODE_RANK": "0", "LOCAL_RANK": str(number)}
     task = made(freeze="backbone", unfreeze=1, optimizer="sgd")
     Trainer(
         max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
@@ -135,7 +141,7 @@ def test_ranks_share_the_gradients_of_what_unfreezes(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     start = dict(made().named_parameters())
-    multiprocessing.spawn(rank, args=(port, tmp_path), nprocs=2)
+    spawn(rank, args=(port, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
     first, second = (torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2))
     for name, weight in first.items():
         torch.testing.assert_close(second[name], weight, rtol=0, atol=0)

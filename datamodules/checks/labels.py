@@ -1,0 +1,143 @@
+"""Are the labels a target, and does each part have all classes?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from datamodules.checks.histograms import Histogram
+from datamodules.checks.store import FindingStore
+from datamodules.checks.survey import Survey
+from datamodules.classification.base import ClassificationData
+from datamodules.classification.target import LABEL_WORDS, ClassificationTarget, class_text
+from datamodules.table import SPLITS
+from datamodules.types import SuiteError, nearest
+
+_RARE = 10
+_MOST_CLASSES = 40
+
+
+class Labels:
+    """The targets of the cases whose labels can be read.
+
+    Args:
+        survey: with a table.
+        data: of classification.
+        store: takes findings.
+
+    Attributes:
+        target: None where the labels are no target at all.
+        rows: the cases that it speaks of.
+        strata: (N, S) what a split should spread evenly; zeros where a label is unknown.
+    """
+
+    def __init__(self, survey: Survey, data: ClassificationData, store: FindingStore) -> None:
+        table = survey.table
+        assert table is not None  # asked for by the caller
+        self.store, self.data = store, data
+        frame, columns = data.named_columns(table.cases)
+        good = np.ones(len(table), bool)
+        if all(column in frame for column in columns):
+            for case, kind, detail in _bad_labels(frame, columns, data):
+                store.add(kind, detail, case=case)
+                good[case] = False
+        self.rows = np.flatnonzero(good)
+        self.target: ClassificationTarget | None = None
+        self.strata = np.ones((len(table), 1))
+        try:
+            if len(self.rows) == 0:
+                raise SuiteError(f"{data.where}: no case has a label")
+            self.target = data._target_of(table.select(good.tolist()))
+        except SuiteError as error:
+            store.add("labels", str(error))
+            return
+        of_good = self.target.strata()
+        self.strata = np.zeros((len(table), of_good.shape[1]))
+        self.strata[self.rows] = of_good
+        self._check_names(self.target.class_names)
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        positive = self.data._positive_class
+        if self.target is not None and self.target.kind == "binary" and positive is not None and positive not in names:
+            text = f"--data.positive_class {positive!r} is none of the classes {', '.join(names)}"
+            self.store.add("labels", text)
+        plain: dict[str, str] = {}
+        for name in names:
+            other = plain.setdefault("".join(name.casefold().split()), name)
+            if other != name:
+                self.store.add("class_spelling", f"{other!r} and {name!r}: join them with --data.class_map")
+
+    def by_part(self, split: pd.Series[str]) -> list[Histogram]:
+        """Count classes in each part, and note those that a part lacks.
+
+        Args:
+            split: the part of each case.
+        """
+        target = self.target
+        if target is None or target.kind == "regression":
+            return []
+        parts = split.to_numpy()[self.rows]
+        counts = {part: target.counts(parts == part) for part in SPLITS if (parts == part).any()}
+        return class_counts(counts, target.class_names, self.store, refused=True)
+
+
+def class_counts(
+    counts: dict[str, list[float]], names: Sequence[str], store: FindingStore, *, refused: bool, what: str = "case"
+) -> list[Histogram]:
+    """Histograms of the classes of each part; a class that one lacks is a finding.
+
+    Args:
+        counts: part -> number for each class.
+        names: of the classes.
+        store: takes findings.
+        refused: whether training stops where a class has no training case.
+        what: is counted.
+    """
+    for part, numbers in counts.items():
+        for name, number in zip(names, numbers, strict=True):
+            if number == 0 and part == "train" and refused:
+                store.add("class_missing", f"class {name!r} has no training {what}")
+            elif number == 0:
+                store.add("class_absent", f"class {name!r} has no {what} in {part}")
+            elif part == "train" and number < _RARE:
+                store.add("class_rare", f"class {name!r} has {number:.0f} training {what}s")
+    return [
+        Histogram(
+            f"{what.capitalize()}s in {part}",
+            [(name, int(number)) for name, number in zip(names, numbers, strict=True)][:_MOST_CLASSES],
+        )
+        for part, numbers in counts.items()
+    ]
+
+
+def _bad_labels(
+    frame: pd.DataFrame, columns: Sequence[str], data: ClassificationData
+) -> Iterator[tuple[int, str, str]]:
+    """Case, kind and detail of labels that :func:`~datamodules.classification.target.make_target` refuses."""
+    kind = data.task_kind
+    if kind == "multilabel" or (kind is None and len(columns) > 1):
+        for column in columns:
+            text = frame[column].astype("str").str.strip().str.lower()
+            strange = text.notna() & ~text.isin(["", "nan", "na", *LABEL_WORDS])
+            for case in np.flatnonzero(strange).tolist():
+                found = str(frame[column].iat[case])
+                yield int(case), "unknown_label", f"{column!r} is {found!r}: a label is 0, 1 or empty (unknown)"
+        return
+    labels = frame[columns[0]]
+    empty = (labels.isna() | (labels.astype("str").str.strip() == "")).to_numpy(bool)
+    for case in np.flatnonzero(empty).tolist():
+        yield int(case), "empty_label", f"column {columns[0]!r} is empty"
+    if kind == "regression":
+        numbers = pd.to_numeric(labels, errors="coerce")
+        strange = (numbers.isna() | np.isinf(numbers)).to_numpy(bool) & ~empty
+        for case in np.flatnonzero(strange).tolist():
+            yield int(case), "unknown_label", f"{str(labels.iat[case])!r} is no finite number"
+        return
+    order = data.declared_classes
+    if order is not None:
+        text = class_text(labels)
+        for case in np.flatnonzero(~text.isin(order).to_numpy(bool) & ~empty).tolist():
+            name = str(text.iat[case])
+            yield int(case), "unknown_label", f"class {name!r} is none of the classes: {nearest(name, order)}"

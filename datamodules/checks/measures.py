@@ -1,0 +1,132 @@
+"""What is measured of one image or volume: a record of fixed size, so that a million of them are one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.checks.perceptual import perceptual_hash
+from datamodules.checks.text import suspect_text
+from datamodules.readers.hashing import array_hash
+from datamodules.readers.raster import is_grey
+from datamodules.types import Scan
+
+READ, FAILED = 1, 2
+TYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32",
+         "float64")  # fmt: skip
+RECORD = np.dtype(
+    [
+        ("status", "u1"),  # 0 (not looked at), READ or FAILED
+        ("type", "u1"),  # index into TYPES
+        ("grey", "?"),
+        ("channels", "u2"),
+        ("shape", "i4", 3),  # H, W and, of a volume, slices (else 1)
+        ("spacing", "f4", 3),  # mm, NaN where unknown
+        ("low", "f4"),
+        ("high", "f4"),
+        ("mean", "f4"),
+        ("hash", "u8", 2),  # of type, shape and values
+        ("look", "u8"),  # perceptual hash
+        ("labels", "u8", 4),  # bits: which stored classes its mask shows
+        ("modality", "S4"),  # of DICOM
+    ]
+)
+Note = Callable[[str, str], None]  # kind, detail
+
+_SATURATED = 0.3
+_FAINT = 0.02
+_MOST_SAMPLES = 1 << 18
+
+
+def measure(scan: Scan, record: Any, note: Note, *, physical: bool) -> None:
+    """Fill a record with what an image (H, W[, C]) or a volume (S, H, W) says, and note what is wrong with it.
+
+    Args:
+        scan: as stored; ``info["slice"]`` does not matter.
+        record: of :data:`RECORD`.
+        note: takes findings.
+        physical: values have a window or a scale given by the user, so how much of the type's range they use says
+            nothing.
+    """
+    array = scan.array
+    record["type"] = TYPES.index(array.dtype.name)
+    record["channels"] = 1 if array.ndim == 2 else array.shape[2]
+    record["grey"] = is_grey(array)
+    record["shape"] = (*array.shape[:2], 1)
+    _spacing(scan, record)
+    _values(array, record, note, physical=physical)
+    grey = picture_of(array)
+    record["look"] = perceptual_hash(grey)
+    if record["grey"] and suspect_text(grey):
+        note("burned_in_text", "a row of small thin-lined shapes near the edge: look at it")
+
+
+def measure_volume(array: NDArray[Any], spacing: tuple[float, ...], record: Any, note: Note) -> None:
+    """The same for a volume (X, Y, Z[, C]); its look is that of its middle slice."""
+    record["type"] = TYPES.index(array.dtype.name)
+    record["channels"] = 1 if array.ndim == 3 else array.shape[3]
+    record["grey"] = True
+    record["shape"] = array.shape[:3]
+    record["spacing"] = spacing[:3]
+    _values(array, record, note, physical=True)
+    record["look"] = perceptual_hash(picture_of(array[:, :, array.shape[2] // 2]))
+
+
+def picture_of(array: NDArray[Any]) -> NDArray[np.float32]:
+    """(H, W[, C]) of any type -> grey (H, W) float32."""
+    if array.ndim == 2:
+        return np.ascontiguousarray(array, dtype=np.float32)
+    colours = array[:, :, :3] if array.shape[2] in (3, 4) else array[:, :, :1]
+    return np.asarray(np.ascontiguousarray(colours, dtype=np.float32).mean(axis=2), dtype=np.float32)
+
+
+def thumbnail(array: NDArray[Any], side: int = 96) -> NDArray[np.uint8]:
+    """(H, W[, C]) -> (h, w[, 3]) uint8, the longer side ``side``, stretched from its lowest to highest value."""
+    shown = array[:, :, :3] if array.ndim == 3 and array.shape[2] in (3, 4) else array
+    shown = shown[:, :, 0] if shown.ndim == 3 and shown.shape[2] != 3 else shown
+    step = max(1, max(shown.shape[:2]) // 1024)
+    values = np.nan_to_num(np.ascontiguousarray(shown[::step, ::step], dtype=np.float32))
+    scale = side / max(values.shape[:2])
+    size = (max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale)))
+    values = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    low, high = np.percentile(values, (0.5, 99.5))
+    if array.dtype == np.uint8 and array.ndim == 3:
+        low, high = 0.0, 255.0
+    return np.asarray(np.clip((values - low) / (high - low if high > low else 1) * 255, 0, 255), np.uint8)
+
+
+def _spacing(scan: Scan, record: Any) -> None:
+    spacing = [float(one) for one in scan.info.get("spacing") or ()]
+    record["spacing"] = [*spacing[:3], *[np.nan] * (3 - len(spacing[:3]))]
+
+
+def _values(array: NDArray[Any], record: Any, note: Note, *, physical: bool) -> None:
+    digest = array_hash(array)
+    record["hash"] = int(digest[:16], 16), int(digest[16:32], 16)
+    if array.dtype.kind == "f":
+        strange = array.size - int(np.isfinite(array).sum())
+        if strange:
+            note("not_finite", f"{strange} of {array.size} values are NaN or infinite: repair or leave out this file")
+            array = np.nan_to_num(array, posinf=0, neginf=0)
+    low, high = float(array.min()), float(array.max())
+    record["low"], record["high"], record["mean"] = low, high, float(array.mean(dtype=np.float64))
+    if low == high:
+        note("constant", f"every pixel is {low:g}")
+        return
+    flat = array.reshape(-1, array.shape[-1]) if array.ndim == 3 and array.shape[-1] in (2, 4) else array
+    if flat is not array:
+        flat = flat[:, :-1]  # alpha is no part of the picture
+    values = flat.ravel()[:: max(1, flat.size // _MOST_SAMPLES)]
+    lower, upper = np.percentile(values, (0.5, 99.5))
+    if lower == upper:
+        note("nearly_constant", f"more than 99 % of the pixels are {lower:g}")
+        return
+    top = float((values == values.max()).mean())
+    if top > _SATURATED and float(np.quantile(values, 1 - _SATURATED / 2)) == high and len(np.unique(values)) > 8:
+        note("saturated", f"{100 * top:.0f} % of the pixels have the highest value, {high:g}")
+    if array.dtype.kind == "u" and not physical and high - low < _FAINT * np.iinfo(array.dtype).max:
+        note("faint", f"values from {low:g} to {high:g} in {array.dtype.name}: give --data.percentiles or value_range")

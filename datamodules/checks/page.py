@@ -1,0 +1,100 @@
+"""The findings as one HTML page that needs nothing else: counts, thumbnails of the suspects, histograms."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from datamodules.checks.kinds import KINDS, SEVERITIES
+from datamodules.checks.measures import READ, thumbnail
+from datamodules.checks.run import Checked
+from datamodules.checks.store import Finding, FindingStore
+from datamodules.types import SuiteError
+
+
+def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
+    """Write the page.
+
+    Args:
+        file: the HTML file.
+        checked: what was checked; its images are read once more for thumbnails.
+        store: the findings.
+    """
+    from jinja2 import Environment
+
+    template = resources.files("datamodules.checks").joinpath("page.html").read_text(encoding="utf-8")
+    cases = checked.survey.cases()
+    kinds = []
+    for severity in SEVERITIES:
+        for (of, kind), count in store.counts.items():
+            if of != severity:
+                continue
+            some = [finding for finding in store.examples[kind] if finding.severity == severity]
+            kinds.append(
+                {
+                    "severity": severity,
+                    "name": kind,
+                    "count": count,
+                    "meaning": KINDS[kind].meaning,
+                    "some": [_shown(finding, checked, cases) for finding in some],
+                }
+            )
+    data = checked.survey.data
+    errors = store.count("error")
+    page = (
+        Environment(autoescape=True, trim_blocks=True)
+        .from_string(template)
+        .render(
+            root=str(data.root) if str(data.root) != "." else type(data).__name__,
+            what=f"{type(data).__name__}: {len(cases)} cases, {len(checked.survey.units)} images or volumes",
+            when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+            errors=errors,
+            verdict=verdict(store),
+            kinds=kinds,
+            histograms=[{"title": one.title, "bars": _bars(one.bars)} for one in checked.histograms if one.bars],
+        )
+    )
+    try:
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise SuiteError(f"--output {file}: cannot be written ({error.strerror})") from None
+
+
+def verdict(store: FindingStore) -> str:
+    """One sentence: what the findings come to."""
+    errors, warnings, notes = (store.count(severity) for severity in SEVERITIES)
+    lead = f"{errors} errors would stop or spoil training" if errors else "nothing would stop or spoil training"
+    return f"{lead}; {warnings} warnings, {notes} notes"
+
+
+def _bars(bars: list[tuple[str, int]]) -> list[tuple[str, int, float]]:
+    most = max(count for _, count in bars) or 1
+    return [(name, count, round(100 * count / most, 1)) for name, count in bars]
+
+
+def _shown(finding: Finding, checked: Checked, cases: Any) -> dict[str, str]:
+    case, unit = finding.case, finding.unit
+    if unit < 0 and case >= 0:
+        units = (checked.cases == case).nonzero()[0]
+        unit = int(units[0]) if len(units) else -1
+    who, part = finding.path, ""
+    if case >= 0:
+        who = str(cases["case_id"].iat[case])
+        part = cases["split"].astype("str").fillna("").iat[case]
+    return {"who": who, "part": part, "detail": finding.detail, "image": _image(checked, unit)}
+
+
+def _image(checked: Checked, unit: int) -> str:
+    """A thumbnail as a data URI; "" where the image was not read, or cannot be read any more."""
+    if unit < 0 or checked.records["status"][unit] != READ:
+        return ""
+    import imagecodecs
+
+    try:
+        small = thumbnail(checked.survey.units.picture(unit))
+    except SuiteError:
+        return ""
+    return "data:image/png;base64," + base64.b64encode(imagecodecs.png_encode(small)).decode()

@@ -1,0 +1,283 @@
+"""DICOM segmentations (DICOM-SEG, PS3.3 A.51) -> label values on the grid of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.readers.dicom_geometry import Place, place
+from datamodules.readers.dicom_header import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    Facts,
+    Opened,
+    frame_item,
+    image_facts,
+    is_dicom,
+    items,
+    number,
+    opened,
+    text,
+    whole,
+)
+from datamodules.readers.dicom_pixels import stored_frame
+from datamodules.readers.dicom_series import SEGMENTATIONS, SeriesGrid
+from datamodules.readers.volume import Grid, Volume
+
+_LABEL_MAP = SEGMENTATIONS[1]
+_ON_GRID = 0.1  # of a voxel: how far a frame may lie from the image's grid to be placed on it as it is
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """A frame of a segmentation: which segment it shows (None: its values are segments), where, and which pixels."""
+
+    segment: int | None
+    place: Place | None
+    instance: str | None
+    values: NDArray[Any]  # (rows, columns): bool, or segment numbers
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a file is a DICOM segmentation."""
+    if not path.is_file() or not is_dicom(path):
+        return False
+    with opened(path) as source:
+        return text(source.dataset, "SOPClassUID") in SEGMENTATIONS
+
+
+def segment_labels(path: Path) -> dict[int, str]:
+    """Number -> label of the segments in a file.
+
+    Raises:
+        SuiteError: no segmentation, or one that cannot be read.
+    """
+    with opened(path) as source:
+        return _labels(source)
+
+
+def read_on_grid(
+    path: Path,
+    image: Grid,
+    values: Mapping[str, int] | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+) -> Volume:
+    """Read a segmentation as label values on an image's grid.
+
+    Frames that lie on the image's grid are put there as they are; others are resampled by nearest neighbour. A frame
+    without a position goes to the image that it was drawn on. What lies outside the image is cut off. Fractions count
+    from one half.
+
+    Args:
+        path: the segmentation.
+        image: where the voxels of the image lie.
+        values: label value by class name. Segments are found by their label, in whatever case; where none of the labels
+            is a class, or without ``values``, the label value is the number of the segment.
+        max_pixels: largest rows times columns of a frame.
+        max_bytes: largest size of the unpacked frames.
+
+    Returns:
+        (X, Y, Z) of uint8 or uint16; 0 where there is no segment.
+
+    Raises:
+        SuiteError: no segmentation; damaged; of another frame of reference than the image; segments that overlap; a
+            segment that no class is named for; a frame that cannot be placed.
+    """
+    with opened(path, max_bytes) as source:
+        labels = _labels(source)
+        _check_reference(source, image)
+        facts = image_facts(source, max_pixels)
+        frames = _frames(source, facts, max_bytes)
+        meant = _meaning(labels, values)
+        highest = max(meant.values(), default=0)
+        if not 0 <= min(meant.values(), default=0) <= highest < 2**16:
+            raise ValueError("label values must lie between 0 and 65535")
+        array = np.zeros(image.shape, np.uint8 if highest < 256 else np.uint16)
+        used = np.zeros(image.shape, np.uint16)  # the segment a voxel is of, so that an overlap is seen
+        rest: list[_Frame] = []
+        for frame in frames:
+            voxels = _on_grid(frame, image)
+            if voxels is None:
+                rest.append(frame)
+            else:
+                _put(array, used, frame, voxels, meant, labels)
+        for segment in dict.fromkeys(frame.segment for frame in rest):
+            group = [frame for frame in rest if frame.segment == segment]
+            stack, matrix = _stack(group)
+            _put(array, used, _Frame(segment, None, None, _resampled(stack, matrix, image)), None, meant, labels)
+    return Volume(str(path), image.shape, image.affine, image.header, array)
+
+
+def _labels(source: Opened) -> dict[int, str]:
+    header = source.dataset
+    if text(header, "SOPClassUID") not in SEGMENTATIONS:
+        raise ValueError("it is no DICOM segmentation")
+    found = {
+        int(one): text(item, "SegmentLabel") or str(one)
+        for item in items(header, "SegmentSequence")
+        if (one := whole(item, "SegmentNumber")) is not None
+    }
+    if not found:
+        raise ValueError("it has no segments (0062,0002)")
+    return found
+
+
+def _check_reference(source: Opened, image: Grid) -> None:
+    reference = text(source.dataset, "FrameOfReferenceUID")
+    theirs = image.series.reference if isinstance(image, SeriesGrid) else None
+    if reference and theirs and reference != theirs:
+        raise ValueError(f"its frame of reference is not that of the image {image.path}: it was drawn on another scan")
+
+
+def _meaning(labels: Mapping[int, str], values: Mapping[str, int] | None) -> dict[int, int]:
+    """The label value of each segment."""
+    named = {name.casefold(): value for name, value in (values or {}).items()}
+    labels = {segment: label for segment, label in labels.items() if segment > 0}  # 0 is the background of label maps
+    if not any(label.casefold() in named for label in labels.values()):
+        return {segment: segment for segment in labels}
+    for segment, label in labels.items():
+        if label.casefold() not in named:
+            raise ValueError(f"its segment {segment} {label!r} is no class: name it in --data.classes")
+    return {segment: named[label.casefold()] for segment, label in labels.items()}
+
+
+def _frames(source: Opened, facts: Facts, max_bytes: int) -> list[_Frame]:
+    header = source.dataset
+    size = facts.frame_pixels * max(1, facts.bits_allocated // 8) * facts.frames
+    if size > max_bytes:
+        raise ValueError(f"{facts.frames} frames unpack to {size} bytes, more than the {max_bytes} allowed")
+    label_map = text(header, "SOPClassUID") == _LABEL_MAP or text(header, "SegmentationType") == "LABELMAP"
+    half = 0.5 * (number(header, "MaximumFractionalValue") or 1)
+    fractional = text(header, "SegmentationType") == "FRACTIONAL"
+    found = []
+    for index in range(facts.frames):
+        stored = stored_frame(source, facts, index, max_bytes)
+        segment = (
+            None
+            if label_map
+            else whole(frame_item(header, "SegmentIdentificationSequence", index), "ReferencedSegmentNumber")
+        )
+        if segment is None and not label_map:
+            raise ValueError(f"frame {index} does not say which segment it shows (0062,000B)")
+        pixels = stored if label_map else stored >= half if fractional else stored > 0
+        found.append(_Frame(segment, place(header, index), _drawn_on(header, index), pixels))
+    return found
+
+
+def _drawn_on(header: Any, index: int) -> str | None:
+    for source in items(frame_item(header, "DerivationImageSequence", index), "SourceImageSequence")[:1]:
+        return text(source, "ReferencedSOPInstanceUID")
+    return None
+
+
+def _on_grid(frame: _Frame, image: Grid) -> tuple[NDArray[np.intp], ...] | None:
+    """The voxels (i, j, k) of a frame's pixels, each (rows, columns); None where they do not lie on the grid."""
+    rows, columns = frame.values.shape
+    if frame.place is None:
+        return _by_instance(frame, image)
+    matrix = np.linalg.inv(image.affine) @ frame.place.affine(frame.place.normal)
+    corners = np.array([[column, row, 0, 1] for column in (0, columns - 1) for row in (0, rows - 1)], float).T
+    places = (matrix @ corners)[:3]
+    steps = matrix[:3, :2]
+    if np.abs(places - np.rint(places)).max() > _ON_GRID or np.abs(steps - np.rint(steps)).max() > 0.01:
+        return None
+    if not (np.abs(np.rint(steps)).sum(axis=0) == 1).all():
+        return None
+    down, across = np.mgrid[:rows, :columns]
+    start = np.rint(matrix[:3, 3]).astype(np.intp)
+    whole_steps = np.rint(steps).astype(np.intp)
+    return tuple(start[axis] + whole_steps[axis, 0] * across + whole_steps[axis, 1] * down for axis in range(3))
+
+
+def _by_instance(frame: _Frame, image: Grid) -> tuple[NDArray[np.intp], ...]:
+    slices = image.series.slices if isinstance(image, SeriesGrid) else ()
+    index = next((index for index, one in enumerate(slices) if one.instance == frame.instance), None)
+    if index is None or frame.instance is None:
+        raise ValueError(f"a frame says neither where it lies nor which image of {image.path} it was drawn on")
+    if frame.values.shape != (image.shape[1], image.shape[0]):
+        raise ValueError(f"a frame without a position is not of the size of its image in {image.path}")
+    down, across = np.mgrid[: image.shape[1], : image.shape[0]]
+    return across, image.shape[1] - 1 - down, np.full_like(down, index)
+
+
+def _stack(frames: Sequence[_Frame]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """(rows, columns, slices) of a segment's frames and the affine (column, row, slice) -> RAS mm; gaps are empty."""
+    first = frames[0].place
+    assert first is not None  # frames without a place are put by instance
+    normal = first.normal
+    heights = np.array([one.place.origin @ normal for one in frames if one.place is not None])
+    if any(
+        one.values.shape != frames[0].values.shape
+        or one.place is None
+        or np.abs(one.place.across - first.across).max() > 1e-3
+        or np.abs(one.place.down - first.down).max() > 1e-3
+        for one in frames
+    ):
+        raise ValueError("its frames lie in different directions, and not on the grid of the image")
+    steps = np.diff(np.unique(np.round(heights, 3)))
+    step = float(steps.min()) if len(steps) else 1.0
+    index = np.rint((heights - heights.min()) / step).astype(int)
+    if np.abs((heights - heights.min()) / step - index).max() > 0.1 or index.max() > 10_000:
+        raise ValueError("its frames lie at uneven steps, and not on the grid of the image")
+    stack = np.zeros((*frames[0].values.shape, int(index.max()) + 1), frames[0].values.dtype)
+    for one, number_ in zip(frames, index, strict=True):
+        stack[:, :, number_] = one.values
+    lowest = frames[int(heights.argmin())].place
+    assert lowest is not None
+    return stack, lowest.affine(normal * step)
+
+
+def _resampled(stack: NDArray[Any], matrix: NDArray[np.float64], image: Grid) -> NDArray[Any]:
+    """The pixel of a stack that each voxel of the image lies in; 0 outside."""
+    to_stack = np.linalg.inv(matrix) @ image.affine
+    result = np.zeros(image.shape, stack.dtype)
+    i, j = (axis.ravel() for axis in np.mgrid[: image.shape[0], : image.shape[1]])
+    for k in range(image.shape[2]):  # a slice at a time, so that coordinates stay small
+        voxels = np.stack([i, j, np.full_like(i, k), np.ones_like(i)]).astype(float)
+        # 1e-6: a voxel between two pixels goes to the same side everywhere.
+        column, row, slice_ = np.floor((to_stack @ voxels)[:3] + 0.5 - 1e-6).astype(np.intp)
+        inside = (column >= 0) & (column < stack.shape[1]) & (row >= 0) & (row < stack.shape[0])
+        inside &= (slice_ >= 0) & (slice_ < stack.shape[2])
+        plane = np.zeros(len(i), stack.dtype)
+        plane[inside] = stack[row[inside], column[inside], slice_[inside]]
+        result[:, :, k] = plane.reshape(image.shape[:2])
+    return result
+
+
+def _put(
+    array: NDArray[Any],
+    used: NDArray[np.uint16],
+    frame: _Frame,
+    voxels: tuple[NDArray[np.intp], ...] | None,
+    meant: Mapping[int, int],
+    labels: Mapping[int, str],
+) -> None:
+    """Write a frame's pixels at ``voxels``, or those of the whole grid."""
+    on = frame.values > 0
+    places: tuple[NDArray[Any], ...] = np.nonzero(on) if voxels is None else tuple(axis[on] for axis in voxels)
+    inside = np.logical_and.reduce(
+        [(axis >= 0) & (axis < size) for axis, size in zip(places, array.shape, strict=True)]
+    )
+    places = tuple(axis[inside] for axis in places)
+    segments = frame.values[on][inside].astype(np.int64) if frame.segment is None else np.array([frame.segment])
+    for segment in np.unique(segments):
+        if int(segment) not in meant:
+            raise ValueError(f"it shows segment {segment}, which it does not describe (0062,0002)")
+        chosen = places if frame.segment is not None else tuple(axis[segments == segment] for axis in places)
+        others = used[chosen]
+        both = (others > 0) & (others != segment)
+        if both.any():
+            other = int(others[both][0])
+            raise ValueError(
+                f"its segments {labels.get(other, other)!r} and {labels[int(segment)]!r} overlap: "
+                "a mask has one class a voxel; keep one of them there"
+            )
+        used[chosen] = segment
+        array[chosen] = meant[int(segment)]

@@ -1,0 +1,83 @@
+"""``check``: look at a data set before anything is trained on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from datamodules.checks.kinds import KINDS, SEVERITIES
+from datamodules.checks.page import verdict, write_page
+from datamodules.checks.run import check
+from datamodules.checks.store import FindingStore
+from datamodules.settings import default_workers
+from datamodules.types import SuiteError
+from tasks.cli.logs import configure_logs
+from tasks.cli.parser import SuiteCLI
+from tasks.cli.run_dir import new_folder
+
+OWN_FLAGS = {"output": "new folder for check.csv and check.html"}
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def run(task: str, argv: Sequence[str]) -> int:
+    """Check a data set.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed.
+
+    Returns:
+        0, or 1 where something would stop or spoil training.
+    """
+    configure_logs()
+    cli = SuiteCLI(task, "check", argv, own_flags=OWN_FLAGS, builds_model=False)
+    data = cli.build_data()
+    if not data.root.exists():  # a mistake of flags, before anything is made
+        raise SuiteError(f"--data.root {data.root}: no such file or folder")
+    output = new_folder(cli.config["output"], "--output")
+    # At least one process beside this one: a crafted file may end it.
+    workers = data.num_workers if data.num_workers is not None else max(1, default_workers())
+    with FindingStore(output) as store:
+        with _progress() as told, check(data, store, output, workers, told) as checked:
+            store.write(output / "check.csv", checked.survey.cases())
+            write_page(output / "check.html", checked, store)
+        _show(store)
+        print(f"{verdict(store)}: {output / 'check.html'}, {output / 'check.csv'}")
+        return 1 if store.count("error") else 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal."""
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("checking", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show(store: FindingStore) -> None:
+    """A table of kinds with the first finding of each."""
+    if not store.counts:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("severity", "kind", "found", "the first"):
+        table.add_column(name, justify="right" if name == "found" else "left", overflow="fold")
+    for severity in SEVERITIES:
+        for (of, kind), count in store.counts.items():
+            if of != severity:
+                continue
+            first = next((one for one in store.examples[kind] if one.severity == severity), None)
+            where = f"{first.path}: " if first is not None and first.path and first.path not in first.detail else ""
+            detail = "" if first is None else where + first.detail
+            # Text, not markup: what stands in data is no instruction to the console.
+            table.add_row(
+                Text(severity, _COLOURS[severity]), Text(kind), str(count), Text(detail or KINDS[kind].meaning)
+            )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

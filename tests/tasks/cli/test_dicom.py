@@ -1,0 +1,84 @@
+"""From DICOM series and DICOM-SEG to figures and masks, on the command line."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+
+from datamodules.readers.volume import read_grid, read_volume, same_grid
+from tests.datamodules.dicom_on_disk import CORONAL, write_series
+from tests.datamodules.seg_on_disk import write_seg
+from tests.tasks.cli.conftest import TINY, Run
+
+TINY_UNET = [*TINY, "--data.folds", "2", "--model.decoder_args", '{"decoder_channels": [16, 16, 8, 8, 8]}']
+
+
+def draw_study(root: Path, count: int = 8) -> None:
+    """Bright blocks in CT series, two of a patient, with their segmentations."""
+    rng = np.random.default_rng(0)
+    for case in range(count):
+        mask = np.zeros((6, 24, 20), np.uint8)
+        top, left = rng.integers(2, 10, 2)
+        mask[1:5, top : top + 9, left : left + 8] = 1
+        image = rng.normal(-100 + 300.0 * mask, 20).astype(np.int16)
+        files = write_series(
+            root / "imagesTr" / f"ct{case}",
+            image,
+            uid=f"1.2.3.{case}",
+            PatientID=f"SECRET-{case // 2}",
+            FrameOfReferenceUID=f"1.2.4.{case}",
+            PatientSex="FM"[case // 2 % 2],
+        )
+        write_seg(root / "labelsTr" / f"ct{case}.dcm", files, mask, {1: "lesion"})
+
+
+def test_segmentation_from_series_with_dicom_seg(run_task: Run) -> None:
+    segment = partial(run_task, "segment")
+    draw_study(Path("study"))
+    # A localiser lies beside the slices, as scanners put it.
+    scout = np.zeros((1, 30, 30), np.int16)
+    write_series(
+        Path("study/imagesTr/ct0/scout"),
+        scout,
+        direction=CORONAL,
+        uid="1.9",
+        ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+    )
+    flags = ["--data", "Volumes", "--data.root", "study", "--data.window", "soft", *TINY_UNET]
+    status, _, err = segment("fit", *flags, "--run_dir", "run")
+    assert status == 0, err
+    assert "NO PATIENTS KNOWN" not in err
+    predictions = pd.read_csv("run/predictions.csv")
+    assert set(predictions["class"]) == {"lesion"}
+    assert (predictions[["tp", "fp", "fn", "tn"]].sum(axis=1) == 6 * 24 * 20).all()
+    assert "test/dice" in json.loads(Path("run/metrics.json").read_text())
+    cases = pd.read_csv("run/cases.csv")
+    assert {"sex", "age", "modality", "manufacturer", "study_uid", "series_uid"} <= set(cases.columns)
+    assert (cases.groupby("patient_id")["split"].nunique() == 1).all()
+    for file in Path("run").rglob("*"):
+        if file.suffix in (".csv", ".json", ".yaml", ".html", ".ckpt"):
+            assert b"SECRET" not in file.read_bytes(), file
+            assert b"Doe" not in file.read_bytes(), file
+
+    words = ["--ckpt_path", "run/checkpoints/best.ckpt", "--input", "study/imagesTr", "--output", "out"]
+    status, _, err = segment("predict", *words)
+    assert status == 0, err
+    rows = pd.read_csv("out/predictions.csv")
+    assert len(rows) == 8
+    masks = sorted(Path("out").rglob("*.nii.gz"))
+    assert len(masks) == 8
+    assert same_grid(read_volume(masks[3]), read_grid(Path("study/imagesTr/ct3")))
+    assert nibabel.load(masks[3]).header["descrip"].item() == b""
+
+
+def test_patients_keep_their_ids_where_it_is_asked_for(run_task: Run) -> None:
+    draw_study(Path("study"), count=6)
+    flags = ["--data", "Volumes", "--data.root", "study", "--data.keep_ids", "true", *TINY_UNET]
+    status, _, err = run_task("segment", "fit", *flags, "--run_dir", "run")
+    assert status == 0, err
+    assert pd.read_csv("run/cases.csv")["patient_id"].str.startswith("SECRET-").all()
