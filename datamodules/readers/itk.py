@@ -76,8 +76,9 @@ def _read(path: Path, file: Path, header: ItkHeader, limits: Limits, *, decode: 
     grid = Grid(str(path), (x, y, z), affine, geometry_header((x, y, z, *frames), affine))
     if not decode:
         return grid
-    stored = tuple(count for count in (samples, *size) if count > 1 or len(header.sizes) == len(size))
-    plain = header.start is not None and header.sizes == (stored if header.samples_first else (*size,))
+    # ITK puts the samples of a voxel together, wherever they stand in the file.
+    as_stored = header.sizes == tuple(size) if samples == 1 else header.sizes == (samples, *size)
+    plain = header.start is not None and as_stored and (samples == 1 or header.samples_first)
     if header.encoding == "ascii" and not plain:
         raise ValueError("voxels written as text are read with their samples in front only")
     if header.encoding != "raw" and plain:

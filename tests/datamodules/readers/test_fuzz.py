@@ -26,7 +26,7 @@ def check(count: int, folder: Path, start: int = 0) -> None:
 
 
 def test_some_hundred_damaged_files(tmp_path: Path) -> None:
-    check(600, tmp_path)
+    check(400, tmp_path)
 
 
 @pytest.mark.slow

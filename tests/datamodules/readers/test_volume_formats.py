@@ -101,6 +101,17 @@ def test_samples_and_time_are_frames(form: str, tmp_path: Path) -> None:
     assert read.shape == (5, 6, 7)
 
 
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+@pytest.mark.parametrize("kinds", ["domain domain domain vector", "vector domain domain domain"])
+def test_samples_of_equal_sides_stand_where_the_kinds_say(encoding: str, kinds: str, tmp_path: Path) -> None:
+    array = pattern(np.uint8, (3, 3, 3, 3))
+    data = array.tobytes("F")
+    head = f"NRRD0004\ntype: uchar\ndimension: 4\nsizes: 3 3 3 3\nkinds: {kinds}\nencoding: {encoding}\n\n"
+    (tmp_path / "a.nrrd").write_bytes(head.encode() + (gzip.compress(data) if encoding == "gzip" else data))
+    want = array if kinds.endswith("vector") else np.moveaxis(array, 0, -1)
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nrrd").array, want)
+
+
 @pytest.mark.parametrize("form", [".nrrd", ".mha"])
 def test_a_flat_image_has_one_slice(form: str, tmp_path: Path) -> None:
     array = pattern(shape=(5, 6))
@@ -313,7 +324,7 @@ def test_voxels_as_text(tmp_path: Path) -> None:
         path = tmp_path / name
         for kind, dtype in kinds.items():
             numbers = [str(number) for number in range(24)]
-            path.write_text(text.format(kind) + " ".join(numbers))
+            path.write_text(text.format(kind) + " ".join(numbers) + "\n")  # without an end of line ITK reads no text
             read = read_volume(path).array
             assert read.dtype == dtype
             np.testing.assert_array_equal(read, array)
