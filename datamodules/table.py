@@ -88,7 +88,7 @@ def case_id_of(path: str) -> str:
 
 
 def one_image_a_case(
-    cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False
+    cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False, where: Path | None = None
 ) -> CaseTable:
     """A table in which each case has one image, made from a frame with at least a ``path`` column.
 
@@ -98,11 +98,13 @@ def one_image_a_case(
         cases: one row an image; ``path`` relative to the data root.
         frames: index inside the file for each row; left out: the whole file.
         published_split: as in :class:`CaseTable`.
+        where: the file that the rows come from, for messages.
 
     Raises:
         SuiteError: two rows bear the same ``case_id``, or one bears none.
     """
     cases = cases.reset_index(drop=True)
+    said = f"{where}: " if where is not None else ""
     if "case_id" not in cases:
         cases = cases.assign(case_id=[case_id_of(path) for path in cases["path"]])
     for column in ("patient_id", "split"):
@@ -118,7 +120,7 @@ def one_image_a_case(
         first = nameless[0]
         refuse(
             "case_name",
-            f"case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or leave the "
+            f"{said}case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or leave the "
             "column out",
             detail="case_id is empty: give each case its own name, or leave the column out",
             cases=nameless,
@@ -130,7 +132,7 @@ def one_image_a_case(
         first, second = cases.index[cases["case_id"] == name][:2]
         refuse(
             "case_name",
-            f"case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows {first + 1} and "
+            f"{said}case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows {first + 1} and "
             f"{second + 1}): give each case its own name in a case_id column",
             detail="its case_id stands in an earlier row already: give each case its own name in a case_id column",
             cases=twice.index,

@@ -140,7 +140,7 @@ class ImageTable(ClassificationData):
                 f"{self.table_file}: case_id {name!r} stands twice (rows {rows}): judge its images together with "
                 "--model.aggregate (mean, max, topk, attention), or give each row its own name"
             )
-        return one_image_a_case(frame)
+        return one_image_a_case(frame, where=self.table_file)
 
     def _sliced(self, table: CaseTable, volumes: Sequence[bool]) -> CaseTable:
         """Decode what is not in the cache, and take the slices for the images."""

@@ -93,7 +93,7 @@ class MaskFolder(SegmentationData):
             _refuse_missing(self.root, frame, self._mask_top)
             frame = frame[frame["mask"].notna()].reset_index(drop=True)
         self._choose_reader(frame)
-        return one_image_a_case(frame)
+        return one_image_a_case(frame, where=self.table_file)
 
     def mask_name(self, image: int) -> str:
         """The file of an image's mask, for messages."""

@@ -91,7 +91,8 @@ class Volumes(SegmentationData):
             self.regions = self.regions if self.regions is not None else described.regions
             self.overlapping = self.overlapping or self.regions is not None
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
-        table = one_image_a_case(frame.drop(columns="sequences"))
+        where = None if self.volume_table is None else self._table_file(self.volume_table)
+        table = one_image_a_case(frame.drop(columns="sequences"), where=where)
         if is_collecting():  # a check reads the volumes itself, in processes of its own
             known = self.classes or described.classes
             if not known and all(map(is_seg, self._labels)):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from datamodules.classification.image_table import ImageTable
+from datamodules.readers.raster import write_png
 from datamodules.types import SuiteError
 from tests.datamodules.readers import fuzzing
 from tests.datamodules.readers.fuzz_seeds import make_seeds
@@ -32,6 +35,14 @@ def test_some_hundred_damaged_files(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_twenty_thousand_damaged_files(tmp_path: Path) -> None:
     check(20_000, tmp_path)
+
+
+def test_a_case_that_stands_twice_is_told_with_its_table(tmp_path: Path) -> None:
+    """Found by the fuzzer (case 15608 of seed 1)."""
+    write_png(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "t.csv").write_text("path,label\na.png,x\na.png,y\n")
+    with pytest.raises(SuiteError, match=r"t\.csv: case_id 'a' stands twice"):
+        ImageTable(str(tmp_path), table="t.csv").build_table()
 
 
 def test_the_fuzzer_sees_what_must_not_happen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
