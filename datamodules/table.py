@@ -120,8 +120,8 @@ def one_image_a_case(
         first = nameless[0]
         refuse(
             "case_name",
-            f"{said}case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or leave the "
-            "column out",
+            f"{said}case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or "
+            "leave the column out",
             detail="case_id is empty: give each case its own name, or leave the column out",
             cases=nameless,
         )
@@ -132,8 +132,8 @@ def one_image_a_case(
         first, second = cases.index[cases["case_id"] == name][:2]
         refuse(
             "case_name",
-            f"{said}case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows {first + 1} and "
-            f"{second + 1}): give each case its own name in a case_id column",
+            f"{said}case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows "
+            f"{first + 1} and {second + 1}): give each case its own name in a case_id column",
             detail="its case_id stands in an earlier row already: give each case its own name in a case_id column",
             cases=twice.index,
         )
@@ -227,6 +227,7 @@ def read_frame(file: Path, flag: str, text_columns: Sequence[str] = (), limits: 
         if name.endswith(".parquet"):
             limits.check_bytes(_parquet_bytes(file))
             frame = pd.read_parquet(file)
+            _check_text(frame)
             present = {column: "str" for column in text_columns if column in frame}
             frame = frame.astype(present)
         elif name.endswith((".csv", ".tsv", ".txt")):
@@ -255,6 +256,14 @@ def read_frame(file: Path, flag: str, text_columns: Sequence[str] = (), limits: 
         raise SuiteError(f"{flag} {file}: the table has no rows")
     frame.columns = [str(column).strip() for column in frame.columns]
     return frame
+
+
+def _check_text(frame: pd.DataFrame) -> None:
+    """Refuse text that is no UTF-8: Arrow hands it on, and fails where it is looked at."""
+    import pyarrow
+
+    for column in frame.columns[frame.dtypes == "str"]:
+        pyarrow.array(frame[column]).validate(full=True)
 
 
 def _parquet_bytes(file: Path) -> int:

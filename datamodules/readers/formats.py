@@ -49,6 +49,8 @@ def kind_of(file: Path) -> Kind:
         return "dicom"
     if name.endswith(_FLAT_VOLUMES):
         return "volume"
+    if name.endswith(raster.SUFFIXES):
+        return "raster"
     return "dicom" if dicom_header.is_dicom(file) else "raster"
 
 

@@ -6,7 +6,6 @@ import math
 import re
 import shutil
 import tempfile
-import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,8 +17,6 @@ from datamodules.readers.grid import Grid, Volume, check_volume, geometry_header
 from datamodules.readers.itk_header import ItkHeader, read_header
 from datamodules.readers.limits import Limits
 from datamodules.types import SuiteError
-
-_CHUNK = 1 << 20
 
 
 def decode_itk(path: Path, name: str, stream: BinaryIO, limits: Limits, *, packed: bool, decode: bool) -> Grid:
@@ -111,24 +108,17 @@ def _inflated(file: Path, header: ItkHeader, kind: np.dtype[Any]) -> NDArray[Any
     """The voxels of a gzip or zlib stream, no more than promised, with its checksum checked: ITK passes over it.
 
     Raises:
-        ValueError: there are fewer or more voxels than the header says.
-        zlib.error: the stream is damaged.
-        EOFError: it is cut off.
+        ValueError: there are fewer voxels than the header says.
+        RuntimeError: there are more, or the stream is damaged or cut off.
     """
+    import imagecodecs
+
     wanted = math.prod(header.sizes) * header.itemsize
-    found = bytearray()
-    unpack = zlib.decompressobj(wbits=47)  # gzip or zlib, as the stream says
     with file.open("rb") as stream:
         stream.seek(header.start or 0)
-        rest = b""
-        while not unpack.eof:
-            rest = rest or stream.read(_CHUNK)
-            if not rest:
-                raise EOFError("the compressed voxels end too early")
-            found += unpack.decompress(rest, _CHUNK << 2)
-            rest = unpack.unconsumed_tail
-            if len(found) > wanted:
-                break
+        packed = stream.read()
+    unpack = imagecodecs.gzip_decode if packed[:2] == b"\x1f\x8b" else imagecodecs.deflate_decode
+    found = unpack(packed, out=wanted)
     if len(found) != wanted:
         raise ValueError("it has another number of voxels than its header says")
     return np.frombuffer(found, kind)

@@ -12,7 +12,7 @@ import numpy as np
 from datamodules.readers.grid import Grid, Volume, check_volume, geometry_header
 from datamodules.readers.limits import Limits
 from datamodules.readers.raster import quiet_decoders
-from datamodules.readers.tiff import check_chain, check_page, count_pages, image_pages, read_stack
+from datamodules.readers.tiff import check_chain, check_page, count_pages, image_pages, plain_stack, read_stack
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -44,18 +44,20 @@ def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool) ->
     from tifffile import TiffFile
 
     quiet_decoders()
-    check_chain(file)
+    pages = check_chain(file)
     with TiffFile(file) as tiff:
-        page = image_pages(tiff)[0]
+        stack = plain_stack(tiff, pages, limits)
+        page = tiff.pages.first if stack is not None else image_pages(tiff)[0]
         check_page(page, limits)
-        count = count_pages(tiff)
+        count = len(stack) if stack is not None else count_pages(tiff)
         shape = (page.imagewidth, page.imagelength, count)
         check_volume(shape, page.dtype.itemsize, limits)
         x, y, z = spacing_of(tiff)
         affine = np.diag([-x, -y, z, 1.0])
         if not decode:
             return Grid(str(path), shape, affine, geometry_header(shape, affine))
-        stack = read_stack(tiff, limits)
+        # Read now, and in the machine's byte order.
+        stack = read_stack(tiff, limits) if stack is None else stack.astype(stack.dtype.newbyteorder("="), copy=True)
     values = np.moveaxis(stack, (0, 1, 2), (2, 1, 0))
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]

@@ -25,10 +25,13 @@ _MOST_PAGES = 2**16
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # ITU T.81, table B.1
 
 
-def check_chain(file: BinaryIO) -> None:
+def check_chain(file: BinaryIO) -> int:
     """Walk from page to page, as TIFF 6.0 (section 2) and BigTIFF chain them.
 
     A file that was cut off between two of them would otherwise pass for one with fewer pages.
+
+    Returns:
+        How many pages there are; 1 for files that are not walked through.
 
     Raises:
         ValueError: the chain leaves the file, goes round, or is longer than 65536 pages.
@@ -40,7 +43,7 @@ def check_chain(file: BinaryIO) -> None:
     big = head[2:3] == b"+" or head[3:4] == b"+"
     count_of, offset_of, entry = (order + "Q", order + "Q", 20) if big else (order + "H", order + "I", 12)
     if not big and end >= 2**32:  # microscopes write 64-bit offsets into old files
-        return
+        return 1
     start = 8 if big else 4
     if len(head) < start + struct.calcsize(offset_of):
         raise ValueError("the file is truncated")
@@ -61,6 +64,7 @@ def check_chain(file: BinaryIO) -> None:
         file.seek(place)
         (offset,) = struct.unpack(offset_of, file.read(struct.calcsize(offset_of)))
     file.seek(0)
+    return len(seen)
 
 
 def count_pages(tiff: TiffFile) -> int:
@@ -156,6 +160,47 @@ def read_stack(tiff: TiffFile, limits: Limits) -> NDArray[Any]:
         raise ValueError("the file is truncated")
     stack = np.asarray(series.asarray(maxworkers=1)).reshape(count, *first.shape)
     return np.stack([_finished(one, first) for one in stack])
+
+
+def plain_stack(tiff: TiffFile, pages: int, limits: Limits) -> NDArray[Any] | None:
+    """All pages of a file of ImageJ or tifffile whose values lie in one piece: (N, H, W[, S]), mapped, not yet read.
+
+    Args:
+        tiff: the open file.
+        pages: how many pages its chain has: one for each image, or one for all.
+        limits: checked in the tags of the first page, and for all of them.
+
+    Returns:
+        None where the pages must be read one by one.
+
+    Raises:
+        ValueError: too large, or cut off.
+    """
+    from tifffile import PHOTOMETRIC
+
+    if not (tiff.is_shaped or tiff.is_imagej) or len(tiff.series) != 1:
+        return None
+    series, page = tiff.series[0], tiff.pages.first
+    check_page(page, limits)
+    count = series.size // page.size
+    as_it_is = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB) and page.axes in ("YX", "YXS")
+    upright_already = page.tags.valueof(_ORIENTATION, 1) == 1 and page.bitspersample == 8 * page.dtype.itemsize
+    if (
+        not as_it_is
+        or not upright_already
+        or page.is_reduced
+        or pages not in (1, count)
+        or count * page.size != series.size
+    ):
+        return None
+    start = series.dataoffset
+    if start is None:
+        return None
+    limits.check_bytes(count * page.nbytes)
+    if start + count * page.nbytes > tiff.filehandle.size:
+        raise ValueError("the file is truncated")
+    stored = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+    return np.asarray(tiff.filehandle.memmap_array(stored, (count, *page.shape), start))
 
 
 def check_page(page: TiffPage, limits: Limits) -> None:

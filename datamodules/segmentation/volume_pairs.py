@@ -136,8 +136,8 @@ def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT, *, allow_outsi
     Raises:
         SuiteError: a column or a file is missing, or a path leaves the root and ``allow_outside`` is false.
     """
-    text = ("path", "label", "case_id", "patient_id", "split")
-    frame = read_frame(file, "--data.table", text_columns=text, limits=limits)
+    columns = ("path", "label", "case_id", "patient_id", "split")
+    frame = read_frame(file, "--data.table", text_columns=columns, limits=limits)
     for column in ("path", "label"):
         if column not in frame:
             raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")

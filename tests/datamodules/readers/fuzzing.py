@@ -12,6 +12,7 @@ their files.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import multiprocessing
 import os
 import re
@@ -139,6 +140,7 @@ def _work(pipe: Any, start: int, end: int, seed: int, seeds: list[Seed], folder:
     silent = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silent, stream)
+    faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY))

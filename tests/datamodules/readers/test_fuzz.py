@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from datamodules.classification.image_table import ImageTable
 from datamodules.readers.raster import write_png
+from datamodules.table import read_frame
 from datamodules.types import SuiteError
 from tests.datamodules.readers import fuzzing
 from tests.datamodules.readers.fuzz_seeds import make_seeds
@@ -45,6 +48,18 @@ def test_a_case_that_stands_twice_is_told_with_its_table(tmp_path: Path) -> None
         ImageTable(str(tmp_path), table="t.csv").build_table()
 
 
+def test_letters_that_are_none_in_parquet(tmp_path: Path) -> None:
+    """Found by the fuzzer (case 7932 of seed 2): Arrow hands them on, and fails where they are looked at."""
+    pd.DataFrame({"path": ["a.png", "Zoë.png"], "label": ["x", "y"]}).to_parquet(
+        tmp_path / "t.parquet", compression=None, use_dictionary=False
+    )
+    data = (tmp_path / "t.parquet").read_bytes()
+    assert "Zoë.png".encode() in data
+    (tmp_path / "t.parquet").write_bytes(data.replace("Zoë.png".encode(), b"Zo\xff\xff.png"))
+    with pytest.raises(SuiteError, match=r"t\.parquet: cannot be read as a table"):
+        read_frame(tmp_path / "t.parquet", "--data.table", text_columns=("path",))
+
+
 def test_the_fuzzer_sees_what_must_not_happen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers that crash, hang, flood memory, raise something else, or do not name the file."""
     import os
@@ -54,13 +69,16 @@ def test_the_fuzzer_sees_what_must_not_happen(tmp_path: Path, monkeypatch: pytes
         while True:
             pass
 
+    def unnamed() -> None:
+        raise SuiteError("something is wrong")
+
     seeds = make_seeds(tmp_path, None)
     numbers = [number for number in range(200) if fuzzing.damaged(number, 0, seeds)[0].target == "volume"][:5]
-    bad = {
+    bad: dict[int, Callable[[], object]] = {
         numbers[0]: lambda: os.kill(os.getpid(), signal.SIGSEGV),
         numbers[1]: lambda: bytearray(3 << 30),
         numbers[2]: hang,
-        numbers[3]: lambda: (_ for _ in ()).throw(SuiteError("something is wrong")),
+        numbers[3]: unnamed,
     }
     whole = {fuzzing.damaged(number, 0, seeds)[1]: act for number, act in bad.items()}
 

@@ -166,7 +166,7 @@ def test_pages_are_slices(kind: str, dtype: str, tmp_path: Path) -> None:
     if kind == "imagej" and dtype in ("int16", "uint32"):
         pytest.skip("ImageJ has no such type")
     stack = pattern(dtype, (16, 40, 56))
-    options: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "pages": {},
         "imagej": {
             "imagej": True, "resolution": (2.0, 4.0), "metadata": {"axes": "ZYX", "spacing": 3.0, "unit": "mm"},
@@ -180,7 +180,8 @@ def test_pages_are_slices(kind: str, dtype: str, tmp_path: Path) -> None:
         },
         "volume": {"volumetric": True, "tile": (16, 16, 16)},
         "lzw": {"compression": "lzw"},
-    }[kind]  # fmt: skip
+    }  # fmt: skip
+    options = kinds[kind]
     path = tmp_path / ("a.ome.tif" if kind == "ome" else "a.tif")
     tifffile.imwrite(path, stack, photometric="minisblack", **options)
     read = read_volume(path)
