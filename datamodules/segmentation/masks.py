@@ -210,7 +210,7 @@ def _json_palette(file: Path) -> list[tuple[str, Any]]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SuiteError(f"--data.palette {file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SuiteError(f"--data.palette {file}: no JSON: {error}") from None
     if not isinstance(content, dict):
         raise SuiteError(f'--data.palette {file}: expected {{"class": [r, g, b], ...}}')

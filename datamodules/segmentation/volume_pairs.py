@@ -57,7 +57,7 @@ def read_description(file: Path) -> Described:
         if all(str(key).isdigit() for key in labels):
             return Described({str(name): int(value) for value, name in labels.items()}, sequences=sequences)
         return _nnunet(labels, sequences)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SuiteError(f"{file}: cannot be read as a dataset.json: {error}") from None
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from datamodules.classification.image_table import ImageTable
 from datamodules.readers.raster import write_png
+from datamodules.segmentation.masks import read_palette
+from datamodules.segmentation.volume_pairs import read_description
 from datamodules.table import read_frame
 from datamodules.types import SuiteError
 from tests.datamodules.readers import fuzzing
@@ -46,6 +48,14 @@ def test_a_case_that_stands_twice_is_told_with_its_table(tmp_path: Path) -> None
     (tmp_path / "t.csv").write_text("path,label\na.png,x\na.png,y\n")
     with pytest.raises(SuiteError, match=r"t\.csv: case_id 'a' stands twice"):
         ImageTable(str(tmp_path), table="t.csv").build_table()
+
+
+def test_json_of_many_brackets(tmp_path: Path) -> None:
+    """Found by the fuzzer (case 3618 of seed 4)."""
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    for read in (read_description, read_palette):
+        with pytest.raises(SuiteError, match=r"a\.json: .*recursion"):
+            read(tmp_path / "a.json")
 
 
 def test_letters_that_are_none_in_parquet(tmp_path: Path) -> None:
