@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.named_errors import named_errors
 from datamodules.readers.orientation import upright
 from datamodules.types import Scan, ScanInfo, SuiteError
 
@@ -52,18 +53,8 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
     if path.suffix.lower() not in SUFFIXES:
         raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(SUFFIXES)}")
     quiet_decoders()
-    try:
-        with path.open("rb") as file:
-            array = _decoder(file.read(8))(file, limits, frame)
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
-    except MemoryError:
-        raise SuiteError(f"{path}: does not fit into memory") from None
-    except Exception as error:  # decoders raise whatever they like on damaged files: struct.error, SyntaxError, ...
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be decoded: {reason}") from None
+    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
+        array = _decoder(file.read(8))(file, limits, frame)
     return Scan(array, ScanInfo(path=str(path), original_size=(array.shape[0], array.shape[1])))
 
 
@@ -74,22 +65,16 @@ def count_pages(path: Path) -> int:
         SuiteError: no such file, or a TIFF that cannot be read.
     """
     quiet_decoders()
-    try:
-        with path.open("rb") as file:
-            if _decoder(file.read(8)) is not _read_tiff:
-                return 1
-            from tifffile import TiffFile
+    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
+        if _decoder(file.read(8)) is not _read_tiff:
+            return 1
+        from tifffile import TiffFile
 
-            from datamodules.readers import tiff
+        from datamodules.readers import tiff
 
-            tiff.check_chain(file)
-            with TiffFile(file) as opened:
-                return tiff.count_pages(opened)
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: no such file") from None
-    except Exception as error:  # as above
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be decoded: {reason}") from None
+        tiff.check_chain(file)
+        with TiffFile(file) as opened:
+            return tiff.count_pages(opened)
 
 
 def write_png(path: Path, array: NDArray[Any]) -> None:

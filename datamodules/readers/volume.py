@@ -9,8 +9,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from datamodules.readers.grid import Grid as Grid
 from datamodules.readers.grid import Volume as Volume
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.named_errors import named_errors
 from datamodules.readers.unpack import read_all, read_to_end, unpacked
 from datamodules.types import SuiteError
 
@@ -106,38 +105,27 @@ def _read(path: Path, limits: Limits, *, decode: bool) -> Grid:
         return dicom_series.read_grid(path, limits.max_pixels)
     if not may_be_volume(path.name):
         raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(SUFFIXES)}")
-    kind = "NIfTI"
-    try:
-        with unpacked(path, limits, _INSIDE) as (name, stream, packed):
-            kind = next(kind for suffix, kind in _KINDS.items() if name.lower().endswith(suffix))
-            if kind == "NIfTI":
-                from datamodules.readers.nifti import decode_nifti
+    with (
+        named_errors(path, "cannot be decoded as NIfTI") as attempt,
+        unpacked(path, limits, _INSIDE) as (name, stream, packed),
+    ):
+        kind = next(kind for suffix, kind in _KINDS.items() if name.lower().endswith(suffix))
+        attempt.failing = f"cannot be decoded as {kind}"
+        if kind == "NIfTI":
+            from datamodules.readers.nifti import decode_nifti
 
-                grid = decode_nifti(path, stream, limits, decode=decode)
-            elif kind == "TIFF":
-                from datamodules.readers.pages import decode_pages
+            grid = decode_nifti(path, stream, limits, decode=decode)
+        elif kind == "TIFF":
+            from datamodules.readers.pages import decode_pages
 
-                grid = decode_pages(path, io.BytesIO(read_all(stream)) if packed else stream, limits, decode=decode)
-            else:
-                from datamodules.readers.itk import decode_itk
+            grid = decode_pages(path, io.BytesIO(read_all(stream)) if packed else stream, limits, decode=decode)
+        else:
+            from datamodules.readers.itk import decode_itk
 
-                grid = decode_itk(path, name, stream, limits, packed=packed, decode=decode)
-            if packed and decode:
-                read_to_end(stream)
-            return grid
-    except SuiteError:
-        raise
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise SuiteError(f"{path}: damaged or truncated ({error}): copy or fetch it again") from None
-    except MemoryError:
-        raise SuiteError(f"{path}: does not fit into memory") from None
-    except Exception as error:  # decoders raise whatever their parts raise on damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be decoded as {kind}: {reason}") from None
+            grid = decode_itk(path, name, stream, limits, packed=packed, decode=decode)
+        if packed and decode:
+            read_to_end(stream)
+        return grid
 
 
 def same_grid(a: Grid, b: Grid) -> bool:
