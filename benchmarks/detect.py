@@ -60,6 +60,10 @@ class NoTransform(nn.Module):
         """Hand a batch over as it is."""
         return ImageList(images, [(images.shape[-2], images.shape[-1])] * len(images)), targets
 
+    def postprocess(self, detections: Any, image_sizes: Any, original_sizes: Any) -> Any:
+        """Detections are in pixels of the batch already; Faster R-CNN asks in training too."""
+        return detections
+
 
 def bare_network(name: str, channels: int) -> Any:
     """Torchvision's detector with as many anchors as ours."""
