@@ -66,8 +66,12 @@ def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
 def verdict(store: FindingStore) -> str:
     """One sentence: what the findings come to."""
     errors, warnings, notes = (store.count(severity) for severity in SEVERITIES)
-    lead = f"{errors} errors would stop or spoil training" if errors else "nothing would stop or spoil training"
-    return f"{lead}; {warnings} warnings, {notes} notes"
+    lead = f"{_counted(errors, 'error')} would" if errors else "nothing would"
+    return f"{lead} stop or spoil training; {_counted(warnings, 'warning')}, {_counted(notes, 'note')}"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _bars(bars: list[tuple[str, int]]) -> list[tuple[str, int, float]]:
