@@ -22,7 +22,7 @@ from tasks.judging import Predicting
 from tasks.recorder import join
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.collect import CaseCollector
-from tasks.segment.task import SegmentationTask
+from tasks.segment.ensemble import Segmenter
 
 
 class SegmentationPredicting(Predicting):
@@ -33,7 +33,7 @@ class SegmentationPredicting(Predicting):
     }
 
     def __init__(
-        self, model: SegmentationTask, inputs: InputFiles, output: Path, options: dict[str, str | None]
+        self, model: Segmenter, inputs: InputFiles, output: Path, options: dict[str, str | None]
     ) -> None:
         self.model, self.inputs = model, inputs
         mask_format: Any = options["mask_format"] or "auto"
