@@ -67,9 +67,7 @@ class ClassificationPredicting(Predicting):
     judges each slice of a volume for itself gives one row a slice.
     """
 
-    def __init__(
-        self, model: Classifier, inputs: InputFiles, output: Path, options: dict[str, str | None]
-    ) -> None:
+    def __init__(self, model: Classifier, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
         self.model, self.inputs, self.output = model, inputs, output
         cut = model.hparams["slices"]
         self.slices = None if cut is None else SliceSpec.from_dict(cut)

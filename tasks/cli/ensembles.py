@@ -25,9 +25,7 @@ log = logging.getLogger(__name__)
 # Beside the tables of an ensemble: its members, and what was chosen for it.
 RECORD = "ensemble.json"
 FLAG = "--ckpt_paths"
-HELP = (
-    "an ensemble: two or more checkpoints, patterns, run folders (their best checkpoint), or the folder of a --folds run"
-)
+HELP = "an ensemble: checkpoints, patterns, run folders (their best checkpoint), or the folder of a --folds run"
 
 Model: TypeAlias = Task | Ensemble
 
@@ -106,7 +104,9 @@ def _record_of(folder: Path) -> tuple[list[Path], dict[str, Any]] | None:
         record = json.loads(file.read_text(encoding="utf-8"))
         return [folder / path for path in record["checkpoints"]], record
     except (OSError, ValueError, KeyError, TypeError):
-        raise SuiteError(f"{file}: cannot be read as the record of an ensemble: name its checkpoints one by one") from None
+        raise SuiteError(
+            f"{file}: cannot be read as the record of an ensemble: name its checkpoints one by one"
+        ) from None
 
 
 def write_record(folder: Path, model: Ensemble, checkpoints: Checkpoints, chosen_on: str) -> None:

@@ -96,8 +96,9 @@ class BoxCollector(Callback):
             of_models.append(_as_stored(piece, scan, merged))
         if len(of_models) == 1:
             return of_models[0]
-        fused = fuse_boxes([(one.boxes, one.scores, one.labels) for one in of_models])
-        return CaseBoxes(piece.case, scan, *(part[: self.max_detections] for part in fused))
+        boxes, scores, labels = fuse_boxes([(one.boxes, one.scores, one.labels) for one in of_models])
+        kept = slice(self.max_detections)
+        return CaseBoxes(piece.case, scan, boxes[kept], scores[kept], labels[kept])
 
 
 def merge_windows(

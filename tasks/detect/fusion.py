@@ -66,5 +66,6 @@ def _iou(box: FloatArray, others: FloatArray) -> FloatArray:
     """(n,) overlap of a box with others."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     both = (high - low).clip(min=0).prod(axis=1)
-    area = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return np.divide(both, area - both, out=np.zeros(len(others)), where=area > both)
+    either = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - both
+    overlap: FloatArray = both / either
+    return overlap

@@ -65,9 +65,7 @@ class DetectionJudging(Judging):
         data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
         data.adopt_classes(model.class_names)
 
-    def run(
-        self, trainer: Trainer, model: Finder, data: DetectionData, split: str, *, choose: bool = False
-    ) -> Judged:
+    def run(self, trainer: Trainer, model: Finder, data: DetectionData, split: str, *, choose: bool = False) -> Judged:
         """Run the model over a part; ``choose`` leaves the operating points in ``model.operating_points``."""
         rows = data.rows(split)
         found: list[CaseBoxes] = []

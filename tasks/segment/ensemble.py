@@ -63,9 +63,7 @@ class SegmentationEnsemble(Ensemble):
 
 def most_agreed(cleanups: Sequence[CleanUp], class_names: Sequence[str]) -> CleanUp:
     """What most members do to clean a mask, class by class."""
-    largest = tuple(
-        name for name in class_names if 2 * sum(name in one.largest for one in cleanups) > len(cleanups)
-    )
+    largest = tuple(name for name in class_names if 2 * sum(name in one.largest for one in cleanups) > len(cleanups))
     sizes = {name: median_low([one.min_size.get(name, 0.0) for one in cleanups]) for name in class_names}
     return CleanUp(largest, {name: size for name, size in sizes.items() if size > 0})
 

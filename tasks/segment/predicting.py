@@ -32,9 +32,7 @@ class SegmentationPredicting(Predicting):
         "mask_format": "auto (NIfTI for volumes, PNG for flat images), nifti, png, or png16: each object its own number"
     }
 
-    def __init__(
-        self, model: Segmenter, inputs: InputFiles, output: Path, options: dict[str, str | None]
-    ) -> None:
+    def __init__(self, model: Segmenter, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
         self.model, self.inputs = model, inputs
         mask_format: Any = options["mask_format"] or "auto"
         if mask_format not in get_args(MaskFormat):
