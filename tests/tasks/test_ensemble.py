@@ -17,16 +17,14 @@ from tasks.segment.ensemble import most_agreed
 NAMES = ["a", "b", "c"]
 
 
-def member(target: str, seed: int, **more: Any) -> ClassificationTask:
+def member(target: Any, seed: int, **more: Any) -> ClassificationTask:
     torch.manual_seed(seed)
     names = ["number"] if target == "regression" else NAMES
-    model = ClassificationTask(
-        "test_resnet", target=target, class_names=names, num_classes=len(names), in_channels=1, **more
-    )  # type: ignore[arg-type]
-    return model.eval()
+    facts: dict[str, Any] = {"class_names": names, "num_classes": len(names), "in_channels": 1}
+    return ClassificationTask("test_resnet", target=target, **facts, **more).eval()
 
 
-def batch(count: int, padding: int = 0) -> dict[str, Any]:
+def batch(count: int, padding: int = 0) -> Any:
     scans = [ScanInfo(case_id=str(number), path="x", patient_id=None) for number in range(count)]
     for scan in scans[count - padding :]:
         scan["padding"] = True
@@ -72,8 +70,9 @@ def test_attention_weights_are_averaged() -> None:
     ],
 )
 def test_unlike_members_are_refused_by_name(more: dict[str, Any], said: str) -> None:
-    flags = {"target": "multiclass", "class_names": NAMES, "num_classes": 3, "in_channels": 1}
-    members = [ClassificationTask("test_resnet", **(flags | one)) for one in ({}, {}, more)]
+    flags: dict[str, Any] = {"target": "multiclass", "class_names": NAMES, "num_classes": 3, "in_channels": 1}
+    same: dict[str, Any] = {}
+    members = [ClassificationTask("test_resnet", **(flags | one)) for one in (same, same, more)]
     with pytest.raises(SuiteError) as error:
         ClassificationEnsemble(members, ["one.ckpt", "two.ckpt", "three.ckpt"])
     for part in ("one.ckpt and three.ckpt", said):

@@ -76,8 +76,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     config = parser.instantiate_classes(parser.parse_args(words))
     if not config.input:
         raise SuiteError("--input: name files, folders or a table to predict")
-    output = new_folder(config.output, "--output")
     model = build_model(task, find_checkpoints(task, config.ckpt_path, config.ckpt_paths))
+    output = new_folder(config.output, "--output")
     options = {name: config[name] for name in predicting_class.flags}
     predicting = predicting_class(model, config.data, output, options)
     table = predicting.table(config.input)

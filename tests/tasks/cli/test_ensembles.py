@@ -13,10 +13,12 @@ import torch
 from PIL import Image
 
 from datamodules.preprocess import Preprocess
+from tasks.cli import folds
 from tasks.cli.checkpoints import build_from, open_checkpoint
 from tasks.cli.main import main
 from tasks.segment.assemble import resize_probabilities
 from tasks.segment.task import SegmentationTask
+from tests.tasks.cli import test_folds
 from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table, one_line
 from tests.tasks.cli.test_segment import TINY_UNET, draw_cells
 
@@ -48,6 +50,10 @@ def predictions(folder: str) -> pd.DataFrame:
     return pd.read_csv(Path(folder) / "predictions.csv")
 
 
+def of_part(table: pd.DataFrame, part: str) -> pd.DataFrame:
+    return table[table["split"] == part].set_index("case_id")
+
+
 def test_one_checkpoint_is_as_with_ckpt_path(run: Run, trained: Path) -> None:
     for verb in ("test", "validate"):
         for flag in ("--ckpt_path", "--ckpt_paths"):
@@ -63,7 +69,7 @@ def test_networks_and_normalisation_may_differ(run: Run, trained: Path) -> None:
     for part, verb in (("val", "validate"), ("test", "test")):
         status, out, err = run(verb, "--ckpt_paths", *members, "--run_dir", part)
         assert status == 0, err
-        own = [predictions(str(folder)).query("split == @part").set_index("case_id") for folder in members]
+        own = [of_part(predictions(str(folder)), part) for folder in members]
         together = predictions(part).set_index("case_id")
         assert list(together.index) == list(own[0].index)
         for name in ("score_ill", "score_healthy"):
@@ -133,7 +139,7 @@ def test_cases_that_a_member_has_seen(run: Run, trained: Path) -> None:
 
 
 def test_masks_are_those_of_the_mean_probabilities(run_task: Run) -> None:
-    draw_cells(Path("scans"))
+    draw_cells(Path("scans"), count=12)
     data = ["--data", "MaskFolder", "--data.root", "scans", "--data.classes", "background,cell"]
     more = ["--data.image_size", "32", "--trainer.max_epochs", "3", "--model.lr", "0.01"]
     for seed in ("0", "1"):
@@ -151,7 +157,7 @@ def test_masks_are_those_of_the_mean_probabilities(run_task: Run) -> None:
     models = [build_from(open_checkpoint(file, "segment"), "segment", file).eval() for file in files]
     preprocess = Preprocess.from_dict(models[0].hparams["preprocess"])
     alone = 0
-    for case in range(20):
+    for case in range(12):
         stored = np.array(Image.open(f"scans/images/c{case:02d}.png"))
         image = torch.from_numpy(preprocess.image(stored, "")).permute(2, 0, 1)[None]
         maps = []
@@ -171,10 +177,8 @@ def test_masks_are_those_of_the_mean_probabilities(run_task: Run) -> None:
 
 
 def test_folds_of_a_segmentation(run_task: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.tasks.cli import test_folds
-
-    monkeypatch.setattr(test_folds.folds, "run_command", test_folds.in_process)
-    flags = ["--data.num_patients", "12", "--data.image_size", "32", "--model.cleanup", "auto"]
+    monkeypatch.setattr(folds, "run_command", test_folds.in_process)
+    flags = ["--data.num_patients", "8", "--data.image_size", "32", "--model.cleanup", "auto"]
     status, _, err = run_task("segment", "fit", "--folds", "2", "--run_dir", "f", *TINY_UNET, *flags)
     assert status == 0, err
     found = test_folds.out_of_fold(Path("f"))

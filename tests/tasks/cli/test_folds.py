@@ -21,7 +21,7 @@ from sklearn import metrics as sk
 from datamodules.types import SuiteError
 from tasks.cli import folds
 from tasks.cli.command import run_command
-from tasks.cli.ensembles import HELP
+from tasks.cli.fold_tables import finished
 from tasks.cli.judge_checkpoint import OWN_FLAGS as JUDGE_FLAGS
 from tasks.cli.main import main
 from tasks.cli.parser import SuiteCLI, task_class
@@ -211,13 +211,13 @@ def test_half_a_fold_is_not_finished(tmp_path: Path) -> None:
     (folder / "checkpoints").mkdir(parents=True)
     last = folder / "checkpoints" / "last.ckpt"
     last.touch()
-    assert not folds.finished(folder, "val")
+    assert not finished(folder, "val")
     entry = {"value": 1.0, "low": None, "high": None, "n": 3}
     (folder / "metrics.json").write_text(json.dumps({"test/auroc": entry}))
-    assert not folds.finished(folder, "val")
-    assert folds.finished(folder, "test")
+    assert not finished(folder, "val")
+    assert finished(folder, "test")
     os.utime(last, ns=(10**19 // 5, 10**19 // 5))  # the training was taken up again
-    assert not folds.finished(folder, "test")
+    assert not finished(folder, "test")
 
 
 def test_without_a_test_part_each_fold_is_judged(run: Run, own_process: None, table_root: Path) -> None:
@@ -337,4 +337,3 @@ def test_command_of_the_page_is_right(command: str) -> None:
     builder = partial(SuiteCLI, task, verb, words, own_flags=flags, builds_model=verb == "fit")
     assert builder().task == task_class(task).name
     assert any(word.startswith(("--folds", "--ckpt_path", "--data.fold")) for word in words)
-    assert HELP

@@ -22,7 +22,7 @@ def test_by_hand() -> None:
     first = found((0, 0, 10, 10, 0.9, 0), (20, 20, 30, 30, 0.8, 0))
     second = found((0, 0, 10, 12, 0.6, 0), (0, 0, 10, 10, 0.5, 1))
     boxes, scores, labels = fuse_boxes([first, second])
-    np.testing.assert_allclose(boxes, [[0, 0, 10, 10.8], [20, 20, 30, 30], [0, 0, 10, 10]])
+    np.testing.assert_allclose(boxes, np.array([[0, 0, 10, 10.8], [20, 20, 30, 30], [0, 0, 10, 10]]))
     np.testing.assert_allclose(scores, [0.75, 0.8 / 2, 0.5 / 2])  # what one of two found counts half
     assert labels.tolist() == [0, 0, 1]
 
