@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,10 +44,11 @@ def run_command(task: str, words: Sequence[str]) -> None:
             else:
                 sys.stderr.write(line)
         status = process.wait()
-    except BaseException:  # Ctrl-C reaches both: the command ends as it does when it runs alone
+    except BaseException:  # the command ends as it does when it is interrupted by itself
+        process.send_signal(signal.SIGINT)
         process.wait()
         raise
-    if status == 130 or status == -2:
+    if status in (130, -signal.SIGINT):
         raise KeyboardInterrupt
     if status < 0:
         raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")

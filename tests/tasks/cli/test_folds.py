@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import shlex
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.cli.verbs.predict import build_parser
 from tasks.detect.fusion import fuse_boxes
 from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
+from tests.tasks.cli.test_processes import finish, start
 
 PATIENTS = ["--data.num_patients", "24", "--data.image_size", "32"]
 DETECT = [*TINY, "--data.num_patients", "12", "--data.image_size", "64", "--model.channels", "16"]
@@ -320,6 +323,31 @@ def test_detection(tmp_path: Path) -> None:
         surest = found.iloc[:5]
         np.testing.assert_allclose(surest[corners], boxes[:5], atol=1e-3)
         assert surest["label"].tolist() == [names[label] for label in labels[:5]]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_in_processes_of_its_own(tmp_path: Path) -> None:
+    flags = ["fit", "--folds", "2", *TINY, *PATIENTS, "--trainer.max_epochs", "3"]
+    finish(start(tmp_path, *flags, "--run_dir", "whole"))
+    cut = start(tmp_path, *flags, "--run_dir", "cut")
+    epochs = tmp_path / "cut" / "fold_1" / "metrics.csv"
+    deadline = time.monotonic() + 240
+    while not epochs.is_file():
+        assert cut.poll() is None, cut.communicate()[0][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(cut.pid, signal.SIGKILL)
+    cut.wait()
+    assert not (tmp_path / "cut" / "predictions.csv").exists()
+    out = finish(start(tmp_path, "fit", "--folds", "2", "--run_dir", "cut", "--ckpt_path", "last"))
+    assert "fold 0 of 2 is finished already" in out
+    for name in ("predictions.csv", "metrics.json", "ensemble.json", "folds.csv", "ensemble/predictions.csv"):
+        assert (tmp_path / "cut" / name).read_text() == (tmp_path / "whole" / name).read_text(), name
+    two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    finish(start(tmp_path, "test", "--ckpt_paths", "whole", "--run_dir", "two", *two))
+    one, other = (table(tmp_path / name) for name in ("whole/ensemble", "two"))
+    assert one["case_id"].tolist() == other["case_id"].tolist()
+    np.testing.assert_allclose(one["score_malignant"], other["score_malignant"], atol=1e-6)
 
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "folds.md").read_text(encoding="utf-8")
