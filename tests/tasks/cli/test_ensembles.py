@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +27,23 @@ BEST = "checkpoints/best.ckpt"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classifiers of one table, two of them alike but for their seed, and one that sees larger images."""
+    """Two classifiers of one table, and copies of the first: one that takes larger images, one of another split."""
     folder = tmp_path_factory.mktemp("trained")
     draw_table(folder / "data", cases=60)
     data = ["--data", "ImageTable", "--data.root", str(folder / "data"), *KINDS["binary"]]
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        for name, more in (
-            ("a", ["--seed_everything", "1"]),
-            ("b", ["--seed_everything", "2", "--model.backbone", "resnet18", "--data.normalize", "none"]),
-            ("large", ["--data.image_size", "40"]),
-            ("other", ["--data.split_seed", "5"]),
-        ):
+    other = ["--model.backbone", "test_efficientnet", "--data.normalize", "none"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, more in (("a", []), ("b", other)):
             assert main("classify", ["fit", *data, *TINY, "--run_dir", name, *more]) == 0
-    finally:
-        os.chdir(before)
+    checkpoint = torch.load(folder / "a" / BEST, weights_only=True)
+    checkpoint["hyper_parameters"]["preprocess"]["size"] = [40, 40]
+    (folder / "large" / BEST).parent.mkdir(parents=True)
+    torch.save(checkpoint, folder / "large" / BEST)
+    shutil.copytree(folder / "a", folder / "other")
+    split = pd.read_csv(folder / "a" / "split.csv", dtype="str")
+    turned = split["split"].replace({"train": "test", "test": "train"})
+    split.assign(split=turned.replace({"val": "train"})).to_csv(folder / "other" / "split.csv", index=False)
     return folder
 
 
