@@ -206,9 +206,9 @@ class Task(LightningModule):
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
         output = self._output(batch["image"], *self.further_inputs(batch))
-        kept = [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
+        kept = without_padding(batch)
         if len(kept) < len(batch["scan"]):
-            output, batch = output[kept], _take(batch, kept)
+            output, batch = output[kept], of_cases(batch, kept)
         # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
         loss = self.loss(output, batch)
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
@@ -342,7 +342,12 @@ class Task(LightningModule):
         self.operating_points = dict(checkpoint.get("scansuite", {}).get("operating_points", {}))
 
 
-def _take(batch: Batch, kept: list[int]) -> Batch:
+def without_padding(batch: Batch) -> list[int]:
+    """Numbers of the cases of a batch that do not stand in it for the sake of another rank."""
+    return [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
+
+
+def of_cases(batch: Batch, kept: list[int]) -> Batch:
     """The given cases of a batch."""
     taken: dict[str, Any] = {}
     for key, value in batch.items():

@@ -53,6 +53,22 @@ class Judging(ABC):
             choose: choose on this part what is chosen on validation, and leave it in the model.
         """
 
+    def choose(self, model: Any, predictions: pd.DataFrame, cases: pd.DataFrame, targets: pd.DataFrame | None) -> None:
+        """Choose on tables the scores at which the model calls, and leave them in it; nothing where there are none.
+
+        Args:
+            model: whose ``operating_points`` are set.
+            predictions: of cases that it, or each of its members, did not train on.
+            cases: these cases.
+            targets: the truth where it has a table of its own.
+        """
+        del model, predictions, cases, targets
+
+    def called(self, model: Any, predictions: pd.DataFrame) -> pd.DataFrame:
+        """The predictions with the columns that say what is called at the model's operating points."""
+        del model
+        return predictions
+
     @abstractmethod
     def figures(self, model: Any, run_dir: Path, split: str) -> dict[str, Figure]:
         """Judge the tables in a run folder, and write ``metrics.json`` (rank 0 alone)."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pytorch_lightning import Trainer
 
 from datamodules.classification.base import ClassificationData
 from datamodules.preprocess import Preprocess
 from datamodules.slices import SliceSpec
-from tasks.classify.task import ClassificationTask
+from tasks.classify.ensemble import Classifier
 from tasks.evaluation.figures import Figure
 from tasks.evaluation.judge import judge_classification
 from tasks.evaluation.operating_point import call_at, operating_points
@@ -24,7 +25,7 @@ class ClassificationJudging(Judging):
     def __init__(self) -> None:
         self.callback: Recorder = Recorder()
 
-    def adopt(self, model: ClassificationTask, data: ClassificationData) -> None:
+    def adopt(self, model: Classifier, data: ClassificationData) -> None:
         """Give the data module preprocessing, kind of target, classes and positive class of the model."""
         data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
         cut = model.hparams["slices"]
@@ -38,7 +39,7 @@ class ClassificationJudging(Judging):
     def run(
         self,
         trainer: Trainer,
-        model: ClassificationTask,
+        model: Classifier,
         data: ClassificationData,
         split: str,
         *,
@@ -53,16 +54,29 @@ class ClassificationJudging(Judging):
         self.callback.active = False
         predictions, scans = self.callback.take()
         predictions.insert(1, "split", split)
-        facts = target_facts(model)
         if choose:
-            model.operating_points = operating_points(predictions, **facts)
-        return Judged(call_at(predictions, model.operating_points, **facts), scans)
+            self.choose(model, predictions)
+        return Judged(self.called(model, predictions), scans)
 
-    def figures(self, model: ClassificationTask, run_dir: Path, split: str) -> dict[str, Figure]:
+    def choose(
+        self,
+        model: Classifier,
+        predictions: pd.DataFrame,
+        cases: pd.DataFrame | None = None,
+        targets: pd.DataFrame | None = None,
+    ) -> None:
+        """Choose the operating points of a binary or multilabel target."""
+        model.operating_points = operating_points(predictions, **target_facts(model))
+
+    def called(self, model: Classifier, predictions: pd.DataFrame) -> pd.DataFrame:
+        """With ``prediction_op``, or ``prediction_op_<label>``."""
+        return call_at(predictions, model.operating_points, **target_facts(model))
+
+    def figures(self, model: Classifier, run_dir: Path, split: str) -> dict[str, Figure]:
         """Judge the tables in a run folder."""
         return judge_classification(run_dir, split, split, **target_facts(model))
 
 
-def target_facts(model: ClassificationTask) -> dict[str, Any]:
+def target_facts(model: Classifier) -> dict[str, Any]:
     """What a table must be told about the target to be judged."""
     return {"kind": model.target, "class_names": model.class_names, "positive_class": model.positive_class}

@@ -15,8 +15,8 @@ from datamodules.inputs import InputFiles
 from datamodules.preprocess import Preprocess
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable
+from tasks.classify.ensemble import Classifier
 from tasks.classify.judging import target_facts
-from tasks.classify.task import ClassificationTask
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.operating_point import call_at
 from tasks.evaluation.tables import write_table
@@ -67,9 +67,7 @@ class ClassificationPredicting(Predicting):
     judges each slice of a volume for itself gives one row a slice.
     """
 
-    def __init__(
-        self, model: ClassificationTask, inputs: InputFiles, output: Path, options: dict[str, str | None]
-    ) -> None:
+    def __init__(self, model: Classifier, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
         self.model, self.inputs, self.output = model, inputs, output
         cut = model.hparams["slices"]
         self.slices = None if cut is None else SliceSpec.from_dict(cut)

@@ -12,10 +12,11 @@ from torchmetrics import Metric
 from backbones.initialisation import Scheme
 from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch, SuiteError
-from tasks.base import Task, case_ids
+from tasks.base import Task
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
+from tasks.classify.rows import case_rows
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -282,26 +283,5 @@ class ClassificationTask(Task):
         metric.update(self.scores(output), batch["label"])
 
     def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
-        """``case_id`` and ``target``, ``prediction``, ``score_<class>`` (see the tables of the documentation)."""
-        scores = self.scores(output).double().cpu()
-        label = batch["label"].cpu() if "label" in batch else None
-        columns: dict[str, list[Any]] = {"case_id": case_ids(batch["scan"])}
-        names = self.class_names
-        if self.target == "regression":
-            if label is not None:
-                columns["target"] = label.double().tolist()
-            columns["prediction"] = scores[:, 0].tolist()
-        elif self.target == "multilabel":
-            for position, name in enumerate(names):
-                if label is not None:
-                    # NaN, not None: a part without any known cell must not turn the column into objects.
-                    columns[f"target_{name}"] = label[:, position].double().tolist()
-                columns[f"prediction_{name}"] = (scores[:, position] > 0.5).int().tolist()
-                columns[f"score_{name}"] = scores[:, position].tolist()
-        else:
-            if label is not None:
-                columns["target"] = [names[number] for number in label.tolist()]
-            columns["prediction"] = [names[number] for number in scores.argmax(dim=1).tolist()]
-            for position, name in enumerate(names):
-                columns[f"score_{name}"] = scores[:, position].tolist()
-        return columns
+        """Columns for the cases of a batch."""
+        return case_rows(self.scores(output), batch, self.target, self.class_names)

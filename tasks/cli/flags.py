@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from datamodules.types import SuiteError, nearest
 
@@ -20,6 +21,33 @@ def value_of(argv: Sequence[str], flag: str) -> str | None:
         elif word.startswith(f"{flag}="):
             found = word.split("=", 1)[1]
     return found
+
+
+def values_of(argv: Sequence[str], flag: str) -> list[str]:
+    """All values given to a flag that takes several, up to the next flag."""
+    found: list[str] = []
+    taking = False
+    for word in argv:
+        if word.startswith("-"):
+            taking = word.split("=", 1)[0] == flag
+            found = [] if taking else found  # as with every flag the last one counts
+            if taking and "=" in word:
+                found = [word.split("=", 1)[1]]
+        elif taking:
+            found.append(word)
+    return found
+
+
+def truth(value: Any, flag: str, *, default: bool) -> bool:
+    """The value of a flag that is ``true`` or ``false``.
+
+    Raises:
+        SuiteError: it is neither.
+    """
+    text = str(default if value is None else value).lower()
+    if text not in ("true", "false"):
+        raise SuiteError(f"{flag} {value}: true or false")
+    return text == "true"
 
 
 def given(argv: Sequence[str], flag: str) -> bool:

@@ -1,30 +1,33 @@
-"""What ``validate`` and ``test`` share: a checkpoint brings the model, the flags bring the data."""
+"""What ``validate`` and ``test`` share: checkpoints bring the model, the flags bring the data."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
+from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
-from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
-from tasks.cli.flags import given, value_of
+from tasks.cli.ensembles import HELP, Checkpoints, build_model, find_checkpoints, refuse_seen, trained_on, write_record
+from tasks.cli.flags import given, value_of, values_of
 from tasks.cli.hardware import place
 from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI, data_default
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
+from tasks.ensemble import Ensemble
 
 log = logging.getLogger(__name__)
 
 
 OWN_FLAGS = {
     "ckpt_path": "the checkpoint, or best (last) of the newest run; its run's data are used where no --data is given",
+    "ckpt_paths": HELP,
     "run_dir": "new folder for tables and figures; left out: runs/<task>/<next number>",
 }
 
 
 def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
-    """Judge a checkpoint on a part of a data set.
+    """Judge a checkpoint, or an ensemble, on a part of a data set.
 
     Args:
         task: name of the task.
@@ -33,20 +36,22 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
     """
     configure_logs()
     wants_help = any(word in ("-h", "--help", "--help_all") for word in argv)
-    path = None if wants_help else find_checkpoint(task, value_of(argv, "--ckpt_path"))
+    typed = None if wants_help else _find(task, argv)
     if given(argv, "--model"):
         raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
     verb = "validate" if split == "val" else "test"
-    cli = SuiteCLI(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=data_default(argv, path))
-    path = find_checkpoint(task, cli.config["ckpt_path"])
+    defaults = data_default(argv, None if typed is None else typed.paths[0])
+    cli = SuiteCLI(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
+    checkpoints = typed or _find(task, argv)
     refuse_existing(cli.config["run_dir"])
 
-    model = build_from(open_checkpoint(path, task), task, path)
+    model = build_model(task, checkpoints)
     data = cli.build_data()
     judging = judging_of(task)
     judging.adopt(model, data)
     if len(data.rows(split)) == 0:
         raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test with test")
+    refuse_seen(checkpoints, data, split)
     data.annotations(data.rows(split))  # labels are checked before a folder is made
     run_dir = take_run_dir(task, cli.config["run_dir"])
     settings = {"logger": False, "enable_checkpointing": False, "default_root_dir": str(run_dir)}
@@ -56,10 +61,34 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
         write_split(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
     judge = Judge(trainer, judging, data, run_dir)
-    judge.run(model, split)
+    choice = _choice(checkpoints, data, split) if isinstance(model, Ensemble) else None
+    if choice == ON_VALIDATION and split == "test":
+        judge.choose(model)
+    judge.run(model, split, choose=choice == ON_VALIDATION and split == "val")
     judge.write(model)
     if trainer.is_global_zero:
+        if isinstance(model, Ensemble) and choice is not None:
+            write_record(run_dir, model, checkpoints, choice)
+            print(f"ensemble of {len(checkpoints.paths)}; it calls by what was chosen on: {choice}")
         if split == "test":
-            count_test(task, run_dir, str(path), len(data.rows("test")))
+            count_test(task, run_dir, str(checkpoints), len(data.rows("test")))
         print(f"written to {run_dir}")
     return 0
+
+
+# Where the scores at which an ensemble calls, and its clean-up, come from.
+ON_VALIDATION = "the ensemble's predictions of the validation part"
+BY_MEMBERS = "each member's own validation part, and averaged"
+
+
+def _choice(checkpoints: Checkpoints, data: ScanDataModule, split: str) -> str:
+    """On what is chosen where an ensemble calls: never on what is tested."""
+    if checkpoints.record is not None:
+        return str(checkpoints.record["chosen_on"])
+    if split == "val" or (len(data.rows("val")) and trained_on(checkpoints, data, "val") is None):
+        return ON_VALIDATION
+    return BY_MEMBERS
+
+
+def _find(task: str, argv: Sequence[str]) -> Checkpoints:
+    return find_checkpoints(task, value_of(argv, "--ckpt_path"), values_of(argv, "--ckpt_paths"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
-from tasks.base import Task
+from tasks.cli.ensembles import Model
 from tasks.cli.parser import part_of
 from tasks.evaluation.figures import Figure, write_metrics
 from tasks.evaluation.judge import results_table
@@ -42,7 +42,7 @@ class Judge:
         self.pictures: list[tuple[str, NDArray[Any]]] = []
         self._judged: dict[str, Judged] = {}
 
-    def run(self, model: Task, split: str, *, choose: bool = False) -> None:
+    def run(self, model: Model, split: str, *, choose: bool = False) -> None:
         """Run the model over a part; every rank holds the rows of all afterwards.
 
         Args:
@@ -55,7 +55,12 @@ class Judge:
         self.pictures += self.judging.pictures(judged, split, model, self.data, self.run_dir / "overlays")
         self._judged[split] = judged
 
-    def write(self, model: Task) -> None:
+    def choose(self, model: Model) -> None:
+        """Choose on validation what is chosen there, without judging it."""
+        model.exact = True
+        self.judging.run(self.trainer, model, self.data, "val", choose=True)
+
+    def write(self, model: Model) -> None:
         """Write the tables, judge them, and print the figures (rank 0 alone)."""
         if not self.trainer.is_global_zero:
             return

@@ -12,15 +12,15 @@ from datamodules.types import nearest
 from tasks.cli.errors import guarded
 
 # Task on the command line -> what the names of its classes begin with: tasks/classify/ holds ClassificationTask in
-# task.py, ClassificationJudging in judging.py and ClassificationPredicting in predicting.py. A task stands here once it
-# works.
+# task.py, ClassificationJudging in judging.py, ClassificationPredicting in predicting.py and ClassificationEnsemble in
+# ensemble.py. A task stands here once it works.
 TASKS = {"classify": "Classification", "segment": "Segmentation", "detect": "Detection"}
 VERBS = {
     "check": "look at a data set before anything is trained on it",
     "fit": "train, then judge the best checkpoint on validation and test",
-    "validate": "judge a checkpoint on the validation part",
-    "test": "judge a checkpoint on the test part, or on a whole other data set",
-    "predict": "apply a checkpoint to files, folders or a table",
+    "validate": "judge a checkpoint, or an ensemble, on the validation part",
+    "test": "judge a checkpoint, or an ensemble, on the test part, or on a whole other data set",
+    "predict": "apply a checkpoint, or an ensemble, to files, folders or a table",
     "list": "show the networks that can be a backbone: size, strides, licence, tasks",
     "summary": "show a network layer by layer: sizes, receptive field, parameters, multiply-adds",
 }

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
 # at 224 px are meaningless at 28.
 PRETRAINED_SIDE = 128
+# Own flags of verbs that take several values; the others take one.
+LISTS = ("ckpt_paths",)
 
 
 def task_class(task: str) -> type[Task]:
@@ -32,7 +34,7 @@ def task_class(task: str) -> type[Task]:
     return cast("type[Task]", part_of(task, "task"))
 
 
-def part_of(task: str, part: Literal["task", "judging", "predicting"]) -> Any:
+def part_of(task: str, part: Literal["task", "judging", "predicting", "ensemble"]) -> Any:
     """A class of a task's package."""
     return getattr(importlib.import_module(f"tasks.{task}.{part}"), TASKS[task] + part.capitalize())
 
@@ -44,7 +46,7 @@ class SuiteCLI(LightningCLI):
         task: name of the task.
         verb: what is done, for the help.
         argv: flags as typed.
-        own_flags: of the verb, beside Lightning's: name and meaning; each takes text.
+        own_flags: of the verb, beside Lightning's: name and meaning; each takes text, those of :data:`LISTS` several.
         builds_model: the verb makes a model from ``--model`` (fit); other verbs take it from a checkpoint.
         defaults: a config that comes before what the user gives.
     """
@@ -108,7 +110,10 @@ class SuiteCLI(LightningCLI):
             help="of the weights; auto is channels_last for convolutional networks",
         )
         for name, text in self.own_flags.items():
-            parser.add_argument(f"--{name}", type=str | None, default=None, help=text)
+            if name in LISTS:
+                parser.add_argument(f"--{name}", type=str, nargs="+", default=[], help=text)
+            else:
+                parser.add_argument(f"--{name}", type=str | None, default=None, help=text)
         parser.link_arguments("model.weights", "data.init_args.min_image_size", compute_fn=_least_side)
         if self.task == "classify":
             parser.link_arguments("model.aggregate", "data.init_args.bags", compute_fn=_joins)
@@ -180,7 +185,8 @@ class SuiteCLI(LightningCLI):
 
         values = yaml.safe_load(text)
         # A verb that judges takes its model from a checkpoint: what --model would have said is noise.
-        once = ("config", "run_dir", "ckpt_path", "find_lr", "find_batch_size")  # for one run, not for its repetition
+        # For one run, not for its repetition.
+        once = ("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test")
         for name in (*once, *(() if self.builds_model else ("model",))):
             values.pop(name, None)
         return yaml.safe_dump(values, sort_keys=False)

@@ -12,6 +12,7 @@ from pytorch_lightning.tuner.tuning import Tuner
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
 from tasks.base import Task
+from tasks.cli.flags import truth
 from tasks.cli.parser import SuiteCLI
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def search(cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
     Raises:
         SuiteError: a flag is neither true nor false, there is more than one device, or the loss shows no such place.
     """
-    wanted = {name: _truth(cli, name) for name in ("find_batch_size", "find_lr")}
+    wanted = {name: truth(cli.config[name], f"--{name}", default=False) for name in ("find_batch_size", "find_lr")}
     if not any(wanted.values()) or cli.config["trainer"]["fast_dev_run"]:
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -54,13 +55,6 @@ def search(cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
         if wanted["find_lr"]:
             _find_lr(tuner, cli, data, model)
     data.trainer = None
-
-
-def _truth(cli: SuiteCLI, name: str) -> bool:
-    value = str(cli.config[name] or "false").lower()
-    if value not in ("true", "false"):
-        raise SuiteError(f"--{name} {value}: true or false")
-    return value == "true"
 
 
 def _find_batch_size(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: Task, largest: int) -> None:

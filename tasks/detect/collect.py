@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from datamodules.types import Piece, ScanInfo
+from tasks.detect.fusion import fuse_boxes
 from tasks.detect.interface import Detections
 
 _AT_EDGE = 1.0  # px: a box that comes so near to a window's border is cut off by it
@@ -39,14 +40,14 @@ class CaseBoxes(NamedTuple):
 
 @dataclass
 class _Open:
-    """A case of which some windows have come."""
+    """A case of which some windows have come; of each what each model found in it."""
 
     scan: ScanInfo
-    windows: list[tuple[Piece, Detections]] = field(default_factory=list)
+    windows: list[tuple[Piece, list[Detections]]] = field(default_factory=list)
 
 
 class BoxCollector(Callback):
-    """Hands each case on as soon as its last window has come.
+    """Hands each case on as soon as its last window has come; what several models found in it is fused first.
 
     Args:
         overlap: share of a window that the next one covers again.
@@ -78,11 +79,26 @@ class BoxCollector(Callback):
         window = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
         for piece, scan, found in zip(batch["pieces"], batch["scan"], outputs["output"], strict=True):
             case = self._open.setdefault(piece.case, _Open(scan))
-            case.windows.append((piece, Detections(*(one.cpu() for one in found))))
+            by_model = found if isinstance(found, list) else [found]
+            case.windows.append((piece, [Detections(*(part.cpu() for part in one)) for one in by_model]))
             if piece.last:
                 del self._open[piece.case]
-                merged = merge_windows(case.windows, window, self.overlap, self.nms_iou, self.max_detections)
-                self._finished(_as_stored(piece, scan, merged))
+                self._finished(self._whole(case.windows, window, piece, scan))
+
+    def _whole(
+        self, windows: list[tuple[Piece, list[Detections]]], window: tuple[int, int], piece: Piece, scan: ScanInfo
+    ) -> CaseBoxes:
+        """The boxes of a case, of which all windows have come."""
+        of_models = []
+        for model in range(len(windows[0][1])):
+            own = [(place, found[model]) for place, found in windows]
+            merged = merge_windows(own, window, self.overlap, self.nms_iou, self.max_detections)
+            of_models.append(_as_stored(piece, scan, merged))
+        if len(of_models) == 1:
+            return of_models[0]
+        boxes, scores, labels = fuse_boxes([(one.boxes, one.scores, one.labels) for one in of_models])
+        kept = slice(self.max_detections)
+        return CaseBoxes(piece.case, scan, boxes[kept], scores[kept], labels[kept])
 
 
 def merge_windows(

@@ -14,7 +14,7 @@ from datamodules.detection.base import DetectionData
 from datamodules.picture import picture
 from datamodules.preprocess import Preprocess
 from tasks.detect.collect import BoxCollector, CaseBoxes
-from tasks.detect.task import DetectionTask
+from tasks.detect.ensemble import Finder
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.box_overlays import ShownBoxes, case_f1, write_box_overlays
 from tasks.evaluation.detection import detection_operating_points
@@ -60,14 +60,12 @@ class DetectionJudging(Judging):
     def __init__(self) -> None:
         self.callback: BoxCollector = BoxCollector()
 
-    def adopt(self, model: DetectionTask, data: DetectionData) -> None:
+    def adopt(self, model: Finder, data: DetectionData) -> None:
         """Give the data module preprocessing and classes of the model."""
         data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
         data.adopt_classes(model.class_names)
 
-    def run(
-        self, trainer: Trainer, model: DetectionTask, data: DetectionData, split: str, *, choose: bool = False
-    ) -> Judged:
+    def run(self, trainer: Trainer, model: Finder, data: DetectionData, split: str, *, choose: bool = False) -> Judged:
         """Run the model over a part; ``choose`` leaves the operating points in ``model.operating_points``."""
         rows = data.rows(split)
         found: list[CaseBoxes] = []
@@ -81,16 +79,25 @@ class DetectionJudging(Judging):
         scans = join([scans for _, scans in tables if len(scans)])
         cases, targets = data.table.cases.iloc[rows], data.true_boxes(rows)
         if choose:
-            names = model.class_names
-            model.operating_points = detection_operating_points(
-                cases, targets, predictions, names, model.max_detections
-            )
-        predictions = call_boxes_at(predictions, model.operating_points)
+            self.choose(model, predictions, cases, targets)
+        predictions = self.called(model, predictions)
         predictions.insert(1, "split", split)
         targets.insert(1, "split", split)
         return Judged(predictions, scans, targets)
 
-    def figures(self, model: DetectionTask, run_dir: Path, split: str) -> dict[str, Figure]:
+    def choose(
+        self, model: Finder, predictions: pd.DataFrame, cases: pd.DataFrame, targets: pd.DataFrame | None
+    ) -> None:
+        """Choose the lowest score of a call of each class."""
+        assert targets is not None  # the truth of boxes always has a table of its own
+        names = model.class_names
+        model.operating_points = detection_operating_points(cases, targets, predictions, names, model.max_detections)
+
+    def called(self, model: Finder, predictions: pd.DataFrame) -> pd.DataFrame:
+        """With ``prediction_op``: the label where a box is a call."""
+        return call_boxes_at(predictions, model.operating_points)
+
+    def figures(self, model: Finder, run_dir: Path, split: str) -> dict[str, Figure]:
         """Judge the tables in a run folder."""
         return judge_detection(
             run_dir,
@@ -103,7 +110,7 @@ class DetectionJudging(Judging):
         )
 
     def pictures(
-        self, judged: Judged, split: str, model: DetectionTask, data: DetectionData, folder: Path
+        self, judged: Judged, split: str, model: Finder, data: DetectionData, folder: Path
     ) -> list[tuple[str, NDArray[Any]]]:
         """Draw the best, median and worst case of the part (rank 0 alone)."""
         if judged.targets is None or not is_rank_zero():

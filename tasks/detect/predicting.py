@@ -18,8 +18,8 @@ from datamodules.table import CaseTable
 from datamodules.types import SuiteError
 from tasks.deployment.boxes import write_box_picture, write_coco
 from tasks.detect.collect import BoxCollector, CaseBoxes
+from tasks.detect.ensemble import Finder
 from tasks.detect.judging import box_rows, call_boxes_at, join_boxes
-from tasks.detect.task import DetectionTask
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.box_overlays import called
 from tasks.judging import Predicting
@@ -31,7 +31,7 @@ class DetectionPredicting(Predicting):
 
     flags: ClassVar[dict[str, str]] = {"pictures": "true (default) draws the calls of each image, false does not"}
 
-    def __init__(self, model: DetectionTask, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
+    def __init__(self, model: Finder, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
         self.model, self.inputs, self.output = model, inputs, output
         asked = (options["pictures"] or "true").lower()
         if asked not in ("true", "false"):

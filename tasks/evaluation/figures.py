@@ -50,7 +50,22 @@ def write_metrics(file: Path, figures: Mapping[str, Figure]) -> None:
     kept = {
         name: entry for name, entry in present.items() if name.split("/", 1)[0] not in stages or not _is_figure(entry)
     }
-    text = json.dumps(kept | {name: _entry(figure) for name, figure in figures.items()}, indent=2, allow_nan=False)
+    _write_entries(file, kept | {name: _entry(figure) for name, figure in figures.items()})
+
+
+def write_note(file: Path, name: str, value: bool | str) -> None:
+    """Write an entry that is no figure into ``metrics.json``, beside what stands there.
+
+    Args:
+        file: the ``metrics.json``.
+        name: ``<stage>/<what>``.
+        value: what is to be known of the stage's figures.
+    """
+    _write_entries(file, (_read_entries(file) if file.exists() else {}) | {name: value})
+
+
+def _write_entries(file: Path, entries: Mapping[str, Any]) -> None:
+    text = json.dumps(entries, indent=2, allow_nan=False)
     with replacing(file) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -26,7 +26,7 @@ from tasks.recorder import join, scan_rows
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.cleanup import CleanUpChoice
 from tasks.segment.collect import CaseCollector
-from tasks.segment.task import SegmentationTask
+from tasks.segment.ensemble import Segmenter
 
 
 class _Called(NamedTuple):
@@ -49,7 +49,7 @@ class SegmentationJudging(Judging):
         self.callback: CaseCollector = CaseCollector()
         self._called: dict[str, _Called] = {}  # of the part that was run last, this rank's share
 
-    def adopt(self, model: SegmentationTask, data: SegmentationData) -> None:
+    def adopt(self, model: Segmenter, data: SegmentationData) -> None:
         """Give the data module preprocessing, slices and classes of the model."""
         data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
         data.adopt_classes(model.class_names, overlapping=model.overlapping)
@@ -59,7 +59,7 @@ class SegmentationJudging(Judging):
     def run(
         self,
         trainer: Trainer,
-        model: SegmentationTask,
+        model: Segmenter,
         data: SegmentationData,
         split: str,
         *,
@@ -91,7 +91,7 @@ class SegmentationJudging(Judging):
         predictions.insert(1, "split", split)
         return Judged(predictions, join([table for _, table in tables if len(table)]))
 
-    def _rows(self, called: _Called, model: SegmentationTask, data: SegmentationData) -> list[dict[str, Any]]:
+    def _rows(self, called: _Called, model: Segmenter, data: SegmentationData) -> list[dict[str, Any]]:
         spacing = called.scan.get("spacing")
         return list(
             case_rows(
@@ -107,12 +107,12 @@ class SegmentationJudging(Judging):
             )
         )
 
-    def figures(self, model: SegmentationTask, run_dir: Path, split: str) -> dict[str, Figure]:
+    def figures(self, model: Segmenter, run_dir: Path, split: str) -> dict[str, Figure]:
         """Judge the tables in a run folder."""
         return judge_segmentation(run_dir, split, split, model.class_names)
 
     def pictures(
-        self, judged: Judged, split: str, model: SegmentationTask, data: SegmentationData, folder: Path
+        self, judged: Judged, split: str, model: Segmenter, data: SegmentationData, folder: Path
     ) -> list[tuple[str, NDArray[Any]]]:
         """Draw the best, median and worst case of the part; all ranks must ask, rank 0 draws."""
         predictions = judged.predictions
@@ -130,7 +130,7 @@ class SegmentationJudging(Judging):
         return {case: self._called[case] for case in cases if case in self._called}
 
 
-def _shown(called: _Called, model: SegmentationTask, data: SegmentationData) -> Shown:
+def _shown(called: _Called, model: Segmenter, data: SegmentationData) -> Shown:
     """A case as it is drawn: the slice of a volume that shows most."""
     truth, mask = (data.to_planes(called.row, whole) for whole in (data.true_mask(called.row), _cleaned(called, model)))
     # Slices before regions here, after them there.
@@ -141,5 +141,5 @@ def _shown(called: _Called, model: SegmentationTask, data: SegmentationData) -> 
     )
 
 
-def _cleaned(called: _Called, model: SegmentationTask) -> NDArray[np.uint8]:
+def _cleaned(called: _Called, model: Segmenter) -> NDArray[np.uint8]:
     return model.cleanup(called.mask(), model.class_names, called.scan.get("spacing"), model.overlapping)

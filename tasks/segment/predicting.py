@@ -22,7 +22,7 @@ from tasks.judging import Predicting
 from tasks.recorder import join
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.collect import CaseCollector
-from tasks.segment.task import SegmentationTask
+from tasks.segment.ensemble import Segmenter
 
 
 class SegmentationPredicting(Predicting):
@@ -32,9 +32,7 @@ class SegmentationPredicting(Predicting):
         "mask_format": "auto (NIfTI for volumes, PNG for flat images), nifti, png, or png16: each object its own number"
     }
 
-    def __init__(
-        self, model: SegmentationTask, inputs: InputFiles, output: Path, options: dict[str, str | None]
-    ) -> None:
+    def __init__(self, model: Segmenter, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
         self.model, self.inputs = model, inputs
         mask_format: Any = options["mask_format"] or "auto"
         if mask_format not in get_args(MaskFormat):

@@ -16,7 +16,8 @@ from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint, rewrite
-from tasks.cli.flags import value_of
+from tasks.cli.flags import truth, value_of
+from tasks.cli.folds import train_folds
 from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.logs import configure_logs
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 OWN_FLAGS = {
     "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
     "ckpt_path": "last: go on with the run in --run_dir, or with the newest, that was cut off",
+    "folds": "train this many folds one after another, and put their predictions together; see docs/folds.md",
+    "judge_test": "false: leave the test part alone, as folds and sweeps do (default true)",
     "find_lr": "true: look for a learning rate first (Smith's range test), and train with it",
     "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
 }
@@ -47,9 +50,14 @@ def run(task: str, argv: Sequence[str]) -> int:
         argv: flags as typed.
     """
     configure_logs()
+    if value_of(argv, "--folds") is not None and not {"-h", "--help", "--help_all"} & set(argv):
+        return train_folds(task, argv, OWN_FLAGS)
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
     cli = SuiteCLI(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=config)
+    if cli.config["folds"] is not None:
+        raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
+    testing = truth(cli.config["judge_test"], "--judge_test", default=True)
     fast = bool(cli.config["trainer"]["fast_dev_run"])
     last = resumed / CHECKPOINTS / "last.ckpt" if resumed is not None else None
     if resumed is None and not fast:
@@ -84,7 +92,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         return 0
     if trainer.interrupted:
         raise KeyboardInterrupt
-    _judge(task, trainer, judging, data, run_dir, memory_format=cli.config["memory_format"])
+    _judge(task, trainer, judging, data, run_dir, memory_format=cli.config["memory_format"], testing=testing)
     return 0
 
 
@@ -100,6 +108,8 @@ def _resumed_run(task: str, argv: Sequence[str]) -> Path | None:
     run_dir = Path(folder) if folder is not None else newest_run(task)
     if run_dir is None:
         raise SuiteError(f"--ckpt_path last: there is no run below runs/{task} to go on with")
+    if (run_dir / "fold_0").is_dir():
+        raise SuiteError(f"--run_dir {run_dir}: is a run of --folds: give --folds too")
     return run_dir
 
 
@@ -193,6 +203,7 @@ def _judge(
     run_dir: Path,
     *,
     memory_format: MemoryFormat,
+    testing: bool,
 ) -> None:
     """Judge the best checkpoint on validation, choosing there what is chosen, and on test where there is one."""
     best = run_dir / CHECKPOINTS / "best.ckpt"
@@ -207,7 +218,7 @@ def _judge(
     if trainer.is_global_zero:
         model.on_save_checkpoint(checkpoint)  # what was chosen on validation
         rewrite(best, checkpoint)
-    tested = len(data.rows("test"))
+    tested = len(data.rows("test")) if testing else 0
     if tested:
         judge.run(model, "test")
     judge.write(model)

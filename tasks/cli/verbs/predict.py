@@ -1,4 +1,4 @@
-"""``predict``: apply a checkpoint to files, folders or a table."""
+"""``predict``: apply a checkpoint, or an ensemble, to files, folders or a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from datamodules.inputs import InputFiles
 from datamodules.types import SuiteError
-from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
+from tasks.cli.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.flags import find_configs, refuse_unknown
 from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.logs import configure_logs
@@ -42,10 +42,11 @@ def build_parser(own_flags: dict[str, str]) -> LightningArgumentParser:
     from jsonargparse import ActionConfigFile
 
     parser = LightningArgumentParser(
-        exit_on_error=False, description="Apply a checkpoint to files, folders or a table."
+        exit_on_error=False, description="Apply a checkpoint, or an ensemble, to files, folders or a table."
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with any of these flags")
     parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint, or best of the newest run")
+    parser.add_argument("--ckpt_paths", type=str, nargs="+", default=[], help=HELP)
     parser.add_argument("--input", type=str, nargs="+", default=[], help="files, folders, or a table with paths")
     parser.add_argument("--output", type=str | None, default=None, help="new folder for predictions and errors.csv")
     for name, text in own_flags.items():
@@ -75,9 +76,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     config = parser.instantiate_classes(parser.parse_args(words))
     if not config.input:
         raise SuiteError("--input: name files, folders or a table to predict")
+    model = build_model(task, find_checkpoints(task, config.ckpt_path, config.ckpt_paths))
     output = new_folder(config.output, "--output")
-    path = find_checkpoint(task, config.ckpt_path)
-    model = build_from(open_checkpoint(path, task), task, path)
     options = {name: config[name] for name in predicting_class.flags}
     predicting = predicting_class(model, config.data, output, options)
     table = predicting.table(config.input)

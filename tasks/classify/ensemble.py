@@ -1,0 +1,73 @@
+"""Classifiers that speak as one: the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from datamodules.types import Batch
+from tasks.base import of_cases, without_padding
+from tasks.classify.rows import case_rows
+from tasks.classify.task import ClassificationTask
+from tasks.ensemble import Ensemble
+
+
+class ClassificationEnsemble(Ensemble):
+    """The mean of the members' probabilities (not logits), of sigmoids in multilabel, of the numbers in regression.
+
+    Where members weigh the images of a case, the weights are the mean of theirs. See :class:`~tasks.ensemble.Ensemble`.
+
+    Attributes:
+        target: kind of target.
+        positive_class: of a binary target.
+        aggregate: how the first member judges a case with many images.
+    """
+
+    def __init__(self, members: Sequence[ClassificationTask], names: Sequence[str]) -> None:
+        super().__init__(members, names)
+        self.target, self.positive_class = members[0].target, members[0].positive_class
+        self.aggregate = members[0].aggregate
+
+    def shared(self, member: ClassificationTask) -> dict[str, Any]:
+        """Target, classes, and what is a case."""
+        return {
+            "kind of target": member.target,
+            "classes": member.class_names,
+            "positive class": member.positive_class,
+            "judging the images of a case together (--model.aggregate)": member.aggregate != "none",
+            "images of a case (--data.bag_limit)": member.hparams["bag_limit"],
+            "the slices of volumes": member.hparams["slices"],
+        }
+
+    def combined(self, said: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        """(B, C) float64 mean probabilities as ``output``."""
+        scores: list[Tensor] = []
+        weights: list[Tensor] = []
+        batch: Any = None
+        for member, one in zip(self.members, said, strict=True):
+            scores.append(member.scores(one["output"]).double())  # type: ignore[operator]
+            batch = one["batch"]
+            if one.get("weights") is not None:
+                weights.append(one["weights"])
+        weighed = torch.stack(weights).mean(dim=0) if weights else None
+        return {"output": torch.stack(scores).mean(dim=0), "batch": batch, "weights": weighed}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Mean probabilities and cases of a validation batch, without padding."""
+        said = self.predict_step(batch, batch_idx)
+        kept = without_padding(batch)
+        return {"output": said["output"][kept], "batch": of_cases(batch, kept)}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Mean probabilities and cases of a test batch, without padding."""
+        return self.validation_step(batch, batch_idx)
+
+    def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
+        """Columns for the cases of a batch."""
+        return case_rows(output, batch, self.target, self.class_names)
+
+
+Classifier: TypeAlias = ClassificationTask | ClassificationEnsemble

@@ -1,0 +1,56 @@
+"""A command of the suite in a process of its own: its memory, its seeds and its ranks are those of a single run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from datamodules.types import SuiteError
+
+# Where the packages lie: they need not be installed, and the user may stand in another folder.
+_HOME = str(Path(__file__).resolve().parents[2])
+
+
+def run_command(task: str, words: Sequence[str]) -> None:
+    """Run ``python -m tasks.<task> <words>`` to its end; what it says goes to this process's stdout and stderr.
+
+    Args:
+        task: name of the task.
+        words: verb and flags.
+
+    Raises:
+        SuiteError: it failed; with its error line.
+        KeyboardInterrupt: it was interrupted, or this process was.
+    """
+    sys.stdout.flush()
+    paths = os.pathsep.join([_HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"tasks.{task}", *words],
+        env={**os.environ, "PYTHONPATH": paths},
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    assert process.stderr is not None
+    error = ""
+    try:
+        for line in process.stderr:
+            if line.startswith("error: "):
+                error = line.removeprefix("error: ").strip()  # said by who called, with more
+            else:
+                sys.stderr.write(line)
+        status = process.wait()
+    except BaseException:  # the command ends as it does when it is interrupted by itself
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    if status in (130, -signal.SIGINT):
+        raise KeyboardInterrupt
+    if status < 0:
+        raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")
+    if status != 0:
+        raise SuiteError(error or f"ended with status {status}, see above")

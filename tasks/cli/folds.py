@@ -1,0 +1,237 @@
+"""``fit --folds K``: plan the folds, train one after another, put them together, judge their ensemble."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from datamodules.types import SuiteError
+from tasks.cli.command import run_command
+from tasks.cli.ensembles import RECORD
+from tasks.cli.flags import given, truth, value_of
+from tasks.cli.fold_tables import collect, finished
+from tasks.cli.parser import SuiteCLI
+from tasks.cli.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+ENSEMBLE = "ensemble"  # folder of the ensemble's judgement on test
+
+
+class FoldPlan(NamedTuple):
+    """Who is in which fold.
+
+    Attributes:
+        cases: ``case_id,patient_id,split,fold`` of all cases: ``train`` with the fold that holds the case out, or
+            ``test`` without one.
+        split: the part of a fold's run in which its cases stand: ``val``, or ``test`` where no test part was drawn
+            outside the folds.
+    """
+
+    cases: pd.DataFrame
+    split: str
+
+
+def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> int:
+    """Train all folds and put together what they say of the cases they did not train on.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed, ``--folds`` among them.
+        own_flags: of the verb ``fit``.
+    """
+    count = _count(argv)
+    resumed = value_of(argv, "--ckpt_path") is not None
+    folder = value_of(argv, "--run_dir")
+    config = _config_of(folder, value_of(argv, "--ckpt_path")) if resumed else None
+    words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
+    cli = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=config)
+    testing = truth(cli.config["judge_test"], "--judge_test", default=True)
+    if cli.config["trainer"]["fast_dev_run"]:
+        raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
+    if not resumed:
+        refuse_existing(cli.config["run_dir"])
+    saved = cli.saved_config()
+    if config is not None:
+        _refuse_changes(saved, config)
+
+    from backbones.network import check_name  # brings timm: not before the flags are known to be right
+
+    check_name(cli.config["model"]["backbone"])
+    plan = plan_folds(SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=config), count)
+    run_dir = take_run_dir(task, cli.config["run_dir"] or folder)
+    if config is None:
+        (run_dir / CONFIG).write_text(saved, encoding="utf-8")
+    for fold in range(count):
+        if finished(run_dir / f"fold_{fold}", plan.split):
+            log.info("fold %d of %d is finished already", fold, count)
+            continue
+        print(f"fold {fold} of {count}: {run_dir / f'fold_{fold}'}", flush=True)
+        _train(task, run_dir, fold, plan)
+    collect(task, run_dir, plan.cases, plan.split, count)
+    if testing and plan.split == "val" and (plan.cases["split"] == "test").any():
+        _judge_ensemble(task, run_dir, saved)
+    print(f"written to {run_dir}")
+    return 0
+
+
+def _count(argv: Sequence[str]) -> int:
+    """The number of folds, and what does not go with it."""
+    asked = str(value_of(argv, "--folds"))
+    if not asked.isdigit() or int(asked) < 2:
+        raise SuiteError(f"--folds {asked}: how many folds, a whole number of at least 2")
+    for flag, why in (
+        ("--data.fold", "all folds are trained: leave one of the two out"),
+        ("--data.folds", "says the same: leave it out"),
+        ("--find_lr", "folds are trained alike: look once, without --folds, and give --model.lr"),
+        ("--find_batch_size", "folds are trained alike: look once, without --folds, and give --data.batch_size"),
+    ):
+        if value_of(argv, flag) is not None or given(argv, flag):
+            raise SuiteError(f"--folds {asked} with {flag}: {why}")
+    if any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")):
+        raise SuiteError(
+            f"--folds {asked}: starts its own processes: call it once, not once a rank, with --trainer.devices N for "
+            "several devices; or start each fold by itself with --data.folds, --data.fold and --judge_test false"
+        )
+    return int(asked)
+
+
+def _config_of(folder: str | None, checkpoint: str | None) -> Path | None:
+    """The configuration of the folds' run to go on with."""
+    if checkpoint != "last":
+        raise SuiteError(f"--ckpt_path {checkpoint}: fit --folds goes on with `last` only")
+    if folder is None:
+        raise SuiteError("--folds with --ckpt_path last: name the run to go on with: --run_dir DIR")
+    if (Path(folder) / CHECKPOINTS).is_dir():
+        raise SuiteError(f"--run_dir {folder}: is a single run, not one of --folds: leave --folds out, or give another")
+    file = Path(folder) / CONFIG
+    return file if file.is_file() else None  # broken off before it was written, or folds that were started singly
+
+
+def _refuse_changes(now: str, file: Path) -> None:
+    """Folds of one run are trained alike, also those that are trained later."""
+    ours, before = (_flat(yaml.safe_load(text)) for text in (now, file.read_text(encoding="utf-8")))
+    for name in {**before, **ours}:
+        if ours.get(name) != before.get(name):
+            flag = "--" + ("folds" if name == "data.init_args.folds" else name.replace(".init_args.", "."))
+            raise SuiteError(
+                f"{flag} {ours.get(name)}: was {before.get(name)} when this run began (see {file}), and its folds are "
+                "trained alike: go on with the old value, or start a new run"
+            )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    inner = ((f"{prefix}.{name}" if prefix else str(name), value) for name, value in values.items())
+    return {name: leaf for path, value in inner for name, leaf in _flat(value, path).items()}
+
+
+def plan_folds(cli: SuiteCLI, count: int) -> FoldPlan:
+    """Draw all folds before the first is trained.
+
+    Args:
+        cli: parsed for data alone.
+        count: number of folds.
+
+    Raises:
+        SuiteError: there are too few patients, the data bring a validation part of their own, a fold has no training
+            cases, or the folds would see their images in different ways.
+    """
+    tables: list[pd.DataFrame] = []
+    seen: list[Any] = []
+    logger = logging.getLogger("datamodules")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # each fold says it of itself
+    try:
+        for fold in range(count):
+            cli.config["data"]["init_args"]["fold"] = fold
+            data = cli.build_data()
+            tables.append(data.table.cases[["case_id", "patient_id", "split"]])
+            seen.append(data.preprocess)
+    except SuiteError as error:
+        raise SuiteError(
+            str(error).replace("--data.folds", "--folds").replace("--data.fold ", "--folds, fold ")
+        ) from None
+    finally:
+        logger.setLevel(level)
+    plan = _plan(tables)
+    for fold, spec in enumerate(seen):
+        if spec != seen[0]:
+            raise SuiteError(
+                f"--folds {count}: the training images of fold 0 and of fold {fold} lead to another size or other "
+                f"channels ({seen[0].size}, {seen[0].channels} and {spec.size}, {spec.channels}): give "
+                "--data.image_size and --data.channels"
+            )
+    return plan
+
+
+def _plan(tables: Sequence[pd.DataFrame]) -> FoldPlan:
+    tested = [frozenset(table["case_id"][table["split"] == "test"]) for table in tables]
+    split = "val" if len(set(tested)) == 1 else "test"
+    cases = tables[0].assign(split="train", fold=pd.array([pd.NA] * len(tables[0]), dtype="Int64"))
+    if split == "val":
+        cases.loc[cases["case_id"].isin(tested[0]), "split"] = "test"
+    for fold, table in enumerate(tables):
+        if not (table["split"] == "train").any():
+            more = " (one fold is judged and another validates: give at least 3)" if split == "test" else ""
+            raise SuiteError(f"--folds {len(tables)}: fold {fold} has no training cases{more}")
+        held = (table["split"] == split).to_numpy()
+        if cases["fold"][held].notna().any():
+            raise SuiteError(
+                f"--folds {len(tables)}: the data bring a validation part of their own, so that all folds would be the "
+                "same: give a --data.split_file with train and test alone, and folds are drawn from train"
+            )
+        cases.loc[held, "fold"] = fold
+    left = cases["case_id"][cases["fold"].isna() & (cases["split"] == "train")]
+    if len(left):
+        raise SuiteError(f"--folds {len(tables)}: case {left.iloc[0]!r} would be in no fold ({len(left)} cases)")
+    return FoldPlan(cases, split)
+
+
+def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
+    """Train a fold as a run of its own, or go on with it."""
+    folder = run_dir / f"fold_{fold}"
+    words = ["fit", "--run_dir", str(folder)]
+    if folder.is_dir() and any(folder.iterdir()):
+        words += ["--ckpt_path", "last"]
+    if not (folder / CONFIG).is_file():
+        words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold)]
+    if plan.split == "val":
+        words += ["--judge_test", "false"]
+    try:
+        run_command(task, words)
+    except SuiteError as error:
+        raise SuiteError(
+            f"fold {fold}: {error} (once mended, go on with --folds, --run_dir {run_dir} and --ckpt_path last)"
+        ) from None
+    if not finished(folder, plan.split):
+        raise SuiteError(f"fold {fold}: ended without figures in {folder}: go on with --ckpt_path last")
+
+
+def _judge_ensemble(task: str, run_dir: Path, saved: str) -> None:
+    """Judge the folds' ensemble on test, once."""
+    folder = run_dir / ENSEMBLE
+    if finished(folder, "test"):
+        log.info("the ensemble has been judged already")
+        return
+    if folder.is_dir():  # of a judgement that was broken off
+        shutil.rmtree(folder)
+    config = yaml.safe_load(saved)
+    words = ["test", "--ckpt_paths", str(run_dir), "--run_dir", str(folder)]
+    words += ["--memory_format", str(config["memory_format"])]
+    for name in ("accelerator", "devices", "strategy", "num_nodes"):
+        if isinstance(config["trainer"][name], (str, int)):
+            words += [f"--trainer.{name}", str(config["trainer"][name])]
+    try:
+        run_command(task, words)
+    except SuiteError as error:
+        raise SuiteError(f"the ensemble of the folds ({run_dir / RECORD}): {error}") from None

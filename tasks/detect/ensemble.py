@@ -1,0 +1,47 @@
+"""Detectors that speak as one: their boxes are fused, case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from tasks.detect.task import DetectionTask
+from tasks.ensemble import Ensemble
+
+
+class DetectionEnsemble(Ensemble):
+    """Hands on what each member found; :class:`~tasks.detect.collect.BoxCollector` fuses the boxes of a whole case.
+
+    See :class:`~tasks.ensemble.Ensemble`.
+
+    Attributes:
+        window: see :class:`~tasks.detect.task.DetectionTask`.
+        overlap: likewise.
+        decoding: of the first member; each decodes by its own.
+        max_detections: boxes of a case that are kept: the largest number of a member.
+    """
+
+    def __init__(self, members: Sequence[DetectionTask], names: Sequence[str]) -> None:
+        super().__init__(members, names)
+        first = members[0]
+        self.window, self.overlap, self.decoding = first.window, first.overlap, first.decoding
+        self.max_detections = max(member.max_detections for member in members)
+
+    def shared(self, member: DetectionTask) -> dict[str, Any]:
+        """Classes, how large images are cut, and how cases are judged."""
+        return {
+            "classes": member.class_names,
+            "--model.window": member.window,
+            "--model.overlap": member.overlap if member.window is not None else None,
+            "--model.nms_iou": member.decoding.nms_iou if member.window is not None else None,
+            "--model.froc_iou": member.hparams["froc_iou"],
+        }
+
+    def combined(self, said: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        """For each image what each member found, as ``output``: a list of lists."""
+        found = list(said)
+        return {"output": [list(each) for each in zip(*(one["output"] for one in found), strict=True)],
+                "batch": found[0]["batch"]}  # fmt: skip
+
+
+Finder: TypeAlias = DetectionTask | DetectionEnsemble

@@ -1,0 +1,35 @@
+"""Mean and deviation over folds, where a figure may be undefined in some."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from tasks.evaluation.figures import Figure
+from tasks.evaluation.spread import spread, spread_table
+
+
+def figure(value: float) -> Figure:
+    return Figure(value, math.nan, math.nan, 10)
+
+
+def test_by_figure() -> None:
+    values = [0.7, 0.9, 0.85]
+    folds = [{"auroc": figure(value), "f1/rare": figure(math.nan)} for value in values]
+    folds[0]["f1/rare"] = figure(0.25)
+    del folds[2]["f1/rare"]
+    table = spread(folds, {"auroc": Figure(0.8, 0.7, 0.9, 30)}).set_index("metric")
+    row = table.loc["auroc"]
+    assert row["mean"] == pytest.approx(statistics.mean(values))
+    assert row["sd"] == pytest.approx(statistics.stdev(values))
+    assert [row[f"fold_{fold}"] for fold in range(3)] == values
+    assert (row["out_of_fold"], row["low"], row["high"], row["n"], row["folds"]) == (0.8, 0.7, 0.9, 30, 3)
+    rare = table.loc["f1/rare"]
+    assert (rare["mean"], rare["folds"]) == (0.25, 1)
+    assert math.isnan(rare["sd"])
+    assert math.isnan(rare["out_of_fold"])
+    shown = spread_table(table.reset_index(), 3)
+    assert shown.row_count == 1  # figures of the whole alone
+    assert [column._cells for column in shown.columns][1:3] == [["0.817"], ["0.104"]]
