@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import yaml
 
 from datamodules.types import SuiteError
 from tasks.cli.command import run_command
 from tasks.cli.ensembles import RECORD
 from tasks.cli.flags import given, truth, value_of
+from tasks.cli.fold_plan import FoldPlan, plan_folds
 from tasks.cli.fold_tables import collect, finished
+from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
 
@@ -24,20 +25,6 @@ log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 ENSEMBLE = "ensemble"  # folder of the ensemble's judgement on test
-
-
-class FoldPlan(NamedTuple):
-    """Who is in which fold.
-
-    Attributes:
-        cases: ``case_id,patient_id,split,fold`` of all cases: ``train`` with the fold that holds the case out, or
-            ``test`` without one.
-        split: the part of a fold's run in which its cases stand: ``val``, or ``test`` where no test part was drawn
-            outside the folds.
-    """
-
-    cases: pd.DataFrame
-    split: str
 
 
 def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> int:
@@ -48,28 +35,12 @@ def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> in
         argv: flags as typed, ``--folds`` among them.
         own_flags: of the verb ``fit``.
     """
+    configure_logs()
     count = _count(argv)
-    resumed = value_of(argv, "--ckpt_path") is not None
-    folder = value_of(argv, "--run_dir")
-    config = _config_of(folder, value_of(argv, "--ckpt_path")) if resumed else None
-    words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
-    cli = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=config)
-    testing = truth(cli.config["judge_test"], "--judge_test", default=True)
-    if cli.config["trainer"]["fast_dev_run"]:
-        raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
-    if not resumed:
-        refuse_existing(cli.config["run_dir"])
-    saved = cli.saved_config()
-    if config is not None:
-        _refuse_changes(saved, config)
-
-    from backbones.network import check_name  # brings timm: not before the flags are known to be right
-
-    check_name(cli.config["model"]["backbone"])
-    plan = plan_folds(SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=config), count)
-    run_dir = take_run_dir(task, cli.config["run_dir"] or folder)
-    if config is None:
-        (run_dir / CONFIG).write_text(saved, encoding="utf-8")
+    prepared = _prepare(task, argv, own_flags, count)
+    plan, run_dir = prepared.plan, take_run_dir(task, prepared.run_dir)
+    if not (run_dir / CONFIG).is_file():
+        (run_dir / CONFIG).write_text(prepared.config, encoding="utf-8")
     for fold in range(count):
         if finished(run_dir / f"fold_{fold}", plan.split):
             log.info("fold %d of %d is finished already", fold, count)
@@ -77,10 +48,51 @@ def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> in
         print(f"fold {fold} of {count}: {run_dir / f'fold_{fold}'}", flush=True)
         _train(task, run_dir, fold, plan)
     collect(task, run_dir, plan.cases, plan.split, count)
-    if testing and plan.split == "val" and (plan.cases["split"] == "test").any():
-        _judge_ensemble(task, run_dir, saved)
+    if prepared.testing and plan.split == "val" and (plan.cases["split"] == "test").any():
+        _judge_ensemble(task, run_dir, prepared.config)
     print(f"written to {run_dir}")
     return 0
+
+
+class _Prepared(NamedTuple):
+    """What is known before anything is written.
+
+    Attributes:
+        config: of all folds, as YAML.
+        plan: who is in which fold.
+        run_dir: as asked for.
+        testing: the ensemble is judged on test.
+    """
+
+    config: str
+    plan: FoldPlan
+    run_dir: str | None
+    testing: bool
+
+
+def _prepare(task: str, argv: Sequence[str], own_flags: dict[str, str], count: int) -> _Prepared:
+    """Look at flags and data; of what is built for that nothing stays in memory."""
+    resumed = value_of(argv, "--ckpt_path") is not None
+    before = _config_of(value_of(argv, "--run_dir"), value_of(argv, "--ckpt_path")) if resumed else None
+    words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
+    cli = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=before)
+    testing = truth(cli.config["judge_test"], "--judge_test", default=True)
+    if cli.config["trainer"]["fast_dev_run"]:
+        raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
+    if not resumed:
+        refuse_existing(cli.config["run_dir"])
+    config = cli.saved_config()
+    if before is not None:
+        _refuse_changes(config, before)
+
+    from backbones.network import check_name  # brings timm: not before the flags are known to be right
+
+    check_name(cli.config["model"]["backbone"])
+    with quiet():  # each fold says it of itself
+        plan = plan_folds(SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=before), count)
+        data, _ = cli.build_data_and_model()  # mistakes in flags show before a folder is made
+        data.build_augmentation()
+    return _Prepared(config, plan, cli.config["run_dir"], testing)
 
 
 def _count(argv: Sequence[str]) -> int:
@@ -133,68 +145,6 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: values}
     inner = ((f"{prefix}.{name}" if prefix else str(name), value) for name, value in values.items())
     return {name: leaf for path, value in inner for name, leaf in _flat(value, path).items()}
-
-
-def plan_folds(cli: SuiteCLI, count: int) -> FoldPlan:
-    """Draw all folds before the first is trained.
-
-    Args:
-        cli: parsed for data alone.
-        count: number of folds.
-
-    Raises:
-        SuiteError: there are too few patients, the data bring a validation part of their own, a fold has no training
-            cases, or the folds would see their images in different ways.
-    """
-    tables: list[pd.DataFrame] = []
-    seen: list[Any] = []
-    logger = logging.getLogger("datamodules")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # each fold says it of itself
-    try:
-        for fold in range(count):
-            cli.config["data"]["init_args"]["fold"] = fold
-            data = cli.build_data()
-            tables.append(data.table.cases[["case_id", "patient_id", "split"]])
-            seen.append(data.preprocess)
-    except SuiteError as error:
-        raise SuiteError(
-            str(error).replace("--data.folds", "--folds").replace("--data.fold ", "--folds, fold ")
-        ) from None
-    finally:
-        logger.setLevel(level)
-    plan = _plan(tables)
-    for fold, spec in enumerate(seen):
-        if spec != seen[0]:
-            raise SuiteError(
-                f"--folds {count}: the training images of fold 0 and of fold {fold} lead to another size or other "
-                f"channels ({seen[0].size}, {seen[0].channels} and {spec.size}, {spec.channels}): give "
-                "--data.image_size and --data.channels"
-            )
-    return plan
-
-
-def _plan(tables: Sequence[pd.DataFrame]) -> FoldPlan:
-    tested = [frozenset(table["case_id"][table["split"] == "test"]) for table in tables]
-    split = "val" if len(set(tested)) == 1 else "test"
-    cases = tables[0].assign(split="train", fold=pd.array([pd.NA] * len(tables[0]), dtype="Int64"))
-    if split == "val":
-        cases.loc[cases["case_id"].isin(tested[0]), "split"] = "test"
-    for fold, table in enumerate(tables):
-        if not (table["split"] == "train").any():
-            more = " (one fold is judged and another validates: give at least 3)" if split == "test" else ""
-            raise SuiteError(f"--folds {len(tables)}: fold {fold} has no training cases{more}")
-        held = (table["split"] == split).to_numpy()
-        if cases["fold"][held].notna().any():
-            raise SuiteError(
-                f"--folds {len(tables)}: the data bring a validation part of their own, so that all folds would be the "
-                "same: give a --data.split_file with train and test alone, and folds are drawn from train"
-            )
-        cases.loc[held, "fold"] = fold
-    left = cases["case_id"][cases["fold"].isna() & (cases["split"] == "train")]
-    if len(left):
-        raise SuiteError(f"--folds {len(tables)}: case {left.iloc[0]!r} would be in no fold ({len(left)} cases)")
-    return FoldPlan(cases, split)
 
 
 def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:

@@ -256,6 +256,7 @@ def test_without_a_test_part_each_fold_is_judged(run: Run, own_process: None, ta
         (["--folds", "2", "--ckpt_path", "last"], ["--run_dir"]),
         (["--folds", "2", "--judge_test", "perhaps"], ["--judge_test perhaps"]),
         (["--folds", "2", "--model.backbone", "resnet81"], ["resnet81"]),
+        (["--folds", "2", "--model.optimizer", "adamx"], ["adamx", "--model.optimizer"]),
     ],
 )
 def test_mistakes(run: Run, flags: list[str], said: list[str]) -> None:
