@@ -175,7 +175,7 @@ class Task(Compressible):
         if weights is not None and self.hparams["prune"] is None:  # which takes the whole model from there
             if (parent := inherited(weights)) is not None and parent.pruned:
                 raise SuiteError(
-                    f"--model.weights {weights}: its channels were pruned, so its weights fit no network: train on with "
+                    f"--model.weights {weights}: its channels were pruned and fit no whole network: train on with "
                     "--model.prune channels --model.prune_amount 0, or start from the checkpoint it came from"
                 )
             log.info("%s", load_weights(self.backbone, weights))

@@ -40,7 +40,8 @@ def check_training(hparams: Mapping[str, Any]) -> None:
         raise SuiteError("--model.distill_*: there is nobody to learn from: give --model.teacher CKPT too")
     if hparams["teacher"] is not None and not (hparams["distill_alpha"] or hparams["distill_features"]):
         raise SuiteError(
-            "--model.teacher: nothing is learnt from it: give a --model.distill_alpha or --model.distill_features above 0"
+            "--model.teacher: nothing is learnt from it: give a --model.distill_alpha or --model.distill_features "
+            "above 0"
         )
     if hparams["swa"] is None:
         return

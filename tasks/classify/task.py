@@ -293,7 +293,7 @@ class ClassificationTask(Task):
         return [self.head.linear]
 
     def trial_inputs(self, images: int = 2) -> tuple[Any, ...]:
-        """See :meth:`~tasks.compressible.Compressible.trial_inputs`; one case with all images where images belong to cases."""
+        """Images for themselves, or one case of all of them (:meth:`~tasks.compressible.Compressible.trial_inputs`)."""
         return (*super().trial_inputs(images), *(() if self.aggregate == "none" else ([images],)))
 
     def scores(self, output: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from tasks.fitting.unfreezing import Unfreezing
 
 
 def training_callbacks(model: Task, seed: int) -> list[Callback]:
-    """What ``--model.teacher``, ``prune``, ``unfreeze``, ``mixup``, ``cutmix``, ``ema``, ``swa``, ``early_stopping`` ask.
+    """What ``--model.teacher``, ``prune``, ``unfreeze``, ``mixup``, ``cutmix``, ``ema``, ... ask for.
 
     Args:
         model: with these flags among its hyperparameters.

@@ -84,15 +84,15 @@ def prune_channels(
 
     try:
         # Multiply-adds fall with the square of the channels, so the search begins a little below where they should be.
-        low = int(STEPS * (1 - (1 - amount) ** 0.5)) // COARSE * COARSE
-        high, found, share = low, model, 0.0
+        high = min(int(STEPS * (1 - (1 - amount) ** 0.5)) // COARSE * COARSE, STEPS - 2 * COARSE)
+        low, found, share = high, model, 0.0
         while share < amount or found is model:
             low, high = high, high + COARSE
-            if high > STEPS - COARSE // 2:  # and hardly a layer has a channel left
+            if high == STEPS:  # no layer would have a channel left
                 raise SuiteError(
                     f"--model.prune_amount {amount}: of {name} only {share:.2f} of the multiply-adds can go: take less"
                 )
-            found, share = pruned(min(high, STEPS - COARSE // 2))
+            found, share = pruned(high)
         while high - low > 1:  # high is enough, low is not
             middle = (low + high) // 2
             smaller, gone = pruned(middle)

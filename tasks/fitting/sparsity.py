@@ -14,9 +14,9 @@ from tasks.fitting.pruning import prunable_weights
 class Sparsity(Callback):
     """Keeps every weight of a layer that is 0 at the start of the training at exactly 0.
 
-    What is 0 is in the checkpoint itself: a run that goes on, or another one that starts from a pruned checkpoint, finds
-    its zeros there. Gradients are cut off before each step, so that they bear neither on clipping nor on momentum, and
-    the weights are set to 0 again after it, whatever an optimiser mixes.
+    What is 0 is in the checkpoint itself: a run that goes on, or another one that starts from a pruned checkpoint,
+    finds its zeros there. Gradients are cut off before each step, so that they bear neither on clipping nor on
+    momentum, and the weights are set to 0 again after it, whatever an optimiser mixes.
     """
 
     def __init__(self) -> None:
