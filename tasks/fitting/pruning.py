@@ -137,7 +137,7 @@ def _take_out(model: nn.Module, inputs: tuple[Any, ...], fixed: list[nn.Module],
             in_channel_groups={},  # the library's own defaults are shared by all its pruners
             out_channel_groups={},
             forward_fn=lambda network, given: network(*given),
-            output_transform=_tensors,
+            output_transform=tensors_of,
         )
         pruner.step()
     for name, parameter in model.named_parameters():
@@ -160,7 +160,7 @@ def multiply_adds(model: nn.Module, inputs: tuple[Any, ...]) -> int:
 
 
 def _shapes(model: nn.Module, inputs: tuple[Any, ...]) -> list[tuple[int, ...]]:
-    return [tuple(tensor.shape) for tensor in _tensors(_run(model, inputs))]
+    return [tuple(tensor.shape) for tensor in tensors_of(_run(model, inputs))]
 
 
 @torch.no_grad()
@@ -180,12 +180,12 @@ def _run(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
             module.training = training
 
 
-def _tensors(output: Any) -> list[Tensor]:
+def tensors_of(output: Any) -> list[Tensor]:
     """All tensors of an output, in order."""
     if isinstance(output, Tensor):
         return [output]
     if is_dataclass(output):
-        return [tensor for field in fields(output) for tensor in _tensors(getattr(output, field.name))]
+        return [tensor for field in fields(output) for tensor in tensors_of(getattr(output, field.name))]
     if isinstance(output, (list, tuple)):
-        return [tensor for part in output for tensor in _tensors(part)]
+        return [tensor for part in output for tensor in tensors_of(part)]
     return []
