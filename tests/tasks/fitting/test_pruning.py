@@ -174,7 +174,7 @@ def test_a_smaller_network_trains_goes_on_and_is_pruned_again(trained: str, tmp_
 
 def test_what_cannot_be_pruned_is_refused_by_name(trained: str) -> None:
     vit = made(backbone="vit_tiny_patch16_224")
-    with pytest.raises(SuiteError, match="vit_tiny_patch16_224 has attention.*take magnitude"):
+    with pytest.raises(SuiteError, match=r"vit_tiny_patch16_224 has attention.*take magnitude"):
         prune_channels(vit, vit.trial_inputs(), vit.output_layers(), 0.5)
     model = made()
     with pytest.raises(SuiteError, match=r"--model.prune_amount 0.999: of test_resnet only .* can go"):
@@ -182,7 +182,7 @@ def test_what_cannot_be_pruned_is_refused_by_name(trained: str) -> None:
     for weights in (None, "imagenet"):
         model = made(prune="channels")
         model.hparams["weights"] = weights
-        with pytest.raises(SuiteError, match="give the checkpoint of a run of this task as --model.weights"):
+        with pytest.raises(SuiteError, match=r"give the checkpoint of a run of this task as --model.weights"):
             prune(model, "classify")
     other = made(backbone="small_cnn", prune="magnitude", weights=trained)
     with pytest.raises(SuiteError, match="the weights do not fit"):
