@@ -162,26 +162,28 @@ def pruning_table(setting: Setting, methods: Sequence[str], amounts: Sequence[fl
             tables = [pd.read_csv(run / "compression.csv").set_index("quantity") for run in runs]
             batch = next(row for row in tables[0].index if row.startswith("milliseconds") and not row.endswith("_1"))
 
-            def mean(row: str, column: str, tables: list[pd.DataFrame] = tables) -> float:
-                return statistics.mean(float(table.loc[row, column]) for table in tables)
-
-            def cells(column: str, title: str, change: str, batch: str = batch) -> str:
-                shown = [title, f"{mean('parameters', column):,.0f}", f"{mean('nonzero', column):.2f}"]
-                shown.append(f"{mean('multiply_adds', column):,.0f}")
-                shown.append(_with_interval(tables, "test/auroc", column))
-                shown += [change, _with_interval(tables, "test/accuracy", column)]
-                for row in ("milliseconds_batch_1", batch):
-                    gain = mean(row, "before") / mean(row, column)
-                    speed = "" if column == "before" else f" (x {gain:.2f} faster)"
-                    shown.append(f"{mean(row, column):.2f}{speed}")
-                return _line(shown)
-
             if first:
-                lines.append(cells("before", "nothing", ""))
+                lines.append(_pruned_line("nothing", tables, "before", batch))
                 first = False
-            change = mean("test/auroc", "after") - mean("test/auroc", "before")
-            lines.append(cells("after", f"{method} {amount:.0%}", f"{change:+.3f}"))
+            lines.append(_pruned_line(f"{method} {amount:.0%}", tables, "after", batch))
     return "\n".join(lines) + "\n"
+
+
+def _pruned_line(title: str, tables: Sequence[pd.DataFrame], column: str, batch: str) -> str:
+    """The line of one column of the tables, ``before`` or ``after``."""
+
+    def mean(row: str, column: str = column) -> float:
+        return statistics.mean(float(table.loc[row, column]) for table in tables)
+
+    after = column == "after"
+    cells = [title, f"{mean('parameters'):,.0f}", f"{mean('nonzero'):.2f}", f"{mean('multiply_adds'):,.0f}"]
+    cells.append(_with_interval(tables, "test/auroc", column))
+    cells.append(f"{mean('test/auroc') - mean('test/auroc', 'before'):+.3f}" if after else "")
+    cells.append(_with_interval(tables, "test/accuracy", column))
+    for row in ("milliseconds_batch_1", batch):
+        speed = f" (x {mean(row, 'before') / mean(row):.2f} faster)" if after else ""
+        cells.append(f"{mean(row):.2f}{speed}")
+    return _line(cells)
 
 
 def _with_interval(tables: Sequence[pd.DataFrame], row: str, column: str) -> str:

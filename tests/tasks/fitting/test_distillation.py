@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,12 @@ class Watch(Callback):
 
 
 def disagreement(model: ClassificationTask, teacher: str) -> float:
-    """How far a student is from its teacher on the training images."""
+    """How far a student is from its teacher on the training images, with norms as while training."""
     checkpoint = torch.load(teacher, weights_only=True)
     guide = build_from(checkpoint, "classify", Path(teacher)).eval()
-    model.eval()
+    student = copy.deepcopy(model).train()
     with torch.no_grad():
-        parts = [model(batch["image"]).softmax(1) - guide(batch["image"]).softmax(1) for batch in loader(1)]
+        parts = [student(batch["image"]).softmax(1) - guide(batch["image"]).softmax(1) for batch in loader(1)]
     return float(torch.cat(parts).abs().mean())
 
 

@@ -108,13 +108,14 @@ def test_half_of_the_multiply_adds_go_and_the_checkpoint_is_built_again(name: st
     checkpoint = saved(model)
     path = tmp_path / "whole.ckpt"
     torch.save(checkpoint, path)
-    before, parameters = multiply_adds(model, model.trial_inputs()), sum(p.numel() for p in model.parameters())
+    before = multiply_adds(model, model.trial_inputs())
+    parameters = sum(p.numel() for p in model.backbone.parameters())
 
     model.hparams.update({"prune": "channels", "prune_amount": 0.5, "weights": str(path)})
     prune(model, model.name)
     gone = 1 - multiply_adds(model, model.trial_inputs()) / before
-    assert 0.5 <= gone < 0.62, gone
-    assert sum(p.numel() for p in model.parameters()) < 0.8 * parameters
+    assert 0.5 <= gone < 0.65, gone  # group norms lose channels by groups
+    assert sum(p.numel() for p in model.backbone.parameters()) < 0.8 * parameters
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert model.training
 
