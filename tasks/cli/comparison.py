@@ -15,7 +15,7 @@ from tasks.cli.run_dir import count_test
 from tasks.evaluation.figures import Figure
 from tasks.evaluation.tables import write_table
 from tasks.fitting.latency import paired_latency
-from tasks.fitting.pruning import multiply_adds
+from tasks.fitting.pruning import multiply_adds, prunable_weights
 
 FILE = "compression.csv"
 # Printed of the figures, beside the one that chooses checkpoints; all of them are in the file.
@@ -74,10 +74,10 @@ def _costs(before: Task, after: Task, batch: int) -> list[Row]:
 
     pair = (before, after)
     counts = [sum(parameter.numel() for parameter in model.parameters()) for model in pair]
-    filled = [sum(int((parameter != 0).sum()) for parameter in model.parameters()) for model in pair]
+    weights = [torch.cat([weight.flatten() for weight in prunable_weights(model).values()]) for model in pair]
     rows = [
         row("parameters", *counts),
-        row("nonzero", *(part / count for part, count in zip(filled, counts, strict=True))),
+        row("nonzero", *(float((weight != 0).double().mean()) for weight in weights)),
         row("multiply_adds", *(multiply_adds(model, before.trial_inputs()) for model in pair)),
     ]
     for images in dict.fromkeys((1, batch)):

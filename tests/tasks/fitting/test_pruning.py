@@ -57,6 +57,30 @@ def test_exactly_the_smallest_weights_become_zero(amount: float) -> None:
     assert zeros(model) == round(0.9 * size(model))
 
 
+def test_the_weakest_channels_go() -> None:
+    """Channels that do nothing are taken out, and the output stays what it was."""
+
+    def chain(width: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3),
+            nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 2),
+        )  # fmt: skip
+
+    torch.manual_seed(0)
+    model, image = chain(8), torch.rand(2, 1, 12, 12)
+    with torch.no_grad():
+        for layer, dead in ((0, [1, 2, 5, 7]), (3, [0, 3, 4, 6])):
+            conv, norm = model[layer], model[layer + 1]
+            for tensor in (conv.weight, conv.bias, norm.weight, norm.bias):  # type: ignore[union-attr]
+                tensor[dead] = 0.0  # type: ignore[index]
+    before = model.eval()(image)
+    share = 1 - multiply_adds(chain(4), (image,)) / multiply_adds(model, (image,))
+    smaller, gone = prune_channels(model, (image,), [model[8]], share)
+    assert gone == pytest.approx(share)
+    assert smaller[3].weight.shape == (4, 4, 3, 3)  # type: ignore[index]
+    torch.testing.assert_close(smaller(image), before)
+
+
 class Count(Callback):
     """Zeros after each step, as averages see them."""
 
