@@ -18,7 +18,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -169,7 +169,7 @@ def pruning_table(setting: Setting, methods: Sequence[str], amounts: Sequence[fl
     return "\n".join(lines) + "\n"
 
 
-def _pruned_line(title: str, tables: Sequence[pd.DataFrame], column: str, batch: str) -> str:
+def _pruned_line(title: str, tables: Sequence[Any], column: str, batch: str) -> str:
     """The line of one column of the tables, ``before`` or ``after``."""
 
     def mean(row: str, column: str = column) -> float:
@@ -186,7 +186,7 @@ def _pruned_line(title: str, tables: Sequence[pd.DataFrame], column: str, batch:
     return _line(cells)
 
 
-def _with_interval(tables: Sequence[pd.DataFrame], row: str, column: str) -> str:
+def _with_interval(tables: Sequence[Any], row: str, column: str) -> str:
     value = statistics.mean(float(table.loc[row, column]) for table in tables)
     low, high = (float(tables[0].loc[row, f"{column}_{end}"]) for end in ("low", "high"))
     return f"{value:.3f} ({low:.3f}-{high:.3f})"

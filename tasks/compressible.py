@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pytorch_lightning import LightningModule
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from datamodules.types import Batch
 from tasks.sizes import Sizes
+
+if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
+    from backbones.pyramid import Backbone
 
 
 class Compressible(LightningModule):
@@ -24,7 +27,7 @@ class Compressible(LightningModule):
     """
 
     temperature: ClassVar[float] = 1.0
-    backbone: Any
+    backbone: Backbone
     objective: Callable[[Tensor, Any, Batch], Tensor] | None = None
     pruned_sizes: Sizes = {}
 

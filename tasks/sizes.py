@@ -40,8 +40,11 @@ def resize(model: nn.Module, sizes: Sizes) -> None:
     Raises:
         AttributeError: the model has no such layer, attribute or tensor.
     """
+    modules = dict(model.named_modules())  # not by attribute: a backbone's own may lie over a network's module
     for name, parts in sizes.items():
-        module = model.get_submodule(name)
+        if name not in modules:
+            raise AttributeError(f"there is no layer {name}")
+        module = modules[name]
         for key, value in parts["attributes"].items():
             if not _is_size(getattr(module, key)) or not _is_size(value):
                 raise AttributeError(f"{name}.{key} is no size")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -124,5 +124,4 @@ def _cell(quantity: str, value: float, low: float, high: float) -> str:
     if quantity in ("parameters", "multiply_adds"):
         return f"{value:,.0f}"
     text = f"{value:.3f}" if "/" in quantity or quantity == "nonzero" else f"{value:.2f}"
-    interval: Any = "" if math.isnan(low) else f" ({low:.3f}-{high:.3f})"
-    return text + interval
+    return text if math.isnan(low) else f"{text} ({low:.3f}-{high:.3f})"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.fitting.distillation import Distillation
 from tasks.fitting.features import equal_levels
+from tasks.fitting.pruning import tensors_of
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,9 @@ def distillation(student: Task) -> Distillation:
 
 
 @torch.no_grad()
-def _tried(model: Task, student: Task) -> tuple[Any, list[Any]]:
+def _tried(model: Task, student: Task) -> tuple[list[tuple[int, ...]], list[Tensor]]:
     """Shapes of what a model says of one image of the student's size, and the maps of its backbone."""
-    levels: list[Any] = []
+    levels: list[Tensor] = []
     handle = model.backbone.register_forward_hook(lambda module, args, output: levels.extend(output))
     training = model.training
     model.eval()
@@ -77,11 +78,7 @@ def _tried(model: Task, student: Task) -> tuple[Any, list[Any]]:
     finally:
         handle.remove()
         model.train(training)
-    if hasattr(output, "apply"):  # of a detector
-        shapes: list[tuple[int, ...]] = []
-        output.apply(lambda tensor: (shapes.append(tuple(tensor.shape)), tensor)[1])
-        return shapes, levels
-    return [tuple(output.shape)], levels
+    return [tuple(tensor.shape) for tensor in tensors_of(output)], levels
 
 
 def _compare_preprocessing(student: Task, teacher: Task) -> None:

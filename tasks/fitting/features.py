@@ -48,7 +48,7 @@ class Projections(nn.ModuleList):
             for own, wanted in (pair.channels for pair in pairs)
         )
         self.pairs = list(pairs)
-        self.register_load_state_dict_post_hook(_ask_for_nothing)
+        self.register_load_state_dict_post_hook(_ask_for_nothing)  # type: ignore[no-untyped-call]
 
     def state_dict(self, *args: Any, destination: Any = None, **options: Any) -> Any:
         """Nothing; :meth:`own_state` has it."""

@@ -42,7 +42,7 @@ def prune_magnitude(model: nn.Module, amount: float) -> None:
     weights = list(prunable_weights(model).values())
     every = torch.cat([weight.flatten() for weight in weights])
     # The library's criterion without its masks, which would give the weights other names in checkpoints.
-    mask = L1Unstructured(amount).compute_mask(every, torch.ones_like(every))
+    mask = L1Unstructured(amount).compute_mask(every, torch.ones_like(every))  # type: ignore[no-untyped-call]
     for weight, part in zip(weights, mask.split([weight.numel() for weight in weights]), strict=True):
         weight.mul_(part.view_as(weight))
 
@@ -118,6 +118,23 @@ def _refuse_attention(model: nn.Module, name: str) -> None:
         )
 
 
+class _Named(nn.Module):
+    """A model whose network comes first by its own names: the library finds parameters by attribute.
+
+    Args:
+        model: with a backbone, whose own attributes may lie over modules of its network (``stages``).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.net = getattr(getattr(model, "backbone", None), "net", None)
+        self.model = model
+
+    def forward(self, *inputs: Any) -> Any:
+        """The model's output."""
+        return self.model(*inputs)
+
+
 def _take_out(model: nn.Module, inputs: tuple[Any, ...], fixed: list[nn.Module], share: float) -> None:
     """Prune this share of the channels of each layer."""
     import torch_pruning
@@ -128,7 +145,7 @@ def _take_out(model: nn.Module, inputs: tuple[Any, ...], fixed: list[nn.Module],
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         pruner = torch_pruning.pruner.MagnitudePruner(
-            model,
+            _Named(model),
             list(inputs),
             importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
             pruning_ratio=share,
@@ -166,18 +183,19 @@ def _shapes(model: nn.Module, inputs: tuple[Any, ...]) -> list[tuple[int, ...]]:
 @torch.no_grad()
 def _run(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
     """The output in evaluation mode, computed without memory where that can be."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    tensors = (*model.parameters(), *model.buffers())
+    # A copy in which these have become tensors without memory.
+    shadow = copy.deepcopy(model, {id(tensor): _without_memory(tensor) for tensor in tensors}).eval()
+    given = tuple(value.to("meta") if isinstance(value, Tensor) else value for value in inputs)
     try:
-        moved = {name: tensor.to("meta") for name, tensor in tensors.items()}
-        given = tuple(value.to("meta") if isinstance(value, Tensor) else value for value in inputs)
-        return torch.func.functional_call(model, moved, given)
+        return shadow(*given)
     except NotImplementedError:
-        return model(*inputs)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+        return copy.deepcopy(model).eval()(*inputs)
+
+
+def _without_memory(tensor: Tensor) -> Tensor:
+    empty = tensor.detach().to("meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def tensors_of(output: Any) -> list[Tensor]:

@@ -22,6 +22,6 @@ def test_sure_logits_give_finite_numbers_and_slopes() -> None:
     own = torch.tensor([-200.0, 200.0, 0.0], requires_grad=True)
     value = sigmoid_divergence(own, torch.tensor([200.0, 200.0, -200.0]))
     torch.testing.assert_close(value.detach(), torch.tensor([200.0, 0.0, 0.6931472]))
-    value.sum().backward()
+    value.sum().backward()  # type: ignore[no-untyped-call]
     assert own.grad is not None
     assert own.grad.isfinite().all()

@@ -45,7 +45,7 @@ def test_the_gradient_keeps_its_size_as_the_temperature_rises() -> None:
     """Hinton's reason for the square: towards high temperatures it is (own - wanted) / classes, centred."""
     own = torch.tensor([[1.0, -1.0, 0.5]], requires_grad=True)
     wanted = torch.tensor([[0.0, 2.0, -0.5]])
-    imitation(own, wanted, "multiclass", ordinal=False, temperature=1000.0).backward()
+    imitation(own, wanted, "multiclass", ordinal=False, temperature=1000.0).backward()  # type: ignore[no-untyped-call]
     far = own.detach() - wanted
     torch.testing.assert_close(own.grad, (far - far.mean()) / 3, atol=2e-3, rtol=1e-2)
 
@@ -55,8 +55,8 @@ def test_an_equal_student_pays_nothing(kind: str) -> None:
     model = small_task(kind)
     outputs = {"regression": 1, "binary": 2, "ordinal": 3}.get(kind, 4)
     output = torch.randn(5, outputs, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    loss = model.imitation(output, output.detach(), {}, model, model.temperature)  # type: ignore[arg-type]
-    loss.backward()
+    loss = model.imitation(output, output.detach(), {}, model, model.temperature)
+    loss.backward()  # type: ignore[no-untyped-call]
     assert output.grad is not None
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert output.grad.abs().max() < 1e-6

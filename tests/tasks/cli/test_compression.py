@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     return run_dir
 
 
-def table(run_dir: Path) -> pd.DataFrame:
+def table(run_dir: Path) -> Any:
     return pd.read_csv(run_dir / "compression.csv").set_index("quantity")
 
 
@@ -43,7 +44,7 @@ def test_channels_are_pruned_trained_on_and_judged_before_and_after(run: Run, pa
     assert rows.loc["parameters", "after"] < rows.loc["parameters", "before"]
     assert rows.loc[["milliseconds_batch_1", "milliseconds_batch_16"], ["before", "after"]].gt(0).all(axis=None)
     # Before is what the run itself had found.
-    told = pd.read_json(parent / "metrics.json").T
+    told: Any = pd.read_json(parent / "metrics.json").T
     for part in ("val/auroc", "test/auroc"):
         assert rows.loc[part, "before"] == pytest.approx(told.loc[part, "value"])
         assert rows.loc[part, "after_low"] <= rows.loc[part, "after"] <= rows.loc[part, "after_high"]
@@ -58,7 +59,7 @@ def test_channels_are_pruned_trained_on_and_judged_before_and_after(run: Run, pa
     assert torch.load(small, weights_only=True)["hyper_parameters"]["backbone"] == "small_cnn"
     status, _, err = run("test", "--ckpt_path", small, "--trainer.accelerator", "cpu", "--run_dir", "tested")
     assert status == 0, err
-    figures = [pd.read_json(tmp_path / folder / "metrics.json").T for folder in ("small", "tested")]
+    figures: list[Any] = [pd.read_json(tmp_path / folder / "metrics.json").T for folder in ("small", "tested")]
     assert figures[0].loc["test/auroc", "value"] == figures[1].loc["test/auroc", "value"]
     (tmp_path / "small" / "metrics.json").unlink()
     status, out, err = run("fit", "--ckpt_path", "last", "--run_dir", "small")
@@ -79,16 +80,17 @@ def test_weights_are_pruned_without_training(run: Run, parent: Path, tmp_path: P
 
 
 def test_a_student_learns_from_a_teacher(run: Run, parent: Path, tmp_path: Path) -> None:
-    scores = {"teacher": pd.read_csv(parent / "predictions.csv").set_index(["split", "case_id"])}
-    taught = ["--model.teacher", parent / "checkpoints" / "best.ckpt", "--model.distill_alpha", 0.9]
-    for name, flags in (("alone", []), ("taught", taught)):
+    scores: dict[str, Any] = {"teacher": pd.read_csv(parent / "predictions.csv").set_index(["split", "case_id"])}
+    taught: list[Any] = ["--model.teacher", parent / "checkpoints" / "best.ckpt", "--model.distill_alpha", 0.9]
+    ways: dict[str, list[Any]] = {"alone": [], "taught": taught}
+    for name, flags in ways.items():
         status, _, err = run(
             "fit", *FAST, "--model.backbone", "test_resnet", "--model.stem", "standard", *flags,
             "--trainer.max_epochs", 3, "--run_dir", name,
         )  # fmt: skip
         assert status == 0, err
         scores[name] = pd.read_csv(tmp_path / name / "predictions.csv").set_index(["split", "case_id"])
-    logged = pd.read_csv(tmp_path / "taught" / "metrics.csv")
+    logged: Any = pd.read_csv(tmp_path / "taught" / "metrics.csv")
     expected = 0.1 * logged["train/loss"] + 0.9 * logged["train/distill_output"]
     assert logged["train/objective"].to_list() == pytest.approx(expected.to_list(), rel=1e-4)
     assert logged["train/distill_output"].iloc[-1] < logged["train/distill_output"].iloc[0]

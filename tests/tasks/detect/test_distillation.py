@@ -39,7 +39,7 @@ def test_an_equal_student_pays_nothing_and_another_learns() -> None:
     output = detector(image, levels_of("retinanet", [0, 1]))
     assert imitation(output, output.detach(), detector, temperature=1.0).item() == 0
     loss = imitation(output, output.detach().apply(lambda tensor: tensor + 1), detector, temperature=1.0)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     gradient = detector.classification_head.cls_logits.weight.grad  # type: ignore[union-attr]
     assert isinstance(gradient, torch.Tensor)
     assert gradient.abs().sum() > 0
