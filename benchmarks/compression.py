@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from tasks.cli.main import main as command_line
+from benchmarks.runs import finished, table
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
@@ -62,23 +62,8 @@ class Setting(NamedTuple):
         return self.runs / f"{name}-{self.epochs}-{seed}"
 
 
-def fit(folder: Path, flags: Sequence[str]) -> Path:
-    """Train unless the run is there; go on where it was cut off.
-
-    Raises:
-        RuntimeError: the command line did not end well.
-    """
-    if not (folder / "done").is_file():
-        begun = (folder / "config.yaml").is_file()
-        words = ["--ckpt_path", "last"] if begun else list(flags)
-        if status := command_line("classify", ["fit", "--run_dir", str(folder), *words]):
-            raise RuntimeError(f"{folder}: exit status {status}")
-        (folder / "done").touch()
-    return folder
-
-
-def train(setting: Setting, name: str, seed: int) -> Path:
-    """The run of a teacher or a student."""
+def train(setting: Setting, name: str, seed: int) -> None:
+    """Train a teacher or a student, unless that is done."""
     flags = [
         "--config", "experiment/medmnist", "--data.root", str(setting.data), "--data.image_size", str(SIZE),
         "--data.positive_class", "malignant", "--trainer.max_epochs", str(setting.epochs), "--seed_everything",
@@ -86,17 +71,20 @@ def train(setting: Setting, name: str, seed: int) -> Path:
     ]  # fmt: skip
     if name == "distilled":
         flags += ["--model.teacher", str(setting.folder("teacher", seed) / "checkpoints" / "best.ckpt")]
-    return fit(setting.folder(name, seed), flags)
+    finished("classify", setting.folder(name, seed), flags)
 
 
-def prune(setting: Setting, method: str, amount: float, seed: int) -> Path:
-    """The run of a pruned teacher."""
+def prune(setting: Setting, method: str, amount: float, seed: int) -> None:
+    """Prune a teacher and train it on, unless that is done."""
     flags = [
         "--model.weights", str(setting.folder("teacher", seed) / "checkpoints" / "best.ckpt"), "--model.prune", method,
         "--model.prune_amount", str(amount), "--trainer.max_epochs", str(setting.tuning), "--model.lr",
         str(setting.lr), "--seed_everything", str(seed),
     ]  # fmt: skip
-    return fit(setting.folder(f"{method}-{amount}-{setting.tuning}", seed), flags)
+    folder = setting.folder(f"{method}-{amount}-{setting.tuning}", seed)
+    if not (folder / "compression.csv").is_file():
+        (folder / "metrics.json").unlink(missing_ok=True)  # judged, but broken off before it was timed
+    finished("classify", folder, flags)
 
 
 def figures(run_dir: Path, name: str) -> tuple[float, float, float]:
@@ -116,10 +104,6 @@ def parameters(run_dir: Path) -> int:
     )
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _over_seeds(runs: Sequence[Path], name: str) -> str:
     """Mean over seeds, lowest and highest seed, and the interval over cases of the first seed."""
     values = [figures(run, name)[0] for run in runs]
@@ -130,11 +114,11 @@ def _over_seeds(runs: Sequence[Path], name: str) -> str:
 def distillation_table(setting: Setting, seeds: Sequence[int]) -> str:
     """Teacher, student alone and student with the teacher, and what the difference comes to."""
     runs = {name: [setting.folder(name, seed) for seed in seeds] for name in TITLES}
-    lines = [_line(["network", "parameters", *("AUROC", "accuracy")]), "|---" * 4 + "|"]
-    for name, title in TITLES.items():
-        cells = [_over_seeds(runs[name], figure) for figure in FIGURES]
-        lines.append(_line([title, f"{parameters(runs[name][0]):,}", *cells]))
-    lines.append("")
+    rows = [
+        [title, f"{parameters(runs[name][0]):,}", *(_over_seeds(runs[name], figure) for figure in FIGURES)]
+        for name, title in TITLES.items()
+    ]
+    lines = [table(["network", "parameters", "AUROC", "accuracy"], rows)]
     for figure in FIGURES:
         gains = [
             figures(taught, figure)[0] - figures(alone, figure)[0]
@@ -153,8 +137,7 @@ def distillation_table(setting: Setting, seeds: Sequence[int]) -> str:
 def pruning_table(setting: Setting, methods: Sequence[str], amounts: Sequence[float], seeds: Sequence[int]) -> str:
     """What each amount of pruning costs and gains: the mean over seeds, and the interval of the first."""
     head = ["pruned", "parameters", "not 0", "multiply-adds", "AUROC", "change", "accuracy", "ms, 1 image", "ms, batch"]
-    lines = [_line(head), "|---" * len(head) + "|"]
-    first = True
+    lines: list[list[str]] = []
     for method in methods:
         for amount in amounts:
             name = f"{method}-{amount}-{setting.tuning}"
@@ -162,14 +145,13 @@ def pruning_table(setting: Setting, methods: Sequence[str], amounts: Sequence[fl
             tables = [pd.read_csv(run / "compression.csv").set_index("quantity") for run in runs]
             batch = next(row for row in tables[0].index if row.startswith("milliseconds") and not row.endswith("_1"))
 
-            if first:
+            if not lines:
                 lines.append(_pruned_line("nothing", tables, "before", batch))
-                first = False
             lines.append(_pruned_line(f"{method} {amount:.0%}", tables, "after", batch))
-    return "\n".join(lines) + "\n"
+    return table(head, lines)
 
 
-def _pruned_line(title: str, tables: Sequence[Any], column: str, batch: str) -> str:
+def _pruned_line(title: str, tables: Sequence[Any], column: str, batch: str) -> list[str]:
     """The line of one column of the tables, ``before`` or ``after``."""
 
     def mean(row: str, column: str = column) -> float:
@@ -183,7 +165,7 @@ def _pruned_line(title: str, tables: Sequence[Any], column: str, batch: str) -> 
     for row in ("milliseconds_batch_1", batch):
         speed = f" (x {mean(row, 'before') / mean(row):.2f} faster)" if after else ""
         cells.append(f"{mean(row):.2f}{speed}")
-    return _line(cells)
+    return cells
 
 
 def _with_interval(tables: Sequence[Any], row: str, column: str) -> str:

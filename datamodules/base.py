@@ -20,7 +20,8 @@ from datamodules.identity import join_identity
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
-from datamodules.probe import ImageFacts, probe_images
+from datamodules.probe import ImageFacts, channel_statistics, probe_images
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler, TrainSampler
 from datamodules.settings import default_cache_dir, default_workers, free_memory, numbers, one_thread, pair
 from datamodules.splits import make_split, read_split
@@ -64,6 +65,9 @@ class ScanDataModule(LightningDataModule):
         cache: ``memory`` reads every scan once and keeps it.
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
         allow_leakage: go on although a patient or an identical image stands in two parts.
+        max_pixels: largest height times width of an image, slice or page that is read.
+        max_bytes: largest size of one file's values, unpacked.
+        allow_outside: let tables and annotations name files that are not below ``root``.
         keep_ids: write PatientID of DICOM files as it stands, instead of a keyed hash.
         min_image_size: smaller images are enlarged to this side where ``image_size`` is left out.
     """
@@ -93,6 +97,9 @@ class ScanDataModule(LightningDataModule):
         cache: Literal["none", "memory"] = "none",
         cache_dir: str | None = None,
         allow_leakage: bool = False,
+        max_pixels: int = DEFAULT.max_pixels,
+        max_bytes: int = DEFAULT.max_bytes,
+        allow_outside: bool = False,
         keep_ids: bool = False,
         min_image_size: int = 0,
     ) -> None:
@@ -116,6 +123,7 @@ class ScanDataModule(LightningDataModule):
         self.cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
+        self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.seed = 0
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None
@@ -137,9 +145,11 @@ class ScanDataModule(LightningDataModule):
 
     def read(self, image: int) -> Scan:
         """Read image number ``image`` of ``self.table.images``, as stored."""
-        from datamodules.readers import raster
+        from datamodules.readers import formats
 
-        return raster.read(self.root / str(self.table.images["path"].iat[image]))
+        images = self.table.images
+        frame = int(images["frame"].to_numpy()[image])
+        return formats.read(self.root / str(images["path"].iat[image]), self.limits, None if frame < 0 else frame)
 
     def hashes(self, table: CaseTable) -> list[str]:
         """A content hash for each row of ``table.images``; equal content, equal hash."""
@@ -267,17 +277,7 @@ class ScanDataModule(LightningDataModule):
         """Mean and standard deviation of each channel over (at most 512) training images, where asked for."""
         if self.normalize not in ("auto", "train"):
             return None
-        dataset = self.single_images(self.rows("train"))
-        chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), 512)).astype(int)
-        sums = np.zeros((2, self.in_channels))
-        for case in chosen:
-            image, info = dataset.preprocessed(int(case))
-            height, width = info.get("content_size", image.shape[:2])  # beyond it is filling
-            image = image[:height, :width].astype(np.float64)
-            sums += image.mean(axis=(0, 1)), np.square(image).mean(axis=(0, 1))
-        mean, square = sums / len(chosen)
-        deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))
-        return mean.tolist(), deviation.tolist()
+        return channel_statistics(self.single_images(self.rows("train")), self.in_channels)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of the cases of a part."""

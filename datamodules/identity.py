@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from datamodules.readers import raster, volume
 from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.dicom_identity import COLUMNS, identity, key
 from datamodules.table import CaseTable
@@ -15,22 +16,7 @@ from datamodules.types import SuiteError
 
 log = logging.getLogger(__name__)
 
-_OTHERS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".gz",
-    ".nii",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".zip",
-    ".npz",
-)
+_OTHERS = (*raster.SUFFIXES, *volume.SUFFIXES, ".gz", ".npz")
 
 
 def join_identity(table: CaseTable, root: Path, *, keep_ids: bool = False) -> CaseTable:
@@ -73,4 +59,4 @@ def join_identity(table: CaseTable, root: Path, *, keep_ids: bool = False) -> Ca
 
 def _may_be_dicom(file: Path) -> bool:
     """Whether it is worth a look: DICOM files and series folders have all kinds of names, but not these."""
-    return file.suffix.lower() not in _OTHERS
+    return not file.name.lower().endswith(_OTHERS)

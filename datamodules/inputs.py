@@ -11,8 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.case_stream import CaseSource, FileCases, LazyScans, case_loader
+from datamodules.containment import refuse_outside
 from datamodules.dataset import ScanDataset, collate
 from datamodules.preprocess import Preprocess
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler
 from datamodules.settings import default_workers, one_thread
 from datamodules.table import CaseTable, one_image_a_case, read_frame
@@ -30,6 +32,9 @@ class InputFiles:
         path_column: column of a table with the image's path.
         batch_size: cases a batch on each device.
         num_workers: loader processes; left out: by the cores this process may use.
+        max_pixels: largest height times width of an image, slice or page that is read.
+        max_bytes: largest size of one file's values, unpacked.
+        allow_outside: let a table name files that are not below ``root``.
     """
 
     def __init__(
@@ -38,9 +43,13 @@ class InputFiles:
         path_column: str = "path",
         batch_size: int = 32,
         num_workers: int | None = None,
+        max_pixels: int = DEFAULT.max_pixels,
+        max_bytes: int = DEFAULT.max_bytes,
+        allow_outside: bool = False,
     ) -> None:
         self.root, self.path_column = root, path_column
         self.batch_size = batch_size
+        self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.num_workers = default_workers() if num_workers is None else num_workers
 
     def table(
@@ -50,7 +59,7 @@ class InputFiles:
 
         Args:
             inputs: files, folders and tables.
-            volumes: look for NIfTI volumes in folders, not for raster images.
+            volumes: look for volumes in folders, not for flat images.
             sequences: how many the model takes of each volume (``SliceSpec.sequences``). Where there are several,
                 ``case_0000.nii.gz`` and ``case_0001.nii.gz`` are one case, and the table's ``images`` are its files.
             together: the raster images of a folder are one case, and so are the rows of a table with one ``case_id``.
@@ -62,9 +71,7 @@ class InputFiles:
 
         rows = [row for text in inputs for row in self._rows(Path(text), volumes)]
         if not rows:
-            raise SuiteError(
-                f"--input {' '.join(inputs)}: no {'volumes (.nii, .nii.gz, DICOM)' if volumes else 'images'} found"
-            )
+            raise SuiteError(f"--input {' '.join(inputs)}: no {'volumes' if volumes else 'images'} found")
         if together:
             from datamodules.classification.bag_inputs import join_files
 
@@ -95,7 +102,7 @@ class InputFiles:
                     row["group"] = (str(file.parent), path.resolve().name if inside == "." else inside)
             return [*rows, *(_row(*series) for series in series_in(path))] if volumes else rows
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
-            frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"))
+            frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"), limits=self.limits)
             if self.path_column not in frame:
                 raise SuiteError(
                     f"{path}: no column {self.path_column!r} for --data.path_column (found: {', '.join(frame.columns)})"
@@ -104,6 +111,7 @@ class InputFiles:
             if len(empty):
                 raise SuiteError(f"{path}: column {self.path_column!r} is empty in row {empty[0] + 1}: drop the row")
             root = Path(self.root) if self.root is not None else path.parent
+            refuse_outside(root, frame[self.path_column], str(path), allow=self.allow_outside)
             names = frame["case_id"] if "case_id" in frame else frame[self.path_column].map(case_id_of)
             pairs = zip(frame[self.path_column], names, strict=True)
             rows = [_row(root / name, case, named="case_id" in frame) for name, case in pairs]
@@ -120,13 +128,13 @@ class InputFiles:
         Args:
             table: as :meth:`table` gives it.
             preprocess: of the model.
-            slices: how its volumes are cut; None for raster images.
+            slices: how its volumes are cut; None for flat images.
         """
         if slices is None:
-            return RasterCases(table)
+            return FlatCases(table, self.limits)
         from datamodules.segmentation.volume_inputs import VolumeCases
 
-        return VolumeCases(table, preprocess, slices)
+        return VolumeCases(table, preprocess, slices, self.limits)
 
     def pieces(
         self,
@@ -154,7 +162,7 @@ class InputFiles:
         """Batches of the cases; ``batch["unreadable"]`` lists (path, reason) of the files left out of it."""
         cases = table.cases
         scans = [ScanInfo(case_id=case, path=path) for case, path in zip(cases["case_id"], cases["path"], strict=True)]
-        dataset = _Tolerant(ScanDataset(_Read(table), table.images.index.to_numpy(), scans, preprocess))
+        dataset = _Tolerant(ScanDataset(_Read(table, self.limits), table.images.index.to_numpy(), scans, preprocess))
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -170,33 +178,43 @@ def _row(path: Path, case_id: str, *, named: bool = False) -> dict[str, object]:
 
 
 def _is_scan(file: Path, volumes: bool) -> bool:
-    from datamodules.readers import raster, volume
+    from datamodules.readers import formats, volume
 
-    suffixes = volume.SUFFIXES if volumes else raster.SUFFIXES
-    return file.name.lower().endswith(suffixes) and not file.name.startswith(".") and file.is_file()
+    if file.name.startswith(".") or not file.is_file():
+        return False
+    return volume.may_be_volume(file.name) if volumes else formats.is_image(file)
 
 
-class RasterCases(FileCases):
-    """Raster images, one a case."""
+class FlatCases(FileCases):
+    """Flat images, one a case.
+
+    Args:
+        table: the files of each case.
+        limits: of the files.
+    """
+
+    def __init__(self, table: CaseTable, limits: Limits = DEFAULT) -> None:
+        super().__init__(table)
+        self.limits = limits
 
     def images(self, case: int) -> Sequence[Scan]:
         """The image of a case."""
-        from datamodules.readers import raster
+        from datamodules.readers import formats
 
         files = self.files[case]
-        return LazyScans(len(files), lambda number: raster.read(files[number]))
+        return LazyScans(len(files), lambda number: formats.read(files[number], self.limits))
 
 
 class _Read:
     """Reads an image of a table whose paths stand on their own."""
 
-    def __init__(self, table: CaseTable) -> None:
-        self.paths = list(table.images["path"])
+    def __init__(self, table: CaseTable, limits: Limits) -> None:
+        self.paths, self.limits = list(table.images["path"]), limits
 
     def __call__(self, image: int) -> Scan:
-        from datamodules.readers import raster
+        from datamodules.readers import formats
 
-        return raster.read(Path(self.paths[image]))
+        return formats.read(Path(self.paths[image]), self.limits)
 
 
 class _Tolerant(Dataset[Any]):

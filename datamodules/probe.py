@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.types import Scan
+
+if TYPE_CHECKING:
+    from datamodules.dataset import ScanDataset
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,17 @@ def probe_images(read: Callable[[int], Scan], images: NDArray[np.int64], most: i
         counts.add(1 if is_grey(array) else array.shape[2])
     many = counts.pop() if len(counts) == 1 else 3
     return ImageFacts(size=sizes.pop() if len(sizes) == 1 else None, channels=3 if many == 4 else many)
+
+
+def channel_statistics(dataset: ScanDataset, channels: int, most: int = 512) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in [0, 1] over (at most ``most``) images, without their filling."""
+    chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), most)).astype(int)
+    sums = np.zeros((2, channels))
+    for case in chosen:
+        image, info = dataset.preprocessed(int(case))
+        height, width = info.get("content_size", image.shape[:2])  # beyond it is filling
+        image = image[:height, :width].astype(np.float64)
+        sums += image.mean(axis=(0, 1)), np.square(image).mean(axis=(0, 1))
+    mean, square = sums / len(chosen)
+    deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))
+    return mean.tolist(), deviation.tolist()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from datamodules.cache import Setting, VolumeCache
 from datamodules.probe import ImageFacts
 from datamodules.readers.hashing import content_hashes
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import Grid, check_same_grid, read_grid, read_volume
 from datamodules.settings import numbers, pair
 from datamodules.slices import SliceSpec
@@ -26,6 +27,7 @@ class SlicedVolumes:
         files: the sequences of each volume.
         slices: how volumes are cut.
         cache: where decoded arrays are kept.
+        limits: of the files.
 
     Attributes:
         grids: where the voxels of each volume lie.
@@ -34,15 +36,16 @@ class SlicedVolumes:
         SuiteError: a header cannot be read, or a sequence lies on another grid than the first of its volume.
     """
 
-    def __init__(self, files: Sequence[Sequence[Path]], slices: SliceSpec, cache: VolumeCache) -> None:
-        self.files, self.slices, self.cache = files, slices, cache
+    def __init__(
+        self, files: Sequence[Sequence[Path]], slices: SliceSpec, cache: VolumeCache, limits: Limits = DEFAULT
+    ) -> None:
+        self.files, self.slices, self.cache, self.limits = files, slices, cache, limits
         self.grids = [self._grid(some) for some in files]
 
-    @staticmethod
-    def _grid(files: Sequence[Path]) -> Grid:
-        grid = read_grid(files[0])
+    def _grid(self, files: Sequence[Path]) -> Grid:
+        grid = read_grid(files[0], self.limits)
         for file in files[1:]:
-            check_same_grid(grid, read_grid(file))
+            check_same_grid(grid, read_grid(file, self.limits))
         return grid
 
     @property
@@ -100,7 +103,7 @@ class SlicedVolumes:
         return self.slices.image_settings()
 
     def _cut(self, file: Path) -> NDArray[Any]:
-        return self.slices.cut_image(read_volume(file))
+        return self.slices.cut_image(read_volume(file, self.limits))
 
     @cached_property
     def _infos(self) -> list[ScanInfo]:

@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.containment import refuse_outside
 from datamodules.faults import refuse
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.unpack import unpacked
 from datamodules.types import SuiteError
 
 SPLITS = ("train", "val", "test")
@@ -22,6 +25,7 @@ SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+_SUFFIX = re.compile(r"\.(nii|nrrd|mha)\.(gz|zip)$|\.(?!\d+$)[^.]+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,12 @@ class CaseTable:
 
 
 def case_id_of(path: str) -> str:
-    """The default case id: the relative POSIX path without its suffix (``.nii.gz`` counts as one)."""
+    """The default case id: the relative POSIX path without its suffix.
+
+    ``.nii.gz`` and kin count as one. A number behind a point is no suffix: DICOM files are often named by such.
+    """
     pure = PurePosixPath(path)
-    name = re.sub(r"\.nii\.gz$|\.[^.]+$", "", pure.name, flags=re.IGNORECASE) or pure.name
+    name = _SUFFIX.sub("", pure.name) or pure.name
     return str(pure.with_name(name))
 
 
@@ -102,12 +109,22 @@ def drop_empty(frame: pd.DataFrame, column: str, file: Path, named: str | None =
     return frame.drop(index=empty)
 
 
-def drop_missing(frame: pd.DataFrame, column: str, root: Path, file: Path) -> pd.DataFrame:
+def drop_missing(
+    frame: pd.DataFrame, column: str, root: Path, file: Path, *, allow_outside: bool = False
+) -> pd.DataFrame:
     """The rows of a user's table whose files in a column are below the root; a file that is not there is refused.
 
+    Args:
+        frame: the table.
+        column: of the frame; relative paths.
+        root: the data's folder.
+        file: the table's.
+        allow_outside: see :func:`~datamodules.containment.refuse_outside`.
+
     Raises:
-        SuiteError: names the first such file, outside a check.
+        SuiteError: names the first such file, outside a check; a path leads out of the root.
     """
+    refuse_outside(root, frame[column], f"{file}, column {column!r}", allow=allow_outside)
     there = frame[column].map(lambda name: (root / name).exists())
     missing = frame[column][~there]
     if not len(missing):
@@ -123,7 +140,7 @@ def drop_missing(frame: pd.DataFrame, column: str, root: Path, file: Path) -> pd
 
 
 def one_image_a_case(
-    cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False
+    cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False, where: Path | None = None
 ) -> CaseTable:
     """A table in which each case has one image, made from a frame with at least a ``path`` column.
 
@@ -133,11 +150,13 @@ def one_image_a_case(
         cases: one row an image; ``path`` relative to the data root.
         frames: index inside the file for each row; left out: the whole file.
         published_split: as in :class:`CaseTable`.
+        where: the file that the rows come from, for messages.
 
     Raises:
         SuiteError: two rows bear the same ``case_id``, or one bears none.
     """
     cases = cases.reset_index(drop=True)
+    said = f"{where}: " if where is not None else ""
     if "case_id" not in cases:
         cases = cases.assign(case_id=[case_id_of(path) for path in cases["path"]])
     for column in ("patient_id", "split"):
@@ -153,8 +172,8 @@ def one_image_a_case(
         first = nameless[0]
         refuse(
             "case_name",
-            f"case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or leave the "
-            "column out",
+            f"{said}case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or "
+            "leave the column out",
             detail="case_id is empty: give each case its own name, or leave the column out",
             cases=nameless,
         )
@@ -165,8 +184,8 @@ def one_image_a_case(
         first, second = cases.index[cases["case_id"] == name][:2]
         refuse(
             "case_name",
-            f"case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows {first + 1} and "
-            f"{second + 1}): give each case its own name in a case_id column",
+            f"{said}case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows "
+            f"{first + 1} and {second + 1}): give each case its own name in a case_id column",
             detail="its case_id stands in an earlier row already: give each case its own name in a case_id column",
             cases=twice.index,
         )
@@ -241,31 +260,35 @@ def _join_file(table: CaseTable, file: Path) -> CaseTable:
     return table.with_columns(**columns)
 
 
-def read_frame(file: Path, flag: str, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_frame(file: Path, flag: str, text_columns: Sequence[str] = (), limits: Limits = DEFAULT) -> pd.DataFrame:
     """Read a CSV, TSV or Parquet table (also gzipped CSV/TSV); empty cells become NA.
 
     Args:
         file: the table.
         flag: the flag that named it, for messages.
         text_columns: columns kept as text (``007`` stays ``007``).
+        limits: ``max_bytes`` of the unpacked table.
 
     Raises:
-        SuiteError: the file is missing, empty, of another kind, or cannot be read as a table.
+        SuiteError: the file is missing, empty, too large, of another kind, or cannot be read as a table.
     """
     if not file.is_file():
         raise SuiteError(f"{flag} {file}: no such file")
     name = file.name.lower().removesuffix(".gz")
     try:
         if name.endswith(".parquet"):
+            limits.check_bytes(_parquet_bytes(file))
             frame = pd.read_parquet(file)
+            _check_text(frame)
             present = {column: "str" for column in text_columns if column in frame}
             frame = frame.astype(present)
         elif name.endswith((".csv", ".tsv", ".txt")):
             separator = "," if name.endswith(".csv") else "\t"
-            with warnings.catch_warnings():
+            limits.check_bytes(file.stat().st_size)
+            with warnings.catch_warnings(), unpacked(file, limits) as opened:
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # cells that no column is named for
                 frame = pd.read_csv(
-                    file,
+                    opened.stream,
                     sep=separator,
                     dtype=dict.fromkeys(text_columns, "str"),
                     encoding="utf-8-sig",
@@ -285,6 +308,23 @@ def read_frame(file: Path, flag: str, text_columns: Sequence[str] = ()) -> pd.Da
         raise SuiteError(f"{flag} {file}: the table has no rows")
     frame.columns = [str(column).strip() for column in frame.columns]
     return frame
+
+
+def _check_text(frame: pd.DataFrame) -> None:
+    """Refuse text that is no UTF-8: Arrow hands it on, and fails where it is looked at."""
+    import pyarrow
+
+    for column in frame.columns[frame.dtypes == "str"]:
+        pyarrow.array(frame[column]).validate(full=True)
+
+
+def _parquet_bytes(file: Path) -> int:
+    """What a Parquet file says it unpacks to, and at least a byte a cell."""
+    from pyarrow.parquet import read_metadata
+
+    described = read_metadata(file)
+    groups = [described.row_group(number) for number in range(described.num_row_groups)]
+    return int(max(sum(group.total_byte_size for group in groups), described.num_rows * described.num_columns))
 
 
 def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:

@@ -95,6 +95,7 @@ def class_counts(
         refused: whether training stops where a class has no training case.
         what: is counted.
     """
+    several = f"{what}es" if what.endswith("x") else f"{what}s"
     for part, numbers in counts.items():
         for name, number in zip(names, numbers, strict=True):
             if number == 0 and part == "train" and refused:
@@ -102,10 +103,10 @@ def class_counts(
             elif number == 0:
                 store.add("class_absent", f"class {name!r} has no {what} in {part}")
             elif part == "train" and number < _RARE:
-                store.add("class_rare", f"class {name!r} has {number:.0f} training {what}s")
+                store.add("class_rare", f"class {name!r} has {number:.0f} training {several}")
     return [
         Histogram(
-            f"{what.capitalize()}s in {part}",
+            f"{several.capitalize()} in {part}",
             [(name, int(number)) for name, number in zip(names, numbers, strict=True)][:_MOST_CLASSES],
         )
         for part, numbers in counts.items()

@@ -15,7 +15,8 @@ from datamodules.checks.masks import check_mask
 from datamodules.checks.measures import FAILED, READ, Note, measure, measure_volume
 from datamodules.classification.image_table import ImageTable
 from datamodules.faults import Fault, collecting
-from datamodules.readers import dicom, dicom_header, raster
+from datamodules.readers import dicom_header, formats, raster
+from datamodules.readers.limits import Limits
 from datamodules.readers.volume import check_same_grid, is_volume, read_volume
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.volume_labels import check_label
@@ -50,7 +51,7 @@ class Units:
         record["status"] = FAILED
         file = self._whole_volume(unit)
         if file is not None:
-            _examine_volume(file, record, note)
+            _examine_volume(file, self.data.limits, record, note)
             return
         scan = self._scan(unit, note)
         if scan is None:
@@ -66,7 +67,7 @@ class Units:
         if not isinstance(self.data, ImageTable):
             return None
         file = self.data.root / self.path(unit)
-        return file if is_volume(file.name) or file.is_dir() else None
+        return file if formats.is_stack(file) else None
 
     def _scan(self, unit: int, note: Note) -> Scan | None:
         def pass_on(fault: Fault) -> None:
@@ -102,7 +103,7 @@ class Units:
         """
         file = self._whole_volume(unit)
         if file is not None:
-            return _middle(file)
+            return _middle(file, self.data.limits)
         with collecting(lambda fault: None):
             return self.data.read(unit).array
 
@@ -120,7 +121,7 @@ class VolumeUnits(Units):
         images = []
         for file in sequences:
             try:
-                images.append(read_volume(file))
+                images.append(read_volume(file, data.limits))
             except SuiteError as error:
                 note(_kind_of(error, "unreadable"), str(error))
         if len(images) < len(sequences):
@@ -132,7 +133,7 @@ class VolumeUnits(Units):
         record["channels"] = sum(1 if image.array.ndim == 3 else image.array.shape[3] for image in images)
         record["status"] = READ
         try:
-            check_label(images[0], labels)
+            check_label(images[0], labels, data.limits)
         except SuiteError as error:
             kind = _kind_of(error, "mask_unreadable")
             note(kind, str(error))
@@ -153,7 +154,7 @@ class VolumeUnits(Units):
 
     def picture(self, unit: int) -> NDArray[Any]:
         """The middle slice."""
-        return _middle(self.data.files_of(unit)[0][0])
+        return _middle(self.data.files_of(unit)[0][0], self.data.limits)
 
 
 class FileUnits(Units):
@@ -184,10 +185,10 @@ class FileUnits(Units):
         record["status"] = FAILED
         file = self.data.root / self.paths[unit]
         if is_volume(file.name):
-            _examine_volume(file, record, note)
+            _examine_volume(file, self.data.limits, record, note)
             return
         try:
-            measure(_read(file), record, note, physical=self.physical)
+            measure(formats.read(file, self.data.limits), record, note, physical=self.physical)
         except SuiteError as error:
             note(_kind_of(error, "unreadable"), str(error))
             return
@@ -197,7 +198,8 @@ class FileUnits(Units):
     def picture(self, unit: int) -> NDArray[Any]:
         """(H, W[, C]); the middle slice of a volume."""
         file = self.data.root / self.paths[unit]
-        return _middle(file) if is_volume(file.name) else _read(file).array
+        limits = self.data.limits
+        return _middle(file, limits) if is_volume(file.name) else formats.read(file, limits).array
 
 
 def units_of(data: ScanDataModule) -> Units:
@@ -209,7 +211,7 @@ def loose_files(root: Path) -> list[str]:
     """Raster files and volumes below a folder, relative to it, sorted, without hidden ones."""
     if root.is_file():
         return []
-    names = (file.relative_to(root).as_posix() for file in root.rglob("*") if _is_image(file.name) and file.is_file())
+    names = (file.relative_to(root).as_posix() for file in root.rglob("*") if formats.is_image(file) and file.is_file())
     return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
 
 
@@ -225,17 +227,9 @@ def dicom_modality(path: Path) -> str:
         return ""
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith((*raster.SUFFIXES, *dicom_header.SUFFIXES)) or is_volume(name)
-
-
-def _read(file: Path) -> Scan:
-    return dicom.read(file) if file.suffix.lower() in dicom_header.SUFFIXES else raster.read(file)
-
-
-def _examine_volume(file: Path, record: Any, note: Note) -> None:
+def _examine_volume(file: Path, limits: Limits, record: Any, note: Note) -> None:
     try:
-        volume = read_volume(file)
+        volume = read_volume(file, limits)
     except SuiteError as error:
         note(_kind_of(error, "unreadable"), str(error))
         return
@@ -243,8 +237,8 @@ def _examine_volume(file: Path, record: Any, note: Note) -> None:
     record["status"] = READ
 
 
-def _middle(file: Path) -> NDArray[Any]:
-    array = read_volume(file).array
+def _middle(file: Path, limits: Limits) -> NDArray[Any]:
+    array = read_volume(file, limits).array
     return np.asarray(array[:, :, array.shape[2] // 2])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTa
         SuiteError: the rows of a case differ in such a column, or name an image twice.
     """
     if "case_id" not in frame or frame["case_id"].isna().any():
-        return one_image_a_case(frame)  # names a row without a name
+        return one_image_a_case(frame, where=Path(where))  # names a row without a name
     frame = frame.reset_index(drop=True)
     by_case = frame.groupby("case_id", sort=False)
     differs = by_case.nunique(dropna=False) > 1

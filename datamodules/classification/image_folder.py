@@ -13,7 +13,7 @@ import pandas as pd
 
 from datamodules.classification.base import ClassificationData
 from datamodules.faults import is_collecting, refuse
-from datamodules.readers.raster import SUFFIXES
+from datamodules.readers.formats import SUFFIXES, is_image
 from datamodules.table import SPLIT_WORDS, SPLITS, CaseTable, one_image_a_case
 from datamodules.types import SuiteError
 
@@ -65,7 +65,7 @@ def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
     for split, below in parts:
         above = frozenset((_identity(root), _identity(root / below)))
         for top in _class_folders(root / below) if below else tops:
-            found.walk(top, f"{below}/{top.name}" if below else top.name, split, above)
+            found.walk(root, top, f"{below}/{top.name}" if below else top.name, split, above)
     classes = sorted(found.folders)
     counts = Counter(found.labels)
     for name in classes:
@@ -109,12 +109,14 @@ class _Found:
     folders: dict[str, str] = field(default_factory=dict)  # class -> first folder of it, relative to the root
     others: Counter[str] = field(default_factory=Counter)  # class -> files that are no images
 
-    def walk(self, top: os.DirEntry[str], below: str, split: str | None, above: frozenset[_Identity]) -> None:
+    def walk(
+        self, root: Path, top: os.DirEntry[str], below: str, split: str | None, above: frozenset[_Identity]
+    ) -> None:
         """Take the images of one class folder, sorted by path."""
         name = top.name
         self.folders.setdefault(name, below)
         files = sorted(_files(top.path, below, above))
-        images = [file for file in files if file.lower().endswith(SUFFIXES)]
+        images = [file for file in files if is_image(root / file)]
         self.paths += images
         self.labels += [name] * len(images)
         self.splits += [split] * len(images)
@@ -134,7 +136,7 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
 def _class_folders(folder: Path) -> list[os.DirEntry[str]]:
     entries = _entries(folder)
     folders = [entry for entry in entries if entry.is_dir()]
-    loose = [entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()]
+    loose = [entry.name for entry in entries if not entry.is_dir() and is_image(Path(entry.path))]
     if loose:
         refuse(
             "table",

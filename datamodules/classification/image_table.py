@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from datamodules.cache import VolumeCache
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
+from datamodules.containment import refuse_outside
 from datamodules.faults import is_collecting, refuse
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts
-from datamodules.readers.volume import Plane, is_volume
+from datamodules.readers.formats import is_stack
+from datamodules.readers.volume import Plane
 from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, drop_empty, one_image_a_case, read_frame, split_words
@@ -89,7 +91,7 @@ class ImageTable(ClassificationData):
             "case_id": (self.case_column, "--data.case_column"),
         }
         text = [column or ours for ours, (column, _) in given.items()]
-        frame = read_frame(self.table_file, flag="--data.table", text_columns=text)
+        frame = read_frame(self.table_file, flag="--data.table", text_columns=text, limits=self.limits)
         meant = {}
         for ours, (column, flag) in given.items():
             if column is not None and column not in frame:
@@ -99,6 +101,7 @@ class ImageTable(ClassificationData):
                 meant[ours] = frame[column or ours]
         frame = frame.assign(**meant)
         frame = drop_empty(frame, "path", self.table_file, self.path_column)
+        refuse_outside(self.root, frame["path"], str(self.table_file), allow=self.allow_outside)
         there = [(self.root / path).exists() for path in frame["path"]]
         if not all(there):
             missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]
@@ -115,7 +118,7 @@ class ImageTable(ClassificationData):
         table = self._cases(frame)
         if is_collecting():  # a check reads volumes whole
             return table
-        volumes = [_is_volume(self.root / path) for path in table.images["path"]]
+        volumes = [is_stack(self.root / path) for path in table.images["path"]]
         return self._sliced(table, volumes) if any(volumes) else table
 
     def _cases(self, frame: pd.DataFrame) -> CaseTable:
@@ -130,7 +133,7 @@ class ImageTable(ClassificationData):
                 f"{self.table_file}: case_id {name!r} stands twice (rows {rows}): judge its images together with "
                 "--model.aggregate (mean, max, topk, attention), or give each row its own name"
             )
-        return one_image_a_case(frame)
+        return one_image_a_case(frame, where=self.table_file)
 
     def _sliced(self, table: CaseTable, volumes: Sequence[bool]) -> CaseTable:
         """Decode what is not in the cache, and take the slices for the images."""
@@ -146,7 +149,7 @@ class ImageTable(ClassificationData):
             self.augment_args = replace(self.augment_args, color=0.0)
         cache = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
         files = [[self.root / path] for path in table.images["path"]]
-        self._volumes = SlicedVolumes(files, self._slices, cache)
+        self._volumes = SlicedVolumes(files, self._slices, cache, self.limits)
         self._volumes.decode_all()
         return with_slices(table, self._volumes.counts, joined=self.bags)
 
@@ -180,8 +183,3 @@ class ImageTable(ClassificationData):
         size = self.image_facts.size
         assert size is not None  # the slices of volumes always give one
         return size
-
-
-def _is_volume(path: Path) -> bool:
-    """By its name, or a folder with the files of a series."""
-    return is_volume(path.name) or path.is_dir()

@@ -131,7 +131,12 @@ class DetectionData(ScanDataModule):
         self._sizes = np.full((len(table), 2), _UNKNOWN_SIDE, np.int64)
         for case, (size, path) in enumerate(pairs):
             with tolerated("size", case=case):  # a check comes to such images again
-                self._sizes[case] = image_size(self.root / path) if size is None else size
+                height, width = image_size(self.root / path, self.limits) if size is None else size
+                if max(height, width) >= _UNKNOWN_SIDE:
+                    raise SuiteError(
+                        f"{found.where[case]}: no image has {str(width)[:20]} x {str(height)[:20]} pixels: correct it"
+                    )
+                self._sizes[case] = height, width
         self._boxes = tidy_boxes(found.boxes, self._sizes, found.where)
         return table
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
-from datamodules.detection.files import beside, part_in, relative, short_names
+from datamodules.detection.files import beside, exists, part_in, relative, short_names
 from datamodules.faults import refuse
 from datamodules.types import SuiteError
 
@@ -56,9 +57,10 @@ class Coco(DetectionData):
         for file, part in self._files():
             content = read_coco(file)
             folder = self._image_folder(file, part, content)
+            refuse_outside(folder, (image.name for image in content.images), str(file), allow=self.allow_outside)
             cases_of: dict[int, int] = {}
             for number, image in enumerate(content.images):
-                if not (folder / image.name).is_file():
+                if not exists(folder / image.name):
                     text = f"{file}: image {image.name} is missing in {folder}: add it, or remove its entry"
                     refuse("missing_file", text, [str(folder / image.name)])
                     continue
@@ -126,7 +128,7 @@ class Coco(DetectionData):
         places = [file.parent] if self.images is None else []
         places += [top / word for top in tops for word in words] + tops
         for place in places:
-            if any((place / name).is_file() for name in tried):
+            if any(exists(place / name) for name in tried):
                 return place
         shown = ", ".join(map(str, tops))
         raise SuiteError(f"{file}: image {first} is missing in {shown}: name the folder with --data.images")

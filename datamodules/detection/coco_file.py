@@ -133,6 +133,9 @@ def _box(entry: Mapping[str, Any], where: str, places: Mapping[_Id, int], names:
         raise SuiteError(f"{where}: unknown class: category_id {category!r} is none of the categories ({shown})")
     if not isinstance(numbers, list) or len(numbers) != 4 or not all(isinstance(one, int | float) for one in numbers):
         raise SuiteError(f"{where}: bbox {str(numbers)[:60]} is not [x, y, width, height] in pixels")
-    x, y, width, height = map(float, numbers)
+    try:
+        x, y, width, height = map(float, numbers)
+    except OverflowError:
+        raise SuiteError(f"{where}: bbox {str(numbers)[:60]} is beyond every image") from None
     ignore = bool(entry.get("iscrowd", 0)) or bool(entry.get("ignore", 0))
     return CocoBox(places[image], names[category], (x, y, x + width, y + height), ignore)

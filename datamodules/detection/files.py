@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from datamodules.readers import raster
+from datamodules.readers import formats
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.table import SPLIT_WORDS, case_id_of
 from datamodules.types import SuiteError
 
 
-def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Files in a folder and its sub-folders by suffix, relative to it, sorted, without hidden ones."""
-    found = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+def files_below(folder: Path, wanted: Callable[[Path], bool]) -> Iterator[str]:
+    """Files in a folder and its sub-folders that are wanted, relative to it, sorted, without hidden ones."""
+    found = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if wanted(file))
     for name in sorted(found):
         if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
             yield name
@@ -27,7 +28,7 @@ def images_by_stem(folder: Path) -> dict[str, str]:
         SuiteError: two images differ in nothing but their suffix.
     """
     found: dict[str, str] = {}
-    for name in files_below(folder, raster.SUFFIXES):
+    for name in files_below(folder, formats.is_image):
         stem = case_id_of(name)
         if stem in found:
             raise SuiteError(f"{folder}: {found[stem]} and {name} bear one name: which of them is meant? Remove one")
@@ -58,6 +59,14 @@ def short_names(names: Sequence[str], paths: Sequence[str]) -> list[str]:
     return [name if seen[name] == 1 else case_id_of(path) for name, path in zip(short, paths, strict=True)]
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that is too long, or no name, is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def beside(root: Path, name: str) -> Path:
     """A file or folder named by a flag: looked for in ``root`` first, then as it stands."""
     return root / name if (root / name).exists() or not Path(name).exists() else Path(name)
@@ -68,8 +77,8 @@ def relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else PurePosixPath(path).as_posix()
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image as :func:`datamodules.readers.raster.read` gives it, from its header where that is enough.
+def image_size(path: Path, limits: Limits = DEFAULT) -> tuple[int, int]:
+    """(H, W) of an image as :func:`datamodules.readers.formats.read` gives it, from its header where that is enough.
 
     Raises:
         SuiteError: no such file, or it cannot be read.
@@ -90,4 +99,4 @@ def image_size(path: Path) -> tuple[int, int]:
                     return image.size if turned else (image.size[1], image.size[0])
     except Exception:  # whatever is wrong, the reader has the words for it
         pass
-    return raster.read(path).info["original_size"]
+    return formats.read(path, limits).info["original_size"]

@@ -60,7 +60,7 @@ class InstanceMasks(DetectionData):
                 if partner is None:
                     raise SuiteError(f"{images / path}: no map of this name in {maps}: add it, or take the image away")
                 file = str(maps / partner)
-                array = read_label_file(maps / partner)
+                array = read_label_file(maps / partner, self.limits)
                 tight = boxes_of_instances(array, file)
                 names.append(name)
                 sizes.append((array.shape[0], array.shape[1]))

@@ -13,6 +13,7 @@ import defusedxml.ElementTree
 import pandas as pd
 from defusedxml import DefusedXmlException
 
+from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, files_below, images_by_stem, relative, split_of_folders
@@ -62,7 +63,9 @@ class Voc(DetectionData):
         """Read the image sets and all XML files."""
         images = self._folder(self.images, ("JPEGImages", "images"), self.root, "--data.images")
         folder = self._folder(self.annotations_folder, ("Annotations", "annotations"), images, "--data.annotations")
-        files = {case_id_of(name): folder / name for name in files_below(folder, (".xml",))}
+        files = {
+            case_id_of(name): folder / name for name in files_below(folder, lambda file: file.suffix.lower() == ".xml")
+        }
         if not files:
             raise SuiteError(
                 f"{folder}: no XML files in it: Voc wants JPEGImages/ beside Annotations/ in --data.root, or "
@@ -131,6 +134,8 @@ class Voc(DetectionData):
         if name in below:
             return below[name]
         named = (tree.findtext("filename") or "").strip()
+        if named:
+            refuse_outside(images, [named], str(file), allow=self.allow_outside)
         if named and (images / named).is_file():
             return named
         other = f" or {named}" if named else ""

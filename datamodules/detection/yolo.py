@@ -9,11 +9,20 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
-from datamodules.detection.files import beside, image_size, images_by_stem, relative, short_names, split_of_folders
+from datamodules.detection.files import (
+    beside,
+    exists,
+    image_size,
+    images_by_stem,
+    relative,
+    short_names,
+    split_of_folders,
+)
 from datamodules.faults import refuse, tolerated
-from datamodules.readers import raster
+from datamodules.readers import formats
 from datamodules.table import SPLIT_WORDS
 from datamodules.types import SuiteError
 
@@ -63,7 +72,7 @@ class Yolo(DetectionData):
             labels = self._label_file(path, name)
             size: tuple[int, int] | None = None
             with tolerated("size", path):  # a check comes to such images again
-                size = image_size(path)
+                size = image_size(path, self.limits)
             sizes.append(size)
             where.append(str(labels))
             if labels.is_file() and size is not None:
@@ -133,7 +142,7 @@ class Yolo(DetectionData):
                 places = [self._resolve(file, described, part, text) for text in _texts(entry, file, part)]
                 found += [(part, name, path) for place in places for name, path in self._images_at(place)]
         if not found:
-            raise SuiteError(f"{file or self.root}: no images found ({' '.join(raster.SUFFIXES)})")
+            raise SuiteError(f"{file or self.root}: no images found ({' '.join(formats.SUFFIXES)})")
         return found
 
     def _resolve(self, file: Path, described: dict[str, Any], part: str, text: str) -> Path:
@@ -144,9 +153,10 @@ class Yolo(DetectionData):
             plain = plain.removeprefix("../")
         tops = [file.parent / str(described.get("path") or ""), self.root / str(described.get("path") or "")]
         for place in [*(top / text for top in tops), self.root / text, file.parent / plain, self.root / plain]:
-            if place.exists():
+            if exists(place):
+                refuse_outside(self.root, [str(place.absolute())], f"{file}: {part}", allow=self.allow_outside)
                 return place
-        raise SuiteError(f"{file}: {part}: {text} is not below {self.root}: correct the path")
+        raise SuiteError(f"{file}: {part}: {text[:200]} is not below {self.root}: correct the path")
 
     def _images_at(self, place: Path) -> list[tuple[str, Path]]:
         if place.is_dir():
@@ -156,11 +166,12 @@ class Yolo(DetectionData):
         found = []
         for line in filter(None, map(str.strip, place.read_text(encoding="utf-8-sig").splitlines())):
             tries = (place.parent / line, self.root / line)
-            path = next((one for one in tries if one.is_file()), None)
+            path = next((one for one in tries if exists(one)), None)
             if path is None:
-                text = f"{place}: image {line} is missing: correct the path, or remove the line"
+                text = f"{place}: image {line[:200]} is missing: correct the path, or remove the line"
                 refuse("missing_file", text, [line])
                 continue
+            refuse_outside(self.root, [str(path.absolute())], str(place), allow=self.allow_outside)
             found.append((_below_images(line), path))
         return found
 

@@ -18,14 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from datamodules.types import SuiteError
+from datamodules.readers.limits import DEFAULT
+from datamodules.readers.named_errors import named_errors
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-MAX_PIXELS = 2**28  # rows times columns of one frame
-MAX_BYTES = 2**30  # of what is unpacked from one file at once
+MAX_PIXELS = DEFAULT.max_pixels  # rows times columns of one frame
+MAX_BYTES = DEFAULT.max_bytes  # of what is unpacked from one file at once
 
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -98,21 +99,9 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-@contextmanager
-def named_errors(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file raises into one line that names it."""
-    try:
-        yield
-    except SuiteError:
-        raise
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # pydicom and the decoders raise whatever they like on damaged files
-        reason = str(error).split("plugins:")[-1].strip().removeprefix("scansuite: ")
-        reason = " ".join(reason.split())[:200] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be read as DICOM: {reason}") from None
+def _words(error: Exception) -> str:
+    """The last of what pydicom says of each decoder it tried, without our decoder's name."""
+    return str(error).split("plugins:")[-1].strip().removeprefix("scansuite: ")
 
 
 @contextmanager
@@ -129,7 +118,7 @@ def opened(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[Opened]:
     import pydicom
 
     quiet()
-    with named_errors(path), path.open("rb") as raw:
+    with named_errors(path, "cannot be read as DICOM", _words), path.open("rb") as raw:
         head = raw.read(4096)
         if head[128:132] != b"DICM":
             raise ValueError("it has no DICM mark at byte 128" if head else "the file is empty")

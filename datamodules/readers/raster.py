@@ -13,21 +13,22 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.named_errors import named_errors
+from datamodules.readers.orientation import upright
 from datamodules.types import Scan, ScanInfo, SuiteError
 
-if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
-
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-_ORIENTATION = 274  # tag of EXIF and TIFF
+_ORIENTATION = 274  # tag of EXIF
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by the kind of colour; a palette may become RGBA
 
 
-def read(path: Path, max_pixels: int = 2**28) -> Scan:
+def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan:
     """Read one raster image.
 
     The format is told by the file's first bytes, so a PNG that is called ``.jpg`` is read as well. 8 and 16 bit are
@@ -37,7 +38,8 @@ def read(path: Path, max_pixels: int = 2**28) -> Scan:
 
     Args:
         path: the file; its suffix is one of :data:`SUFFIXES`.
-        max_pixels: largest height times width; checked in the header, before anything is decoded.
+        limits: checked in the header, before anything is decoded.
+        frame: page of a TIFF, from 0; None takes the only one.
 
     Returns:
         The array, ``(H, W)`` for grey, ``(H, W, 2)`` for grey with alpha, ``(H, W, 3)`` for RGB, ``(H, W, 4)`` for RGBA
@@ -45,22 +47,34 @@ def read(path: Path, max_pixels: int = 2**28) -> Scan:
         that array.
 
     Raises:
-        SuiteError: no such file, not a raster file, damaged or truncated, too large, or a TIFF with several pages.
+        SuiteError: no such file, not a raster file, damaged or truncated, too large, or a TIFF with several pages and
+            no ``frame``.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(SUFFIXES)}")
-    _quiet_decoders()
-    try:
-        with path.open("rb") as file:
-            array = _decoder(file.read(8))(file, max_pixels)
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # decoders raise whatever they like on damaged files: struct.error, SyntaxError, ...
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be decoded: {reason}") from None
+    quiet_decoders()
+    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
+        array = _decoder(file.read(8))(file, limits, frame)
     return Scan(array, ScanInfo(path=str(path), original_size=(array.shape[0], array.shape[1])))
+
+
+def count_pages(path: Path) -> int:
+    """How many images a file has: pages of a TIFF, else 1.
+
+    Raises:
+        SuiteError: no such file, or a TIFF that cannot be read.
+    """
+    quiet_decoders()
+    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
+        if _decoder(file.read(8)) is not _read_tiff:
+            return 1
+        from tifffile import TiffFile
+
+        from datamodules.readers import tiff
+
+        tiff.check_chain(file)
+        with TiffFile(file) as opened:
+            return tiff.count_pages(opened)
 
 
 def write_png(path: Path, array: NDArray[Any]) -> None:
@@ -96,7 +110,7 @@ def is_grey(array: NDArray[Any]) -> bool:
     return bool(np.array_equal(red, green) and np.array_equal(green, blue))
 
 
-def _decoder(head: bytes) -> Callable[[BinaryIO, int], NDArray[Any]]:
+def _decoder(head: bytes) -> Callable[[BinaryIO, Limits, int | None], NDArray[Any]]:
     if head == b"\x89PNG\r\n\x1a\n":
         return _read_png
     if head[:3] == b"\xff\xd8\xff":
@@ -108,105 +122,57 @@ def _decoder(head: bytes) -> Callable[[BinaryIO, int], NDArray[Any]]:
     raise ValueError("it is not a PNG, JPEG, TIFF or BMP file" if head else "the file is empty")
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ValueError(f"{width} x {height} pixels are more than the {max_pixels} allowed; cut it into tiles")
+def _one_frame(frame: int | None) -> None:
+    if frame not in (None, 0):
+        raise ValueError(f"it has no frame {frame}: it is one image")
 
 
-def _read_png(file: BinaryIO, max_pixels: int) -> NDArray[Any]:
+def _read_png(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
     import imagecodecs
 
+    _one_frame(frame)
     file.seek(0)
     data = file.read()
-    width, height = struct.unpack(">II", data[16:24])  # the header chunk always comes first
-    _check_size(width, height, max_pixels)
+    width, height, bits, colour = struct.unpack(">IIBB", data[16:26])  # the header chunk always comes first
+    limits.check_pixels(width, height)
+    limits.check_bytes(width * height * _PNG_SAMPLES.get(colour, 4) * (2 if bits == 16 else 1))
     array: NDArray[Any] = imagecodecs.png_decode(data)
     return array
 
 
-def _read_jpeg(file: BinaryIO, max_pixels: int) -> NDArray[Any]:
+def _read_jpeg(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
     # The plugin itself, not Image.open, which has a limit of its own and warns on standard error.
     from PIL.JpegImagePlugin import JpegImageFile
 
+    _one_frame(frame)
     file.seek(0)
     with JpegImageFile(file) as image:
-        _check_size(*image.size, max_pixels)
+        limits.check_pixels(*image.size)
+        limits.check_bytes(image.size[0] * image.size[1] * max(3, len(image.getbands())))
         array = np.asarray(image.convert("RGB") if image.mode == "CMYK" else image)
-        return _upright(array, image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else array
+        return upright(array, image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else array
 
 
-def _read_bmp(file: BinaryIO, max_pixels: int) -> NDArray[Any]:
+def _read_bmp(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
     from PIL.BmpImagePlugin import BmpImageFile
 
+    _one_frame(frame)
     file.seek(0)
     with BmpImageFile(file) as image:
-        _check_size(*image.size, max_pixels)
+        limits.check_pixels(*image.size)
+        limits.check_bytes(image.size[0] * image.size[1] * max(3, len(image.getbands())))
         expanded = {"1": "L", "P": "RGB"}.get(image.mode)
         return np.asarray(image.convert(expanded) if expanded else image)
 
 
-def _read_tiff(file: BinaryIO, max_pixels: int) -> NDArray[Any]:
-    import imagecodecs
-    from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile
+def _read_tiff(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
+    from datamodules.readers.tiff import read_page
 
-    end = file.seek(0, 2)
-    file.seek(0)
-    with TiffFile(file) as tiff:
-        page = _only_page(tiff)
-        _check_size(page.imagewidth, page.imagelength, max_pixels)
-        if any(offset + count > end for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
-            raise ValueError("the file is truncated")  # JPEG strips would be filled up with grey
-        plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-        if page.compression == COMPRESSION.LZW and plain:  # libtiff undoes LZW twice as fast
-            file.seek(0)
-            array = imagecodecs.tiff_decode(file.read())
-        else:
-            array = page.asarray(maxworkers=1)
-        if page.axes == "SYX":
-            array = np.moveaxis(array, 0, -1)
-        return _upright(_as_seen(array, page), page.tags.valueof(_ORIENTATION, 1))
-
-
-def _only_page(tiff: TiffFile) -> TiffPage:
-    """The one image of a file; smaller copies of it (the pyramid of a slide) do not count as pages."""
-    pages = [page for page in tiff.pages if not page.is_reduced] if len(tiff.pages) > 1 else list(tiff.pages)
-    if not pages:
-        raise ValueError("the file has no image")
-    page = pages[0]
-    count = len(pages)
-    if count == 1 and (tiff.is_imagej or tiff.is_shaped):  # both can keep a whole stack behind one page
-        count = tiff.series[0].size // page.size
-    if count > 1 or page.axes not in ("YX", "YXS", "SYX"):
-        raise ValueError(f"it has {max(count, page.imagedepth)} pages, which are not read yet; save one page a file")
-    return page
-
-
-def _as_seen(array: NDArray[Any], page: TiffPage) -> NDArray[Any]:
-    """Stored TIFF samples -> grey or RGB values, by the photometric interpretation (TIFF 6.0, tag 262)."""
-    from PIL import Image
-    from tifffile import COMPRESSION, PHOTOMETRIC
-
-    meaning = page.photometric
-    bits = page.bitspersample
-    if bits in (1, 2, 4) and meaning != PHOTOMETRIC.PALETTE:  # spread over the range of the type, as PNG decoders do
-        array = array * np.uint8(255 // (2**bits - 1))
-    if meaning in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
-        return array
-    if meaning == PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
-        inverted: NDArray[Any] = array.dtype.type(2 ** max(bits, 8) - 1) - array
-        return inverted
-    if meaning == PHOTOMETRIC.PALETTE and page.colormap is not None:
-        colours: NDArray[np.uint8] = (np.moveaxis(page.colormap, 0, -1) >> 8).astype(np.uint8)
-        return np.take(colours, array, axis=0)
-    if meaning == PHOTOMETRIC.YCBCR and page.compression == COMPRESSION.JPEG:
-        return array  # the JPEG decoder has already made it RGB
-    if meaning == PHOTOMETRIC.SEPARATED and array.dtype == np.uint8 and array.shape[-1] == 4:
-        return np.asarray(Image.frombytes("CMYK", array.shape[1::-1], array.tobytes()).convert("RGB"))
-    raise ValueError(f"TIFF colours of kind {PHOTOMETRIC(meaning).name} in {array.dtype} are not read; save it as RGB")
+    return read_page(file, limits, frame)
 
 
 @cache
-def _quiet_decoders() -> None:
+def quiet_decoders() -> None:
     """Damaged EXIF blocks and colour profiles are common and harmless; a line on standard error for each is neither.
 
     What is not harmless raises. Once a process: ``warnings.catch_warnings`` around each file is not safe in threads.
@@ -214,14 +180,3 @@ def _quiet_decoders() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     for name in ("imagecodecs", "tifffile"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Undo an orientation (EXIF 2.3 and TIFF 6.0, tag 274); a number that is none of 2-8 changes nothing."""
-    if orientation in (5, 6, 7, 8):
-        array = np.swapaxes(array, 0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return np.ascontiguousarray(array)

@@ -1,30 +1,38 @@
-"""NIfTI volumes -> arrays with their geometry; and back onto the same grid.
+"""Volumes -> arrays with their geometry; and back onto the same grid as NIfTI.
 
-Decoding is ``nibabel``'s. Arrays keep the file's own voxel order (X, Y, Z); :func:`to_slices` turns them to anatomical
+Arrays keep the file's own voxel order (X, Y, Z); :func:`to_slices` turns them to anatomical
 slices through the affine, :func:`from_slices` turns them back without loss.
 """
 
 from __future__ import annotations
 
 import gzip
-import logging
+import io
 import os
-import struct
-import zlib
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.readers.grid import Grid as Grid
+from datamodules.readers.grid import Volume as Volume
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.named_errors import named_errors
+from datamodules.readers.unpack import read_all, read_to_end, unpacked
 from datamodules.types import SuiteError
 
-if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Header, Nifti1Image
-
-SUFFIXES = (".nii", ".nii.gz")
+_KINDS = {
+    ".nii": "NIfTI",
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".mha": "MetaImage",
+    ".mhd": "MetaImage",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_INSIDE = (*_KINDS, ".nii.gz", ".nrrd.gz", ".mha.gz")  # what a zip may hold
+SUFFIXES = (*_INSIDE, ".zip")
 
 Plane = Literal["axial", "coronal", "sagittal"]
 # Where slices, rows and columns run to. Axial and coronal slices are seen as radiologists see them: the patient's left
@@ -34,47 +42,16 @@ PLANES: dict[Plane, tuple[str, str, str]] = {
     "coronal": ("A", "I", "L"),
     "sagittal": ("R", "I", "P"),
 }
-_MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _AFFINE_TOLERANCE = 1e-3  # the largest difference of two affines' entries that counts as rounding
 
 
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Where the voxels of a file lie.
-
-    Attributes:
-        path: as the user would name the file.
-        shape: (X, Y, Z) voxels; a flat image has Z = 1.
-        affine: (4, 4) voxel index -> RAS mm.
-        header: of the file; a writer takes its geometry.
-    """
-
-    path: str
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
-    header: Nifti1Header
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Mm from voxel to voxel along X, Y and Z."""
-        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(x), float(y), float(z)
-
-
-@dataclass(frozen=True, eq=False)
-class Volume(Grid):
-    """A decoded file.
-
-    Attributes:
-        array: (X, Y, Z), or (X, Y, Z, C) where the file has several frames; the stored quantity with the header's slope
-            and intercept applied (float32, float64 from 32-bit integers). Types stay where there is no scaling.
-    """
-
-    array: NDArray[Any]
-
-
 def is_volume(name: str) -> bool:
-    """Whether a file is a NIfTI volume by its name."""
+    """Whether a file is a volume by its name. A TIFF may be a flat image as well, and is none."""
+    return name.lower().endswith(SUFFIXES) and not name.lower().endswith((".tif", ".tiff"))
+
+
+def may_be_volume(name: str) -> bool:
+    """Whether a file can be read as a volume by its name: :func:`is_volume`, or a TIFF."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -82,124 +59,73 @@ def is_series(path: Path) -> bool:
     """Whether a path is a volume in DICOM: a folder with a series, or a file with frames."""
     from datamodules.readers.dicom_header import is_dicom
 
-    return not is_volume(path.name) and (path.is_dir() or is_dicom(path))
+    return not may_be_volume(path.name) and (path.is_dir() or is_dicom(path))
 
 
-def read_grid(path: Path) -> Grid:
-    """Read the header of a NIfTI-1 or NIfTI-2 file: where its voxels lie.
+def read_grid(path: Path, limits: Limits = DEFAULT) -> Grid:
+    """Read the header of a volume: where its voxels lie.
 
     Raises:
         SuiteError: as in :func:`read_volume`, as far as the header tells.
     """
-    return _read(path, decode=False)
+    return _read(path, limits, decode=False)
 
 
-def read_volume(path: Path) -> Volume:
-    """Read a NIfTI-1 or NIfTI-2 file, compressed or not; or a DICOM series (:mod:`datamodules.readers.dicom_series`).
+def read_volume(path: Path, limits: Limits = DEFAULT) -> Volume:
+    """Read a volume: NIfTI-1, NIfTI-2, NRRD, MetaImage or a TIFF with pages, packed or not; or a DICOM series.
 
-    The affine is the sform, else the qform, else what the voxel sizes give, in mm whatever the header's unit. One frame
-    of a 4D file is taken for the volume itself; several frames (and the vectors of a 5D file) are the last axis.
+    The affine is in RAS mm whatever the file's convention and unit. In NIfTI it is the sform, else the qform, else what
+    the voxel sizes give. One frame of a 4D file is taken for the volume itself; several frames (and the vectors of a 5D
+    file) are the last axis. See :mod:`datamodules.readers.itk`, :mod:`datamodules.readers.pages` and
+    :mod:`datamodules.readers.dicom_series` for the others.
 
     Args:
-        path: a ``.nii`` or ``.nii.gz`` file.
+        path: a file with one of :data:`SUFFIXES` (a ``.zip`` holds one volume), or a folder with a series.
+        limits: checked in the header, and while packed files are unpacked.
 
     Raises:
-        SuiteError: no such file, not NIfTI, damaged or truncated (also in the checksum of ``.nii.gz``), without voxels,
-            of a type that is no real number, with NaN or infinite values, or with an affine that cannot be inverted.
+        SuiteError: no such file, of another kind, damaged or truncated (also in the checksum of ``.gz``), without
+            voxels, too large, of a type that is no real number, with NaN or infinite values, or with an affine that
+            cannot be inverted.
     """
-    return cast("Volume", _read(path, decode=True))
-
-
-def _read(path: Path, *, decode: bool) -> Grid:
-    if is_series(path):
-        from datamodules.readers import dicom_series
-
-        return dicom_series.read_volume(path) if decode else dicom_series.read_grid(path)
-    if not is_volume(path.name):
-        raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(SUFFIXES)}")
-    _quiet_nibabel()
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            if zipped:
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    return _decode(path, cast("BinaryIO", unpacked), decode=decode)
-            return _decode(path, file, decode=decode)
-    except SuiteError:
-        raise
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SuiteError(f"{path}: damaged or truncated ({error}): copy or fetch it again") from None
-    except Exception as error:  # nibabel raises whatever its parts raise on damaged files
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be decoded as NIfTI: {reason}") from None
-
-
-def _decode(path: Path, file: BinaryIO, *, decode: bool) -> Grid:
-    image = _open(file)
-    header = image.header
-    stored = image.shape
-    if not stored or 0 in stored:
-        raise SuiteError(f"{path}: has no voxels (shape {stored}): leave out this file")
-    shape = (*stored, 1, 1)[:3]
-    frames = stored[3:]
-    if sum(size > 1 for size in frames) > 1:
-        raise SuiteError(f"{path}: has frames along several axes (shape {stored}): save them along one")
-    if image.get_data_dtype().kind not in "buif":
-        raise SuiteError(f"{path}: voxels of type {image.get_data_dtype()} are no plain numbers: convert the file")
-    grid = Grid(str(path), cast("tuple[int, int, int]", shape), _affine_in_mm(path, header), header)
-    if not decode:
-        return grid
-    scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
-    values = np.asarray(image.dataobj, dtype=_scaled_type(image.get_data_dtype()) if scaled else None)
-    while file.read(1 << 20):  # to the end, where gzip's checksum stands
-        pass
-    values = values.reshape(*shape, *(size for size in frames if size > 1))
-    kind = values.dtype.newbyteorder("=") if values.dtype.itemsize <= 8 else np.dtype(np.float64)
-    values = values.astype(kind, copy=False)
+    volume = cast("Volume", _read(path, limits, decode=True))
+    values = volume.array
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = values.size - int(np.isfinite(values).sum())
         raise SuiteError(f"{path}: {count} voxels are NaN or infinite: repair or leave out this file")
-    return Volume(grid.path, grid.shape, grid.affine, grid.header, values)
+    return volume
 
 
-def _open(file: BinaryIO) -> Nifti1Image:
-    import nibabel
+def _read(path: Path, limits: Limits, *, decode: bool) -> Grid:
+    if is_series(path):
+        from datamodules.readers import dicom_series
 
-    start = file.read(4)
-    file.seek(0)
-    if len(start) < 4:
-        raise EOFError("the file is empty" if not start else "the file ends in its header")
-    size = {struct.unpack("<i", start)[0], struct.unpack(">i", start)[0]}
-    if not size & {348, 540}:
-        raise ValueError("it does not begin with a NIfTI-1 or NIfTI-2 header")
-    reader = nibabel.Nifti2Image if 540 in size else nibabel.Nifti1Image
-    return cast("Nifti1Image", reader.from_stream(cast("Any", file)))
+        if decode:
+            return dicom_series.read_volume(path, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+        return dicom_series.read_grid(path, limits.max_pixels)
+    if not may_be_volume(path.name):
+        raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(SUFFIXES)}")
+    with (
+        named_errors(path, "cannot be decoded as NIfTI") as attempt,
+        unpacked(path, limits, _INSIDE) as (name, stream, packed),
+    ):
+        kind = next(kind for suffix, kind in _KINDS.items() if name.lower().endswith(suffix))
+        attempt.failing = f"cannot be decoded as {kind}"
+        if kind == "NIfTI":
+            from datamodules.readers.nifti import decode_nifti
 
+            grid = decode_nifti(path, stream, limits, decode=decode)
+        elif kind == "TIFF":
+            from datamodules.readers.pages import decode_pages
 
-def _scaled_type(stored: np.dtype[Any]) -> type[np.floating[Any]]:
-    """float32 holds what 16 bits, or a float32, become by a slope and an intercept; larger types need float64."""
-    return np.float32 if stored.itemsize <= 2 or (stored.kind, stored.itemsize) == ("f", 4) else np.float64
+            grid = decode_pages(path, io.BytesIO(read_all(stream)) if packed else stream, limits, decode=decode)
+        else:
+            from datamodules.readers.itk import decode_itk
 
-
-def _affine_in_mm(path: Path, header: Nifti1Header) -> NDArray[np.float64]:
-    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    affine[:3] *= _MILLIMETRES[header.get_xyzt_units()[0]]
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    # The determinant of the unit directions: it tells a flat grid from a finely sampled one.
-    if not np.isfinite(affine).all() or 0 in lengths or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
-        raise SuiteError(f"{path}: its affine cannot be inverted: repair the header's sform or qform")
-    return affine
-
-
-@cache
-def _quiet_nibabel() -> None:
-    """Oddities of headers are common and harmless; a line on standard error for each is neither."""
-    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
+            grid = decode_itk(path, name, stream, limits, packed=packed, decode=decode)
+        if packed and decode:
+            read_to_end(stream)
+        return grid
 
 
 def same_grid(a: Grid, b: Grid) -> bool:
@@ -292,7 +218,7 @@ def write_volume(path: Path, array: NDArray[Any], like: Grid) -> None:
 
     if array.shape[:3] != like.shape or array.ndim > 4:
         raise ValueError(f"an array of shape {array.shape} does not lie on the grid {like.shape} of {like.path}")
-    if not is_volume(path.name):
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise ValueError(f"{path} is no NIfTI file by its name")
     array = _storable(array)
     header = type(like.header)()

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.faults import refuse, tolerated
-from datamodules.readers import raster
+from datamodules.readers import formats
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import (
     IGNORE,
@@ -56,7 +56,7 @@ class MaskFolder(SegmentationData):
         root: folder of the data set.
         images: folder of the images in ``root``.
         masks: folder of the masks in ``root``; left out: ``masks`` or ``labels``. A mask has its image's name, or that
-            with ``_mask``, ``_seg``, ``_segmentation`` or ``_label`` behind it, and any raster suffix.
+            with ``_mask``, ``_seg``, ``_segmentation`` or ``_label`` behind it, and any suffix of an image.
         mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255), ``instances`` (0 is background, each
             object a number: all become one class), ``colour`` (needs ``palette``), ``files`` (one binary mask a class,
             in a folder of the class's name); ``auto`` looks at the files.
@@ -101,7 +101,7 @@ class MaskFolder(SegmentationData):
             _refuse_missing(self.root, frame, self._mask_top)
             frame = frame[frame["mask"].notna()].reset_index(drop=True)
         self._choose_reader(frame)
-        return one_image_a_case(frame)
+        return one_image_a_case(frame, where=self.table_file)
 
     def mask_name(self, image: int) -> str:
         """The file of an image's mask, for messages."""
@@ -113,8 +113,8 @@ class MaskFolder(SegmentationData):
         if self._kind == "files":
             return self._read_class_files(image)
         if isinstance(self._reader, Palette):
-            return self._reader.read(raster.read(path).array, str(path))
-        array = read_label_file(path)
+            return self._reader.read(formats.read(path, self.limits).array, str(path))
+        array = read_label_file(path, self.limits)
         if self._kind == "instances":
             return np.where(array == self.ignore_value, np.uint8(IGNORE), foreground(array))
         assert self._reader is not None  # build_table has chosen it
@@ -149,13 +149,13 @@ class MaskFolder(SegmentationData):
 
     def _paired(self) -> pd.DataFrame:
         images = self._folder(self.images_folder, "--data.images")
-        below = sorted(_rasters(images))
+        below = sorted(_images(images))
         if not below:
-            raise SuiteError(f"{images}: no images in it ({' '.join(raster.SUFFIXES)})")
+            raise SuiteError(f"{images}: no images in it ({' '.join(formats.SUFFIXES)})")
         masks = self._mask_root()
         self._mask_top = masks
         by_stem: dict[str, str] = {}
-        for name in sorted(_rasters(self.root / masks)):
+        for name in sorted(_images(self.root / masks)):
             stem = case_id_of(name)
             if stem in by_stem:
                 refuse(
@@ -177,7 +177,9 @@ class MaskFolder(SegmentationData):
         return frame
 
     def _from_table(self, file: Path) -> pd.DataFrame:
-        frame = read_frame(file, "--data.table", text_columns=("path", "mask", "case_id", "patient_id", "split"))
+        frame = read_frame(
+            file, "--data.table", text_columns=("path", "mask", "case_id", "patient_id", "split"), limits=self.limits
+        )
         for column in ("path", "mask"):
             if column not in frame:
                 raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
@@ -185,7 +187,7 @@ class MaskFolder(SegmentationData):
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(file))
         for column in ("path", "mask"):
-            frame = drop_missing(frame, column, self.root, file)
+            frame = drop_missing(frame, column, self.root, file, allow_outside=self.allow_outside)
         return frame.reset_index(drop=True)
 
     # One binary file a class.
@@ -196,7 +198,7 @@ class MaskFolder(SegmentationData):
         names = self._class_folders(folders)
         self.stored_classes = names
         self._class_files: dict[str, list[str]] = {}
-        stems = {name: {case_id_of(file): file for file in _rasters(top / name)} for name in names[1:]}
+        stems = {name: {case_id_of(file): file for file in _images(top / name)} for name in names[1:]}
         for path, case in zip(frame["path"], frame["case_id"], strict=True):
             files = [_partner(case, stems[name]) for name in names[1:]]
             for name, file in zip(names[1:], files, strict=True):
@@ -230,7 +232,7 @@ class MaskFolder(SegmentationData):
         case = self.table.cases["case_id"].iat[int(self.table.images["case"].to_numpy()[image])]
         files = [self.root / file for file in self._class_files[str(case)]]
         binary = _binary(("background", "class"), self.ignore_value)
-        masks = [binary.read(read_label_file(file), str(file)) for file in files]
+        masks = [binary.read(read_label_file(file, self.limits), str(file)) for file in files]
         for file, mask in zip(files, masks, strict=True):
             if mask.shape != masks[0].shape:
                 raise SuiteError(
@@ -275,7 +277,7 @@ class MaskFolder(SegmentationData):
         arrays = []
         for file in files.iloc[chosen]:
             with tolerated("mask_probe", self.root / file):
-                arrays.append(read_label_file(self.root / file))
+                arrays.append(read_label_file(self.root / file, self.limits))
         seen = {0}.union(*({int(value) for value in np.unique(array)} for array in arrays))
         if self.ignore_value is not None:
             seen.discard(self.ignore_value)
@@ -313,13 +315,13 @@ def _beside(root: Path, name: str | None) -> Path | None:
     return root / name if (root / name).is_file() or not Path(name).is_file() else Path(name)
 
 
-def _rasters(folder: Path) -> Iterator[str]:
-    """Raster files in a folder and its sub-folders, relative to it, without hidden ones."""
+def _images(folder: Path) -> Iterator[str]:
+    """Image files in a folder and its sub-folders, relative to it, without hidden ones."""
     for file in folder.rglob("*"):
         name = file.relative_to(folder).as_posix()
         if (
-            file.suffix.lower() in raster.SUFFIXES
-            and file.is_file()
+            file.is_file()
+            and formats.is_image(file)
             and not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
         ):
             yield name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.table import read_frame
 from datamodules.types import SuiteError
 
@@ -208,7 +210,7 @@ def _json_palette(file: Path) -> list[tuple[str, Any]]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SuiteError(f"--data.palette {file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SuiteError(f"--data.palette {file}: no JSON: {error}") from None
     if not isinstance(content, dict):
         raise SuiteError(f'--data.palette {file}: expected {{"class": [r, g, b], ...}}')
@@ -241,20 +243,20 @@ def _colour(value: Any, name: str, file: Path) -> tuple[int, int, int]:
     return int(whole[0]), int(whole[1]), int(whole[2])
 
 
-def read_label_file(path: Path) -> NDArray[Any]:
+def read_label_file(path: Path, limits: Limits = DEFAULT) -> NDArray[Any]:
     """Read a mask as label values, (H, W).
 
-    As :func:`datamodules.readers.raster.read`, but a PNG with a palette gives the palette's index and a 1-bit PNG gives
-    0 and 1; grey that is stored as colour gives the grey value.
+    As :func:`datamodules.readers.formats.read`, but a PNG with a palette gives the palette's index and a 1-bit PNG
+    gives 0 and 1; grey that is stored as colour gives the grey value.
 
     Raises:
         SuiteError: the file cannot be read, or is a colour picture.
     """
-    from datamodules.readers import raster
+    from datamodules.readers import formats, raster
 
-    array = _png_values(path)
+    array = _png_values(path, limits)
     if array is None:
-        array = raster.read(path).array
+        array = formats.read(path, limits).array
     if array.ndim == 2:
         return array
     if not raster.is_grey(array):
@@ -262,9 +264,9 @@ def read_label_file(path: Path) -> NDArray[Any]:
     return np.ascontiguousarray(array[:, :, 0])
 
 
-def _png_values(path: Path) -> NDArray[Any] | None:
+def _png_values(path: Path, limits: Limits) -> NDArray[Any] | None:
     """The stored values of a PNG that decoders would turn into colours or stretch; None where it is no such file."""
-    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
 
     try:
         with path.open("rb") as file:
@@ -272,12 +274,15 @@ def _png_values(path: Path) -> NDArray[Any] | None:
             # Bytes 24 and 25: bits a sample, and the kind of colour (3 = palette); PNG specification, 11.2.2.
             if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or (head[25] != 3 and head[24] != 1):
                 return None
-            with Image.open(file) as image:
+            limits.check_pixels(*struct.unpack(">II", head[16:24]))
+            file.seek(0)
+            with PngImageFile(file) as image:
                 return np.asarray(image).astype(np.uint8)
     except FileNotFoundError:
         raise SuiteError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise SuiteError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:160]}") from None
+    except Exception as error:  # damaged chunks raise whatever they like
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise SuiteError(f"{path}: cannot be decoded: {reason}") from None
 
 
 def foreground(array: NDArray[Any]) -> NDArray[np.uint8]:

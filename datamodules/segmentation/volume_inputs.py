@@ -12,13 +12,14 @@ import pandas as pd
 
 from datamodules.case_stream import FileCases, LazyScans
 from datamodules.preprocess import Preprocess
-from datamodules.readers.volume import Grid, read_grid, read_volume, same_grid
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.volume import SUFFIXES, Grid, read_grid, read_volume, same_grid
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable
 from datamodules.types import Scan, ScanInfo, SuiteError
 
 # As in the folders of volume_pairs: case_0000.nii.gz, case_0001.nii.gz, ...
-_SEQUENCE = re.compile(r"(.+)_(\d{4})(\.nii(?:\.gz)?)$", re.IGNORECASE)
+_SEQUENCE = re.compile(rf"(.+)_(\d{{4}})({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
 
 
 def join_sequences(frame: pd.DataFrame, sequences: int) -> pd.DataFrame:
@@ -60,7 +61,7 @@ def _siblings(file: Path, sequences: int) -> tuple[str, ...]:
         return ()
     found = []
     for number in range(sequences):
-        names = [f"{match[1]}_{number:04d}{suffix}" for suffix in (match[3], ".nii.gz", ".nii")]
+        names = [f"{match[1]}_{number:04d}{suffix}" for suffix in (match[3], *SUFFIXES)]
         found += [str(path) for path in map(file.with_name, names) if path.is_file()][:1]
     return tuple(found)
 
@@ -85,10 +86,12 @@ class VolumeCases(FileCases):
         table: the files (sequences) of each case.
         preprocess: of the model; ``size`` is what slices of one spacing are filled up to.
         slices: how the model's volumes are cut.
+        limits: of the files.
     """
 
-    def __init__(self, table: CaseTable, preprocess: Preprocess, slices: SliceSpec) -> None:
+    def __init__(self, table: CaseTable, preprocess: Preprocess, slices: SliceSpec, limits: Limits = DEFAULT) -> None:
         super().__init__(table)
+        self.limits = limits
         self.size, self.slices = preprocess.size, slices
         self.sequences = slices.sequences(preprocess)
 
@@ -100,10 +103,10 @@ class VolumeCases(FileCases):
                 sequences than the model takes.
         """
         files = self.files[case]
-        grids = [read_grid(file) for file in files]
+        grids = [read_grid(file, self.limits) for file in files]
         self._check(files, grids)
         grid, slices, size = grids[0], self.slices, self.size
-        arrays = [slices.cut_image(read_volume(file)) for file in files]
+        arrays = [slices.cut_image(read_volume(file, self.limits)) for file in files]
         info = slices.scan_info(grid)
 
         def read(index: int) -> Scan:

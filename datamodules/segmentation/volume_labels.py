@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import Grid, Volume, check_same_grid, is_volume, read_grid, read_volume
 from datamodules.segmentation.masks import LabelValues
 from datamodules.types import SuiteError
@@ -37,17 +38,17 @@ def label_file(path: Path) -> Path:
     return found[0] if found else path
 
 
-def check_label(image: Grid, file: Path) -> None:
+def check_label(image: Grid, file: Path, limits: Limits = DEFAULT) -> None:
     """Refuse a mask that is not on its image's grid; a DICOM segmentation is put on it.
 
     Raises:
         SuiteError: names both files.
     """
     if not is_seg(file):
-        check_same_grid(image, read_grid(file))
+        check_same_grid(image, read_grid(file, limits))
 
 
-def read_label(file: Path, image: Grid, values: LabelValues) -> Volume:
+def read_label(file: Path, image: Grid, values: LabelValues, limits: Limits = DEFAULT) -> Volume:
     """Read a mask as label values on its image's grid, (X, Y, Z).
 
     Args:
@@ -55,20 +56,20 @@ def read_label(file: Path, image: Grid, values: LabelValues) -> Volume:
             else by their numbers (:func:`datamodules.readers.dicom_seg.read_on_grid`).
         image: where the image's voxels lie.
         values: the classes and the values that stand for them.
+        limits: of the file.
 
     Raises:
         SuiteError: the file cannot be read or placed.
     """
     if not is_seg(file):
-        return read_volume(file)
+        return read_volume(file, limits)
     from datamodules.readers.dicom_seg import read_on_grid
 
-    return read_on_grid(
-        file, image, {name: several[0] for name, several in zip(values.names, values.values, strict=True)}
-    )
+    meant = {name: several[0] for name, several in zip(values.names, values.values, strict=True)}
+    return read_on_grid(file, image, meant, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
 
 
-def seen_labels(files: Sequence[Path], ignore: int | None) -> dict[str, int]:
+def seen_labels(files: Sequence[Path], ignore: int | None, limits: Limits = DEFAULT) -> dict[str, int]:
     """Classes of masks for which nobody names them: name -> label value, the background first.
 
     Segments of DICOM segmentations are classes by their labels, since their numbers may differ from file to file;
@@ -77,6 +78,7 @@ def seen_labels(files: Sequence[Path], ignore: int | None) -> dict[str, int]:
     Args:
         files: the masks.
         ignore: label value that is no class.
+        limits: of the files.
     """
     from datamodules.readers.dicom_seg import segment_labels
 
@@ -84,7 +86,7 @@ def seen_labels(files: Sequence[Path], ignore: int | None) -> dict[str, int]:
     numbers: set[int] = {0}
     for file in files:
         if not is_seg(file):
-            numbers |= {int(value) for value in np.unique(read_volume(file).array)}
+            numbers |= {int(value) for value in np.unique(read_volume(file, limits).array)}
     numbers.discard(-1 if ignore is None else ignore)
     if segments and len(segments) < len(files):
         raise SuiteError(

@@ -13,7 +13,8 @@ import pandas as pd
 
 from datamodules.faults import refuse
 from datamodules.readers.dicom_header import is_dicom
-from datamodules.readers.volume import is_volume
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.volume import SUFFIXES, may_be_volume
 from datamodules.table import case_id_of, drop_empty, drop_missing, read_frame, split_words
 from datamodules.types import SuiteError, nearest
 
@@ -55,7 +56,7 @@ def read_description(file: Path) -> Described:
         if all(str(key).isdigit() for key in labels):
             return Described({str(name): int(value) for value, name in labels.items()}, sequences=sequences)
         return _nnunet(labels, sequences)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SuiteError(f"{file}: cannot be read as a dataset.json: {error}") from None
 
 
@@ -128,17 +129,18 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     )
 
 
-def table_pairs(root: Path, file: Path) -> pd.DataFrame:
+def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT, *, allow_outside: bool = False) -> pd.DataFrame:
     """Pair volumes by a table with columns ``path`` and ``label`` relative to the root; see :func:`folder_pairs`.
 
     Raises:
-        SuiteError: a column or a file is missing.
+        SuiteError: a column or a file is missing, or a path leaves the root and ``allow_outside`` is false.
     """
-    frame = read_frame(file, "--data.table", text_columns=("path", "label", "case_id", "patient_id", "split"))
+    columns = ("path", "label", "case_id", "patient_id", "split")
+    frame = read_frame(file, "--data.table", text_columns=columns, limits=limits)
     for column in ("path", "label"):
         if column not in frame:
             raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
-        frame = drop_missing(drop_empty(frame, column, file), column, root, file)
+        frame = drop_missing(drop_empty(frame, column, file), column, root, file, allow_outside=allow_outside)
     frame = frame.reset_index(drop=True)
     if "split" in frame:
         frame["split"] = split_words(frame["split"], str(file))
@@ -150,8 +152,10 @@ def _volumes(folder: Path, flag: str) -> dict[str, str]:
     if not folder.is_dir():
         raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
     files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-    found = {case_id_of(file.name): file.name for file in files if is_volume(file.name) or is_dicom(file)}
+    found = {case_id_of(file.name): file.name for file in files if may_be_volume(file.name) or is_dicom(file)}
     found |= {file.name: file.name for file in files if file.is_dir()}
     if not found:
-        raise SuiteError(f"--data.{flag} {folder}: no volumes in it (.nii, .nii.gz, or folders with DICOM series)")
+        raise SuiteError(
+            f"--data.{flag} {folder}: no volumes in it ({' '.join(SUFFIXES)}, or folders with DICOM series)"
+        )
     return found

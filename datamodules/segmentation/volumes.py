@@ -1,4 +1,4 @@
-"""``Volumes``: labelled volumes (NIfTI, DICOM series with DICOM-SEG) as slices."""
+"""``Volumes``: labelled volumes (files, or DICOM series with DICOM-SEG) as slices."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ class Volumes(SegmentationData):
         """Pair volumes, check their grids and decode what is not in the cache; one case a volume, one image a slice."""
         described = read_description(self.root / "dataset.json")
         if self.volume_table is not None:
-            frame = table_pairs(self.root, self._table_file(self.volume_table))
+            frame = table_pairs(
+                self.root, self._table_file(self.volume_table), self.limits, allow_outside=self.allow_outside
+            )
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
         self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
@@ -89,7 +91,8 @@ class Volumes(SegmentationData):
             self.regions = self.regions if self.regions is not None else described.regions
             self.overlapping = self.overlapping or self.regions is not None
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
-        table = one_image_a_case(frame.drop(columns="sequences"))
+        where = None if self.volume_table is None else self._table_file(self.volume_table)
+        table = one_image_a_case(frame.drop(columns="sequences"), where=where)
         if is_collecting():  # a check reads the volumes itself, in processes of its own
             known = self.classes or described.classes
             if not known and all(map(is_seg, self._labels)):
@@ -97,9 +100,9 @@ class Volumes(SegmentationData):
             self._named_values = label_values(known, self.ignore_value) if known else None
             self.stored_classes = self._named_values.names if self._named_values is not None else ()
             return table
-        self._scans = SlicedVolumes(self._sequences, self.slices, self.volumes)
+        self._scans = SlicedVolumes(self._sequences, self.slices, self.volumes, self.limits)
         for grid, file in zip(self._scans.grids, self._labels, strict=True):
-            check_label(grid, file)
+            check_label(grid, file, self.limits)
         self._values = label_values(self.classes or described.classes or self._seen_classes(), self.ignore_value)
         self.stored_classes = self._values.names
         content_hashes(self._labels, self.volumes.hashes)  # all at once is much faster
@@ -135,7 +138,7 @@ class Volumes(SegmentationData):
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The mask of a case on its original grid: (X, Y, Z) class numbers, or (L, X, Y, Z) of overlapping regions."""
         _ = self.table  # finds the files
-        volume = read_label(self._labels[case], self._scans.grids[case], self._values)
+        volume = read_label(self._labels[case], self._scans.grids[case], self._values, self.limits)
         return self.as_model_sees(np.stack([self._values.read(one, volume.path) for one in volume.array]))
 
     def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
@@ -164,7 +167,7 @@ class Volumes(SegmentationData):
         """
         file = self._labels[case]
         if self._named_values is not None:
-            mask = read_label(file, image, self._named_values)
+            mask = read_label(file, image, self._named_values, self.limits)
             return self._named_values.read(mask.array, mask.path)
         mask = read_volume(file)
         values = np.where(mask.array == self.ignore_value, IGNORE, mask.array)
@@ -220,7 +223,7 @@ class Volumes(SegmentationData):
         return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
 
     def _seen_classes(self) -> dict[str, int]:
-        seen = seen_labels(self._labels, self.ignore_value)
+        seen = seen_labels(self._labels, self.ignore_value, self.limits)
         log.info("classes are those of the masks: %s", ", ".join(f"{name}={value}" for name, value in seen.items()))
         return seen
 
@@ -237,7 +240,8 @@ class Volumes(SegmentationData):
         return self.slices.mask_settings(self._values)
 
     def _cut_mask(self, case: int) -> NDArray[np.uint8]:
-        return self.slices.cut_mask(read_label(self._labels[case], self._scans.grids[case], self._values), self._values)
+        volume = read_label(self._labels[case], self._scans.grids[case], self._values, self.limits)
+        return self.slices.cut_mask(volume, self._values)
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +52,25 @@ def open_checkpoint(path: Path, task: str, *, mend: str | None = None) -> dict[s
 
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError:
+    except UnpicklingError as error:
+        code = re.search(r"\bGLOBAL (\S+)", str(error))
+        what = f" ({code[1][:80]})" if code is not None else ""
         raise SuiteError(
-            f"{path}: holds more than weights and plain values, and pickled code is never run: is it one of ours?"
+            f"{path}: holds more than weights and plain values{what}, and pickled code is never run: is it one of ours?"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise SuiteError(f"{path}: cannot be read as a checkpoint: {' '.join(str(error).split())[:160]}") from None
-    made_by = checkpoint.get("scansuite", {}).get("task") if isinstance(checkpoint, dict) else None
+    except Exception as error:  # damaged pickles raise whatever their parts raise
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise SuiteError(f"{path}: cannot be read as a checkpoint: {reason}") from None
+    ours = checkpoint.get("scansuite") if isinstance(checkpoint, dict) else None
+    made_by = str(ours.get("task")) if isinstance(ours, dict) else None
     if made_by != task:
         what = f"a checkpoint of the task {made_by!r}" if made_by in TASKS else "no checkpoint of this suite"
         raise SuiteError(
             f"{path}: is {what}, not of {task!r}: {mend or f'take its backbone with --model.weights {path}'}"
         )
+    for part in ("hyper_parameters", "state_dict"):
+        if not isinstance(checkpoint.get(part), dict):
+            raise SuiteError(f"{path}: has no {part}: it is damaged, or was not made by fit")
     return dict(checkpoint)
 
 
@@ -70,12 +78,16 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
     """The task that a checkpoint holds, with its weights.
 
     Raises:
-        SuiteError: the weights do not fit the network that the checkpoint describes.
+        SuiteError: there is no such network, or the weights do not fit the one that the checkpoint describes.
     """
     hparams = dict(checkpoint["hyper_parameters"])
     hparams["weights"] = None  # they are in the checkpoint; nothing is downloaded or looked for again
-    model = task_class(task)(**hparams)
-    model.hparams["weights"] = checkpoint["hyper_parameters"]["weights"]
+    try:
+        model = task_class(task)(**hparams)
+    except (TypeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise SuiteError(f"{path}: its model cannot be built again ({reason}): was it made by this version?") from error
+    model.hparams["weights"] = checkpoint["hyper_parameters"].get("weights")
     load_into(model, checkpoint, path)
     return model
 

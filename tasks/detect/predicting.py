@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from datamodules.inputs import InputFiles
 from datamodules.picture import picture
 from datamodules.preprocess import Preprocess
-from datamodules.readers import raster
+from datamodules.readers import formats
 from datamodules.table import CaseTable
 from datamodules.types import SuiteError
 from tasks.deployment.boxes import write_box_picture, write_coco
@@ -60,7 +60,7 @@ class DetectionPredicting(Predicting):
         self._boxes.append(rows)
         self._scans.append(scan_rows([case.scan]).assign(path=case.scan["path"]))
         if self.pictures:
-            image = picture(raster.read(Path(case.scan["path"])), self.preprocess)
+            image = picture(formats.read(Path(case.scan["path"]), self.inputs.limits), self.preprocess)
             calls = called(rows, self.model.operating_points)
             write_box_picture(
                 self.output / "pictures", case.scan["case_id"], image.astype(np.float32), calls, self.model.class_names

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.inputs import InputFiles
 from datamodules.preprocess import Preprocess
-from datamodules.readers.volume import is_series, is_volume, read_grid
+from datamodules.readers.volume import is_series, may_be_volume, read_grid
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable
 from datamodules.types import SuiteError, nearest
@@ -61,7 +61,8 @@ class SegmentationPredicting(Predicting):
 
     def _finished(self, case: AssembledCase) -> None:
         model, case_id, path = self.model, case.scan["case_id"], Path(case.scan["path"])
-        grid = read_grid(path) if self.slices is not None and (is_volume(path.name) or is_series(path)) else None
+        cut = self.slices is not None and (may_be_volume(path.name) or is_series(path))
+        grid = read_grid(path, self.inputs.limits) if cut else None
         mask = case.planes[0] if grid is None or self.slices is None else self.slices.to_grid(case.planes, grid)
         spacing = case.scan.get("spacing")
         mask = model.cleanup(np.ascontiguousarray(mask), model.class_names, spacing, model.overlapping)

@@ -1,15 +1,12 @@
-"""Networks x tasks on real scans: ten families fast, all of them slowly; and the table of the textbook networks."""
+"""Networks x tasks on real scans: ten families fast, all of them slowly."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import timm
 
 from backbones.classic import NAMES
 from benchmarks.matrix import TASKS, Cell, Steps, document, members, run_cell
-from benchmarks.textbook import NETWORKS, Result, table
 
 TEN = {
     "resnet": "test_resnet", "efficientnet": "test_efficientnet", "convnext": "test_convnext",
@@ -66,9 +63,3 @@ def test_page_of_the_matrix() -> None:
     page = document(cells)
     assert "| resnet | `resnet10t` | 64 px | 96 px, 3 unused | **refused**: a / b |" in page
     assert "1 families, 3 cells: 2 trained, 1 refused at start, 0 failed" in page
-
-
-def test_row_of_the_textbook_table(tmp_path: Path) -> None:
-    figures = dict.fromkeys(("auroc", "accuracy", "sensitivity", "f1"), (0.9, 0.85, 0.95))
-    lines = table({NETWORKS[0]: [Result(figures, 1234, 1.25), Result(figures, 1234, 1.75)]}).splitlines()
-    assert lines[2].startswith("| small CNN (the course's) | `small_cnn` | 1,234 | 1.5 | 0.900 (0.850-0.950) |")

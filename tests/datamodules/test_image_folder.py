@@ -105,7 +105,7 @@ def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     image(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "c" / "sub").mkdir(parents=True)
     assert refused(tmp_path).startswith(f"{tmp_path / 'c'}: class 'c' has no images (.png ")
-    (tmp_path / "c" / "sub" / "1.dcm").touch()
+    (tmp_path / "c" / "sub" / "1.txt").touch()
     assert "only 1 files of other kinds" in refused(tmp_path)
 
 

@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from datamodules.readers.limits import Limits
 from datamodules.readers.raster import is_grey, read, write_png
 from datamodules.types import SuiteError
 
@@ -182,7 +183,7 @@ def test_several_pages_are_refused(tmp_path: Path, kind: str) -> None:
         "volume": {"volumetric": True, "tile": (16, 16, 16)},
     }[kind]
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", **options)
-    with pytest.raises(SuiteError, match=r"a\.tif: cannot be decoded: it has 16 pages, which are not read yet"):
+    with pytest.raises(SuiteError, match=r"a\.tif: cannot be decoded: it has 16 pages, and one image is wanted"):
         read(tmp_path / "a.tif")
 
 
@@ -228,9 +229,9 @@ def test_flipped_bits_in_png_are_refused(tmp_path: Path) -> None:
 def test_size_is_checked_before_decoding(tmp_path: Path, kind: str) -> None:
     file = tmp_path / f"a.{kind.lower()}"
     file.write_bytes(encoded(kind))
-    assert read(file, max_pixels=120 * 120).array.shape == (120, 120, 3)
+    assert read(file, Limits(max_pixels=120 * 120)).array.shape == (120, 120, 3)
     with pytest.raises(SuiteError, match="120 x 120 pixels are more than the 14399 allowed"):
-        read(file, max_pixels=120 * 120 - 1)
+        read(file, Limits(max_pixels=120 * 120 - 1))
 
 
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_table_typed_by_hand_or_saved_by_a_spreadsheet_is_read(tmp_path: Path)
         ("t.csv", b"a,b\n1,2,7\n3,4,8\n", "cannot be read as a table: Length of header"),
         ("t.csv", b"\xff\xfe\x00\x01", "cannot be read as a table"),
         ("t.parquet", b"a,b\n1,2\n", "cannot be read as a table"),
-        ("t.csv.gz", b"a,b\n1,2\n", "cannot be read as a table"),
+        ("t.csv.gz", b"\x1f\x8b\x08a,b\n1,2\n", "cannot be read as a table"),
     ],
 )
 def test_files_that_are_no_tables_are_refused_in_one_line(

@@ -276,7 +276,7 @@ def test_other_things_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "none.nii.gz")
     (tmp_path / "folder.nii").mkdir()
     assert "Is a directory" in refused(tmp_path / "folder.nii")
-    assert "not a volume by its name" in refused(tmp_path / "a.nrrd")
+    assert "not a volume by its name" in refused(tmp_path / "a.txt")
     (tmp_path / "text.nii").write_text("no volume at all")
     assert "cannot be decoded as NIfTI: it does not begin with" in refused(tmp_path / "text.nii")
     assert "has no voxels (shape (5, 6, 0))" in refused(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from datamodules.readers.volume import read_grid, read_volume, same_grid
-from tests.datamodules.dicom_on_disk import CORONAL, write_series
+from tests.datamodules.dicom_on_disk import CORONAL, write, write_series
 from tests.datamodules.seg_on_disk import write_seg
 from tests.tasks.cli.conftest import TINY, Run
 
@@ -82,3 +82,39 @@ def test_patients_keep_their_ids_where_it_is_asked_for(run_task: Run) -> None:
     status, _, err = run_task("segment", "fit", *flags, "--run_dir", "run")
     assert status == 0, err
     assert pd.read_csv("run/cases.csv")["patient_id"].str.startswith("SECRET-").all()
+
+
+def test_classification_straight_from_dicom_files_with_a_table(run_task: Run) -> None:
+    """Patients come from the headers, hashed; predict takes the files."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        bright = number // 2 % 2
+        name = f"scans/{number:02d}/image.dcm"
+        write(
+            Path("set") / name, rng.normal(300.0 * bright, 50, (32, 28)).astype(np.int16), PatientID=f"P{number // 2}"
+        )
+        rows.append({"path": name, "finding": ["no", "yes"][bright]})
+    pd.DataFrame(rows).to_csv("set/labels.csv", index=False)
+    flags = [
+        "--data",
+        "ImageTable",
+        "--data.root",
+        "set",
+        "--data.table",
+        "labels.csv",
+        "--data.label_columns",
+        "finding",
+    ]
+    status, _, err = run_task("classify", "fit", *flags, "--data.window", "soft", *TINY, "--run_dir", "run")
+    assert status == 0, err
+    assert "NO PATIENTS KNOWN" not in err
+    cases = pd.read_csv("run/cases.csv", dtype=str)
+    assert cases["patient_id"].notna().all()
+    assert not cases["patient_id"].str.fullmatch(r"P\d+").any()
+    assert (cases.groupby("patient_id")["split"].nunique() == 1).all()
+    status, _, err = run_task(
+        "classify", "predict", "--ckpt_path", "run/checkpoints/best.ckpt", "--input", "set/scans", "--output", "out"
+    )
+    assert status == 0, err
+    assert len(pd.read_csv("out/predictions.csv")) == 40

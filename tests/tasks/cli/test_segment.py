@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -125,6 +127,32 @@ def test_every_verb_on_volumes(segment: Run) -> None:
             assert voxels == sizes.loc[(case, name), "pixels"] == judged["tp"] + judged["fp"]
             volume = voxels * abs(np.linalg.det(source.affine[:3, :3]))
             assert sizes.loc[(case, name), "size_mm"] == pytest.approx(volume, rel=1e-5)
+    check_other_formats(segment, str(predictions["case_id"].iloc[0]))
+
+
+def check_other_formats(segment: Run, case: str) -> None:
+    """The same volume as NRRD and as MHA in a zip gives the same mask on the same grid."""
+    source = nibabel.load(f"volumes/imagesTr/{case}.nii.gz")
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ source.affine  # ITK's axes run to the left and back
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(np.asarray(source.dataobj).T))
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    Path("others").mkdir()
+    SimpleITK.WriteImage(image, f"others/{case}_a.nrrd", useCompression=True)
+    SimpleITK.WriteImage(image, "b.mha")
+    with zipfile.ZipFile(f"others/{case}_b.zip", "w") as archive:
+        archive.write("b.mha")
+    status, _, err = segment(
+        "predict", "--ckpt_path", "run/checkpoints/best.ckpt", "--input", "others", "--output", "o"
+    )
+    assert status == 0, err
+    want = nibabel.load(f"out/masks/{case}.nii.gz")
+    for name in ("a", "b"):
+        mask = nibabel.load(f"o/masks/{case}_{name}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(want.dataobj))
+        np.testing.assert_allclose(mask.affine, want.affine, atol=1e-5)
 
 
 @pytest.mark.parametrize("zoom", ["1", "1.5"])

@@ -1,0 +1,79 @@
+"""Trainings behind the tables of the docs: run through the command line, kept, and not repeated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from tasks.cli.main import main as command_line
+
+
+class Figure(NamedTuple):
+    """A figure with its 95 % interval over the test cases (patients where they are known)."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Run(NamedTuple):
+    """A training that has ended.
+
+    Attributes:
+        folder: its run folder.
+        figures: metric -> its value on the test part.
+        seconds: median of an epoch, validation included.
+    """
+
+    folder: Path
+    figures: dict[str, Figure]
+    seconds: float
+
+
+def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
+    """Train and judge, go on with a training that was broken off, or take one that is there.
+
+    Args:
+        task: ``classify``, ``segment`` or ``detect``.
+        folder: ``--run_dir``; its name stands for the flags.
+        flags: of ``fit``.
+
+    Raises:
+        RuntimeError: the command line did not end well.
+    """
+    if not (folder / "metrics.json").is_file():
+        begun = (folder / "checkpoints" / "last.ckpt").is_file()
+        given = ["--ckpt_path", "last"] if begun else flags
+        if not begun:
+            shutil.rmtree(folder, ignore_errors=True)  # broken off before its first epoch ended
+        if status := command_line(task, ["fit", *given, "--run_dir", str(folder)]):
+            raise RuntimeError(f"{folder}: exit status {status}")
+    figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return Run(
+        folder,
+        {
+            name.removeprefix("test/"): Figure(figure["value"], figure["low"], figure["high"])
+            for name, figure in figures.items()
+            if name.startswith("test/")
+        },
+        float(pd.read_csv(folder / "metrics.csv")["seconds"].median()),
+    )
+
+
+def over_seeds(runs: Sequence[Run], metric: str) -> str:
+    """The mean over seeds, and the 95 % interval of the first."""
+    mean = statistics.mean(run.figures[metric].value for run in runs)
+    _, low, high = runs[0].figures[metric]
+    return f"{mean:.3f} ({low:.3f}-{high:.3f})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"

@@ -1,0 +1,121 @@
+"""One door to every image file: which reader a file wants is told by its first bytes and its name."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from datamodules.readers import dicom_header, raster, volume
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.types import Scan, ScanInfo, SuiteError
+
+Kind: TypeAlias = Literal["raster", "dicom", "volume"]
+
+_FLAT_VOLUMES = tuple(suffix for suffix in volume.SUFFIXES if suffix not in (".tif", ".tiff", ".zip"))
+SUFFIXES = (*raster.SUFFIXES, *dicom_header.SUFFIXES, *_FLAT_VOLUMES)
+
+
+def is_image(file: Path) -> bool:
+    """Whether a file may be an image by its name, or is DICOM that has no suffix or a number for one.
+
+    A ``DICOMDIR`` is no image. Files with other names are not opened.
+    """
+    if file.name.lower().endswith(SUFFIXES):
+        return True
+    if (file.suffix and not file.suffix[1:].isdigit()) or file.name.upper() == "DICOMDIR":
+        return False
+    return file.is_file() and dicom_header.is_dicom(file)
+
+
+def is_stack(path: Path) -> bool:
+    """Whether a path has slices rather than one image: a folder (of a series), a volume, or a TIFF with pages.
+
+    A volume is told by its name, also where it has one slice. A damaged TIFF has no pages: reading it says why.
+    """
+    if path.is_dir():
+        return True
+    if path.name.lower().endswith((".tif", ".tiff")):
+        with suppress(SuiteError):
+            return raster.count_pages(path) > 1
+        return False
+    return volume.is_volume(path.name)
+
+
+def kind_of(file: Path) -> Kind:
+    """Which reader a file wants; ``raster`` for what is none of the others."""
+    name = file.name.lower()
+    if name.endswith(dicom_header.SUFFIXES):
+        return "dicom"
+    if name.endswith(_FLAT_VOLUMES):
+        return "volume"
+    if name.endswith(raster.SUFFIXES):
+        return "raster"
+    return "dicom" if dicom_header.is_dicom(file) else "raster"
+
+
+def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan:
+    """Read a flat image of any format: PNG, JPEG, BMP, TIFF, DICOM, NIfTI, NRRD or MetaImage.
+
+    Args:
+        file: the file.
+        limits: checked in the header, before anything is decoded.
+        frame: number of the page (TIFF), frame (DICOM) or axial slice (volumes), from 0; None wants a file with one.
+            The one slice of a flat volume is seen as it lies in the patient (``readers.volume.PLANES``).
+
+    Returns:
+        The array, ``(H, W)`` or ``(H, W, C)``, in the type it was stored in, and what the file says of its geometry.
+
+    Raises:
+        SuiteError: no such file, of another format, damaged, truncated, too large, or with several images where one is
+            wanted.
+    """
+    kind = kind_of(file)
+    if kind == "dicom":
+        from datamodules.readers import dicom
+
+        return dicom.read(file, frame=frame, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+    if kind == "volume":
+        return _slice(file, limits, frame)
+    return raster.read(file, limits, frame)
+
+
+def count_frames(file: Path, limits: Limits = DEFAULT) -> int:
+    """How many images a file has for :func:`read`: pages, frames or axial slices; from its header.
+
+    Raises:
+        SuiteError: as :func:`read`, as far as the header tells.
+    """
+    kind = kind_of(file)
+    if kind == "volume":
+        grid = volume.read_grid(file, limits)
+        return 1 if 1 in grid.shape else grid.shape[volume.slice_axis(grid.affine, "axial")]
+    if kind == "raster":
+        return raster.count_pages(file)
+    from datamodules.readers import dicom
+
+    return dicom.count_frames(file)
+
+
+def _slice(file: Path, limits: Limits, frame: int | None) -> Scan:
+    """A slice of a volume as a flat image."""
+    read = volume.read_volume(file, limits)
+    thin = [axis for axis in range(3) if read.shape[axis] == 1]
+    across = [plane for plane in volume.PLANES if volume.slice_axis(read.affine, plane) in thin]
+    plane: volume.Plane = across[0] if across else "axial"
+    slices = volume.to_slices(read.array, read.affine, plane)
+    if frame is None and len(slices) > 1:
+        raise SuiteError(
+            f"{file}: has {len(slices)} slices, and one image is wanted: save one slice a file, or take --data Volumes"
+        )
+    if not 0 <= (frame or 0) < len(slices):
+        raise SuiteError(f"{file}: has no frame {frame}: its {len(slices)} slices are numbered from 0")
+    image = slices[frame or 0].copy()
+    info = ScanInfo(
+        path=str(file),
+        spacing=volume.slice_spacing(read.affine, plane)[1:],
+        affine=read.affine,
+        slice=frame or 0,
+        original_size=(image.shape[0], image.shape[1]),
+    )
+    return Scan(image, info)
