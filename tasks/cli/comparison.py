@@ -10,6 +10,7 @@ import torch
 
 from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
+from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.judging import Judge
 from tasks.cli.run_dir import count_test
 from tasks.evaluation.figures import Figure
@@ -34,7 +35,7 @@ class Row(NamedTuple):
     after_high: float
 
 
-def compare(task: str, judge: Judge, model: Task) -> None:
+def compare(task: str, judge: Judge, model: Task, memory_format: MemoryFormat) -> None:
     """Judge the model that was pruned on the same parts, time both, write ``compression.csv`` and print it.
 
     Nothing where ``--model.prune`` was not given. The tables of the model before are in ``before/``.
@@ -43,11 +44,13 @@ def compare(task: str, judge: Judge, model: Task) -> None:
         task: name of the task.
         judge: that has judged the model after pruning.
         model: after pruning and training.
+        memory_format: of the weights of both.
     """
     if model.hparams["prune"] is None:
         return
     path = find_checkpoint(task, model.hparams["weights"], flag="--model.weights")
     parent = build_from(open_checkpoint(path, task), task, path)
+    place(parent, memory_format)
     earlier = Judge(judge.trainer, judge.judging, judge.data, judge.run_dir / "before")
     if judge.trainer.is_global_zero:
         earlier.run_dir.mkdir(exist_ok=True)
@@ -81,8 +84,10 @@ def _costs(before: Task, after: Task, batch: int) -> list[Row]:
         row("multiply_adds", *(multiply_adds(model, before.trial_inputs()) for model in pair)),
     ]
     for images in dict.fromkeys((1, batch)):
+        blank, *further = before.trial_inputs(images)
         with torch.autocast(before.device.type, enabled=False):
-            rows.append(row(f"milliseconds_batch_{images}", *paired_latency(*pair, before.trial_inputs(images))))
+            taken = paired_latency(*pair, (torch.rand_like(blank), *further))
+        rows.append(row(f"milliseconds_batch_{images}", *taken))
     return rows
 
 

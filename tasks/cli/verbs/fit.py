@@ -222,7 +222,7 @@ def _judge(
     if tested:
         judge.run(model, "test")
     judge.write(model)
-    compare(task, judge, model)
+    compare(task, judge, model, memory_format)
     if trainer.is_global_zero:
         _log_pictures(judge, run_dir)
         if tested:

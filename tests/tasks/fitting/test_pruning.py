@@ -118,6 +118,7 @@ MODELS: dict[str, Any] = {
     "classify native": lambda: made(backbone="small_cnn", head="native"),
     "classify bag": lambda: made(aggregate="attention", head="pool"),
     "segment": lambda: small_segmenter(input_size=(64, 64)),
+    "segment convnext": lambda: small_segmenter(input_size=(64, 64), backbone="test_convnext"),
     "segment fpn": lambda: small_segmenter(input_size=(64, 64), decoder="fpn"),
     "retinanet": lambda: DetectionTask("test_resnet", input_size=(64, 64), channels=32),
     "faster_rcnn": lambda: DetectionTask("test_resnet", detector="faster_rcnn", input_size=(64, 64), channels=32),
