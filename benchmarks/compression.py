@@ -127,11 +127,10 @@ def distillation_table(setting: Setting, seeds: Sequence[int]) -> str:
         mean, better = statistics.mean(gains), sum(gain > 0 for gain in gains)
         spread = f", standard deviation {statistics.stdev(gains):.3f}" if len(gains) > 1 else ""
         lines.append(
-            f"With the teacher the student's {'AUROC' if figure == 'auroc' else figure} is "
-            f"{abs(mean):.3f} {'higher' if mean > 0 else 'lower'} in the mean of {len(gains)} seed(s){spread}; it is "
-            f"higher in {better} of them."
+            f"With the teacher the student's {'AUROC' if figure == 'auroc' else figure} changes by {mean:+.3f} in the "
+            f"mean of {len(gains)} seed(s){spread}; it is higher in {better} of them.\n"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def pruning_table(setting: Setting, methods: Sequence[str], amounts: Sequence[float], seeds: Sequence[int]) -> str:
