@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -18,18 +17,20 @@ from torchmetrics import Metric
 from backbones.initialisation import Scheme, initialise
 from datamodules.base import ScanDataModule
 from datamodules.types import Batch, ScanInfo, SuiteError
+from tasks.compressible import Compressible
 from tasks.finetuning import check_training, learning_rate_scales, unfreezing_epochs
 from tasks.inherit import inherited
 from tasks.normalize import Normalize
 from tasks.optim import build_optimizer, check_optimizer
 from tasks.schedules import Schedule, Span, build_schedules, check_schedule
+from tasks.sizes import resize
 
 log = logging.getLogger(__name__)
 
 Stage = Literal["train", "val", "test"]
 
 
-class Task(LightningModule):
+class Task(Compressible):
     """Backbone -> head -> loss, with everything that tasks have in common.
 
     A subclass builds its networks in its constructor after :meth:`build_backbone`, and says how an output becomes a
@@ -53,6 +54,13 @@ class Task(LightningModule):
         ema: decay of an exponential moving average of the weights, such as 0.999; the average is judged and kept.
         swa: share of the epochs, such as 0.75, after which weights are averaged; the average is judged and kept.
         early_stopping: stop after this many epochs without a better validation metric.
+        teacher: checkpoint of a trained model of the same task and classes that this one learns from (distillation).
+        distill_alpha: share of the loss that compares outputs with the teacher's; the rest is the task's own.
+        distill_temperature: that softens both outputs; left out: 4 in classification, 1 elsewhere.
+        distill_features: weight of the loss that compares feature maps of equal size, beside the others.
+        prune: prune the model in ``weights``, a checkpoint of this task, and train on: ``magnitude`` sets its smallest
+            weights to 0, where they stay; ``channels`` takes whole channels out.
+        prune_amount: share of the weights (``magnitude``) or of the multiply-adds (``channels``) that go.
 
     Attributes:
         name: of the task on the command line.
@@ -86,6 +94,12 @@ class Task(LightningModule):
         ema: float | None = None,
         swa: float | None = None,
         early_stopping: int | None = None,
+        teacher: str | None = None,
+        distill_alpha: float = 0.5,
+        distill_temperature: float | None = None,
+        distill_features: float = 0.0,
+        prune: Literal["magnitude", "channels"] | None = None,
+        prune_amount: float = 0.5,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()  # those of the subclass too
@@ -158,7 +172,12 @@ class Task(LightningModule):
             log.info("%s: %s", name, self.backbone.stem_note)
         if init != "default":
             log.info("%s: %d layers initialised by %s", name, initialise(self.backbone, init), init)
-        if weights is not None:
+        if weights is not None and self.hparams["prune"] is None:  # which takes the whole model from there
+            if (parent := inherited(weights)) is not None and parent.pruned:
+                raise SuiteError(
+                    f"--model.weights {weights}: its channels were pruned and fit no whole network: train on with "
+                    "--model.prune channels --model.prune_amount 0, or start from the checkpoint it came from"
+                )
             log.info("%s", load_weights(self.backbone, weights))
         epochs = unfreezing_epochs(self.hparams["unfreeze"])
         if epochs is not None and freeze != "backbone":
@@ -229,7 +248,9 @@ class Task(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a training batch."""
-        loss, _, _ = self._shared_step(batch, "train")
+        loss, output, batch = self._shared_step(batch, "train")
+        if self.objective is not None:
+            loss = self.objective(loss, output, batch)
         # Not at each step: the look makes a GPU wait.
         if batch_idx % 20 == 0 and not torch.isfinite(loss):
             raise SuiteError(
@@ -336,10 +357,15 @@ class Task(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint which task made it, and at which scores it calls."""
         checkpoint["scansuite"] = {"task": self.name, "operating_points": self.operating_points}
+        if self.pruned_sizes:
+            checkpoint["scansuite"]["sizes"] = self.pruned_sizes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the operating points back."""
-        self.operating_points = dict(checkpoint.get("scansuite", {}).get("operating_points", {}))
+        """Take the operating points back, and the sizes of pruned layers before their weights come."""
+        made = checkpoint.get("scansuite", {})
+        self.operating_points = dict(made.get("operating_points", {}))
+        self.pruned_sizes = made.get("sizes", {})
+        resize(self, self.pruned_sizes)
 
 
 def without_padding(batch: Batch) -> list[int]:

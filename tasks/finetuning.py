@@ -27,11 +27,22 @@ def check_training(hparams: Mapping[str, Any]) -> None:
         "ema": ("above 0 and below 1", lambda x: 0 < x < 1),
         "swa": ("at least 0 and below 1, a share of the epochs", lambda x: 0 <= x < 1),
         "early_stopping": ("at least 1", lambda x: x >= 1),
+        "distill_alpha": ("at least 0 and at most 1", lambda x: 0 <= x <= 1),
+        "distill_temperature": ("above 0", lambda x: x > 0),
+        "distill_features": ("at least 0", lambda x: x >= 0),
+        "prune_amount": ("at least 0 and below 1", lambda x: 0 <= x < 1),
     }
     for name, (words, fits) in ranges.items():
         value = hparams[name]
         if value is not None and not fits(value):
             raise SuiteError(f"--model.{name} {value}: must be {words}")
+    if hparams["teacher"] is None and (hparams["distill_features"] or hparams["distill_temperature"] is not None):
+        raise SuiteError("--model.distill_*: there is nobody to learn from: give --model.teacher CKPT too")
+    if hparams["teacher"] is not None and not (hparams["distill_alpha"] or hparams["distill_features"]):
+        raise SuiteError(
+            "--model.teacher: nothing is learnt from it: give a --model.distill_alpha or --model.distill_features "
+            "above 0"
+        )
     if hparams["swa"] is None:
         return
     if hparams["ema"] is not None:

@@ -15,11 +15,13 @@ class Inheritance(NamedTuple):
         stem: ``small`` or ``standard``.
         mean: of each channel of the images it was trained on.
         std: likewise.
+        pruned: its layers have fewer channels than the network of that name.
     """
 
     stem: str
     mean: list[float]
     std: list[float]
+    pruned: bool = False
 
 
 def inherited(weights: str | None) -> Inheritance | None:
@@ -36,4 +38,4 @@ def inherited(weights: str | None) -> Inheritance | None:
         mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in ("mean", "std"))
     except Exception:
         return None
-    return Inheritance(stem, mean, std)
+    return Inheritance(stem, mean, std, bool(checkpoint.get("scansuite", {}).get("sizes")))

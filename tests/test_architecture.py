@@ -30,8 +30,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # Modules directly below tasks/ that every task may import.
 SHARED_BY_TASKS = (
-    "tasks.base", "tasks.distributed", "tasks.ensemble", "tasks.finetuning", "tasks.inherit", "tasks.judging",
-    "tasks.normalize", "tasks.optim", "tasks.padding", "tasks.recorder", "tasks.schedules", "tasks.window",
+    "tasks.base", "tasks.compressible", "tasks.distributed", "tasks.divergence", "tasks.ensemble", "tasks.finetuning",
+    "tasks.inherit", "tasks.judging", "tasks.normalize", "tasks.optim", "tasks.padding", "tasks.recorder",
+    "tasks.schedules", "tasks.sizes", "tasks.window",
 )  # fmt: skip
 NO_TORCH = (
     "datamodules/readers",

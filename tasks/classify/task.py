@@ -13,6 +13,7 @@ from backbones.initialisation import Scheme
 from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task
+from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
@@ -63,6 +64,7 @@ class ClassificationTask(Task):
     """
 
     name: ClassVar[str] = "classify"
+    temperature: ClassVar[float] = 4.0
     data_class = ClassificationData
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts", "slices",
@@ -268,6 +270,32 @@ class ClassificationTask(Task):
             share = batch["label_share"][0]
             loss = share * loss + (1 - share) * self.criterion(output, batch["label_other"])
         return loss
+
+    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+        """() divergence from the teacher's (B, outputs); a teacher has seen the same mixed images."""
+        ordinal = self.criterion.name == "ordinal"
+        return imitation(output, wanted, self.target, ordinal=ordinal, temperature=temperature)
+
+    def unlike(self, teacher: Any) -> str:
+        """See :meth:`~tasks.compressible.Compressible.unlike`."""
+        if self.target != teacher.target:
+            return f"it was trained on a {teacher.target} target, and this one is {self.target}"
+        if (self.criterion.name == "ordinal") != (teacher.criterion.name == "ordinal"):
+            return "one has the outputs of the ordinal loss and the other has not: take the same --model.loss"
+        if (self.aggregate == "none") != (teacher.aggregate == "none"):
+            return "one judges images and the other cases of many images: see --model.aggregate"
+        return super().unlike(teacher)
+
+    def output_layers(self) -> list[nn.Module]:
+        """The linear layer of the head, or the network's own classifier; and what weighs images."""
+        if self.head is None:
+            classifier: Any = self.backbone.net.get_classifier()
+            return list(classifier) if isinstance(classifier, (tuple, list)) else [classifier]
+        return [self.head.linear]
+
+    def trial_inputs(self, images: int = 2) -> tuple[Any, ...]:
+        """Images for themselves, or one case of all of them (:meth:`~tasks.compressible.Compressible.trial_inputs`)."""
+        return (*super().trial_inputs(images), *(() if self.aggregate == "none" else ([images],)))
 
     def scores(self, output: Tensor) -> Tensor:
         """(B, outputs) logits -> (B, C) float32 probabilities; (B, 1) numbers for regression."""

@@ -37,8 +37,13 @@ def find_checkpoint(task: str, asked: str | None, *, flag: str = "--ckpt_path") 
     return path
 
 
-def open_checkpoint(path: Path, task: str) -> dict[str, Any]:
+def open_checkpoint(path: Path, task: str, *, mend: str | None = None) -> dict[str, Any]:
     """The contents of a checkpoint of this task; pickled code is refused, not run.
+
+    Args:
+        path: of the file.
+        task: name of the task.
+        mend: what to do about a checkpoint of something else; left out: take its backbone.
 
     Raises:
         SuiteError: the file is damaged, unsafe, or made by something else.
@@ -60,7 +65,9 @@ def open_checkpoint(path: Path, task: str) -> dict[str, Any]:
     made_by = str(ours.get("task")) if isinstance(ours, dict) else None
     if made_by != task:
         what = f"a checkpoint of the task {made_by!r}" if made_by in TASKS else "no checkpoint of this suite"
-        raise SuiteError(f"{path}: is {what}, not of {task!r}: take its backbone with --model.weights {path}")
+        raise SuiteError(
+            f"{path}: is {what}, not of {task!r}: {mend or f'take its backbone with --model.weights {path}'}"
+        )
     for part in ("hyper_parameters", "state_dict"):
         if not isinstance(checkpoint.get(part), dict):
             raise SuiteError(f"{path}: has no {part}: it is damaged, or was not made by fit")
@@ -81,12 +88,21 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
         reason = " ".join(str(error).split())[:160]
         raise SuiteError(f"{path}: its model cannot be built again ({reason}): was it made by this version?") from error
     model.hparams["weights"] = checkpoint["hyper_parameters"].get("weights")
-    try:
-        model.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        raise SuiteError(f"{path}: the weights do not fit: {' '.join(str(error).split())[:200]}") from None
-    model.on_load_checkpoint(checkpoint)
+    load_into(model, checkpoint, path)
     return model
+
+
+def load_into(model: Task, checkpoint: dict[str, Any], path: Path) -> None:
+    """Fill a model of the same layout with everything that a checkpoint holds.
+
+    Raises:
+        SuiteError: the weights do not fit.
+    """
+    try:
+        model.on_load_checkpoint(checkpoint)  # first the sizes of pruned layers
+        model.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, AttributeError, KeyError) as error:
+        raise SuiteError(f"{path}: the weights do not fit: {' '.join(str(error).split())[:200]}") from None
 
 
 def rewrite(path: Path, checkpoint: dict[str, Any]) -> None:

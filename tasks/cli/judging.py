@@ -35,12 +35,19 @@ class Judge:
 
     Attributes:
         pictures: titles and (H, W, 3) uint8 pictures that this rank drew.
+        figures: by part and name, once the tables are written (rank 0 alone).
     """
 
     def __init__(self, trainer: Trainer, judging: Judging, data: ScanDataModule, run_dir: Path) -> None:
         self.trainer, self.judging, self.data, self.run_dir = trainer, judging, data, run_dir
         self.pictures: list[tuple[str, NDArray[Any]]] = []
+        self.figures: dict[str, dict[str, Figure]] = {}
         self._judged: dict[str, Judged] = {}
+
+    @property
+    def parts(self) -> list[str]:
+        """Parts that were judged."""
+        return list(self._judged)
 
     def run(self, model: Model, split: str, *, choose: bool = False) -> None:
         """Run the model over a part; every rank holds the rows of all afterwards.
@@ -60,8 +67,8 @@ class Judge:
         model.exact = True
         self.judging.run(self.trainer, model, self.data, "val", choose=True)
 
-    def write(self, model: Model) -> None:
-        """Write the tables, judge them, and print the figures (rank 0 alone)."""
+    def write(self, model: Model, *, show: bool = True) -> None:
+        """Write the tables, judge them, and print the figures unless ``show`` is False (rank 0 alone)."""
         if not self.trainer.is_global_zero:
             return
         predictions = [judged.predictions for judged in self._judged.values()]
@@ -75,7 +82,9 @@ class Judge:
 
         console = Console()
         for split in self._judged:
-            console.print(results_table(self.judging.figures(model, self.run_dir, split), split))
+            self.figures[split] = self.judging.figures(model, self.run_dir, split)
+            if show:
+                console.print(results_table(self.figures[split], split))
         if self.data.images_in_two_parts:
             twice = Figure(self.data.images_in_two_parts, float("nan"), float("nan"), len(self.data.table.images))
             write_metrics(self.run_dir / "metrics.json", {"split/images_in_two_parts": twice})

@@ -100,6 +100,7 @@ class SuiteCLI(LightningCLI):
         parser.set_defaults({"data": {"class_path": f"{default.__module__}.{default.__qualname__}"}})
         if "data" in self.default_values:
             parser.set_defaults({"data": self.default_values["data"]})
+        parser.set_defaults({f"model.{name}": value for name, value in self.default_values.get("model", {}).items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The verb's own flags, and the links."""

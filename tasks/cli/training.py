@@ -6,21 +6,31 @@ from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import EarlyStopping
 
 from tasks.base import Task
+from tasks.cli.teaching import distillation
 from tasks.finetuning import unfreezing_epochs
 from tasks.fitting.averaging import Ema, Swa
 from tasks.fitting.mixing import Mixing
+from tasks.fitting.sparsity import Sparsity
 from tasks.fitting.unfreezing import Unfreezing
 
 
 def training_callbacks(model: Task, seed: int) -> list[Callback]:
-    """What ``--model.unfreeze``, ``ema``, ``swa``, ``mixup``, ``cutmix`` and ``early_stopping`` ask for.
+    """What ``--model.teacher``, ``prune``, ``unfreeze``, ``mixup``, ``cutmix``, ``ema``, ... ask for.
 
     Args:
         model: with these flags among its hyperparameters.
         seed: of the run.
+
+    Raises:
+        SuiteError: the teacher cannot be used.
     """
     flags = model.hparams
     callbacks: list[Callback] = []
+    # In front of averages, which copy the model and take up its weights after each step.
+    if flags["teacher"] is not None:
+        callbacks.append(distillation(model))
+    if flags["prune"] == "magnitude":
+        callbacks.append(Sparsity())
     if (epochs := unfreezing_epochs(flags["unfreeze"])) is not None:
         callbacks.append(Unfreezing(epochs))
     if flags.get("mixup") or flags.get("cutmix"):

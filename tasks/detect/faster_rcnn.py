@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -101,6 +101,11 @@ class FasterRcnn(Detector):
             for part, width in zip(self.rpn.head(maps), (1, 4), strict=True)
         )
         return TwoStageRaw(size, grids_of(maps), maps[:-1], logits[..., 0], offsets)
+
+    def output_layers(self) -> list[nn.Module]:
+        """See :meth:`Detector.output_layers`; the second stage, which is not in ``forward``, reads the neck's maps."""
+        neck = [module for block in self.neck.fpn.layer_blocks for module in block.modules()]
+        return [*neck, self.rpn.head.cls_logits, self.rpn.head.bbox_pred]
 
     def loss(self, raw: Raw, boxes: list[Tensor], labels: list[Tensor]) -> dict[str, Tensor]:
         """``objectness`` and ``proposal_box``, ``classification`` and ``box``; see :meth:`Detector.loss`."""

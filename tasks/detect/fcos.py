@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxLinearCoder, Matcher
 from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSRegressionHead
@@ -69,6 +69,12 @@ class Fcos(DenseDetector):
     def boxes(self, codes: Tensor, anchors: Tensor) -> Tensor:
         """See :meth:`DenseDetector.boxes`."""
         return cast("Tensor", self.coder.decode(codes, anchors))
+
+    def output_layers(self) -> list[nn.Module]:
+        """See :meth:`Detector.output_layers`."""
+        return [
+            self.classification_head.cls_logits, self.regression_head.bbox_reg, self.regression_head.bbox_ctrness
+        ]  # fmt: skip
 
     def match(self, boxes: Tensor, anchors: Tensor) -> Tensor:
         """(M,) index of the box that each place shall give, the smallest of several; -1 for background.

@@ -152,6 +152,10 @@ class Detector(nn.Module, ABC):
         """
 
     @abstractmethod
+    def output_layers(self) -> list[nn.Module]:
+        """Layers whose channels mean something outside of ``forward``, which pruning leaves alone."""
+
+    @abstractmethod
     def decode(
         self, raw: Raw, settings: DecodeSettings, sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Detections]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.retinanet import RetinaNetClassificationHead, RetinaNetRegressionHead
 from torchvision.ops import box_iou, sigmoid_focal_loss
@@ -58,6 +58,10 @@ class RetinaNet(DenseDetector):
     def boxes(self, codes: Tensor, anchors: Tensor) -> Tensor:
         """See :meth:`DenseDetector.boxes`."""
         return cast("Tensor", self.coder.decode_single(codes, anchors))
+
+    def output_layers(self) -> list[nn.Module]:
+        """See :meth:`Detector.output_layers`."""
+        return [self.classification_head.cls_logits, self.regression_head.bbox_reg]
 
     def loss(self, raw: Raw, boxes: list[Tensor], labels: list[Tensor]) -> dict[str, Tensor]:
         """``classification`` and ``box``; see :meth:`Detector.loss`."""

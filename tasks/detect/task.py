@@ -15,6 +15,7 @@ from datamodules.detection.base import DetectionData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
+from tasks.detect.distillation import imitation, unlike
 from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
@@ -164,6 +165,18 @@ class DetectionTask(Task):
     def loss(self, output: Raw, batch: Batch) -> Tensor:
         """() sum of the detector's losses in float32; 0, with gradients of 0, for a batch without cases."""
         return torch.stack(list(self.detector.loss(output, batch["boxes"], batch["labels"]).values())).sum()
+
+    def imitation(self, output: Raw, wanted: Raw, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+        """() divergence from the teacher's classification maps."""
+        return imitation(output, wanted, teacher.detector, temperature=temperature)
+
+    def unlike(self, teacher: Any) -> str:
+        """See :meth:`~tasks.compressible.Compressible.unlike`."""
+        return super().unlike(teacher) or unlike(self.detector, teacher.detector)
+
+    def output_layers(self) -> list[nn.Module]:
+        """Those that the detector names."""
+        return self.detector.output_layers()
 
     @torch.no_grad()
     def decode(self, output: Raw) -> list[Detections]:

@@ -18,6 +18,7 @@ from tasks.padding import pad, padded
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
+from tasks.segment.distillation import imitation
 from tasks.segment.losses import LossName, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
@@ -198,6 +199,21 @@ class SegmentationTask(Task):
         coarser, self._coarser = self._coarser, []
         loss: Tensor = self.criterion(output, batch["mask"], coarser)
         return loss
+
+    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+        """() divergence from the teacher's (B, num_classes, H, W) logits, over known pixels."""
+        kind: dict[str, Any] = {"overlapping": self.overlapping, "ignore_index": self.ignore_index}
+        return imitation(output, wanted, batch["mask"], **kind, temperature=temperature)
+
+    def unlike(self, teacher: Any) -> str:
+        """See :meth:`~tasks.compressible.Compressible.unlike`."""
+        if self.overlapping != teacher.overlapping:
+            return "regions overlap in one and not in the other"
+        return super().unlike(teacher)
+
+    def output_layers(self) -> list[nn.Module]:
+        """The convolutions that make logits."""
+        return list(self.decoder.heads)
 
     def scores(self, output: Tensor) -> Tensor:
         """(B, num_classes, H, W) logits -> probabilities in float32, that add up to 1 unless regions overlap."""

@@ -16,12 +16,14 @@ from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint, rewrite
+from tasks.cli.comparison import compare
 from tasks.cli.flags import truth, value_of
 from tasks.cli.folds import train_folds
 from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
+from tasks.cli.pruning import parent_defaults, prune, untrained
 from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.cli.search import search
 from tasks.cli.training import training_callbacks
@@ -54,7 +56,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         return train_folds(task, argv, OWN_FLAGS)
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
-    cli = SuiteCLI(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=config)
+    defaults = config if resumed is not None else parent_defaults(task, argv)
+    cli = SuiteCLI(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults)
     if cli.config["folds"] is not None:
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
     testing = truth(cli.config["judge_test"], "--judge_test", default=True)
@@ -68,25 +71,35 @@ def run(task: str, argv: Sequence[str]) -> int:
     check_name(cli.config["model"]["backbone"])  # a typo should not cost a look at all files
     data, model = cli.build_data_and_model()
     if last is not None and last.is_file():
-        _refuse_changed_model(model, open_checkpoint(last, task))
+        checkpoint = open_checkpoint(last, task)
+        _refuse_changed_model(model, checkpoint)
         _refuse_changed_length(cli, model, config)
+        model.on_load_checkpoint(checkpoint)  # pruned sizes, before anything copies the model
     elif last is not None:
         log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
         last = None
 
     data.build_augmentation()  # refused before a folder is made
     if last is None:
+        prune(model, task)
+    seed = int(cli.config["seed_everything"])
+    callbacks = training_callbacks(model, seed)
+    if last is None:
         search(cli, data, model)
     run_dir = Path() if fast else take_run_dir(task, str(resumed) if resumed is not None else cli.config["run_dir"])
     judging = judging_of(task)
-    trainer = _trainer(cli, model, run_dir, judging.callback, fast=fast)
+    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), judging.callback, *callbacks], fast=fast)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         (run_dir / "config.yaml").write_text(cli.saved_config(), encoding="utf-8")
         write_split(data, run_dir)
         _sheet(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
-    trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last), weights_only=True)
+    if untrained(cli, model):
+        trainer.strategy.connect(model)
+        trainer.save_checkpoint(run_dir / CHECKPOINTS / "best.ckpt", weights_only=True)
+    else:
+        trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last), weights_only=True)
     if fast:
         print("fast_dev_run: one batch went through; nothing was judged or written")
         return 0
@@ -149,10 +162,8 @@ def _plain(value: Any) -> Any:
     return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, judging: Callback, *, fast: bool) -> Trainer:
+def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, callbacks: list[Callback], *, fast: bool) -> Trainer:
     bar = sys.stdout.isatty()
-    seed = int(cli.config["seed_everything"])
-    callbacks: list[Any] = [SeedEpochs(seed), judging, *training_callbacks(model, seed)]
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
     if fast:
         return cli.build_trainer(callbacks, logger=False, **overrides)
@@ -222,6 +233,7 @@ def _judge(
     if tested:
         judge.run(model, "test")
     judge.write(model)
+    compare(task, judge, model, memory_format)
     if trainer.is_global_zero:
         _log_pictures(judge, run_dir)
         if tested:

@@ -1,0 +1,47 @@
+"""How far the outputs of a student are from a teacher's, for one target a case."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tasks.distributed import mean_over_ranks
+from tasks.divergence import sigmoid_divergence, softmax_divergence
+
+
+def imitation(output: Tensor, wanted: Tensor, target: str, *, ordinal: bool, temperature: float) -> Tensor:
+    """The loss of a student's outputs against a teacher's (Hinton, Vinyals and Dean, 2015, arXiv:1503.02531).
+
+    Both logits are divided by the temperature, and the divergence is multiplied by its square, so that the gradient
+    does not shrink with it.
+
+    - classes: KL divergence of the softmax, the mean over cases;
+    - labels: of each label's sigmoid, the mean over labels and cases, those of unknown truth included;
+    - grades (CORN): that of the distributions over grades, which by the chain rule is the sum of the divergences of
+      the conditional chances, each weighted by the teacher's chance that the question arises;
+    - numbers: squared distance, without temperature.
+
+    Args:
+        output: (B, K) of the student.
+        wanted: (B, K) of the teacher.
+        target: kind of target.
+        ordinal: the logits are those of the ordinal loss.
+        temperature: above 0.
+
+    Returns:
+        () float32.
+    """
+    output, wanted = output.float(), wanted.detach().float()
+    cases, cells = (torch.tensor(count, device=output.device) for count in (len(output), output.numel()))
+    if target == "regression":
+        return mean_over_ranks((output - wanted).square().sum(), cells)
+    own, wanted = output / temperature, wanted / temperature
+    if ordinal:
+        above = wanted.sigmoid().cumprod(dim=1)
+        asked = torch.cat([torch.ones_like(above[:, :1]), above[:, :-1]], dim=1)
+        loss = mean_over_ranks((asked * sigmoid_divergence(own, wanted)).sum(), cases)
+    elif target == "multilabel":
+        loss = mean_over_ranks(sigmoid_divergence(own, wanted).sum(), cells)
+    else:
+        loss = mean_over_ranks(softmax_divergence(own, wanted, dim=1).sum(), cases)
+    return loss * temperature**2
