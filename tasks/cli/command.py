@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from datamodules.types import SuiteError
 
@@ -17,6 +18,9 @@ _HOME = str(Path(__file__).resolve().parents[2])
 
 def run_command(task: str, words: Sequence[str]) -> None:
     """Run ``python -m tasks.<task> <words>`` to its end; what it says goes to this process's stdout and stderr.
+
+    Where this process is interrupted or terminated the command is too: it must not go on beside one that takes its run
+    up again.
 
     Args:
         task: name of the task.
@@ -37,6 +41,7 @@ def run_command(task: str, words: Sequence[str]) -> None:
     )
     assert process.stderr is not None
     error = ""
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         for line in process.stderr:
             if line.startswith("error: "):
@@ -48,9 +53,16 @@ def run_command(task: str, words: Sequence[str]) -> None:
         process.send_signal(signal.SIGINT)
         process.wait()
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if status in (130, -signal.SIGINT):
         raise KeyboardInterrupt
     if status < 0:
         raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")
     if status != 0:
         raise SuiteError(error or f"ended with status {status}, see above")
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End by a signal as Python ends by Ctrl-C: by an exception, which what is open can act upon."""
+    raise SystemExit(128 + number)

@@ -7,6 +7,8 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -207,6 +209,25 @@ def test_a_command_of_its_own() -> None:
     run_command("classify", ["--version"])
     with pytest.raises(SuiteError, match="unknown verb 'fitt'"):
         run_command("classify", ["fitt"])
+
+
+def test_a_command_ends_with_who_called_it(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\necho $$ > pid\nexec sleep 60\n")
+    (tmp_path / "python").chmod(0o755)
+    call = f"import sys; from tasks.cli.command import run_command; sys.executable = {str(tmp_path / 'python')!r}; "
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    caller = subprocess.Popen(
+        [sys.executable, "-c", call + "run_command('classify', ['fit'])"], cwd=tmp_path, env=environment
+    )
+    deadline = time.monotonic() + 60
+    while not ((tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().endswith("\n")):
+        assert caller.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    caller.terminate()
+    assert caller.wait(30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_half_a_fold_is_not_finished(tmp_path: Path) -> None:
