@@ -5,7 +5,7 @@
 One network (``tf_efficientnet_lite0`` with the ImageNet weights of the extra ``weights``) on two sets of scans, the
 same epochs, batches, augmentation and schedule for each way; the learning rate of each way is the better of two on the
 validation part with the first seed. The checkpoint of the best validation AUROC is judged on the test part. Writes
-``docs/finetuning.md`` when all was asked for, and prints the table otherwise. Runs are kept in ``--runs`` and not
+``docs/finetuning_results.md`` when all was asked for, and prints the table otherwise. Runs are kept in ``--runs`` and not
 repeated, so an interrupted call goes on where it was.
 """
 
@@ -96,7 +96,7 @@ def rows(results: dict[str, dict[str, tuple[str, list[Run]]]]) -> str:
 
 
 def document(results: dict[str, dict[str, tuple[str, list[Run]]]], epochs: int, size: int, seeds: Sequence[int]) -> str:
-    """The measured part of ``docs/finetuning.md``."""
+    """The whole of ``docs/finetuning_results.md``."""
     call = f"python -m benchmarks.finetuning --epochs {epochs} --size {size} --seeds {' '.join(map(str, seeds))}"
     return (
         "# Feature extraction, fine-tuning, or from scratch\n\n"
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--runs", type=Path, default=Path("runs") / "finetuning")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "finetuning.md")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "finetuning_results.md")
     given = parser.parse_args()
     results: dict[str, dict[str, tuple[str, list[Run]]]] = {}
     for name in given.sets:
