@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
-from benchmarks.runs import finished, table
+from benchmarks.runs import finished, parameters, table
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
@@ -97,17 +96,6 @@ def figures(run_dir: Path, name: str) -> tuple[float, float, float]:
     """A figure on test, and its 95 % interval over the test cases."""
     entry = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))[f"test/{name}"]
     return entry["value"], entry["low"], entry["high"]
-
-
-def parameters(run_dir: Path) -> int:
-    """Of the trained network."""
-    state = torch.load(run_dir / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
-    ends = ("running_mean", "running_var", "num_batches_tracked")
-    return sum(
-        tensor.numel()
-        for key, tensor in state.items()
-        if key.startswith(("backbone.", "head.")) and not key.endswith(ends)
-    )
 
 
 def _over_seeds(runs: Sequence[Path], name: str) -> str:

@@ -5,8 +5,8 @@
 One network (``tf_efficientnet_lite0`` with the ImageNet weights of the extra ``weights``) on two sets of scans, the
 same epochs, batches, augmentation and schedule for each way; the learning rate of each way is the better of two on the
 validation part with the first seed. The checkpoint of the best validation AUROC is judged on the test part. Writes
-``docs/finetuning_results.md`` when all was asked for, and prints the table otherwise. Runs are kept in ``--runs`` and not
-repeated, so an interrupted call goes on where it was.
+``docs/finetuning_results.md`` when all was asked for, and prints the table otherwise. Runs are kept in ``--runs`` and
+not repeated, so an interrupted call goes on where it was.
 """
 
 from __future__ import annotations

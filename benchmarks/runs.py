@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import torch
 
 from tasks.cli.main import main as command_line
 
@@ -63,6 +64,17 @@ def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
             if name.startswith("test/")
         },
         float(pd.read_csv(folder / "metrics.csv")["seconds"].median()),
+    )
+
+
+def parameters(folder: Path) -> int:
+    """Of the trained network in a run folder; statistics of norms are none."""
+    state = torch.load(folder / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    no_parameters = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(
+        tensor.numel()
+        for key, tensor in state.items()
+        if key.startswith(("backbone.", "head.")) and not key.endswith(no_parameters)
     )
 
 

@@ -15,11 +15,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-
-from benchmarks.runs import Run, finished, over_seeds, table
+from benchmarks.runs import Run, finished, over_seeds, parameters, table
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
@@ -89,17 +87,6 @@ def train(network: Network, seed: int, epochs: int, data: Path, runs: Path) -> R
     )  # fmt: skip
 
 
-def parameters(run: Run) -> int:
-    """Of the trained network; statistics of norms are none."""
-    state: dict[str, Any] = torch.load(run.folder / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)
-    no_parameters = ("running_mean", "running_var", "num_batches_tracked")
-    return sum(
-        tensor.numel()
-        for key, tensor in state["state_dict"].items()
-        if key.startswith(("backbone.", "head.")) and not key.endswith(no_parameters)
-    )
-
-
 def rows(results: dict[Network, Result]) -> str:
     """One row a network: the mean over seeds, and the 95 % interval on the test cases of the first seed."""
     head = ["network", "`--model.backbone`", "parameters", "s / epoch", "AUROC", "accuracy", "sensitivity", "F1"]
@@ -107,7 +94,7 @@ def rows(results: dict[Network, Result]) -> str:
         head,
         [
             [
-                network.title, f"`{network.backbone}`", f"{parameters(result.runs[0]):,}",
+                network.title, f"`{network.backbone}`", f"{parameters(result.runs[0].folder):,}",
                 f"{result.seconds:.1f}",
                 *(over_seeds(result.runs, metric) for metric in FIGURES),
             ]
