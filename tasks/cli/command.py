@@ -50,7 +50,7 @@ def run_command(task: str, words: Sequence[str]) -> None:
                 sys.stderr.write(line)
         status = process.wait()
     except BaseException:  # the command ends as it does when it is interrupted by itself
-        process.send_signal(signal.SIGINT)
+        process.send_signal(_interruption())
         process.wait()
         raise
     finally:
@@ -61,6 +61,11 @@ def run_command(task: str, words: Sequence[str]) -> None:
         raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")
     if status != 0:
         raise SuiteError(error or f"ended with status {status}, see above")
+
+
+def _interruption() -> signal.Signals:
+    """What ends a child. A shell's background jobs ignore Ctrl-C, and their children with them."""
+    return signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -211,10 +211,13 @@ def test_a_command_of_its_own() -> None:
         run_command("classify", ["fitt"])
 
 
-def test_a_command_ends_with_who_called_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ignored", [False, True], ids=["foreground", "background"])
+def test_a_command_ends_with_who_called_it(tmp_path: Path, ignored: bool) -> None:
     (tmp_path / "python").write_text("#!/bin/sh\necho $$ > pid\nexec sleep 60\n")
     (tmp_path / "python").chmod(0o755)
-    call = f"import sys; from tasks.cli.command import run_command; sys.executable = {str(tmp_path / 'python')!r}; "
+    kind = "SIG_IGN" if ignored else "default_int_handler"  # as a shell sets it for jobs in the background
+    call = f"import signal, sys; signal.signal(signal.SIGINT, signal.{kind}); "
+    call += f"from tasks.cli.command import run_command; sys.executable = {str(tmp_path / 'python')!r}; "
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     caller = subprocess.Popen(
         [sys.executable, "-c", call + "run_command('classify', ['fit'])"], cwd=tmp_path, env=environment
