@@ -110,14 +110,18 @@ def document(results: dict[Network, Result], epochs: int, seeds: Sequence[int]) 
         f"Written by `python -m benchmarks.textbook --epochs {epochs} --seeds {' '.join(map(str, seeds))}`: "
         "BreastMNIST, official split (546 / 78 / 156 cases), each network from scratch with its own classifier (but "
         "VGG), 32 px, optimiser, schedule and augmentation of `configs/experiment/medmnist.yaml`, tuned for none of "
-        "them. Figures are those of the best checkpoint by validation AUROC on the test part, the mean of "
-        f"{len(seeds)} seed(s); in brackets the 95 % interval over the test cases for the first seed. "
+        f"them. Figures are those of the best checkpoint by validation AUROC on the test part, {_seeds(seeds)}; in "
+        "brackets the 95 % interval over the test cases. "
         "Sensitivity and F1 are those of the malignant class. Seconds are the median of "
         f"{TIMED_EPOCHS} epochs with their validation, trained for this alone on the machine that wrote this page.\n\n"
         + rows(results)
         + "\nWith 156 test cases, intervals are about 0.05 to either side: most of these differences are not to be "
         "told from chance.\n"
     )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return "one seed" if len(seeds) == 1 else f"the mean of {len(seeds)} seeds, the interval that of the first"
 
 
 def main() -> int:
