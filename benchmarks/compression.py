@@ -13,7 +13,6 @@ made, so let the machine do nothing else.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from benchmarks.runs import finished, parameters, table
+from benchmarks.runs import Run, finished, over_seeds, parameters, table
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
@@ -68,7 +67,7 @@ class Setting(NamedTuple):
         return self.runs / f"{name}-{self.epochs}-{seed}"
 
 
-def train(setting: Setting, name: str, seed: int) -> None:
+def train(setting: Setting, name: str, seed: int) -> Run:
     """Train a teacher or a student, unless that is done."""
     flags = [
         "--config", "experiment/medmnist", "--data.root", str(setting.data), "--data.image_size", str(SIZE),
@@ -77,7 +76,7 @@ def train(setting: Setting, name: str, seed: int) -> None:
     ]  # fmt: skip
     if name == "distilled":
         flags += ["--model.teacher", setting.teacher]
-    finished("classify", setting.folder(name, seed), flags)
+    return finished("classify", setting.folder(name, seed), flags)
 
 
 def prune(setting: Setting, method: str, amount: float) -> None:
@@ -92,32 +91,16 @@ def prune(setting: Setting, method: str, amount: float) -> None:
     finished("classify", folder, flags)
 
 
-def figures(run_dir: Path, name: str) -> tuple[float, float, float]:
-    """A figure on test, and its 95 % interval over the test cases."""
-    entry = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))[f"test/{name}"]
-    return entry["value"], entry["low"], entry["high"]
-
-
-def _over_seeds(runs: Sequence[Path], name: str) -> str:
-    """Mean over seeds, lowest and highest seed, and the interval over cases of the first seed."""
-    values = [figures(run, name)[0] for run in runs]
-    _, low, high = figures(runs[0], name)
-    spread = f" [{min(values):.3f}, {max(values):.3f}]" if len(runs) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread} ({low:.3f}-{high:.3f})"
-
-
-def distillation_table(setting: Setting, seeds: Sequence[int]) -> str:
-    """Teacher, student alone and student with the teacher, and what the difference comes to."""
-    runs = {name: [setting.folder(name, seed) for seed in seeds] for name in STUDENTS}
-    runs["teacher"] = [setting.folder("teacher", setting.seed)]
+def distillation_table(runs: dict[str, list[Run]]) -> str:
+    """Teacher, student alone and student with the teacher (a run a seed), and what the difference comes to."""
     rows = [
-        [title, f"{parameters(runs[name][0]):,}", *(_over_seeds(runs[name], figure) for figure in FIGURES)]
-        for name, title in TITLES.items()
+        [title, f"{parameters(own[0].folder):,}", *(over_seeds(own, figure, ends=True) for figure in FIGURES)]
+        for title, own in ((title, runs[name]) for name, title in TITLES.items())
     ]
     lines = [table(["network", "parameters", "AUROC", "accuracy"], rows)]
     for figure in FIGURES:
         gains = [
-            figures(taught, figure)[0] - figures(alone, figure)[0]
+            taught.figures[figure].value - alone.figures[figure].value
             for alone, taught in zip(runs["alone"], runs["distilled"], strict=True)
         ]
         mean, better = statistics.mean(gains), sum(gain > 0 for gain in gains)
@@ -164,8 +147,14 @@ def _pruned_line(title: str, measured: pd.DataFrame, column: str, batch: str) ->
     return cells
 
 
-def document(setting: Setting, methods: Sequence[str], amounts: Sequence[float], seeds: Sequence[int]) -> str:
-    """The whole page."""
+def document(
+    setting: Setting,
+    runs: dict[str, list[Run]],
+    methods: Sequence[str],
+    amounts: Sequence[float],
+    seeds: Sequence[int],
+) -> str:
+    """The whole page; ``runs`` as for :func:`distillation_table`."""
     return (
         "# What distillation and pruning come to on BreastMNIST\n\n"
         f"Written by `python -m benchmarks.compression --epochs {setting.epochs} --tuning {setting.tuning} --seeds "
@@ -174,7 +163,7 @@ def document(setting: Setting, methods: Sequence[str], amounts: Sequence[float],
         "`configs/experiment/medmnist.yaml`. Figures are those of the best checkpoint by validation AUROC on the test "
         "part.\n\n## Distillation\n\n"
         f"One teacher; students of {len(seeds)} seed(s): mean [lowest, highest] (95 % interval over the test cases of "
-        "the first seed).\n\n" + distillation_table(setting, seeds) + "\n## Pruning\n\n"
+        "the first seed).\n\n" + distillation_table(runs) + "\n## Pruning\n\n"
         f"The teacher, pruned and trained on for {setting.tuning} epochs at a learning rate of {setting.lr:g}. Amounts "
         "are shares of the multiply-adds (channels) or of the weights (magnitude); in brackets the 95 % interval over "
         "the test cases. Milliseconds: the median of both networks in turn on the machine that wrote this page, in "
@@ -198,14 +187,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "compression_results.md")
     arguments = parser.parse_args(argv)
     setting = Setting(arguments.data, arguments.runs, arguments.epochs, arguments.tuning, arguments.seeds[0])
-    train(setting, "teacher", setting.seed)
-    for seed in arguments.seeds:
-        for name in STUDENTS:
-            train(setting, name, seed)
+    runs = {"teacher": [train(setting, "teacher", setting.seed)]}
+    for name in STUDENTS:
+        runs[name] = [train(setting, name, seed) for seed in arguments.seeds]
     for method in arguments.methods:
         for amount in arguments.amounts:
             prune(setting, method, amount)
-    page = document(setting, arguments.methods, arguments.amounts, arguments.seeds)
+    page = document(setting, runs, arguments.methods, arguments.amounts, arguments.seeds)
     arguments.output.write_text(page, encoding="utf-8")
     print(f"written to {arguments.output}")
     return 0

@@ -10,7 +10,6 @@ of neighbouring reads, which what else the machine does disturbs least.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import io
 import statistics
 import tempfile
@@ -83,9 +82,7 @@ def make_files(folder: Path) -> dict[str, tuple[Path, Read, Read]]:
         ("MHA zlib", ".mha", True),
     ):  # fmt: skip
         SimpleITK.WriteImage(stack, str(deep_file(name, f"a{suffix}", itk)), useCompression=compressed)
-    if importlib.util.find_spec("datamodules.readers.dicom"):
-        file = flat("DICOM", "a.dcm", lambda file: pydicom.dcmread(file).pixel_array)
-        file.write_bytes(dicom(deep))
+    flat("DICOM", "a.dcm", lambda file: pydicom.dcmread(file).pixel_array).write_bytes(dicom(deep))
     return files
 
 

@@ -78,11 +78,12 @@ def parameters(folder: Path) -> int:
     )
 
 
-def over_seeds(runs: Sequence[Run], metric: str) -> str:
-    """The mean over seeds, and the 95 % interval of the first."""
-    mean = statistics.mean(run.figures[metric].value for run in runs)
+def over_seeds(runs: Sequence[Run], metric: str, *, ends: bool = False) -> str:
+    """The mean over seeds, with ``ends`` the lowest and the highest of several, and the 95 % interval of the first."""
+    values = [run.figures[metric].value for run in runs]
     _, low, high = runs[0].figures[metric]
-    return f"{mean:.3f} ({low:.3f}-{high:.3f})"
+    between = f" [{min(values):.3f}, {max(values):.3f}]" if ends and len(runs) > 1 else ""
+    return f"{statistics.mean(values):.3f}{between} ({low:.3f}-{high:.3f})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.named_errors import named_errors
 from datamodules.table import read_frame
 from datamodules.types import SuiteError
 
@@ -268,21 +269,15 @@ def _png_values(path: Path, limits: Limits) -> NDArray[Any] | None:
     """The stored values of a PNG that decoders would turn into colours or stretch; None where it is no such file."""
     from PIL.PngImagePlugin import PngImageFile
 
-    try:
-        with path.open("rb") as file:
-            head = file.read(26)
-            # Bytes 24 and 25: bits a sample, and the kind of colour (3 = palette); PNG specification, 11.2.2.
-            if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or (head[25] != 3 and head[24] != 1):
-                return None
-            limits.check_pixels(*struct.unpack(">II", head[16:24]))
-            file.seek(0)
-            with PngImageFile(file) as image:
-                return np.asarray(image).astype(np.uint8)
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: no such file") from None
-    except Exception as error:  # damaged chunks raise whatever they like
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be decoded: {reason}") from None
+    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
+        head = file.read(26)
+        # Bytes 24 and 25: bits a sample, and the kind of colour (3 = palette); PNG specification, 11.2.2.
+        if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or (head[25] != 3 and head[24] != 1):
+            return None
+        limits.check_pixels(*struct.unpack(">II", head[16:24]))
+        file.seek(0)
+        with PngImageFile(file) as image:
+            return np.asarray(image).astype(np.uint8)
 
 
 def foreground(array: NDArray[Any]) -> NDArray[np.uint8]:
