@@ -211,8 +211,7 @@ def loose_files(root: Path) -> list[str]:
     """Raster files and volumes below a folder, relative to it, sorted, without hidden ones."""
     if root.is_file():
         return []
-    names = (file.relative_to(root).as_posix() for file in root.rglob("*") if formats.is_image(file) and file.is_file())
-    return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+    return formats.images_below(root)
 
 
 def dicom_modality(path: Path) -> str:

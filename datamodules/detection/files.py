@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from datamodules.readers import formats
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.table import SPLIT_WORDS, case_id_of
 from datamodules.types import SuiteError
-
-
-def files_below(folder: Path, wanted: Callable[[Path], bool]) -> Iterator[str]:
-    """Files in a folder and its sub-folders that are wanted, relative to it, sorted, without hidden ones."""
-    found = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if wanted(file))
-    for name in sorted(found):
-        if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
-            yield name
 
 
 def images_by_stem(folder: Path) -> dict[str, str]:
@@ -28,7 +20,7 @@ def images_by_stem(folder: Path) -> dict[str, str]:
         SuiteError: two images differ in nothing but their suffix.
     """
     found: dict[str, str] = {}
-    for name in files_below(folder, formats.is_image):
+    for name in formats.files_below(folder, formats.is_image):
         stem = case_id_of(name)
         if stem in found:
             raise SuiteError(f"{folder}: {found[stem]} and {name} bear one name: which of them is meant? Remove one")

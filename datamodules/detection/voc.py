@@ -16,8 +16,9 @@ from defusedxml import DefusedXmlException
 from datamodules.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
-from datamodules.detection.files import beside, files_below, images_by_stem, relative, split_of_folders
+from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
 from datamodules.faults import refuse, tolerated
+from datamodules.readers.formats import files_below
 from datamodules.table import SPLIT_WORDS, case_id_of
 from datamodules.types import SuiteError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -26,6 +27,17 @@ def is_image(file: Path) -> bool:
     if (file.suffix and not file.suffix[1:].isdigit()) or file.name.upper() == "DICOMDIR":
         return False
     return file.is_file() and dicom_header.is_dicom(file)
+
+
+def files_below(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:
+    """Files in a folder and its sub-folders that are wanted, relative to it (POSIX), sorted, without hidden ones."""
+    found = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if wanted(file))
+    return [name for name in found if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))]
+
+
+def images_below(folder: Path) -> list[str]:
+    """The images (:func:`is_image`) among :func:`files_below`; folders that are named like one are none."""
+    return files_below(folder, lambda file: file.is_file() and is_image(file))
 
 
 def is_stack(path: Path) -> bool:

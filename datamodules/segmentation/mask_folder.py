@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,13 +148,13 @@ class MaskFolder(SegmentationData):
 
     def _paired(self) -> pd.DataFrame:
         images = self._folder(self.images_folder, "--data.images")
-        below = sorted(_images(images))
+        below = formats.images_below(images)
         if not below:
             raise SuiteError(f"{images}: no images in it ({' '.join(formats.SUFFIXES)})")
         masks = self._mask_root()
         self._mask_top = masks
         by_stem: dict[str, str] = {}
-        for name in sorted(_images(self.root / masks)):
+        for name in formats.images_below(self.root / masks):
             stem = case_id_of(name)
             if stem in by_stem:
                 refuse(
@@ -198,7 +197,7 @@ class MaskFolder(SegmentationData):
         names = self._class_folders(folders)
         self.stored_classes = names
         self._class_files: dict[str, list[str]] = {}
-        stems = {name: {case_id_of(file): file for file in _images(top / name)} for name in names[1:]}
+        stems = {name: {case_id_of(file): file for file in formats.images_below(top / name)} for name in names[1:]}
         for path, case in zip(frame["path"], frame["case_id"], strict=True):
             files = [_partner(case, stems[name]) for name in names[1:]]
             for name, file in zip(names[1:], files, strict=True):
@@ -313,18 +312,6 @@ def _beside(root: Path, name: str | None) -> Path | None:
     if name is None:
         return None
     return root / name if (root / name).is_file() or not Path(name).is_file() else Path(name)
-
-
-def _images(folder: Path) -> Iterator[str]:
-    """Image files in a folder and its sub-folders, relative to it, without hidden ones."""
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder).as_posix()
-        if (
-            file.is_file()
-            and formats.is_image(file)
-            and not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-        ):
-            yield name
 
 
 def _partner(stem: str, files: dict[str, str]) -> str | None:
