@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,8 +23,8 @@ from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler, TrainSampler
-from datamodules.settings import default_cache_dir, default_workers, free_memory, numbers, one_thread, pair
-from datamodules.splits import make_split, read_split
+from datamodules.settings import default_cache_dir, default_workers, free_memory, names, numbers, one_thread, pair
+from datamodules.splits import join_split, make_split
 from datamodules.table import SPLITS, CaseTable, join_patients
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Draw, Sample, Scan, ScanInfo, SuiteError
@@ -41,6 +41,8 @@ class ScanDataModule(LightningDataModule):
         root: folder (or file) of the data set.
         split_file: a ``split.csv`` (``case_id,split``) to use instead of drawing a split; where it names no validation
             cases, these are drawn from its train part.
+        stratify: columns of the table, ``cases`` or ``split_file`` whose values each part gets its share of, beside the
+            classes: ``scanner``, ``sex``, ``age``.
         test_fraction: share of cases drawn for test where the data bring no split; 0 judges fold ``fold`` instead.
         folds: number of folds outside test.
         fold: the fold that validates, 0..folds-1.
@@ -57,6 +59,8 @@ class ScanDataModule(LightningDataModule):
             several become channels.
         percentiles: lower and upper percentile of each image that become 0 and 1.
         value_range: lower and upper stored value that become 0 and 1.
+        gamma: exponent of the values once they lie in 0..1: 0.5 lifts dim structures beside bright ones, as in
+            fluorescence microscopy; 1 leaves them.
         normalize: subtract mean and divide by deviation, inside the model: of the pretrained weights (``imagenet``), of
             the training images (``train``), of each image (``image``), or not (``none``, the plain rescale to 0..1);
             ``auto`` is ``imagenet`` with pretrained weights and ``train`` without.
@@ -77,6 +81,7 @@ class ScanDataModule(LightningDataModule):
         root: str = ".",
         *,
         split_file: str | None = None,
+        stratify: list[str] | str | None = None,
         test_fraction: float = 0.2,
         folds: int = 5,
         fold: int = 0,
@@ -91,6 +96,7 @@ class ScanDataModule(LightningDataModule):
         window: list[str] | str | None = None,
         percentiles: list[float] | str | None = None,
         value_range: list[float] | str | None = None,
+        gamma: float = 1.0,
         normalize: Normalize = "auto",
         augment: str = "light",
         augment_args: AugmentArgs | None = None,
@@ -110,6 +116,7 @@ class ScanDataModule(LightningDataModule):
             raise SuiteError(f"--data.num_workers {num_workers}: must be at least 0")
         self.root = Path(root)
         self.split_file = split_file
+        self.stratify = names(stratify)
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
         self.split, self.patient_pattern, self.cases_file = split, patient_pattern, cases
         self.batch_size = batch_size
@@ -118,6 +125,7 @@ class ScanDataModule(LightningDataModule):
         self.channels, self.window = channels, window
         self.percentiles = numbers(percentiles, "--data.percentiles")
         self.value_range = numbers(value_range, "--data.value_range")
+        self.gamma = gamma
         self.normalize: Normalize = normalize
         self.augment, self.augment_args = augment, augment_args or AugmentArgs()
         self.cache = cache
@@ -181,15 +189,13 @@ class ScanDataModule(LightningDataModule):
             return table.with_columns(split="test")
         hashes = self.hashes(table)
         if self.split_file is not None:
-            split = read_split(table, Path(self.split_file))
-            # The split.csv of a run on a published split is still that split.
-            published = table.published_split and bool((split == table.cases["split"]).all())
-            table = replace(table.with_columns(split=split), published_split=published)
+            table = join_split(table, Path(self.split_file))
         table = table.with_columns(
             split=make_split(
                 table,
                 self.strata(table),
                 grouping(table, hashes),
+                stratify=self.stratify,
                 test_fraction=self.test_fraction,
                 folds=self.folds,
                 fold=self.fold,
@@ -236,6 +242,7 @@ class ScanDataModule(LightningDataModule):
             percentiles=pair(self.percentiles, "--data.percentiles"),
             value_range=pair(self.value_range, "--data.value_range"),
             zoom=self.zoom,
+            gamma=self.gamma,
         )
 
     def _size(self) -> tuple[int, int]:

@@ -53,8 +53,8 @@ class Preprocess:
     by the range of their type (uint8 by 255, uint16 by 65535; floats must lie in [0, 1] already).
 
     The order is: channels, then size (in stored units, so that 8-bit values are never rounded and partial volume is
-    linear, as in a coarser scan), then the scale, clipped to [0, 1]. A side that shrinks is averaged over the area, one
-    that grows is interpolated.
+    linear, as in a coarser scan), then the scale, clipped to [0, 1], then the exponent. A side that shrinks is averaged
+    over the area, one that grows is interpolated.
 
     Attributes:
         size: (H, W) in pixels, or None for the size as stored.
@@ -70,6 +70,9 @@ class Preprocess:
         fit: ``stretch`` makes images of ``size`` whatever their aspect; ``pad`` keeps the aspect, and fills what is
             lacking below or on the right with 0.
         zoom: with ``size`` None, factor on both sides of the stored size; 2 shows an object twice as large.
+        gamma: exponent of the values in [0, 1]. Below 1 what is dim comes out brighter; 0.5 gives noise that grows with
+            the root of the signal (counts of photons) about one spread (F. J. Anscombe, The transformation of Poisson,
+            binomial and negative-binomial data, Biometrika 35:246-254, 1948).
     """
 
     size: tuple[int, int] | None = None
@@ -80,6 +83,7 @@ class Preprocess:
     enlarge: Literal["linear", "cubic"] = "linear"
     fit: Literal["stretch", "pad"] = "stretch"
     zoom: float = 1.0
+    gamma: float = 1.0
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -104,6 +108,8 @@ class Preprocess:
             raise SuiteError(f"fit {self.fit!r} is neither stretch nor pad")
         if not 0.05 <= self.zoom <= 20:
             raise SuiteError(f"--data.zoom {self.zoom}: must lie between 0.05 and 20")
+        if not 0.1 <= self.gamma <= 10:
+            raise SuiteError(f"--data.gamma {self.gamma}: must lie between 0.1 and 10")
         if self.zoom != 1 and self.size is not None:
             raise SuiteError(f"--data.zoom {self.zoom}: images are resized to --data.image_size: give one of the two")
 
@@ -309,6 +315,8 @@ class OpenedImage:
         values = self._spec._to_channels(part, self._where)
         scaled = [_scale(values, lower, upper) for lower, upper in self._limits]
         image = scaled[0] if len(scaled) == 1 else np.stack(scaled, axis=-1)
+        if self._spec.gamma != 1:
+            np.power(image, np.float32(self._spec.gamma), out=image)
         if image.ndim == 2:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if self._spec.channels == 3 else image[:, :, None]
         return image

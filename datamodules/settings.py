@@ -49,6 +49,12 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("SCANSUITE_CACHE") or user_cache_path("scansuite"))
 
 
+def names(value: Sequence[str] | str | None) -> list[str]:
+    """Names from a flag: a list of them, or text with commas."""
+    parts = value.split(",") if isinstance(value, str) else value or ()
+    return [part.strip() for part in parts]
+
+
 def numbers(value: object, flag: str) -> list[float] | None:
     """Numbers from a flag: one number, a list of them, or text with commas."""
     if value is None:

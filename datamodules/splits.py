@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from datamodules.faults import refuse
 from datamodules.table import SPLITS, CaseTable, read_frame, split_words
 from datamodules.types import SuiteError
+
+_NO_STRATUM = ("case_id", "patient_id", "path", "split")
+_MOST_VALUES = 10  # of a column of numbers that counts value by value
 
 
 def stratified_groups(
@@ -52,11 +56,36 @@ def stratified_groups(
     return part_of[number]
 
 
+def column_strata(cases: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+    """What columns of the case table add to the strata: one for each value, and one for empty cells.
+
+    Numbers of more than ten values (age) count by fifths of their range.
+
+    Returns:
+        (N, S) of 0 and 1; S is 0 without columns.
+
+    Raises:
+        SuiteError: no such column.
+    """
+    known = [str(name) for name in cases.columns if name not in _NO_STRATUM]
+    parts = [np.zeros((len(cases), 0))]
+    for column in columns:
+        if column not in known:
+            found = f"its columns are {', '.join(known)}" if known else "it has none to stratify by"
+            raise SuiteError(f"--data.stratify {column}: no such column in the case table ({found})")
+        values = cases[column]
+        if pd.api.types.is_numeric_dtype(values) and values.nunique() > _MOST_VALUES:
+            values = pd.qcut(values, 5, labels=False, duplicates="drop")
+        parts.append(pd.get_dummies(values, dummy_na=bool(values.isna().any())).to_numpy(np.float64))
+    return np.hstack(parts)
+
+
 def make_split(
     table: CaseTable,
     strata: NDArray[np.float64],
     groups: NDArray[np.int64],
     *,
+    stratify: Sequence[str] = (),
     test_fraction: float,
     folds: int,
     fold: int,
@@ -72,6 +101,7 @@ def make_split(
         table: the cases; a filled ``split`` column is kept as it is.
         strata: (N, S) see :func:`stratified_groups`.
         groups: (N,) patient numbers (or image numbers where no patient is known).
+        stratify: columns of the cases that add to the strata, see :func:`column_strata`.
         test_fraction: share of cases for the test part, 0 <= f < 1.
         folds: number of folds, at least 2.
         fold: which fold validates, 0..folds-1.
@@ -81,12 +111,14 @@ def make_split(
         ``train``, ``val`` or ``test`` for each case.
 
     Raises:
-        SuiteError: a number out of range, too few groups, a test part that stays empty, or a split column with gaps.
+        SuiteError: a number out of range, too few groups, a test part that stays empty, a split column with gaps, or no
+            such column to stratify by.
     """
     if not 0 <= test_fraction < 1:
         raise SuiteError(f"--data.test_fraction {test_fraction}: must be at least 0 and below 1")
     if folds < 2 or not 0 <= fold < folds:
         raise SuiteError(f"--data.folds {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
+    strata = np.hstack([strata, column_strata(table.cases, stratify)])
     given = table.cases["split"]
     if given.notna().any():
         if given.isna().any():
@@ -139,11 +171,12 @@ def _deal_folds(
         split[train[parts == (judged + 1) % folds]] = "val"
 
 
-def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
-    """The split of a ``split.csv`` (columns ``case_id`` and ``split``) for the cases of the table.
+def join_split(table: CaseTable, file: Path) -> CaseTable:
+    """The table with the split of a ``split.csv`` (columns ``case_id`` and ``split``).
 
-    A file without validation cases leaves them to be drawn from its train part. A name that is no file is looked for
-    among the splits that ship with the suite (``splits/hippocampus``).
+    A file without validation cases leaves them to be drawn from its train part. Further columns of the file (what to
+    stratify by) are joined where the table has none of that name; patients are the table's own. A name that is no file
+    is looked for among the splits that ship with the suite (``splits/hippocampus``).
 
     Raises:
         SuiteError: a column is missing or has gaps, or file and table do not hold the same cases.
@@ -166,7 +199,7 @@ def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
             f"--data.split_file {file}: the split is empty in row {row + 1} ({frame['case_id'].iloc[row]}): fill it "
             "for each row",
         )
-    known = pd.Series(words.to_numpy(), index=frame["case_id"].to_numpy())
+    known = frame.assign(split=words.to_numpy()).set_index("case_id")
     absent = table.cases["case_id"][~table.cases["case_id"].isin(known.index)]
     if len(absent):
         refuse(
@@ -183,7 +216,12 @@ def read_split(table: CaseTable, file: Path) -> pd.Series[str]:
             f"--data.split_file {file}: case_id {strangers[0]!r} is not in the data ({len(strangers)} of {len(known)} "
             "rows are not): was it made for other data?",
         )
-    return known.reindex(table.cases["case_id"]).reset_index(drop=True)
+    rows = known.reindex(table.cases["case_id"]).reset_index(drop=True)
+    further = [str(name) for name in rows.columns if name not in (*_NO_STRATUM, *table.cases.columns)]
+    # The split.csv of a run on a published split is still that split.
+    published = table.published_split and bool((rows["split"] == table.cases["split"]).all())
+    joined = table.with_columns(split=rows["split"].astype("str"), **{name: rows[name] for name in further})
+    return replace(joined, published_split=published)
 
 
 def _in_order(parts: pd.Series[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from datamodules.checks.units import FileUnits, Units, loose_files, units_of
 from datamodules.faults import Fault, collecting
 from datamodules.identity import join_identity
 from datamodules.leakage import grouping
-from datamodules.splits import make_split, read_split
+from datamodules.splits import join_split, make_split
 from datamodules.table import CaseTable, join_patients
 from datamodules.types import SuiteError
 
@@ -101,13 +101,10 @@ def split(survey: Survey, store: FindingStore, hashes: NDArray[np.int64], strata
     def note(fault: Fault) -> None:
         store.note(fault)
 
-    published = table.published_split
     with collecting(note):
         try:
             if data.split_file is not None:
-                given = read_split(table, Path(data.split_file))
-                published = published and bool((given == table.cases["split"]).all())
-                table = replace(table.with_columns(split=given), published_split=published)
+                table = join_split(table, Path(data.split_file))
         except SuiteError as error:
             store.add("split", str(error))
     given = table.cases["split"]
@@ -123,6 +120,7 @@ def split(survey: Survey, store: FindingStore, hashes: NDArray[np.int64], strata
                 table,
                 strata,
                 grouping(table, [str(value) for value in hashes]),
+                stratify=data.stratify,
                 test_fraction=data.test_fraction,
                 folds=data.folds,
                 fold=data.fold,

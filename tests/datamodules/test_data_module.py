@@ -103,6 +103,8 @@ def test_size_and_channels_are_found_or_given(
         ({"window": ["40:400", "50:100"], "channels": 3}, r"--data\.window: 2 windows make as many channels"),
         ({"percentiles": "99,1"}, r"--data\.percentiles \[99\.0, 1\.0\]: expected two numbers, the lower one first"),
         ({"value_range": [0]}, r"--data\.value_range \[0\.0\]: expected two numbers"),
+        ({"gamma": 0}, r"--data\.gamma 0: must lie between 0\.1 and 10"),
+        ({"stratify": "site"}, r"--data\.stratify site: no such column in the case table"),
         ({"batch_size": 0}, r"--data\.batch_size 0: must be at least 1"),
         ({"num_workers": -1}, r"--data\.num_workers -1: must be at least 0"),
         ({"augment": "ligth"}, r"--data\.augment 'ligth' is no preset: did you mean light"),

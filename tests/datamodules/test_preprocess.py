@@ -91,6 +91,29 @@ def test_value_range_and_percentiles() -> None:
     np.testing.assert_allclose(ranged[:, :, 0], expected, atol=1e-5)
 
 
+def test_gamma_comes_after_the_scale() -> None:
+    array = np.array([[0, 64, 255], [16, 128, 191]], np.uint8)
+    lifted = Preprocess(channels=1, gamma=0.5).image(array, "m")[:, :, 0]
+    np.testing.assert_allclose(lifted, np.sqrt(array / 255), atol=1e-6)
+    # A window's 0 and 1 stay, whatever lies outside of it.
+    values = np.array([[-2000, -160, 40, 240, 2000]], np.int16)
+    windowed = Preprocess(channels=1, windows=((40, 400),), gamma=2).image(values, "ct")[0, :, 0]
+    np.testing.assert_allclose(windowed, [0, 0, 0.25, 1, 1], atol=1e-6)
+
+
+def test_the_square_root_gives_counts_of_photons_one_spread() -> None:
+    rng = np.random.default_rng(0)
+    spread = {
+        gamma: [
+            float(Preprocess(channels=1, value_range=(0, 1000), gamma=gamma).image(counts, "m").std())
+            for counts in (rng.poisson(mean, (300, 300)).astype(np.uint16) for mean in (40, 400))
+        ]
+        for gamma in (1.0, 0.5)
+    }
+    assert spread[1.0][1] / spread[1.0][0] == pytest.approx(np.sqrt(10), rel=0.03)
+    assert spread[0.5][1] / spread[0.5][0] == pytest.approx(1, rel=0.03)
+
+
 def test_percentiles_keep_hue_of_colour_and_scale_other_channels_alone() -> None:
     colour = RNG.random((30, 30, 3)) * [0.2, 0.5, 1.0]
     image = Preprocess(channels=3, percentiles=(0, 100)).image(colour, "c")
@@ -186,6 +209,7 @@ SPECS = [
     Preprocess(percentiles=(0.5, 99.5), enlarge="cubic"),
     Preprocess(value_range=(-1000, 1000)),
     Preprocess(zoom=1.5),
+    Preprocess(gamma=0.5),
 ]
 
 
@@ -218,6 +242,8 @@ def test_spec_of_a_newer_version_is_refused() -> None:
         {"zoom": 0},
         {"zoom": float("nan")},
         {"zoom": 2.0, "size": (28, 32)},
+        {"gamma": 0},
+        {"gamma": float("nan")},
     ],
 )
 def test_contradictory_specs_are_refused(fields: dict[str, Any]) -> None:
@@ -291,6 +317,8 @@ def _scan(kind: str, *shape: int) -> Scan:
         (_scan("int16", 130, 97), Preprocess(size=(60, 200), channels=2, windows=((40, 400), (-600, 1500)))),
         (_scan("uint8", 130, 97, 3), Preprocess(zoom=1.5)),
         (_scan("uint8", 130, 97), Preprocess(zoom=0.7, percentiles=(1, 99))),
+        (_scan("uint8", 130, 97, 3), Preprocess(percentiles=(1, 99), gamma=0.45)),
+        (_scan("int16", 130, 97), Preprocess(channels=2, windows=((40, 400), (-600, 1500)), gamma=2.2)),
     ],
 )
 def test_windows_are_slices_of_the_image_bit_for_bit(scan: Scan, spec: Preprocess) -> None:

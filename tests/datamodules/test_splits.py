@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from datamodules.splits import make_split, read_split, shared_between_parts, stratified_groups
+from datamodules.splits import column_strata, join_split, make_split, shared_between_parts, stratified_groups
 from datamodules.table import SPLITS, CaseTable, one_image_a_case
 from datamodules.types import SuiteError
 
@@ -221,6 +221,54 @@ def test_one_patient_cannot_be_split() -> None:
         make_split(plain_table(20), np.ones((20, 1)), everyone, **{**PLAIN, "test_fraction": 0})
 
 
+# Columns to stratify by.
+
+
+def test_rare_values_of_a_column_are_in_each_fold() -> None:
+    scanner = np.array(["A"] * 60 + ["B"] * 30 + ["C"] * 5 + [None] * 5, dtype=object)
+    table = plain_table(100).with_columns(scanner=pd.Series(scanner, dtype="str"))
+    counts = {}
+    for fold in range(5):
+        split = make_split(
+            table, np.ones((100, 1)), np.arange(100), stratify=["scanner"],
+            test_fraction=0, folds=5, fold=fold, seed=0,
+        )  # fmt: skip
+        counts[fold] = table.cases["scanner"].fillna("none")[split == "test"].value_counts().to_dict()
+    assert all(count == {"A": 12, "B": 6, "C": 1, "none": 1} for count in counts.values()), counts
+
+
+def test_columns_add_to_the_classes(chest: Chest, shared_data: Path) -> None:
+    frame = pd.read_csv(shared_data / "nih_cxr64" / "labels.csv")
+    view = frame["view_position"].astype("str")
+    table = chest.table.with_columns(view=view)
+    by_view = (view == view.iloc[0]).to_numpy()
+    split = make_split(table, chest.abnormal, chest.patients, stratify=["view"], **PLAIN)
+    for part in SPLITS:
+        inside = (split == part).to_numpy()
+        assert by_view[inside].mean() == pytest.approx(by_view.mean(), abs=0.03)
+        assert chest.abnormal[inside].mean(axis=0) == pytest.approx(chest.abnormal.mean(axis=0), abs=0.03)
+    patients = pd.Series(chest.patients)
+    assert (patients.groupby(patients).transform("size") > 1).any()
+    assert split.groupby(patients).nunique().max() == 1
+
+
+def test_numbers_count_by_fifths_and_few_values_by_themselves() -> None:
+    cases = pd.DataFrame({"age": [*np.linspace(20, 90, 99), np.nan], "grade": [1, 2, 3, 4] * 25})
+    assert column_strata(cases, ["age"]).sum(axis=0).tolist() == [20, 20, 19, 20, 20, 1]
+    assert column_strata(cases, ["grade"]).sum(axis=0).tolist() == [25] * 4
+    assert column_strata(cases, ["grade", "age"]).shape == (100, 10)
+    assert column_strata(cases, []).shape == (100, 0)
+
+
+@pytest.mark.parametrize("column", ["scaner", "case_id", "split"])
+def test_a_column_that_is_not_there_is_named(column: str) -> None:
+    table = plain_table(20).with_columns(scanner="A")
+    with pytest.raises(SuiteError, match=rf"--data\.stratify {column}: no such column .*its columns are scanner\)"):
+        make_split(table, np.ones((20, 1)), np.arange(20), stratify=[column], **PLAIN)
+    with pytest.raises(SuiteError, match="it has none to stratify by"):
+        make_split(plain_table(20), np.ones((20, 1)), np.arange(20), stratify=[column], **PLAIN)
+
+
 # Splits that are given.
 
 
@@ -261,7 +309,17 @@ def test_a_written_split_is_read_back_whatever_its_order(tmp_path: Path, chest: 
     split = make_split(chest.table, chest.findings, chest.patients, **PLAIN)
     written = chest.table.with_columns(split=split).cases[["case_id", "patient_id", "split"]]
     written.sample(frac=1, random_state=0).to_csv(tmp_path / "split.csv", index=False)
-    assert read_split(chest.table, tmp_path / "split.csv").tolist() == split.tolist()
+    assert join_split(chest.table, tmp_path / "split.csv").cases["split"].tolist() == split.tolist()
+
+
+def test_further_columns_of_a_split_join_the_table(tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    file.write_text("case_id,split,patient_id,kind,sex\n0001,val,p9,brightfield,f\n0000,train,p8,fluorescence,m\n")
+    joined = join_split(plain_table(2).with_columns(sex=pd.Series(["x", "y"])), file).cases
+    assert joined["kind"].tolist() == ["fluorescence", "brightfield"]
+    assert joined["sex"].tolist() == ["x", "y"]  # the data's own
+    assert joined["patient_id"].isna().all()
+    assert joined["split"].tolist() == ["train", "val"]
 
 
 @pytest.mark.parametrize(
@@ -285,7 +343,7 @@ def test_a_split_file_that_does_not_fit_is_refused(text: str, says: str, tmp_pat
     file = tmp_path / "split.csv"
     file.write_text(text)
     with pytest.raises(SuiteError, match=says) as caught:
-        read_split(plain_table(2), file)
+        join_split(plain_table(2), file)
     assert str(caught.value).startswith(f"--data.split_file {file}: ")
     assert "\n" not in str(caught.value)
 

@@ -174,6 +174,25 @@ def test_patches_are_judged_by_windows(zoom: str, segment: Run) -> None:
     assert "--model.window" in one_line(err)
 
 
+def test_kinds_of_images_are_in_every_part(segment: Run) -> None:
+    draw_cells(Path("scans"))
+    kinds = pd.DataFrame({"case_id": [f"c{case:02d}" for case in range(20)], "kind": ["a", "b", "b", "b"] * 5})
+    kinds.to_csv("kinds.csv", index=False)
+    flags = [*FLAT, *TINY_UNET, "--data.gamma", "0.5", "--data.cases", "kinds.csv", "--data.folds", "4"]
+    status, _, err = segment("fit", *flags, "--data.stratify", "kind", "--run_dir", "run")
+    assert status == 0, err
+    split = pd.read_csv("run/split.csv").merge(kinds, on="case_id")
+    assert split[split["split"] != "train"].groupby("split")["kind"].value_counts().to_dict() == {
+        ("test", "a"): 1, ("test", "b"): 3, ("val", "a"): 1, ("val", "b"): 3
+    }  # fmt: skip
+    assert set(pd.read_csv("run/cases.csv")["kind"]) == {"a", "b"}  # for subgroups
+    spec = torch.load("run/checkpoints/best.ckpt", weights_only=True)["hyper_parameters"]["preprocess"]
+    assert spec["gamma"] == 0.5
+    status, _, err = segment("fit", *flags, "--data.stratify", "kind,scanner", "--run_dir", "other")
+    assert status == 2
+    assert "--data.stratify scanner: no such column in the case table (its columns are mask, kind)" in one_line(err)
+
+
 def test_the_backbone_moves_between_tasks(run_task: Run) -> None:
     """Without a key left behind, in both directions."""
     draw_cells(Path("scans"))
