@@ -1,8 +1,10 @@
-"""Precision and memory format that suit the machine."""
+"""Precision, memory format and allocator settings that suit the machine."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -13,6 +15,10 @@ from torch import Tensor, nn
 log = logging.getLogger(__name__)
 
 MemoryFormat = Literal["auto", "channels_last", "contiguous"]
+
+# Of glibc's mallopt, from malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MMAP_THRESHOLD = 128 * 1024  # its default, until freed blocks raise it
 
 
 def choose_precision(accelerator: str) -> str:
@@ -62,3 +68,18 @@ def _in_float32_on_cpu(forward: Callable[[Tensor], Tensor], image: Tensor) -> Te
         return forward(image)
     with torch.autocast("cpu", enabled=False):
         return forward(image.float())
+
+
+def keep_memory_flat() -> None:
+    """Make freed memory go back to the system at once, so that the process does not grow with the number of cases.
+
+    Left to itself glibc keeps larger and larger blocks for later, up to 32 MiB each, in a pool for each thread, and
+    these pools fill over dozens of volumes. The price is fresh pages for each large array. Nothing changes with another
+    C library, nor where the user has tuned the allocator (``MALLOC_...`` variables, ``GLIBC_TUNABLES``).
+    """
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)  # fixes it, too
+        mallopt(_M_TRIM_THRESHOLD, 0)

@@ -13,7 +13,7 @@ from datamodules.inputs import InputFiles
 from datamodules.types import SuiteError
 from tasks.cli.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.flags import find_configs, refuse_unknown
-from tasks.cli.hardware import MemoryFormat, place
+from tasks.cli.hardware import MemoryFormat, keep_memory_flat, place
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import part_of
 from tasks.cli.run_dir import new_folder
@@ -76,6 +76,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     config = parser.instantiate_classes(parser.parse_args(words))
     if not config.input:
         raise SuiteError("--input: name files, folders or a table to predict")
+    keep_memory_flat()
     model = build_model(task, find_checkpoints(task, config.ckpt_path, config.ckpt_paths))
     output = new_folder(config.output, "--output")
     options = {name: config[name] for name in predicting_class.flags}

@@ -1,14 +1,21 @@
-"""Memory format, and what stays in float32 where a CPU autocasts."""
+"""Memory format, what stays in float32 where a CPU autocasts, and the allocator."""
 
 from __future__ import annotations
 
+import os
 import pickle
+import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from tasks.cli.hardware import place
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Net(nn.Module):
@@ -46,3 +53,36 @@ def test_memory_format(asked: str, last: bool) -> None:
     net = Net()
     place(net, asked)  # type: ignore[arg-type]
     assert net.plain.weight.is_contiguous(memory_format=torch.channels_last) == last
+
+
+# Blocks freed below one that stays cannot leave the heap; those of their own mapping can.
+FREED = """
+import resource, sys
+import numpy as np
+from tasks.cli.hardware import keep_memory_flat
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 2**20
+if sys.argv[1] == "flat":
+    keep_memory_flat()
+raises_the_threshold = np.ones(3_000_000)
+del raises_the_threshold
+before = resident()
+blocks = [np.ones(250_000) for _ in range(100)]
+stays = np.ones(10_000)
+del blocks
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+def test_freed_memory_goes_back() -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC"))}
+
+    def left(how: str, **environment: str) -> int:
+        command = [sys.executable, "-c", FREED, how]
+        environment = {**clean, **environment, "PYTHONPATH": str(ROOT)}
+        return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    assert left("flat") < 10
+    assert left("as it is") > 150
+    assert left("flat", MALLOC_MMAP_THRESHOLD_=str(2**25)) > 150  # the user's own word

@@ -38,22 +38,22 @@ def peak(folder: Path, *words: object) -> int:
 
 
 @pytest.mark.slow
-def test_two_hundred_volumes_take_no_more_than_seventy(tmp_path: Path) -> None:
+def test_two_hundred_volumes_take_no_more_than_ten(tmp_path: Path) -> None:
     draw_volumes(tmp_path / "volumes")
     volumes = ["--data", "Volumes", "--data.root", "volumes", "--data.image_size", "64"]
     peak(tmp_path, "fit", *volumes, *TINY_UNET, "--run_dir", "run")
     rng = np.random.default_rng(0)
     for case in range(200):
         image = rng.normal(100, 20, (96, 96, 48)).astype(np.int16)
-        # The allocator's pools fill up over the first dozens of volumes, by some 150 MiB, and then come and go by 90.
-        for folder in ("many", "few")[: 1 + (case < 70)]:
+        for folder in ("many", "few")[: 1 + (case < 10)]:
             write_nifti(tmp_path / folder / f"v{case:03d}.nii.gz", image)
     model = ["--ckpt_path", "run/checkpoints/last.ckpt"]
     few = peak(tmp_path, "predict", *model, "--input", "few", "--output", "out_few")
     many = peak(tmp_path, "predict", *model, "--input", "many", "--output", "out_many")
-    print(f"70 volumes: {few} MiB; 200 volumes: {many} MiB")
+    print(f"10 volumes: {few} MiB; 200 volumes: {many} MiB")
     assert len(list((tmp_path / "out_many/masks").glob("*.nii.gz"))) == 200
-    assert many < few + 100  # of the 170 MiB that 130 masks and their images would take, and 690 with probabilities
+    # One image takes 0.9 MiB; the allocator's pools, left to themselves, grow by 70.
+    assert many < few + 15
 
 
 @pytest.mark.slow
