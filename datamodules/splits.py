@@ -16,7 +16,8 @@ from datamodules.table import SPLITS, CaseTable, read_frame, split_words
 from datamodules.types import SuiteError
 
 _NO_STRATUM = ("case_id", "patient_id", "path", "split")
-_MOST_VALUES = 10  # of a column of numbers that counts value by value
+_MOST_NUMBERS = 10  # that a column of numbers may hold to count value by value
+_MOST_VALUES = 100
 
 
 def stratified_groups(
@@ -59,13 +60,13 @@ def stratified_groups(
 def column_strata(cases: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
     """What columns of the case table add to the strata: one for each value, and one for empty cells.
 
-    Numbers of more than ten values (age) count by fifths of their range.
+    Numbers of more than ten values (age) count by fifths of the cases.
 
     Returns:
         (N, S) of 0 and 1; S is 0 without columns.
 
     Raises:
-        SuiteError: no such column.
+        SuiteError: no such column, or more than a hundred values that are no numbers.
     """
     known = [str(name) for name in cases.columns if name not in _NO_STRATUM]
     parts = [np.zeros((len(cases), 0))]
@@ -74,8 +75,13 @@ def column_strata(cases: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.flo
             found = f"its columns are {', '.join(known)}" if known else "it has none to stratify by"
             raise SuiteError(f"--data.stratify {column}: no such column in the case table ({found})")
         values = cases[column]
-        if pd.api.types.is_numeric_dtype(values) and values.nunique() > _MOST_VALUES:
+        count = values.nunique()
+        if pd.api.types.is_numeric_dtype(values) and count > _MOST_NUMBERS:
             values = pd.qcut(values, 5, labels=False, duplicates="drop")
+        elif count > _MOST_VALUES:
+            raise SuiteError(
+                f"--data.stratify {column}: {count} different values cannot be spread evenly: at most {_MOST_VALUES}"
+            )
         parts.append(pd.get_dummies(values, dummy_na=bool(values.isna().any())).to_numpy(np.float64))
     return np.hstack(parts)
 
@@ -101,7 +107,8 @@ def make_split(
         table: the cases; a filled ``split`` column is kept as it is.
         strata: (N, S) see :func:`stratified_groups`.
         groups: (N,) patient numbers (or image numbers where no patient is known).
-        stratify: columns of the cases that add to the strata, see :func:`column_strata`.
+        stratify: columns of the cases that add to the strata, see :func:`column_strata`; not looked at where nothing is
+            drawn, as with the ``split.csv`` of a run.
         test_fraction: share of cases for the test part, 0 <= f < 1.
         folds: number of folds, at least 2.
         fold: which fold validates, 0..folds-1.
@@ -118,7 +125,6 @@ def make_split(
         raise SuiteError(f"--data.test_fraction {test_fraction}: must be at least 0 and below 1")
     if folds < 2 or not 0 <= fold < folds:
         raise SuiteError(f"--data.folds {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
-    strata = np.hstack([strata, column_strata(table.cases, stratify)])
     given = table.cases["split"]
     if given.notna().any():
         if given.isna().any():
@@ -130,8 +136,10 @@ def make_split(
         if not (split == "train").any() and (split == "val").any():
             raise SuiteError("the given split has no train part")
         if (split == "train").any() and not (split == "val").any():
+            strata = np.hstack([strata, column_strata(table.cases, stratify)])
             _deal_folds(split, strata, groups, folds, fold, seed, judged=None)
         return pd.Series(split, index=given.index, dtype="str")
+    strata = np.hstack([strata, column_strata(table.cases, stratify)])
     split = np.full(len(table), "train", dtype=object)
     if test_fraction > 0:
         parts = stratified_groups(strata, groups, (1 - test_fraction, test_fraction), seed)

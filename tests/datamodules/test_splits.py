@@ -269,6 +269,14 @@ def test_a_column_that_is_not_there_is_named(column: str) -> None:
         make_split(plain_table(20), np.ones((20, 1)), np.arange(20), stratify=[column], **PLAIN)
 
 
+def test_a_column_of_names_is_refused_unless_nothing_is_drawn() -> None:
+    table = plain_table(200).with_columns(accession=[f"A{number}" for number in range(200)])
+    with pytest.raises(SuiteError, match=r"--data\.stratify accession: 200 different values .* at most 100"):
+        make_split(table, np.ones((200, 1)), np.arange(200), stratify=["accession"], **PLAIN)
+    whole = plain_table(3, ["train", "val", "test"])
+    assert make_split(whole, np.ones((3, 1)), np.arange(3), stratify=["size"], **PLAIN).tolist() == list(SPLITS)
+
+
 # Splits that are given.
 
 
