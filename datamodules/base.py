@@ -24,7 +24,7 @@ from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler, TrainSampler
 from datamodules.settings import default_cache_dir, default_workers, free_memory, names, numbers, one_thread, pair
-from datamodules.splits import join_split, make_split
+from datamodules.splits import join_split, make_split, say_parts
 from datamodules.table import SPLITS, CaseTable, join_patients
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Draw, Sample, Scan, ScanInfo, SuiteError
@@ -202,19 +202,8 @@ class ScanDataModule(LightningDataModule):
                 seed=self.split_seed,
             )
         )
-        if not table.patients_known and not table.published_split:
-            log.warning(
-                "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so figures are too good if a patient "
-                "has several; say who is who with a patient column, --data.patient_pattern or --data.cases",
-                table.cases["patient_id"].isna().sum(),
-                len(table),
-            )
         self.images_in_two_parts = refuse_leakage(table, hashes, allow=self.allow_leakage)
-        sizes = table.cases["split"].value_counts()
-        patients = table.cases.groupby("split")["patient_id"].nunique()
-        for part in [part for part in SPLITS if part in sizes]:
-            who = f" of {patients[part]} patients" if table.patients_known else ""
-            log.info("%s: %d cases%s", part, sizes[part], who)
+        say_parts(table)
         return table
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from datamodules.faults import refuse
 from datamodules.table import SPLITS, CaseTable, read_frame, split_words
 from datamodules.types import SuiteError
+
+log = logging.getLogger(__name__)
 
 _NO_STRATUM = ("case_id", "patient_id", "path", "split")
 _MOST_NUMBERS = 10  # that a column of numbers may hold to count value by value
@@ -230,6 +233,22 @@ def join_split(table: CaseTable, file: Path) -> CaseTable:
     published = table.published_split and bool((rows["split"] == table.cases["split"]).all())
     joined = table.with_columns(split=rows["split"].astype("str"), **{name: rows[name] for name in further})
     return replace(joined, published_split=published)
+
+
+def say_parts(table: CaseTable) -> None:
+    """Log the size of each part, and a loud line where patients are not known."""
+    if not table.patients_known and not table.published_split:
+        log.warning(
+            "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so figures are too good if a patient "
+            "has several; say who is who with a patient column, --data.patient_pattern or --data.cases",
+            table.cases["patient_id"].isna().sum(),
+            len(table),
+        )
+    sizes = table.cases["split"].value_counts()
+    patients = table.cases.groupby("split")["patient_id"].nunique()
+    for part in [part for part in SPLITS if part in sizes]:
+        who = f" of {patients[part]} patients" if table.patients_known else ""
+        log.info("%s: %d cases%s", part, sizes[part], who)
 
 
 def _in_order(parts: pd.Series[str]) -> tuple[str, ...]:
