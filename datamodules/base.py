@@ -23,8 +23,8 @@ from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler, TrainSampler
-from datamodules.settings import default_cache_dir, default_workers, free_memory, names, numbers, one_thread, pair
-from datamodules.splits import join_split, make_split, say_parts
+from datamodules.settings import default_cache_dir, default_workers, free_memory, name_list, numbers, one_thread, pair
+from datamodules.splits import join_split, make_split, warn_of_unknown_patients
 from datamodules.table import SPLITS, CaseTable, join_patients
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Draw, Sample, Scan, ScanInfo, SuiteError
@@ -116,7 +116,7 @@ class ScanDataModule(LightningDataModule):
             raise SuiteError(f"--data.num_workers {num_workers}: must be at least 0")
         self.root = Path(root)
         self.split_file = split_file
-        self.stratify = names(stratify)
+        self.stratify = name_list(stratify)
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
         self.split, self.patient_pattern, self.cases_file = split, patient_pattern, cases
         self.batch_size = batch_size
@@ -202,8 +202,13 @@ class ScanDataModule(LightningDataModule):
                 seed=self.split_seed,
             )
         )
+        warn_of_unknown_patients(table)
         self.images_in_two_parts = refuse_leakage(table, hashes, allow=self.allow_leakage)
-        say_parts(table)
+        sizes = table.cases["split"].value_counts()
+        patients = table.cases.groupby("split")["patient_id"].nunique()
+        for part in [part for part in SPLITS if part in sizes]:
+            who = f" of {patients[part]} patients" if table.patients_known else ""
+            log.info("%s: %d cases%s", part, sizes[part], who)
         return table
 
     @cached_property

@@ -49,7 +49,7 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("SCANSUITE_CACHE") or user_cache_path("scansuite"))
 
 
-def names(value: Sequence[str] | str | None) -> list[str]:
+def name_list(value: Sequence[str] | str | None) -> list[str]:
     """Names from a flag: a list of them, or text with commas."""
     parts = value.split(",") if isinstance(value, str) else value or ()
     return [part.strip() for part in parts]

@@ -129,7 +129,10 @@ def make_split(
     if folds < 2 or not 0 <= fold < folds:
         raise SuiteError(f"--data.folds {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
     given = table.cases["split"]
-    if given.notna().any():
+    draws_all = not given.notna().any()
+    if draws_all:
+        split = np.full(len(table), "train", dtype=object)
+    else:
         if given.isna().any():
             row = int(np.flatnonzero(given.isna())[0]) + 1
             raise SuiteError(
@@ -138,13 +141,10 @@ def make_split(
         split = given.to_numpy(dtype=object).copy()
         if not (split == "train").any() and (split == "val").any():
             raise SuiteError("the given split has no train part")
-        if (split == "train").any() and not (split == "val").any():
-            strata = np.hstack([strata, column_strata(table.cases, stratify)])
-            _deal_folds(split, strata, groups, folds, fold, seed, judged=None)
-        return pd.Series(split, index=given.index, dtype="str")
+        if not (split == "train").any() or (split == "val").any():
+            return pd.Series(split, index=given.index, dtype="str")
     strata = np.hstack([strata, column_strata(table.cases, stratify)])
-    split = np.full(len(table), "train", dtype=object)
-    if test_fraction > 0:
+    if draws_all and test_fraction > 0:
         parts = stratified_groups(strata, groups, (1 - test_fraction, test_fraction), seed)
         split[parts == 1] = "test"
         if not (parts == 1).any():
@@ -152,7 +152,8 @@ def make_split(
                 f"--data.test_fraction {test_fraction}: of {len(np.unique(groups))} patients (or images, where no "
                 "patient is known) none fits into so small a test part: give a larger one, or 0 for none"
             )
-    _deal_folds(split, strata, groups, folds, fold, seed, judged=None if test_fraction > 0 else fold)
+    judged = fold if draws_all and test_fraction == 0 else None
+    _deal_folds(split, strata, groups, folds, fold, seed, judged=judged)
     return pd.Series(split, index=given.index, dtype="str")
 
 
@@ -235,20 +236,16 @@ def join_split(table: CaseTable, file: Path) -> CaseTable:
     return replace(joined, published_split=published)
 
 
-def say_parts(table: CaseTable) -> None:
-    """Log the size of each part, and a loud line where patients are not known."""
-    if not table.patients_known and not table.published_split:
-        log.warning(
-            "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so figures are too good if a patient "
-            "has several; say who is who with a patient column, --data.patient_pattern or --data.cases",
-            table.cases["patient_id"].isna().sum(),
-            len(table),
-        )
-    sizes = table.cases["split"].value_counts()
-    patients = table.cases.groupby("split")["patient_id"].nunique()
-    for part in [part for part in SPLITS if part in sizes]:
-        who = f" of {patients[part]} patients" if table.patients_known else ""
-        log.info("%s: %d cases%s", part, sizes[part], who)
+def warn_of_unknown_patients(table: CaseTable) -> None:
+    """Log a loud line where patients are not known and the split is not a published one."""
+    if table.patients_known or table.published_split:
+        return
+    log.warning(
+        "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so figures are too good if a patient "
+        "has several; say who is who with a patient column, --data.patient_pattern or --data.cases",
+        table.cases["patient_id"].isna().sum(),
+        len(table),
+    )
 
 
 def _in_order(parts: pd.Series[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts
 from datamodules.readers.formats import is_stack
 from datamodules.readers.volume import Plane
-from datamodules.settings import names
+from datamodules.settings import name_list
 from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, drop_empty, one_image_a_case, read_frame, split_words
@@ -71,7 +71,7 @@ class ImageTable(ClassificationData):
         self.table_file = here if here.is_file() and not (self.root / table).is_file() else self.root / table
         self.path_column, self.patient_column = path_column, patient_column
         self.split_column, self.case_column = split_column, case_column
-        self.label_columns = names(label_columns)
+        self.label_columns = name_list(label_columns)
         physical = self.window is not None or self.value_range is not None
         percentiles = volume_percentiles(self.percentiles, physical=physical)
         self._cut = SliceSpec(axis, neighbors, pixel_spacing(spacing), percentiles)  # where the images are volumes

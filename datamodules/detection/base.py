@@ -21,6 +21,7 @@ from datamodules.detection.geometry import scaled
 from datamodules.faults import refuse, tolerated
 from datamodules.patches import patch_place
 from datamodules.preprocess import Preprocess
+from datamodules.settings import name_list
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Scan, SuiteError, nearest
 
@@ -106,7 +107,7 @@ class DetectionData(ScanDataModule):
         self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom), zoom
         if self.patch is None and foreground_share is not None:
             raise SuiteError("--data.foreground_share is of patches: give --data.patch_size too")
-        self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
+        self.classes = name_list(classes) if isinstance(classes, str) else classes
         self.class_map, self.mosaic = class_map or {}, mosaic
         self._adopted_classes: list[str] | None = None
         self._sizes = np.zeros((0, 2), np.int64)

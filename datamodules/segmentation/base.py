@@ -14,6 +14,7 @@ from datamodules.dataset import ScanDataset
 from datamodules.patches import patch_place
 from datamodules.picture import picture
 from datamodules.segmentation.masks import IGNORE
+from datamodules.settings import name_list
 from datamodules.types import Scan, ScanInfo, SuiteError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class SegmentationData(ScanDataModule):
         super().__init__(root, **kwargs)
         self.foreground_share = foreground_share
         self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom), zoom
-        self.classes = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
+        self.classes = name_list(classes) if isinstance(classes, str) else classes
         self.ignore_value, self.regions, self.class_map = ignore_value, regions, class_map or {}
         self.overlapping = overlapping or regions is not None
         self.slices: SliceSpec | None = None  # how volumes are cut, where the data are volumes
