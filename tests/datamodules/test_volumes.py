@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import nibabel
 import numpy as np
@@ -359,17 +358,17 @@ def test_hippocampus(hippocampus: Path) -> None:
         np.testing.assert_array_equal(data.slices.restore(seen, data.grid(case)), stored)
 
 
-def test_a_slice_costs_microseconds(hippocampus: Path) -> None:
-    """Tens of microseconds with all its bookkeeping, against a millisecond straight from the file."""
-    data = data_of(hippocampus, classes=["background", "anterior", "posterior"])
-    rows = np.random.default_rng(0).permutation(len(data.table.images))[:200]
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        for image in rows:
-            data.read(int(image))
-        best = min(best, (time.perf_counter() - start) / len(rows))
-    assert best < 2e-4
+def test_a_volume_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_of(dataset(tmp_path, count=6))
+    images = range(len(data.table.images))
+    first = [data.read(image).array.copy() for image in images]
+
+    def opened(*args: Any, **settings: Any) -> NoReturn:
+        raise AssertionError("a slice of a volume that is in the cache opens its file")
+
+    monkeypatch.setattr("datamodules.sliced_volumes.read_volume", opened)
+    for image in images:
+        np.testing.assert_array_equal(data.read(image).array, first[image])
 
 
 def test_label_values_need_no_memory_of_their_own(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 import torch
@@ -99,12 +98,3 @@ def test_what_lies_outside_is_clipped_or_dropped(name: str) -> None:
     assert found.boxes.tolist() == [[0.0, 0.0, 8.0, 8.0], [30.0, 30.0, 44.0, 40.0]]
     assert found.scores.tolist() == pytest.approx([0.5, 0.4])
     assert not len(select(boxes, scores, labels, (40, 50), DecodeSettings(0.95, nms=name)).boxes)  # type: ignore[arg-type]
-
-
-def test_soft_nms_is_fast_enough_for_judging() -> None:
-    """Five levels' thousand boxes, of which 300 remain."""
-    boxes, scores, labels = boxes_of(5000, side=1000.0)
-    soft_nms(boxes, scores, labels, 0.5, 10)
-    start = time.perf_counter()
-    soft_nms(boxes, scores, labels, 0.5, 300)
-    assert time.perf_counter() - start < 2.0  # 0.1 s on a free core
