@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.case_stream import CaseSource, FileCases, LazyScans, case_loader
+from datamodules.classification.case_rows import join_files
 from datamodules.containment import refuse_outside
 from datamodules.dataset import ScanDataset, collate
 from datamodules.preprocess import Preprocess
@@ -73,8 +74,6 @@ class InputFiles:
         if not rows:
             raise SuiteError(f"--input {' '.join(inputs)}: no {'volumes' if volumes else 'images'} found")
         if together:
-            from datamodules.classification.bag_inputs import join_files
-
             return join_files(rows)
         frame = pd.DataFrame(rows).drop(columns="group")
         if volumes and sequences > 1:

@@ -1,9 +1,8 @@
-"""Cases of many images to predict: which files make up a case, and their images straight from the files."""
+"""Cases of many images to predict, their images straight from the files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pandas as pd
@@ -21,24 +20,6 @@ from datamodules.settings import one_thread
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
-
-
-def join_files(rows: Sequence[Mapping[str, Any]]) -> CaseTable:
-    """Files to cases: those of one folder, or the rows of a table with one ``case_id``.
-
-    Args:
-        rows: one a file: ``path``, ``case_id``, and ``group``: what the files of a case have in common and how the case
-            is called, or None for a file that is a case by itself.
-    """
-    members: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        members.setdefault(row["group"] or (row["path"], row["case_id"]), []).append(row["path"])
-    shown = pd.Series([name for _, name in members])
-    # Two folders with equal names: their paths tell them apart.
-    names = shown.mask(shown.duplicated(keep=False), pd.Series([key for key, _ in members]))
-    table = one_image_a_case(pd.DataFrame({"path": [paths[0] for paths in members.values()], "case_id": names}))
-    images = [(case, path) for case, paths in enumerate(members.values()) for path in dict.fromkeys(paths)]
-    return replace(table, images=pd.DataFrame(images, columns=["case", "path"]).assign(frame=-1))
 
 
 def bag_loader(

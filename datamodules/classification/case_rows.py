@@ -1,10 +1,11 @@
-"""From rows of a table to cases that have several of them, and from volumes to cases of slices."""
+"""From files and rows of a table to cases that have several of them, and from volumes to cases of slices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,24 @@ def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTa
     order = np.argsort(number, kind="stable")
     images = pd.DataFrame({"case": number[order], "path": frame["path"].astype("str").to_numpy()[order], "frame": -1})
     return replace(one_image_a_case(cases), images=images)
+
+
+def join_files(rows: Sequence[Mapping[str, Any]]) -> CaseTable:
+    """Files to cases: those of one folder, or the rows of a table with one ``case_id``.
+
+    Args:
+        rows: one a file: ``path``, ``case_id``, and ``group``: what the files of a case have in common and how the case
+            is called, or None for a file that is a case by itself.
+    """
+    members: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        members.setdefault(row["group"] or (row["path"], row["case_id"]), []).append(row["path"])
+    shown = pd.Series([name for _, name in members])
+    # Two folders with equal names: their paths tell them apart.
+    names = shown.mask(shown.duplicated(keep=False), pd.Series([key for key, _ in members]))
+    table = one_image_a_case(pd.DataFrame({"path": [paths[0] for paths in members.values()], "case_id": names}))
+    images = [(case, path) for case, paths in enumerate(members.values()) for path in dict.fromkeys(paths)]
+    return replace(table, images=pd.DataFrame(images, columns=["case", "path"]).assign(frame=-1))
 
 
 def with_slices(table: CaseTable, counts: Sequence[int], *, joined: bool) -> CaseTable:
