@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -13,21 +14,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from datamodules.dataset import ScanDataset
-from datamodules.identity import join_identity
-from datamodules.leakage import grouping, refuse_leakage
+from datamodules.loading import loader_of, refuse_too_many
 from datamodules.patches import PatchPlace
+from datamodules.preparation import prepare
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.sampling import JudgeSampler, TrainSampler
-from datamodules.settings import default_cache_dir, default_workers, free_memory, name_list, numbers, one_thread, pair
-from datamodules.splits import join_split, make_split, warn_of_unknown_patients
-from datamodules.table import SPLITS, CaseTable, join_patients
+from datamodules.settings import default_cache_dir, default_workers, name_list, numbers, pair
+from datamodules.table import SPLITS, CaseTable
 from datamodules.transforms.names import AugmentArgs
-from datamodules.types import Draw, Sample, Scan, ScanInfo, SuiteError
+from datamodules.types import Sample, Scan, ScanInfo, SuiteError
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +136,7 @@ class ScanDataModule(LightningDataModule):
         self.patch: PatchPlace | None = None
         self.zoom = 1.0
         self.images_in_two_parts = 0
+        self._contents: Sequence[str] = []
         self._adopted: Preprocess | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,38 +178,15 @@ class ScanDataModule(LightningDataModule):
     @cached_property
     def table(self) -> CaseTable:
         """The cases with patients and split, checked for leakage."""
-        if not self.root.exists():
-            raise SuiteError(f"--data.root {self.root}: no such file or folder")
-        table = self.build_table()
-        if len(table) == 0:
-            raise SuiteError(f"--data.root {self.root}: no cases found")
-        table = join_patients(table, self.patient_pattern, Path(self.cases_file) if self.cases_file else None)
-        table = join_identity(table, self.root, keep_ids=self.keep_ids)
-        if self.split == "all_test":
-            return table.with_columns(split="test")
-        hashes = self.hashes(table)
-        if self.split_file is not None:
-            table = join_split(table, Path(self.split_file))
-        table = table.with_columns(
-            split=make_split(
-                table,
-                self.strata(table),
-                grouping(table, hashes),
-                stratify=self.stratify,
-                test_fraction=self.test_fraction,
-                folds=self.folds,
-                fold=self.fold,
-                seed=self.split_seed,
-            )
-        )
-        warn_of_unknown_patients(table)
-        self.images_in_two_parts = refuse_leakage(table, hashes, allow=self.allow_leakage)
-        sizes = table.cases["split"].value_counts()
-        patients = table.cases.groupby("split")["patient_id"].nunique()
-        for part in [part for part in SPLITS if part in sizes]:
-            who = f" of {patients[part]} patients" if table.patients_known else ""
-            log.info("%s: %d cases%s", part, sizes[part], who)
-        return table
+        prepared = prepare(self)
+        self._contents, self.images_in_two_parts = prepared.contents, prepared.images_in_two_parts
+        return prepared.table
+
+    @property
+    def contents(self) -> Sequence[str]:
+        """A content hash for each row of ``table.images``; equal images have equal hashes."""
+        _ = self.table
+        return self._contents
 
     @cached_property
     def image_facts(self) -> ImageFacts:
@@ -336,44 +313,15 @@ class ScanDataModule(LightningDataModule):
             if len(rows):
                 datasets[split] = self.dataset(rows, augmented=split == "train")
                 if self.cache == "memory":
-                    self._check_memory(datasets[split].num_images)
+                    refuse_too_many(self, datasets[split].num_images)
                     datasets[split].fill()
         return datasets
-
-    def _check_memory(self, count: int) -> None:
-        stored = self.image_facts.size or (512, 512)
-        height, width = self.preprocess.size or self.preprocess.content_size(stored)
-        needed = count * height * width * self.in_channels * 4
-        free = free_memory()
-        if free is not None and needed > 0.8 * free:
-            raise SuiteError(
-                f"--data.cache memory: {needed / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: use "
-                "--data.cache none"
-            )
 
     def _loader(self, split: str) -> DataLoader[Sample]:
         dataset = self._datasets.get(split)
         if dataset is None:
             raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test")
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        sampler: Sampler[Draw]
-        if split == "train":
-            sampler = TrainSampler(len(dataset), self.seed, rank, world, self.sampler_weights(self.rows("train")))
-        else:
-            sampler = JudgeSampler(len(dataset), rank, world)
-        workers = self.loader_workers
-        return DataLoader(
-            dataset,
-            batch_size=self.cases_in_batch(split),
-            sampler=sampler,
-            num_workers=workers,
-            collate_fn=dataset.collate,
-            # A last batch of one case has no batch statistics to normalise by.
-            drop_last=split == "train" and len(sampler) % self.batch_size == 1 and len(sampler) > self.batch_size,
-            persistent_workers=workers > 0 and split != "test",
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-            worker_init_fn=one_thread,
-        )
+        return loader_of(self, split, dataset)
 
     @property
     def loader_workers(self) -> int:

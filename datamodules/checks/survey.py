@@ -13,10 +13,8 @@ from datamodules.base import ScanDataModule
 from datamodules.checks.store import FindingStore
 from datamodules.checks.units import FileUnits, Units, loose_files, units_of
 from datamodules.faults import Fault, collecting
-from datamodules.identity import join_identity
-from datamodules.leakage import grouping
-from datamodules.splits import join_split, make_split
-from datamodules.table import CaseTable, join_patients
+from datamodules.preparation import add_people, add_split, draw, find_cases
+from datamodules.table import CaseTable
 from datamodules.types import SuiteError
 
 # Met again, and better told, when the files themselves are read.
@@ -66,15 +64,12 @@ def take(data: ScanDataModule, store: FindingStore) -> Survey:
 
     with collecting(note):
         try:
-            table = data.build_table()
-            if len(table) == 0:
-                raise SuiteError(f"--data.root {data.root}: no cases found")
+            table = find_cases(data)
         except SuiteError as error:
             store.add("table", str(error))
             return Survey(data, FileUnits(data, loose_files(data.root)), None)
         try:
-            table = join_patients(table, data.patient_pattern, Path(data.cases_file) if data.cases_file else None)
-            table = join_identity(table, data.root, keep_ids=data.keep_ids)
+            table = add_people(data, table)
         except SuiteError as error:
             store.add("no_patient", str(error))
     survey = Survey(data, units_of(data), table)
@@ -103,8 +98,7 @@ def split(survey: Survey, store: FindingStore, hashes: NDArray[np.int64], strata
 
     with collecting(note):
         try:
-            if data.split_file is not None:
-                table = join_split(table, Path(data.split_file))
+            table = add_split(data, table)
         except SuiteError as error:
             store.add("split", str(error))
     given = table.cases["split"]
@@ -115,18 +109,7 @@ def split(survey: Survey, store: FindingStore, hashes: NDArray[np.int64], strata
         survey.set_table(table)
         return
     try:
-        table = table.with_columns(
-            split=make_split(
-                table,
-                strata,
-                grouping(table, [str(value) for value in hashes]),
-                stratify=data.stratify,
-                test_fraction=data.test_fraction,
-                folds=data.folds,
-                fold=data.fold,
-                seed=data.split_seed,
-            )
-        )
+        table = draw(data, table, strata, [str(value) for value in hashes])
     except SuiteError as error:
         store.add("split", str(error))
     survey.set_table(table)

@@ -245,7 +245,7 @@ def test_memory_gives_what_the_disk_gives_and_reads_no_scan_again(
 def test_memory_that_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = free_memory()
     assert free is None or 2**20 < free < 2**50
-    monkeypatch.setattr("datamodules.base.free_memory", lambda: 10_000)
+    monkeypatch.setattr("datamodules.loading.free_memory", lambda: 10_000)
     with pytest.raises(SuiteError, match=r"--data\.cache memory: .* GiB are needed .*: use --data\.cache none"):
         data_of(folder, cache="memory").train_dataloader()
 
