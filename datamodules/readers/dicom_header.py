@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # Segmentation, Label Map
 MAX_PIXELS = DEFAULT.max_pixels  # rows times columns of one frame
 MAX_BYTES = DEFAULT.max_bytes  # of what is unpacked from one file at once
 

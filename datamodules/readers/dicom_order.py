@@ -14,7 +14,7 @@ from datamodules.types import SuiteError
 
 if TYPE_CHECKING:
     from datamodules.readers.dicom_geometry import Place
-    from datamodules.readers.dicom_series import Series, Slice
+    from datamodules.readers.dicom_slices import Series, Slice
 
 _ALIKE = 1e-3  # cosines and mm in which images of one series may differ by rounding
 _UNEVEN = 0.1  # of a step: how far an image may lie from its place at equal steps

@@ -14,6 +14,7 @@ from datamodules.readers.dicom_geometry import Place, place
 from datamodules.readers.dicom_header import (
     MAX_BYTES,
     MAX_PIXELS,
+    SEGMENTATIONS,
     Facts,
     Opened,
     frame_item,
@@ -26,8 +27,8 @@ from datamodules.readers.dicom_header import (
     whole,
 )
 from datamodules.readers.dicom_pixels import stored_frame
-from datamodules.readers.dicom_series import SEGMENTATIONS, SeriesGrid
-from datamodules.readers.volume import Grid, Volume
+from datamodules.readers.dicom_slices import SeriesGrid
+from datamodules.readers.grid import Grid, Volume
 
 _LABEL_MAP = SEGMENTATIONS[1]
 _ON_GRID = 0.1  # of a voxel: how far a frame may lie from the image's grid to be placed on it as it is

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.dicom import check_bytes, frame_values
-from datamodules.readers.dicom_geometry import Place, place
+from datamodules.readers.dicom_geometry import place
 from datamodules.readers.dicom_header import (
     MAX_BYTES,
     MAX_PIXELS,
-    Facts,
+    SEGMENTATIONS,
     Opened,
     image_facts,
     is_dicom,
@@ -30,67 +29,11 @@ from datamodules.readers.dicom_header import (
     text,
 )
 from datamodules.readers.dicom_order import check_alike, check_steps
-from datamodules.readers.volume import Grid, Volume
+from datamodules.readers.dicom_slices import Series, SeriesGrid, Slice
+from datamodules.readers.grid import Volume, geometry_header
 from datamodules.types import SuiteError
 
-if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Header
-
 log = logging.getLogger(__name__)
-
-SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # Segmentation, Label Map
-
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """A frame of a series.
-
-    Attributes:
-        path: its file.
-        frame: number in the file.
-        place: where it lies, if the header says.
-        facts: of its samples.
-        instance: SOPInstanceUID of the file.
-        localizer: the header calls it a scout or localiser.
-        thickness: mm, if the header says.
-    """
-
-    path: Path
-    frame: int
-    place: Place | None
-    facts: Facts
-    instance: str
-    localizer: bool
-    thickness: float | None
-
-    @property
-    def name(self) -> str:
-        """How messages call it."""
-        return self.path.name if self.facts.frames == 1 else f"{self.path.name} frame {self.frame}"
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """Frames of one SeriesInstanceUID.
-
-    Attributes:
-        uid: the SeriesInstanceUID.
-        label: how messages call it: number, modality and count.
-        reference: FrameOfReferenceUID.
-        slices: in the order of the files' names; :func:`read_series` gives those of a volume in their own order.
-    """
-
-    uid: str
-    label: str
-    reference: str | None
-    slices: tuple[Slice, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class SeriesGrid(Grid):
-    """Where the voxels of a series lie; ``series.slices`` are the Z of ``shape``, in order."""
-
-    series: Series
 
 
 def series_folders(folder: Path) -> list[Path]:
@@ -174,7 +117,7 @@ def read_grid(path: Path, max_pixels: int = MAX_PIXELS) -> SeriesGrid:
     affine[:3, 1] *= -1
     shape = (facts.columns, facts.rows, len(ordered))
     ordered_series = Series(series.uid, series.label, series.reference, tuple(ordered))
-    return SeriesGrid(str(path), shape, affine, _header(shape, affine), ordered_series)
+    return SeriesGrid(str(path), shape, affine, geometry_header(shape, affine), ordered_series)
 
 
 def read_volume(path: Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Volume:
@@ -246,15 +189,3 @@ def _only_series(path: Path, found: Sequence[Series]) -> Series:
 def _say_passed_over(path: Path, others: str) -> None:
     """Once: headers are read several times."""
     log.info("%s: localisers are passed over: %s", path, others)
-
-
-def _header(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Nifti1Header:
-    from nibabel.nifti1 import Nifti1Header
-    from nibabel.nifti2 import Nifti2Header
-
-    header = (Nifti1Header if max(shape) < 2**15 else Nifti2Header)()
-    header.set_data_shape(shape)
-    header.set_qform(affine, code=1)
-    header.set_sform(affine, code=1)
-    header.set_xyzt_units("mm")
-    return header
