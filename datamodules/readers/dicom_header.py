@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from datamodules.readers.limits import DEFAULT
 from datamodules.readers.named_errors import named_errors
+from datamodules.types import SuiteError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # Segmentation, Label Map
+_NO_SCANS = (*SEGMENTATIONS, "1.2.840.10008.5.1.4.1.1.481.2")  # RT Dose: what has pixels and is made from a scan
 MAX_PIXELS = DEFAULT.max_pixels  # rows times columns of one frame
 MAX_BYTES = DEFAULT.max_bytes  # of what is unpacked from one file at once
 
@@ -98,6 +100,25 @@ def is_dicom(path: Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def is_scan(path: Path) -> bool:
+    """Whether a DICOM file is an image of a scan: no segmentation, dose, report, presentation state or plan.
+
+    A file that cannot be read counts as one, so that reading it says what is wrong; one that is not DICOM does not.
+    """
+    if not path.is_file() or not is_dicom(path):
+        return False
+    try:
+        with opened(path) as source:
+            return shows_scan(source)
+    except SuiteError:
+        return True
+
+
+def shows_scan(source: Opened) -> bool:
+    """:func:`is_scan` of an open file."""
+    return bool(source.keyword) and text(source.dataset, "SOPClassUID") not in _NO_SCANS
 
 
 def _words(error: Exception) -> str:

@@ -20,12 +20,12 @@ from datamodules.readers.dicom_geometry import place
 from datamodules.readers.dicom_header import (
     MAX_BYTES,
     MAX_PIXELS,
-    SEGMENTATIONS,
     Opened,
     image_facts,
     is_dicom,
     number,
     opened,
+    shows_scan,
     text,
 )
 from datamodules.readers.dicom_order import check_alike, check_steps
@@ -53,8 +53,7 @@ def may_be_volume(folder: Path) -> bool:
     try:
         with opened(first) as source:
             kinds = {str(kind).upper() for kind in source.dataset.get("ImageType") or ()}
-            segments = text(source.dataset, "SOPClassUID") in SEGMENTATIONS
-            return bool(source.keyword) and not segments and "LOCALIZER" not in kinds
+            return shows_scan(source) and "LOCALIZER" not in kinds
     except SuiteError:
         return True  # is said when the case's turn comes
 
@@ -62,7 +61,7 @@ def may_be_volume(folder: Path) -> bool:
 def find_series(path: Path, max_pixels: int = MAX_PIXELS) -> list[Series]:
     """Read the headers of all DICOM images in a folder and below, and group them by SeriesInstanceUID.
 
-    Files that are not DICOM, segmentations, and objects without an image (reports, plans) are passed over.
+    Files that are not DICOM, segmentations, doses, and objects without an image (reports, plans) are passed over.
 
     Args:
         path: a folder, or one file.
@@ -77,7 +76,7 @@ def find_series(path: Path, max_pixels: int = MAX_PIXELS) -> list[Series]:
     for file in files:
         with opened(file) as source:
             header = source.dataset
-            if not source.keyword or text(header, "SOPClassUID") in SEGMENTATIONS:
+            if not shows_scan(source):
                 continue
             uid = text(header, "SeriesInstanceUID") or ""
             groups.setdefault(uid, []).extend(_slices(source, max_pixels))
