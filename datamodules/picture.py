@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.preprocess import Preprocess
+from datamodules.resampling import resize_image
 from datamodules.types import Scan
 
 
@@ -17,7 +17,4 @@ def picture(scan: Scan, preprocess: Preprocess) -> NDArray[np.float32]:
     image = replace(preprocess, size=None, zoom=1.0)(scan)
     height, width = scan.info.get("content_size", image.shape[:2])
     size = scan.info.get("original_size", image.shape[:2])
-    image = image[:height, :width]
-    if image.shape[:2] != size:
-        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-    return image.reshape(*size, -1)
+    return resize_image(image[:height, :width], size)

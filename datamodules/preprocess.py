@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.resampling import resize_image, resize_mask
 from datamodules.types import Scan, SuiteError
 
 # Centre and width in HU, as radiologists use them (Radiopaedia, "Windowing (CT)").
@@ -171,24 +172,17 @@ class Preprocess:
         limits = self._limits(array, where)
         content = self.content_size((array.shape[0], array.shape[1]))
         if content != array.shape[:2]:
-            array = _resize(self._to_channels(array, where), content, self.enlarge)
+            array = resize_image(self._to_channels(array, where), content, self.enlarge)
         return OpenedImage(self, array, limits, where)
 
     def mask(self, array: NDArray[Any]) -> NDArray[Any]:
         """Bring a mask (H, W) or (L, H, W) to the model's size by nearest neighbour; type and values stay.
 
-        Output pixel ``i`` takes the input pixel under its centre, so mask and image keep the same grid. What is filled
-        up (``fit``) is 0.
+        Mask and image keep the same grid (:mod:`datamodules.resampling`). What is filled up (``fit``) is 0.
         """
         content = self.content_size((array.shape[-2], array.shape[-1]))
         size = self.size if self.size is not None else content
-        if array.shape[-2:] == size:
-            return array
-        rows, columns = (
-            ((np.arange(new) + 0.5) * old / new).astype(np.intp)
-            for new, old in zip(content, array.shape[-2:], strict=True)
-        )
-        resized = np.ascontiguousarray(array[..., rows[:, None], columns])
+        resized = resize_mask(array, content)
         if content == size:
             return resized
         filling = [(0, most - side) for most, side in zip(size, content, strict=True)]
@@ -338,18 +332,6 @@ def _scale(
     scaled = values - np.asarray(lower, dtype=np.float32)
     scaled /= width
     return np.clip(scaled, 0, 1, out=scaled)
-
-
-def _resize(values: NDArray[np.float32], size: tuple[int, int], enlarge: str) -> NDArray[np.float32]:
-    """Average over the area along sides that shrink, then interpolate along sides that grow."""
-    height, width = values.shape[:2]
-    shrunk = (min(height, size[0]), min(width, size[1]))
-    if shrunk != (height, width):
-        values = cv2.resize(values, shrunk[::-1], interpolation=cv2.INTER_AREA)
-    if shrunk != size:
-        rule = cv2.INTER_CUBIC if enlarge == "cubic" else cv2.INTER_LINEAR
-        values = cv2.resize(values, size[::-1], interpolation=rule)
-    return values
 
 
 def parse_windows(value: str | Sequence[Any] | None) -> tuple[tuple[float, float], ...]:

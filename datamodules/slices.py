@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.cache import Setting
 from datamodules.preprocess import Preprocess
 from datamodules.readers.volume import PLANES, Grid, Plane, Volume, from_slices, slice_spacing, to_slices
+from datamodules.resampling import resize_image, resize_mask
 from datamodules.segmentation.masks import LabelValues
 from datamodules.types import ScanInfo, SuiteError
 
-_VERSION = 1  # raise it where cut_image or cut_mask give other values: kept arrays are then made anew
+# Raised where cut_image or cut_mask give other values: kept arrays are then made anew.
+_IMAGE_VERSION, _MASK_VERSION = 2, 1
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ class SliceSpec:
 
     def image_settings(self) -> dict[str, Setting]:
         """What :meth:`cut_image` depends on beside the file."""
-        return {"image": _VERSION, "plane": self.plane, "spacing": self.spacing, "percentiles": self.percentiles}
+        return {"image": _IMAGE_VERSION, "plane": self.plane, "spacing": self.spacing, "percentiles": self.percentiles}
 
     def mask_settings(self, values: LabelValues) -> dict[str, Setting]:
         """What :meth:`cut_mask` depends on beside the file."""
         labels = f"{values.values} {values.ignore}"
-        return {"mask": _VERSION, "plane": self.plane, "spacing": self.spacing, "labels": labels}
+        return {"mask": _MASK_VERSION, "plane": self.plane, "spacing": self.spacing, "labels": labels}
 
     def stored_size(self, grid: Grid) -> tuple[int, int, int]:
         """(S, H, W) of a file's slices as stored."""
@@ -110,8 +111,7 @@ class SliceSpec:
         size = self.size(volume)
         if slices.shape[1:3] == size:
             return slices
-        kind = slices.dtype if slices.dtype in (np.uint8, np.uint16, np.int16) else np.dtype(np.float32)
-        return np.stack([_resample(np.ascontiguousarray(one, dtype=kind), size) for one in slices])
+        return np.stack([resize_image(one, size) for one in slices])
 
     def cut_mask(self, volume: Volume, values: LabelValues) -> NDArray[np.uint8]:
         """(S, H, W) class numbers, resampled in the plane by nearest neighbour.
@@ -124,7 +124,7 @@ class SliceSpec:
         slices = to_slices(volume.array, volume.affine, self.plane)
         # One after the other: the whole volume as int64 would take eight times its memory.
         classes = np.stack([values.read(one, volume.path) for one in slices])
-        return np.asarray(Preprocess(size=self.size(volume)).mask(classes))
+        return resize_mask(classes, self.size(volume))
 
     def stack(self, arrays: list[NDArray[Any]], index: int) -> NDArray[Any]:
         """A slice with its neighbours: (H, W), or (H, W, C) with the sequences of the lowest slice first.
@@ -189,7 +189,7 @@ class SliceSpec:
         if self.spacing is not None:
             height, width = self.size(grid)
             slices = slices[:, :height, :width]
-        whole = Preprocess(size=self.stored_size(grid)[1:]).mask(slices)
+        whole = resize_mask(slices, self.stored_size(grid)[1:])
         return np.array(self.to_grid(whole, grid))
 
 
@@ -204,9 +204,3 @@ def _scale(array: NDArray[Any], percentiles: tuple[float, float]) -> NDArray[np.
     values -= np.float32(low)
     values *= np.float32(65535 / (high - low))
     return np.rint(np.clip(values, 0, 65535, out=values), out=values).astype(np.uint16)
-
-
-def _resample(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Average over the area where slices shrink, interpolate where they grow."""
-    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from datamodules.checks.measures import READ, picture_of
 from datamodules.checks.perceptual import near_pairs
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
+from datamodules.resampling import resize_image
 from datamodules.splits import shared_between_parts
 from datamodules.table import SPLITS
 from datamodules.types import SuiteError
@@ -141,7 +141,7 @@ def _correlation(survey: Survey, units: Sequence[int]) -> float:
             picture = picture_of(survey.units.picture(unit))
         except SuiteError:
             return 0.0
-        small.append(cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel().astype(np.float64))
+        small.append(resize_image(picture, (_SIDE, _SIDE)).ravel().astype(np.float64))
     if min(values.std() for values in small) == 0:
         return 0.0
     return float(np.corrcoef(small[0], small[1])[0, 1])

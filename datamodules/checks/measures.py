@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from datamodules.checks.perceptual import perceptual_hash
 from datamodules.checks.text import suspect_text
 from datamodules.readers.hashing import array_hash
 from datamodules.readers.raster import is_grey
+from datamodules.resampling import resize_image
 from datamodules.types import Scan
 
 READ, FAILED = 1, 2
@@ -91,8 +91,8 @@ def thumbnail(array: NDArray[Any], side: int = 96) -> NDArray[np.uint8]:
     step = max(1, max(shown.shape[:2]) // 1024)
     values = np.nan_to_num(np.ascontiguousarray(shown[::step, ::step], dtype=np.float32))
     scale = side / max(values.shape[:2])
-    size = (max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale)))
-    values = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    size = (max(1, round(values.shape[0] * scale)), max(1, round(values.shape[1] * scale)))
+    values = resize_image(values, size, "nearest")
     low, high = np.percentile(values, (0.5, 99.5))
     if array.dtype == np.uint8 and array.ndim == 3:
         low, high = 0.0, 255.0

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.resampling import resize_image
+
 _SIDE, _KEPT = 32, 8
 _BANDS = 4  # of 16 bits: hashes that differ in at most three bits agree in one of them
 DISTANCE = _BANDS - 1
@@ -26,7 +28,7 @@ def perceptual_hash(grey: NDArray[np.float32]) -> int:
     Returns:
         An unsigned number of 64 bits; the same for a picture that is brighter, has more contrast or another size.
     """
-    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    small = resize_image(grey, (_SIDE, _SIDE))
     low = cv2.dct(small.astype(np.float32))[:_KEPT, :_KEPT].ravel()
     low[0] = 0  # the mean says nothing of what is seen
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.resampling import resize_image
 from datamodules.transforms.pipeline import Augmentation
 from datamodules.types import SuiteError
 
@@ -62,7 +63,6 @@ def _fit(image: NDArray[np.float32], tile: int) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     colour = image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
     factor = tile / max(height, width)
-    target = (max(1, round(width * factor)), max(1, round(height * factor)))
-    rule = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
-    picture = cv2.resize(np.ascontiguousarray(colour), target, interpolation=rule)
+    target = (max(1, round(height * factor)), max(1, round(width * factor)))
+    picture = resize_image(colour, target, "nearest")
     return np.asarray(np.round(picture * 255), dtype=np.uint8)

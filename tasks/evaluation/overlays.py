@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.resampling import resize_mask
 from datamodules.types import SuiteError
 from tasks.evaluation.canvas import Colour, grid, legend
 from tasks.evaluation.overlap import BoolArray, check_shapes
@@ -99,8 +100,8 @@ def overlay(
     names = list(class_names) if overlapping else list(class_names[1:])
     size, magnified = panel_size(image.shape[:2], spacing)
     scan = scan_panel(image, size)
-    true, called = (_layers(_nearest(mask, size), len(names), overlapping) for mask in (truth, prediction))
-    strange = _nearest(truth, size) > (1 if overlapping else len(names))
+    true, called = (_layers(resize_mask(mask, size), len(names), overlapping) for mask in (truth, prediction))
+    strange = resize_mask(truth, size) > (1 if overlapping else len(names))
     unknown = np.asarray(strange.any(axis=0) if overlapping else strange)
 
     width = max(2, min(magnified // 4, 3))
@@ -113,13 +114,6 @@ def overlay(
     present = [number for number in range(len(names)) if true[number].any() or called[number].any()]
     entries = [(names[number], CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number in present[:_NAMED]]
     return legend(picture, [*entries, *found])
-
-
-def _nearest(mask: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, mask.shape[-2:], strict=True)
-    )
-    return np.asarray(mask[..., rows[:, None], columns])
 
 
 def _layers(mask: NDArray[Any], count: int, overlapping: bool) -> BoolArray:

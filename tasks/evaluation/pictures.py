@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.resampling import resize_image
 from datamodules.types import SuiteError
 from tasks.evaluation.canvas import Colour, titled
 from tasks.evaluation.filenames import safe_name
@@ -120,12 +121,9 @@ def scan_panel(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
     Of channel counts other than 1 and 3 the middle channel is shown. Dim scans are brightened until their brightest
     thousandth is white.
     """
-    import cv2
-
     channels = image.shape[2]
-    values = image if channels == 3 else np.ascontiguousarray(image[:, :, 0 if channels == 1 else channels // 2])
-    rule = cv2.INTER_AREA if size[0] < image.shape[0] or size[1] < image.shape[1] else cv2.INTER_CUBIC
-    values = np.clip(cv2.resize(values, size[::-1], interpolation=rule), 0, 1)
+    values = image if channels == 3 else image[:, :, 0 if channels == 1 else channels // 2]
+    values = np.clip(resize_image(values, size, "cubic"), 0, 1)
     values = values / max(float(np.percentile(values, 99.9)), 0.02)
     panel = np.round(np.minimum(values, 1) * 255).astype(np.uint8)
     return panel if panel.ndim == 3 else np.stack([panel] * 3, axis=-1)

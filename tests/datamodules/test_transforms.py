@@ -297,7 +297,7 @@ def test_sheet_shows_the_original_first(tmp_path: Path) -> None:
     sheet = cv2.imread(str(file))
     assert sheet is not None
     assert sheet.shape == (3 * 68 + 4, 5 * 68 + 4, 3)
-    wanted = cv2.resize(images[0], (64, 64), interpolation=cv2.INTER_NEAREST)
+    wanted = cv2.resize(images[0], (64, 64), interpolation=cv2.INTER_NEAREST_EXACT)
     np.testing.assert_allclose(sheet[4:68, 4:68, 0] / 255, wanted, atol=0.003)
     assert not np.array_equal(sheet[4:68, 4:68], sheet[4:68, 72:136])
     with pytest.raises(SuiteError, match="cannot write"):
