@@ -20,19 +20,10 @@ from datamodules.types import Scan, SuiteError
 
 # Centre and width in HU, as radiologists use them (Radiopaedia, "Windowing (CT)").
 WINDOWS: dict[str, tuple[float, float]] = {
-    "brain": (40, 80),
-    "subdural": (80, 200),
-    "stroke": (40, 40),
-    "temporal_bone": (600, 2800),
-    "bone": (400, 1800),
-    "lung": (-600, 1500),
-    "mediastinum": (50, 350),
-    "soft": (40, 400),
-    "abdomen": (50, 400),
-    "liver": (30, 150),
-    "spine": (50, 250),
-    "angio": (300, 600),
-}
+    "brain": (40, 80), "subdural": (80, 200), "stroke": (40, 40), "temporal_bone": (600, 2800), "bone": (400, 1800),
+    "lung": (-600, 1500), "mediastinum": (50, 350), "soft": (40, 400), "abdomen": (50, 400), "liver": (30, 150),
+    "spine": (50, 250), "angio": (300, 600),
+}  # fmt: skip
 
 # Types whose whole range has a meaning: 0 is black and the largest value is white.
 _TYPE_RANGE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
@@ -50,8 +41,9 @@ _Limits: TypeAlias = tuple[NDArray[Any] | float, NDArray[Any] | float]
 class Preprocess:
     """How stored values become float32 in [0, 1], shape (H, W, C).
 
-    At most one of ``windows``, ``percentiles`` and ``value_range`` is given. With none of them the values are divided
-    by the range of their type (uint8 by 255, uint16 by 65535; floats must lie in [0, 1] already).
+    At most one of ``windows``, ``percentiles`` and ``value_range`` is given. With none of them the range that the file
+    states (``info["stored_range"]``: 0..4095 of 12-bit DICOM), else that of the type (uint8: 0..255, uint16: 0..65535;
+    floats must lie in [0, 1] already) becomes 0..1.
 
     The order is: channels, then size (in stored units, so that 8-bit values are never rounded and partial volume is
     linear, as in a coarser scan), then the scale, clipped to [0, 1], then the exponent. A side that shrinks is averaged
@@ -74,6 +66,8 @@ class Preprocess:
         gamma: exponent of the values in [0, 1]. Below 1 what is dim comes out brighter; 0.5 gives noise that grows with
             the root of the signal (counts of photons) about one spread (F. J. Anscombe, The transformation of Poisson,
             binomial and negative-binomial data, Biometrika 35:246-254, 1948).
+        stored_range: whether the range that a file states is looked at. False in what models were saved with before it
+            was: they go on seeing the range of the type.
     """
 
     size: tuple[int, int] | None = None
@@ -85,6 +79,7 @@ class Preprocess:
     fit: Literal["stretch", "pad"] = "stretch"
     zoom: float = 1.0
     gamma: float = 1.0
+    stored_range: bool = True
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -116,7 +111,8 @@ class Preprocess:
 
     def __call__(self, scan: Scan) -> NDArray[np.float32]:
         """The image of a scan: (H, W, C) float32 in [0, 1], contiguous."""
-        return self.image(scan.array, scan.info.get("path", "image"))
+        opened = self.opened(scan)
+        return opened.window(0, 0, *opened.size)
 
     def image(self, array: NDArray[Any], where: str) -> NDArray[np.float32]:
         """Turn stored values into a model's image.
@@ -143,7 +139,7 @@ class Preprocess:
         Raises:
             SuiteError: as in :meth:`image`; a channel count with no rule may show with the first window.
         """
-        return self._opened(scan.array, scan.info.get("path", "image"))
+        return self._opened(scan.array, scan.info.get("path", "image"), scan.info.get("stored_range"))
 
     @property
     def fills(self) -> bool:
@@ -161,7 +157,7 @@ class Preprocess:
         height, width = (min(most, max(1, round(side * scale))) for most, side in zip(self.size, stored, strict=True))
         return height, width
 
-    def _opened(self, array: NDArray[Any], where: str) -> OpenedImage:
+    def _opened(self, array: NDArray[Any], where: str, stated: tuple[float, float] | None = None) -> OpenedImage:
         if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
             raise SuiteError(
                 f"{where}: an array of shape {array.shape} and type {array.dtype} is no 2D image: expected (H, W) or "
@@ -169,7 +165,7 @@ class Preprocess:
             )
         if array.dtype.kind == "f" and not all(np.isfinite(block).all() for block in _blocks(array)):
             raise SuiteError(f"{where}: NaN or infinite values: repair or leave out this file")
-        limits = self._limits(array, where)
+        limits = self._limits(array, where, stated if self.stored_range else None)
         content = self.content_size((array.shape[0], array.shape[1]))
         if content != array.shape[:2]:
             array = resize_image(self._to_channels(array, where), content, self.enlarge)
@@ -207,7 +203,7 @@ class Preprocess:
         unknown = sorted(set(plain) - {field.name for field in fields(cls)})
         if unknown:
             raise SuiteError(f"saved preprocessing has unknown fields {', '.join(unknown)}: made by a newer version")
-        values = dict(plain)
+        values = {"stored_range": False, **plain}
         for name in ("size", "percentiles", "value_range"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
@@ -241,7 +237,7 @@ class Preprocess:
         )
         raise SuiteError(f"{where}: has {stored} channels, but {target}, and no rule turns one into the other")
 
-    def _limits(self, array: NDArray[Any], where: str) -> Sequence[_Limits]:
+    def _limits(self, array: NDArray[Any], where: str, stated: tuple[float, float] | None) -> Sequence[_Limits]:
         """The stored values that become 0 and 1: one pair, or one for each window."""
         if self.windows:
             return [(centre - width / 2, centre + width / 2) for centre, width in self.windows]
@@ -255,6 +251,8 @@ class Preprocess:
             axis = None if together else (0, 1)
             lower, upper = np.percentile(values, self.percentiles, axis=axis, overwrite_input=step > 1)
             return [(lower, upper)]
+        if stated is not None:
+            return [stated]
         if array.dtype.name in _TYPE_RANGE:
             return [(0.0, _TYPE_RANGE[array.dtype.name])]
         if array.dtype.kind != "f":

@@ -23,7 +23,7 @@ from datamodules.readers.dicom_header import (
     opened,
 )
 from datamodules.readers.dicom_pixels import stored_frame
-from datamodules.readers.dicom_values import quantity, windows
+from datamodules.readers.dicom_values import quantity, stored_range, windows
 from datamodules.types import Scan, ScanInfo
 
 __all__ = ["SUFFIXES", "count_frames", "is_dicom", "read", "read_frames"]
@@ -51,7 +51,8 @@ def read(
         The array: grey (H, W) after modality LUT or rescale (HU for CT), black low, padding filled; colour (H, W, 3) in
         RGB; see :func:`datamodules.readers.dicom_values.quantity` for types. ``info`` has ``path``, ``original_size``,
         ``spacing`` (mm per row and column), ``affine`` ((column, row, slice) -> RAS mm), ``windows`` ((centre, width)
-        of the header in units of the array) and, where ``frame`` was given, ``slice``.
+        of the header in units of the array), ``stored_range`` where the header says more of it than the array's type
+        (0 and 4095 where 12 bits are stored) and, where ``frame`` was given, ``slice``.
 
     Raises:
         SuiteError: no such file, not DICOM, no image, truncated or damaged, too large, a transfer syntax or colours
@@ -122,6 +123,9 @@ def _scan(source: Opened, facts: Facts, frame: int | None, voi: int | None, max_
         affine=flat_affine(source.dataset, number),
         windows=windows(source.dataset, facts, number) if array.ndim == 2 and voi is None else (),
     )
+    stated = stored_range(array, source.dataset, facts, number) if voi is None else None
+    if stated is not None:
+        info["stored_range"] = stated
     if frame is not None:
         info["slice"] = frame
     return Scan(array, info)

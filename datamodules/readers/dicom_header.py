@@ -80,6 +80,7 @@ class Facts:
     high_bit: int
     signed: bool
     planar: int
+    is_float: bool = False
 
     @property
     def frame_pixels(self) -> int:
@@ -233,6 +234,7 @@ def image_facts(source: Opened, max_pixels: int = MAX_PIXELS) -> Facts:
         high_bit=stored - 1 if high is None or not stored - 1 <= high < allocated else high,
         signed=whole(dataset, "PixelRepresentation") == 1 and size is None,
         planar=1 if whole(dataset, "PlanarConfiguration") == 1 else 0,
+        is_float=size is not None,
     )
 
 

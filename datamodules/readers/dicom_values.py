@@ -113,10 +113,36 @@ def is_turned(dataset: Dataset, facts: Facts) -> bool:
     """
     if facts.samples != 1 or facts.photometric == "PALETTE COLOR" or facts.bits_allocated == 1:
         return False
-    if text(dataset, "Modality") in _PHYSICAL or text(dataset, "RescaleType") == "HU":
+    if _is_physical(dataset):
         return False
     shape = text(dataset, "PresentationLUTShape")
     return shape == "INVERSE" if shape in ("INVERSE", "IDENTITY") else facts.photometric == "MONOCHROME1"
+
+
+def stored_range(array: NDArray[Any], dataset: Dataset, facts: Facts, frame: int) -> tuple[float, float] | None:
+    """Black and white in units of :func:`quantity`, where the header says more of them than the array's type.
+
+    That is where fewer bits are stored than allocated, and where slope and intercept or a modality LUT move them.
+    Physical values (HU, activity) have no black and white; nor have signed samples that fill their word, which says
+    nothing of where they lie.
+
+    Args:
+        array: what :func:`quantity` has made of the frame; if it goes beyond the range, the header is not believed.
+        dataset: the header.
+        facts: of it.
+        frame: number of the frame.
+    """
+    if facts.photometric == "PALETTE COLOR" or facts.is_float:
+        return None
+    slope, intercept = rescale(dataset, frame) if facts.samples == 1 else (1.0, 0.0)
+    table = modality_lookup(dataset, facts) if facts.samples == 1 else None
+    moved = table is not None or (slope, intercept) != (1, 0)
+    if moved and _is_physical(dataset):
+        return None
+    if facts.bits_stored == facts.bits_allocated > 1 and (facts.signed or not moved):
+        return None
+    low, high = sorted(slope * end + intercept for end in facts.range) if table is None else (0, 2**table.bits - 1)
+    return (low, high) if array.min() >= low and array.max() <= high else None
 
 
 def windows(dataset: Dataset, facts: Facts, frame: int) -> tuple[tuple[float, float], ...]:
@@ -136,6 +162,10 @@ def windows(dataset: Dataset, facts: Facts, frame: int) -> tuple[tuple[float, fl
         return tuple(exact)
     mirror = _mirror(facts, modality_lookup(dataset, facts), *rescale(dataset, frame))
     return tuple((mirror - centre, width) for centre, width in exact)
+
+
+def _is_physical(dataset: Dataset) -> bool:
+    return text(dataset, "Modality") in _PHYSICAL or text(dataset, "RescaleType") == "HU"
 
 
 def _stated_windows(dataset: Dataset, frame: int) -> list[tuple[float, float, str]]:

@@ -12,7 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
+from datamodules.preprocess import Preprocess
 from datamodules.readers import dicom
+from datamodules.readers.dicom_header import Facts
+from datamodules.readers.dicom_values import stored_range
 from datamodules.types import SuiteError
 from tests.datamodules.dicom_on_disk import AXIAL, image, write
 
@@ -76,8 +79,6 @@ def test_windows_by_number(tmp_path: Path, function: str | None) -> None:
 
 
 def test_windows_of_the_header_are_what_preprocess_takes(tmp_path: Path) -> None:
-    from datamodules.preprocess import Preprocess
-
     file = write(
         tmp_path / "x.dcm", RAMP, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=[40, 50], WindowWidth=[400, 0]
     )
@@ -177,6 +178,7 @@ def test_frames_of_single_bits_and_of_odd_length(tmp_path: Path) -> None:
     dataset.PixelData = np.packbits(bits.ravel(), bitorder="little").tobytes()
     dataset.save_as(tmp_path / "bits.dcm", enforce_file_format=True)
     assert np.array_equal(np.stack([scan.array for scan in dicom.read_frames(tmp_path / "bits.dcm")]), bits)
+    assert Preprocess(channels=1)(dicom.read(tmp_path / "bits.dcm", frame=0)).max() == 1
     odd = rng.integers(0, 255, (3, 5, 5)).astype(np.uint8)
     dataset = image(odd[0], NumberOfFrames=3)
     dataset.PixelData = odd.tobytes() + b"\0"
@@ -252,3 +254,59 @@ def test_affine_of_a_flat_image(tmp_path: Path) -> None:
     assert np.allclose(affine @ [1, 2, 0, 1], [-10.4, -21, 30, 1])  # LPS -> RAS
     assert np.allclose(affine[:3, 2], [0, 0, 3])
     assert dicom.read(write(tmp_path / "y.dcm", RAMP)).info["affine"] is None
+
+
+def seen(tmp_path: Path, array: Any, **tags: Any) -> Any:
+    """What a network sees of an image where no window is given."""
+    return Preprocess(channels=1)(dicom.read(write(tmp_path / "x.dcm", array, **tags)))[:, :, 0]
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_an_image_of_12_bits_uses_the_whole_range_that_a_network_sees(tmp_path: Path, bits: int) -> None:
+    top = 2**bits - 1
+    ramp = np.linspace(0, top, 256).astype(np.uint16).reshape(16, 16)
+    tags = {"BitsStored": bits, "HighBit": bits - 1, "Modality": "DX"}
+    expected = ramp / top
+    assert np.allclose(seen(tmp_path, ramp, **tags), expected, atol=1e-6)  # divided by 65535 the highest was 0.06
+    turned = seen(tmp_path, ramp, PhotometricInterpretation="MONOCHROME1", **tags)
+    assert np.allclose(turned, 1 - expected, atol=1e-6)
+    rescaled = seen(tmp_path, ramp, RescaleSlope=2, RescaleIntercept=-5, **tags)
+    assert np.allclose(rescaled, expected, atol=1e-6)
+    halved = seen(tmp_path, ramp, RescaleSlope=-0.5, RescaleIntercept=0, **tags)
+    assert np.allclose(halved, 1 - expected, atol=1e-6)
+    signed = (ramp.astype(np.int32) - 2 ** (bits - 1)).astype(np.int16)
+    assert np.allclose(seen(tmp_path, signed, **tags), expected, atol=1e-6)
+    colour = np.stack([ramp, ramp // 2, ramp], axis=-1)
+    scan = dicom.read(write(tmp_path / "x.dcm", colour, **{**tags, "Modality": "OT"}))
+    assert np.allclose(Preprocess(channels=3)(scan)[..., 0], expected, atol=1e-6)
+
+
+def test_a_modality_lut_has_the_range_of_its_entries(tmp_path: Path) -> None:
+    table = lut([4, 16, 10], [0, 300, 900, 1023])
+    assert seen(tmp_path, RAMP, ModalityLUTSequence=table, **TWELVE).max() == 1
+
+
+def test_ranges_are_stated_only_where_the_header_says_more_than_the_type(tmp_path: Path) -> None:
+    def stated(array: Any, **tags: Any) -> Any:
+        return dicom.read(write(tmp_path / "x.dcm", array, **tags)).info.get("stored_range")
+
+    assert stated(RAMP.astype(np.uint8), Modality="US") is None
+    assert stated(RAMP, Modality="DX") is None
+    assert stated(RAMP.astype(np.int16), Modality="MR") is None  # a whole word, signed: it may lie anywhere
+    assert stated(RAMP, Modality="DX", BitsStored=12, HighBit=11) == (0, 4095)
+    hounsfield = {"BitsStored": 12, "HighBit": 11, "RescaleSlope": 1, "RescaleIntercept": -1024}
+    assert stated(RAMP, **hounsfield) is None  # HU want a window, and are refused without one
+    with pytest.raises(SuiteError, match=r"x\.dcm: int16 values have no scale of their own: give --data\.window"):
+        seen(tmp_path, RAMP, **hounsfield)
+    # Samples beyond the bits that are said to be stored.
+    facts = Facts(16, 16, 1, 1, "MONOCHROME2", 16, 10, 9, signed=False, planar=0)
+    assert stored_range(RAMP, Dataset(), facts, 0) is None
+
+
+def test_models_saved_before_ranges_were_stated_go_on_seeing_what_they_were_trained_on(tmp_path: Path) -> None:
+    scan = dicom.read(write(tmp_path / "x.dcm", RAMP, **TWELVE))
+    saved = Preprocess(channels=1).to_dict()
+    del saved["stored_range"]
+    old = Preprocess.from_dict(saved)
+    assert np.allclose(old(scan)[:, :, 0], RAMP / 65535)
+    assert Preprocess.from_dict(old.to_dict()) == old
