@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from datamodules.ids import clean_ids
 from datamodules.readers import raster, volume
 from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.dicom_identity import COLUMNS, identity, key
@@ -49,6 +50,7 @@ def join_identity(table: CaseTable, root: Path, *, keep_ids: bool = False) -> Ca
     columns: dict[str, object] = {}
     for name in COLUMNS:
         values = pd.Series(found[name].to_numpy(), dtype="str")
+        values = clean_ids(values) if name == "patient_id" else values
         if values.isna().all() or (name in table.cases and not table.cases[name].isna().all()):
             continue
         columns[name] = pd.to_numeric(values) if name == "age" else values

@@ -14,6 +14,7 @@ from datamodules.case_stream import CaseSource, FileCases, LazyScans, case_loade
 from datamodules.classification.case_rows import join_files
 from datamodules.containment import refuse_outside
 from datamodules.dataset import ScanDataset, collate
+from datamodules.ids import clean_ids
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.sampling import JudgeSampler
@@ -111,7 +112,7 @@ class InputFiles:
                 raise SuiteError(f"{path}: column {self.path_column!r} is empty in row {empty[0] + 1}: drop the row")
             root = Path(self.root) if self.root is not None else path.parent
             refuse_outside(root, frame[self.path_column], str(path), allow=self.allow_outside)
-            names = frame["case_id"] if "case_id" in frame else frame[self.path_column].map(case_id_of)
+            names = clean_ids(frame["case_id"]) if "case_id" in frame else frame[self.path_column].map(case_id_of)
             pairs = zip(frame[self.path_column], names, strict=True)
             rows = [_row(root / name, case, named="case_id" in frame) for name, case in pairs]
             for row in rows:

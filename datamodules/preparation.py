@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from datamodules.identity import join_identity
 from datamodules.leakage import grouping, refuse_leakage
+from datamodules.patients import join_patients
 from datamodules.splits import join_split, make_split, warn_of_unknown_patients
-from datamodules.table import SPLITS, CaseTable, join_patients
+from datamodules.table import SPLITS, CaseTable
 from datamodules.types import SuiteError
 
 if TYPE_CHECKING:

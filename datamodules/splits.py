@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.faults import refuse
+from datamodules.ids import clean_ids
 from datamodules.table import SPLITS, CaseTable, read_frame, split_words
 from datamodules.types import SuiteError
 
@@ -199,6 +200,7 @@ def join_split(table: CaseTable, file: Path) -> CaseTable:
     for column in ("case_id", "split"):
         if column not in frame:
             raise SuiteError(f"--data.split_file {file}: no column {column} (found: {', '.join(frame.columns)})")
+    frame = frame.assign(case_id=clean_ids(frame["case_id"]))
     if frame["case_id"].duplicated().any():
         name = frame["case_id"][frame["case_id"].duplicated()].iloc[0]
         refuse("split", f"--data.split_file {file}: case_id {name!r} stands twice")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from datamodules.containment import refuse_outside
 from datamodules.faults import refuse
+from datamodules.ids import clean_id, clean_ids
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.unpack import unpacked
 from datamodules.types import SuiteError
@@ -81,11 +82,31 @@ class CaseTable:
 def case_id_of(path: str) -> str:
     """The default case id: the relative POSIX path without its suffix.
 
-    ``.nii.gz`` and kin count as one. A number behind a point is no suffix: DICOM files are often named by such.
+    ``.nii.gz`` and kin count as one. A number behind a point is no suffix: DICOM files are often named by such. The id
+    is clean (:func:`datamodules.ids.clean_id`).
     """
     pure = PurePosixPath(path)
     name = _SUFFIX.sub("", pure.name) or pure.name
-    return str(pure.with_name(name))
+    return clean_id(str(pure.with_name(name)))
+
+
+def by_case_id(folder: Path, names: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    """Files of a folder by their case id.
+
+    Args:
+        folder: for messages.
+        names: of the files, whose ids are :func:`case_id_of`; or with their ids.
+
+    Raises:
+        SuiteError: two files differ in their suffix alone, or in white space and the like.
+    """
+    pairs = names if isinstance(names, Mapping) else {name: case_id_of(name) for name in names}
+    found: dict[str, str] = {}
+    for name, case in pairs.items():
+        if case in found:
+            raise SuiteError(f"{folder}: {found[case]} and {name} bear one name: which of them is meant? Remove one")
+        found[case] = name
+    return found
 
 
 def drop_empty(frame: pd.DataFrame, column: str, file: Path, named: str | None = None) -> pd.DataFrame:
@@ -144,7 +165,8 @@ def one_image_a_case(
 ) -> CaseTable:
     """A table in which each case has one image, made from a frame with at least a ``path`` column.
 
-    Missing ``case_id``, ``patient_id`` and ``split`` columns are filled in (path without suffix, NA, NA).
+    Missing ``case_id``, ``patient_id`` and ``split`` columns are filled in (path without suffix, NA, NA); names of
+    cases and patients are made clean (:func:`datamodules.ids.clean_ids`).
 
     Args:
         cases: one row an image; ``path`` relative to the data root.
@@ -163,8 +185,8 @@ def one_image_a_case(
         if column not in cases:
             cases = cases.assign(**{column: pd.Series(pd.NA, index=cases.index, dtype="str")})
     cases = cases.assign(
-        case_id=cases["case_id"].astype("str"),
-        patient_id=cases["patient_id"].astype("str"),
+        case_id=clean_ids(cases["case_id"]),
+        patient_id=clean_ids(cases["patient_id"]),
         path=cases["path"].astype("str"),
     )
     nameless = cases.index[cases["case_id"].isna()]

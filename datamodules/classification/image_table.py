@@ -17,6 +17,7 @@ from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
 from datamodules.containment import refuse_outside
 from datamodules.faults import is_collecting, refuse
+from datamodules.ids import clean_ids
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts
 from datamodules.readers.formats import is_stack
@@ -100,6 +101,7 @@ class ImageTable(ClassificationData):
             if (column or ours) in frame:
                 meant[ours] = frame[column or ours]
         frame = frame.assign(**meant)
+        frame = frame.assign(**{name: clean_ids(frame[name]) for name in ("case_id", "patient_id") if name in frame})
         frame = drop_empty(frame, "path", self.table_file, self.path_column)
         refuse_outside(self.root, frame["path"], str(self.table_file), allow=self.allow_outside)
         there = [(self.root / path).exists() for path in frame["path"]]

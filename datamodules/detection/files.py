@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from datamodules.readers import formats
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.table import SPLIT_WORDS, case_id_of
-from datamodules.types import SuiteError
+from datamodules.table import SPLIT_WORDS, by_case_id, case_id_of
 
 
 def images_by_stem(folder: Path) -> dict[str, str]:
@@ -19,13 +18,7 @@ def images_by_stem(folder: Path) -> dict[str, str]:
     Raises:
         SuiteError: two images differ in nothing but their suffix.
     """
-    found: dict[str, str] = {}
-    for name in formats.files_below(folder, formats.is_image):
-        stem = case_id_of(name)
-        if stem in found:
-            raise SuiteError(f"{folder}: {found[stem]} and {name} bear one name: which of them is meant? Remove one")
-        found[stem] = name
-    return found
+    return by_case_id(folder, formats.files_below(folder, formats.is_image))
 
 
 def split_of_folders(names: Sequence[str]) -> list[str] | None:

@@ -18,8 +18,9 @@ from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
 from datamodules.faults import refuse, tolerated
+from datamodules.ids import clean_id
 from datamodules.readers.formats import files_below
-from datamodules.table import SPLIT_WORDS, case_id_of
+from datamodules.table import SPLIT_WORDS, by_case_id
 from datamodules.types import SuiteError
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,10 @@ class Voc(DetectionData):
         images = self._folder(self.images, ("JPEGImages", "images"), self.root, "--data.images")
         folder = self._folder(self.annotations_folder, ("Annotations", "annotations"), images, "--data.annotations")
         files = {
-            case_id_of(name): folder / name for name in files_below(folder, lambda file: file.suffix.lower() == ".xml")
+            case: folder / name
+            for case, name in by_case_id(
+                folder, files_below(folder, lambda file: file.suffix.lower() == ".xml")
+            ).items()
         }
         if not files:
             raise SuiteError(
@@ -115,7 +119,7 @@ class Voc(DetectionData):
         origin: dict[str, Path] = {}
         for file in named:
             for line in file.read_text(encoding="utf-8-sig").splitlines():
-                name = _CLASS_FLAG.sub("", line.strip())
+                name = clean_id(_CLASS_FLAG.sub("", line.strip()))
                 if not name:
                     continue
                 if origin.get(name, file) != file:

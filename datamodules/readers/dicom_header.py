@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from unicodedata import normalize
 
 from datamodules.readers.limits import DEFAULT
 from datamodules.readers.named_errors import named_errors
@@ -264,9 +265,9 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
 
 
 def text(dataset: Dataset, keyword: str) -> str | None:
-    """Text of the header on one line, or None where it is missing or empty."""
+    """Text of the header on one line and composed (NFC), or None where it is missing or empty."""
     value = dataset.get(keyword)
-    return " ".join(str(value).split()) or None if value is not None else None
+    return " ".join(normalize("NFC", str(value)).split()) or None if value is not None else None
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

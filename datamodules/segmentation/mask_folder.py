@@ -26,6 +26,7 @@ from datamodules.segmentation.masks import (
 from datamodules.table import (
     SPLIT_WORDS,
     CaseTable,
+    by_case_id,
     case_id_of,
     drop_empty,
     drop_missing,
@@ -197,7 +198,7 @@ class MaskFolder(SegmentationData):
         names = self._class_folders(folders)
         self.stored_classes = names
         self._class_files: dict[str, list[str]] = {}
-        stems = {name: {case_id_of(file): file for file in formats.images_below(top / name)} for name in names[1:]}
+        stems = {name: by_case_id(top / name, formats.images_below(top / name)) for name in names[1:]}
         for path, case in zip(frame["path"], frame["case_id"], strict=True):
             files = [_partner(case, stems[name]) for name in names[1:]]
             for name, file in zip(names[1:], files, strict=True):

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from datamodules.faults import refuse
+from datamodules.ids import clean_id
 from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import SUFFIXES, may_be_volume
-from datamodules.table import case_id_of, drop_empty, drop_missing, read_frame, split_words
+from datamodules.table import by_case_id, case_id_of, drop_empty, drop_missing, read_frame, split_words
 from datamodules.types import SuiteError, nearest
 
 _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
@@ -152,8 +153,11 @@ def _volumes(folder: Path, flag: str) -> dict[str, str]:
     if not folder.is_dir():
         raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
     files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-    found = {case_id_of(file.name): file.name for file in files if may_be_volume(file.name) or is_dicom(file)}
-    found |= {file.name: file.name for file in files if file.is_dir()}
+    volumes = [file.name for file in files if may_be_volume(file.name) or is_dicom(file)]
+    folders = [file.name for file in files if file.is_dir()]
+    found = by_case_id(
+        folder, {**{name: case_id_of(name) for name in volumes}, **{name: clean_id(name) for name in folders}}
+    )
     if not found:
         raise SuiteError(
             f"--data.{flag} {folder}: no volumes in it ({' '.join(SUFFIXES)}, or folders with DICOM series)"

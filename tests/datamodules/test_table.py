@@ -12,7 +12,6 @@ from datamodules.table import (
     SPLIT_WORDS,
     CaseTable,
     case_id_of,
-    join_patients,
     one_image_a_case,
     read_frame,
     split_words,
@@ -155,68 +154,6 @@ def test_files_that_are_no_tables_are_refused_in_one_line(
         read_frame(tmp_path / name, "--data.table")
     assert str(caught.value).startswith(f"--data.table {tmp_path / name}: ")
     assert "\n" not in str(caught.value)
-
-
-# Patients.
-
-
-@pytest.mark.parametrize("pattern", [r"p(\d+)", r"\d+(?=_)", r"p(?P<patient>\d+)_(\d)"])
-def test_patients_by_pattern(pattern: str) -> None:
-    table = join_patients(table_of("x/p07_1.png", "x/p07_2.png", "y/p12_1.png"), pattern, None)
-    assert table.cases["patient_id"].tolist() == ["07", "07", "12"]
-
-
-@pytest.mark.parametrize("pattern", [r"p(\d+)_", r"(p12)|x", r"(\d*)"])
-def test_a_path_without_a_patient_is_named(pattern: str) -> None:
-    with pytest.raises(SuiteError, match=r"finds no patient in x/scan\.png \(1 of 2 paths\)") as caught:
-        join_patients(table_of("p12_1.png" if "*" not in pattern else "12.png", "x/scan.png"), pattern, None)
-    assert f"--data.patient_pattern {pattern!r}" in str(caught.value)
-
-
-def test_a_wrong_pattern_is_refused() -> None:
-    with pytest.raises(SuiteError, match=r"--data\.patient_pattern 'p\(' is no regular expression: "):
-        join_patients(table_of("p1.png"), "p(", None)
-
-
-def test_patients_and_subgroups_by_a_second_table_in_any_order(tmp_path: Path) -> None:
-    file = tmp_path / "cases.csv"
-    file.write_text("case_id,patient_id,site,path\nb,007,Bern,elsewhere\nc,,Basel,elsewhere\na,001,Bern,elsewhere\n")
-    table = join_patients(table_of("a.png", "b.png"), None, file)
-    assert table.cases["patient_id"].tolist() == ["001", "007"]
-    assert table.cases["site"].tolist() == ["Bern", "Bern"]
-    assert table.cases["path"].tolist() == ["a.png", "b.png"]
-    assert table.patients_known
-    gap = join_patients(table_of("a.png", "c.png"), None, file)
-    assert gap.cases["patient_id"].isna().tolist() == [False, True]
-    assert not gap.patients_known
-
-
-def test_a_split_in_the_second_table_is_understood_and_no_longer_the_published_one(tmp_path: Path) -> None:
-    file = tmp_path / "cases.csv"
-    file.write_text("case_id,split\na,Validation\nb,training\n")
-    table = one_image_a_case(pd.DataFrame({"path": ["a.png", "b.png"], "split": "test"}), published_split=True)
-    joined = join_patients(table, None, file)
-    assert joined.cases["split"].tolist() == ["val", "train"]
-    assert not joined.published_split
-    file.write_text("case_id,split\na,val\nb,holdout\n")
-    with pytest.raises(SuiteError, match=r"--data\.cases .*cases\.csv: split 'holdout' in row 2"):
-        join_patients(table, None, file)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("patient_id,case\n1,a\n", r"no column case_id \(found: patient_id, case\)"),
-        ("case_id,patient_id\na,1\na,2\n", "case_id 'a' stands twice"),
-        ("case_id,patient_id\na,1\n", r"no row for case_id 'b' \(1 of 2 cases are missing\)"),
-    ],
-)
-def test_a_second_table_that_does_not_fit_is_refused(text: str, says: str, tmp_path: Path) -> None:
-    file = tmp_path / "cases.csv"
-    file.write_text(text)
-    with pytest.raises(SuiteError, match=says) as caught:
-        join_patients(table_of("a.png", "b.png"), None, file)
-    assert str(file) in str(caught.value)
 
 
 # Split words.
