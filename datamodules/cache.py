@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from datamodules.behaviour import behaviour
 from datamodules.locks import one_process
 from datamodules.readers.hashing import content_hashes
 from datamodules.types import SuiteError
@@ -33,10 +34,12 @@ _MOST_OPEN = 256  # a mapped file holds a descriptor, and a process may have 102
 class VolumeCache:
     """Arrays made from files, kept as ``.npy`` and mapped.
 
-    An entry is named by the content of its file and by the settings it was made with, so that a changed file or another
-    setting finds no old array. (That a file has changed is seen by its size and time, once in each process.) Entries
-    appear whole or not at all; one that is damaged is made again. Processes on one machine make an entry one after the
-    other, so that it is decoded once; where the file system has no locks each makes it, and the last one stays.
+    An entry is named by the content of its file (and of what a header points to), by the settings it was made with and
+    by how this version of the suite reads files (:mod:`datamodules.behaviour`), so that a changed file, another setting
+    or a mended reader finds no old array. (That a file has changed is seen by its size and time, once in each process.)
+    Entries appear whole or not at all; one that is damaged is made again. Processes on one machine make an entry one
+    after the other, so that it is decoded once; where the file system has no locks each makes it, and the last one
+    stays.
 
     The first axis should be the one that is cut along: a slice is then one piece of the file.
 
@@ -91,7 +94,7 @@ class VolumeCache:
 
     def _entry(self, path: Path, settings: Mapping[str, Setting]) -> Path:
         content = content_hashes([path], self.hashes)[0]
-        text = json.dumps(settings, sort_keys=True)
+        text = json.dumps([behaviour(), settings], sort_keys=True)
         return self.folder / f"{content}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}.npy"
 
     def _write(self, entry: Path, array: NDArray[Any], path: Path) -> None:

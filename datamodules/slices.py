@@ -16,9 +16,6 @@ from datamodules.resampling import resize_image, resize_mask
 from datamodules.segmentation.masks import LabelValues
 from datamodules.types import ScanInfo, SuiteError
 
-# Raised where cut_image or cut_mask give other values: kept arrays are then made anew.
-_IMAGE_VERSION, _MASK_VERSION = 2, 1
-
 
 @dataclass(frozen=True)
 class SliceSpec:
@@ -65,12 +62,12 @@ class SliceSpec:
 
     def image_settings(self) -> dict[str, Setting]:
         """What :meth:`cut_image` depends on beside the file."""
-        return {"image": _IMAGE_VERSION, "plane": self.plane, "spacing": self.spacing, "percentiles": self.percentiles}
+        return {"of": "image", "plane": self.plane, "spacing": self.spacing, "percentiles": self.percentiles}
 
     def mask_settings(self, values: LabelValues) -> dict[str, Setting]:
         """What :meth:`cut_mask` depends on beside the file."""
         labels = f"{values.values} {values.ignore}"
-        return {"mask": _MASK_VERSION, "plane": self.plane, "spacing": self.spacing, "labels": labels}
+        return {"of": "mask", "plane": self.plane, "spacing": self.spacing, "labels": labels}
 
     def stored_size(self, grid: Grid) -> tuple[int, int, int]:
         """(S, H, W) of a file's slices as stored."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.readers.itk_header import HEADERS, data_file
 from datamodules.types import SuiteError
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,14 @@ _SQLITE_VARIABLES = 500  # below the limit of every build of SQLite (999 in old 
 
 
 def content_hashes(files: Sequence[Path], cache_file: Path | None, workers: int = 4) -> list[str]:
-    """Hash of the bytes of each file (BLAKE2b, 128 bit, hexadecimal); of a folder, of all files in and below it.
+    """Hash of the bytes of each file (BLAKE2b, 128 bit, hexadecimal), or of all its parts (:func:`parts_of`).
 
     Hashes are kept by absolute path, size and modification time, so a second run reads only what has changed. Several
     processes may use one cache at the same time. A cache that cannot be used costs one warning and nothing else.
 
     Args:
-        files: the files and folders; one that is named several times is read once. The names of files in a folder do
-            not count.
+        files: the files and folders; one that is named several times is read once. The names of a folder's or a
+            header's files do not count.
         cache_file: SQLite file for the hashes, made where it is missing (with its folder); None keeps nothing.
         workers: threads that read files.
 
@@ -43,12 +44,23 @@ def content_hashes(files: Sequence[Path], cache_file: Path | None, workers: int 
     Raises:
         SuiteError: a file is missing or cannot be read.
     """
-    folders = {file for file in set(files) if os.path.isdir(file)}  # noqa: PTH112 - as above
-    inside = {folder: sorted(file for file in folder.rglob("*") if file.is_file()) for folder in folders}
+    inside = {file: parts for file in set(files) if (parts := parts_of(file)) != [file]}
     if inside:
         flat = [one for file in files for one in inside.get(file, [file])]
-        hashes = dict(zip(flat, content_hashes(flat, cache_file, workers), strict=True))
+        hashes = dict(zip(flat, _of_files(flat, cache_file, workers), strict=True))
         return [_together([hashes[one] for one in inside[file]]) if file in inside else hashes[file] for file in files]
+    return _of_files(files, cache_file, workers)
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files that hold what a path stands for: all in and below a folder, a header and its voxels, or one file."""
+    if os.path.isdir(path):  # noqa: PTH112 - as below
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    voxels = data_file(path) if path.name.lower().endswith(HEADERS) else None
+    return [path] if voxels is None else [path, voxels]
+
+
+def _of_files(files: Sequence[Path], cache_file: Path | None, workers: int) -> list[str]:
     paths = [os.path.abspath(file) for file in files]  # noqa: PTH100 - 20 times faster than Path.absolute on many files
     with ThreadPoolExecutor(workers) as pool:
         stamps = list(pool.map(_stamp, dict.fromkeys(paths)))

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from datamodules.readers.grid import check_volume
 from datamodules.readers.limits import Limits
+
+HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd")  # any of them may leave the voxels to a file beside it
 
 _LONGEST_HEADER = 2**18
 _LONGEST_LINE = 2**14
@@ -110,6 +113,16 @@ def read_header(stream: BinaryIO, path: Path, limits: Limits) -> ItkHeader:
     if header.encoding == "raw" and (header.start or 0) + math.prod(header.sizes) * header.itemsize > there:
         raise ValueError("the file is truncated: it has fewer voxels than its header says")
     return header
+
+
+def data_file(path: Path) -> Path | None:
+    """The file beside a header that has the voxels; None where they follow it, or where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            header = read_header(stream, path, Limits(sys.maxsize, sys.maxsize))
+    except (OSError, ValueError):
+        return None  # whoever wants the voxels is told why
+    return None if header.data_file is None else path.with_name(header.data_file)
 
 
 def _lines(stream: BinaryIO) -> list[str]:
