@@ -21,6 +21,8 @@ from datamodules.readers.dicom_header import (
     image_facts,
     is_dicom,
     opened,
+    shows_scan,
+    text,
 )
 from datamodules.readers.dicom_pixels import stored_frame
 from datamodules.readers.dicom_values import quantity, stored_range, windows
@@ -34,6 +36,7 @@ def read(
     *,
     frame: int | None = None,
     voi: int | None = None,
+    labels: bool = False,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
 ) -> Scan:
@@ -44,6 +47,7 @@ def read(
         frame: number of the frame, from 0; may be left out where there is one.
         voi: number of a VOI LUT or window of the header (LUTs count first) that the values go through; left out: the
             quantity itself.
+        labels: the file is a mask, whose values are neither turned, nor filled, nor coloured; it may be a segmentation.
         max_pixels: largest rows times columns; checked in the header, before anything is decoded.
         max_bytes: largest size of what is unpacked.
 
@@ -56,15 +60,17 @@ def read(
 
     Raises:
         SuiteError: no such file, not DICOM, no image, truncated or damaged, too large, a transfer syntax or colours
-            that are not read, several frames where ``frame`` is left out.
+            that are not read, several frames where ``frame`` is left out; a segmentation or a dose, unless ``labels``.
     """
     with opened(path, max_bytes) as source:
         facts = image_facts(source, max_pixels)
+        if not labels and not shows_scan(source):
+            raise ValueError(f"it is no scan, but was made from one ({text(source.dataset, 'Modality')}): leave it out")
         if frame is None and facts.frames > 1:
             raise ValueError(f"it has {facts.frames} frames: say which one, or read it as a volume")
         if frame is not None and not 0 <= frame < facts.frames:
             raise ValueError(f"it has {facts.frames} frames, so there is no number {frame}")
-        return _scan(source, facts, frame, voi, max_bytes)
+        return _scan(source, facts, frame, max_bytes, voi, labels=labels)
 
 
 def read_frames(path: Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> list[Scan]:
@@ -77,7 +83,7 @@ def read_frames(path: Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MA
         facts = image_facts(source, max_pixels)
         check_bytes(facts, facts.frames, max_bytes)
         single = facts.frames == 1
-        return [_scan(source, facts, None if single else one, None, max_bytes) for one in range(facts.frames)]
+        return [_scan(source, facts, None if single else one, max_bytes) for one in range(facts.frames)]
 
 
 def count_frames(path: Path) -> int:
@@ -104,18 +110,22 @@ def check_bytes(facts: Facts, frames: int, max_bytes: int) -> None:
         )
 
 
-def frame_values(source: Opened, facts: Facts, frame: int, max_bytes: int, voi: int | None = None) -> NDArray[Any]:
+def frame_values(
+    source: Opened, facts: Facts, frame: int, max_bytes: int, voi: int | None = None, *, labels: bool = False
+) -> NDArray[Any]:
     """The quantity of one frame of an open file, (H, W) or (H, W, 3); see :func:`read`."""
     stored = stored_frame(source, facts, frame, max_bytes)
-    array = quantity(stored, facts, source.dataset, frame, voi)
+    array = quantity(stored, facts, source.dataset, frame, voi, labels=labels)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{int((~np.isfinite(array)).sum())} pixels are NaN or infinite")
     return np.ascontiguousarray(array)
 
 
-def _scan(source: Opened, facts: Facts, frame: int | None, voi: int | None, max_bytes: int) -> Scan:
+def _scan(
+    source: Opened, facts: Facts, frame: int | None, max_bytes: int, voi: int | None = None, *, labels: bool = False
+) -> Scan:
     number = frame or 0
-    array = frame_values(source, facts, number, max_bytes, voi)
+    array = frame_values(source, facts, number, max_bytes, voi, labels=labels)
     info = ScanInfo(
         path=str(source.path),
         original_size=(facts.rows, facts.columns),

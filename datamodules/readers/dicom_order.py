@@ -21,8 +21,13 @@ _UNEVEN = 0.1  # of a step: how far an image may lie from its place at equal ste
 _SAME = 0.01  # of a step: nearer than this is the same position
 
 
-def check_alike(path: Path, series: Series) -> None:
+def check_alike(path: Path, series: Series, *, labels: bool = False) -> None:
     """Refuse a series with an image that differs from the others in size, kind, direction or spacing.
+
+    Args:
+        path: for messages.
+        series: its images.
+        labels: they are masks: the indices of a palette will do.
 
     Raises:
         SuiteError: names the file.
@@ -45,7 +50,7 @@ def check_alike(path: Path, series: Series) -> None:
                 f"{path}: {one.name} has {size[0]} x {size[1]} pixels, but most of {series.label} have {usual[0]} x "
                 f"{usual[1]}: take it away"
             )
-        if one.facts.samples != 1 or one.facts.photometric == "PALETTE COLOR":
+        if one.facts.samples != 1 or (one.facts.photometric == "PALETTE COLOR" and not labels):
             raise SuiteError(f"{path}: {one.name} is a colour image; volumes are grey")
     usual_place = _usual([one.place for one in slices if one.place is not None])
     for one in slices:

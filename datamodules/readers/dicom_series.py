@@ -88,12 +88,13 @@ def find_series(path: Path, max_pixels: int = MAX_PIXELS) -> list[Series]:
     ]
 
 
-def read_grid(path: Path, max_pixels: int = MAX_PIXELS) -> SeriesGrid:
+def read_grid(path: Path, max_pixels: int = MAX_PIXELS, *, labels: bool = False) -> SeriesGrid:
     """Put the headers of a series in order: where its voxels lie.
 
     Args:
         path: a folder with one series of images (localisers beside it are passed over), or one file with frames.
         max_pixels: largest rows times columns of an image.
+        labels: the series is a mask, which may have a palette.
 
     Raises:
         SuiteError: no image; several series; a localiser; an image without position, of another size, direction or
@@ -102,7 +103,7 @@ def read_grid(path: Path, max_pixels: int = MAX_PIXELS) -> SeriesGrid:
     if not path.exists():
         raise SuiteError(f"{path}: no such file or folder")
     series = _only_series(path, find_series(path, max_pixels))
-    check_alike(path, series)
+    check_alike(path, series, labels=labels)
     first = series.slices[0].place
     assert first is not None  # check_alike has seen to it
     normal = first.normal
@@ -119,11 +120,14 @@ def read_grid(path: Path, max_pixels: int = MAX_PIXELS) -> SeriesGrid:
     return SeriesGrid(str(path), shape, affine, geometry_header(shape, affine), ordered_series)
 
 
-def read_volume(path: Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Volume:
+def read_volume(
+    path: Path, *, labels: bool = False, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> Volume:
     """Read a series as a volume.
 
     Args:
         path: as in :func:`read_grid`.
+        labels: the series is a mask; see :func:`datamodules.readers.dicom.read`.
         max_pixels: largest rows times columns of an image.
         max_bytes: largest size of all images as stored and unpacked.
 
@@ -133,7 +137,7 @@ def read_volume(path: Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MA
     Raises:
         SuiteError: as in :func:`read_grid`; or an image is damaged; or the volume is larger than allowed.
     """
-    grid = read_grid(path, max_pixels)
+    grid = read_grid(path, max_pixels, labels=labels)
     slices = grid.series.slices
     try:
         check_bytes(slices[0].facts, len(slices), max_bytes)
@@ -146,7 +150,8 @@ def read_volume(path: Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MA
     for file, indices in of_file.items():
         with opened(file, max_bytes) as source:
             for index in indices:
-                planes[index] = frame_values(source, slices[index].facts, slices[index].frame, max_bytes)
+                one = slices[index]
+                planes[index] = frame_values(source, one.facts, one.frame, max_bytes, labels=labels)
     stacked = np.stack([plane for plane in planes if plane is not None])
     return Volume(grid.path, grid.shape, grid.affine, grid.header, stacked[:, ::-1, :].transpose(2, 1, 0))
 

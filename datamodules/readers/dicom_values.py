@@ -33,7 +33,9 @@ class Lookup(NamedTuple):
         return np.take(self.values, place)
 
 
-def quantity(stored: NDArray[Any], facts: Facts, dataset: Dataset, frame: int, voi: int | None) -> NDArray[Any]:
+def quantity(
+    stored: NDArray[Any], facts: Facts, dataset: Dataset, frame: int, voi: int | None, *, labels: bool = False
+) -> NDArray[Any]:
     """What the samples of a frame stand for.
 
     Args:
@@ -42,15 +44,18 @@ def quantity(stored: NDArray[Any], facts: Facts, dataset: Dataset, frame: int, v
         dataset: the header.
         frame: number of the frame.
         voi: number of a VOI LUT or window of the header, or None for the quantity itself.
+        labels: the values are names of classes or objects: modality LUT or rescale is all that is done to them. What is
+            meant to be seen (a palette, low values that are bright, padding) leaves them alone.
 
     Returns:
         (H, W): the stored type where nothing changes, int16 or int32 where slope and intercept are whole, else float32
-        (float64 from 32 bits); uint16 with ``voi``. (H, W, 3) uint8 or uint16 for colour.
+        (float64 from 32 bits); uint16 with ``voi``. (H, W, 3) uint8 or uint16 for colour, (H, W) of the palette's
+        indices for ``labels``.
 
     Raises:
         ValueError: a lookup table is damaged or ``voi`` is not in the header.
     """
-    if facts.photometric == "PALETTE COLOR":
+    if facts.photometric == "PALETTE COLOR" and not labels:
         from pydicom.pixels.processing import apply_color_lut
 
         return np.asarray(apply_color_lut(stored, dataset))
@@ -59,6 +64,8 @@ def quantity(stored: NDArray[Any], facts: Facts, dataset: Dataset, frame: int, v
     table = modality_lookup(dataset, facts)
     slope, intercept = rescale(dataset, frame)
     array = table.apply(stored) if table is not None else rescaled(stored, slope, intercept)
+    if labels:
+        return array
     mirror = _mirror(facts, table, slope, intercept)
     if voi is not None:
         array, mirror = _shown(array, dataset, facts, frame, voi), 65535

@@ -66,7 +66,7 @@ def kind_of(file: Path) -> Kind:
     return "dicom" if dicom_header.is_dicom(file) else "raster"
 
 
-def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan:
+def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labels: bool = False) -> Scan:
     """Read a flat image of any format: PNG, JPEG, BMP, TIFF, DICOM, NIfTI, NRRD or MetaImage.
 
     Args:
@@ -74,6 +74,8 @@ def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
         limits: checked in the header, before anything is decoded.
         frame: number of the page (TIFF), frame (DICOM) or axial slice (volumes), from 0; None wants a file with one.
             The one slice of a flat volume is seen as it lies in the patient (``readers.volume.PLANES``).
+        labels: the file is a mask: its values are neither turned, nor filled, nor coloured (a palette gives its
+            indices), nor spread over a range (1 bit gives 0 and 1).
 
     Returns:
         The array, ``(H, W)`` or ``(H, W, C)``, in the type it was stored in, and what the file says of its geometry.
@@ -86,10 +88,10 @@ def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
     if kind == "dicom":
         from datamodules.readers import dicom
 
-        return dicom.read(file, frame=frame, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+        return dicom.read(file, frame=frame, labels=labels, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
     if kind == "volume":
         return _slice(file, limits, frame)
-    return raster.read(file, limits, frame)
+    return raster.read(file, limits, frame, labels=labels)
 
 
 def count_frames(file: Path, limits: Limits = DEFAULT) -> int:

@@ -24,7 +24,7 @@ _MILLIMETRES = {
 }  # fmt: skip
 
 
-def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool) -> Grid:
+def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool, labels: bool = False) -> Grid:
     """Decode an open file: its grid, or with ``decode`` a :class:`~datamodules.readers.grid.Volume`.
 
     Columns are X, rows Y and pages Z. The spacing is ImageJ's or OME's where the file has it, else 1 mm: the resolution
@@ -36,6 +36,7 @@ def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool) ->
         file: the TIFF, unpacked.
         limits: checked in the tags of the pages.
         decode: read the voxels too.
+        labels: the file is a mask.
 
     Raises:
         ValueError: pages differ in size or type; too large; truncated; of a kind that is not read.
@@ -57,7 +58,11 @@ def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool) ->
         if not decode:
             return Grid(str(path), shape, affine, geometry_header(shape, affine))
         # Read now, and in the machine's byte order.
-        stack = read_stack(tiff, limits) if stack is None else stack.astype(stack.dtype.newbyteorder("="), copy=True)
+        stack = (
+            read_stack(tiff, limits, labels=labels)
+            if stack is None
+            else stack.astype(stack.dtype.newbyteorder("="), copy=True)
+        )
     values = np.moveaxis(stack, (0, 1, 2), (2, 1, 0))
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]

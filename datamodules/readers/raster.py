@@ -25,10 +25,11 @@ from datamodules.types import Scan, ScanInfo, SuiteError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _ORIENTATION = 274  # tag of EXIF
+_PALETTE = 3
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by the kind of colour; a palette may become RGBA
 
 
-def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan:
+def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labels: bool = False) -> Scan:
     """Read one raster image.
 
     The format is told by the file's first bytes, so a PNG that is called ``.jpg`` is read as well. 8 and 16 bit are
@@ -40,6 +41,8 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
         path: the file; its suffix is one of :data:`SUFFIXES`.
         limits: checked in the header, before anything is decoded.
         frame: page of a TIFF, from 0; None takes the only one.
+        labels: the file is a mask. A palette gives its indices, samples of 1, 2 or 4 bits their values, and TIFF
+            MinIsWhite stays as stored where it has more than one bit.
 
     Returns:
         The array, ``(H, W)`` for grey, ``(H, W, 2)`` for grey with alpha, ``(H, W, 3)`` for RGB, ``(H, W, 4)`` for RGBA
@@ -54,7 +57,7 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None) -> Scan
         raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(SUFFIXES)}")
     quiet_decoders()
     with named_errors(path, "cannot be decoded"), path.open("rb") as file:
-        array = _decoder(file.read(8))(file, limits, frame)
+        array = _decoder(file.read(8))(file, limits, frame, labels)
     return Scan(array, ScanInfo(path=str(path), original_size=(array.shape[0], array.shape[1])))
 
 
@@ -110,7 +113,7 @@ def is_grey(array: NDArray[Any]) -> bool:
     return bool(np.array_equal(red, green) and np.array_equal(green, blue))
 
 
-def _decoder(head: bytes) -> Callable[[BinaryIO, Limits, int | None], NDArray[Any]]:
+def _decoder(head: bytes) -> Callable[[BinaryIO, Limits, int | None, bool], NDArray[Any]]:
     if head == b"\x89PNG\r\n\x1a\n":
         return _read_png
     if head[:3] == b"\xff\xd8\xff":
@@ -127,7 +130,7 @@ def _one_frame(frame: int | None) -> None:
         raise ValueError(f"it has no frame {frame}: it is one image")
 
 
-def _read_png(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
+def _read_png(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
     import imagecodecs
 
     _one_frame(frame)
@@ -136,11 +139,17 @@ def _read_png(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]
     width, height, bits, colour = struct.unpack(">IIBB", data[16:26])  # the header chunk always comes first
     limits.check_pixels(width, height)
     limits.check_bytes(width * height * _PNG_SAMPLES.get(colour, 4) * (2 if bits == 16 else 1))
+    if labels and colour == _PALETTE:
+        from PIL.PngImagePlugin import PngImageFile
+
+        file.seek(0)
+        with PngImageFile(file) as image:
+            return np.asarray(image)
     array: NDArray[Any] = imagecodecs.png_decode(data)
-    return array
+    return array // np.uint8(255 // (2**bits - 1)) if labels and bits < 8 else array
 
 
-def _read_jpeg(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
+def _read_jpeg(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
     # The plugin itself, not Image.open, which has a limit of its own and warns on standard error.
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -153,7 +162,7 @@ def _read_jpeg(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any
         return upright(array, image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else array
 
 
-def _read_bmp(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
+def _read_bmp(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
     from PIL.BmpImagePlugin import BmpImageFile
 
     _one_frame(frame)
@@ -161,14 +170,16 @@ def _read_bmp(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]
     with BmpImageFile(file) as image:
         limits.check_pixels(*image.size)
         limits.check_bytes(image.size[0] * image.size[1] * max(3, len(image.getbands())))
+        if labels and image.mode in ("1", "P"):
+            return np.asarray(image).astype(np.uint8)
         expanded = {"1": "L", "P": "RGB"}.get(image.mode)
         return np.asarray(image.convert(expanded) if expanded else image)
 
 
-def _read_tiff(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
+def _read_tiff(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
     from datamodules.readers.tiff import read_page
 
-    return read_page(file, limits, frame)
+    return read_page(file, limits, frame, labels=labels)
 
 
 @cache

@@ -89,13 +89,14 @@ def image_pages(tiff: TiffFile) -> list[TiffPage]:
     return pages
 
 
-def read_page(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]:
+def read_page(file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool = False) -> NDArray[Any]:
     """The image of a file, or one of its pages.
 
     Args:
         file: the open file.
         limits: checked in the page's tags.
         frame: number of the page, from 0; None wants a file with one.
+        labels: the file is a mask.
 
     Raises:
         ValueError: several pages and no ``frame``, or no such frame; too large; cut off; of a kind that is not read.
@@ -114,7 +115,7 @@ def read_page(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]
             raise ValueError(f"it has no frame {frame}: its {count} pages are numbered from 0")
         pages = image_pages(tiff)
         if count > 1 and len(pages) == 1:
-            return np.asarray(read_stack(tiff, limits)[frame or 0])
+            return np.asarray(read_stack(tiff, limits, labels=labels)[frame or 0])
         page = pages[frame or 0]
         check_page(page, limits)
         plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
@@ -125,12 +126,17 @@ def read_page(file: BinaryIO, limits: Limits, frame: int | None) -> NDArray[Any]
             array = imagecodecs.tiff_decode(file.read())
             if math.prod(array.shape) != page.size:
                 raise ValueError("its decoded size is not the one in its header")
-            return _finished(array, page)
-        return decode_page(page)
+            return _finished(array, page, labels)
+        return decode_page(page, labels)
 
 
-def read_stack(tiff: TiffFile, limits: Limits) -> NDArray[Any]:
+def read_stack(tiff: TiffFile, limits: Limits, *, labels: bool = False) -> NDArray[Any]:
     """All pages of a file: (N, H, W), or (N, H, W, S) with samples.
+
+    Args:
+        tiff: the open file.
+        limits: checked in the tags of its pages.
+        labels: the file is a mask.
 
     Raises:
         ValueError: pages differ in size or type; too large; cut off; of a kind that is not read.
@@ -144,7 +150,7 @@ def read_stack(tiff: TiffFile, limits: Limits) -> NDArray[Any]:
         limits.check_bytes(sum(page.nbytes for page in pages))
         for page in pages:
             check_page(page, limits)
-        return np.stack([decode_page(page) for page in pages])
+        return np.stack([decode_page(page, labels) for page in pages])
     check_page(first, limits)
     count = count_pages(tiff)
     if first.imagedepth > 1:  # tiles with a depth of their own
@@ -154,12 +160,12 @@ def read_stack(tiff: TiffFile, limits: Limits) -> NDArray[Any]:
         return np.asarray(volume)
     limits.check_bytes(count * first.nbytes)
     if count == 1:
-        return decode_page(first)[None]
+        return decode_page(first, labels)[None]
     series = tiff.series[0]
     if first.dataoffsets[0] + series.nbytes > tiff.filehandle.size:
         raise ValueError("the file is truncated")
     stack = np.asarray(series.asarray(maxworkers=1)).reshape(count, *first.shape)
-    return np.stack([_finished(one, first) for one in stack])
+    return np.stack([_finished(one, first, labels) for one in stack])
 
 
 def plain_stack(tiff: TiffFile, pages: int, limits: Limits) -> NDArray[Any] | None:
@@ -260,17 +266,26 @@ def _size_in(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def decode_page(page: TiffPage) -> NDArray[Any]:
+def decode_page(page: TiffPage, labels: bool = False) -> NDArray[Any]:
     """Decode a page that :func:`check_page` has let through."""
     if page.axes not in ("YX", "YXS", "SYX"):
         raise ValueError(f"pixels along the axes {page.axes} are not read")
-    return _finished(page.asarray(maxworkers=1), page)
+    return _finished(page.asarray(maxworkers=1), page, labels)
 
 
-def _finished(array: NDArray[Any], page: TiffPage) -> NDArray[Any]:
+def _finished(array: NDArray[Any], page: TiffPage, labels: bool) -> NDArray[Any]:
     if page.axes == "SYX":
         array = np.moveaxis(array, 0, -1)
-    return upright(_as_seen(array, page), page.tags.valueof(_ORIENTATION, 1))
+    return upright(_as_labels(array, page) if labels else _as_seen(array, page), page.tags.valueof(_ORIENTATION, 1))
+
+
+def _as_labels(array: NDArray[Any], page: TiffPage) -> NDArray[Any]:
+    """Stored TIFF samples -> label values: as they are; of 1 bit, black is 0 and white 1, whichever was stored as 0."""
+    from tifffile import PHOTOMETRIC
+
+    if page.bitspersample != 1:
+        return array
+    return (array != (page.photometric == PHOTOMETRIC.MINISWHITE)).astype(np.uint8)
 
 
 def _as_seen(array: NDArray[Any], page: TiffPage) -> NDArray[Any]:

@@ -62,16 +62,21 @@ def is_series(path: Path) -> bool:
     return not may_be_volume(path.name) and (path.is_dir() or is_dicom(path))
 
 
-def read_grid(path: Path, limits: Limits = DEFAULT) -> Grid:
+def read_grid(path: Path, limits: Limits = DEFAULT, *, labels: bool = False) -> Grid:
     """Read the header of a volume: where its voxels lie.
+
+    Args:
+        path: as in :func:`read_volume`, also for those below.
+        limits: checked in the header.
+        labels: the file is a mask.
 
     Raises:
         SuiteError: as in :func:`read_volume`, as far as the header tells.
     """
-    return _read(path, limits, decode=False)
+    return _read(path, limits, decode=False, labels=labels)
 
 
-def read_volume(path: Path, limits: Limits = DEFAULT) -> Volume:
+def read_volume(path: Path, limits: Limits = DEFAULT, *, labels: bool = False) -> Volume:
     """Read a volume: NIfTI-1, NIfTI-2, NRRD, MetaImage or a TIFF with pages, packed or not; or a DICOM series.
 
     The affine is in RAS mm whatever the file's convention and unit. In NIfTI it is the sform, else the qform, else what
@@ -82,13 +87,14 @@ def read_volume(path: Path, limits: Limits = DEFAULT) -> Volume:
     Args:
         path: a file with one of :data:`SUFFIXES` (a ``.zip`` holds one volume), or a folder with a series.
         limits: checked in the header, and while packed files are unpacked.
+        labels: the file is a mask: its values are neither turned, nor filled, nor coloured, nor spread over a range.
 
     Raises:
         SuiteError: no such file, of another kind, damaged or truncated (also in the checksum of ``.gz``), without
             voxels, too large, of a type that is no real number, with NaN or infinite values, or with an affine that
             cannot be inverted.
     """
-    volume = cast("Volume", _read(path, limits, decode=True))
+    volume = cast("Volume", _read(path, limits, decode=True, labels=labels))
     values = volume.array
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = values.size - int(np.isfinite(values).sum())
@@ -96,13 +102,15 @@ def read_volume(path: Path, limits: Limits = DEFAULT) -> Volume:
     return volume
 
 
-def _read(path: Path, limits: Limits, *, decode: bool) -> Grid:
+def _read(path: Path, limits: Limits, *, decode: bool, labels: bool) -> Grid:
     if is_series(path):
         from datamodules.readers import dicom_series
 
         if decode:
-            return dicom_series.read_volume(path, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
-        return dicom_series.read_grid(path, limits.max_pixels)
+            return dicom_series.read_volume(
+                path, labels=labels, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes
+            )
+        return dicom_series.read_grid(path, limits.max_pixels, labels=labels)
     if not may_be_volume(path.name):
         raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(SUFFIXES)}")
     with (
@@ -118,7 +126,8 @@ def _read(path: Path, limits: Limits, *, decode: bool) -> Grid:
         elif kind == "TIFF":
             from datamodules.readers.pages import decode_pages
 
-            grid = decode_pages(path, io.BytesIO(read_all(stream)) if packed else stream, limits, decode=decode)
+            file = io.BytesIO(read_all(stream)) if packed else stream
+            grid = decode_pages(path, file, limits, decode=decode, labels=labels)
         else:
             from datamodules.readers.itk import decode_itk
 

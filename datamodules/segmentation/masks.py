@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.named_errors import named_errors
 from datamodules.table import read_frame
 from datamodules.types import SuiteError
 
@@ -247,37 +245,19 @@ def _colour(value: Any, name: str, file: Path) -> tuple[int, int, int]:
 def read_label_file(path: Path, limits: Limits = DEFAULT) -> NDArray[Any]:
     """Read a mask as label values, (H, W).
 
-    As :func:`datamodules.readers.formats.read`, but a PNG with a palette gives the palette's index and a 1-bit PNG
-    gives 0 and 1; grey that is stored as colour gives the grey value.
+    As :func:`datamodules.readers.formats.read` with ``labels``; grey that is stored as colour gives the grey value.
 
     Raises:
         SuiteError: the file cannot be read, or is a colour picture.
     """
     from datamodules.readers import formats, raster
 
-    array = _png_values(path, limits)
-    if array is None:
-        array = formats.read(path, limits).array
+    array = formats.read(path, limits, labels=True).array
     if array.ndim == 2:
         return array
     if not raster.is_grey(array):
         raise SuiteError(f"{path}: the mask is a colour picture: say what its colours mean with --data.palette")
     return np.ascontiguousarray(array[:, :, 0])
-
-
-def _png_values(path: Path, limits: Limits) -> NDArray[Any] | None:
-    """The stored values of a PNG that decoders would turn into colours or stretch; None where it is no such file."""
-    from PIL.PngImagePlugin import PngImageFile
-
-    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
-        head = file.read(26)
-        # Bytes 24 and 25: bits a sample, and the kind of colour (3 = palette); PNG specification, 11.2.2.
-        if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or (head[25] != 3 and head[24] != 1):
-            return None
-        limits.check_pixels(*struct.unpack(">II", head[16:24]))
-        file.seek(0)
-        with PngImageFile(file) as image:
-            return np.asarray(image).astype(np.uint8)
 
 
 def foreground(array: NDArray[Any]) -> NDArray[np.uint8]:

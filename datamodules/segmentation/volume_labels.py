@@ -45,7 +45,7 @@ def check_label(image: Grid, file: Path, limits: Limits = DEFAULT) -> None:
         SuiteError: names both files.
     """
     if not is_seg(file):
-        check_same_grid(image, read_grid(file, limits))
+        check_same_grid(image, read_grid(file, limits, labels=True))
 
 
 def read_label(file: Path, image: Grid, values: LabelValues, limits: Limits = DEFAULT) -> Volume:
@@ -62,7 +62,7 @@ def read_label(file: Path, image: Grid, values: LabelValues, limits: Limits = DE
         SuiteError: the file cannot be read or placed.
     """
     if not is_seg(file):
-        return read_volume(file, limits)
+        return read_volume(file, limits, labels=True)
     from datamodules.readers.dicom_seg import read_on_grid
 
     meant = {name: several[0] for name, several in zip(values.names, values.values, strict=True)}
@@ -86,7 +86,7 @@ def seen_labels(files: Sequence[Path], ignore: int | None, limits: Limits = DEFA
     numbers: set[int] = {0}
     for file in files:
         if not is_seg(file):
-            numbers |= {int(value) for value in np.unique(read_volume(file, limits).array)}
+            numbers |= {int(value) for value in np.unique(read_volume(file, limits, labels=True).array)}
     numbers.discard(-1 if ignore is None else ignore)
     if segments and len(segments) < len(files):
         raise SuiteError(

@@ -169,7 +169,7 @@ class Volumes(SegmentationData):
         if self._named_values is not None:
             mask = read_label(file, image, self._named_values, self.limits)
             return self._named_values.read(mask.array, mask.path)
-        mask = read_volume(file)
+        mask = read_volume(file, self.limits, labels=True)
         values = np.where(mask.array == self.ignore_value, IGNORE, mask.array)
         classes = values.astype(np.uint8)
         if (classes != values).any():
