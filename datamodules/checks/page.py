@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -57,9 +58,13 @@ def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
             histograms=[{"title": one.title, "bars": _bars(one.bars)} for one in checked.histograms if one.bars],
         )
     )
+    part = file.with_name(f".{file.name}.part")
     try:
-        file.write_text(page, encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
+        part.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise SuiteError(f"--output {file}: cannot be written ({error.strerror})") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -52,9 +53,13 @@ def write_sheet(
             top = _GAP + row * step + (tile - height) // 2
             left = _GAP + column * step + (tile - width) // 2
             sheet[top : top + height, left : left + width] = picture
+    part = file.with_name(f".{file.name}.part")
     try:
-        file.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+        part.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+        part.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise SuiteError(f"{file}: cannot write the sheet of augmented samples: {error.strerror}") from None
 
 

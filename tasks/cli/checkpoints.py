@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -103,10 +102,3 @@ def load_into(model: Task, checkpoint: dict[str, Any], path: Path) -> None:
         model.load_state_dict(checkpoint["state_dict"])
     except (RuntimeError, AttributeError, KeyError) as error:
         raise SuiteError(f"{path}: the weights do not fit: {' '.join(str(error).split())[:200]}") from None
-
-
-def rewrite(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Replace a checkpoint in one step, so that a kill leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(checkpoint, temporary)
-    temporary.replace(path)

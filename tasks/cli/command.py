@@ -46,6 +46,8 @@ def run_command(task: str, words: Sequence[str]) -> None:
         for line in process.stderr:
             if line.startswith("error: "):
                 error = line.removeprefix("error: ").strip()  # said by who called, with more
+            elif line.startswith("interrupted: "):
+                pass  # likewise
             else:
                 sys.stderr.write(line)
         status = process.wait()

@@ -18,7 +18,7 @@ from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.parser import part_of
 from tasks.cli.run_dir import CHECKPOINTS
 from tasks.ensemble import Ensemble
-from tasks.evaluation.tables import read_table, replacing
+from tasks.evaluation.tables import read_table, write_text
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,7 @@ def write_record(folder: Path, model: Ensemble, checkpoints: Checkpoints, chosen
     """
     paths = [Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix() for path in checkpoints.paths]
     text = json.dumps({"checkpoints": paths, "chosen_on": chosen_on, **model.chosen()}, indent=2)
-    with replacing(folder / RECORD) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(folder / RECORD, text + "\n")
 
 
 def build_model(task: str, checkpoints: Checkpoints) -> Model:

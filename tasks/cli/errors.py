@@ -4,35 +4,64 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from datamodules.types import SuiteError
+from tasks.cli.begun import full_disk, interrupted, release
+from tasks.cli.run_dir import global_rank
 
 
-def guarded(run: Callable[[], int], *, debug: bool) -> int:
-    """Call ``run`` and turn what a user can mend into one line.
+def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
+    """Call ``run`` and turn what a user can mend, and Ctrl-C, into one line.
 
     Args:
         run: does the work and returns an exit status.
         debug: let every exception through with its traceback.
+        ends: the process ends with the command: a second Ctrl-C does not break into that.
     """
-    if debug:
-        return run()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        return run() if debug else _in_one_line(run)
+    except KeyboardInterrupt:
+        return _stopped()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning leaves so, with status 1
+            return _stopped()
+        raise
+    finally:
+        release()
+        if not ends and _may_handle_signals():
+            signal.signal(signal.SIGINT, handler)
+
+
+def _may_handle_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _stopped() -> int:
+    """Say how to go on."""
+    if _may_handle_signals():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if global_rank() == 0:
+        print(interrupted(), file=sys.stderr)
+    return 130
+
+
+def _in_one_line(run: Callable[[], int]) -> int:
     try:
         return run()
     except SuiteError as error:
-        return _say(from_worker(str(error)))
+        return _say(full_disk(error) or from_worker(str(error)))
     except argparse.ArgumentError as error:
         return _say(_inner(error) or parser_line(str(error)))
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        return _say(f"{name}{error.strerror or error}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _say(full_disk(error) or f"{name}{error.strerror or error}")
     except Exception as error:
-        line = _inner(error) or _known(error)
+        line = full_disk(error) or _inner(error) or _known(error)
         if line is None:
             raise  # a fault of ours: the traceback is what a report needs
         return _say(line)

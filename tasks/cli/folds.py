@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from datamodules.types import SuiteError
+from tasks.cli.begun import command, holds_something
 from tasks.cli.command import run_command
 from tasks.cli.ensembles import RECORD
 from tasks.cli.flags import given, truth, value_of
@@ -20,6 +21,7 @@ from tasks.cli.fold_tables import collect, finished
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
+from tasks.evaluation.tables import write_text
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +40,14 @@ def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> in
     configure_logs()
     count = _count(argv)
     prepared = _prepare(task, argv, own_flags, count)
-    plan, run_dir = prepared.plan, take_run_dir(task, prepared.run_dir)
+    plan, resumed = prepared.plan, value_of(argv, "--ckpt_path") is not None
+
+    def mend(folder: Path) -> str:
+        return f"go on with: {command(task, 'fit', folds=count, run_dir=folder, ckpt_path='last')}"
+
+    run_dir = take_run_dir(task, prepared.run_dir, mend, resumed=resumed)
     if not (run_dir / CONFIG).is_file():
-        (run_dir / CONFIG).write_text(prepared.config, encoding="utf-8")
+        write_text(run_dir / CONFIG, prepared.config)
     for fold in range(count):
         if finished(run_dir / f"fold_{fold}", plan.split):
             log.info("fold %d of %d is finished already", fold, count)
@@ -151,7 +158,7 @@ def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
     """Train a fold as a run of its own, or go on with it."""
     folder = run_dir / f"fold_{fold}"
     words = ["fit", "--run_dir", str(folder)]
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and holds_something(folder):
         words += ["--ckpt_path", "last"]
     if not (folder / CONFIG).is_file():
         words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold)]

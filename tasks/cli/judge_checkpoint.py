@@ -15,6 +15,7 @@ from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI, data_default
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
 from tasks.ensemble import Ensemble
+from tasks.evaluation.tables import write_text
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
     settings = {"logger": False, "enable_checkpointing": False, "default_root_dir": str(run_dir)}
     trainer = cli.build_trainer([judging.callback], **settings)
     if trainer.is_global_zero:
-        (run_dir / "config.yaml").write_text(cli.saved_config(), encoding="utf-8")
+        write_text(run_dir / "config.yaml", cli.saved_config())
         write_split(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
     judge = Judge(trainer, judging, data, run_dir)

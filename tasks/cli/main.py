@@ -48,12 +48,13 @@ version:                 {program} --version
 """
 
 
-def main(task: str, argv: Sequence[str] | None = None) -> int:
+def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = None) -> int:
     """Run ``python -m tasks.<task> <verb> ...``.
 
     Args:
         task: a key of :data:`TASKS`.
         argv: verb and flags; left out: those of the process.
+        ends: the process ends with the command; left out: where ``argv`` is.
 
     Returns:
         The exit status: 0, 1 (done, with files passed over), 2 (something the user can mend), 130 (interrupted).
@@ -80,14 +81,14 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
         module = importlib.import_module(f"tasks.cli.verbs.{verb}")
         return int(module.run(task, flags))
 
-    return guarded(run, debug=debug)
+    return guarded(run, debug=debug, ends=argv is None if ends is None else ends)
 
 
 def script() -> int:
     """Run ``scansuite <task> <verb> ...``."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in TASKS:
-        return main(arguments[0], arguments[1:])
+        return main(arguments[0], arguments[1:], ends=True)
     if arguments and arguments[0] == "--version":
         print(f"scansuite {version()}")
         return 0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -19,6 +20,7 @@ from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown
 from tasks.cli.hardware import MemoryFormat, choose_precision
 from tasks.cli.help import LINKED, short_help
 from tasks.cli.main import TASKS, VERBS
+from tasks.fitting.saving import WholeCheckpoints
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +179,10 @@ class SuiteCLI(LightningCLI):
         config["use_distributed_sampler"] = False
         config.update(overrides)
         config["callbacks"] = [*_as_list(config["callbacks"]), *callbacks]
-        return Trainer(**config)
+        trainer = Trainer(**config)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # neither the user's nor the strategy's own
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+        return trainer
 
     def saved_config(self) -> str:
         """The whole configuration as YAML that starts the same run again."""

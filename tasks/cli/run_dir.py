@@ -6,14 +6,18 @@ import contextlib
 import csv
 import os
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from datamodules.types import SuiteError
+from tasks.cli.begun import claim, holds_something
 
 RUNS = Path("runs")
 # A run that trains has this folder from its first moment; one that only judges has none.
 CHECKPOINTS = "checkpoints"
+Mend: TypeAlias = Callable[[Path], str]
 # Rank 0 tells the processes it starts.
 SHARED = "SCANSUITE_RUN_DIR"
 
@@ -40,42 +44,50 @@ def refuse_existing(asked: str | None) -> None:
     folder = Path(asked)
     if folder.exists() and not folder.is_dir():
         raise SuiteError(f"--run_dir {folder}: is a file")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and holds_something(folder):
         raise SuiteError(f"--run_dir {folder}: exists already; give another, or go on in it with --ckpt_path last")
 
 
 def new_folder(asked: str | None, flag: str) -> Path:
-    """Make the folder that a flag names, which must not hold anything.
+    """Make the folder that a flag names, which must not hold anything, and take it for this command.
 
     Raises:
-        SuiteError: none is named, it holds something, or it cannot be made.
+        SuiteError: none is named, it holds something, it cannot be made, or another command writes to it.
     """
     if asked is None:
         raise SuiteError(f"{flag}: name a folder for what is written")
     folder = Path(asked)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if global_rank() > 0:  # rank 0 has made it
+        return folder
+    if folder.exists() and (not folder.is_dir() or holds_something(folder)):
         raise SuiteError(f"{flag} {folder}: exists already: give a new folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SuiteError(f"{flag} {folder}: cannot be made ({error.strerror})") from None
+    claim(folder, flag, f"run the command again with a new {flag}", fresh=True)
     return folder
 
 
-def take_run_dir(task: str, asked: str | None) -> Path:
-    """Make the folder of a run, ``runs/<task>/<next number>`` where none is asked for.
+def take_run_dir(task: str, asked: str | None, mend: Mend | None = None, *, resumed: bool = False) -> Path:
+    """Make the folder of a run, ``runs/<task>/<next number>`` where none is asked for, and take it for this command.
 
     Rank 0 makes it; other ranks wait for its name (through the environment or, where a launcher started all processes
     side by side, through a file named after the launch).
 
+    Args:
+        task: name of the task.
+        asked: ``--run_dir``.
+        mend: from the folder to what the user does where the command ends before its time; left out: the same again.
+        resumed: what the folder holds is gone on with.
+
     Raises:
-        SuiteError: the folder cannot be made, or rank 0 does not name it within two minutes.
+        SuiteError: the folder cannot be made, another command writes to it, or rank 0 does not name it within two
+            minutes.
     """
     pointer = _pointer(task)
     if global_rank() > 0:
         shared = os.environ.get(SHARED)
         return Path(shared) if shared else _await(pointer, asked)
-    folder = _make(Path(asked)) if asked is not None else _next_number(RUNS / task)
+    folder = Path(asked) if asked is not None else _next_number(RUNS / task)
+    again = "run the command again with a new --run_dir" if mend is None else mend(folder)
+    claim(folder, "--run_dir", again, fresh=not resumed, made=asked is None)
     os.environ[SHARED] = str(folder.resolve())
     if pointer is not None:
         _make(pointer.parent)
@@ -83,17 +95,13 @@ def take_run_dir(task: str, asked: str | None) -> Path:
     return folder
 
 
-def _make(folder: Path) -> Path:
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
     except OSError as error:
         raise SuiteError(
             f"--run_dir {folder}: cannot be written ({error.strerror}): choose a folder you may write to"
         ) from None
-    return folder
 
 
 def _next_number(parent: Path) -> Path:

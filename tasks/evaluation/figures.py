@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.types import SuiteError
-from tasks.evaluation.tables import replacing
+from tasks.evaluation.tables import write_text
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ def write_note(file: Path, name: str, value: bool | str) -> None:
 
 def _write_entries(file: Path, entries: Mapping[str, Any]) -> None:
     text = json.dumps(entries, indent=2, allow_nan=False)
-    with replacing(file) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(file, text + "\n")
 
 
 def read_metrics(file: Path) -> dict[str, Figure]:

@@ -41,6 +41,16 @@ def replacing(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a text file in one piece.
+
+    Raises:
+        SuiteError: the folder cannot be written to.
+    """
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_table(frame: pd.DataFrame, file: Path) -> Path:
     """Write a table as CSV, or as Parquet when it has more than a million rows or ``file`` ends in ``.parquet``.
 

@@ -15,7 +15,8 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
 from tasks.base import Task
-from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint, rewrite
+from tasks.cli.begun import command
+from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.comparison import compare
 from tasks.cli.flags import truth, value_of
 from tasks.cli.folds import train_folds
@@ -27,7 +28,9 @@ from tasks.cli.pruning import parent_defaults, prune, untrained
 from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.cli.search import search
 from tasks.cli.training import training_callbacks
+from tasks.evaluation.tables import write_text
 from tasks.fitting.epoch_table import EpochTable
+from tasks.fitting.saving import save_whole
 from tasks.fitting.seeding import SeedEpochs
 from tasks.judging import Judging
 
@@ -86,12 +89,12 @@ def run(task: str, argv: Sequence[str]) -> int:
     callbacks = training_callbacks(model, seed)
     if last is None:
         search(cli, data, model)
-    run_dir = Path() if fast else take_run_dir(task, str(resumed) if resumed is not None else cli.config["run_dir"])
+    run_dir = Path() if fast else _take(task, cli, resumed)
     judging = judging_of(task)
     trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), judging.callback, *callbacks], fast=fast)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
-        (run_dir / "config.yaml").write_text(cli.saved_config(), encoding="utf-8")
+        write_text(run_dir / "config.yaml", cli.saved_config())
         write_split(data, run_dir)
         _sheet(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
@@ -103,8 +106,6 @@ def run(task: str, argv: Sequence[str]) -> int:
     if fast:
         print("fast_dev_run: one batch went through; nothing was judged or written")
         return 0
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     _judge(task, trainer, judging, data, run_dir, memory_format=cli.config["memory_format"], testing=testing)
     return 0
 
@@ -124,6 +125,16 @@ def _resumed_run(task: str, argv: Sequence[str]) -> Path | None:
     if (run_dir / "fold_0").is_dir():
         raise SuiteError(f"--run_dir {run_dir}: is a run of --folds: give --folds too")
     return run_dir
+
+
+def _take(task: str, cli: SuiteCLI, resumed: Path | None) -> Path:
+    """The folder of the run, new or gone on with, for this process and its ranks alone."""
+
+    def mend(folder: Path) -> str:
+        return f"go on with: {command(task, 'fit', run_dir=folder, ckpt_path='last')}"
+
+    asked = str(resumed) if resumed is not None else cli.config["run_dir"]
+    return take_run_dir(task, asked, mend, resumed=resumed is not None)
 
 
 def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
@@ -228,7 +239,7 @@ def _judge(
     judge.run(model, "val", choose=True)
     if trainer.is_global_zero:
         model.on_save_checkpoint(checkpoint)  # what was chosen on validation
-        rewrite(best, checkpoint)
+        save_whole(checkpoint, best)
     tested = len(data.rows("test")) if testing else 0
     if tested:
         judge.run(model, "test")
