@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.checks.boxes import check_boxes
+from datamodules.checks.examine import examine_all
 from datamodules.checks.histograms import Histogram, check_likeness
 from datamodules.checks.labels import Labels, class_counts
 from datamodules.checks.leaks import check_duplicates, check_near_duplicates, check_patients, content_numbers
 from datamodules.checks.masks import classes_in
 from datamodules.checks.measures import READ, RECORD
-from datamodules.checks.pool import examine_all
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey, split, take
 from datamodules.classification.base import ClassificationData

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from datamodules.base import ScanDataModule
+from datamodules.checks.examine import examine_all
 from datamodules.checks.measures import FAILED, READ
-from datamodules.checks.pool import examine_all
 from datamodules.checks.units import FileUnits
 from datamodules.types import SuiteError
 

@@ -6,54 +6,60 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datamodules.checks.measures import FAILED, RECORD
-from datamodules.checks.units import Units
 from datamodules.settings import free_memory
 
 _CHUNK = 64
 _POLL = 0.5  # seconds
 _LEAST_MEMORY = 4 * 2**30
 
+T = TypeVar("T")
+Work = Callable[[int, int, Callable[[int], None]], T]  # from, to (exclusive), told of each unit before it is read
 
-class Examined(NamedTuple):
-    """Units that were looked at, in a row.
+
+class Lost(NamedTuple):
+    """A unit that its process did not survive.
 
     Attributes:
-        start: number of the first.
-        records: (n,) of :data:`~datamodules.checks.measures.RECORD`.
-        notes: (unit, kind, detail) of what is wrong.
+        unit: its number.
+        kind: ``crashed`` or ``too_slow``.
+        text: what happened.
     """
 
-    start: int
-    records: NDArray[Any]
-    notes: list[tuple[int, str, str]]
+    unit: int
+    kind: str
+    text: str
 
 
-def examine_all(units: Units, workers: int, seconds: float = 120.0) -> Iterator[Examined]:
-    """Look at all units, in any order of chunks.
+def in_chunks(work: Work[T], count: int, workers: int, seconds: float) -> Iterator[T | Lost]:
+    """Hand out units in chunks, in any order.
 
     Args:
-        units: what to look at.
-        workers: processes; 0 looks in this one, without protection.
+        work: reads some units in a row; what it returns must be picklable.
+        count: how many units there are.
+        workers: processes; 0 reads in this one, without protection.
         seconds: what one unit may take before its process is ended.
 
     Yields:
-        Each unit once.
+        What ``work`` returns of each chunk. After a loss the others of its chunk come in chunks of their own.
     """
+    # A process should have several chunks, and volumes take long.
+    size = max(1, min(_CHUNK, count // max(1, 4 * workers)))
+    chunks = [(start, min(start + size, count)) for start in range(0, count, size)]
     if workers == 0:
-        for start in range(0, len(units), _CHUNK):
-            yield _examine(units, start, min(start + _CHUNK, len(units)), None)
+        for start, stop in chunks:
+            yield work(start, stop, lambda unit: None)
         return
-    chunks = [(start, min(start + _CHUNK, len(units))) for start in range(0, len(units), _CHUNK)]
-    yield from _Pool(units, workers, seconds).run(chunks[::-1])
+    yield from _Pool(work, workers, seconds).run(chunks[::-1])
+
+
+def processes(asked: int) -> int:
+    """So many processes as are asked for, or 0 in a process that may have none of its own."""
+    return 0 if multiprocessing.current_process().daemon else asked
 
 
 @dataclass
@@ -66,16 +72,16 @@ class _Worker:
     since: float = field(default_factory=time.monotonic)
 
 
-class _Pool:
-    def __init__(self, units: Units, workers: int, seconds: float) -> None:
-        self.units, self.seconds = units, seconds
+class _Pool(Generic[T]):
+    def __init__(self, work: Work[T], workers: int, seconds: float) -> None:
+        self.work, self.seconds = work, seconds
         self.context = multiprocessing.get_context()
         free = free_memory() or 2 * _LEAST_MEMORY
         self.memory = max(_LEAST_MEMORY, int(0.8 * free / workers))
         self.count = workers
         self.workers: list[_Worker] = []
 
-    def run(self, waiting: list[tuple[int, int]]) -> Iterator[Examined]:
+    def run(self, waiting: list[tuple[int, int]]) -> Iterator[T | Lost]:
         """``waiting`` is a stack of chunks."""
         try:
             self.workers = [self._start() for _ in range(min(self.count, len(waiting)))]
@@ -106,7 +112,7 @@ class _Pool:
         ours, theirs = self.context.Pipe()
         place = self.context.RawValue("q", -1)
         # A shell script that imports us has no __main__ to import anew; fork, the default on Linux, needs none.
-        process = self.context.Process(target=_work, args=(self.units, theirs, place, self.memory), daemon=True)
+        process = self.context.Process(target=_live, args=(self.work, theirs, place, self.memory), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours, place)
@@ -123,7 +129,7 @@ class _Pool:
             worker.seen, worker.since = place, time.monotonic()
         return time.monotonic() - worker.since > self.seconds
 
-    def _bury(self, worker: _Worker, waiting: list[tuple[int, int]], kind: str, text: str) -> Examined:
+    def _bury(self, worker: _Worker, waiting: list[tuple[int, int]], kind: str, text: str) -> Lost:
         """Replace a process; what it has not handed over of its chunk is done again, without the unit it stopped at."""
         worker.process.join()
         assert worker.chunk is not None  # it was busy
@@ -135,41 +141,23 @@ class _Pool:
         reason = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
         worker.pipe.close()
         self.workers[self.workers.index(worker)] = self._start()
-        record = np.zeros(1, RECORD)
-        record["status"] = FAILED
-        return Examined(unit, record, [(unit, kind, text % reason if "%s" in text else text)])
+        return Lost(unit, kind, text % reason if "%s" in text else text)
 
 
-def _work(units: Units, pipe: Connection, place: Any, memory: int) -> None:
+def _live(work: Work[Any], pipe: Connection, place: Any, memory: int) -> None:
     """The life of a process."""
     import cv2
 
     cv2.setNumThreads(0)
     _limit_memory(memory)
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):  # the check itself is gone
+
+    def tell(unit: int) -> None:
+        place.value = unit
+
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):  # whoever asked is gone
         while True:
             start, stop = pipe.recv()
-            pipe.send(_examine(units, start, stop, place))
-
-
-def _examine(units: Units, start: int, stop: int, place: Any) -> Examined:
-    records = np.zeros(stop - start, RECORD)
-    notes: list[tuple[int, str, str]] = []
-    for unit in range(start, stop):
-        if place is not None:
-            place.value = unit
-
-        def note(kind: str, detail: str, unit: int = unit) -> None:
-            notes.append((unit, kind, detail))
-
-        record = records[unit - start]
-        try:
-            units.examine(unit, record, note)
-        except Exception as error:  # whatever a crafted file brings about, the other files are still to be read
-            record["status"] = FAILED
-            reason = " ".join(str(error).split())[:200]
-            note("unreadable", f"{units.path(unit)}: {type(error).__name__}: {reason}".rstrip(": "))
-    return Examined(start, records, notes)
+            pipe.send(work(start, stop, tell))
 
 
 def _limit_memory(more: int) -> None:
