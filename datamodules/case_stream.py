@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.dataset import collate
-from datamodules.preprocess import OpenedImage, Preprocess
+from datamodules.preprocess import Preprocess
 from datamodules.settings import one_thread
 from datamodules.table import CaseTable
 from datamodules.types import Batch, Piece, Sample, Scan, ScanInfo, SuiteError
-from datamodules.windows import plan_windows
+from datamodules.windows import fill_up, plan_windows
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
@@ -201,16 +201,8 @@ class CaseStream(IterableDataset[Batch]):
         window = self.window if self.window is not None else image.size
         places = plan_windows(size, window, self.overlap)
         for number, (top, left) in enumerate(places):
-            part = torch.from_numpy(_filled(image, top, left, window)).permute(2, 0, 1)
+            part = torch.from_numpy(fill_up(image.window(top, left, *window), window)).permute(2, 0, 1)
             yield Sample(image=part, scan=info), (top, left, size, number == len(places) - 1)
-
-
-def _filled(image: OpenedImage, top: int, left: int, window: tuple[int, int]) -> NDArray[np.float32]:
-    """(h, w, C): a window; where it goes beyond the image the last pixels are repeated."""
-    part = image.window(top, left, *window)
-    if part.shape[:2] == window:
-        return part
-    return np.pad(part, [(0, window[0] - part.shape[0]), (0, window[1] - part.shape[1]), (0, 0)], mode="edge")
 
 
 def _batch(waiting: list[tuple[Sample, Piece]]) -> Batch:

@@ -16,6 +16,7 @@ from datamodules.patches import PatchPlace
 from datamodules.preprocess import Preprocess
 from datamodules.transforms.mosaic import BoxedImage, mosaic
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
+from datamodules.windows import fill_up
 
 Augment = Callable[..., dict[str, Any]]
 ReadMask = Callable[[int, Scan], NDArray[Any]]
@@ -98,20 +99,20 @@ class ScanDataset(Dataset[Sample]):
             scan = self.read(int(self.images[case]))
             image, info = self.preprocess(scan), self._info(scan, case)
             mask, boxes = self._annotations(case, scan)
-        return _Shown(image, mask, boxes, info, self._content(image.shape[:2], info))
+        return _Shown(image, mask, boxes, info, _content(image.shape[:2], info))
 
     def _patch(self, draw: Draw, patch: PatchPlace) -> _Shown:
         """A patch of a case; of a scan that is not in memory the patch alone is converted."""
         if self._memory is not None:
             whole, info = self._memory[draw.case], self.scans[draw.case]
             mask, boxes = self._remembered(draw.case)
-            size = self._content(whole.shape[:2], info)
+            size = _content(whole.shape[:2], info)
         else:
             scan = self.read(int(self.images[draw.case]))
             info = self._info(scan, draw.case)
             mask, boxes = self._annotations(draw.case, scan)
             opened = self.preprocess.opened(scan)
-            size = opened.content_size
+            size = _content(opened.size, info)
         if self.augment is None:
             top, left = patch.middle(size)
         else:
@@ -120,22 +121,16 @@ class ScanDataset(Dataset[Sample]):
             min(part, side - start) for part, side, start in zip(patch.size, size, (top, left), strict=True)
         )
         if self._memory is not None:
-            image = whole[top : top + height, left : left + width]
+            image = whole[top : top + patch.size[0], left : left + patch.size[1]]
         else:
-            image = opened.window(top, left, height, width)
-        lacking = [(0, patch.size[0] - height), (0, patch.size[1] - width), (0, 0)]
-        if any(after for _, after in lacking):
-            image = np.pad(image, lacking, mode="edge")
+            image = opened.window(top, left, *patch.size)
+        image = fill_up(image, patch.size)
         if boxes is not None:
             seen, kept = cropped(boxes[0], top, left, (height, width))
             boxes = (seen, boxes[1][kept])
         # A copy: collating must not hold the whole image, and memory must not change.
         mask = None if mask is None else patch.cut(mask, top, left)
         return _Shown(np.ascontiguousarray(image), mask, boxes, info, (height, width))
-
-    def _content(self, size: tuple[int, ...], info: ScanInfo) -> tuple[int, int]:
-        """The part of an image that shows the scan, where it was filled up to one size here."""
-        return info["content_size"] if self.preprocess.fills else (size[0], size[1])
 
     def _annotations(self, case: int, scan: Scan) -> tuple[NDArray[Any] | None, Boxes | None]:
         """Mask and boxes of a case on the model's image."""
@@ -219,6 +214,11 @@ class ScanDataset(Dataset[Sample]):
             sample["boxes"] = torch.from_numpy(given["boxes"])
             sample["labels"] = torch.from_numpy(given["labels"])
         return sample
+
+
+def _content(size: tuple[int, ...], info: ScanInfo) -> tuple[int, int]:
+    """(h, w) of the model's image of (H, W) pixels that show the scan; what follows was filled up."""
+    return info.get("content_size", (size[0], size[1]))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

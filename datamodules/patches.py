@@ -42,9 +42,10 @@ class PatchPlace:
         """(top, left) of a patch drawn from a seed.
 
         Args:
-            image: (H, W) in pixels.
+            image: (H, W) in pixels of what shows the scan.
             seed: words of the draw; equal words, equal place.
-            mask: (H, W) class numbers or (L, H, W) regions, for ``foreground_share``.
+            mask: class numbers (H, W) or regions (L, H, W), for ``foreground_share``; filling may follow what shows the
+                scan.
             classes: values from 1 to below this are classes, the rest is unknown.
             boxes: (N, 4) xyxy in pixels, for ``foreground_share``.
         """
@@ -55,7 +56,7 @@ class PatchPlace:
             inside = (mask > 0) & (mask < classes)
             places = np.flatnonzero(inside.any(axis=0) if mask.ndim == 3 else inside)
             if len(places):
-                centre = divmod(int(places[rng.integers(len(places))]), image[1])
+                centre = divmod(int(places[rng.integers(len(places))]), mask.shape[-1])
                 top, left = (
                     min(max(0, middle - part // 2), most)
                     for middle, part, most in zip(centre, self.size, free, strict=True)

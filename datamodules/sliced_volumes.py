@@ -86,13 +86,13 @@ class SlicedVolumes:
         height, width = (-(-int(side) // 32) * 32 for side in sizes.max(axis=0))
         return ImageFacts((height, width), sum(self._channels(0)) * (2 * self.slices.neighbors + 1))
 
-    def scan(self, volume: int, index: int, size: tuple[int, int]) -> Scan:
+    def scan(self, volume: int, index: int, size: tuple[int, int] | None) -> Scan:
         """A slice with its neighbours: (H, W), or (H, W, C).
 
         Args:
             volume: number of the volume.
             index: of the slice.
-            size: (H, W) of the model's image, which slices of one spacing are filled up to.
+            size: (H, W) of the model's image, which slices of one spacing are filled up to, or None.
         """
         array = self.slices.stack(self.arrays(volume), index)
         array = self.slices.pad(array, size, self.grids[volume].path)

@@ -148,19 +148,22 @@ class SliceSpec:
             return to_slices(whole, grid.affine, self.plane)
         return np.stack([to_slices(region, grid.affine, self.plane) for region in whole], axis=1)
 
-    def pad(self, image: NDArray[Any], size: tuple[int, int], path: str, fill: int | None = None) -> NDArray[Any]:
+    def pad(
+        self, image: NDArray[Any], size: tuple[int, int] | None, path: str, fill: int | None = None
+    ) -> NDArray[Any]:
         """Slices of one spacing differ in size: fill them up at the lower and right edge. Without spacing they stay.
 
         Args:
             image: (H, W) or (H, W, C).
-            size: (H, W) of the model's image.
+            size: (H, W) of the model's image (:attr:`.Preprocess.size`, which all verbs have from the model); None
+                where slices keep their own, and are seen by patches and windows.
             path: the file, for messages.
             fill: value to fill with; left out: the darkest of the slice.
 
         Raises:
             SuiteError: the slice is larger than the model's image.
         """
-        if self.spacing is None:
+        if self.spacing is None or size is None:
             return image
         lacking = (size[0] - image.shape[0], size[1] - image.shape[1])
         if min(lacking) < 0:

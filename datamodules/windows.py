@@ -1,8 +1,12 @@
-"""Where the windows lie through which a network sees an image that is larger than its input."""
+"""Where the windows lie through which a network sees an image that is larger than its input, and what they show."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.types import SuiteError
 
@@ -31,6 +35,17 @@ def plan_windows(size: tuple[int, int], window: tuple[int, int], overlap: float)
         raise SuiteError(f"overlap of windows {overlap}: must be at least 0 and below 1")
     tops, lefts = (_starts(side, part, overlap) for side, part in zip(size, window, strict=True))
     return [(top, left) for top in tops for left in lefts]
+
+
+def fill_up(part: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:
+    """(h, w, C) of an image that ends within a window: its last pixels below and on the right are repeated.
+
+    For patches in training as for windows in judging and prediction: the network sees the same.
+    """
+    if part.shape[:2] == window:
+        return part
+    lacking = [(0, window[0] - part.shape[0]), (0, window[1] - part.shape[1])]
+    return np.pad(part, [*lacking, (0, 0)], mode="edge")
 
 
 def _starts(side: int, window: int, overlap: float) -> list[int]:

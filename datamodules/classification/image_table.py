@@ -160,7 +160,7 @@ class ImageTable(ClassificationData):
         if self._volumes is None:
             return super().read(image)
         volume, index = self._places[image]
-        return self._volumes.scan(int(volume), int(index), self.input_size)
+        return self._volumes.scan(int(volume), int(index), self.preprocess.size)
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:

@@ -110,9 +110,7 @@ class VolumeCases(FileCases):
         info = slices.scan_info(grid)
 
         def read(index: int) -> Scan:
-            image = slices.stack(arrays, index)
-            if size is not None:
-                image = slices.pad(image, size, grid.path)
+            image = slices.pad(slices.stack(arrays, index), size, grid.path)
             return Scan(image, cast("ScanInfo", {**info, "slice": index}))
 
         return LazyScans(len(arrays[0]), read)

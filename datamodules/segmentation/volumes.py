@@ -123,13 +123,13 @@ class Volumes(SegmentationData):
     def read(self, image: int) -> Scan:
         """A slice with its neighbours: (H, W), or (H, W, C)."""
         case, index = self._locate(image)
-        return self._scans.scan(case, index, self.input_size)
+        return self._scans.scan(case, index, self.preprocess.size)
 
     def read_classes(self, image: int) -> NDArray[np.uint8]:
         """The mask of a slice: (H, W) class numbers."""
         case, index = self._locate(image)
         mask = np.array(self._mask(case)[index])
-        return self.slices.pad(mask, self.input_size, self._scans.grids[case].path, fill=0)
+        return self.slices.pad(mask, self.preprocess.size, self._scans.grids[case].path, fill=0)
 
     def mask_name(self, image: int) -> str:
         """The file of a slice's mask."""
