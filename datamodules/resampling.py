@@ -84,7 +84,7 @@ def places(old: tuple[int, ...], new: tuple[int, int]) -> tuple[NDArray[np.intp]
 
 def _nearest(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     rows, columns = places(values.shape[:2], size)
-    return values[rows[:, None], columns]
+    return np.asarray(values[rows[:, None], columns])
 
 
 def _by_opencv(values: NDArray[Any], size: tuple[int, int], rule: int) -> NDArray[Any]:
