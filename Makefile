@@ -3,24 +3,33 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Each process of the tests takes about 2 GiB: no more of them than cores, nor than eight.
+WORKERS ?= $(shell cores=$$(env -u OMP_NUM_THREADS nproc); echo $$((cores < 8 ? cores : 8)))
+FAST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
-.PHONY: setup fit test test-slow lint format clean
+.PHONY: setup fit test test-slow test-random lint format clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)  ## make .venv with every extra
 
 $(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[weights,test,dev]'
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@echo "setup: Python environment in $(VENV), from $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "setup: installing scansuite with every extra; torch makes it 3 GB to fetch and 7 GB on disk: minutes, and silent"
+	@$(BIN)/python -m pip install --quiet --editable '.[weights,test,dev]'
+	@touch $@
+	@echo "setup: done; python is $(BIN)/python, and 'make fit' trains a first model"
 
 fit: $(STAMP)  ## train classification on drawn phantoms and print the results
 	$(BIN)/python -m tasks.classify fit --config experiment/phantoms
 
 test: $(STAMP)  ## the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(FAST)
+
+test-random: $(STAMP)  ## the fast tests in random order, whose seed is printed
+	$(FAST) -p randomly
 
 test-slow: $(STAMP)  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

@@ -6,6 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples everywhere, few of them, and no clock: a slow machine fails no test. `--hypothesis-profile deep`
+# looks further, at other examples each time.
+settings.register_profile(
+    "fast", max_examples=50, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("deep", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fast")
 
 
 @pytest.fixture(scope="session", autouse=True)
