@@ -94,7 +94,7 @@ def _by_opencv(values: NDArray[Any], size: tuple[int, int], rule: int) -> NDArra
     whole = all(abs(factor - round(factor)) < np.finfo(float).eps for factor in factors)  # as OpenCV asks
     if channels <= _MOST_CHANNELS and (channels <= _GROUP or rule != cv2.INTER_AREA or whole):
         resized = cv2.resize(values, size[::-1], interpolation=rule)
-        return resized.reshape(*size, *values.shape[2:])  # a single channel loses its axis
+        return np.asarray(resized.reshape(*size, *values.shape[2:]))  # a single channel loses its axis
     groups = [np.ascontiguousarray(values[:, :, first : first + _GROUP]) for first in range(0, channels, _GROUP)]
     return np.concatenate(
         [cv2.resize(group, size[::-1], interpolation=rule).reshape(*size, -1) for group in groups], axis=2
