@@ -16,7 +16,6 @@ from tasks.evaluation.figures import Figure
 from tasks.evaluation.overlap import BoolArray, check_shapes, count_overlap, overlap_metrics
 from tasks.evaluation.weighted import divide, mean_of_classes
 
-COUNTS = ("tp", "fp", "fn", "tn")
 # The order in which figures are written and shown; the last two stand in the table where lesions are counted.
 METRICS = (
     "dice", "iou", "sensitivity", "specificity", "precision", "f1", "hd95", "assd", "nsd", "volume_difference",

@@ -178,11 +178,6 @@ class SegmentationTask(Task):
         )
         self._coarser: list[Tensor] = []
 
-    @property
-    def judged_classes(self) -> list[str]:
-        """Names of the classes that figures are given for: all but background, or the regions."""
-        return self.class_names if self.overlapping else self.class_names[1:]
-
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1], of any size -> (B, num_classes, H, W) logits.
 
