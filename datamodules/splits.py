@@ -12,82 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.dealing import stratified_groups, tie_words
 from datamodules.faults import refuse
 from datamodules.ids import clean_ids
+from datamodules.strata import NO_STRATUM, column_strata
 from datamodules.table import SPLITS, CaseTable, read_frame, split_words
 from datamodules.types import SuiteError
 
 log = logging.getLogger(__name__)
-
-_NO_STRATUM = ("case_id", "patient_id", "path", "split")
-_MOST_NUMBERS = 10  # that a column of numbers may hold to count value by value
-_MOST_VALUES = 100
-
-
-def stratified_groups(
-    strata: NDArray[np.float64], groups: NDArray[np.int64], fractions: Sequence[float], seed: int
-) -> NDArray[np.int64]:
-    """Deal cases into parts so that groups stay whole and each part has about its share of every stratum.
-
-    Greedy, as scikit-learn's ``StratifiedGroupKFold``, but for strata that overlap and parts of unequal shares: groups
-    with many cases of rare strata go first, each to the part where the chi-square sum over parts and strata of
-    (count - expected)^2 / expected falls most.
-
-    Args:
-        strata: (N, S) how much of each stratum a case carries, usually 0 or 1.
-        groups: (N,) group number of each case.
-        fractions: share of each part, above 0; they sum to 1.
-        seed: breaks ties.
-
-    Returns:
-        (N,) number of the part of each case.
-    """
-    rng = np.random.default_rng(seed)
-    number = np.unique(groups, return_inverse=True)[1]
-    counts = np.zeros((int(number.max()) + 1, strata.shape[1] + 1))
-    np.add.at(counts[:, :-1], number, np.nan_to_num(strata))
-    counts[:, -1] = np.bincount(number)  # the last stratum is "a case": it balances sizes
-    totals = counts.sum(axis=0)
-    lacking = np.outer(fractions, totals)
-    weights = 1 / np.outer(fractions, np.where(totals > 0, totals, 1))
-    shuffled = rng.permutation(len(counts))
-    heaviness = (counts[shuffled] ** 2 * weights[0]).sum(axis=1)
-    part_of = np.empty(len(counts), dtype=np.int64)
-    for group in shuffled[np.argsort(-heaviness, kind="stable")]:
-        fall = ((2 * lacking - counts[group]) * counts[group] * weights).sum(axis=1)
-        # Of equal parts the last: a class of one patient then trains by default, where fold 0 validates.
-        part_of[group] = part = len(fall) - 1 - int(fall[::-1].argmax())
-        lacking[part] -= counts[group]
-    return part_of[number]
-
-
-def column_strata(cases: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
-    """What columns of the case table add to the strata: one for each value, and one for empty cells.
-
-    Numbers of more than ten values (age) count by fifths of the cases.
-
-    Returns:
-        (N, S) of 0 and 1; S is 0 without columns.
-
-    Raises:
-        SuiteError: no such column, or more than a hundred values that are no numbers.
-    """
-    known = [str(name) for name in cases.columns if name not in _NO_STRATUM]
-    parts = [np.zeros((len(cases), 0))]
-    for column in columns:
-        if column not in known:
-            found = f"its columns are {', '.join(known)}" if known else "it has none to stratify by"
-            raise SuiteError(f"--data.stratify {column}: no such column in the case table ({found})")
-        values = cases[column]
-        count = values.nunique()
-        if pd.api.types.is_numeric_dtype(values) and count > _MOST_NUMBERS:
-            values = pd.qcut(values, 5, labels=False, duplicates="drop")
-        elif count > _MOST_VALUES:
-            raise SuiteError(
-                f"--data.stratify {column}: {count} different values cannot be spread evenly: at most {_MOST_VALUES}"
-            )
-        parts.append(pd.get_dummies(values, dummy_na=bool(values.isna().any())).to_numpy(np.float64))
-    return np.hstack(parts)
 
 
 def make_split(
@@ -105,14 +37,15 @@ def make_split(
 
     Test is drawn first, folds outside it; fold ``fold`` is validation. With ``test_fraction`` 0 fold ``fold`` is the
     part that is judged (test) and validation is the next fold. A table that brings train and test but no validation
-    part gets validation as fold ``fold`` of its train part.
+    part gets validation as fold ``fold`` of its train part. What is drawn depends on the set of cases, not on their
+    order.
 
     Args:
         table: the cases; a filled ``split`` column is kept as it is.
-        strata: (N, S) see :func:`stratified_groups`.
+        strata: (N, S) see :func:`~datamodules.dealing.stratified_groups`.
         groups: (N,) patient numbers (or image numbers where no patient is known).
-        stratify: columns of the cases that add to the strata, see :func:`column_strata`; not looked at where nothing is
-            drawn, as with the ``split.csv`` of a run.
+        stratify: columns of the cases that add to the strata, see :func:`~datamodules.strata.column_strata`; not
+            looked at where nothing is drawn, as with the ``split.csv`` of a run.
         test_fraction: share of cases for the test part, 0 <= f < 1.
         folds: number of folds, at least 2.
         fold: which fold validates, 0..folds-1.
@@ -131,6 +64,11 @@ def make_split(
         raise SuiteError(f"--data.folds {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
     given = table.cases["split"]
     draws_all = not given.notna().any()
+    if draws_all and test_fraction == 0 and folds == 2:
+        raise SuiteError(
+            "--data.folds 2 --data.test_fraction 0: one fold is judged, the other validates, and nothing is left to "
+            "train on: give at least 3 folds, or a test fraction above 0"
+        )
     if draws_all:
         split = np.full(len(table), "train", dtype=object)
     else:
@@ -146,7 +84,8 @@ def make_split(
             return pd.Series(split, index=given.index, dtype="str")
     strata = np.hstack([strata, column_strata(table.cases, stratify)])
     if draws_all and test_fraction > 0:
-        parts = stratified_groups(strata, groups, (1 - test_fraction, test_fraction), seed)
+        ties = tie_words(table.cases["case_id"], seed, "test")
+        parts = stratified_groups(strata, groups, (1 - test_fraction, test_fraction), ties)
         split[parts == 1] = "test"
         if not (parts == 1).any():
             raise SuiteError(
@@ -154,7 +93,7 @@ def make_split(
                 "patient is known) none fits into so small a test part: give a larger one, or 0 for none"
             )
     judged = fold if draws_all and test_fraction == 0 else None
-    _deal_folds(split, strata, groups, folds, fold, seed, judged=judged)
+    _deal_folds(split, strata, groups, folds, fold, tie_words(table.cases["case_id"], seed, "folds"), judged=judged)
     return pd.Series(split, index=given.index, dtype="str")
 
 
@@ -164,7 +103,7 @@ def _deal_folds(
     groups: NDArray[np.int64],
     folds: int,
     fold: int,
-    seed: int,
+    ties: NDArray[np.uint64],
     judged: int | None,
 ) -> None:
     """Deal the train part into folds and mark validation (and the judged fold) in place."""
@@ -176,7 +115,7 @@ def _deal_folds(
             f"--data.folds {folds}: only {have} patients (or images, where no patient is known) are left outside the "
             "test part: give fewer folds, a smaller --data.test_fraction, or more data"
         )
-    parts = stratified_groups(strata[train], number, [1 / folds] * folds, seed + 1)
+    parts = stratified_groups(strata[train], number, [1 / folds] * folds, ties[train])
     if judged is None:
         split[train[parts == fold]] = "val"
     else:
@@ -231,7 +170,7 @@ def join_split(table: CaseTable, file: Path) -> CaseTable:
             "rows are not): was it made for other data?",
         )
     rows = known.reindex(table.cases["case_id"]).reset_index(drop=True)
-    further = [str(name) for name in rows.columns if name not in (*_NO_STRATUM, *table.cases.columns)]
+    further = [str(name) for name in rows.columns if name not in (*NO_STRATUM, *table.cases.columns)]
     # The split.csv of a run on a published split is still that split.
     published = table.published_split and bool((rows["split"] == table.cases["split"]).all())
     joined = table.with_columns(split=rows["split"].astype("str"), **{name: rows[name] for name in further})

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.strata import number_strata
 from datamodules.types import SuiteError, nearest
 
 TargetKind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
@@ -33,12 +34,12 @@ class ClassificationTarget:
     values: NDArray[Any]
 
     def strata(self) -> NDArray[np.float64]:
-        """(N, S) indicators for a stratified split: one-hot classes, label indicators, or fifths of the range."""
+        """(N, S) indicators for a stratified split: one-hot classes, label indicators, or ranges of numbers."""
         if self.kind == "multilabel":
             strata = np.nan_to_num(self.values).astype(np.float64)
         elif self.kind == "regression":
-            edges = np.quantile(self.values, [0.2, 0.4, 0.6, 0.8])
-            strata = np.eye(5)[np.digitize(self.values, edges)]
+            codes = number_strata(self.values.astype(np.float64))
+            strata = np.eye(int(codes.max()) + 1)[codes]
         else:
             strata = np.eye(len(self.class_names))[self.values]
         return cast("NDArray[np.float64]", strata)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from datamodules.splits import column_strata, join_split, make_split, shared_between_parts, stratified_groups
+from datamodules.dealing import stratified_groups, tie_words
+from datamodules.splits import join_split, make_split, shared_between_parts
+from datamodules.strata import column_strata
 from datamodules.table import SPLITS, CaseTable, one_image_a_case
 from datamodules.types import SuiteError
 
@@ -43,6 +46,13 @@ def chest(shared_data: Path) -> Chest:
 def plain_table(count: int, split: list[str] | None = None) -> CaseTable:
     frame = pd.DataFrame({"path": [f"{number:04d}.png" for number in range(count)]})
     return one_image_a_case(frame if split is None else frame.assign(split=pd.Series(split, dtype="str")))
+
+
+def deal(
+    strata: NDArray[np.float64], groups: NDArray[np.int64], fractions: Sequence[float], seed: int
+) -> NDArray[np.int64]:
+    """The parts of cases that are called by their row."""
+    return stratified_groups(strata, groups, fractions, tie_words(map(str, range(len(groups))), seed, "test"))
 
 
 def unevenness(strata: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -97,7 +107,7 @@ def test_as_even_as_scikit_learn_where_that_can_do_it(chest: Chest) -> None:
     target = chest.abnormal[:, 1]
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=0).split(target, target, chest.patients)
     theirs = max(abs(target[held].mean() - target.mean()) for _, held in folds)
-    parts = stratified_groups(chest.abnormal, chest.patients, [0.2] * 5, seed=0)
+    parts = deal(chest.abnormal, chest.patients, [0.2] * 5, seed=0)
     assert max(unevenness(chest.abnormal, parts == part).max() for part in range(5)) <= theirs
 
 
@@ -140,7 +150,7 @@ def test_a_split_repeats_with_its_seed_and_moves_with_another(chest: Chest) -> N
 def test_the_patients_of_a_rare_class_go_one_to_each_part() -> None:
     groups = np.repeat(np.arange(50), 4)
     rare = np.isin(groups, [3, 11, 20, 31, 49])
-    parts = stratified_groups(np.stack([rare, ~rare], axis=1).astype(float), groups, [0.2] * 5, seed=0)
+    parts = deal(np.stack([rare, ~rare], axis=1).astype(float), groups, [0.2] * 5, seed=0)
     assert sorted(parts[rare][::4]) == [0, 1, 2, 3, 4]
     assert np.bincount(parts).tolist() == [40] * 5
 
@@ -148,7 +158,7 @@ def test_the_patients_of_a_rare_class_go_one_to_each_part() -> None:
 @pytest.mark.parametrize("fractions", [(0.8, 0.2), (0.7, 0.15, 0.15), (0.5, 0.5)])
 def test_single_images_are_dealt_to_the_very_share(fractions: tuple[float, ...]) -> None:
     classes = np.random.default_rng(0).choice(4, size=1000, p=[0.6, 0.3, 0.08, 0.02])
-    parts = stratified_groups(np.eye(4)[classes], np.arange(1000), fractions, seed=0)
+    parts = deal(np.eye(4)[classes], np.arange(1000), fractions, seed=0)
     dealt = pd.crosstab(classes, parts).to_numpy()
     np.testing.assert_allclose(dealt, np.bincount(classes)[:, None] * np.asarray(fractions), atol=1.0)
 
@@ -158,14 +168,14 @@ def test_unknown_labels_and_absent_strata_do_no_harm() -> None:
     strata = rng.integers(0, 2, (200, 3)).astype(float)
     strata[:, 1] = 0
     strata[rng.random(200) < 0.5, 2] = np.nan
-    parts = stratified_groups(strata, np.arange(200), [0.5, 0.5], seed=0)
+    parts = deal(strata, np.arange(200), [0.5, 0.5], seed=0)
     assert np.bincount(parts).tolist() == [100, 100]
     assert abs(np.nansum(strata[parts == 0, 2]) - np.nansum(strata[parts == 1, 2])) <= 1
 
 
 def test_group_numbers_may_have_gaps() -> None:
     groups = np.array([7, 7, 2, 2, 9, 9, 40, 40])
-    parts = stratified_groups(np.ones((8, 1)), groups, [0.5, 0.5], seed=0)
+    parts = deal(np.ones((8, 1)), groups, [0.5, 0.5], seed=0)
     assert np.bincount(parts).tolist() == [4, 4]
     assert (parts[::2] == parts[1::2]).all()
 
@@ -176,7 +186,7 @@ def test_no_part_stays_empty_while_there_are_as_many_patients() -> None:
         sizes = np.clip(rng.pareto(0.7, rng.integers(5, 9)) * 2 + 1, 1, 300).astype(int)
         groups = np.repeat(np.arange(len(sizes)), sizes)
         strata = (rng.random((len(groups), 5)) < rng.choice([0.01, 0.1, 0.6], 5)).astype(float)
-        assert len(np.unique(stratified_groups(strata, groups, [0.2] * 5, seed))) == 5
+        assert len(np.unique(deal(strata, groups, [0.2] * 5, seed))) == 5
 
 
 def test_fifty_thousand_cases_of_ten_thousand_patients_are_spread_evenly() -> None:
