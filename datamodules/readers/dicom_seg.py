@@ -26,7 +26,7 @@ from datamodules.readers.dicom_header import (
     whole,
 )
 from datamodules.readers.dicom_pixels import stored_frame
-from datamodules.readers.dicom_seg_place import Frame, on_grid, resampled, stack
+from datamodules.readers.dicom_seg_place import Frame, on_grid, refuse_twice, resampled, slab_of, stack
 from datamodules.readers.dicom_slices import SeriesGrid
 from datamodules.readers.grid import Grid, Volume
 
@@ -61,9 +61,9 @@ def read_on_grid(
 ) -> Volume:
     """Read a segmentation as label values on an image's grid.
 
-    Frames that lie on the image's grid are put there as they are; others are resampled by nearest neighbour. A frame
-    without a position goes to the image that it was drawn on. What lies outside the image is cut off. Fractions count
-    from one half.
+    Frames that lie on the image's grid and are as thick as its slices are put there as they are; others are resampled
+    by nearest neighbour (:mod:`datamodules.readers.dicom_seg_place`). A frame without a position goes to the image that
+    it was drawn on. What lies outside the image is cut off. Fractions count from one half.
 
     Args:
         path: the segmentation.
@@ -78,7 +78,7 @@ def read_on_grid(
 
     Raises:
         SuiteError: no segmentation; damaged; of another frame of reference than the image; segments that overlap; a
-            segment that no class is named for; a frame that cannot be placed.
+            segment that no class is named for; a frame that cannot be placed; two of a segment at one position.
     """
     with opened(path, max_bytes) as source:
         labels = _labels(source)
@@ -91,17 +91,18 @@ def read_on_grid(
             raise ValueError("label values must lie between 0 and 65535")
         array = np.zeros(image.shape, np.uint8 if highest < 256 else np.uint16)
         used = np.zeros(image.shape, np.uint16)  # the segment a voxel is of, so that an overlap is seen
-        rest: list[Frame] = []
-        for frame in frames:
-            voxels = on_grid(frame, image)
-            if voxels is None:
-                rest.append(frame)
-            else:
-                _put(array, used, frame, voxels, meant, labels)
-        for segment in dict.fromkeys(frame.segment for frame in rest):
-            group = [frame for frame in rest if frame.segment == segment]
-            values, matrix = stack(group)
-            _put(array, used, Frame(segment, None, None, resampled(values, matrix, image)), None, meant, labels)
+        for segment in dict.fromkeys(frame.segment for frame in frames):
+            group = [frame for frame in frames if frame.segment == segment]
+            slab = slab_of(group, frames)
+            places = [on_grid(frame, image, slab) for frame in group]
+            placed = [where for where in places if where is not None]
+            if len(placed) < len(group):
+                pixels = resampled(*stack(group, slab.step), image)
+                _put(array, used, segment, pixels, np.nonzero(pixels), meant, labels)
+                continue
+            refuse_twice(group, [tuple(map(int, where.start)) for where in placed])
+            for frame, where in zip(group, placed, strict=True):
+                _put(array, used, segment, frame.values, where.voxels(frame), meant, labels)
     return Volume(str(path), image.shape, image.affine, image.header, array)
 
 
@@ -157,7 +158,10 @@ def _frames(source: Opened, facts: Facts, max_bytes: int) -> list[Frame]:
         if segment is None and not label_map:
             raise ValueError(f"frame {index} does not say which segment it shows (0062,000B)")
         pixels = stored if label_map else stored >= half if fractional else stored > 0
-        found.append(Frame(segment, place(header, index), _drawn_on(header, index), pixels))
+        measures = frame_item(header, "PixelMeasuresSequence", index)
+        thickness, spacing = number(measures, "SliceThickness"), number(measures, "SpacingBetweenSlices")
+        drawn_on = _drawn_on(header, index)
+        found.append(Frame(index, segment, place(header, index), drawn_on, thickness, spacing, pixels))
     return found
 
 
@@ -170,30 +174,29 @@ def _drawn_on(header: Any, index: int) -> str | None:
 def _put(
     array: NDArray[Any],
     used: NDArray[np.uint16],
-    frame: Frame,
-    voxels: tuple[NDArray[np.intp], ...] | None,
+    segment: int | None,
+    values: NDArray[Any],
+    places: tuple[NDArray[np.intp], ...],
     meant: Mapping[int, int],
     labels: Mapping[int, str],
 ) -> None:
-    """Write a frame's pixels at ``voxels``, or those of the whole grid."""
-    on = frame.values > 0
-    places: tuple[NDArray[Any], ...] = np.nonzero(on) if voxels is None else tuple(axis[on] for axis in voxels)
+    """Write the pixels that are not 0 at their places (i, j, k); the values are segments where ``segment`` is None."""
     inside = np.logical_and.reduce(
         [(axis >= 0) & (axis < size) for axis, size in zip(places, array.shape, strict=True)]
     )
     places = tuple(axis[inside] for axis in places)
-    segments = frame.values[on][inside].astype(np.int64) if frame.segment is None else np.array([frame.segment])
-    for segment in np.unique(segments):
-        if int(segment) not in meant:
-            raise ValueError(f"it shows segment {segment}, which it does not describe (0062,0002)")
-        chosen = places if frame.segment is not None else tuple(axis[segments == segment] for axis in places)
+    segments = values[values > 0][inside].astype(np.int64) if segment is None else np.array([segment])
+    for one in np.unique(segments):
+        if int(one) not in meant:
+            raise ValueError(f"it shows segment {one}, which it does not describe (0062,0002)")
+        chosen = places if segment is not None else tuple(axis[segments == one] for axis in places)
         others = used[chosen]
-        both = (others > 0) & (others != segment)
+        both = (others > 0) & (others != one)
         if both.any():
             other = int(others[both][0])
             raise ValueError(
-                f"its segments {labels.get(other, other)!r} and {labels[int(segment)]!r} overlap: "
+                f"its segments {labels.get(other, other)!r} and {labels[int(one)]!r} overlap: "
                 "a mask has one class a voxel; keep one of them there"
             )
-        used[chosen] = segment
-        array[chosen] = meant[int(segment)]
+        used[chosen] = one
+        array[chosen] = meant[int(one)]

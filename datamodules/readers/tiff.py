@@ -285,7 +285,7 @@ def _as_labels(array: NDArray[Any], page: TiffPage) -> NDArray[Any]:
 
     if page.bitspersample != 1:
         return array
-    return (array != (page.photometric == PHOTOMETRIC.MINISWHITE)).astype(np.uint8)
+    return np.asarray(array != (page.photometric == PHOTOMETRIC.MINISWHITE), np.uint8)
 
 
 def _as_seen(array: NDArray[Any], page: TiffPage) -> NDArray[Any]:
