@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +64,38 @@ def place(dataset: Dataset, frame: int = 0) -> Place | None:
 
 
 def flat_affine(dataset: Dataset, frame: int = 0) -> NDArray[np.float64] | None:
-    """(4, 4): (column, row, 0) of a frame -> RAS mm; the third axis is the normal, SliceThickness (or 1 mm) long."""
+    """(4, 4): (column, row, 0) of a frame -> RAS mm; the third axis is the normal, as long as the frame is thick."""
     found = place(dataset, frame)
     if found is None:
         return None
-    thickness = number(frame_item(dataset, "PixelMeasuresSequence", frame), "SliceThickness")
-    return found.affine(found.normal * (thickness if thickness is not None and thickness > 0 else 1.0))
+    return found.affine(found.normal * measures(dataset, frame).depth)
+
+
+class Measures(NamedTuple):
+    """What is said of a frame across its plane; 0 and less say nothing.
+
+    Attributes:
+        thickness: SliceThickness in mm.
+        spacing: SpacingBetweenSlices in mm.
+    """
+
+    thickness: float | None
+    spacing: float | None
+
+    @property
+    def depth(self) -> float:
+        """Mm that a frame without neighbours stands for, as dcm2niix has it: the spacing, else thickness, else 1."""
+        return self.spacing or self.thickness or 1.0
+
+
+def measures(dataset: Dataset, frame: int = 0) -> Measures:
+    """Thickness and spacing of a frame: its own, else those that all share, else the file's."""
+    item = frame_item(dataset, "PixelMeasuresSequence", frame)
+    found = [
+        number(item, keyword) or number(dataset, keyword) for keyword in ("SliceThickness", "SpacingBetweenSlices")
+    ]
+    thickness, spacing = (length if length is not None and length > 0 else None for length in found)
+    return Measures(thickness, spacing)
 
 
 def pixel_spacing(dataset: Dataset, frame: int = 0) -> tuple[float, float] | None:

@@ -42,6 +42,12 @@ def check_alike(path: Path, series: Series, *, labels: bool = False) -> None:
             f"{path}: {lost[0].name} says not where it lies (ImagePositionPatient, ImageOrientationPatient, "
             f"PixelSpacing; {len(lost)} of {len(slices)} images): leave this series out, or use its images one by one"
         )
+    for what, values in (
+        ("frames of reference", [one.reference for one in slices]),
+        ("time points", [one.time for one in slices]),
+        ("echoes", [one.echo for one in slices]),
+    ):
+        _check_one(path, series, what, values)
     sizes = [(one.facts.columns, one.facts.rows) for one in slices]
     usual = Counter(sizes).most_common(1)[0][0]
     for one, size in zip(slices, sizes, strict=True):
@@ -67,6 +73,20 @@ def check_alike(path: Path, series: Series, *, labels: bool = False) -> None:
             )
 
 
+def _check_one(path: Path, series: Series, what: str, values: Sequence[float | str | None]) -> None:
+    """Refuse images of several times, echoes or frames of reference: side by side in space they would pass for one."""
+    first: dict[float | str, str] = {}
+    for one, value in zip(series.slices, values, strict=True):
+        if value is not None:
+            first.setdefault(value, one.name)
+    if len(first) > 1:
+        names = list(first.values())
+        raise SuiteError(
+            f"{path}: {series.label} has {len(first)} {what}, in {names[0]} and {names[1]} for instance: keep one of "
+            "them, or put each into a folder of its own"
+        )
+
+
 def _usual(places: Sequence[Place]) -> Place:
     keys = [tuple(np.round([*one.across, *one.down, *one.spacing], 2)) for one in places]
     return places[keys.index(Counter(keys).most_common(1)[0][0])]
@@ -82,8 +102,9 @@ def check_steps(path: Path, label: str, slices: Sequence[Slice], normal: NDArray
         normal: (3,) of their planes.
 
     Returns:
-        (3,) mm in LPS from slice to slice. Of one slice it is the normal, as long as the slice is thick (1 mm where
-        that is not known). It need not be along the normal: scanners may tilt the gantry.
+        (3,) mm in LPS from slice to slice. Of one slice it is the normal, as long as dcm2niix has it
+        (:attr:`~datamodules.readers.dicom_geometry.Measures.depth`). It need not be along the normal: scanners may tilt
+        the gantry.
 
     Raises:
         SuiteError: names the files and where they lie along the normal.
@@ -91,8 +112,7 @@ def check_steps(path: Path, label: str, slices: Sequence[Slice], normal: NDArray
     origins = np.array([one.place.origin for one in slices if one.place is not None])
     along = origins @ normal
     if len(slices) == 1:
-        thickness = slices[0].thickness
-        return normal * (thickness if thickness is not None and thickness > 0 else 1.0)
+        return normal * slices[0].measures.depth
     steps = np.diff(along)
     different = steps[steps > _ALIKE]
     usual = float(np.median(different)) if len(different) else 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.readers.dicom_geometry import place
+from datamodules.readers.dicom_geometry import measures, place
 from datamodules.readers.dicom_header import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -158,10 +158,8 @@ def _frames(source: Opened, facts: Facts, max_bytes: int) -> list[Frame]:
         if segment is None and not label_map:
             raise ValueError(f"frame {index} does not say which segment it shows (0062,000B)")
         pixels = stored if label_map else stored >= half if fractional else stored > 0
-        measures = frame_item(header, "PixelMeasuresSequence", index)
-        thickness, spacing = number(measures, "SliceThickness"), number(measures, "SpacingBetweenSlices")
-        drawn_on = _drawn_on(header, index)
-        found.append(Frame(index, segment, place(header, index), drawn_on, thickness, spacing, pixels))
+        where, drawn_on = place(header, index), _drawn_on(header, index)
+        found.append(Frame(index, segment, where, drawn_on, measures(header, index), pixels))
     return found
 
 

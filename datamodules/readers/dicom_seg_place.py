@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.readers.dicom_geometry import Place
+from datamodules.readers.dicom_geometry import Measures, Place
 from datamodules.readers.dicom_slices import SeriesGrid
 from datamodules.readers.grid import Grid
 
@@ -35,8 +35,7 @@ class Frame:
         segment: which it shows; None: its values are segments.
         place: where it lies, if the header says.
         instance: SOPInstanceUID of the image that it was drawn on, if the header says.
-        thickness: SliceThickness in mm, if the header says.
-        spacing: SpacingBetweenSlices in mm, if the header says.
+        measures: its thickness, and the spacing of frames.
         values: (rows, columns): bool, or segment numbers.
     """
 
@@ -44,8 +43,7 @@ class Frame:
     segment: int | None
     place: Place | None
     instance: str | None
-    thickness: float | None
-    spacing: float | None
+    measures: Measures
     values: NDArray[Any]
 
 
@@ -78,7 +76,10 @@ def slab_of(group: Sequence[Frame], frames: Sequence[Frame]) -> Slab:
     if first is None:
         return Slab(1.0, own=False, said=False)
     alike = [one for one in frames if one.place is not None and _parallel(one.place, first)]
-    spacing, thickness = _common([one.spacing for one in alike]), _common([one.thickness for one in alike])
+    spacing, thickness = (
+        _common([one.measures.spacing for one in alike]),
+        _common([one.measures.thickness for one in alike]),
+    )
     heights = np.sort([one.place.origin @ first.normal for one in alike if one.place is not None])
     gaps = np.diff(heights)
     gaps = gaps[gaps > _SAME]
@@ -98,8 +99,8 @@ def _parallel(one: Place, other: Place) -> bool:
 
 
 def _common(lengths: Sequence[float | None]) -> float | None:
-    """The length that all frames have; None where one has another or none, or it is no length."""
-    known = [length for length in lengths if length is not None and length > 0]
+    """The length that all frames have; None where one has another or none."""
+    known = [length for length in lengths if length is not None]
     return known[0] if len(known) == len(lengths) and max(known) - min(known) < 1e-3 else None
 
 
@@ -160,9 +161,7 @@ def _is_of(frame: Frame, image: Grid) -> bool:
     """Whether a frame is as thick as the image it was drawn on, so that it is of that slice, though slices overlap."""
     slices = image.series.slices if isinstance(image, SeriesGrid) else ()
     drawn_on = next((one for one in slices if one.instance == frame.instance), None)
-    if drawn_on is None or drawn_on.thickness is None or frame.thickness is None:
-        return False
-    return abs(drawn_on.thickness - frame.thickness) < 1e-3
+    return drawn_on is not None and _common([drawn_on.measures.thickness, frame.measures.thickness]) is not None
 
 
 def _by_instance(frame: Frame, image: Grid) -> OnGrid:

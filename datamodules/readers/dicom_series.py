@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.dicom import check_bytes, frame_values
-from datamodules.readers.dicom_geometry import place
+from datamodules.readers.dicom_geometry import measures, place
 from datamodules.readers.dicom_header import (
     MAX_BYTES,
     MAX_PIXELS,
     Opened,
+    frame_item,
     image_facts,
     is_dicom,
     number,
@@ -97,8 +98,8 @@ def read_grid(path: Path, max_pixels: int = MAX_PIXELS, *, labels: bool = False)
         labels: the series is a mask, which may have a palette.
 
     Raises:
-        SuiteError: no image; several series; a localiser; an image without position, of another size, direction or
-            spacing; two at one position; a missing one. Names the files.
+        SuiteError: no image; several series; a localiser; an image without position, of another size, direction,
+            spacing, time point, echo or frame of reference; two at one position; a missing one. Names the files.
     """
     if not path.exists():
         raise SuiteError(f"{path}: no such file or folder")
@@ -165,13 +166,19 @@ def _slices(source: Opened, max_pixels: int) -> list[Slice]:
     header = source.dataset
     facts = image_facts(source, max_pixels)
     kinds = {str(kind).upper() for kind in header.get("ImageType") or ()}
-    instance, thickness = text(header, "SOPInstanceUID") or "", number(header, "SliceThickness")
+    localizer = "LOCALIZER" in kinds
+    instance, reference = text(header, "SOPInstanceUID") or "", text(header, "FrameOfReferenceUID")
     if facts.frames > max(1, source.available * 8):  # a frame takes a bit at least
         raise ValueError(f"it says that it has {facts.frames} frames, more than there is room for")
-    return [
-        Slice(source.path, frame, place(header, frame), facts, instance, "LOCALIZER" in kinds, thickness)
-        for frame in range(facts.frames)
-    ]
+    found = []
+    for frame in range(facts.frames):
+        time = number(frame_item(header, "FrameContentSequence", frame), "TemporalPositionIndex")
+        time = number(header, "TemporalPositionIdentifier") if time is None else time
+        echo = number(frame_item(header, "MREchoSequence", frame), "EffectiveEchoTime")
+        echo = number(header, "EchoNumbers") if echo is None else echo
+        where, deep = place(header, frame), measures(header, frame)
+        found.append(Slice(source.path, frame, where, facts, instance, localizer, deep, reference, time, echo))
+    return found
 
 
 def _only_series(path: Path, found: Sequence[Series]) -> Series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.readers.dicom_geometry import Place
+from datamodules.readers.dicom_geometry import Measures, Place
 from datamodules.readers.dicom_header import Facts
 from datamodules.readers.grid import Grid
 
@@ -21,7 +21,10 @@ class Slice:
         facts: of its samples.
         instance: SOPInstanceUID of the file.
         localizer: the header calls it a scout or localiser.
-        thickness: mm, if the header says.
+        measures: its thickness, and the spacing of slices.
+        reference: FrameOfReferenceUID of the file, if the header says.
+        time: number of the time point, if the header says.
+        echo: number or time of the echo, if the header says.
     """
 
     path: Path
@@ -30,7 +33,10 @@ class Slice:
     facts: Facts
     instance: str
     localizer: bool
-    thickness: float | None
+    measures: Measures
+    reference: str | None
+    time: float | None
+    echo: float | None
 
     @property
     def name(self) -> str:
@@ -45,7 +51,7 @@ class Series:
     Attributes:
         uid: the SeriesInstanceUID.
         label: how messages call it: number, modality and count.
-        reference: FrameOfReferenceUID.
+        reference: FrameOfReferenceUID of the first file.
         slices: in the order of the files' names; those of a :class:`SeriesGrid` in their own order.
     """
 

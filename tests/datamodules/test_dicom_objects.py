@@ -25,7 +25,7 @@ def test_segmentations_doses_and_reports_are_no_scans(tmp_path: Path) -> None:
     report.save_as(tmp_path / "report.dcm", enforce_file_format=True)
     (tmp_path / "notes.txt").write_text("x")
     damaged = tmp_path / "damaged.dcm"
-    damaged.write_bytes(files[0].read_bytes()[:140] + b"\xff" * 40)
+    damaged.write_bytes(files[0].read_bytes()[:128] + b"DICM")
     assert all(map(is_scan, files))
     assert is_scan(damaged)  # reading it says what is wrong
     damaged.unlink()

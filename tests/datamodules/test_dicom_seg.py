@@ -120,7 +120,7 @@ def test_volumes_take_series_and_segmentations(tmp_path: Path, monkeypatch: pyte
         where = tmp_path / "data" / "labelsTr"
         write_seg(where / f"case.{case}" / "a.dcm" if case else where / f"case.{case}.dcm", files, numbered, labels)
         masks[f"case.{case}"] = on_grid(mask)
-    data = Volumes(str(tmp_path / "data"), num_workers=0, test_fraction=0, folds=2, value_range=[-1000, 1000])
+    data = Volumes(str(tmp_path / "data"), num_workers=0, test_fraction=0, folds=3, value_range=[-1000, 1000])
     assert len(data.table) == 5
     assert list(data.stored_classes) == ["background", "Liver", "tumour"]
     for row, case in enumerate(data.table.cases["case_id"]):

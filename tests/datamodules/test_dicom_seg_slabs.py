@@ -214,7 +214,7 @@ def test_training_sees_thick_frames_in_every_slice_that_they_cover(
         images = tmp_path / "data" / "imagesTr" / f"c{case}"
         write_series(images, blob((20, ROWS, COLUMNS), case), step=1.0, uid=f"1.2.3.{case}", PatientID=f"P{case}")
         expected.append(nearest(seg, read_grid(images)))
-    data = Volumes(str(tmp_path / "data"), num_workers=0, test_fraction=0, folds=2)
+    data = Volumes(str(tmp_path / "data"), num_workers=0, split="all_test")
     for case in range(2):
         assert np.array_equal(data.true_mask(case), expected[case])
         planes = np.stack([data.read_classes(20 * case + index) for index in range(20)])

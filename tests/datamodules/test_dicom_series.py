@@ -17,7 +17,7 @@ from datamodules.readers.hashing import content_hashes
 from datamodules.readers.volume import read_volume as read_any
 from datamodules.readers.volume import same_grid, write_volume
 from datamodules.types import SuiteError
-from tests.datamodules.dicom_on_disk import AXIAL, CORONAL, SAGITTAL, blob, write, write_series
+from tests.datamodules.dicom_on_disk import AXIAL, CORONAL, SAGITTAL, blob, write, write_enhanced, write_series
 
 SHAPE = (60, 24, 20)
 DIRECTIONS = {"axial": AXIAL, "coronal": CORONAL, "sagittal": SAGITTAL, "oblique": (0.96, 0.28, 0.0, 0.0, 0.0, -1.0)}
@@ -25,19 +25,92 @@ DIRECTIONS = {"axial": AXIAL, "coronal": CORONAL, "sagittal": SAGITTAL, "oblique
 
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_60_shuffled_files_are_the_volume_of_dcm2niix(tmp_path: Path, name: str) -> None:
+    write_series(tmp_path / "series", blob(SHAPE), direction=DIRECTIONS[name])
+    assert_as_dcm2niix(tmp_path / "series", tmp_path / "out")
+
+
+def assert_as_dcm2niix(series: Path, out: Path) -> None:
+    """A series is the volume, and lies where, that dcm2niix says."""
     beside = Path(sys.executable).with_name("dcm2niix")  # the wheel of the extra `test` brings it
     program = str(beside) if beside.is_file() else shutil.which("dcm2niix")
     if program is None:
         pytest.skip("dcm2niix is not installed")
-    write_series(tmp_path / "series", blob(SHAPE), direction=DIRECTIONS[name])
-    (tmp_path / "out").mkdir()
-    command = [program, "-z", "n", "-b", "n", "-f", "x", "-o", str(tmp_path / "out"), str(tmp_path / "series")]
+    out.mkdir()
+    command = [program, "-z", "n", "-b", "n", "-f", "x", "-o", str(out), str(series)]
     subprocess.run(command, check=True, capture_output=True)
-    theirs = nibabel.load(tmp_path / "out" / "x.nii")
-    ours = read_volume(tmp_path / "series")
+    theirs = nibabel.load(out / "x.nii")
+    ours = read_volume(series)
     assert np.array_equal(ours.array, np.asarray(theirs.dataobj))
     assert np.allclose(ours.affine, theirs.affine, atol=1e-4)
-    assert same_grid(ours, read_any(tmp_path / "out" / "x.nii"))
+    assert same_grid(ours, read_any(out / "x.nii"))
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        {"SliceThickness": 5},
+        {"SliceThickness": 5, "SpacingBetweenSlices": 6},
+        {"SliceThickness": 5, "SpacingBetweenSlices": 2},
+        {"SliceThickness": None, "SpacingBetweenSlices": 6},
+        {"SliceThickness": 0, "SpacingBetweenSlices": 6},
+        {"SliceThickness": 5, "SpacingBetweenSlices": 0},
+        {"SliceThickness": 5, "SpacingBetweenSlices": -6},
+        {"SliceThickness": None},
+    ],
+)
+def test_a_single_slice_is_as_thick_as_dcm2niix_has_it(tmp_path: Path, measures: dict[str, Any]) -> None:
+    said = {name: value for name, value in measures.items() if value is not None}
+    write_series(tmp_path / "classic", blob((1, 8, 6)), **measures)
+    assert_as_dcm2niix(tmp_path / "classic", tmp_path / "out classic")
+    for per_frame in (False, True):
+        name = f"enhanced {per_frame}"
+        write_enhanced(tmp_path / name / "x.dcm", blob((1, 8, 6)), measures=said, per_frame=per_frame)
+        assert_as_dcm2niix(tmp_path / name, tmp_path / f"out {name}")
+
+
+def test_frames_of_an_enhanced_file_lie_where_their_positions_say(tmp_path: Path) -> None:
+    write_enhanced(tmp_path / "a" / "x.dcm", blob((4, 8, 6)), step=2.5, measures={"SliceThickness": 5})
+    assert_as_dcm2niix(tmp_path / "a", tmp_path / "out")
+    assert read_grid(tmp_path / "a").spacing == pytest.approx((0.7, 0.8, 2.5))
+
+
+def interleaved(folder: Path, *tags: dict[str, Any]) -> Path:
+    """Several acquisitions of one series, the images of each between those of the others: one step in space."""
+    for number, own in enumerate(tags):
+        place: dict[str, Any] = {"origin": (-50.0, -40.0, 30.0 + 2.5 * number / len(tags)), "step": 2.5}
+        files = write_series(folder / "part", blob((6, 8, 6), number), **place, **own)
+        for file in files:
+            file.rename(folder / f"{file.name}{number}")
+    (folder / "part").rmdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("what", "tags"),
+    [
+        ("2 time points", [{"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}]),
+        ("3 time points", [{"TemporalPositionIdentifier": number} for number in (1, 2, 3)]),
+        ("2 echoes", [{"EchoNumbers": 1}, {"EchoNumbers": 2}]),
+        ("2 frames of reference", [{"FrameOfReferenceUID": "1.2.3"}, {"FrameOfReferenceUID": "1.2.4"}]),
+    ],
+)
+def test_times_echoes_and_frames_of_reference_between_each_other_are_refused(
+    tmp_path: Path, what: str, tags: list[dict[str, Any]]
+) -> None:
+    message = refused(interleaved(tmp_path, *tags))
+    assert message.startswith(f"{tmp_path}: series 2 (CT, {6 * len(tags)} images) has {what}, in IM")
+    assert message.endswith("for instance: keep one of them, or put each into a folder of its own")
+
+
+def test_one_time_of_all_images_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    same = {"TemporalPositionIdentifier": 1, "EchoNumbers": 1}
+    assert read_grid(interleaved(tmp_path, same, same)).shape == (6, 8, 12)
+
+
+def test_time_points_of_frames_are_refused(tmp_path: Path) -> None:
+    times = [{"TemporalPositionIndex": 1 + number % 2} for number in range(6)]
+    write_enhanced(tmp_path / "x.dcm", blob((6, 8, 6)), contents=times)
+    assert "has 2 time points, in x.dcm frame 0 and x.dcm frame 1 for instance" in refused(tmp_path)
 
 
 def test_voxels_lie_where_the_header_says(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_volumes_of_dicom_label_maps_keep_their_background(
         plain = {"Modality": "OT", "RescaleSlope": None, "RescaleIntercept": None, "RescaleType": None}
         stored = (mask - 1024).astype(np.int16)  # write_series adds 1024
         write_series(tmp_path / "labelsTr" / f"c{case}", stored, uid=f"1.2.4.{case}", **{**plain, **tags})
-    shared: dict[str, Any] = {"num_workers": 0, "test_fraction": 0, "folds": 2}
+    shared: dict[str, Any] = {"num_workers": 0, "split": "all_test"}
     data = Volumes(str(tmp_path), classes=["background", "a", "b"], **shared)
     for case in range(2):
         expected = np.roll(labels, case, axis=2)[:, ::-1].transpose(2, 1, 0)
