@@ -152,7 +152,8 @@ def check_all_ways(build: Build, inputs: Sequence[Path], folder: Path, **setting
     warm = build(cache_dir=str(folder / "cache"), cache="memory")
     assert_same(epoch, validated(warm), "validation without and with --data.cache memory")
     # Another user's machine: an empty cache, and flags that the checkpoint overrules.
-    cold = build(cache_dir=str(folder / "other"), split="all_test", image_size=None, patch_size=None, zoom=1.0)
+    overruled = {} if task == "classify" else {"patch_size": None, "zoom": 1.0}
+    cold = build(cache_dir=str(folder / "other"), split="all_test", image_size=None, **overruled)
     everything = tested(cold, model)
     assert_same(everything, shown, "test and predict")
     assert everything.keys() == shown.keys()

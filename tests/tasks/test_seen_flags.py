@@ -17,7 +17,7 @@ from datamodules.segmentation.volumes import Volumes
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 from tests.tasks.seen import check_all_ways
 
-SETTINGS = {"num_workers": 0, "batch_size": 3, "augment": "none", "folds": 2, "test_fraction": 0.2}
+SETTINGS: dict[str, Any] = {"num_workers": 0, "batch_size": 3, "augment": "none", "folds": 2, "test_fraction": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,6 @@ def test_volumes(flags: dict[str, Any], volumes: Path, tmp_path: Path) -> None:
 )
 def test_volumes_with_a_target(flags: dict[str, Any], volumes: Path, tmp_path: Path) -> None:
     def build(**changed: Any) -> ImageTable:
-        changed = {name: value for name, value in changed.items() if name not in ("patch_size", "zoom")}
         return ImageTable(str(volumes), table="cases.csv", **{**SETTINGS, **flags, **changed})
 
     check_all_ways(build, [volumes / "imagesTr"], tmp_path)
