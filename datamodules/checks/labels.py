@@ -10,8 +10,9 @@ import pandas as pd
 from datamodules.checks.histograms import Histogram
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
+from datamodules.class_names import class_text, not_meant
 from datamodules.classification.base import ClassificationData
-from datamodules.classification.target import LABEL_WORDS, ClassificationTarget, class_text
+from datamodules.classification.target import ClassificationTarget, read_labels
 from datamodules.table import SPLITS
 from datamodules.types import SuiteError, nearest
 
@@ -120,14 +121,13 @@ def _bad_labels(
     kind = data.task_kind
     if kind == "multilabel" or (kind is None and len(columns) > 1):
         for column in columns:
-            text = frame[column].astype("str").str.strip().str.lower()
-            strange = text.notna() & ~text.isin(["", "nan", "na", *LABEL_WORDS])
-            for case in np.flatnonzero(strange).tolist():
+            for case in np.flatnonzero(read_labels(frame[column])[1]).tolist():
                 found = str(frame[column].iat[case])
                 yield int(case), "unknown_label", f"{column!r} is {found!r}: a label is 0, 1 or empty (unknown)"
         return
     labels = frame[columns[0]]
-    empty = (labels.isna() | (labels.astype("str").str.strip() == "")).to_numpy(bool)
+    text = class_text(labels)
+    empty = text.isna().to_numpy(bool)
     for case in np.flatnonzero(empty).tolist():
         yield int(case), "empty_label", f"column {columns[0]!r} is empty"
     if kind == "regression":
@@ -137,8 +137,12 @@ def _bad_labels(
             yield int(case), "unknown_label", f"{str(labels.iat[case])!r} is no finite number"
         return
     order = data.declared_classes
-    if order is not None:
-        text = class_text(labels)
+    if order is None:
+        for case, name in enumerate(text):
+            why = None if empty[case] else not_meant(name)
+            if why is not None:
+                yield case, "unknown_label", f"label {name!r} {why}: drop the case, or see --data.class_names"
+    else:
         for case in np.flatnonzero(~text.isin(order).to_numpy(bool) & ~empty).tolist():
             name = str(text.iat[case])
             yield int(case), "unknown_label", f"class {name!r} is none of the classes: {nearest(name, order)}"

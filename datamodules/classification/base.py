@@ -12,8 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.classification.target import ClassificationTarget, TargetKind, class_text, make_target
+from datamodules.class_names import class_text, clean_map, refuse_twice, renamed
+from datamodules.classification.target import ClassificationTarget, TargetKind, join_labels, make_target
 from datamodules.dataset import ScanDataset
+from datamodules.ids import clean_text
 from datamodules.sampling import balanced_weights
 from datamodules.table import CaseTable
 from datamodules.types import ScanInfo, SuiteError
@@ -31,15 +33,16 @@ log = logging.getLogger(__name__)
 class ClassificationData(ScanDataModule):
     """Adds targets to :class:`~datamodules.base.ScanDataModule`.
 
-    A data class sets ``label_columns`` and, where the data say so, ``class_order`` and ``task_kind`` in its table.
+    A data class sets ``label_columns`` and, where the data say so, ``class_order`` and ``task_kind`` in its table; or
+    ``found_order``, where it finds classes in an order that means nothing.
 
     Args:
         root: folder (or file) of the data set.
         target: kind of target; left out: two classes are binary, more multiclass, several label columns multilabel.
-        class_names: names in class order; left out: numeric or alphabetic order.
+        class_names: names in class order; left out: numeric or alphabetic order. Grades that are names need it.
         positive_class: the class that bare sensitivity, specificity, precision and F1 of a binary target speak of; left
             out: the last.
-        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match.
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
         sampler: ``balanced`` draws every class equally often (with replacement).
         bag_size: images of a case in a training batch, one of each of so many equal stretches, drawn anew each epoch
             (where ``--model.aggregate`` judges the images of a case together).
@@ -66,15 +69,18 @@ class ClassificationData(ScanDataModule):
         super().__init__(root, **kwargs)
         self.task_kind: TargetKind | None = target
         self.class_order: list[str] | None = None
+        self.found_order: list[str] | None = None
         self.label_columns: list[str] = ["label"]
-        self.class_map, self.sampler = class_map or {}, sampler
+        self.class_map, self.sampler = clean_map(class_map), sampler
         if bag_size < 1:
             raise SuiteError(f"--data.bag_size {bag_size}: must be at least 1")
         if bag_limit is not None and bag_limit < 0:
             raise SuiteError(f"--data.bag_limit {bag_limit}: must be at least 1, or 0 for all images")
         self.bag_size, self.bags = bag_size, bags
         self._bag_limit, self._slices = bag_limit, cast("SliceSpec | None", None)
-        self._class_names, self._positive_class = class_names, positive_class
+        self._class_names = None if class_names is None else [clean_text(name) for name in class_names]
+        refuse_twice(self._class_names or (), "--data.class_names")
+        self._positive_class = None if positive_class is None else clean_text(positive_class)
 
     def adopt_classes(self, target: TargetKind, class_names: Sequence[str], positive_class: str | None) -> None:
         """Take kind, classes and their order from a trained model; the data's classes are matched by name."""
@@ -139,20 +145,26 @@ class ClassificationData(ScanDataModule):
         return max(1, self.batch_size * self.bag_size // self.bag_limit) if self.bag_limit else 1
 
     def named_columns(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-        """A frame of cases with the classes named as ``class_map`` says, and its label columns."""
-        columns = self.label_columns
-        if self.class_map and len(columns) > 1:
-            columns = [self.class_map.get(column, column) for column in columns]
-            frame = frame.rename(columns=self.class_map)
-        elif self.class_map and columns[0] in frame:
-            frame = frame.assign(**{columns[0]: class_text(frame[columns[0]]).replace(self.class_map)})
-        return frame, columns
+        """A frame of cases with the classes named as ``class_map`` says, and its label columns.
+
+        Labels of several columns that get one name are one label (:func:`~.target.join_labels`).
+        """
+        columns, names = self.label_columns, self.class_map
+        if not names or any(column not in frame for column in columns):
+            return frame, columns
+        if len(columns) == 1 and self.task_kind != "multilabel":
+            return frame.assign(**{columns[0]: class_text(frame[columns[0]]).replace(names)}), columns
+        joined = {}
+        for name in renamed(columns, names):
+            several = [column for column in columns if names.get(column, column) == name]
+            joined[name] = frame[several[0]] if len(several) == 1 else join_labels(frame[several])
+        return frame.assign(**joined), list(joined)
 
     @property
     def declared_classes(self) -> list[str] | None:
         """Classes in class order as the user or the data list them, or None where those found will do."""
         if self._class_names is None and self.class_order is not None:
-            return [self.class_map.get(name, name) for name in self.class_order]
+            return renamed(self.class_order, self.class_map)
         return self._class_names
 
     def _target_of(self, table: CaseTable) -> ClassificationTarget:
@@ -160,7 +172,8 @@ class ClassificationData(ScanDataModule):
         order = self.declared_classes
         if order is not None and (self.task_kind == "multilabel" or (self.task_kind is None and len(columns) > 1)):
             columns = order
-        return make_target(frame, columns, kind=self.task_kind, class_order=order, where=self.where)
+        found = None if self.found_order is None else renamed(self.found_order, self.class_map)
+        return make_target(frame, columns, kind=self.task_kind, class_order=order, found_order=found, where=self.where)
 
     @property
     def where(self) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from datamodules.classification.base import ClassificationData
 from datamodules.faults import is_collecting, refuse
+from datamodules.ids import clean_text
 from datamodules.readers.formats import SUFFIXES, is_image
 from datamodules.table import SPLIT_WORDS, SPLITS, CaseTable, one_image_a_case
 from datamodules.types import SuiteError
@@ -27,12 +28,14 @@ class ImageFolder(ClassificationData):
     """Images in one folder per class; class folders may have sub-folders.
 
     Where every folder in ``root`` bears the name of a part (``train``; ``val``, ``valid``, ``validation``, ``dev``;
-    ``test``), the class folders are looked for below those, and that is the split.
+    ``test``), the class folders are looked for below those, and that is the split. Classes are in alphabetic order, as
+    torchvision and Keras number them; grades (``--data.target ordinal``) by number, and where they are names
+    ``--data.class_names`` must say their order.
     """
 
     def build_table(self) -> CaseTable:
         """Walk the folders; one case an image."""
-        table, self.class_order = folder_table(self.root)
+        table, self.found_order = folder_table(self.root)
         if self.split == "auto" and self.split_file is None and not is_collecting():
             check_training_classes(table, self.root)
         return table
@@ -113,7 +116,7 @@ class _Found:
         self, root: Path, top: os.DirEntry[str], below: str, split: str | None, above: frozenset[_Identity]
     ) -> None:
         """Take the images of one class folder, sorted by path."""
-        name = top.name
+        name = clean_text(top.name)
         self.folders.setdefault(name, below)
         files = sorted(_files(top.path, below, above))
         images = [file for file in files if is_image(root / file)]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.class_names import class_text, refuse_unmeant, too_many_fractions
 from datamodules.strata import number_strata
 from datamodules.types import SuiteError, nearest
 
@@ -58,23 +59,27 @@ def make_target(
     *,
     kind: str | None = None,
     class_order: Sequence[str] | None = None,
+    found_order: Sequence[str] | None = None,
     where: str,
 ) -> ClassificationTarget:
     """Turn label columns into numbers.
 
     Several columns are multilabel (0, 1 or empty = unknown; true/false count). One column is regression or ordinal only
     if ``kind`` says so; otherwise its values are class names, two of them binary, more multiclass. Class order is
-    ``class_order``, else numeric where all names are integers, else alphabetic.
+    ``class_order``, else ``found_order`` where the classes have no rank, else numeric where all names are integers,
+    else alphabetic; grades must be integers where nobody lists them.
 
     Args:
         frame: one row a case.
         columns: label columns of the frame.
         kind: one of :data:`TARGET_KINDS`, or None to infer it.
-        class_order: names in class order.
+        class_order: names in class order, as the user, a trained model or the publisher lists them.
+        found_order: names as they were found, where their order means nothing.
         where: the file or flag to name in messages.
 
     Raises:
-        SuiteError: a column is missing, all values are unknown, a value does not fit the kind, or one class only.
+        SuiteError: a column is missing, all values are unknown, a value does not fit the kind, one class only, grades
+            whose order is not known, or an unlisted class whose name is hardly one (-1, ``nan``).
     """
     for column in columns:
         if column not in frame:
@@ -87,12 +92,7 @@ def make_target(
     if len(columns) != 1:
         raise SuiteError(f"{where}: a {kind} target has one label column, {len(columns)} were given")
     labels = frame[columns[0]]
-    if kind == "ordinal" and class_order is None and not class_text(labels).str.fullmatch(r"-?\d+").all():
-        raise SuiteError(
-            f"{where}: the grades in column {columns[0]!r} are no whole numbers: say their order, lowest first, with "
-            "--data.class_names"
-        )
-    empty = np.flatnonzero(labels.isna() | (labels.astype("str").str.strip() == ""))
+    empty = np.flatnonzero(class_text(labels).isna())
     if len(empty):
         raise SuiteError(
             f"{where}: column {columns[0]!r} is empty in row {empty[0] + 1} ({len(empty)} of {len(frame)} rows): give "
@@ -100,15 +100,14 @@ def make_target(
         )
     if kind == "regression":
         return _regression(labels, where)
-    return _classes(labels, kind, class_order, where)
+    return _classes(labels, kind, class_order, found_order, where)
 
 
 def _multilabel(frame: pd.DataFrame, columns: Sequence[str], where: str) -> ClassificationTarget:
     values = np.full((len(frame), len(columns)), np.nan, dtype=np.float32)
     for position, name in enumerate(columns):
-        text = frame[name].astype("str").str.strip().str.lower()
-        numbers = text.map(LABEL_WORDS)
-        strange = frame[name][text.notna() & ~text.isin(["", "nan", "na"]) & numbers.isna()]
+        numbers, unclear = read_labels(frame[name])
+        strange = frame[name][unclear]
         if len(strange):
             raise SuiteError(
                 f"{where}: column {name!r} has {str(strange.iloc[0])!r} in row {int(strange.index[0]) + 1}: a label is "
@@ -120,23 +119,55 @@ def _multilabel(frame: pd.DataFrame, columns: Sequence[str], where: str) -> Clas
     return ClassificationTarget("multilabel", tuple(columns), values)
 
 
+def read_labels(column: pd.Series[Any]) -> tuple[pd.Series[float], pd.Series[bool]]:
+    """A label's cells as 0, 1 or NaN (unknown), and which of them say something else."""
+    text = column.astype("str").str.strip().str.lower()
+    numbers = text.map(LABEL_WORDS).astype("float64")
+    return numbers, text.notna() & ~text.isin(["", "nan", "na"]) & numbers.isna()
+
+
+def join_labels(columns: pd.DataFrame) -> pd.Series[Any]:
+    """Several labels as one: 1 where any is, 0 where all are, else unknown; what is no label stays, to be named."""
+    read = [read_labels(columns[name]) for name in columns]
+    numbers = pd.concat([values for values, _ in read], axis=1)
+    joined = numbers.max(axis=1).where((numbers == 1).any(axis=1) | numbers.notna().all(axis=1)).astype(object)
+    for name, (_, unclear) in zip(columns, read, strict=True):
+        joined = joined.mask(unclear, columns[name])
+    return joined
+
+
 def _regression(column: pd.Series[Any], where: str) -> ClassificationTarget:
-    numbers = pd.to_numeric(column, errors="coerce")
+    with np.errstate(over="ignore"):
+        numbers = pd.to_numeric(column, errors="coerce").astype("float32")
     strange = column[numbers.isna() | np.isinf(numbers)]
     if len(strange):
         raise SuiteError(
             f"{where}: column {column.name!r} has {str(strange.iloc[0])!r} in row {int(strange.index[0]) + 1}: a "
-            "regression target is a finite number"
+            "regression target is a finite number (of at most 3e38)"
         )
     return ClassificationTarget("regression", (str(column.name),), numbers.to_numpy(dtype=np.float32))
 
 
 def _classes(
-    column: pd.Series[Any], kind: str | None, class_order: Sequence[str] | None, where: str
+    column: pd.Series[Any],
+    kind: str | None,
+    class_order: Sequence[str] | None,
+    found_order: Sequence[str] | None,
+    where: str,
 ) -> ClassificationTarget:
     text = class_text(column)
-    found = sorted(text.unique(), key=_by_number_then_name(text))
+    integers = bool(text.str.fullmatch(r"-?\d+").all())
+    found = sorted(text.unique(), key=int if integers else str)
     names = list(class_order) if class_order is not None else found
+    if class_order is None:
+        _refuse_unlisted(text, found, column, where)
+        if kind == "ordinal" and not integers:
+            raise SuiteError(
+                f"{where}: the grades in column {column.name!r} are no whole numbers ({', '.join(found[:5])}): say "
+                "their order, lowest first, with --data.class_names"
+            )
+        if found_order is not None and kind != "ordinal":
+            names = list(found_order)
     strangers = [name for name in found if name not in names]
     if strangers:
         row = int(np.flatnonzero(text == strangers[0])[0]) + 1
@@ -156,13 +187,14 @@ def _classes(
     return ClassificationTarget(cast("TargetKind", inferred), tuple(names), values)
 
 
-def class_text(column: pd.Series[Any]) -> pd.Series[str]:
-    """Class names as text: 1.0 is ``1``."""
-    if pd.api.types.is_float_dtype(column) and bool((column.dropna() % 1 == 0).all()):
-        column = column.astype("Int64")
-    return column.astype("str").str.strip()
-
-
-def _by_number_then_name(text: pd.Series[str]) -> Any:
-    numeric = bool(text.str.fullmatch(r"-?\d+").all())
-    return int if numeric else str
+def _refuse_unlisted(text: pd.Series[str], found: Sequence[str], column: pd.Series[Any], where: str) -> None:
+    """Refuse what is hardly a class, where nobody has listed the classes."""
+    for name in found:
+        row = int(np.flatnonzero(text == name)[0]) + 1
+        refuse_unmeant([name], f"{where}: column {column.name!r}, row {row}", "--data.class_names")
+    fraction = too_many_fractions(found)
+    if fraction is not None:
+        raise SuiteError(
+            f"{where}: column {column.name!r} has {len(found)} different values, many of them fractions ({fraction}): "
+            "give --data.target regression, or list the classes in --data.class_names"
+        )

@@ -14,11 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
+from datamodules.class_names import clean_map, refuse_unmeant, renamed
 from datamodules.dataset import Boxes, ScanDataset
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
 from datamodules.detection.files import image_size
 from datamodules.detection.geometry import scaled
 from datamodules.faults import refuse, tolerated
+from datamodules.ids import clean_text
 from datamodules.patches import patch_place
 from datamodules.preprocess import Preprocess
 from datamodules.settings import name_list
@@ -108,7 +110,7 @@ class DetectionData(ScanDataModule):
         if self.patch is None and foreground_share is not None:
             raise SuiteError("--data.foreground_share is of patches: give --data.patch_size too")
         self.classes = name_list(classes) if isinstance(classes, str) else classes
-        self.class_map, self.mosaic = class_map or {}, mosaic
+        self.class_map, self.mosaic = clean_map(class_map), mosaic
         self._adopted_classes: list[str] | None = None
         self._sizes = np.zeros((0, 2), np.int64)
         self._own_classes: list[str] = []
@@ -125,7 +127,8 @@ class DetectionData(ScanDataModule):
     def build_table(self) -> CaseTable:
         """One case an image, by name; the boxes go into a table of their own."""
         found = self.read_annotations().by_name()
-        found.boxes.labels = [self.class_map.get(label, label) for label in found.boxes.labels]
+        labels = (clean_text(label) for label in found.boxes.labels)
+        found.boxes.labels = [self.class_map.get(label, label) for label in labels]
         self._own_classes = self._class_list(found)
         table = one_image_a_case(found.cases, published_split=found.published)
         pairs = zip(found.sizes, table.cases["path"], strict=True)
@@ -146,9 +149,10 @@ class DetectionData(ScanDataModule):
         declared = self.classes if self.classes is not None else found.classes
         if declared is None:
             names = sorted(set(found.boxes.labels))
+            refuse_unmeant(names, str(self.root), "--data.classes")
             log.info("classes are the names in the files: %s", ", ".join(names))
         else:
-            names = list(dict.fromkeys(self.class_map.get(name, name) for name in declared))
+            names = renamed(map(clean_text, declared), self.class_map)
         if not names:
             raise SuiteError(f"{self.root}: no box in any image and no list of classes: name them with --data.classes")
         known = set(names)

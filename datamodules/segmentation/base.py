@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
+from datamodules.class_names import clean_map
 from datamodules.dataset import ScanDataset
 from datamodules.patches import patch_place
 from datamodules.picture import picture
@@ -36,7 +37,7 @@ class SegmentationData(ScanDataModule):
         ignore_value: label value of pixels that neither train nor are judged.
         overlapping: classes may overlap: each is predicted by itself, without a background.
         regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them.
-        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match.
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
             they keep their resolution unless ``image_size`` is given too, and are judged by windows. Left out: whole
             images, resized to ``image_size``.
@@ -65,7 +66,7 @@ class SegmentationData(ScanDataModule):
         self.foreground_share = foreground_share
         self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom), zoom
         self.classes = name_list(classes) if isinstance(classes, str) else classes
-        self.ignore_value, self.regions, self.class_map = ignore_value, regions, class_map or {}
+        self.ignore_value, self.regions, self.class_map = ignore_value, regions, clean_map(class_map)
         self.overlapping = overlapping or regions is not None
         self.slices: SliceSpec | None = None  # how volumes are cut, where the data are volumes
         self.stored_classes: tuple[str, ...] = ()
@@ -138,7 +139,7 @@ class SegmentationData(ScanDataModule):
 
     @cached_property
     def _own_names(self) -> list[str]:
-        """Classes as the data name them, in the data's order."""
+        """Classes as the data name them, in the data's order; those that ``class_map`` joins have one name."""
         _ = self.table  # finds the classes
         if self.regions is not None:
             return [self.class_map.get(name, name) for name in self.regions]
@@ -152,6 +153,8 @@ class SegmentationData(ScanDataModule):
         regions = self.regions if self.regions is not None else {name: [name] for name in self.stored_classes[1:]}
         members = np.zeros((len(self.class_names), len(self.stored_classes)), np.uint8)
         for name, (region, classes) in zip(names, regions.items(), strict=True):
+            if name not in self.class_names:  # made background
+                continue
             for one in classes:
                 if one not in self.stored_classes:
                     raise SuiteError(
@@ -220,7 +223,10 @@ class SegmentationData(ScanDataModule):
         Raises:
             SuiteError: the data have a class that the trained model does not know.
         """
-        names = self._own_names
+        names = list(dict.fromkeys(self._own_names))
+        if self.overlapping and self.regions is None:  # what is made background is no region
+            background = self.stored_classes[0]
+            names = [name for name in names if name != self.class_map.get(background, background)]
         if self._adopted_classes is None:
             return names
         strange = [name for name in names if name not in self._adopted_classes]

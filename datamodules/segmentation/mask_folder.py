@@ -14,13 +14,13 @@ from datamodules.faults import refuse, tolerated
 from datamodules.readers import formats
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import (
-    IGNORE,
     LabelValues,
     Palette,
     foreground,
     label_values,
     read_label_file,
     read_palette,
+    seen_values,
     stack_classes,
 )
 from datamodules.table import (
@@ -116,7 +116,7 @@ class MaskFolder(SegmentationData):
             return self._reader.read(formats.read(path, self.limits).array, str(path))
         array = read_label_file(path, self.limits)
         if self._kind == "instances":
-            return np.where(array == self.ignore_value, np.uint8(IGNORE), foreground(array))
+            return foreground(array, str(path), self.ignore_value)
         assert self._reader is not None  # build_table has chosen it
         return self._reader.read(array, str(path))
 
@@ -274,14 +274,15 @@ class MaskFolder(SegmentationData):
         """Values in some of the masks, and whether they are stored in 16 bits."""
         files = frame["mask"].dropna()
         chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
-        arrays = []
+        seen, deep = {0}, False
         for file in files.iloc[chosen]:
             with tolerated("mask_probe", self.root / file):
-                arrays.append(read_label_file(self.root / file, self.limits))
-        seen = {0}.union(*({int(value) for value in np.unique(array)} for array in arrays))
+                array = read_label_file(self.root / file, self.limits)
+                seen |= seen_values(array, str(self.root / file), self.ignore_value)
+                deep = deep or array.dtype == np.uint16
         if self.ignore_value is not None:
             seen.discard(self.ignore_value)
-        return seen, any(array.dtype == np.uint16 for array in arrays)
+        return seen, deep
 
     def _choose_reader(self, frame: pd.DataFrame) -> None:
         if self._kind == "files":

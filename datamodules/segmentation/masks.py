@@ -68,11 +68,7 @@ class LabelValues:
             SuiteError: a value stands for no class.
         """
         lowest, table = self._table
-        with np.errstate(invalid="ignore"):
-            stored = array.astype(np.int64)
-        if array.dtype.kind == "f" and (stored != array).any():
-            strange = array[stored != array][0]
-            raise SuiteError(f"{where}: label value {strange} is no whole number: save the mask as integers")
+        stored = whole_values(array, where)
         offset = stored - lowest
         outside = (offset < 0) | (offset >= len(table))
         classes = table[np.where(outside, 0, offset)]
@@ -260,9 +256,53 @@ def read_label_file(path: Path, limits: Limits = DEFAULT) -> NDArray[Any]:
     return np.ascontiguousarray(array[:, :, 0])
 
 
-def foreground(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """What is not 0: binary masks (0 and 1, or 0 and 255) and instance maps (0, 1, 2, ...) -> 0 and 1 of uint8."""
-    return np.asarray(array != 0, dtype=np.uint8)
+def whole_values(array: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Label values as integers.
+
+    Raises:
+        SuiteError: a value is a fraction, NaN or infinite; names ``where``.
+    """
+    with np.errstate(invalid="ignore"):
+        stored = array.astype(np.int64)
+    if array.dtype.kind == "f" and (stored != array).any():
+        strange = array[stored != array][0]
+        raise SuiteError(f"{where}: label value {strange} is no whole number: save the mask as integers")
+    return stored
+
+
+def seen_values(array: NDArray[Any], where: str, ignore_value: int | None = None) -> set[int]:
+    """The different label values of a mask, to make classes of where nobody names them.
+
+    Args:
+        array: label values of any shape; floats that are whole numbers will do.
+        where: the file, for messages.
+        ignore_value: is left out.
+
+    Raises:
+        SuiteError: a value is no whole number, or negative: that is no class that anyone would number so.
+    """
+    seen = set(np.unique(whole_values(array, where)).tolist()) - {ignore_value}
+    below = min(seen, default=0)
+    if below < 0:
+        raise SuiteError(
+            f"{where}: label value {below} is negative, which often stands for unknown: leave such places out with "
+            f"--data.ignore_value {below}, or name it with --data.classes"
+        )
+    return seen
+
+
+def foreground(array: NDArray[Any], where: str, ignore_value: int | None = None) -> NDArray[np.uint8]:
+    """What is not 0: instance maps (0, 1, 2, ...) -> 0 and 1 of uint8, with :data:`IGNORE`.
+
+    Raises:
+        SuiteError: a value is no whole number, or negative and not to be ignored.
+    """
+    classes = (array != 0).astype(np.uint8)
+    if array.dtype.kind not in "bu":
+        seen_values(array, where, ignore_value)
+    if ignore_value is not None:
+        classes[array == ignore_value] = IGNORE
+    return classes
 
 
 def stack_classes(masks: Sequence[NDArray[np.uint8]], names: Sequence[str], where: str) -> NDArray[np.uint8]:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import Grid, Volume, check_same_grid, is_volume, read_grid, read_volume
-from datamodules.segmentation.masks import LabelValues
+from datamodules.segmentation.masks import LabelValues, seen_values
 from datamodules.types import SuiteError
 
 
@@ -79,6 +77,9 @@ def seen_labels(files: Sequence[Path], ignore: int | None, limits: Limits = DEFA
         files: the masks.
         ignore: label value that is no class.
         limits: of the files.
+
+    Raises:
+        SuiteError: a value is no whole number or negative, or masks are DICOM segmentations and other files.
     """
     from datamodules.readers.dicom_seg import segment_labels
 
@@ -86,8 +87,9 @@ def seen_labels(files: Sequence[Path], ignore: int | None, limits: Limits = DEFA
     numbers: set[int] = {0}
     for file in files:
         if not is_seg(file):
-            numbers |= {int(value) for value in np.unique(read_volume(file, limits, labels=True).array)}
-    numbers.discard(-1 if ignore is None else ignore)
+            numbers |= seen_values(read_volume(file, limits, labels=True).array, str(file), ignore)
+    if ignore is not None:
+        numbers.discard(ignore)
     if segments and len(segments) < len(files):
         raise SuiteError(
             f"{next(file for file in files if is_seg(file))}: masks are DICOM segmentations and other files: name the "

@@ -143,7 +143,7 @@ def test_label_files_keep_their_stored_values(tmp_path: Path) -> None:
 
 
 def test_foreground_and_stacked_classes() -> None:
-    np.testing.assert_array_equal(foreground(np.array([0, 1, 255, 40000], np.uint16)), [0, 1, 1, 1])
+    np.testing.assert_array_equal(foreground(np.array([0, 1, 255, 40000], np.uint16), "m.png"), [0, 1, 1, 1])
     first, second = np.array([[1, 0, 0]], np.uint8), np.array([[0, 0, 1]], np.uint8)
     np.testing.assert_array_equal(stack_classes([first, second], ["a", "b"], "m"), [[1, 0, 2]])
     with pytest.raises(SuiteError, match=r"m: 1 pixels belong to 'a' and to 'b'.*--data\.overlapping true"):

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datamodules.classification.target import class_text, make_target
+from datamodules.class_names import class_text
+from datamodules.classification.target import make_target
 from datamodules.types import SuiteError
 
 
@@ -34,10 +35,10 @@ def test_two_classes_are_binary_and_more_are_multiclass() -> None:
     [
         ([10, 2, 1], ("1", "2", "10")),
         (["10", "2", "1"], ("1", "2", "10")),
-        ([10.0, 2.0, -1.0], ("-1", "2", "10")),
+        ([10.0, 2.0, 0.0], ("0", "2", "10")),
         (["10", "2", "x"], ("10", "2", "x")),
         ([True, False, True], ("False", "True")),
-        (["NA", "None", "nan"], ("NA", "None", "nan")),
+        (["NA", "None", "x"], ("NA", "None", "x")),
         ([" b", "b ", "a"], ("a", "b")),
     ],
 )
