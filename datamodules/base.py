@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,9 @@ from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.settings import default_cache_dir, default_workers, name_list, numbers, pair
+from datamodules.sides import mirror_flags, sided_names
 from datamodules.table import SPLITS, CaseTable
-from datamodules.transforms.names import AugmentArgs
+from datamodules.transforms.names import PRESET_CONFIGS, AugmentArgs
 from datamodules.types import Sample, Scan, ScanInfo, SuiteError
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ class ScanDataModule(LightningDataModule):
             ``auto`` is ``imagenet`` with pretrained weights and ``train`` without.
         augment: preset of the training augmentation.
         augment_args: ranges and transforms that change the preset.
+        sided: whether classes have sides, so that no image is mirrored; left out: whether their names tell left from
+            right.
         cache: ``memory`` reads every scan once and keeps it.
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
         allow_leakage: go on although a patient or an identical image stands in two parts.
@@ -99,6 +102,7 @@ class ScanDataModule(LightningDataModule):
         normalize: Normalize = "auto",
         augment: str = "light",
         augment_args: AugmentArgs | None = None,
+        sided: bool | None = None,
         cache: Literal["none", "memory"] = "none",
         cache_dir: str | None = None,
         allow_leakage: bool = False,
@@ -126,7 +130,7 @@ class ScanDataModule(LightningDataModule):
         self.value_range = numbers(value_range, "--data.value_range")
         self.gamma = gamma
         self.normalize: Normalize = normalize
-        self.augment, self.augment_args = augment, augment_args or AugmentArgs()
+        self.augment, self.augment_args, self.sided = augment, augment_args or AugmentArgs(), sided
         self.cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
@@ -144,6 +148,8 @@ class ScanDataModule(LightningDataModule):
         return {name: value for name, value in vars(self).items() if name not in ("trainer", "_datasets")} | {
             "trainer": None
         }
+
+    has_boxes: ClassVar[bool] = False  # whether augmentation moves boxes too
 
     # What a data class says.
 
@@ -297,7 +303,31 @@ class ScanDataModule(LightningDataModule):
         ranges = asdict(self.augment_args)
         if len(self.preprocess.windows) > 1:
             ranges["color"] = 0.0  # the channels are windows of one scan, no colours
-        return build_augmentation(self.augment, **ranges, channels=self.in_channels, size=self.input_size)
+        if self.has_sides:
+            self._refuse_mirrors()
+            ranges["horizontal_flip"] = ranges["vertical_flip"] = False
+        size = self.input_size
+        return build_augmentation(self.augment, **ranges, channels=self.in_channels, size=size, boxes=self.has_boxes)
+
+    @cached_property
+    def has_sides(self) -> bool:
+        """Whether a mirrored image may show another class: as the user says, else by the names of the classes."""
+        names = sided_names(getattr(self, "class_names", ())) if self.sided is None else []
+        found = bool(names) if self.sided is None else self.sided
+        preset = PRESET_CONFIGS.get(self.augment)
+        if found and preset is not None and (preset.horizontal_flip or preset.vertical_flip):
+            why = f"classes have sides ({', '.join(names[:4])})" if names else "--data.sided true"
+            log.info("no image is mirrored in training: %s; --data.sided false allows it", why)
+        return found
+
+    def _refuse_mirrors(self) -> None:
+        """Refuse what the user asks for and classes with sides do not bear."""
+        asked = mirror_flags(self.augment_args)
+        if asked:
+            raise SuiteError(
+                f"{asked[0]} mirrors images, but classes have sides: leave it out, or give --data.sided false if a "
+                "mirror image shows the same class"
+            )
 
     def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Relative chance of each training case, or None for a plain shuffle."""

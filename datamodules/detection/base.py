@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,8 @@ class DetectionData(ScanDataModule):
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
             twice their size. What is judged and written keeps the size as stored.
         foreground_share: share of the training patches that are laid over a box; left out: all alike.
-        mosaic: chance with which a training image is put together with three others to one.
+        mosaic: chance with which a training image is put together with three others to one; not where classes have
+            sides.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
     """
 
@@ -115,6 +116,8 @@ class DetectionData(ScanDataModule):
         self._sizes = np.zeros((0, 2), np.int64)
         self._own_classes: list[str] = []
         self._boxes = pd.DataFrame()
+
+    has_boxes: ClassVar[bool] = True
 
     # What a data class says.
 
@@ -214,14 +217,13 @@ class DetectionData(ScanDataModule):
         dataset.boxes, dataset.mosaic = self.boxes_of, self.mosaic
         return dataset
 
-    def build_augmentation(self) -> Any:
-        """The training augmentation for the images the model sees; refused here if it cannot move boxes."""
-        from datamodules.transforms.presets import build_augmentation
-
-        ranges = asdict(self.augment_args)
-        if len(self.preprocess.windows) > 1:
-            ranges["color"] = 0.0  # the channels are windows of one scan, no colours
-        return build_augmentation(self.augment, **ranges, channels=self.in_channels, size=self.input_size, boxes=True)
+    def _refuse_mirrors(self) -> None:
+        super()._refuse_mirrors()
+        if self.mosaic:
+            raise SuiteError(
+                f"--data.mosaic {self.mosaic} puts images side by side, but classes have sides, which their place "
+                "tells: leave it out, or give --data.sided false if it does not"
+            )
 
     def boxes_of(self, case: int) -> Boxes:
         """Boxes of a case (row of the table) that are not ignored, in pixels as stored, and their class numbers."""

@@ -297,7 +297,7 @@ def foreground(array: NDArray[Any], where: str, ignore_value: int | None = None)
     Raises:
         SuiteError: a value is no whole number, or negative and not to be ignored.
     """
-    classes = (array != 0).astype(np.uint8)
+    classes: NDArray[np.uint8] = (array != 0).astype(np.uint8)
     if array.dtype.kind not in "bu":
         seen_values(array, where, ignore_value)
     if ignore_value is not None:

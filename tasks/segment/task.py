@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
 from datamodules.segmentation.base import SegmentationData
+from datamodules.sides import sided_names
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task, case_ids
 from tasks.inherit import inherited
@@ -23,6 +25,8 @@ from tasks.segment.losses import LossName, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
 from tasks.window import judging_window
+
+log = logging.getLogger(__name__)
 
 UNKNOWN = 255  # value of pixels without annotation, where the data say no other
 
@@ -52,7 +56,7 @@ class SegmentationTask(Task):
         window: side, or ``H,W``, in pixels of the windows that large images are judged and predicted by, where training
             took patches; left out: the size of the patches; ``whole``: images of any size at once.
         overlap: share of a window that the next one covers again; windows are blended with Gaussian weights.
-        tta: test-time augmentation: ``flips`` averages over the four mirror images.
+        tta: test-time augmentation: ``flips`` averages over the four mirror images; not where classes have sides.
         cleanup: ``auto`` chooses on validation, class by class, whether to keep the largest component alone or to drop
             small ones.
         nsd_tolerance: mm (pixels, where the spacing is unknown) of the normalised surface Dice.
@@ -64,6 +68,8 @@ class SegmentationTask(Task):
         ignore_index: value of pixels without annotation, from the data; 255 where it is None.
         input_size: (H, W), from the data.
         slices: how volumes are cut, from the data; kept for predict and export.
+        has_sides: whether a mirrored image may show another class, from the data; None in models that were trained
+            before this was asked.
         preprocess: how stored values become the model's input, from the data; kept for predict and export.
         normalize: see ``--data.normalize``.
         statistics: mean and deviation of the training images, from the data.
@@ -73,7 +79,7 @@ class SegmentationTask(Task):
     name: ClassVar[str] = "segment"
     data_class = SegmentationData
     facts: ClassVar[tuple[str, ...]] = (
-        *Task.facts, "num_classes", "class_names", "overlapping", "ignore_index", "slices",
+        *Task.facts, "num_classes", "class_names", "overlapping", "ignore_index", "slices", "has_sides",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +115,7 @@ class SegmentationTask(Task):
         ignore_index: int | None = None,
         input_size: Sequence[int] | None = None,
         slices: dict[str, Any] | None = None,
+        has_sides: bool | None = None,
         preprocess: dict[str, Any] | None = None,
         normalize: str = "none",
         statistics: tuple[list[float], list[float]] | None = None,
@@ -131,6 +138,8 @@ class SegmentationTask(Task):
         if not nsd_tolerance > 0:
             raise SuiteError(f"--model.nsd_tolerance {nsd_tolerance}: must be above 0")
         self.window = judging_window(window, input_size, preprocess)
+        if tta != "none":
+            _check_mirrors(self.class_names, has_sides)
         self.overlap, self.tta = overlap, tta
         self.cleanup = CleanUp()
 
@@ -241,3 +250,19 @@ class SegmentationTask(Task):
         """Take the clean-up back."""
         super().on_load_checkpoint(checkpoint)
         self.cleanup = CleanUp.from_dict(checkpoint.get("scansuite", {}).get("cleanup", {}))
+
+
+def _check_mirrors(class_names: Sequence[str], has_sides: bool | None) -> None:
+    """Refuse mirror images of classes that have sides; say so of an old model that takes them.
+
+    Raises:
+        SuiteError: the data have such classes.
+    """
+    if has_sides:
+        raise SuiteError(
+            "--model.tta flips mirrors images, but classes have sides: leave it out, or give --data.sided false if a "
+            "mirror image shows the same class"
+        )
+    names = sided_names(class_names) if has_sides is None else []
+    if names:
+        log.warning("--model.tta flips mirrors images, and classes of this model have sides: %s", ", ".join(names[:4]))

@@ -81,7 +81,7 @@ def test_a_cell_that_is_no_label_is_still_named_when_labels_are_joined() -> None
 def masks_of(root: Path, values: list[list[int]], dtype: str = "uint8", suffix: str = "png") -> Path:
     for number, row in enumerate(values):
         for folder in ("images", "masks"):
-            (root / folder).mkdir(exist_ok=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
         write_png(root / "images" / f"{number}.png", np.full((4, len(row)), 10 * number, np.uint8))
         write_png(root / "masks" / f"{number}.{suffix}", np.tile(np.array(row, dtype), (4, 1)))
     return root

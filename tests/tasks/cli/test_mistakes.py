@@ -35,6 +35,12 @@ def table(table_root: Path) -> list[str]:
         (["--data", "ImageTabel"], ["ImageTabel", "ImageTable"]),
         (["--config", "experiment/medmnst"], ["experiment/medmnst", "experiment/medmnist"]),
         (["--data.folds", "1"], ["--data.folds"]),
+        (["--data.folds", "2", "--data.test_fraction", "0"], ["--data.folds 2 --data.test_fraction 0", "at least 3"]),
+        (
+            ["--data.sided", "true", "--data.augment_args.horizontal_flip", "true"],
+            ["--data.augment_args.horizontal_flip", "--data.sided false"],
+        ),
+        (["--data.class_names", "[well, ill, well]"], ["--data.class_names", "'well' stands twice"]),
         (["--data.augment", "mild"], ["mild", "medium"]),
         (["--data.split_file", "none.csv"], ["none.csv", "--data.split_file"]),
         (["--data.positive_class", "sick"], ["sick", "ill"]),
@@ -71,6 +77,7 @@ def edit(root: Path, column: str, value: str | None, row: int = 4) -> None:
     ("column", "value", "kind", "said"),
     [
         ("finding", None, "binary", ["'finding'", "row 5"]),
+        ("finding", "-1", "binary", ["'finding'", "row 5", "'-1'", "--data.class_names"]),
         ("mass", "perhaps", "multilabel", ["'mass'", "'perhaps'", "row 5"]),
         ("size", "big", "regression", ["'size'", "'big'", "row 5"]),
         ("path", "images/gone.png", "binary", ["images/gone.png"]),
