@@ -72,7 +72,8 @@ class DetectionData(ScanDataModule):
 
     Images keep their aspect: they are resized to fit into ``image_size`` and filled up below and on the right with 0.
     Boxes that are marked ``iscrowd`` or ``difficult`` are ignored: they do not train, and whether they are found or not
-    does not count.
+    does not count. What is found in a crowd is not false; what is found on a difficult box is not where no other true
+    box overlaps it more, and by at least the overlap of a hit.
 
     Args:
         root: folder of the data set.
@@ -240,8 +241,8 @@ class DetectionData(ScanDataModule):
         """The boxes of the given cases (rows of the table) for judging.
 
         Returns:
-            ``case_id``, ``label`` (class name), ``x1``, ``y1``, ``x2``, ``y2`` in pixels as stored, and ``ignore``; in
-            the order of ``rows``.
+            ``case_id``, ``label`` (class name), ``x1``, ``y1``, ``x2``, ``y2`` in pixels as stored, ``ignore`` and
+            ``difficult``; in the order of ``rows``.
         """
         _ = self.class_names  # refuses classes that the model does not know
         place = pd.Series(np.arange(len(rows)), index=rows)
@@ -249,7 +250,7 @@ class DetectionData(ScanDataModule):
         chosen = chosen.iloc[np.argsort(place[chosen["case"]].to_numpy(), kind="stable")]
         names = self.table.cases["case_id"].to_numpy()[chosen["case"]]
         return pd.DataFrame({"case_id": pd.Series(names, dtype="str")}).join(
-            chosen[["label", *CORNERS, "ignore"]].reset_index(drop=True)
+            chosen[["label", *CORNERS, "ignore", "difficult"]].reset_index(drop=True)
         )
 
     # Facts that the model asks for.

@@ -32,17 +32,26 @@ class RawBoxes:
         labels: class name of each box.
         corners: xyxy of each box, in pixels.
         ignore: whether a box neither trains nor is judged (``iscrowd``, ``difficult``).
+        difficult: whether it is ignored as VOC's difficult, which is judged by another rule than a crowd.
     """
 
     cases: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     corners: list[tuple[float, float, float, float]] = field(default_factory=list)
     ignore: list[bool] = field(default_factory=list)
+    difficult: list[bool] = field(default_factory=list)
 
     def add(
-        self, case: int, label: str, corners: tuple[float, float, float, float], where: str, *, ignore: bool = False
+        self,
+        case: int,
+        label: str,
+        corners: tuple[float, float, float, float],
+        where: str,
+        *,
+        ignore: bool = False,
+        difficult: bool = False,
     ) -> None:
-        """Add a box.
+        """Add a box; one that is difficult is ignored.
 
         Raises:
             datamodules.types.SuiteError: a coordinate is NaN or infinite; names ``where``.
@@ -54,7 +63,8 @@ class RawBoxes:
         self.cases.append(case)
         self.labels.append(label)
         self.corners.append(corners)
-        self.ignore.append(ignore)
+        self.ignore.append(ignore or difficult)
+        self.difficult.append(difficult)
 
     def of_classes(self, names: Container[str]) -> RawBoxes:
         """The boxes of these classes."""
@@ -66,6 +76,7 @@ class RawBoxes:
             [self.labels[number] for number in kept],
             [self.corners[number] for number in kept],
             [self.ignore[number] for number in kept],
+            [self.difficult[number] for number in kept],
         )
 
 
@@ -82,12 +93,12 @@ def tidy_boxes(raw: RawBoxes, sizes: NDArray[np.int64], where: Sequence[str]) ->
 
     Returns:
         One row a box, by case and else in the files' order: ``case`` (row number), ``label`` (class name), ``x1``,
-        ``y1``, ``x2``, ``y2`` (float64) and ``ignore`` (bool).
+        ``y1``, ``x2``, ``y2`` (float64), ``ignore`` and ``difficult`` (bool).
     """
     frame = pd.DataFrame({"case": np.array(raw.cases, np.int64), "label": pd.Series(raw.labels, dtype="str")})
     corners = np.array(raw.corners, np.float64).reshape(-1, 4)
     frame[CORNERS] = corners
-    frame["ignore"] = np.array(raw.ignore, bool)
+    frame["ignore"], frame["difficult"] = np.array(raw.ignore, bool), np.array(raw.difficult, bool)
     frame = frame.sort_values("case", kind="stable", ignore_index=True)
     frame = _drop(frame, ~_has_area(frame), "without width or height are dropped", where, "box_empty")
     before = frame[CORNERS].to_numpy()

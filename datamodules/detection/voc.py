@@ -156,7 +156,7 @@ class Voc(DetectionData):
                 if self.inclusive:
                     x1, y1 = x1 - 1, y1 - 1
                 difficult = (thing.findtext("difficult") or "0").strip() not in ("0", "false", "False", "")
-                boxes.add(case, label, (x1, y1, x2, y2), str(file), ignore=difficult)
+                boxes.add(case, label, (x1, y1, x2, y2), str(file), difficult=difficult)
 
 
 def _parse(file: Path) -> Element:

@@ -2,9 +2,15 @@
 
 The rule is COCO's: in each image and class, found boxes take turns from the best score down; each takes the true box it
 overlaps best among those still free, if the IoU reaches the threshold. A second hit on a true box is a false positive.
-True boxes to be ignored (crowd, difficult, or outside the range of areas) may be hit any number of times or as the last
-choice, and their hits count neither as found nor as false; so do found boxes outside the range that hit nothing.
-Source: ``COCOeval.evaluateImg`` of the COCO API (T.-Y. Lin and others, ECCV 2014).
+True boxes to be ignored (a crowd, or outside the range of areas) are the last choice, a crowd any number of times, and
+their hits count neither as found nor as false; so do found boxes outside the range that hit nothing. The overlap with a
+crowd is the share of the found box inside it. Source: ``COCOeval.evaluateImg`` of the COCO API (T.-Y. Lin and others,
+ECCV 2014).
+
+Difficult boxes are no crowds, and are ignored by PASCAL VOC's rule: a found box whose true box of largest IoU, free or
+not, is difficult counts neither way where that IoU reaches the threshold, and takes nothing. One that merely lies in a
+difficult box is false. Source: ``VOCevaldet.m`` of the VOC2010 development kit (M. Everingham and others, IJCV
+88:303-338, 2010). Where there are no difficult boxes all is as in COCO.
 """
 
 from __future__ import annotations
@@ -13,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.evaluation.boxes import BoxSet, IntArray
 from tasks.evaluation.coco_map import AREAS, xywh
@@ -91,8 +96,9 @@ def _match_class(
     true_starts = np.searchsorted(boxes.true_image[true], np.arange(boxes.images + 1))
 
     true_places, places = xywh(boxes.true_boxes[true]), xywh(boxes.boxes[found])
-    crowd = boxes.ignore[true]
-    passed_over = crowd | _outside(true_places, areas)
+    difficult = boxes.difficult[true]
+    crowd = boxes.ignore[true] & ~difficult
+    passed_over = boxes.ignore[true] | _outside(true_places, areas)
     shape = (len(areas), len(thresholds), len(found))
     hit, spared = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     # COCO's own guard: a perfect overlap may come out a little below 1.
@@ -101,7 +107,9 @@ def _match_class(
         own, theirs = slice(*starts[image : image + 2]), slice(*true_starts[image : image + 2])
         if own.start < own.stop and theirs.start < theirs.stop:
             overlaps = _overlaps(places[own], true_places[theirs], crowd[theirs])
-            _match_image(overlaps, crowd[theirs], passed_over[:, theirs], limits, hit[:, :, own], spared[:, :, own])
+            passed = passed_over[:, theirs]
+            taken, spared[:, :, own] = _match_image(overlaps, crowd[theirs], difficult[theirs], passed, limits)
+            hit[:, :, own] = taken >= 0
 
     ignored = spared | (~hit & _outside(places, areas)[:, None, :])
     order = np.argsort(-boxes.score[found], kind="stable")
@@ -131,35 +139,64 @@ def _overlaps(found: FloatArray, true: FloatArray, crowd: BoolArray) -> FloatArr
     return np.asarray(mask.iou(found, true, crowd.astype(int).tolist()), dtype=np.float64)
 
 
+def match_one(
+    true: FloatArray, ignore: BoolArray, difficult: BoolArray, found: FloatArray, threshold: float
+) -> tuple[IntArray, BoolArray]:
+    """Match the boxes of one class in one image.
+
+    Args:
+        true: ``(G, 4)`` xyxy.
+        ignore: ``(G,)`` neither to be found nor to be missed.
+        difficult: ``(G,)`` of these, those that are VOC's difficult and no crowd.
+        found: ``(D, 4)`` xyxy, best score first.
+        threshold: least IoU of a hit.
+
+    Returns:
+        ``(D,)`` number of the true box that each takes, -1 = none that counts, and ``(D,)`` whether it counts neither
+        way.
+    """
+    if not len(true) or not len(found):
+        return np.full(len(found), -1, dtype=np.intp), np.zeros(len(found), dtype=bool)
+    crowd = ignore & ~difficult
+    overlaps = _overlaps(xywh(found), xywh(true), crowd)
+    taken, spared = _match_image(overlaps, crowd, difficult, ignore[None], np.array([min(threshold, 1 - 1e-10)]))
+    return taken[0, 0], spared[0, 0]
+
+
 def _match_image(
-    overlaps: FloatArray,
-    crowd: BoolArray,
-    passed_over: BoolArray,
-    limits: FloatArray,
-    hit: NDArray[np.bool_],
-    spared: NDArray[np.bool_],
-) -> None:
+    overlaps: FloatArray, crowd: BoolArray, difficult: BoolArray, passed_over: BoolArray, limits: FloatArray
+) -> tuple[IntArray, BoolArray]:
     """Match one image and class, for all ranges and thresholds at once.
 
     Args:
         overlaps: ``(D, G)``, best score first.
         crowd: ``(G,)`` may be hit any number of times.
+        difficult: ``(G,)`` ignored by VOC's rule.
         passed_over: ``(A, G)`` does not count.
         limits: ``(T,)`` least IoU.
-        hit: ``(A, T, D)``, filled in: took a true box that counts.
-        spared: ``(A, T, D)``, filled in: took one that does not.
+
+    Returns:
+        ``(A, T, D)`` number of the true box that counts and was taken, -1 = none, and whether one was that does not.
     """
+    shape = (len(passed_over), len(limits), len(overlaps))
+    hit: IntArray = np.full(shape, -1, dtype=np.intp)
+    best = np.where(crowd, -1.0, overlaps).argmax(axis=1)  # of equal overlaps VOC takes the first row
+    forgiven = difficult[best] & (overlaps[np.arange(len(best)), best] >= limits[:, None])
+    spared: BoolArray = np.broadcast_to(forgiven, shape).copy()
+    overlaps = np.where(difficult, -1.0, overlaps)
     free = np.ones((len(passed_over), len(limits), len(crowd)), dtype=bool)
     lowest = limits.min()
     for number in np.flatnonzero(overlaps.max(axis=1) >= lowest):
         near = np.flatnonzero(overlaps[number] >= lowest)[::-1]  # of equal overlaps COCO takes the later row
         overlap = overlaps[number, near]
-        possible = (overlap >= limits[:, None]) & (free[:, :, near] | crowd[near])
+        possible = (overlap >= limits[:, None]) & (free[:, :, near] | crowd[near]) & ~forgiven[:, number, None]
         counting = possible & ~passed_over[:, None, near]
         counts = counting.any(axis=2)
         possible = np.where(counts[:, :, None], counting, possible)
         taken = near[np.where(possible, overlap, -1.0).argmax(axis=2)]
         any_taken = possible.any(axis=2)
-        hit[:, :, number], spared[:, :, number] = counts, any_taken & ~counts
+        hit[:, :, number] = np.where(counts, taken, -1)
+        spared[:, :, number] |= any_taken & ~counts
         area, threshold = np.nonzero(any_taken)
         free[area, threshold, taken[area, threshold]] = False
+    return hit, spared

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.evaluation.box_calls import CALL_IOU
+from tasks.evaluation.box_matching import match_one
+from tasks.evaluation.boxes import MARKS
 from tasks.evaluation.canvas import Colour, grid, legend
 from tasks.evaluation.pictures import (
     CLASS_COLOURS,
@@ -38,7 +41,7 @@ class ShownBoxes:
 
     Attributes:
         image: (H, W, C) in [0, 1], as stored.
-        targets: its true boxes, with ``label``, edges in pixels and perhaps ``ignore``.
+        targets: its true boxes, with ``label``, edges in pixels and perhaps ``ignore`` and ``difficult``.
         predictions: its found boxes, with ``label``, ``score`` and edges.
     """
 
@@ -54,50 +57,56 @@ def called(predictions: pd.DataFrame, points: Mapping[str, float]) -> pd.DataFra
     ]
 
 
-def pair_boxes(targets: pd.DataFrame, calls: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which true boxes of an image are found, and which calls are right: IoU from 0.5, one to one, best score first.
+class Paired(NamedTuple):
+    """How the boxes of an image fit together, at an IoU from 0.5, one to one, best score first.
+
+    Attributes:
+        found: (N,) of the true boxes.
+        right: (M,) of the calls.
+        ignored: (M,) calls that count neither as right nor as false.
+    """
+
+    found: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+
+
+def pair_boxes(targets: pd.DataFrame, calls: pd.DataFrame) -> Paired:
+    """Pair the boxes of an image, by the rule of all figures (:mod:`tasks.evaluation.box_matching`).
 
     Args:
-        targets: true boxes with ``label`` and edges.
-        calls: the same with ``score``.
-
-    Returns:
-        (N,) for the true boxes, and (M,) for the calls.
+        targets: true boxes with ``label``, edges and perhaps ``ignore`` and ``difficult``.
+        calls: found boxes with ``label``, edges and ``score``.
     """
-    found, right = np.zeros(len(targets), dtype=bool), np.zeros(len(calls), dtype=bool)
-    overlaps = _overlaps(targets[_EDGES].to_numpy(float), calls[_EDGES].to_numpy(float))
-    same = targets["label"].to_numpy()[:, None] == calls["label"].to_numpy()[None, :]
-    overlaps = np.where(same, overlaps, 0.0)
-    for number in np.argsort(-calls["score"].to_numpy(float), kind="stable"):
-        free = np.where(found, 0.0, overlaps[:, number])
-        if len(free) and free.max() >= CALL_IOU:
-            found[free.argmax()], right[number] = True, True
-    return found, right
+    paired = Paired(np.zeros(len(targets), dtype=bool), *np.zeros((2, len(calls)), dtype=bool))
+    true, edges = targets[_EDGES].to_numpy(float), calls[_EDGES].to_numpy(float)
+    ignore, difficult = (_marked(targets, name) for name in MARKS)
+    labels = targets["label"].to_numpy()
+    order = np.argsort(-calls["score"].to_numpy(float), kind="stable")
+    for label in calls["label"].unique():
+        own = np.flatnonzero(labels == label)
+        some = order[calls["label"].to_numpy()[order] == label]
+        taken, spared = match_one(true[own], ignore[own], difficult[own], edges[some], CALL_IOU)
+        paired.found[own[taken[taken >= 0]]] = True
+        paired.right[some], paired.ignored[some] = taken >= 0, spared
+    return paired
 
 
-def _overlaps(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, M) IoU."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(some[:, 2] - some[:, 0]) * (some[:, 3] - some[:, 1]) for some in (boxes, others)]
-    union = areas[0][:, None] + areas[1][None, :] - common
-    shares: NDArray[np.float64] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return shares
+def _marked(targets: pd.DataFrame, name: str) -> NDArray[np.bool_]:
+    return targets[name].to_numpy(bool) if name in targets else np.zeros(len(targets), dtype=bool)
 
 
 def case_f1(
     case_ids: Sequence[str], targets: pd.DataFrame, predictions: pd.DataFrame, points: Mapping[str, float]
 ) -> pd.Series:
     """F1 of the calls of each case, by case id; NaN where there is neither a true box nor a call."""
-    if "ignore" in targets:
-        targets = targets[~targets["ignore"].astype(bool)]
     of_case = [dict(list(table.groupby("case_id"))) for table in (targets, called(predictions, points))]
     values = []
     for case in case_ids:
         true, calls = of_case[0].get(case, targets.iloc[:0]), of_case[1].get(case, predictions.iloc[:0])
-        both = len(true) + len(calls)
-        values.append(2 * pair_boxes(true, calls)[0].sum() / both if both else math.nan)
+        paired = pair_boxes(true, calls)
+        both = (~_marked(true, "ignore")).sum() + (~paired.ignored).sum()
+        values.append(2 * paired.right.sum() / both if both else math.nan)
     return pd.Series(values, index=list(case_ids), dtype="float64")
 
 
@@ -116,12 +125,11 @@ def box_overlay(shown: ShownBoxes, class_names: Sequence[str], points: Mapping[s
     scale = np.array([size[1] / shown.image.shape[1], size[0] / shown.image.shape[0]] * 2)
     scan = scan_panel(shown.image, size)
     colours = {name: CLASS_COLOURS[number % len(CLASS_COLOURS)] for number, name in enumerate(class_names)}
-    ignored = np.zeros(len(shown.targets), dtype=bool)
-    if "ignore" in shown.targets:
-        ignored = shown.targets["ignore"].to_numpy(bool)
+    ignored = _marked(shown.targets, "ignore")
     targets, unclear = shown.targets[~ignored], shown.targets[ignored]
     calls = called(shown.predictions, points)
-    found, right = pair_boxes(targets, calls)
+    paired = pair_boxes(shown.targets, calls)
+    found, right, false = paired.found[~ignored], paired.right, ~(paired.right | paired.ignored)
 
     def drawn(panel: NDArray[np.uint8], boxes: pd.DataFrame, colour: Sequence[Colour]) -> NDArray[np.uint8]:
         import cv2
@@ -136,7 +144,7 @@ def box_overlay(shown: ShownBoxes, class_names: Sequence[str], points: Mapping[s
     truth = drawn(truth, unclear, [UNKNOWN] * len(unclear))
     dimmed = np.round(0.5 * scan).astype(np.uint8)
     errors = drawn(dimmed, calls[right], [_HIT] * int(right.sum()))
-    errors = drawn(errors, calls[~right], [FALSE_CALL] * int((~right).sum()))
+    errors = drawn(errors, calls[false], [FALSE_CALL] * int(false.sum()))
     errors = drawn(errors, targets[~found], [MISSED] * int((~found).sum()))
     picture = grid(
         [
@@ -150,7 +158,7 @@ def box_overlay(shown: ShownBoxes, class_names: Sequence[str], points: Mapping[s
     entries = [(name, colours[name]) for name in class_names if name in seen][:_NAMED]
     kinds: list[tuple[str, Colour, NDArray[np.bool_]]] = [
         ("missed", MISSED, ~found),
-        ("false call", FALSE_CALL, ~right),
+        ("false call", FALSE_CALL, false),
         ("to be ignored", UNKNOWN, ignored),
     ]
     return legend(picture, [*entries, *((name, colour) for name, colour, some in kinds if some.any())])

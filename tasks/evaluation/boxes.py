@@ -15,6 +15,7 @@ from tasks.evaluation.weighted import BoolArray, FloatArray
 
 IntArray = NDArray[np.intp]
 CORNERS = ("x1", "y1", "x2", "y2")
+MARKS = ("ignore", "difficult")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class BoxSet:
         true_label: ``(G,)`` class number, 0..K-1.
         true_boxes: ``(G, 4)``.
         ignore: ``(G,)`` neither to be found nor to be missed: COCO's crowd, VOC's difficult.
+        difficult: ``(G,)`` of these, those that are VOC's difficult.
         image: ``(D,)`` image number of each found box.
         label: ``(D,)`` class number.
         boxes: ``(D, 4)``.
@@ -42,6 +44,7 @@ class BoxSet:
     true_label: IntArray
     true_boxes: FloatArray
     ignore: BoolArray
+    difficult: BoolArray
     image: IntArray
     label: IntArray
     boxes: FloatArray
@@ -55,7 +58,8 @@ def read_boxes(
 
     Args:
         cases: column ``case_id``, a row for each image judged, boxes or none; image numbers are places in this table.
-        targets: true boxes, columns ``case_id,label,x1,y1,x2,y2`` and, where boxes are to be ignored, ``ignore``.
+        targets: true boxes, columns ``case_id,label,x1,y1,x2,y2`` and, where boxes are to be ignored, ``ignore``, and
+            ``difficult`` where some of these are VOC's and no crowds.
         predictions: found boxes, columns ``case_id,label,score,x1,y1,x2,y2``; may be empty.
         class_names: in class order.
 
@@ -67,13 +71,15 @@ def read_boxes(
     if not case_ids.is_unique:
         twice = case_ids[case_ids.duplicated()][0]
         raise SuiteError(f"cases table: case {twice!r} stands twice: each is judged once")
+    difficult = _flags(targets, "targets", "difficult")
     return BoxSet(
         images=len(case_ids),
         class_names=tuple(class_names),
         true_image=_images(targets, "targets", case_ids),
         true_label=_labels(targets, "targets", class_names),
         true_boxes=_corners(targets, "targets"),
-        ignore=_flags(targets, "targets", "ignore"),
+        ignore=_flags(targets, "targets", "ignore") | difficult,
+        difficult=difficult,
         image=_images(predictions, "predictions", case_ids),
         label=_labels(predictions, "predictions", class_names),
         boxes=_corners(predictions, "predictions"),
@@ -88,7 +94,7 @@ def join_boxes(
 
     Args:
         targets: for each image ``boxes`` (N, 4) xyxy, ``labels`` (N,) class numbers and, where boxes are to be ignored,
-            ``ignore`` (N,) bool; numpy arrays or what numpy makes one of.
+            ``ignore`` and ``difficult`` (N,) bool; numpy arrays or what numpy makes one of.
         predictions: for the same images ``boxes``, ``scores`` and ``labels``.
         class_names: in class order.
 
@@ -105,14 +111,16 @@ def join_boxes(
     def numbers(images: Sequence[Mapping[str, Any]]) -> IntArray:
         return np.repeat(np.arange(len(images)), [len(image["labels"]) for image in images])
 
-    marked = [{"ignore": np.zeros(len(image["labels"]), bool), **image} for image in targets]
+    marked = [{name: np.zeros(len(image["labels"]), bool) for name in MARKS} | dict(image) for image in targets]
+    difficult = column(marked, "difficult", np.bool_)
     return BoxSet(
         images=len(targets),
         class_names=tuple(class_names),
         true_image=numbers(targets),
         true_label=column(targets, "labels", np.intp),
         true_boxes=column(targets, "boxes", np.float64, 4),
-        ignore=column(marked, "ignore", np.bool_),
+        ignore=column(marked, "ignore", np.bool_) | difficult,
+        difficult=difficult,
         image=numbers(predictions),
         label=column(predictions, "labels", np.intp),
         boxes=column(predictions, "boxes", np.float64, 4),

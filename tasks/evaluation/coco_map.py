@@ -32,7 +32,7 @@ def coco_figures(boxes: BoxSet, max_detections: int = STANDARD_DETECTIONS) -> di
     """Average precision and recall of each class.
 
     Args:
-        boxes: of all images.
+        boxes: of all images, none of them difficult: to COCO all that is ignored is a crowd.
         max_detections: best found boxes of an image and class that count.
 
     Returns:

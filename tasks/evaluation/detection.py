@@ -1,7 +1,8 @@
 """Figures of detection, with intervals, from the tables of a run.
 
 Every image is matched once; average precision, FROC, the figures at the operating point and all their resamples are
-read from that. The values of COCO's figures themselves are those of faster-coco-eval, over the whole data set.
+read from that. The values of COCO's figures themselves are those of faster-coco-eval, over the whole data set; where
+boxes are VOC's difficult, which it does not know, they are read from the matches too.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def judge_boxes(
         return values
 
     intervals = bootstrap(statistics, groups, resamples, seed)
-    exact = coco_map.named(coco_figures(boxes, max_detections), boxes.class_names)
+    exact = {} if boxes.difficult.any() else coco_map.named(coco_figures(boxes, max_detections), boxes.class_names)
     images = dict.fromkeys(intervals, boxes.images) | seen.images(class_names)
     means = {metric for metric in METRICS if metric in coco_map.METRICS or metric.endswith("@op")}
     figures = {}
@@ -146,7 +147,7 @@ def quick_map(
 
     Args:
         targets: for each image ``boxes`` (N, 4) xyxy in pixels of the stored image, ``labels`` (N,) class numbers and,
-            where boxes are to be ignored, ``ignore`` (N,) bool.
+            where boxes are to be ignored, ``ignore`` and ``difficult`` (N,) bool.
         predictions: for the same images ``boxes``, ``scores`` and ``labels``.
         class_names: in class order.
         max_detections: best found boxes of an image and class that count.
@@ -159,7 +160,17 @@ def quick_map(
     matches = match_boxes(boxes, max_detections, np.array([CALL_IOU]))
     calls = call_boxes(matches, class_names, 0, choose_thresholds(matches, class_names, 0))
     called = {metric: values[0] for metric, values in call_rates(np.ones((1, boxes.images)), calls).items()}
-    return coco_map.named({**coco_figures(boxes, max_detections), **called}, boxes.class_names)
+    return coco_map.named({**_map_figures(boxes, max_detections), **called}, boxes.class_names)
+
+
+def _map_figures(boxes: BoxSet, max_detections: int) -> dict[str, FloatArray]:
+    """COCO's figures of each class, ``(K,)``."""
+    if not boxes.difficult.any():
+        return coco_figures(boxes, max_detections)
+    most = max(max_detections, STANDARD_DETECTIONS)
+    matches = match_boxes(boxes, most, IOU_THRESHOLDS, list(AREAS.values()))
+    statistics = _precisions(matches, [each.best(max_detections) for each in matches])
+    return {metric: values[0] for metric, values in statistics(np.ones((1, boxes.images))).items()}
 
 
 def _precisions(matches: Sequence[Matches], best: Sequence[Matches]) -> Statistics:

@@ -145,11 +145,12 @@ def truth_of(data: DetectionData) -> pd.DataFrame:
     return boxes.merge(data.table.cases[["case_id", "split"]], on="case_id", how="left")
 
 
-def expected(some: Sequence[Picture]) -> pd.DataFrame:
+def expected(some: Sequence[Picture], *, difficult: bool = False) -> pd.DataFrame:
+    """What :func:`truth_of` gives; ``difficult``: of a form in which that is why boxes are ignored."""
     rows = [
-        (one.name, label, *map(float, corners), ignore, one.part)
+        (one.name, label, *map(float, corners), ignore, ignore and difficult, one.part)
         for one in sorted(some)
         for label, corners, ignore in one.boxes
     ]
-    columns = ["case_id", "label", "x1", "y1", "x2", "y2", "ignore", "split"]
+    columns = ["case_id", "label", "x1", "y1", "x2", "y2", "ignore", "difficult", "split"]
     return pd.DataFrame(rows, columns=columns).astype({"case_id": "str", "label": "str", "split": "str"})

@@ -68,7 +68,7 @@ def test_each_rule_counts_all_boxes_in_one_line(caplog: pytest.LogCaptureFixture
 
 def test_no_boxes_at_all_are_a_table_too() -> None:
     table = tidy_boxes(RawBoxes(), SIZES, WHERE)
-    assert list(table.columns) == ["case", "label", *CORNERS, "ignore"]
+    assert list(table.columns) == ["case", "label", *CORNERS, "ignore", "difficult"]
     by_case = BoxesByCase(table, np.zeros(0, np.int64), 2)
     assert [(boxes.shape, labels.shape) for boxes, labels in by_case] == [((0, 4), (0,))] * 2
 

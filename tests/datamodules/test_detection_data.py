@@ -312,7 +312,7 @@ def test_no_box_at_all_trains(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert [boxes.shape for batch in data.train_dataloader() for boxes in batch["boxes"]].count((0, 4)) == 12
     assert "the train part has no box of bright" in caplog.text
     truth = data.true_boxes(data.rows("test"))
-    assert (len(truth), list(truth)) == (0, ["case_id", "label", "x1", "y1", "x2", "y2", "ignore"])
+    assert (len(truth), list(truth)) == (0, ["case_id", "label", "x1", "y1", "x2", "y2", "ignore", "difficult"])
 
 
 def test_the_most_boxes_of_a_training_image_say_how_many_are_judged(tmp_path: Path) -> None:

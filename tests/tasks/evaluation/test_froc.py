@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,8 @@ def brute_force(boxes: BoxSet, groups: IntArray, number: int | None) -> tuple[li
     for threshold in np.unique(boxes.score)[::-1]:
         false, found, patients = 0, 0, set()
         kept = boxes.score >= threshold
-        called = BoxSet(
-            boxes.images, boxes.class_names, boxes.true_image, boxes.true_label, boxes.true_boxes, boxes.ignore,
-            boxes.image[kept], boxes.label[kept], boxes.boxes[kept], boxes.score[kept],
-        )  # fmt: skip
+        found_boxes = {name: getattr(boxes, name)[kept] for name in ("image", "label", "boxes", "score")}
+        called = replace(boxes, **found_boxes)
         classes = match_boxes(called, 100, np.array([0.5]))
         for matches in (classes[k] for k in numbers):
             hit, ignored = matches.hit[0, 0], matches.ignored[0, 0]
