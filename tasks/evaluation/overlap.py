@@ -43,7 +43,8 @@ def count_overlap(truth: BoolArray, prediction: BoolArray, known: BoolArray | No
 def overlap_metrics(counts: Overlap) -> dict[str, float]:
     """Dice, IoU, sensitivity, specificity, precision, F1 and volume difference; undefined = NaN.
 
-    F1 is Dice under its other name. Dice and IoU are undefined only where both masks are empty, and 0 where one is.
+    F1 is Dice under its other name. Dice, IoU and precision are undefined only where both masks are empty, and 0 where
+    one is: a precision left out where nothing is called would make the mean over cases better by what is missed.
     ``volume_difference`` is (predicted - true) / true volume, signed: above 0 = segmented too large. It shows bias, and
     opposite errors cancel in its mean (T. Heimann et al., Comparison and evaluation of methods for liver segmentation
     from CT datasets, IEEE TMI 28:1251-1265, 2009). A volume in ml is its voxels x the product of the spacing / 1000.
@@ -55,7 +56,7 @@ def overlap_metrics(counts: Overlap) -> dict[str, float]:
         "iou": _ratio(tp, tp + fp + fn),
         "sensitivity": _ratio(tp, tp + fn),
         "specificity": _ratio(tn, tn + fp),
-        "precision": _ratio(tp, tp + fp),
+        "precision": 0.0 if fn and not tp + fp else _ratio(tp, tp + fp),
         "f1": dice,
         "volume_difference": _ratio(fp - fn, tp + fn),
     }

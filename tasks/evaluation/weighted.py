@@ -62,16 +62,23 @@ def count(weights: FloatArray, target: BoolArray, prediction: BoolArray, known: 
 def rates(counts: Counts) -> dict[str, FloatArray]:
     """Sensitivity, specificity, precision (PPV), NPV and F1 of each column, ``(B, L)``.
 
-    F1 is 2 tp / (2 tp + fp + fn): defined as soon as one case has the finding or is called.
+    F1 is 2 tp / (2 tp + fp + fn): defined as soon as one case has the finding or is called. So is precision, which is 0
+    where the finding is there and nothing is called: left out of a mean over classes, a class that is never called
+    would raise it. NPV likewise, for the absence of the finding.
     """
     tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
     return {
         "sensitivity": divide(tp, tp + fn),
         "specificity": divide(tn, tn + fp),
-        "precision": divide(tp, tp + fp),
-        "npv": divide(tn, tn + fn),
+        "precision": predictive_value(tp, fp, fn),
+        "npv": predictive_value(tn, fn, fp),
         "f1": divide(2 * tp, 2 * tp + fp + fn),
     }
+
+
+def predictive_value(right: FloatArray, wrong: FloatArray, missed: FloatArray) -> FloatArray:
+    """Share of the calls that are right: 0 without any call where something is missed, NaN where nothing is."""
+    return np.where((right + wrong == 0) & (missed > 0), 0.0, divide(right, right + wrong))
 
 
 def two_class_agreement(counts: Counts) -> dict[str, FloatArray]:

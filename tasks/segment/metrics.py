@@ -1,7 +1,7 @@
 """Counts of pixels, and the metrics of an epoch during training.
 
 Undefined figures are NaN and left out of means, as in the tables: Dice of a class that is neither there nor called,
-sensitivity of one that is not there.
+sensitivity of one that is not there. Precision of a class that is there and not called is 0.
 """
 
 from __future__ import annotations
@@ -44,10 +44,14 @@ def count_pixels(
 
 
 def figures(counts: Tensor) -> Tensor:
-    """(..., 4) counts as (tp, fp, fn, tn) -> (..., 5) float32 in the order of :data:`NAMES`; undefined is NaN."""
-    tp, fp, fn, tn = counts.float().unbind(dim=-1)
+    """(..., 4) counts as (tp, fp, fn, tn) -> (..., 5) float64 in the order of :data:`NAMES`; undefined is NaN.
+
+    Precision is 0 where the class is there and not called, as in the tables.
+    """
+    tp, fp, fn, tn = counts.double().unbind(dim=-1)
+    precision = (tp / (tp + fp)).masked_fill((tp + fp == 0) & (fn > 0), 0.0)
     return torch.stack(
-        [2 * tp / (2 * tp + fp + fn), tp / (tp + fp + fn), tp / (tp + fn), tn / (tn + fp), tp / (tp + fp)], dim=-1
+        [2 * tp / (2 * tp + fp + fn), tp / (tp + fp + fn), tp / (tp + fn), tn / (tn + fp), precision], dim=-1
     )
 
 
@@ -106,7 +110,7 @@ class SegmentationMetrics(Metric):
         if len(self.names) > 1:
             for name, column in zip(NAMES, means.unbind(dim=1), strict=True):
                 values |= {f"{name}/{label}": value for label, value in zip(self.names, column, strict=True)}
-        return values
+        return {name: value.float() for name, value in values.items()}
 
     def reset(self) -> None:
         """Forget the images."""

@@ -108,7 +108,8 @@ def test_nothing_found_and_nothing_there() -> None:
     empty = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int), "scores": np.zeros(0)}
     nothing = quick_map(targets, [empty] * len(targets), names())
     assert nothing["map"] == nothing["mar"] == nothing["f1@op"] == nothing["sensitivity@op"] == 0
-    assert np.isnan([nothing["map/never true"], nothing["precision@op"]]).all()
+    assert nothing["precision@op"] == nothing["precision@op/k0"] == 0  # lesions, and not one call
+    assert np.isnan([nothing["map/never true"], nothing["precision@op/never true"]]).all()
     healthy = quick_map([empty] * len(targets), predictions, names())
     assert np.isnan(list(healthy.values())).all()
     assert np.isnan(list(quick_map([], [], names()).values())).all()

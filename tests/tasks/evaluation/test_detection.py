@@ -87,8 +87,8 @@ def test_the_operating_point_has_the_best_f1() -> None:
         sensitivity, precision = figures[f"sensitivity@op/{name}"].value, figures[f"precision@op/{name}"].value
         assert f1 == pytest.approx(2 * sensitivity * precision / (sensitivity + precision))
     assert figures["f1@op/never found"].value == 0
-    assert np.isnan(figures["precision@op/never found"].value)
-    assert figures["precision@op"].classes == 3
+    assert figures["precision@op/never found"].value == 0
+    assert figures["precision@op"].classes == 4
 
 
 def test_operating_point_worked_out_by_hand() -> None:
@@ -196,10 +196,19 @@ def test_a_model_that_finds_nothing_is_judged(run_dir: Path) -> None:
     for kept in (predictions[predictions["split"] == "val"], predictions[:0]):
         write_table(kept, run_dir / "predictions.csv")
         figures = judge_detection(run_dir, "test", "test", NAMES, {"k0": 0.5}, resamples=20)
-        zero = ("map", "map50", "mar", "froc", "patient_froc", "sensitivity@1fp", "sensitivity@op", "f1@op")
+        zero = (
+            "map",
+            "map50",
+            "mar",
+            "froc",
+            "patient_froc",
+            "sensitivity@1fp",
+            "sensitivity@op",
+            "precision@op",
+            "f1@op",
+        )
         assert [figures[name].value for name in zero] == [0.0] * len(zero)
         assert figures["image_auroc"].value == 0.5
-        assert np.isnan(figures["precision@op"].value)
 
 
 def test_a_part_without_true_boxes_is_judged(run_dir: Path) -> None:

@@ -51,7 +51,7 @@ def test_what_is_undefined_is_nan() -> None:
     assert np.isnan([in_vain["sensitivity"], in_vain["volume_difference"]]).all()
     missed = overlap_metrics(count_overlap(some, none))
     assert (missed["dice"], missed["sensitivity"], missed["volume_difference"]) == (0, 0, -1)
-    assert np.isnan(missed["precision"])
+    assert missed["precision"] == 0
     assert np.isnan(overlap_metrics(count_overlap(full, full))["specificity"])
 
 
