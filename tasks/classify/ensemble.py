@@ -48,7 +48,7 @@ class ClassificationEnsemble(Ensemble):
         weights: list[Tensor] = []
         batch: Any = None
         for member, one in zip(self.members, said, strict=True):
-            scores.append(member.scores(one["output"]).double())  # type: ignore[operator]
+            scores.append(member.scores(one["output"]))  # type: ignore[operator]
             batch = one["batch"]
             if one.get("weights") is not None:
                 weights.append(one["weights"])

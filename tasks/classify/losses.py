@@ -127,16 +127,6 @@ class ClassificationLoss(nn.Module):
         return mean_over_ranks(cell[asked].sum(), asked.sum())
 
 
-def rank_probabilities(logits: Tensor) -> Tensor:
-    """(B, C - 1) CORN logits -> (B, C) class probabilities.
-
-    The chance of being above class k is the product of the conditional ones, so it never rises with k.
-    """
-    above = logits.sigmoid().cumprod(dim=1)
-    ones, zeros = torch.ones_like(above[:, :1]), torch.zeros_like(above[:, :1])
-    return torch.cat([ones, above], dim=1) - torch.cat([above, zeros], dim=1)
-
-
 def balanced_class_weights(target: str, counts: Sequence[float], known: Sequence[float]) -> list[float]:
     """``balanced`` weights: N / (C n_c) for classes, negatives / positives for the labels of a multilabel target.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datamodules.types import Batch
 from tasks.base import case_ids
+from tasks.classify.scores import called_class
 
 
 def case_rows(scores: Tensor, batch: Batch, target: str, class_names: Sequence[str]) -> dict[str, list[Any]]:
@@ -37,7 +38,7 @@ def case_rows(scores: Tensor, batch: Batch, target: str, class_names: Sequence[s
     else:
         if label is not None:
             columns["target"] = [class_names[number] for number in label.tolist()]
-        columns["prediction"] = [class_names[number] for number in scores.argmax(dim=1).tolist()]
+        columns["prediction"] = [class_names[number] for number in called_class(scores, target).tolist()]
         for position, name in enumerate(class_names):
             columns[f"score_{name}"] = scores[:, position].tolist()
     return columns

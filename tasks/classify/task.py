@@ -14,10 +14,11 @@ from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch, SuiteError
 from tasks.base import Task
 from tasks.classify.distillation import imitation
-from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights, rank_probabilities
+from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
+from tasks.classify.scores import probabilities
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -298,13 +299,8 @@ class ClassificationTask(Task):
         return (*super().trial_inputs(images), *(() if self.aggregate == "none" else ([images],)))
 
     def scores(self, output: Tensor) -> Tensor:
-        """(B, outputs) logits -> (B, C) float32 probabilities; (B, 1) numbers for regression."""
-        output = output.detach().float()
-        if self.target == "regression":
-            return output
-        if self.target == "multilabel":
-            return output.sigmoid()
-        return rank_probabilities(output) if self.criterion.name == "ordinal" else output.softmax(dim=1)
+        """(B, outputs) logits -> (B, C) float64 probabilities; (B, 1) numbers for regression."""
+        return probabilities(output, self.target, ordinal=self.criterion.name == "ordinal")
 
     def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
         """Show scores and labels to the metrics of a stage."""

@@ -57,7 +57,7 @@ def write_coco(file: Path, cases: pd.DataFrame, boxes: pd.DataFrame, class_names
                 "bbox": [x1, y1, width, height],
                 "area": round(width * height, 3),
                 "iscrowd": 0,
-                "score": round(float(score), 6),
+                "score": float(score),  # rounded, it would tie with its neighbours
             }
         )
     whole = {

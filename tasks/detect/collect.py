@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from datamodules.types import Piece, ScanInfo
 from tasks.detect.fusion import fuse_boxes
 from tasks.detect.interface import Detections
+from tasks.detect.nms import suppress
 
 _AT_EDGE = 1.0  # px: a box that comes so near to a window's border is cut off by it
 
@@ -140,7 +140,7 @@ def merge_windows(
     there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, scores, labels = boxes[there], scores[there], labels[there]
     if len(windows) > 1:
-        kept = batched_nms(boxes, scores, labels, nms_iou)
+        kept = suppress(boxes, scores, labels, nms_iou)
     else:
         kept = scores.argsort(descending=True, stable=True)
     kept = kept[:max_detections]

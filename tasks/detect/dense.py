@@ -15,6 +15,7 @@ from tasks.detect.anchors import AnchorGrid
 from tasks.detect.fpn import Neck, grids_of
 from tasks.detect.interface import DecodeSettings, Detections, Detector, Raw
 from tasks.detect.nms import select
+from tasks.precision import in_double
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,12 @@ class DenseDetector(Detector):
     ) -> list[Detections]:
         """See :meth:`Detector.decode`."""
         raw = cast("DenseRaw", raw.float())
+        exact = raw.apply(in_double)
         with torch.autocast(raw.logits.device.type, enabled=False):
             anchors = self.grid(raw.grids)
             lengths = [len(level) for level in anchors]
             batch = len(raw.logits)
-            parts = (torch.split(all_, lengths, dim=1) for all_ in (self.scores(raw), raw.codes))
+            parts = (torch.split(all_, lengths, dim=1) for all_ in (self.scores(exact), raw.codes))
             candidates: list[tuple[Tensor, Tensor, Tensor]] = []
             for scores, codes, level in zip(*parts, anchors, strict=True):
                 top = min(settings.pre_nms_top, scores.shape[1] * scores.shape[2])

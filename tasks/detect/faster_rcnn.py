@@ -21,6 +21,7 @@ from tasks.detect.fpn import Neck, grids_of
 from tasks.detect.interface import DecodeSettings, Detections, Detector, Raw
 from tasks.detect.losses import box_loss, shares
 from tasks.detect.nms import select
+from tasks.precision import in_double
 
 POOLED = 7  # pixels a side of a region
 WIDTH = 1024  # of the two layers behind it
@@ -149,7 +150,7 @@ class FasterRcnn(Detector):
             counts = [len(regions) for regions in proposals]
             classes = torch.arange(self.num_classes, device=logits.device)
             detections = []
-            parts = (torch.split(all_, counts) for all_ in (logits.softmax(dim=1), codes))
+            parts = (torch.split(all_, counts) for all_ in (in_double(logits).softmax(dim=1), codes))
             for image, (scores, offsets) in enumerate(zip(*parts, strict=True)):
                 boxes = self.roi_heads.box_coder.decode_single(offsets, proposals[image])
                 # Every class of every region is a box of its own; background is none.

@@ -22,7 +22,7 @@ class Detections(NamedTuple):
 
     Attributes:
         boxes: (N, 4) float32 xyxy in pixels of the image given, inside it, every side above 0.
-        scores: (N,) float32 in [0, 1].
+        scores: (N,) float64 in [0, 1], so that surer boxes than a float32 can tell from 1 keep their order.
         labels: (N,) int64, 0..C-1.
     """
 
@@ -159,7 +159,7 @@ class Detector(nn.Module, ABC):
     def decode(
         self, raw: Raw, settings: DecodeSettings, sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Detections]:
-        """The boxes of each image, in float32 whatever the precision of training.
+        """The boxes of each image, in float32 and their scores in float64, whatever the precision of training.
 
         Args:
             raw: of these images.

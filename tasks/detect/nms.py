@@ -18,7 +18,7 @@ def select(
 
     Args:
         boxes: (N, 4) float32 xyxy pixels.
-        scores: (N,) in [0, 1].
+        scores: (N,) float64 in [0, 1].
         labels: (N,) int64. Boxes of unlike classes do not touch each other.
         size: (H, W) that boxes are clipped to.
         settings: thresholds, and which suppression.
@@ -31,8 +31,21 @@ def select(
         chosen, scores = soft_nms(boxes, scores, labels, settings.soft_sigma, settings.max_detections)
         sure = scores > settings.score_threshold
         return Detections(boxes[chosen[sure]], scores[sure], labels[chosen[sure]])
-    chosen = batched_nms(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
+    chosen = suppress(boxes, scores, labels, settings.nms_iou)[: settings.max_detections]
     return Detections(boxes[chosen], scores[chosen], labels[chosen])
+
+
+def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
+    """(K,) indices of the boxes that NMS by class leaves, the surest first.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,), of another precision or not.
+        labels: (N,).
+        iou: overlap above which a box is dropped.
+    """
+    chosen: Tensor = batched_nms(boxes.to(scores.dtype), scores, labels, iou)  # which takes both in one precision
+    return chosen
 
 
 def soft_nms(boxes: Tensor, scores: Tensor, labels: Tensor, sigma: float, count: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.evaluation.box_matching import Matches
+from tasks.evaluation.operating_point import between
 from tasks.evaluation.weighted import Counts, FloatArray, divide, rates
 
 CALL_IOU = 0.5
@@ -32,9 +33,9 @@ class Calls:
 def choose_thresholds(classes: Sequence[Matches], class_names: Sequence[str], threshold: int) -> dict[str, float]:
     """The operating point of each class: the score with the largest F1 = 2 tp / (2 tp + fp + fn).
 
-    Candidates are the midpoints between neighbouring distinct scores, and half the lowest score, so that rounding a
-    score on its way through a table cannot move it to the other side. Of equally good ones the nearest to 0.5 is taken:
-    with no hit at all every one is as good, and it is 0.5 itself.
+    Candidates are the midpoints between neighbouring distinct scores (see
+    :func:`tasks.evaluation.operating_point.between`), and half the lowest score. Of equally good ones the nearest to
+    0.5 is taken: with no hit at all every one is as good, and it is 0.5 itself.
 
     Args:
         classes: matches of each class, in the whole range of areas (the first).
@@ -61,7 +62,7 @@ def _choose(matches: Matches, threshold: int) -> float:
     # tp + fp + tp + fn is the number of calls and true boxes.
     f1 = divide(2 * right, ends + 1 + truth)
     levels = score[ends]
-    candidates = (levels + np.append(levels[1:], 0.0)) / 2
+    candidates = between(np.append(levels[1:], 0.0), levels)
     best = candidates[f1 == f1.max()]
     return float(best[np.argmin(np.abs(best - 0.5))])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from tasks.evaluation.columns import (
 )
 from tasks.evaluation.figures import Figure
 from tasks.evaluation.weighted import (
+    BoolArray,
     FloatArray,
     count,
     many_class_agreement,
@@ -38,6 +39,10 @@ Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 METRICS = (
     "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "npv", "f1", "mcc",
     "kappa", "qwk", "brier", "ece", "mae", "rmse", "r2",
+)  # fmt: skip
+EPOCH_METRICS = (
+    "sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "auroc", "auprc", "balanced_accuracy", "qwk",
+    "mae", "rmse", "r2",
 )  # fmt: skip
 AT_OPERATING_POINT = (
     "sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "balanced_accuracy", "mcc",
@@ -92,7 +97,8 @@ def classification_figures(
             )
         positive = _positive(class_names, positive_class) if kind == "binary" else None
         single = read_single_label(predictions, class_names)
-        rows, statistics, cases = single.rows, _single_label(single, class_names, positive), {}
+        rows, cases = single.rows, {}
+        statistics = _single_label(single, class_names, positive, ordered=kind == "ordinal")
 
     groups = group_cases(predictions["case_id"], patients)[rows]
     # Patients without a judged case are not drawn.
@@ -103,6 +109,33 @@ def classification_figures(
         name: Figure(*interval, n=cases.get(name, len(rows)), classes=defined.get(name))
         for name, interval in sorted(intervals.items(), key=lambda item: _place(item[0], class_names))
     }
+
+
+def quick_figures(
+    kind: str, target: NDArray[Any], prediction: NDArray[Any], score: FloatArray, positive: int
+) -> dict[str, float]:
+    """The figures of an epoch, from arrays, without intervals: the bare names of :data:`EPOCH_METRICS` alone.
+
+    Args:
+        kind: of target.
+        target: ``(n,)`` class numbers or numbers, or ``(n, L)`` 0, 1 and NaN = unknown.
+        prediction: ``(n,)`` class numbers or numbers, or ``(n, L)`` calls of labels.
+        score: ``(n, C)`` probabilities; not looked at in regression.
+        positive: number of the positive class in binary classification.
+    """
+    names = [str(number) for number in range(score.shape[1])]
+    if kind == "regression":
+        numbers, said = target.astype(np.float64), prediction.astype(np.float64)
+        values = regression_errors(np.ones((1, len(target))), numbers, said)
+    elif kind == "multilabel":
+        known: BoolArray = ~np.isnan(target)
+        labels = MultiLabel(np.arange(len(target)), target == 1, known, prediction, score, None, known)
+        values = _multilabel(labels, names)(np.ones((1, len(target))))
+    else:
+        single = SingleLabel(np.arange(len(target)), target, prediction, score, None)
+        statistics = _single_label(single, names, positive if kind == "binary" else None, ordered=kind == "ordinal")
+        values = statistics(np.ones((1, len(target))))
+    return {name: float(values[name][0]) for name in EPOCH_METRICS if name in values}
 
 
 def confusion_matrix(predictions: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
@@ -127,13 +160,23 @@ def _positive(class_names: Sequence[str], positive_class: str | None) -> int:
     return list(class_names).index(positive_class)
 
 
-def _single_label(cases: SingleLabel, class_names: Sequence[str], positive: int | None) -> Statistics:
-    """Statistics of one class a case; ``positive`` is the positive class's number in binary classification."""
+def _single_label(cases: SingleLabel, class_names: Sequence[str], positive: int | None, *, ordered: bool) -> Statistics:
+    """Statistics of one class a case.
+
+    Args:
+        cases: what is known and said of them.
+        class_names: in class order.
+        positive: number of the positive class in binary classification.
+        ordered: the order of the classes means something, as quadratic kappa takes for granted.
+    """
     size = len(class_names)
     truth = cases.target[:, None] == np.arange(size)
     called = cases.prediction[:, None] == np.arange(size)
     known = np.ones_like(truth)
-    rankings = [rank(cases.score[:, k], truth[:, k], known[:, k]) for k in range(size)]
+    rankings = [
+        rank(cases.score[:, k], truth[:, k], known[:, k], np.delete(cases.score, k, axis=1).sum(axis=1))
+        for k in range(size)
+    ]
     if positive is None:
         error = ((cases.score - truth) ** 2).sum(axis=1, keepdims=True)
         confidence, right = cases.score.max(axis=1), cases.score.argmax(axis=1) == cases.target
@@ -150,7 +193,8 @@ def _single_label(cases: SingleLabel, class_names: Sequence[str], positive: int 
             values["balanced_accuracy"] = mean_of_classes(by_class["sensitivity"])
         else:
             values["balanced_accuracy"] = two_class_agreement(counts)["balanced_accuracy"][:, positive]
-        values["qwk"] = quadratic_kappa(weights, cases.target, cases.prediction)
+        if ordered:
+            values["qwk"] = quadratic_kappa(weights, cases.target, cases.prediction)
         values["brier"] = brier(weights, error, known[:, :1])[:, 0]
         values["ece"] = calibration_error(weights, confidence, right, known[:, 0])
         if positive is not None and cases.at_operating_point is not None:

@@ -126,7 +126,7 @@ def judge_detection(
     )
     write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": figure for name, figure in judged.figures.items()})
     with replacing(run_dir / f"froc_{stage}.csv") as temporary:
-        judged.curves.to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8")
+        judged.curves.to_csv(temporary, index=False, encoding="utf-8")
     return judged.figures
 
 

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 def choose_operating_point(target: ArrayLike, score: ArrayLike) -> float:
     """The threshold with the largest Youden index J = sensitivity + specificity - 1; ``score >= threshold`` is a call.
 
-    Candidates are the midpoints between neighbouring distinct scores, so that rounding a score on its way through a
-    table cannot move it to the other side. Of equally good ones the nearest to 0.5 is taken. Source: W. J. Youden,
+    Candidates are the midpoints between neighbouring distinct scores (see :func:`between`). Of equally good ones the
+    nearest to 0.5 is taken. Source: W. J. Youden,
     Index for rating diagnostic tests, Cancer 3:32-35, 1950.
 
     Args:
@@ -33,13 +33,23 @@ def choose_operating_point(target: ArrayLike, score: ArrayLike) -> float:
     levels, level = np.unique(scores, return_inverse=True)
     if len(levels) == 1:
         return 0.5
-    midpoints = (levels[:-1] + levels[1:]) / 2
+    midpoints = between(levels[:-1], levels[1:])
     # Cases below each midpoint, as whole numbers: ties between thresholds are exact.
     missed = np.cumsum(np.bincount(level[positive], minlength=len(levels)))[:-1]
     rejected = np.cumsum(np.bincount(level[~positive], minlength=len(levels)))[:-1]
     youden = (positives - missed) * negatives + rejected * positives
     best = midpoints[youden == youden.max()]
     return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def between(lower: NDArray[np.float64], higher: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Thresholds that part scores: above the lower and at most the higher one.
+
+    They are midpoints, so that rounding a score on its way through a table of fewer digits cannot move it to the other
+    side; near 1 two scores may have no number between them, and the midpoint would round to the lower.
+    """
+    middle = (lower + higher) / 2
+    return np.where(middle > lower, middle, higher)
 
 
 def operating_points(

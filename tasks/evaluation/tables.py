@@ -54,7 +54,8 @@ def write_text(file: Path, text: str) -> None:
 def write_table(frame: pd.DataFrame, file: Path) -> Path:
     """Write a table as CSV, or as Parquet when it has more than a million rows or ``file`` ends in ``.parquet``.
 
-    CSV floats have nine significant digits: enough that a float32 comes back as the same number. Empty = NA.
+    CSV floats have as many digits as they need to come back as the same number, up to 17: a score that is rounded ties
+    with its neighbours, and figures would differ from those of the model. Empty = NA.
     The same table under the other suffix, left over from an earlier writing, is removed.
 
     Args:
@@ -73,14 +74,14 @@ def write_table(frame: pd.DataFrame, file: Path) -> Path:
         if file.suffix == ".parquet":
             frame.to_parquet(temporary, index=False)
         else:
-            _whole_numbers(frame).to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8")
+            _whole_numbers(frame).to_csv(temporary, index=False, encoding="utf-8")
     other = file.with_suffix(".csv" if file.suffix == ".parquet" else ".parquet")
     other.unlink(missing_ok=True)
     return file
 
 
 def _whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns that are float only because a cell is empty become integers, so that nine digits do not cut them."""
+    """Columns that are float only because a cell is empty become integers: 1 and not 1.0."""
     columns = {}
     for name in frame.columns:
         column = frame[name]
@@ -125,7 +126,9 @@ def read_table(file: Path) -> pd.DataFrame:
         if file.suffix == ".parquet":
             frame = pd.read_parquet(file)
             return frame.astype({name: "str" for name in TEXT_COLUMNS if name in frame})
-        return pd.read_csv(file, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8")
+        return pd.read_csv(
+            file, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8", float_precision="round_trip"
+        )
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise SuiteError(f"{file}: cannot be read as a table: {reason}") from None

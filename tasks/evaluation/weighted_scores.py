@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tasks.evaluation.weighted import BoolArray, FloatArray, divide
 
 ECE_BINS = 15
+# Above it a score has fewer digits left than its distance from 1, which the scores of the other classes give.
+NEAR_ONE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,24 @@ class Ranking:
     ends: NDArray[np.intp]
 
 
-def rank(score: FloatArray, target: BoolArray, known: BoolArray) -> Ranking:
-    """Sort the known cases of one class by score; each argument is ``(n,)``."""
+def rank(score: FloatArray, target: BoolArray, known: BoolArray, rest: FloatArray | None = None) -> Ranking:
+    """Sort the known cases of one class by score; each argument is ``(n,)``.
+
+    Args:
+        score: of the class.
+        target: the case has the finding.
+        known: the truth is known; other cases are left out.
+        rest: sum of the scores of the other classes, where all of a case sum to 1. Cases whose score is so near to 1
+            that rounding makes it 1 (a difference of 37 between two logits) are sorted by it, the smaller the better.
+    """
     cases = np.flatnonzero(known)
-    order = cases[np.argsort(-score[cases], kind="stable")]
-    last_of_group = np.append(np.diff(score[order]) != 0, True)[: len(order)]
+    level, further = score[cases], np.zeros(len(cases))
+    if rest is not None:
+        further = np.where(level > NEAR_ONE, rest[cases], 0.0)
+        level = np.minimum(level, NEAR_ONE)
+    place = np.lexsort((further, -level))
+    order = cases[place]
+    last_of_group = np.append((np.diff(level[place]) != 0) | (np.diff(further[place]) != 0), True)[: len(order)]
     return Ranking(order, target[order].astype(np.float64), np.flatnonzero(last_of_group))
 
 

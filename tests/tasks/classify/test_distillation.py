@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tasks.classify.distillation import imitation
-from tasks.classify.losses import rank_probabilities
+from tasks.classify.scores import rank_probabilities
 from tests.tasks.classify.batches import KINDS, small_task
 
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from datamodules.types import SuiteError
-from tasks.classify.losses import LOSSES, ClassificationLoss, balanced_class_weights, rank_probabilities
+from tasks.classify.losses import LOSSES, ClassificationLoss, balanced_class_weights
+from tasks.classify.scores import rank_probabilities
 from tests.tasks.classify.batches import KINDS, NAMES, random_labels
 
 COMBINATIONS = [(kind, name) for kind in KINDS for name in LOSSES[kind]]

@@ -41,6 +41,14 @@ def test_coco_reads_what_was_found(tmp_path: Path) -> None:
     assert len(coco.loadRes(whole["annotations"]).getAnnIds()) == 2
 
 
+def test_scores_keep_all_their_digits(tmp_path: Path) -> None:
+    """Rounded to six, the surest boxes tied, and COCO's tools ranked them by chance."""
+    scores = [1 - 1e-9, 1 - 2e-9]
+    write_coco(tmp_path / "detections.json", CASES, BOXES.assign(score=scores), CLASSES)
+    written = json.loads((tmp_path / "detections.json").read_text())["annotations"]
+    assert [one["score"] for one in written] == scores
+
+
 def test_pictures_show_the_boxes(tmp_path: Path) -> None:
     image = np.full((50, 80, 3), 0.5, np.float32)
     file = write_box_picture(tmp_path, "b/../../x", image, BOXES, CLASSES)

@@ -150,7 +150,7 @@ def test_boxes(name: str) -> None:
         sides = other["boxes"][:, 2:] - other["boxes"][:, :2]
         kept = (sides >= 0.01).all(dim=1)
         assert len(own.boxes) == kept.sum() > 20
-        torch.testing.assert_close(own.scores, other["scores"][kept], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(own.scores.float(), other["scores"][kept], rtol=1e-4, atol=1e-6)
         # Of boxes with all but equal scores either may come first, and drop the other.
         shift = int(name == "faster_rcnn")
         rows = torch.cat([own.boxes, own.scores[:, None] * 100, own.labels[:, None] * 100.0], dim=1)

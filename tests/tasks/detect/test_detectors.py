@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -80,7 +81,7 @@ def test_decoded_boxes_keep_to_their_settings(name: str) -> None:
         settings = DecodeSettings(0.01, nms=cast("Any", nms), nms_iou=0.4, max_detections=5)
         for found in detector.decode(raw, settings, [(SIDE, SIDE), (SIDE, SIDE), (100, 90), (SIDE, SIDE)]):
             assert len(found.boxes) == len(found.scores) == len(found.labels) == 5
-            assert found.boxes.dtype == found.scores.dtype == torch.float32
+            assert (found.boxes.dtype, found.scores.dtype) == (torch.float32, torch.float64)
             assert found.labels.dtype == torch.int64
             assert set(found.labels.tolist()) <= {0, 1}
             assert ((found.scores > 0.01) & (found.scores <= 1)).all()
@@ -96,6 +97,19 @@ def test_decoded_boxes_keep_to_their_settings(name: str) -> None:
         assert third.boxes[:, 2].max() <= 90
         assert third.boxes[:, 3].max() <= 100
     assert not any(len(found.boxes) for found in detector.decode(raw, DecodeSettings(0.99999)))
+
+
+@pytest.mark.parametrize("name", ["retinanet", "fcos"])
+def test_sure_boxes_do_not_tie(name: str) -> None:
+    """Logits around 25: in float32 every score is 1, and boxes are ranked by chance."""
+    detector = detector_of(name).eval()
+    loosen(detector)
+    raw = cast("DenseRaw", detector(drawn([0])[0], levels_of(name, [0])))
+    centerness = None if raw.centerness is None else raw.centerness + 40
+    sure = replace(raw, logits=raw.logits + 25, centerness=centerness)
+    (found,) = detector.decode(sure, DecodeSettings(0.01, nms_iou=0.9))
+    assert found.scores.float().unique().numel() == 1
+    assert found.scores.unique().numel() > 0.9 * len(found.scores) > 50
 
 
 @pytest.mark.parametrize("name", DETECTORS)

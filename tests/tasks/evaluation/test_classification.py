@@ -38,8 +38,9 @@ def two_class_reference(y: np.ndarray, called: np.ndarray, score: np.ndarray) ->
         "auprc": quiet(sk.average_precision_score, y, score) if y.any() else math.nan,
         "sensitivity": quiet(sk.recall_score, y, called, **nan),
         "specificity": quiet(sk.recall_score, 1 - y, 1 - called, **nan),
-        "precision": quiet(sk.precision_score, y, called, **nan),
-        "npv": quiet(sk.precision_score, 1 - y, 1 - called, **nan),
+        # 0, as scikit-learn has it by default, where there is something to be called and nothing is.
+        "precision": quiet(sk.precision_score, y, called, zero_division=0 if y.any() else np.nan),
+        "npv": quiet(sk.precision_score, 1 - y, 1 - called, zero_division=np.nan if y.all() else 0),
         "f1": quiet(sk.f1_score, y, called, **nan),
     }
 
@@ -66,7 +67,9 @@ def calibration_reference(score: torch.Tensor, target: torch.Tensor) -> float:
     return float(multiclass_calibration_error(score, target, score.shape[1], n_bins=15, norm="l1"))
 
 
-def single_reference(frame: pd.DataFrame, names: Sequence[str], positive: str | None) -> Reference:
+def single_reference(
+    frame: pd.DataFrame, names: Sequence[str], positive: str | None, *, ordered: bool = False
+) -> Reference:
     frame = frame[frame["target"].notna()]
     target = pd.Index(names).get_indexer(pd.Index(frame["target"]))
     called = pd.Index(names).get_indexer(pd.Index(frame["prediction"]))
@@ -81,8 +84,9 @@ def single_reference(frame: pd.DataFrame, names: Sequence[str], positive: str | 
         "accuracy": sk.accuracy_score(target, called),
         "mcc": quiet(sk.matthews_corrcoef, target, called) if several else math.nan,
         "kappa": quiet(sk.cohen_kappa_score, target, called),
-        "qwk": quiet(sk.cohen_kappa_score, target, called, weights="quadratic", labels=range(len(names))),
     }
+    if ordered:
+        reference["qwk"] = quiet(sk.cohen_kappa_score, target, called, weights="quadratic", labels=range(len(names)))
     if positive is None:
         for metric in own[names[0]]:
             reference[metric] = quiet(np.nanmean, [own[name][metric] for name in names])
@@ -151,14 +155,48 @@ def test_the_last_class_is_positive_by_default() -> None:
 def test_multiclass_and_ordinal_equal_scikit_learn(kind: Kind, absent: tuple[str, ...], seed: int) -> None:
     names = ["grade 0", "grade 1", "grade 2", "grade 3"]
     frame = single_label(150, names, seed, absent)
-    assert_equal(values(frame, kind, names), single_reference(frame, names, None))
+    assert_equal(values(frame, kind, names), single_reference(frame, names, None, ordered=kind == "ordinal"))
+
+
+def test_quadratic_kappa_stands_only_where_classes_are_ordered() -> None:
+    names = ["adipose", "mucus"]
+    for kind in ("binary", "multiclass"):
+        assert "qwk" not in values(single_label(60, names, 0), kind, names)
+    assert "qwk" in values(single_label(60, names, 0), "ordinal", names)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_macro_precision_counts_a_class_that_is_never_called_as_nothing(seed: int) -> None:
+    """Left out of the mean, ignoring a rare class would raise it."""
+    names = ["common", "usual", "rare"]
+    frame = single_label(120, names, seed).dropna()
+    ignoring = frame.assign(prediction=np.where(frame["prediction"] == "rare", "common", frame["prediction"]))
+    for table in (frame, ignoring):
+        found = classification_figures(table, "multiclass", names, resamples=0)
+        target, called = table["target"], table["prediction"]
+        macro = quiet(sk.precision_score, target, called, average="macro", zero_division=0)
+        assert found["precision"].value == pytest.approx(macro)
+        assert found["precision"].classes == 3
+    assert found["precision/rare"].value == 0
+    # A class that is neither there nor called is still none of the mean's.
+    fourth = classification_figures(frame.assign(score_none=0.0), "multiclass", [*names, "none"], resamples=0)
+    assert math.isnan(fourth["precision/none"].value)
+    assert fourth["precision"].classes == 3
+
+
+def test_npv_is_nothing_where_everything_is_called() -> None:
+    names = ["benign", "malignant"]
+    frame = single_label(80, names, 1).dropna().assign(prediction="malignant")
+    found = values(frame, "binary", names)
+    assert found["npv"] == found["specificity"] == 0
+    assert found["precision"] > 0
 
 
 def test_ordinal_takes_the_calls_of_the_table_not_the_top_score() -> None:
     names = ["none", "mild", "severe"]
     frame = single_label(150, names, 0).assign(prediction="mild")
     found = values(frame, "ordinal", names)
-    assert_equal(found, single_reference(frame, names, None))
+    assert_equal(found, single_reference(frame, names, None, ordered=True))
     assert found["mcc"] == 0  # a constant call is chance, not unknown
 
 
@@ -209,7 +247,7 @@ def test_calibration_error_equals_torchmetrics_at_edges_of_bins(certain: float) 
 def test_undefined_figures_are_nan_and_counted() -> None:
     frame = multilabel(200, 0)
     figures = classification_figures(frame, "multilabel", LABELS, resamples=20)
-    for name in ("auroc/hernia", "auprc/hernia", "sensitivity/hernia", "balanced_accuracy/hernia", "precision/007"):
+    for name in ("auroc/hernia", "auprc/hernia", "sensitivity/hernia", "balanced_accuracy/hernia", "mcc/hernia"):
         assert math.isnan(figures[name].value), name
         assert math.isnan(figures[name].low), name
         assert figures[name].classes is None

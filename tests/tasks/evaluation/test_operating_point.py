@@ -32,6 +32,14 @@ def test_a_float32_round_trip_through_text_flips_no_case() -> None:
     assert (back >= threshold).tolist() == [False, True]
 
 
+@pytest.mark.parametrize("low", [1 - 2**-52, 1 - 2**-53, 0.5, 1e-300])
+def test_scores_with_no_number_between_them_are_parted(low: float) -> None:
+    """Their midpoint rounds to one of them, and that may be the lower."""
+    score = np.array([low, np.nextafter(low, 1.0)])
+    threshold = choose_operating_point([0, 1], score)
+    assert (score >= threshold).tolist() == [False, True]
+
+
 def test_of_equally_good_thresholds_the_nearest_to_a_half_is_taken() -> None:
     # Below 0.2, 0.9 lie midpoints 0.15 and 0.55 with the same index.
     target = np.array([0, 1, 0, 1])

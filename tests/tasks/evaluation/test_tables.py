@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datamodules.types import SuiteError
 from tasks.evaluation import tables
@@ -36,10 +39,19 @@ def test_text_comes_back_exactly_and_only_empty_is_na(tmp_path: Path, suffix: st
     assert back["serial"].dropna().tolist() == frame["serial"].dropna().tolist()
 
 
-def test_floats_have_nine_digits_and_whole_numbers_no_point(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"case_id": ["a", "b"], "score_x": [1 / 3, np.nan], "target_x": [1.0, np.nan], "n": [3, 4]})
+def test_floats_have_the_digits_they_need_and_whole_numbers_no_point(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"case_id": ["a", "b"], "score_x": [0.1, np.nan], "target_x": [1.0, np.nan], "n": [3, 4]})
     file = write_table(frame, tmp_path / "t.csv")
-    assert file.read_text() == "case_id,score_x,target_x,n\na,0.333333333,1,3\nb,,,4\n"
+    assert file.read_text() == "case_id,score_x,target_x,n\na,0.1,1,3\nb,,,4\n"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_any_score_survives_the_csv(scores: list[float]) -> None:
+    """Nine digits made ties of scores near 1, where a confident model has most of them."""
+    frame = pd.DataFrame({"case_id": [f"c{i}" for i in range(len(scores))], "score_x": scores})
+    with tempfile.TemporaryDirectory() as folder:
+        back = read_table(write_table(frame, Path(folder) / "t.csv"))
+    assert back["score_x"].tolist() == scores
 
 
 def test_any_float32_survives_the_csv(tmp_path: Path) -> None:
