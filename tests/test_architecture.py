@@ -32,8 +32,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Modules directly below tasks/ that every task may import.
 SHARED_BY_TASKS = (
     "tasks.base", "tasks.compressible", "tasks.distributed", "tasks.divergence", "tasks.ensemble", "tasks.finetuning",
-    "tasks.inherit", "tasks.judging", "tasks.normalize", "tasks.optim", "tasks.padding", "tasks.recorder",
-    "tasks.schedules", "tasks.sizes", "tasks.window",
+    "tasks.inherit", "tasks.judging", "tasks.normalize", "tasks.optim", "tasks.padding", "tasks.precision",
+    "tasks.recorder", "tasks.schedules", "tasks.sizes", "tasks.window",
 )  # fmt: skip
 NO_TORCH = (
     "datamodules/readers",
