@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -13,6 +14,19 @@ from datamodules.types import Draw, Sample, SuiteError
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
     from datamodules.dataset import ScanDataset
+
+
+class LateLoader(DataLoader[Sample]):
+    """A loader that draws nothing before its first batch is asked for.
+
+    Lightning makes the iterator of an epoch before it says which epoch that is: the first one of a resumed run, whose
+    number it does not know itself by then, and each one with ``reload_dataloaders_every_n_epochs``. Processes that read
+    ahead from that moment on would draw epoch 0.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches; a generator runs nothing before the first of them."""
+        yield from super().__iter__()
 
 
 def loader_of(data: ScanDataModule, split: str, dataset: ScanDataset) -> DataLoader[Sample]:
@@ -30,7 +44,8 @@ def loader_of(data: ScanDataModule, split: str, dataset: ScanDataset) -> DataLoa
     else:
         sampler = JudgeSampler(len(dataset), rank, world)
     workers = data.loader_workers
-    return DataLoader(
+    kind: type[DataLoader[Sample]] = LateLoader if split == "train" else DataLoader
+    return kind(
         dataset,
         batch_size=data.cases_in_batch(split),
         sampler=sampler,
