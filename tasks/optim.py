@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from datamodules.types import SuiteError, nearest
+
+# In a group of parameters: its learning rate as a share of --model.lr, by the name that timm gives it.
+SCALE = "lr_scale"
 
 
 def check_optimizer(name: str) -> None:
@@ -66,6 +71,31 @@ def build_optimizer(
     return optimizer
 
 
+@contextmanager
+def scaled_rates() -> Iterator[None]:
+    """Let every optimiser step with each group's learning rate times its factor, whoever sets the rates.
+
+    Lightning's range test gives all groups the same rate.
+    """
+    own: list[float] = []
+
+    def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        own[:] = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get(SCALE, 1.0)
+
+    def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for group, lr in zip(optimizer.param_groups, own, strict=True):
+            group["lr"] = lr
+
+    handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def parameter_groups(
     model: nn.Module,
     lr: float,
@@ -95,6 +125,11 @@ def parameter_groups(
         decays = bool(weight_decay) and not spared
         groups.setdefault((scales.get(name, 1.0), decays), []).append(parameter)
     return [
-        {"params": groups[scale, decays], "lr": lr * scale, "weight_decay": weight_decay if decays else 0.0}
+        {
+            "params": groups[scale, decays],
+            "lr": lr * scale,
+            SCALE: scale,
+            "weight_decay": weight_decay if decays else 0.0,
+        }
         for scale, decays in sorted(groups, key=lambda key: (-key[0], key[1]))
     ]

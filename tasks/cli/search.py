@@ -14,6 +14,7 @@ from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import truth
 from tasks.cli.parser import SuiteCLI
+from tasks.optim import scaled_rates
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ def _find_batch_size(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: T
 def _find_lr(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
     before = model.hparams["lr"]
     steps = min(100, max(20, 2 * (len(data.rows("train")) // data.batch_size)))
-    found = tuner.lr_find(model, datamodule=data, min_lr=1e-6, max_lr=1.0, num_training=steps, update_attr=False)
+    with scaled_rates():  # what is found is --model.lr, of which parts of the backbone may have a share
+        found = tuner.lr_find(model, datamodule=data, min_lr=1e-6, max_lr=1.0, num_training=steps, update_attr=False)
     suggestion = None if found is None else found.suggestion()
     if suggestion is None:
         raise SuiteError("--find_lr: the loss falls nowhere while the learning rate rises: give --model.lr")

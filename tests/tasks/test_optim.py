@@ -11,7 +11,7 @@ from torch import nn
 from backbones.stages import layer_numbers, stages
 from datamodules.types import SuiteError
 from tasks.finetuning import learning_rate_scales
-from tasks.optim import build_optimizer
+from tasks.optim import build_optimizer, scaled_rates
 from tests.tasks.classify.batches import small_task
 
 
@@ -50,6 +50,27 @@ def test_decay_spares_biases_and_norms(model: nn.Module) -> None:
     assert len(decay) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         assert decay[id(parameter)] == (0.1 if name in ("0.weight", "3.weight") else 0.0), name
+
+
+def test_shares_of_a_rate_that_somebody_else_sets() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    scales = {name: 0.1 for name, _ in model.named_parameters() if name.startswith("0.")}
+    optimizer = build_optimizer(model, "momentum", 1.0, 0.0, {"momentum": 0.0}, scales=scales)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.5  # as Lightning's range test does
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+    def moved() -> dict[str, float]:
+        return {name: float((before[name] - new).detach().mean()) for name, new in model.named_parameters()}
+
+    with scaled_rates():
+        optimizer.step()
+    assert moved() == pytest.approx({name: 0.5 * scales.get(name, 1.0) for name in before})
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
+    optimizer.step()  # its own again
+    assert moved() == pytest.approx({name: 0.5 * scales.get(name, 1.0) + 0.5 for name in before})
 
 
 def test_frozen_parameters_are_left_out(model: nn.Module) -> None:

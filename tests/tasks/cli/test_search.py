@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from tasks.classify.task import ClassificationTask
 from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
 
 
@@ -48,3 +51,29 @@ def test_a_schedule_with_an_end_keeps_it(run: Run, table_root: Path) -> None:
     status, _, err = run("fit", "--run_dir", "run", "--ckpt_path", "last", "--trainer.max_epochs", "2")
     assert status == 2
     assert "--trainer.max_epochs 2: the schedule cosine was laid out for 1 epochs" in one_line(err)
+
+
+def test_a_search_steps_with_each_part_s_share_of_the_learning_rate(
+    run: Run, table_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backbone was searched for with the whole rate, whatever its factor."""
+    shares: list[float] = []
+    configure_optimizers = ClassificationTask.configure_optimizers
+
+    def note(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        shares.append(min(rates) / max(rates))
+
+    def watched(self: ClassificationTask) -> Any:
+        made: Any = configure_optimizers(self)
+        made[0][0].register_step_pre_hook(note)
+        return made
+
+    monkeypatch.setattr(ClassificationTask, "configure_optimizers", watched)
+    flags = ["--data", "ImageTable", "--data.root", table_root, *KINDS["binary"], *TINY]
+    flags += ["--model.schedule", "constant", "--model.warmup", "0", "--model.backbone_lr_factor", "0.01"]
+    status, out, err = run("fit", *flags, "--find_lr", "true", "--run_dir", "run", "--judge_test", "false")
+    assert status == 0, err
+    assert "learning rate " in out
+    assert len(shares) > 20  # the search, and an epoch
+    assert shares == pytest.approx([0.01] * len(shares))
