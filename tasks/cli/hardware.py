@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,36 @@ def _in_float32_on_cpu(forward: Callable[[Tensor], Tensor], image: Tensor) -> Te
         return forward(image)
     with torch.autocast("cpu", enabled=False):
         return forward(image.float())
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Let every float32 product keep its 24 bits meanwhile.
+
+    GPUs of NVIDIA round the inputs of float32 convolutions to the 11 bits of TF32 unless told otherwise, and where a
+    lower precision was chosen for matrix products, these go through TF32 or bf16, on some CPUs too: figures would
+    depend on the machine. Training keeps what it was given.
+    """
+    backends: Any = torch.backends  # their modules are untyped
+    parts = [
+        backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn,
+        backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn,
+    ]  # fmt: skip
+    before = [part.fp32_precision for part in parts]
+    _set_precisions(parts, ["ieee"] * len(parts))
+    try:
+        yield
+    finally:
+        _set_precisions(parts, before)
+
+
+def _set_precisions(parts: list[Any], precisions: list[str]) -> None:
+    """Set them, and torch's older switches to what agrees with them: it refuses to read these where they differ."""
+    _, convolutions, _, products, *_ = precisions
+    torch.backends.cudnn.allow_tf32 = convolutions == "tf32"
+    torch.set_float32_matmul_precision({"tf32": "high", "bf16": "medium"}.get(products, "highest"))
+    for part, precision in zip(parts, precisions, strict=True):
+        part.fp32_precision = precision
 
 
 def keep_memory_flat() -> None:

@@ -12,6 +12,7 @@ from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
 from tasks.cli.ensembles import Model
+from tasks.cli.hardware import exact_float32
 from tasks.cli.parser import part_of
 from tasks.evaluation.figures import Figure, write_metrics
 from tasks.evaluation.judge import results_table
@@ -58,14 +59,16 @@ class Judge:
             choose: choose on this part what is chosen on validation, and leave it in the model.
         """
         model.exact = True
-        judged = self.judging.run(self.trainer, model, self.data, split, choose=choose)
+        with exact_float32():
+            judged = self.judging.run(self.trainer, model, self.data, split, choose=choose)
         self.pictures += self.judging.pictures(judged, split, model, self.data, self.run_dir / "overlays")
         self._judged[split] = judged
 
     def choose(self, model: Model) -> None:
         """Choose on validation what is chosen there, without judging it."""
         model.exact = True
-        self.judging.run(self.trainer, model, self.data, "val", choose=True)
+        with exact_float32():
+            self.judging.run(self.trainer, model, self.data, "val", choose=True)
 
     def write(self, model: Model, *, show: bool = True) -> None:
         """Write the tables, judge them, and print the figures unless ``show`` is False (rank 0 alone)."""

@@ -7,13 +7,17 @@ import pickle
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from tasks.cli.hardware import place
+from tasks.classify.task import ClassificationTask
+from tasks.cli.hardware import exact_float32, place
+from tests.tasks.cli.conftest import KINDS, TINY, Run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,3 +90,66 @@ def test_freed_memory_goes_back() -> None:
     assert left("flat") < 10
     assert left("as it is") > 150
     assert left("flat", MALLOC_MMAP_THRESHOLD_=str(2**25)) > 150  # the user's own word
+
+
+def precisions() -> list[str]:
+    """How float32 products are computed: of matrices and convolutions, on GPUs of NVIDIA and by oneDNN."""
+    backends: Any = torch.backends
+    parts = (
+        backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn,
+        backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn,
+    )  # fmt: skip
+    return [part.fp32_precision for part in parts]
+
+
+EXACT = ["ieee"] * 6
+
+
+@pytest.fixture
+def _as_it_was() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.usefixtures("_as_it_was")
+@pytest.mark.parametrize("asked", ["highest", "high", "medium"])
+def test_float32_is_exact_for_a_while(asked: str) -> None:
+    cudnn: Any = torch.backends.cudnn
+    torch.set_float32_matmul_precision(asked)
+    before = precisions()
+    assert before[1] == "tf32", "torch's default for convolutions"
+    with exact_float32():
+        assert precisions() == EXACT
+        assert not cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert precisions() == before
+    assert cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == asked
+
+
+def test_judging_and_predicting_are_exact_and_training_is_as_it_was(
+    run: Run, table_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Convolutions went through TF32 on a GPU, so figures depended on the machine."""
+    seen: dict[str, list[list[str]]] = {}
+    forward = ClassificationTask.forward
+
+    def watched(self: ClassificationTask, *inputs: Any) -> Any:
+        fn = self.trainer.state.fn
+        assert fn is not None
+        seen.setdefault(fn.value, []).append(precisions())
+        return forward(self, *inputs)
+
+    before = precisions()
+    monkeypatch.setattr(ClassificationTask, "forward", watched)
+    data = ["--data", "ImageTable", "--data.root", table_root, *KINDS["binary"]]
+    status, _, err = run("fit", *data, *TINY, "--run_dir", "run")
+    assert status == 0, err
+    checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt"]
+    status, _, err = run("predict", *checkpoint, "--input", table_root / "images", "--output", "out")
+    assert status == 0, err
+    assert set(seen) == {"fit", "validate", "test", "predict"}
+    for stage, found in seen.items():
+        assert found == [before if stage == "fit" else EXACT] * len(found), stage
+    assert precisions() == before
