@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
@@ -53,7 +54,8 @@ class Task(Compressible):
             of its stages train, the deepest first.
         ema: decay of an exponential moving average of the weights, such as 0.999; the average is judged and kept.
         swa: share of the epochs, such as 0.75, after which weights are averaged; the average is judged and kept.
-        early_stopping: stop after this many epochs without a better validation metric.
+        early_stopping: stop after this many epochs without a better validation metric (epochs that are not validated do
+            not count).
         teacher: checkpoint of a trained model of the same task and classes that this one learns from (distillation).
         distill_alpha: share of the loss that compares outputs with the teacher's; the rest is the task's own.
         distill_temperature: that softens both outputs; left out: 4 in classification, 1 elsewhere.
@@ -283,6 +285,10 @@ class Task(Compressible):
         metric.reset()
         self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's metrics: what is not validated in this one has none."""
+        self.trainer.callback_metrics.clear()
+
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the epoch."""
         self._log_metrics("train")
@@ -329,22 +335,18 @@ class Task(Compressible):
         if by_step is not None:
             schedules.append({"scheduler": by_step, "interval": "step"})
         if by_epoch is not None:
-            schedules.append({"scheduler": by_epoch, "interval": "epoch", "monitor": f"val/{metric}"})
+            # Not stepped by Lightning, which does so after the checkpoint of the epoch has been written.
+            never: dict[str, Any] = {"interval": "epoch", "frequency": sys.maxsize}
+            schedules.append({"scheduler": by_epoch, "monitor": f"val/{metric}", **never})
         return cast("OptimizerLRScheduler", ([optimizer], schedules))
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Leave out plateau schedules: Lightning steps them after the checkpoint of the epoch has been written."""
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            super().lr_scheduler_step(scheduler, metric)
 
     def _step_plateau(self) -> None:
         """Step a plateau schedule, so that the checkpoint of this epoch has its state and a resumed run goes on."""
-        every = self.trainer.check_val_every_n_epoch
-        if every and (self.current_epoch + 1) % every:
-            return  # nothing new is known
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau):
                 value = self.trainer.callback_metrics.get(str(config.monitor))
+                if value is None and self.trainer.enable_validation:
+                    continue  # no validation in this epoch: nothing new is known
                 if value is None:
                     raise SuiteError(f"--model.schedule plateau: there is no {config.monitor}: give a validation part")
                 config.scheduler.step(float(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
@@ -11,6 +12,7 @@ from tasks.cli.ensembles import HELP, Checkpoints, build_model, find_checkpoints
 from tasks.cli.flags import given, value_of, values_of
 from tasks.cli.hardware import place
 from tasks.cli.judging import Judge, judging_of, write_split
+from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI, data_default
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
@@ -27,7 +29,7 @@ OWN_FLAGS = {
 }
 
 
-def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
+def judge_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "test"]) -> int:
     """Judge a checkpoint, or an ensemble, on a part of a data set.
 
     Args:
@@ -43,6 +45,7 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: str) -> int:
     verb = "validate" if split == "val" else "test"
     defaults = data_default(argv, None if typed is None else typed.paths[0])
     cli = SuiteCLI(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
+    refuse_no_batches(cli.config["trainer"], split)
     checkpoints = typed or _find(task, argv)
     refuse_existing(cli.config["run_dir"])
 

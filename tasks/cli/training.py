@@ -47,6 +47,7 @@ def training_callbacks(model: Task, seed: int) -> list[Callback]:
                 mode=mode,
                 patience=flags["early_stopping"],
                 check_on_train_epoch_end=True,
+                strict=False,  # there are epochs without validation
                 check_finite=False,  # a metric may be undefined in an epoch
             )
         )

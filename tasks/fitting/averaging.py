@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import Any
 
@@ -108,13 +109,19 @@ class Swa(Averaging):
     ) -> None:
         """After the last step of an epoch, before its validation."""
         epoch = trainer.current_epoch
-        late = epoch >= int(self.start * (trainer.max_epochs or 0)) and epoch > self._latest_update_epoch
+        late = epoch >= int(self.start * _epochs(trainer)) and epoch > self._latest_update_epoch
         if not late or batch_idx + 1 < trainer.num_training_batches:
             return
         assert self._average_model is not None
         self._average_model.update_parameters(pl_module)
         self._latest_update_epoch = epoch
         renew_norms(self._average_model.module, pl_module, trainer)
+
+
+def _epochs(trainer: Trainer) -> int:
+    """How many epochs the training has, whether it is counted in epochs or in steps."""
+    steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    return math.ceil(trainer.estimated_stepping_batches / steps)
 
 
 @torch.no_grad()

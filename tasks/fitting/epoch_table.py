@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pytorch_lightning import LightningModule, Trainer
@@ -20,7 +21,8 @@ class EpochTable(Checkpoint):
 
     Args:
         file: the ``metrics.csv``.
-        verbose: print a line an epoch (where there is no progress bar to look at).
+        verbose: print a line an epoch (where there is no progress bar to look at): the losses, and the metric that the
+            task monitors.
     """
 
     def __init__(self, file: Path, *, verbose: bool) -> None:
@@ -47,6 +49,7 @@ class EpochTable(Checkpoint):
         self._rows.append({**start, **logged, "lr": float(rate), "seconds": round(seconds, 3)})
         write_table(pd.DataFrame(self._rows), self.file)
         if self.verbose:
-            shown = [name for name in ("train/loss", "val/loss", "val/auroc", "val/mae") if name in logged]
+            task: Any = pl_module
+            shown = [name for name in ("train/loss", "val/loss", f"val/{task.monitor[0]}") if name in logged]
             figures = "  ".join(f"{name} {logged[name]:.4f}" for name in shown)
             print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {figures}  {seconds:.1f} s", flush=True)

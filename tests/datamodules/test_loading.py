@@ -120,5 +120,6 @@ def test_nothing_is_drawn_before_the_first_batch_is_asked_for() -> None:
     loader = Data(1).train_dataloader()
     assert isinstance(loader, LateLoader)
     early = iter(loader)
-    loader.sampler.set_epoch(5)
+    sampler: Any = loader.sampler
+    sampler.set_epoch(5)
     assert {epoch for batch in early for _, epoch, _ in batch} == {5}

@@ -22,6 +22,7 @@ from tasks.cli.flags import truth, value_of
 from tasks.cli.folds import train_folds
 from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.judging import Judge, judging_of, write_split
+from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.pruning import parent_defaults, prune, untrained
@@ -29,9 +30,11 @@ from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existi
 from tasks.cli.search import search
 from tasks.cli.training import training_callbacks
 from tasks.evaluation.tables import write_text
+from tasks.fitting.best import BestCheckpoint
 from tasks.fitting.epoch_table import EpochTable
 from tasks.fitting.saving import save_whole
 from tasks.fitting.seeding import SeedEpochs
+from tasks.fitting.whole_epochs import WholeEpochs
 from tasks.judging import Judging
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,9 @@ def run(task: str, argv: Sequence[str]) -> int:
     if cli.config["folds"] is not None:
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
     testing = truth(cli.config["judge_test"], "--judge_test", default=True)
+    refuse_no_batches(cli.config["trainer"], "train", "val")
+    if testing:
+        refuse_no_batches(cli.config["trainer"], "test")
     fast = bool(cli.config["trainer"]["fast_dev_run"])
     last = resumed / CHECKPOINTS / "last.ckpt" if resumed is not None else None
     if resumed is None and not fast:
@@ -91,7 +97,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         search(cli, data, model)
     run_dir = Path() if fast else _take(task, cli, resumed)
     judging = judging_of(task)
-    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), judging.callback, *callbacks], fast=fast)
+    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), WholeEpochs(), judging.callback, *callbacks], fast=fast)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config())
@@ -157,13 +163,14 @@ def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> N
         return
     import yaml
 
-    before = yaml.safe_load(config.read_text(encoding="utf-8"))["trainer"]["max_epochs"]
-    now = cli.config["trainer"]["max_epochs"]
-    if now != before:
-        raise SuiteError(
-            f"--trainer.max_epochs {now}: the schedule {model.hparams['schedule']} was laid out for {before} epochs: "
-            "go on with these, or start a new run with --model.weights"
-        )
+    earlier = yaml.safe_load(config.read_text(encoding="utf-8"))["trainer"]
+    for flag, unit in (("max_epochs", "epochs"), ("max_steps", "steps")):
+        before, now = earlier[flag], cli.config["trainer"][flag]
+        if now != before:
+            raise SuiteError(
+                f"--trainer.{flag} {now}: the schedule {model.hparams['schedule']} was laid out for {before} {unit}: "
+                "go on with these, or start a new run with --model.weights"
+            )
 
 
 def _plain(value: Any) -> Any:
@@ -179,13 +186,10 @@ def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, callbacks: list[Callback
     if fast:
         return cli.build_trainer(callbacks, logger=False, **overrides)
     metric, mode = model.monitor
-    every_epoch: dict[str, Any] = {
-        "dirpath": run_dir / CHECKPOINTS, "save_on_train_epoch_end": True, "enable_version_counter": False,
-    }  # fmt: skip
     callbacks += [
         EpochTable(run_dir / "metrics.csv", verbose=not bar),
-        ModelCheckpoint(filename="best", monitor=f"val/{metric}", mode=mode, **every_epoch),
-        ModelCheckpoint(filename="last", **every_epoch),
+        BestCheckpoint(run_dir / CHECKPOINTS, f"val/{metric}", mode),
+        ModelCheckpoint(run_dir / CHECKPOINTS, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     if bar:
         callbacks.append(RichProgressBar())

@@ -13,7 +13,8 @@ from datamodules.inputs import InputFiles
 from datamodules.types import SuiteError
 from tasks.cli.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.flags import find_configs, refuse_unknown
-from tasks.cli.hardware import MemoryFormat, keep_memory_flat, place
+from tasks.cli.hardware import MemoryFormat, exact_float32, keep_memory_flat, place
+from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import part_of
 from tasks.cli.run_dir import new_folder
@@ -76,6 +77,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     config = parser.instantiate_classes(parser.parse_args(words))
     if not config.input:
         raise SuiteError("--input: name files, folders or a table to predict")
+    refuse_no_batches(config.trainer, "predict")
     keep_memory_flat()
     model = build_model(task, find_checkpoints(task, config.ckpt_path, config.ckpt_paths))
     output = new_folder(config.output, "--output")
@@ -90,7 +92,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     trainer = Trainer(**settings)
     place(model, config.memory_format)
     loader = predicting.loader(table, trainer.global_rank, trainer.world_size)
-    trainer.predict(model, loader, return_predictions=False)
+    with exact_float32():
+        trainer.predict(model, loader, return_predictions=False)
 
     predictions = predicting.finish()
     failed = unreadable.take()

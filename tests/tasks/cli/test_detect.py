@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -121,6 +122,7 @@ def test_every_verb(detect: Run, detector: str) -> None:
         "2",
     )
     assert status == 0, err
+    assert re.search(r"^epoch 2/2  train/loss \S+  val/loss \S+  val/map \S+  ", out, re.MULTILINE)
     assert "map50" in out
     made = {file.name for file in Path("run").iterdir()}
     assert {

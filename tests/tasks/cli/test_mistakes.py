@@ -47,6 +47,8 @@ def table(table_root: Path) -> list[str]:
         (["--run_dir", "/proc/no/run"], ["/proc/no/run", "cannot be written"]),
         (["--ckpt_path", "last"], ["runs/classify"]),
         (["--ckpt_path", "some.ckpt"], ["--model.weights some.ckpt"]),
+        (["--trainer.limit_val_batches", "0"], ["--trainer.limit_val_batches", "--trainer.check_val_every_n_epoch"]),
+        (["--trainer.limit_test_batches", "0"], ["--trainer.limit_test_batches", "--judge_test false"]),
     ],
 )
 def test_wrong_flags(run: Run, table: list[str], flags: list[str], said: list[str]) -> None:

