@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,17 @@ from datamodules.types import SuiteError
 # What is put behind an image's stem to name its mask, beside nothing.
 _SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_instances")
 _MASK_FOLDERS = ("masks", "labels")
+_PIECES_ASKED = 2  # connected pieces of a number on average, from which on it may be a class
+_NUMBERS_COUNTED = 2000
+
+
+MaskKind = Literal["auto", "instances", "binary"]
 
 
 class InstanceMasks(DetectionData):
     """Images beside maps in which each object has a number of its own (8, 16 or 32 bit); 0 is the background.
 
-    Each number becomes one box, as tight as can be, all of one class. Where every sub-folder of ``images`` bears the
+    Each object becomes one box, as tight as can be, all of one class. Where every sub-folder of ``images`` bears the
     name of a part (``train``, ``val``, ``test`` and kin), that is the split. A case is named by its image's path below
     ``images``, without the suffix.
 
@@ -33,12 +39,23 @@ class InstanceMasks(DetectionData):
         images: folder of the images in ``root``.
         masks: folder of the maps in ``root``; left out: ``masks`` or ``labels``. A map has its image's name, or that
             with ``_mask``, ``_label`` or ``_instances`` behind it.
+        mask_kind: ``instances`` (each number is an object, in one piece or several) or ``binary`` (each connected piece
+            of what is not 0 is one, also where they touch by a corner); ``auto`` takes numbers for objects, and asks
+            where most of them are scattered, as in masks of classes.
         kwargs: see :class:`~datamodules.detection.base.DetectionData`; ``classes`` names the one class.
     """
 
-    def __init__(self, root: str = ".", *, images: str = "images", masks: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        images: str = "images",
+        masks: str | None = None,
+        mask_kind: MaskKind = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(root, **kwargs)
-        self.images, self.masks = images, masks
+        self.images, self.masks, self.mask_kind = images, masks, mask_kind
         if self.classes is not None and len(self.classes) != 1:
             raise SuiteError(f"--data.classes {','.join(self.classes)}: instance maps have one class")
 
@@ -54,6 +71,7 @@ class InstanceMasks(DetectionData):
         sizes: list[tuple[int, int] | None] = []
         where = []
         names = []
+        scattered = _Scattered()
         for name, path in found.items():
             partner = next((below[name + suffix] for suffix in _SUFFIXES if name + suffix in below), None)
             with tolerated("mask_pair" if partner is None else "mask", relative(images / path, self.root)):
@@ -61,12 +79,17 @@ class InstanceMasks(DetectionData):
                     raise SuiteError(f"{images / path}: no map of this name in {maps}: add it, or take the image away")
                 file = str(maps / partner)
                 array = read_label_file(maps / partner, self.limits)
+                if self.mask_kind == "binary":
+                    array = _pieces(array != 0)[0]
                 tight = boxes_of_instances(array, file)
+                if self.mask_kind == "auto" and scattered.numbers < _NUMBERS_COUNTED:
+                    scattered.add(array, tight)
                 names.append(name)
                 sizes.append((array.shape[0], array.shape[1]))
                 where.append(file)
                 for x1, y1, x2, y2 in tight:
                     boxes.add(len(names) - 1, label, (x1, y1, x2, y2), file)
+        scattered.refuse(maps)
         paths = [relative(images / found[name], self.root) for name in names]
         cases = pd.DataFrame({"case_id": names, "path": paths})
         parts = split_of_folders(names)
@@ -88,6 +111,46 @@ class InstanceMasks(DetectionData):
         if not folder.is_dir():
             raise SuiteError(f"--data.{flag} {folder}: no such folder: InstanceMasks wants images/ beside masks/")
         return folder
+
+
+@dataclass
+class _Scattered:
+    """How many numbers have been seen, and of how many connected pieces what bears them is."""
+
+    numbers: int = 0
+    pieces: int = 0
+    values: set[float] = field(default_factory=set)
+
+    def add(self, array: NDArray[Any], boxes: NDArray[np.float64]) -> None:
+        """Count a map, whose boxes are in the order of its numbers."""
+        numbers = [number for number in np.unique(array).tolist() if number != 0]
+        self.numbers += len(numbers)
+        self.values.update(numbers)
+        for number, (x1, y1, x2, y2) in zip(numbers, boxes.astype(int), strict=True):
+            self.pieces += _pieces(array[y1:y2, x1:x2] == number)[1]
+
+    def refuse(self, maps: Path) -> None:
+        """Ask, where a number mostly stands for several pieces.
+
+        Raises:
+            SuiteError: names the choices.
+        """
+        if self.pieces < _PIECES_ASKED * self.numbers or self.numbers == 0:
+            return
+        shown = ", ".join(f"{value:g}" for value in sorted(self.values)[:6]) + ", ..." * (len(self.values) > 6)
+        raise SuiteError(
+            f"{maps}: a number ({shown}) stands for {self.pieces / self.numbers:.1f} separate pieces of an image on "
+            "average, as in masks of classes: say --data.mask_kind binary, if each piece is an object, or "
+            "--data.mask_kind instances, if each number is one"
+        )
+
+
+def _pieces(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Connected pieces, by corners too, numbered from 1, and how many there are."""
+    from scipy.ndimage import label
+
+    numbered, count = label(inside, np.ones((3, 3)))
+    return numbered, int(count)
 
 
 def boxes_of_instances(array: NDArray[Any], where: str) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from datamodules.segmentation.masks import (
     Palette,
     foreground,
     label_values,
+    number_objects,
     read_label_file,
     read_palette,
     seen_values,
@@ -59,7 +60,7 @@ class MaskFolder(SegmentationData):
             with ``_mask``, ``_seg``, ``_segmentation`` or ``_label`` behind it, and any suffix of an image.
         mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255), ``instances`` (0 is background, each
             object a number: all become one class), ``colour`` (needs ``palette``), ``files`` (one binary mask a class,
-            in a folder of the class's name); ``auto`` looks at the files.
+            in a folder of the class's name); ``auto`` looks at the files, and asks where they do not say.
         palette: CSV (``class,r,g,b`` or ``class,colour``) or JSON file with the colour of each class, background first.
         table: CSV, TSV or Parquet with ``path`` and ``mask`` relative to ``root``, and any of ``case_id``,
             ``patient_id``, ``split`` and further columns, instead of the two folders.
@@ -254,35 +255,32 @@ class MaskFolder(SegmentationData):
             return "files"
         if isinstance(self.classes, dict) or (self.classes is not None and len(self.classes) > 2):
             return "index"
-        seen, deep = self._seen_values(frame)
+        by_mask = self._seen_values(frame)
+        seen = {0}.union(*by_mask.values())
         if seen <= {0, 1} or seen <= {0, 255}:
             return "binary"
-        if deep:
-            log.info(
-                "16-bit masks with values up to %d: taken for instances (--data.mask_kind index if not)", max(seen)
-            )
+        if number_objects(list(by_mask.values())):
+            log.info("masks number objects, up to %d: all are one class (--data.mask_kind index if not)", max(seen))
             return "instances"
-        if self.classes is None:
-            shown = ", ".join(map(str, sorted(seen)[:12])) + (", ..." if len(seen) > 12 else "")
-            raise SuiteError(
-                f"{self.root}: masks hold the values {shown}: name them with --data.classes, background first (or say "
-                "--data.mask_kind instances, if each object has a number of its own)"
-            )
-        return "index"
+        shown = ", ".join(map(str, sorted(seen)[:12])) + (", ..." if len(seen) > 12 else "")
+        named = "" if self.classes is None else f", but --data.classes names {' and '.join(self.classes)} alone"
+        rarest = min(sorted(seen - {0, 1}), key=lambda value: sum(value in values for values in by_mask.values()))
+        file = next((file for file, values in by_mask.items() if rarest in values), self.root)
+        raise SuiteError(
+            f"{self.root}: masks hold the values {shown} ({rarest} in {file}){named}: name them with --data.classes, "
+            "background first, if they are classes (--data.mask_kind index); or say --data.mask_kind instances, if "
+            "each object has a number of its own; or --data.ignore_value, if one is neither"
+        )
 
-    def _seen_values(self, frame: pd.DataFrame) -> tuple[set[int], bool]:
-        """Values in some of the masks, and whether they are stored in 16 bits."""
+    def _seen_values(self, frame: pd.DataFrame) -> dict[Path, set[int]]:
+        """Values in each of some masks."""
         files = frame["mask"].dropna()
         chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
-        seen, deep = {0}, False
-        for file in files.iloc[chosen]:
-            with tolerated("mask_probe", self.root / file):
-                array = read_label_file(self.root / file, self.limits)
-                seen |= seen_values(array, str(self.root / file), self.ignore_value)
-                deep = deep or array.dtype == np.uint16
-        if self.ignore_value is not None:
-            seen.discard(self.ignore_value)
-        return seen, deep
+        by_mask = {}
+        for file in map(self.root.joinpath, files.iloc[chosen]):
+            with tolerated("mask_probe", file):
+                by_mask[file] = seen_values(read_label_file(file, self.limits), str(file), self.ignore_value)
+        return by_mask
 
     def _choose_reader(self, frame: pd.DataFrame) -> None:
         if self._kind == "files":

@@ -20,6 +20,7 @@ from datamodules.types import SuiteError
 # Class number of pixels that neither train nor are judged. Augmentation keeps it, since OpenCV warps it as uint8.
 IGNORE = 255
 _MOST_CLASSES = 255
+_MANY_OBJECTS = 20
 
 
 @dataclass(frozen=True)
@@ -303,6 +304,23 @@ def foreground(array: NDArray[Any], where: str, ignore_value: int | None = None)
     if ignore_value is not None:
         classes[array == ignore_value] = IGNORE
     return classes
+
+
+def number_objects(by_mask: Sequence[set[int]]) -> bool:
+    """Whether masks plainly number objects, and not classes.
+
+    They do where each mask has 1 to n without a gap, n is not the same in all of them, and 20 at least in one. Masks of
+    classes leave out what an image does not show, or have all; with few values either may be meant.
+
+    Args:
+        by_mask: the values of each mask.
+    """
+    counts = {len(values - {0}) for values in by_mask}
+    return (
+        len(counts) > 1
+        and max(counts) >= _MANY_OBJECTS
+        and all(values | {0} == set(range(len(values - {0}) + 1)) for values in by_mask)
+    )
 
 
 def stack_classes(masks: Sequence[NDArray[np.uint8]], names: Sequence[str], where: str) -> NDArray[np.uint8]:

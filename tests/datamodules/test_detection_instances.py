@@ -56,6 +56,25 @@ def test_images_are_paired_with_maps(tmp_path: Path) -> None:
         InstanceMasks(str(tmp_path), classes="a,b")
 
 
+@pytest.mark.parametrize("values", [(255, 255, 255), (1, 1, 2), (1, 2, 1)])
+def test_masks_of_classes_are_asked_about(values: tuple[int, ...], tmp_path: Path) -> None:
+    """All cells of a mask with 0 and 255 became one box."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(6):
+        array = np.zeros((30, 40), np.uint8)
+        for row in range(3):
+            for column, value in enumerate(values):
+                array[row * 10 + 1 : row * 10 + 6, column * 12 + 2 : column * 12 + 8] = value
+        write_png(tmp_path / "images" / f"{number}.png", np.full((30, 40), 40 * number, np.uint8))
+        write_png(tmp_path / "masks" / f"{number}.png", array)
+    with pytest.raises(SuiteError, match=r"separate pieces.*--data\.mask_kind binary.*--data\.mask_kind instances"):
+        _ = InstanceMasks(str(tmp_path)).table
+    assert len(truth_of(InstanceMasks(str(tmp_path), mask_kind="binary"))) == 6 * 9
+    each = InstanceMasks(str(tmp_path), mask_kind="instances")
+    assert len(truth_of(each)) == 6 * len(set(values))
+
+
 def test_nuclei_have_the_boxes_of_their_json(shared_data: Path) -> None:
     root = str(shared_data / "dsb2018_nuclei")
     maps = truth_of(InstanceMasks(root, classes="nucleus", split_file="splits/nuclei"))

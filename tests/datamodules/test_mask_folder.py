@@ -158,8 +158,44 @@ def test_binary_masks_need_no_classes(tmp_path: Path) -> None:
 
 def test_values_that_nobody_named_are_asked_for(tmp_path: Path) -> None:
     root = dataset(tmp_path)
-    assert "masks hold the values 0, 1, 2: name them with --data.classes" in refused(root)
+    message = refused(root)
+    assert f"masks hold the values 0, 1, 2 (2 in {root}/masks/" in message
+    assert ": name them with --data.classes" in message
     assert "unknown label value 2" in refused(root, classes="background,organ", mask_kind="index")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("classes", [None, "background,organ"])
+def test_few_numbers_are_classes_or_objects_and_are_asked_for(
+    kind: type[Any], classes: str | None, tmp_path: Path
+) -> None:
+    """16-bit masks with 0, 1 and 2 passed for instances, so two organs became one class without a word."""
+    for name in NAMES:
+        write(tmp_path / "images" / f"{name}.png", picture(name))
+        write(tmp_path / "masks" / f"{name}.png", labels(name).astype(kind))
+    message = refused(tmp_path, classes=classes)
+    assert "masks hold the values 0, 1, 2" in message
+    assert ("names background and organ alone" in message) == (classes is not None)
+    assert "--data.mask_kind index" in message
+    assert "--data.mask_kind instances" in message
+    data = data_of(tmp_path, classes=classes, mask_kind="instances")
+    np.testing.assert_array_equal(data.read_mask(0), labels(sorted(NAMES)[0]) > 0)
+    data = data_of(tmp_path, classes="background,organ,tumour")
+    np.testing.assert_array_equal(data.read_mask(0), labels(sorted(NAMES)[0]))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_masks_that_plainly_number_many_objects_are_instances(kind: type[Any], tmp_path: Path) -> None:
+    counts = dict(zip(NAMES, np.linspace(1, 40, len(NAMES)).astype(int), strict=True))
+    for name, count in counts.items():
+        write(tmp_path / "images" / f"{name}.png", picture(name))
+        write(tmp_path / "masks" / f"{name}.png", np.resize(np.arange(count + 1), (16, 20)).astype(kind))
+    data = data_of(tmp_path)
+    assert data.class_names == ["background", "foreground"]
+    np.testing.assert_array_equal(data.read_mask(5), np.resize(np.arange(counts[NAMES[5]] + 1), (16, 20)) > 0)
+    # A number is left out: one of many classes that an image does not show.
+    write(tmp_path / "masks" / f"{NAMES[3]}.png", np.full((16, 20), 7, kind))
+    assert "--data.mask_kind instances" in refused(tmp_path)
 
 
 def test_ignored_values(tmp_path: Path) -> None:

@@ -238,6 +238,10 @@ FLAT_MISTAKES: dict[str, tuple[Callable[[], None], list[str]]] = {
     "unknown value": (
         lambda: Image.fromarray(np.full((40, 48), 7, np.uint8)).save("scans/masks/c04.png"), ["c04.png", "7"],
     ),
+    "classes or objects": (
+        lambda: Image.fromarray(np.full((40, 48), 2, np.uint16)).save("scans/masks/c04.png"),
+        ["0, 1, 2 (2 in scans/masks/c04.png)", "--data.mask_kind index", "--data.mask_kind instances"],
+    ),
 }  # fmt: skip
 
 
