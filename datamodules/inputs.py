@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +15,11 @@ from datamodules.classification.case_rows import join_files
 from datamodules.containment import refuse_outside
 from datamodules.dataset import ScanDataset, collate
 from datamodules.ids import clean_ids
+from datamodules.no_scans import NO_IMAGE, NO_VOLUME, why_no_scan
 from datamodules.preprocess import Preprocess
+from datamodules.readers.dicom_header import is_dicom, is_scan
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.listing import files_below
 from datamodules.sampling import JudgeSampler
 from datamodules.settings import default_workers, one_thread
 from datamodules.table import CaseTable, one_image_a_case, read_frame
@@ -37,6 +40,9 @@ class InputFiles:
         max_pixels: largest height times width of an image, slice or page that is read.
         max_bytes: largest size of one file's values, unpacked.
         allow_outside: let a table name files that are not below ``root``.
+
+    Attributes:
+        passed_over: (path, reason) of the files in folders that are no scans, once :meth:`table` has looked.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class InputFiles:
         self.batch_size = batch_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.num_workers = default_workers() if num_workers is None else num_workers
+        self.passed_over: list[tuple[str, str]] = []
 
     def table(
         self, inputs: Sequence[str], *, volumes: bool = False, sequences: int = 1, together: bool = False
@@ -73,7 +80,9 @@ class InputFiles:
 
         rows = [row for text in inputs for row in self._rows(Path(text), volumes)]
         if not rows:
-            raise SuiteError(f"--input {' '.join(inputs)}: no {'volumes' if volumes else 'images'} found")
+            kind = "volumes" if volumes else "images"
+            others = f" ({len(self.passed_over)} passed over: {self.passed_over[0][1]})" if self.passed_over else ""
+            raise SuiteError(f"--input {' '.join(inputs)}: no {kind} found{others}")
         if together:
             return join_files(rows)
         frame = pd.DataFrame(rows).drop(columns="group")
@@ -90,17 +99,16 @@ class InputFiles:
         return replace(table, images=images)
 
     def _rows(self, path: Path, volumes: bool) -> list[dict[str, object]]:
-        from datamodules.segmentation.volume_inputs import series_in
         from datamodules.table import case_id_of
 
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_scan(file, volumes))
-            rows = [_row(file, case_id_of(file.relative_to(path).as_posix())) for file in files]
+            names = self._scans_below(path, volumes)
+            rows = [_row(path / name, case_id_of(name)) for name in names]
             if not volumes:
-                for row, file in zip(rows, files, strict=True):
-                    inside = file.parent.relative_to(path).as_posix()
-                    row["group"] = (str(file.parent), path.resolve().name if inside == "." else inside)
-            return [*rows, *(_row(*series) for series in series_in(path))] if volumes else rows
+                for row, name in zip(rows, names, strict=True):
+                    inside = PurePosixPath(name).parent.as_posix()
+                    row["group"] = (str((path / name).parent), path.resolve().name if inside == "." else inside)
+            return [*rows, *self._series_below(path)] if volumes else rows
         if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
             frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"), limits=self.limits)
             if self.path_column not in frame:
@@ -117,10 +125,43 @@ class InputFiles:
             rows = [_row(root / name, case, named="case_id" in frame) for name, case in pairs]
             for row in rows:
                 row["group"] = (f"{path}:{row['case_id']}", str(row["case_id"])) if row["named"] else None
-            return rows
+            return self._named(rows)
         if not path.exists():
             raise SuiteError(f"--input {path}: no such file or folder")
-        return [_row(path, case_id_of(path.name))]
+        return self._named([_row(path, case_id_of(path.name))])
+
+    def _scans_below(self, folder: Path, volumes: bool) -> list[str]:
+        """The files of a folder that are scans, relative to it; those that only look like one are noted."""
+        from datamodules.readers import formats, volume
+
+        def candidate(file: Path) -> bool:
+            return volume.may_be_volume(file.name) if volumes else formats.is_image(file)
+
+        reasons = {name: why_no_scan(folder, name) for name in files_below(folder, candidate)}
+        self.passed_over += [(str(folder / name), reason) for name, reason in reasons.items() if reason is not None]
+        return [name for name, reason in reasons.items() if reason is None]
+
+    def _series_below(self, folder: Path) -> list[dict[str, object]]:
+        """The DICOM series of a folder; folders with DICOM of other kinds alone are noted."""
+        from datamodules.readers.dicom_series import series_folders
+        from datamodules.segmentation.volume_inputs import series_in
+
+        rows = []
+        series = dict(series_in(folder))
+        for path in series_folders(folder):
+            reason = why_no_scan(folder, path.relative_to(folder).as_posix()) if path in series else NO_VOLUME
+            if reason is not None:
+                self.passed_over.append((str(path), reason))
+            else:
+                rows.append(_row(path, series[path]))
+        return rows
+
+    def _named(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        """The files that a user or a table names, but for DICOM that is no scan."""
+        others = [Path(str(row["path"])) for row in rows]
+        reasons = [NO_IMAGE if is_dicom(path) and not is_scan(path) else None for path in others]
+        self.passed_over += [(str(path), why) for path, why in zip(others, reasons, strict=True) if why is not None]
+        return [row for row, why in zip(rows, reasons, strict=True) if why is None]
 
     def source(self, table: CaseTable, preprocess: Preprocess, slices: SliceSpec | None = None) -> CaseSource:
         """The cases of a table, to be read one by one (:class:`~datamodules.case_stream.CaseStream`).
@@ -175,14 +216,6 @@ class InputFiles:
 
 def _row(path: Path, case_id: str, *, named: bool = False) -> dict[str, object]:
     return {"path": str(path), "case_id": case_id, "named": named, "files": (str(path),), "group": None}
-
-
-def _is_scan(file: Path, volumes: bool) -> bool:
-    from datamodules.readers import formats, volume
-
-    if file.name.startswith(".") or not file.is_file():
-        return False
-    return volume.may_be_volume(file.name) if volumes else formats.is_image(file)
 
 
 class FlatCases(FileCases):

@@ -15,6 +15,7 @@ from datamodules.classification.base import ClassificationData
 from datamodules.faults import is_collecting, refuse
 from datamodules.ids import clean_text
 from datamodules.readers.formats import SUFFIXES, is_image
+from datamodules.readers.listing import entries
 from datamodules.table import SPLIT_WORDS, SPLITS, CaseTable, one_image_a_case
 from datamodules.types import SuiteError
 
@@ -126,20 +127,10 @@ class _Found:
         self.others[name] += len(files) - len(images)
 
 
-def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name, without hidden things and what macOS leaves in archives."""
-    try:
-        with os.scandir(folder) as scan:
-            found = [entry for entry in scan if not entry.name.startswith(".") and entry.name != "__MACOSX"]
-    except OSError as error:
-        raise SuiteError(f"{folder}: cannot be read: {error.strerror}") from None
-    return sorted(found, key=lambda entry: entry.name)
-
-
 def _class_folders(folder: Path) -> list[os.DirEntry[str]]:
-    entries = _entries(folder)
-    folders = [entry for entry in entries if entry.is_dir()]
-    loose = [entry.name for entry in entries if not entry.is_dir() and is_image(Path(entry.path))]
+    inside = entries(folder)
+    folders = [entry for entry in inside if entry.is_dir()]
+    loose = [entry.name for entry in inside if not entry.is_dir() and is_image(Path(entry.path))]
     if loose:
         refuse(
             "table",
@@ -175,7 +166,7 @@ def _files(folder: str, below: str, above: frozenset[_Identity]) -> Iterator[str
     identity = _identity(folder)
     if identity in above:
         return
-    for entry in _entries(folder):
+    for entry in entries(folder):
         if entry.is_dir():
             yield from _files(entry.path, f"{below}/{entry.name}", above | {identity})
         else:

@@ -13,6 +13,7 @@ from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
 from datamodules.detection.files import beside, exists, part_in, relative, short_names
 from datamodules.faults import refuse
+from datamodules.readers.listing import is_clutter
 from datamodules.types import SuiteError
 
 _TRIED = 20  # images that are looked for to find their folder: the first may be the one that is missing
@@ -104,7 +105,8 @@ class Coco(DetectionData):
 
     def _found_files(self) -> list[Path]:
         patterns = ("*.json", "annotations/*.json", "*/_*.coco.json")
-        files = sorted({file for pattern in patterns for file in self.root.glob(pattern)})
+        named = {file for pattern in patterns for file in self.root.glob(pattern)}
+        files = sorted(file for file in named if not any(map(is_clutter, file.relative_to(self.root).parts)))
         if any(file.name.startswith("instances") for file in files):  # beside captions and keypoints of the same images
             files = [file for file in files if file.name.startswith("instances")]
         if not files:

@@ -18,7 +18,7 @@ def images_by_stem(folder: Path) -> dict[str, str]:
     Raises:
         SuiteError: two images differ in nothing but their suffix.
     """
-    return by_case_id(folder, formats.files_below(folder, formats.is_image))
+    return by_case_id(folder, formats.images_below(folder))
 
 
 def split_of_folders(names: Sequence[str]) -> list[str] | None:

@@ -19,7 +19,7 @@ from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
 from datamodules.faults import refuse, tolerated
 from datamodules.ids import clean_id
-from datamodules.readers.formats import files_below
+from datamodules.readers.listing import files_below, is_clutter
 from datamodules.table import SPLIT_WORDS, by_case_id
 from datamodules.types import SuiteError
 
@@ -111,7 +111,7 @@ class Voc(DetectionData):
     def _image_sets(self, files: dict[str, Path], folder: Path) -> dict[str, str]:
         """Part of each case that ImageSets name; empty where there are none."""
         sets = self.root / _SETS
-        found = sorted(sets.glob("*.txt")) if sets.is_dir() else []
+        found = sorted(file for file in sets.glob("*.txt") if not is_clutter(file.name)) if sets.is_dir() else []
         named = [file for file in found if file.stem.lower() in SPLIT_WORDS]
         if not any(SPLIT_WORDS[file.stem.lower()] == "train" for file in named):
             named += [file for file in found if file.stem.lower() == "trainval"]

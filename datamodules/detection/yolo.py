@@ -23,6 +23,7 @@ from datamodules.detection.files import (
 )
 from datamodules.faults import refuse, tolerated
 from datamodules.readers import formats
+from datamodules.readers.listing import entries
 from datamodules.table import SPLIT_WORDS
 from datamodules.types import SuiteError
 
@@ -92,7 +93,8 @@ class Yolo(DetectionData):
             if not file.is_file():
                 raise SuiteError(f"--data.data_yaml {file}: no such file")
             return file
-        found = sorted(file for file in self.root.iterdir() if file.suffix.lower() in (".yaml", ".yml"))
+        files = (Path(entry.path) for entry in entries(self.root))
+        found = [file for file in files if file.suffix.lower() in (".yaml", ".yml")]
         usual = [file for file in found if file.stem in ("data", "dataset")]
         found = usual[:1] or found
         if len(found) > 1:

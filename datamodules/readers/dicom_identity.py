@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.readers.dicom_header import is_dicom, opened, text
+from datamodules.readers.listing import paths_below
 from datamodules.types import SuiteError
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def identity(path: Path, *, keep_ids: bool = False) -> dict[str, str | None]:
     """
     first = path
     if path.is_dir():
-        files = (file for file in sorted(path.rglob("*")) if file.is_file() and file.name != "DICOMDIR")
-        found = next((file for file in files if not file.name.startswith(".") and is_dicom(file)), None)
+        found = next((file for file in paths_below(path) if file.name != "DICOMDIR" and is_dicom(file)), None)
         if found is None:
             raise SuiteError(f"{path}: no DICOM images in it")
         first = found

@@ -32,6 +32,7 @@ from datamodules.readers.dicom_header import (
 from datamodules.readers.dicom_order import check_alike, check_steps
 from datamodules.readers.dicom_slices import Series, SeriesGrid, Slice
 from datamodules.readers.grid import Volume, geometry_header
+from datamodules.readers.listing import entries, paths_below
 from datamodules.types import SuiteError
 
 log = logging.getLogger(__name__)
@@ -39,24 +40,23 @@ log = logging.getLogger(__name__)
 
 def series_folders(folder: Path) -> list[Path]:
     """The folders at or below one that hold DICOM files, sorted."""
-    files = (file for file in sorted(folder.rglob("*")) if not file.name.startswith(".") and file.is_file())
     found: dict[Path, bool] = {}
-    for file in files:
+    for file in paths_below(folder):
         found[file.parent] = found.get(file.parent, False) or is_dicom(file)
     return sorted(parent for parent, holds in found.items() if holds)
 
 
 def may_be_volume(folder: Path) -> bool:
-    """Whether the first DICOM file in a folder is an image that is no localiser, or cannot be read."""
-    first = next((file for file in sorted(folder.iterdir()) if _may_be_image(file, folder)), None)
-    if first is None:
-        return False
-    try:
-        with opened(first) as source:
-            kinds = {str(kind).upper() for kind in source.dataset.get("ImageType") or ()}
-            return shows_scan(source) and "LOCALIZER" not in kinds
-    except SuiteError:
-        return True  # is said when the case's turn comes
+    """Whether some DICOM file in a folder is an image of a scan that is no localiser, or cannot be read."""
+    for file in filter(_may_be_image, (Path(entry.path) for entry in entries(folder))):
+        try:
+            with opened(file) as source:
+                kinds = {str(kind).upper() for kind in source.dataset.get("ImageType") or ()}
+                if shows_scan(source) and "LOCALIZER" not in kinds:
+                    return True
+        except SuiteError:
+            return True  # is said when the case's turn comes
+    return False
 
 
 def find_series(path: Path, max_pixels: int = MAX_PIXELS) -> list[Series]:
@@ -71,7 +71,7 @@ def find_series(path: Path, max_pixels: int = MAX_PIXELS) -> list[Series]:
     Raises:
         SuiteError: a header cannot be read; the file is named.
     """
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _may_be_image(file, path))
+    files = [path] if path.is_file() else list(filter(_may_be_image, paths_below(path)))
     groups: dict[str, list[Slice]] = {}
     about: dict[str, tuple[str, str | None]] = {}
     for file in files:
@@ -157,9 +157,8 @@ def read_volume(
     return Volume(grid.path, grid.shape, grid.affine, grid.header, stacked[:, ::-1, :].transpose(2, 1, 0))
 
 
-def _may_be_image(file: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-    return not hidden and file.name != "DICOMDIR" and file.is_file() and is_dicom(file)
+def _may_be_image(file: Path) -> bool:
+    return file.name != "DICOMDIR" and is_dicom(file)
 
 
 def _slices(source: Opened, max_pixels: int) -> list[Slice]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from datamodules.readers import dicom_header, raster, volume
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.listing import files_below
 from datamodules.types import Scan, ScanInfo, SuiteError
 
 Kind: TypeAlias = Literal["raster", "dicom", "volume"]
@@ -29,15 +29,9 @@ def is_image(file: Path) -> bool:
     return file.is_file() and dicom_header.is_dicom(file)
 
 
-def files_below(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:
-    """Files in a folder and its sub-folders that are wanted, relative to it (POSIX), sorted, without hidden ones."""
-    found = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if wanted(file))
-    return [name for name in found if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))]
-
-
 def images_below(folder: Path) -> list[str]:
-    """The images (:func:`is_image`) among :func:`files_below`; folders that are named like one are none."""
-    return files_below(folder, lambda file: file.is_file() and is_image(file))
+    """The images (:func:`is_image`) among :func:`~datamodules.readers.listing.files_below`."""
+    return files_below(folder, is_image)
 
 
 def is_stack(path: Path) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.itk_header import HEADERS, data_file
+from datamodules.readers.listing import paths_below
 from datamodules.types import SuiteError
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def content_hashes(files: Sequence[Path], cache_file: Path | None, workers: int 
 def parts_of(path: Path) -> list[Path]:
     """The files that hold what a path stands for: all in and below a folder, a header and its voxels, or one file."""
     if os.path.isdir(path):  # noqa: PTH112 - as below
-        return sorted(file for file in path.rglob("*") if file.is_file())
+        return list(paths_below(path))
     voxels = data_file(path) if path.name.lower().endswith(HEADERS) else None
     return [path] if voxels is None else [path, voxels]
 

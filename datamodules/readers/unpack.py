@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from datamodules.readers.limits import Limits
+from datamodules.readers.listing import is_clutter
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -86,8 +87,7 @@ def _only_member(archive: zipfile.ZipFile, suffixes: tuple[str, ...]) -> zipfile
     found = [
         member
         for member in archive.infolist()
-        if member.filename.lower().endswith(suffixes)
-        and not any(part.startswith(".") or part == "__MACOSX" for part in member.filename.split("/"))
+        if member.filename.lower().endswith(suffixes) and not any(map(is_clutter, member.filename.split("/")))
     ]
     if len(found) != 1:
         what = f"{len(found)} ({found[0].filename}, {found[1].filename}, ...)" if found else "none"

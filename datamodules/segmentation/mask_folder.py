@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from datamodules.faults import refuse, tolerated
 from datamodules.readers import formats
+from datamodules.readers.listing import entries
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import (
     LabelValues,
@@ -195,7 +196,7 @@ class MaskFolder(SegmentationData):
 
     def _with_class_files(self, frame: pd.DataFrame) -> pd.DataFrame:
         top = self.root / self._mask_top
-        folders = sorted(entry.name for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        folders = [entry.name for entry in entries(top) if entry.is_dir()]
         names = self._class_folders(folders)
         self.stored_classes = names
         self._class_files: dict[str, list[str]] = {}
@@ -319,7 +320,7 @@ def _partner(stem: str, files: dict[str, str]) -> str | None:
 
 
 def _has_folders(folder: Path) -> bool:
-    return any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
+    return any(entry.is_dir() for entry in entries(folder))
 
 
 def _refuse_missing(root: Path, frame: pd.DataFrame, folder: str) -> None:

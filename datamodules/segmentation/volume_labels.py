@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.listing import paths_below
 from datamodules.readers.volume import Grid, Volume, check_same_grid, is_volume, read_grid, read_volume
 from datamodules.segmentation.masks import LabelValues, seen_values
 from datamodules.types import SuiteError
@@ -28,9 +29,7 @@ def label_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    found = [
-        file for file in sorted(path.rglob("*")) if not file.name.startswith(".") and file.is_file() and is_seg(file)
-    ]
+    found = [file for file in paths_below(path) if is_seg(file)]
     if len(found) > 1:
         raise SuiteError(f"{path}: has {len(found)} DICOM segmentations ({found[0].name}, {found[1].name}): leave one")
     return found[0] if found else path

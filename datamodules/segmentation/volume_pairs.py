@@ -15,6 +15,7 @@ from datamodules.faults import refuse
 from datamodules.ids import clean_id
 from datamodules.readers.dicom_header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.listing import entries
 from datamodules.readers.volume import SUFFIXES, may_be_volume
 from datamodules.table import by_case_id, case_id_of, drop_empty, drop_missing, read_frame, split_words
 from datamodules.types import SuiteError, nearest
@@ -152,7 +153,7 @@ def _volumes(folder: Path, flag: str) -> dict[str, str]:
     """Stem -> name of the volumes and series folders in a folder; hidden files are passed over (macOS leaves some)."""
     if not folder.is_dir():
         raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
-    files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    files = [Path(entry.path) for entry in entries(folder)]
     volumes = [file.name for file in files if may_be_volume(file.name) or is_dicom(file)]
     folders = [file.name for file in files if file.is_dir()]
     found = by_case_id(

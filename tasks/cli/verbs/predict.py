@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from tasks.cli.run_dir import new_folder
 from tasks.distributed import gather
 from tasks.evaluation.tables import write_table
 from tasks.judging import Predicting
+
+log = logging.getLogger(__name__)
 
 
 class Unreadable(Callback):
@@ -84,6 +87,9 @@ def run(task: str, argv: Sequence[str]) -> int:
     options = {name: config[name] for name in predicting_class.flags}
     predicting = predicting_class(model, config.data, output, options)
     table = predicting.table(config.input)
+    passed_over = config.data.passed_over
+    said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""
+    log.info("input: %d cases of %d files%s", len(table), len(table.images), said)
 
     unreadable = Unreadable()
     settings = dict(config.trainer)
@@ -98,7 +104,6 @@ def run(task: str, argv: Sequence[str]) -> int:
     predictions = predicting.finish()
     failed = unreadable.take()
     if trainer.is_global_zero:
-        output.mkdir(parents=True, exist_ok=True)
         predicted = predicting.predicted(table, predictions, failed)
         if predicted:
             paths = table.cases.set_index("case_id")["path"]
@@ -106,6 +111,8 @@ def run(task: str, argv: Sequence[str]) -> int:
             if "path" not in predictions:
                 predictions.insert(2, "path", predictions["case_id"].map(paths))
             write_table(predictions, output / "predictions.csv")
+        if passed_over:
+            write_table(pd.DataFrame(passed_over, columns=["path", "reason"]), output / "passed_over.csv")
         if failed:
             write_table(pd.DataFrame(failed, columns=["path", "error"]), output / "errors.csv")
         print(f"{predicted} cases predicted, {len(failed)} files unreadable: {output}")

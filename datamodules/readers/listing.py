@@ -1,0 +1,44 @@
+"""Which files of a folder are the user's: one rule for training, prediction and checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from datamodules.types import SuiteError
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is none of the user's by its name.
+
+    Hidden ones are (``.ipynb_checkpoints``, and ``._x.png``, which macOS leaves beside ``x.png``), and so is
+    ``__MACOSX``, which it leaves in archives.
+    """
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is directly in a folder, by name, without clutter.
+
+    Raises:
+        SuiteError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as scan:
+            found = [entry for entry in scan if not is_clutter(entry.name)]
+    except OSError as error:
+        raise SuiteError(f"{folder}: cannot be read: {error.strerror}") from None
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def files_below(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:
+    """Files in a folder and its sub-folders that are wanted, relative to it (POSIX), sorted, without clutter."""
+    found = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    shown = [path for path in found if not any(map(is_clutter, path.parts))]
+    return sorted(path.as_posix() for path in shown if wanted(folder / path))
+
+
+def paths_below(folder: Path) -> Iterator[Path]:
+    """All files of :func:`files_below`, with the folder in front."""
+    return (folder / name for name in files_below(folder, lambda file: True))
