@@ -102,10 +102,10 @@ class InputFiles:
         from datamodules.table import case_id_of
 
         if path.is_dir():
-            names = self._scans_below(path, volumes)
-            rows = [_row(path / name, case_id_of(name)) for name in names]
+            below = self._scans_below(path, volumes)
+            rows = [_row(path / name, case_id_of(name)) for name in below]
             if not volumes:
-                for row, name in zip(rows, names, strict=True):
+                for row, name in zip(rows, below, strict=True):
                     inside = PurePosixPath(name).parent.as_posix()
                     row["group"] = (str((path / name).parent), path.resolve().name if inside == "." else inside)
             return [*rows, *self._series_below(path)] if volumes else rows

@@ -16,6 +16,7 @@ from datamodules.checks.units import Units
 
 _FEW = 0.2  # share of a set up to which what is unlike the rest is named one by one
 _MOST_BARS = 12
+_CLOSE = 1e-12  # of numbers up to 1: what twelve bins need that floats can tell apart
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,23 @@ def _histogram(title: str, names: Sequence[str], numbers: NDArray[np.int64]) -> 
 
 
 def binned(title: str, values: NDArray[Any]) -> Histogram:
-    """Numbers in a dozen bins of one width."""
-    counts, edges = np.histogram(values.astype(np.float64), bins=_MOST_BARS)
-    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
-    return Histogram(title, list(zip(names, counts.tolist(), strict=True)))
+    """Numbers in a dozen bins of one width; one bar where they are too close together for that."""
+    numbers = np.asarray(values, np.float64)
+    known = numbers[np.isfinite(numbers)]
+    bars: list[tuple[str, int]] = []
+    if len(known):
+        # By a power of two, which loses nothing: the distance of the largest numbers there are is none.
+        exponent = int(np.frexp(np.abs(known).max())[1])
+        near = np.ldexp(known, -exponent)
+        if np.ptp(near) > _CLOSE:
+            counts, edges = np.histogram(near, bins=_MOST_BARS)
+            names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(np.ldexp(edges, exponent))]
+            bars = list(zip(names, counts.tolist(), strict=True))
+        else:
+            bars = [(f"{known[0]:.4g}", len(known))]
+    if len(known) < len(numbers):
+        bars.append(("NaN or infinite", len(numbers) - len(known)))
+    return Histogram(title, bars)
 
 
 def _minority(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

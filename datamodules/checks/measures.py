@@ -26,9 +26,9 @@ RECORD = np.dtype(
         ("channels", "u2"),
         ("shape", "i4", 3),  # H, W and, of a volume, slices (else 1)
         ("spacing", "f4", 3),  # mm, NaN where unknown
-        ("low", "f4"),
-        ("high", "f4"),
-        ("mean", "f4"),
+        ("low", "f8"),
+        ("high", "f8"),
+        ("mean", "f8"),
         ("hash", "u8", 2),  # of type, shape and values
         ("look", "u8"),  # perceptual hash
         ("labels", "u8", 4),  # bits: which stored classes its mask shows
@@ -40,6 +40,7 @@ Note = Callable[[str, str], None]  # kind, detail
 _SATURATED = 0.3
 _FAINT = 0.02
 _MOST_SAMPLES = 1 << 18
+_LARGE = 1e30  # sums of a picture's values still are float32
 
 
 def measure(scan: Scan, record: Any, note: Note, *, physical: bool) -> None:
@@ -77,19 +78,29 @@ def measure_volume(array: NDArray[Any], spacing: tuple[float, ...], record: Any,
 
 
 def picture_of(array: NDArray[Any]) -> NDArray[np.float32]:
-    """(H, W[, C]) of any type -> grey (H, W) float32."""
+    """(H, W[, C]) of any type -> grey (H, W) float32; values too large for sums of them are made smaller together."""
+    array = _bounded(array)
     if array.ndim == 2:
         return np.ascontiguousarray(array, dtype=np.float32)
     colours = array[:, :, :3] if array.shape[2] in (3, 4) else array[:, :, :1]
     return np.asarray(np.ascontiguousarray(colours, dtype=np.float32).mean(axis=2), dtype=np.float32)
 
 
+def _bounded(array: NDArray[Any]) -> NDArray[Any]:
+    """Floats as they are, NaN and infinite ones as 0, and below :data:`_LARGE`."""
+    if array.dtype.kind != "f":
+        return array
+    array = np.nan_to_num(array, posinf=0, neginf=0)
+    largest = max(abs(float(array.max())), abs(float(array.min()))) if array.size else 0.0
+    return array * (_LARGE / largest) if largest > _LARGE else array
+
+
 def thumbnail(array: NDArray[Any], side: int = 96) -> NDArray[np.uint8]:
     """(H, W[, C]) -> (h, w[, 3]) uint8, the longer side ``side``, stretched from its lowest to highest value."""
     shown = array[:, :, :3] if array.ndim == 3 and array.shape[2] in (3, 4) else array
-    shown = shown[:, :, 0] if shown.ndim == 3 and shown.shape[2] != 3 else shown
+    shown = _bounded(shown[:, :, 0] if shown.ndim == 3 and shown.shape[2] != 3 else shown)
     step = max(1, max(shown.shape[:2]) // 1024)
-    values = np.nan_to_num(np.ascontiguousarray(shown[::step, ::step], dtype=np.float32))
+    values = np.ascontiguousarray(shown[::step, ::step], dtype=np.float32)
     scale = side / max(values.shape[:2])
     size = (max(1, round(values.shape[0] * scale)), max(1, round(values.shape[1] * scale)))
     values = resize_image(values, size, "nearest")
@@ -97,6 +108,13 @@ def thumbnail(array: NDArray[Any], side: int = 96) -> NDArray[np.uint8]:
     if array.dtype == np.uint8 and array.ndim == 3:
         low, high = 0.0, 255.0
     return np.asarray(np.clip((values - low) / (high - low if high > low else 1) * 255, 0, 255), np.uint8)
+
+
+def _mean(array: NDArray[Any], largest: float) -> float:
+    """The mean, also where the sum is more than a float64 holds."""
+    if largest > np.finfo(np.float64).max / max(1, array.size):
+        return float((array / array.size).sum(dtype=np.float64))
+    return float(array.mean(dtype=np.float64))
 
 
 def _spacing(scan: Scan, record: Any) -> None:
@@ -113,7 +131,7 @@ def _values(array: NDArray[Any], record: Any, note: Note, *, physical: bool) -> 
             note("not_finite", f"{strange} of {array.size} values are NaN or infinite: repair or leave out this file")
             array = np.nan_to_num(array, posinf=0, neginf=0)
     low, high = float(array.min()), float(array.max())
-    record["low"], record["high"], record["mean"] = low, high, float(array.mean(dtype=np.float64))
+    record["low"], record["high"], record["mean"] = low, high, _mean(array, max(abs(low), abs(high)))
     if low == high:
         note("constant", f"every pixel is {low:g}")
         return
@@ -121,12 +139,14 @@ def _values(array: NDArray[Any], record: Any, note: Note, *, physical: bool) -> 
     if flat is not array:
         flat = flat[:, :-1]  # alpha is no part of the picture
     values = flat.ravel()[:: max(1, flat.size // _MOST_SAMPLES)]
-    lower, upper = np.percentile(values, (0.5, 99.5))
+    # Values that are there, not between them: the distance of the largest floats is none.
+    lower, upper = np.percentile(values, 0.5, method="lower"), np.percentile(values, 99.5, method="higher")
     if lower == upper:
         note("nearly_constant", f"more than 99 % of the pixels are {lower:g}")
         return
     top = float((values == values.max()).mean())
-    if top > _SATURATED and float(np.quantile(values, 1 - _SATURATED / 2)) == high and len(np.unique(values)) > 8:
+    often = float(np.quantile(values, 1 - _SATURATED / 2, method="lower")) == high
+    if top > _SATURATED and often and len(np.unique(values)) > 8:
         note("saturated", f"{100 * top:.0f} % of the pixels have the highest value, {high:g}")
     if array.dtype.kind == "u" and not physical and high - low < _FAINT * np.iinfo(array.dtype).max:
         note("faint", f"values from {low:g} to {high:g} in {array.dtype.name}: give --data.percentiles or value_range")

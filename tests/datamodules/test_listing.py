@@ -40,7 +40,7 @@ def with_clutter(folder: Path) -> None:
 
 
 def predicted(folder: Path, **how: bool) -> list[str]:
-    return InputFiles().table([str(folder)], **how).cases["case_id"].tolist()  # type: ignore[arg-type]
+    return InputFiles().table([str(folder)], **how).cases["case_id"].tolist()
 
 
 def test_prediction_training_and_check_pass_over_the_same_clutter(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Voxels at the ends of what floats hold end in findings, never in a traceback."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from datamodules.checks.histograms import binned
+from datamodules.checks.measures import RECORD, measure, picture_of, thumbnail
+from datamodules.types import Scan
+
+any_float = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(arrays(np.float64, st.integers(0, 40), elements=any_float))
+def test_every_number_is_in_one_bar(values: NDArray[np.float64]) -> None:
+    bars = binned("", values).bars
+    assert sum(count for _, count in bars) == len(values)
+    assert dict(bars).get("NaN or infinite", 0) == int((~np.isfinite(values)).sum())
+
+
+@given(arrays(np.float32, (5, 6), elements=st.floats(width=32)))
+def test_pictures_are_finite_and_keep_their_order(array: NDArray[np.float32]) -> None:
+    grey = picture_of(array)
+    assert np.isfinite(grey).all()
+    assert thumbnail(array).shape == (80, 96)
+    order = np.nan_to_num(array, posinf=0, neginf=0)
+    assert (np.diff(grey.ravel()[np.argsort(order, axis=None)]) >= 0).all()
+
+
+@given(arrays(np.float64, (6, 6), elements=st.floats(allow_nan=False, allow_infinity=False)))
+def test_the_mean_lies_between_the_lowest_and_the_highest(array: NDArray[np.float64]) -> None:
+    record = np.zeros((), RECORD)
+    measure(Scan(array), record, lambda kind, detail: None, physical=False)
+    low, mean, high = (float(record[name]) / 4 for name in ("low", "mean", "high"))  # their distances are finite
+    slack = 1e-9 * max(abs(low), abs(high))
+    assert low - slack <= mean <= high + slack
