@@ -28,6 +28,7 @@ from datamodules.sides import mirror_flags, sided_names
 from datamodules.table import SPLITS, CaseTable
 from datamodules.transforms.names import PRESET_CONFIGS, AugmentArgs
 from datamodules.types import Sample, Scan, ScanInfo, SuiteError
+from datamodules.useless import Useless
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,13 @@ class ScanDataModule(LightningDataModule):
     has_boxes: ClassVar[bool] = False  # whether augmentation moves boxes too
 
     # What a data class says.
+
+    useless: ClassVar[tuple[Useless, ...]] = ()  # flags that do nothing here
+
+    @property
+    def origin(self) -> str:
+        """Where the scans come from, in words."""
+        return f"root {self.root}"
 
     def build_table(self) -> CaseTable:
         """The cases of the data set, with the split it brings, if any."""

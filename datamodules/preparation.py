@@ -47,13 +47,18 @@ def prepare(data: ScanDataModule) -> Prepared:
     """
     table = add_people(data, find_cases(data))
     if data.split == "all_test":
-        return Prepared(table.with_columns(split="test"), [])
+        if data.split_file is not None:
+            log.warning("--data.split_file %s does nothing: --data.split all_test judges all cases", data.split_file)
+        table = table.with_columns(split="test")
+        log.info("%s", described(data, table))
+        return Prepared(table, [])
     contents = data.hashes(table)
     table = add_split(data, table)
+    _say_what_is_not_drawn(data, table)
     table = draw(data, table, data.strata(table), contents)
     warn_of_unknown_patients(table)
     twice = refuse_leakage(table, contents, allow=data.allow_leakage)
-    _log_parts(table)
+    log.info("%s", described(data, table))
     return Prepared(table, contents, twice)
 
 
@@ -104,9 +109,31 @@ def draw(data: ScanDataModule, table: CaseTable, strata: NDArray[np.float64], co
     return table.with_columns(split=split)
 
 
-def _log_parts(table: CaseTable) -> None:
+# What says how a split is drawn, as it is where it is left out: of the test part, and of validation.
+_TEST: dict[str, object] = {"test_fraction": 0.2}
+_VALIDATION: dict[str, object] = {"folds": 5, "fold": 0, "split_seed": 0, "stratify": []}
+
+
+def _say_what_is_not_drawn(data: ScanDataModule, table: CaseTable) -> None:
+    """Name the flags of a draw that does not take place, since the split is given."""
+    parts = set(table.cases["split"].dropna())
+    if not parts:
+        return
+    idle = _TEST if parts == {"train", "test"} else {**_TEST, **_VALIDATION}
+    changed = [name for name, usual in idle.items() if getattr(data, name) != usual]
+    if changed:
+        who = "the data bring" if data.split_file is None else f"--data.split_file {data.split_file} gives"
+        known = ", ".join(part for part in SPLITS if part in parts)
+        log.warning("%s does nothing: %s the parts (%s)", ", ".join(f"--data.{name}" for name in changed), who, known)
+
+
+def described(data: ScanDataModule, table: CaseTable) -> str:
+    """What is trained or judged on, in one line: data class, where its scans come from, cases of each part."""
     sizes = table.cases["split"].value_counts()
     patients = table.cases.groupby("split")["patient_id"].nunique()
-    for part in [part for part in SPLITS if part in sizes]:
-        who = f" of {patients[part]} patients" if table.patients_known else ""
-        log.info("%s: %d cases%s", part, sizes[part], who)
+    parts = [
+        f"{part} {sizes[part]} cases" + (f" of {patients[part]} patients" if table.patients_known else "")
+        for part in SPLITS
+        if part in sizes
+    ]
+    return f"data: {type(data).__name__}, {data.origin}: {', '.join(parts) or f'{len(table)} cases'}"

@@ -18,8 +18,9 @@ from torchmetrics import Metric
 from backbones.initialisation import Scheme, initialise
 from datamodules.base import ScanDataModule
 from datamodules.types import Batch, ScanInfo, SuiteError
+from datamodules.useless import Useless
 from tasks.compressible import Compressible
-from tasks.finetuning import check_training, learning_rate_scales, unfreezing_epochs
+from tasks.finetuning import WITHOUT, check_training, learning_rate_scales, unfreezing_epochs
 from tasks.inherit import inherited
 from tasks.normalize import Normalize
 from tasks.optim import build_optimizer, check_optimizer
@@ -67,6 +68,7 @@ class Task(Compressible):
     Attributes:
         name: of the task on the command line.
         data_class: kind of data module that it trains on.
+        useless: arguments that do nothing where another one says so.
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
         facts: constructor arguments that the data module fills in on the command line.
         operating_points: threshold by class, chosen on validation once the model is trained.
@@ -75,6 +77,7 @@ class Task(Compressible):
 
     name: ClassVar[str]
     data_class: ClassVar[type[ScanDataModule]]
+    useless: ClassVar[tuple[Useless, ...]] = WITHOUT
     facts: ClassVar[tuple[str, ...]] = ("in_channels", "input_size", "preprocess", "normalize", "statistics")
     monitor: tuple[str, Literal["min", "max"]]
     metrics: nn.ModuleDict

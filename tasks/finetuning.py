@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.settings import numbers
 from datamodules.types import SuiteError
+from datamodules.useless import Useless, left_out
 
 if TYPE_CHECKING:
     from backbones.pyramid import Backbone
+
+WITHOUT = (
+    Useless("distill_alpha", "there is nobody to learn from: give --model.teacher CKPT too", "teacher", left_out),
+    Useless("prune_amount", "nothing is pruned: give --model.prune too", "prune", left_out),
+)
 
 
 def check_training(hparams: Mapping[str, Any]) -> None:

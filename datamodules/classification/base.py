@@ -185,6 +185,8 @@ class ClassificationData(ScanDataModule):
         """The targets of all cases."""
         table = self.table
         targets = self._target_of(table)
+        if self._positive_class is not None and targets.kind != "binary":
+            log.warning("--data.positive_class does nothing: the target is %s, not binary", targets.kind)
         if self.split != "all_test":
             self._check_parts(targets)
             self._warn_of_absent(targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -27,6 +28,8 @@ from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_perc
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, drop_empty, one_image_a_case, read_frame, split_words
 from datamodules.types import Scan, SuiteError, nearest
+
+log = logging.getLogger(__name__)
 
 
 class ImageTable(ClassificationData):
@@ -121,7 +124,12 @@ class ImageTable(ClassificationData):
         if is_collecting():  # a check reads volumes whole
             return table
         volumes = [is_stack(self.root / path) for path in table.images["path"]]
-        return self._sliced(table, volumes) if any(volumes) else table
+        if any(volumes):
+            return self._sliced(table, volumes)
+        cut = {"axis": self._cut.plane != "axial", "neighbors": self._cut.neighbors, "spacing": self._cut.spacing}
+        for name in [name for name, given in cut.items() if given]:
+            log.warning("--data.%s does nothing: it is of volumes, and these are flat images", name)
+        return table
 
     def _cases(self, frame: pd.DataFrame) -> CaseTable:
         """One case a row, or the rows of a case together."""

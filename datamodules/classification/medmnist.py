@@ -6,7 +6,7 @@ import difflib
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from datamodules.classification.medmnist_sets import (
 from datamodules.locks import one_process
 from datamodules.table import SPLITS, CaseTable, one_image_a_case
 from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.useless import Useless
 
 
 class MedMNIST(ClassificationData):
@@ -36,6 +37,10 @@ class MedMNIST(ClassificationData):
         download: fetch the file to ``root`` where it is missing (to the cache folder where ``root`` is read-only).
         kwargs: see :class:`~datamodules.classification.base.ClassificationData`.
     """
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("patient_pattern", "the images of a set have no paths that could tell patients (see --data.cases)"),
+    )
 
     def __init__(self, root: str = ".", *, name: str, size: int = 28, download: bool = False, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)

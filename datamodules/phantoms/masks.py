@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.phantoms.scans import PhantomScans
-from datamodules.segmentation.base import SegmentationData
+from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
 from datamodules.table import CaseTable
+from datamodules.useless import Useless
 
 
 class Phantoms(PhantomScans, SegmentationData):
@@ -22,6 +23,12 @@ class Phantoms(PhantomScans, SegmentationData):
         phantom_seed: draws the patients; training seeds leave them alone.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("classes", "phantoms have classes of their own (--data.class_map renames them)"),
+        Useless("ignore_value", "the masks of phantoms know every pixel"),
+        PATCHES_ALONE,
+    )
 
     def __init__(
         self,

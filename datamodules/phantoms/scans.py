@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from datamodules.base import ScanDataModule
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Scan, ScanInfo
+from datamodules.useless import Useless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,8 @@ class PhantomScans(ScanDataModule):
         kwargs: of the task's own base class.
     """
 
+    useless: ClassVar[tuple[Useless, ...]] = (Useless("root", "phantoms are drawn, and no folder is read"),)
+
     def __init__(
         self,
         root: str = ".",
@@ -37,6 +40,11 @@ class PhantomScans(ScanDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         self.num_patients, self.difficulty, self.phantom_seed = num_patients, difficulty, phantom_seed
+
+    @property
+    def origin(self) -> str:
+        """Where the scans come from, in words."""
+        return "drawn, no folder is read"
 
     @property
     def where(self) -> str:

@@ -17,11 +17,14 @@ from datamodules.picture import picture
 from datamodules.segmentation.masks import IGNORE
 from datamodules.settings import name_list
 from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.useless import Useless, left_out
 
 if TYPE_CHECKING:
     from datamodules.slices import SliceSpec
 
 _COUNTED_MASKS = 256
+# Of flat images; of volumes whole slices can be drawn by what they hold.
+PATCHES_ALONE = Useless("foreground_share", "it is of patches: give --data.patch_size too", "patch_size", left_out)
 
 
 class SegmentationData(ScanDataModule):

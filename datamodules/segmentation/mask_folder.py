@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from datamodules.faults import refuse, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
-from datamodules.segmentation.base import SegmentationData
+from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
 from datamodules.segmentation.masks import (
     LabelValues,
     Palette,
@@ -37,6 +37,7 @@ from datamodules.table import (
     split_words,
 )
 from datamodules.types import SuiteError, nearest
+from datamodules.useless import Useless, given
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,14 @@ class MaskFolder(SegmentationData):
             ``patient_id``, ``split`` and further columns, instead of the two folders.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("images", "--data.table names the images", "table", given),
+        Useless("masks", "--data.table names the masks", "table", given),
+        Useless("classes", "--data.palette names the classes", "palette", given),
+        Useless("ignore_value", "--data.palette says which colour is left out", "palette", given),
+        PATCHES_ALONE,
+    )
 
     def __init__(
         self,

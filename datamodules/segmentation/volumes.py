@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_perc
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.useless import Useless, given
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ class Volumes(SegmentationData):
             ``patient_id``, ``split`` and further columns, instead of the two folders.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("images", "--data.table names the images", "table", given),
+        Useless("labels", "--data.table names the masks", "table", given),
+    )
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from backbones.initialisation import Scheme
 from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch, SuiteError
+from datamodules.useless import Useless
 from tasks.base import Task
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
@@ -21,6 +22,8 @@ from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
+
+_OF_ATTENTION = "it is of --model.aggregate attention"
 
 
 class ClassificationTask(Task):
@@ -71,6 +74,14 @@ class ClassificationTask(Task):
         *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts", "slices",
         "bag_limit",
     )  # fmt: skip
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("hidden", "it is of --model.head mlp", "head", lambda head: head != "mlp"),
+        Useless("topk", "it is of --model.aggregate topk", "aggregate", lambda name: name != "topk"),
+        Useless("attention_hidden", _OF_ATTENTION, "aggregate", lambda name: name != "attention"),
+        Useless("attention_gated", _OF_ATTENTION, "aggregate", lambda name: name != "attention"),
+        Useless("focal_gamma", "it is of --model.loss focal", "loss", lambda loss: loss != "focal"),
+    )
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI, data_default
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
+from tasks.cli.useless_flags import refuse_in_judging
 from tasks.ensemble import Ensemble
 from tasks.evaluation.tables import write_text
 
@@ -39,6 +40,7 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "test
     """
     configure_logs()
     wants_help = any(word in ("-h", "--help", "--help_all") for word in argv)
+    refuse_in_judging(argv)
     typed = None if wants_help else _find(task, argv)
     if given(argv, "--model"):
         raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")

@@ -20,6 +20,7 @@ from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown
 from tasks.cli.hardware import MemoryFormat, choose_precision
 from tasks.cli.help import LINKED, short_help
 from tasks.cli.main import TASKS, VERBS
+from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.fitting.saving import WholeCheckpoints
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,17 @@ class SuiteCLI(LightningCLI):
         ):
             self._refuse(parser, words)
         self.config = parser.parse_args(words)
+        self._refuse_useless(words)
+
+    def _refuse_useless(self, words: Sequence[str]) -> None:
+        """What is given and would do nothing."""
+        data = self.config["data"]
+        kept = bool(self.default_values) or bool(self.parser.default_config_files)
+        cls = self.data_classes.get(data["class_path"].rsplit(".", 1)[-1])
+        if cls is not None:  # one of the user's own says nothing of that
+            refuse_useless_data(words, cls, data["init_args"], list(self.data_classes), kept=kept)
+        if self.builds_model:
+            refuse_useless_model(words, task_class(self.task), self.config["model"], kept=kept)
 
     def _refuse(self, parser: LightningArgumentParser, words: Sequence[str]) -> None:
         known = {option for action in parser._actions for option in action.option_strings}

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from backbones.initialisation import Scheme
 from datamodules.detection.base import DetectionData
 from datamodules.types import Batch, SuiteError
+from datamodules.useless import Useless
 from tasks.base import Task
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
 from tasks.detect.distillation import imitation, unlike
@@ -24,6 +25,8 @@ from tasks.padding import pad, padded
 from tasks.window import judging_window
 
 log = logging.getLogger(__name__)
+
+_NOT_FOCAL = "Faster R-CNN trains without the focal loss"
 
 
 class DetectionTask(Task):
@@ -66,6 +69,11 @@ class DetectionTask(Task):
 
     name: ClassVar[str] = "detect"
     data_class = DetectionData
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("anchors", "FCOS has none", "detector", lambda detector: detector == "fcos"),
+        Useless("focal_alpha", _NOT_FOCAL, "detector", lambda detector: detector == "faster_rcnn"),
+        Useless("focal_gamma", _NOT_FOCAL, "detector", lambda detector: detector == "faster_rcnn"),
+    )
     facts: ClassVar[tuple[str, ...]] = (*Task.facts, "num_classes", "class_names", "max_detections", "box_sizes")
 
     def __init__(

@@ -14,6 +14,7 @@ from backbones.initialisation import Scheme
 from datamodules.segmentation.base import SegmentationData
 from datamodules.sides import sided_names
 from datamodules.types import Batch, SuiteError
+from datamodules.useless import Useless
 from tasks.base import Task, case_ids
 from tasks.inherit import inherited
 from tasks.padding import pad, padded
@@ -81,6 +82,11 @@ class SegmentationTask(Task):
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "num_classes", "class_names", "overlapping", "ignore_index", "slices", "has_sides",
     )  # fmt: skip
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("tversky_alpha", "it is of the Tversky losses", "loss", lambda loss: "tversky" not in loss),
+        Useless("boundary_weight", "it is of --model.loss boundary", "loss", lambda loss: loss != "boundary"),
+    )
 
     def __init__(
         self,

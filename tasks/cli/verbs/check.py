@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,14 @@ from datamodules.checks.kinds import KINDS, SEVERITIES
 from datamodules.checks.page import verdict, write_page
 from datamodules.checks.run import check
 from datamodules.checks.store import FindingStore
+from datamodules.preparation import described
 from datamodules.settings import default_workers
 from datamodules.types import SuiteError
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.run_dir import new_folder
+
+log = logging.getLogger(__name__)
 
 OWN_FLAGS = {"output": "new folder for check.csv and check.html"}
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -45,6 +49,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     workers = data.num_workers if data.num_workers is not None else max(1, default_workers())
     with FindingStore(output) as store:
         with _progress() as told, check(data, store, output, workers, told) as checked:
+            if checked.survey.table is not None:
+                log.info("%s", described(data, checked.survey.table))
             store.write(output / "check.csv", checked.survey.cases())
             write_page(output / "check.html", checked, store)
         _show(store)

@@ -1,0 +1,103 @@
+"""Flags that are given and would do nothing: an error, not a training on something else than was meant."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datamodules.base import ScanDataModule
+from datamodules.layouts import advice
+from datamodules.types import SuiteError
+from datamodules.useless import Useless, useless_flags
+from tasks.base import Task
+from tasks.cli.flags import given
+
+# What a checkpoint brings, and what training alone asks for: the verbs that judge make nothing of it.
+_OF_MODEL = [
+    "image_size",
+    "channels",
+    "window",
+    "percentiles",
+    "value_range",
+    "gamma",
+    "normalize",
+    "axis",
+    "neighbors",
+    "spacing",
+]
+_OF_TRAINING = ["augment", "augment_args", "sampler", "mosaic", "foreground_share"]
+
+
+def refuse_useless_data(
+    words: Sequence[str], cls: type[ScanDataModule], values: Mapping[str, Any], known: Sequence[str], *, kept: bool
+) -> None:
+    """Refuse flags of ``--data`` that the chosen class has no use for, from the command line or a ``--config``.
+
+    Args:
+        words: flags as typed.
+        cls: the data class.
+        values: its arguments.
+        known: names of the data classes of the task.
+        kept: the values are those of an earlier run, so only what is typed is the user's word.
+
+    Raises:
+        SuiteError: names the flag; where it is the folder, what lies there and which classes fit.
+    """
+    one = _first(words, "data", cls, values, kept=kept)
+    if one is None:
+        return
+    value = values[one.flag]
+    if one.flag == "root":
+        more = advice(Path(str(value)), [name for name in known if name != cls.__name__])
+        named = "" if given(words, "--data") and _named(words) else " (what is taken without --data)"
+        raise SuiteError(f"--data.root {value}: no use to {cls.__name__}{named}: {one.why}. {more}")
+    raise SuiteError(f"--data.{one.flag} {value}: no use to {cls.__name__}: {one.why}: leave it out")
+
+
+def refuse_useless_model(words: Sequence[str], cls: type[Task], values: Mapping[str, Any], *, kept: bool) -> None:
+    """The same for ``--model``."""
+    one = _first(words, "model", cls, values, kept=kept)
+    if one is not None:
+        raise SuiteError(f"--model.{one.flag} {values[one.flag]}: does nothing: {one.why}")
+
+
+def refuse_in_judging(words: Sequence[str]) -> None:
+    """Refuse typed flags of ``--data`` that say how a model is trained, where a checkpoint is judged.
+
+    Raises:
+        SuiteError: names the first.
+    """
+    for names, why in (
+        (_OF_MODEL, "a checkpoint brings how its images are prepared"),
+        (_OF_TRAINING, "nothing is trained"),
+    ):
+        for name in names:
+            if any(given(words, f"--data.{prefix}{name}") for prefix in ("", "init_args.")):
+                raise SuiteError(f"--data.{name}: {why}: leave it out")
+
+
+def _named(words: Sequence[str]) -> bool:
+    return any(word.split("=", 1)[0] == "--data" for word in words)
+
+
+def _first(words: Sequence[str], group: str, cls: type, values: Mapping[str, Any], *, kept: bool) -> Useless | None:
+    """The first flag that is given and does nothing."""
+    for one in useless_flags(cls):
+        if one.flag not in values or (one.other is not None and not one.idle(values[one.other])):
+            continue
+        typed = any(given(words, f"--{group}.{prefix}{one.flag}") for prefix in ("", "init_args."))
+        if typed or (not kept and values[one.flag] != _default(cls, one.flag)):
+            return one
+    return None
+
+
+def _default(cls: type, name: str) -> Any:
+    """What an argument is where it is left out."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameter = inspect.signature(base.__init__).parameters.get(name)  # type: ignore[misc]
+            if parameter is not None:
+                return parameter.default
+    return None
