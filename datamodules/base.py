@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -16,6 +17,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.contents import Unit, Unreadable, image_contents
 from datamodules.dataset import ScanDataset
 from datamodules.loading import loader_of, refuse_too_many
 from datamodules.patches import PatchPlace
@@ -72,6 +74,7 @@ class ScanDataModule(LightningDataModule):
         cache: ``memory`` reads every scan once and keeps it.
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
         allow_leakage: go on although a patient or an identical image stands in two parts.
+        skip_unreadable: go on without the cases that cannot be read, instead of stopping before anything is done.
         max_pixels: largest height times width of an image, slice or page that is read.
         max_bytes: largest size of one file's values, unpacked.
         allow_outside: let tables and annotations name files that are not below ``root``.
@@ -107,6 +110,7 @@ class ScanDataModule(LightningDataModule):
         cache: Literal["none", "memory"] = "none",
         cache_dir: str | None = None,
         allow_leakage: bool = False,
+        skip_unreadable: bool = False,
         max_pixels: int = DEFAULT.max_pixels,
         max_bytes: int = DEFAULT.max_bytes,
         allow_outside: bool = False,
@@ -140,6 +144,8 @@ class ScanDataModule(LightningDataModule):
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None
         self.zoom = 1.0
+        self.skip_unreadable = skip_unreadable
+        self.unreadable: list[str] = []  # ids of the cases that are left out
         self.images_in_two_parts = 0
         self._contents: Sequence[str] = []
         self._adopted: Preprocess | None = None
@@ -173,11 +179,24 @@ class ScanDataModule(LightningDataModule):
         frame = int(images["frame"].to_numpy()[image])
         return formats.read(self.root / str(images["path"].iat[image]), self.limits, None if frame < 0 else frame)
 
-    def hashes(self, table: CaseTable) -> list[str]:
-        """A content hash for each row of ``table.images``; equal content, equal hash."""
-        from datamodules.readers.hashing import content_hashes
+    def read_whole(self, image: int) -> Scan:
+        """:meth:`read`, and whatever else training reads of an image (its mask), so that it is known to be readable."""
+        return self.read(image)
 
-        return content_hashes([self.root / path for path in table.images["path"]], self.cache_dir / "hashes.sqlite")
+    def units(self, table: CaseTable) -> list[Unit]:
+        """What :meth:`read_whole` depends on, for each row of ``table.images``."""
+        images, root = table.images, str(self.root)
+        return [
+            Unit((os.path.join(root, path),), f"{frame} {self.limits}")  # noqa: PTH118 - there may be a million
+            for path, frame in zip(images["path"], images["frame"], strict=True)
+        ]
+
+    def hashes(self, table: CaseTable) -> Sequence[str | Unreadable]:
+        """A content hash for each row of ``table.images``, or why it cannot be read; equal pixels, equal hash."""
+        return image_contents(self, table)
+
+    def leave_out(self, keep: NDArray[np.bool_]) -> None:
+        """Forget what is known of the cases (rows of the table) where ``keep`` is false; they cannot be read."""
 
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
         """(N, S) what a split should spread evenly; nothing but the sizes where a data class does not say."""

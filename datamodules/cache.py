@@ -31,6 +31,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MOST_OPEN = 256  # a mapped file holds a descriptor, and a process may have 1024 of them
 
 
+class CacheError(SuiteError):
+    """The cache folder is what is wrong, not a file of the data."""
+
+
 class VolumeCache:
     """Arrays made from files, kept as ``.npy`` and mapped.
 
@@ -66,8 +70,8 @@ class VolumeCache:
             make: decodes the file; called where there is no whole entry for it.
 
         Raises:
-            SuiteError: the file cannot be read, or the cache folder cannot be written (the disk is full, say); whatever
-                ``make`` raises.
+            SuiteError: the file cannot be read; whatever ``make`` raises.
+            CacheError: the cache folder cannot be written (the disk is full, say).
         """
         key = (str(path), tuple(sorted(settings.items())))
         mapped = self._open.get(key)
@@ -86,7 +90,7 @@ class VolumeCache:
                     self._write(entry, make(), path)
                     mapped = _map(entry)
         if mapped is None:
-            raise SuiteError(f"{entry}: cannot be read back: give another folder with --data.cache_dir")
+            raise CacheError(f"{entry}: cannot be read back: give another folder with --data.cache_dir")
         self._open[key] = mapped
         if len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)
@@ -113,7 +117,7 @@ class VolumeCache:
                     part.unlink(missing_ok=True)
         except OSError as error:
             reason = "the disk is full" if error.errno in _NO_ROOM else f"cannot be written ({error.strerror})"
-            raise SuiteError(
+            raise CacheError(
                 f"{self.folder}: {reason} while {array.nbytes / 2**20:.1f} MiB of {path} are cached: free some space, "
                 "or give another folder with --data.cache_dir"
             ) from None

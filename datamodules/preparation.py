@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.contents import readable_cases
 from datamodules.identity import join_identity
 from datamodules.leakage import grouping, refuse_leakage
 from datamodules.patients import join_patients
@@ -40,19 +41,18 @@ class Prepared:
 
 
 def prepare(data: ScanDataModule) -> Prepared:
-    """All steps: find the cases, say who they are, hash what they hold, part them, refuse what leaks.
+    """All steps: find the cases, say who they are, read what they hold, part them, refuse what leaks.
 
     Raises:
         SuiteError: whatever a step refuses.
     """
-    table = add_people(data, find_cases(data))
+    table, contents = read_contents(data, add_people(data, find_cases(data)))
     if data.split == "all_test":
         if data.split_file is not None:
             log.warning("--data.split_file %s does nothing: --data.split all_test judges all cases", data.split_file)
         table = table.with_columns(split="test")
         log.info("%s", described(data, table))
-        return Prepared(table, [])
-    contents = data.hashes(table)
+        return Prepared(table, contents)
     table = add_split(data, table)
     _say_what_is_not_drawn(data, table)
     table = draw(data, table, data.strata(table), contents)
@@ -82,9 +82,26 @@ def add_people(data: ScanDataModule, table: CaseTable) -> CaseTable:
     return join_identity(table, data.root, keep_ids=data.keep_ids)
 
 
+def read_contents(data: ScanDataModule, table: CaseTable) -> tuple[CaseTable, list[str]]:
+    """The cases that can be read, and the content hash of each of their images.
+
+    Raises:
+        SuiteError: some cannot be read, and ``--data.skip_unreadable`` is not given.
+    """
+    found = data.hashes(table)
+    owners = table.images["case"].to_numpy()
+    keep = readable_cases(data, found, owners, table.cases["case_id"].tolist())
+    contents = [content for content in found if isinstance(content, str)]
+    if keep.all():
+        return table, contents
+    data.leave_out(keep)
+    kept = keep[owners]
+    return table.select(keep.tolist()), [str(content) for content, one in zip(found, kept, strict=True) if one]
+
+
 def add_split(data: ScanDataModule, table: CaseTable) -> CaseTable:
     """The split of ``--data.split_file``, where there is one."""
-    return table if data.split_file is None else join_split(table, Path(data.split_file))
+    return table if data.split_file is None else join_split(table, Path(data.split_file), data.unreadable)
 
 
 def draw(data: ScanDataModule, table: CaseTable, strata: NDArray[np.float64], contents: Sequence[str]) -> CaseTable:

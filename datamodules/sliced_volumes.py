@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datamodules.cache import Setting, VolumeCache
 from datamodules.probe import ImageFacts
-from datamodules.readers.hashing import content_hashes
+from datamodules.readers.hashing import content_hashes, volume_hash
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import Grid, check_same_grid, read_grid, read_volume
 from datamodules.settings import numbers, pair
@@ -59,7 +59,7 @@ class SlicedVolumes:
         return [self.cache.get(file, settings, partial(make, file)) for file in self.files[volume]]
 
     def decode_all(self) -> None:
-        """Fill the cache, so that a bad file is named before training begins.
+        """Make what is missing in the cache of :func:`read_once`.
 
         Raises:
             SuiteError: a file cannot be read, or volumes differ in their number of channels.
@@ -108,6 +108,28 @@ class SlicedVolumes:
     @cached_property
     def _infos(self) -> list[ScanInfo]:
         return [self.slices.scan_info(grid) for grid in self.grids]
+
+
+def read_once(
+    files: Sequence[Path], slices: SliceSpec, cache: VolumeCache, limits: Limits = DEFAULT
+) -> tuple[Grid, str]:
+    """Decode the sequences of a volume one after the other, and put their slices into the cache.
+
+    Returns:
+        Where its voxels lie, and the content hash of its first sequence.
+
+    Raises:
+        SuiteError: a file cannot be read, or lies on another grid than the first.
+    """
+    grid = read_grid(files[0], limits)
+    contents: list[str] = []
+    for file in files:
+        volume = read_volume(file, limits)
+        if contents:
+            check_same_grid(grid, volume)
+        contents.append(volume_hash(volume))
+        cache.get(file, slices.image_settings(), partial(slices.cut_image, volume))
+    return grid, contents[0]
 
 
 def pixel_spacing(asked: float | list[float] | str | None) -> tuple[float, float] | None:

@@ -123,12 +123,17 @@ def _deal_folds(
         split[train[parts == (judged + 1) % folds]] = "val"
 
 
-def join_split(table: CaseTable, file: Path) -> CaseTable:
+def join_split(table: CaseTable, file: Path, gone: Sequence[str] = ()) -> CaseTable:
     """The table with the split of a ``split.csv`` (columns ``case_id`` and ``split``).
 
     A file without validation cases leaves them to be drawn from its train part. Further columns of the file (what to
     stratify by) are joined where the table has none of that name; patients are the table's own. A name that is no file
     is looked for among the splits that ship with the suite (``splits/hippocampus``).
+
+    Args:
+        table: the cases.
+        file: the split.
+        gone: cases (or the volumes whose slices they are) that the file may name although the table has left them out.
 
     Raises:
         SuiteError: a column is missing or has gaps, or file and table do not hold the same cases.
@@ -162,7 +167,9 @@ def join_split(table: CaseTable, file: Path) -> CaseTable:
             detail=f"not in --data.split_file {file}",
             cases=absent.index,
         )
-    strangers = known.index[~known.index.isin(table.cases["case_id"])]
+    strangers = known.index[~known.index.isin(table.cases["case_id"]) & ~known.index.isin(gone)]
+    if len(gone):
+        strangers = strangers[~strangers.str.startswith(tuple(f"{volume}/" for volume in gone))]
     if len(strangers):
         refuse(
             "split",

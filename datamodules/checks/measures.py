@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from datamodules.checks.perceptual import perceptual_hash
 from datamodules.checks.text import suspect_text
-from datamodules.readers.hashing import array_hash
+from datamodules.readers.hashing import array_hash, volume_hash
 from datamodules.readers.raster import is_grey
+from datamodules.readers.volume import Volume
 from datamodules.resampling import resize_image
 from datamodules.types import Scan
 
@@ -29,7 +30,7 @@ RECORD = np.dtype(
         ("low", "f8"),
         ("high", "f8"),
         ("mean", "f8"),
-        ("hash", "u8", 2),  # of type, shape and values
+        ("hash", "u8", 2),  # of type, shape and values: as training has it
         ("look", "u8"),  # perceptual hash
         ("labels", "u8", 4),  # bits: which stored classes its mask shows
         ("modality", "S4"),  # of DICOM
@@ -59,6 +60,7 @@ def measure(scan: Scan, record: Any, note: Note, *, physical: bool) -> None:
     record["grey"] = is_grey(array)
     record["shape"] = (*array.shape[:2], 1)
     _spacing(scan, record)
+    keep_hash(record, array_hash(array))
     _values(array, record, note, physical=physical)
     grey = picture_of(array)
     record["look"] = perceptual_hash(grey)
@@ -66,15 +68,32 @@ def measure(scan: Scan, record: Any, note: Note, *, physical: bool) -> None:
         note("burned_in_text", "a row of small thin-lined shapes near the edge: look at it")
 
 
-def measure_volume(array: NDArray[Any], spacing: tuple[float, ...], record: Any, note: Note) -> None:
+def measure_volume(volume: Volume, record: Any, note: Note) -> None:
     """The same for a volume (X, Y, Z[, C]); its look is that of its middle slice."""
+    array = volume.array
     record["type"] = TYPES.index(array.dtype.name)
     record["channels"] = 1 if array.ndim == 3 else array.shape[3]
     record["grey"] = True
     record["shape"] = array.shape[:3]
-    record["spacing"] = spacing[:3]
+    record["spacing"] = volume.spacing[:3]
+    keep_hash(record, volume_hash(volume))
     _values(array, record, note, physical=True)
     record["look"] = perceptual_hash(picture_of(array[:, :, array.shape[2] // 2]))
+
+
+def keep_hash(record: Any, content: str) -> None:
+    """Put a content hash into a record."""
+    record["hash"] = int(content[:16], 16), int(content[16:], 16)
+
+
+def kept_hashes(records: NDArray[Any]) -> list[str]:
+    """The content hashes of records; what was not read equals nothing."""
+    return [
+        f"{first:016x}{second:016x}" if status == READ else f"record {number}"
+        for number, (status, (first, second)) in enumerate(
+            zip(records["status"].tolist(), records["hash"].tolist(), strict=True)
+        )
+    ]
 
 
 def picture_of(array: NDArray[Any]) -> NDArray[np.float32]:
@@ -123,8 +142,6 @@ def _spacing(scan: Scan, record: Any) -> None:
 
 
 def _values(array: NDArray[Any], record: Any, note: Note, *, physical: bool) -> None:
-    digest = array_hash(array)
-    record["hash"] = int(digest[:16], 16), int(digest[16:32], 16)
     if array.dtype.kind == "f":
         strange = array.size - int(np.isfinite(array).sum())
         if strange:

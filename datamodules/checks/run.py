@@ -16,10 +16,11 @@ from datamodules.base import ScanDataModule
 from datamodules.checks.boxes import check_boxes
 from datamodules.checks.examine import examine_all
 from datamodules.checks.histograms import Histogram, check_likeness
+from datamodules.checks.kinds import Severity
 from datamodules.checks.labels import Labels, class_counts
 from datamodules.checks.leaks import check_duplicates, check_near_duplicates, check_patients, content_numbers
 from datamodules.checks.masks import classes_in
-from datamodules.checks.measures import READ, RECORD
+from datamodules.checks.measures import READ, RECORD, kept_hashes
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey, split, take
 from datamodules.classification.base import ClassificationData
@@ -30,6 +31,7 @@ from datamodules.types import SuiteError
 
 Progress = Callable[[int, int], None]  # units done, units in all
 
+_REFUSED = ("mask_unreadable", "unknown_value", "grid_mismatch", "size_mismatch")  # beside what cannot be read itself
 _MANY_EMPTY = 0.25  # share of empty masks above which one is nothing unusual
 
 
@@ -41,12 +43,14 @@ class Checked:
         survey: data, units and table.
         records: (M,) what was measured of each unit; a mapped scratch file.
         cases: (M,) row of the case table of each unit, -1 without a table.
+        refused: (M,) units that training stops at, or leaves out with ``--data.skip_unreadable``.
         histograms: for the pages.
     """
 
     survey: Survey
     records: NDArray[Any]
     cases: NDArray[np.int64]
+    refused: NDArray[np.bool_]
     histograms: list[Histogram] = field(default_factory=list)
 
 
@@ -71,7 +75,7 @@ def check(
     scratch = folder / ".records.part"
     try:
         records = _scratch(scratch, len(survey.units))
-        checked = Checked(survey, records, survey.units.cases())
+        checked = Checked(survey, records, survey.units.cases(), np.zeros(len(survey.units), np.bool_))
         _examine(checked, store, workers, progress, seconds)
         checked.histograms += check_likeness(survey.units, records, checked.cases, store)
         if survey.table is not None:
@@ -92,6 +96,7 @@ def _scratch(file: Path, count: int) -> NDArray[Any]:
 
 def _examine(checked: Checked, store: FindingStore, workers: int, progress: Progress, seconds: float) -> None:
     units, empty = checked.survey.units, []
+    severity: Severity | None = "warning" if checked.survey.data.skip_unreadable else None
     root = f"{checked.survey.data.root}/"
     done = 0
     for part in examine_all(units, workers, seconds):
@@ -102,7 +107,10 @@ def _examine(checked: Checked, store: FindingStore, workers: int, progress: Prog
                 continue
             case = int(checked.cases[unit])
             path = "" if case >= 0 else units.path(unit)
-            store.add(kind, detail.replace(root, ""), case=case, path=path, unit=unit)
+            refused = kind in _REFUSED or checked.records["status"][unit] != READ
+            checked.refused[unit] |= refused
+            how = severity if refused else None
+            store.add(kind, detail.replace(root, ""), case=case, path=path, unit=unit, severity=how)
         done += len(part.records)
         progress(done, len(units))
     if len(empty) > _MANY_EMPTY * len(units):
@@ -118,7 +126,10 @@ def _check_table(checked: Checked, store: FindingStore) -> None:
     assert table is not None  # asked for by the caller
     content = content_numbers(checked.records)
     labels = Labels(survey, data, store) if isinstance(data, ClassificationData) else None
-    split(survey, store, content, _strata(data, survey) if labels is None else labels.strata)
+    keep = np.ones(len(table), np.bool_)
+    keep[checked.cases[checked.refused]] = not data.skip_unreadable
+    hashes = kept_hashes(checked.records)
+    split(survey, store, hashes, _strata(data, survey) if labels is None else labels.strata, keep)
     parts = survey.cases()["split"]
     present = set(parts.dropna())
     if data.split != "all_test" and "train" not in present:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,14 +78,21 @@ def take(data: ScanDataModule, store: FindingStore) -> Survey:
     return survey
 
 
-def split(survey: Survey, store: FindingStore, hashes: NDArray[np.int64], strata: NDArray[np.float64]) -> None:
+def split(
+    survey: Survey,
+    store: FindingStore,
+    hashes: Sequence[str],
+    strata: NDArray[np.float64],
+    keep: NDArray[np.bool_],
+) -> None:
     """Fill in the split as training would.
 
     Args:
         survey: with a table.
         store: takes findings.
-        hashes: (M,) a number for the content of each image of the table.
+        hashes: content hash of each image of the table.
         strata: (N, S) what the split spreads evenly.
+        keep: (N,) the cases that training has; the others are in no part.
     """
     data, table = survey.data, survey.table
     assert table is not None  # asked for by the caller
@@ -109,7 +117,10 @@ def split(survey: Survey, store: FindingStore, hashes: NDArray[np.int64], strata
         survey.set_table(table)
         return
     try:
-        table = draw(data, table, strata, [str(value) for value in hashes])
+        chosen = table.select(keep.tolist())
+        contents = [content for content, case in zip(hashes, table.images["case"], strict=True) if keep[case]]
+        drawn = draw(data, chosen, strata[keep], contents).cases["split"]
+        table = table.with_columns(split=drawn.set_axis(np.flatnonzero(keep)).reindex(table.cases.index).astype("str"))
     except SuiteError as error:
         store.add("split", str(error))
     survey.set_table(table)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.checks.masks import check_mask
-from datamodules.checks.measures import FAILED, READ, Note, measure, measure_volume
+from datamodules.checks.measures import FAILED, READ, Note, keep_hash, measure, measure_volume
 from datamodules.classification.image_table import ImageTable
 from datamodules.faults import Fault, collecting
 from datamodules.readers import dicom_header, formats, raster
+from datamodules.readers.hashing import volume_hash
 from datamodules.readers.limits import Limits
-from datamodules.readers.volume import check_same_grid, is_volume, read_volume
+from datamodules.readers.volume import check_same_grid, is_volume, read_grid, read_volume
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.volume_labels import check_label
 from datamodules.segmentation.volumes import Volumes
@@ -129,7 +130,8 @@ class VolumeUnits(Units):
         for other in images[1:]:
             self._same_grid(images[0], other, note)
         for image in images:
-            measure_volume(image.array, image.spacing, record, note)
+            measure_volume(image, record, note)
+        keep_hash(record, volume_hash(images[0]))
         record["channels"] = sum(1 if image.array.ndim == 3 else image.array.shape[3] for image in images)
         record["status"] = READ
         try:
@@ -140,7 +142,7 @@ class VolumeUnits(Units):
             if kind != "grid_mismatch":
                 return
         try:
-            classes = data.classes_on(unit, images[0])
+            classes = data.classes_on(unit, read_grid(sequences[0], data.limits))
         except SuiteError as error:
             note(_kind_of(error, "mask_unreadable"), str(error))
             return
@@ -232,7 +234,7 @@ def _examine_volume(file: Path, limits: Limits, record: Any, note: Note) -> None
     except SuiteError as error:
         note(_kind_of(error, "unreadable"), str(error))
         return
-    measure_volume(volume.array, volume.spacing, record, note)
+    measure_volume(volume, record, note)
     record["status"] = READ
 
 

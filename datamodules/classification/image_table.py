@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ from datamodules.cache import VolumeCache
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
 from datamodules.containment import refuse_outside
+from datamodules.contents import Unit, Unreadable, read_units, readable_cases
 from datamodules.faults import is_collecting, refuse
 from datamodules.ids import clean_ids
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts
 from datamodules.readers.formats import is_stack
+from datamodules.readers.hashing import content_hashes
+from datamodules.readers.limits import Limits
 from datamodules.readers.volume import Plane
 from datamodules.settings import name_list
-from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
+from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, drop_empty, one_image_a_case, read_frame, split_words
 from datamodules.types import Scan, SuiteError, nearest
@@ -158,10 +162,29 @@ class ImageTable(ClassificationData):
         if self.augment_args.color is None:  # channels are slices or frames, no colours
             self.augment_args = replace(self.augment_args, color=0.0)
         cache = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
-        files = [[self.root / path] for path in table.images["path"]]
-        self._volumes = SlicedVolumes(files, self._slices, cache, self.limits)
+        table, files = self._readable(table, self._slices, cache)
+        self._volumes = SlicedVolumes([[file] for file in files], self._slices, cache, self.limits)
         self._volumes.decode_all()
         return with_slices(table, self._volumes.counts, joined=self.bags)
+
+    def _readable(self, table: CaseTable, slices: SliceSpec, cache: VolumeCache) -> tuple[CaseTable, list[Path]]:
+        """Read each volume once; the cases of which all can be read, and the files of their images."""
+        files = [self.root / path for path in table.images["path"]]
+        with suppress(SuiteError):  # what is missing is named below; all hashes at once are much faster
+            content_hashes(files, cache.hashes)
+        units = [Unit((str(file),), f"{slices} {self.limits}") for file in files]
+        found = read_units(self, units, partial(_read_volume, files, slices, cache, self.limits))
+        owners = table.images["case"].to_numpy()
+        keep = readable_cases(self, found, owners, table.cases["case_id"].tolist())
+        kept = np.flatnonzero(keep[owners])
+        self._contents_of_volumes = [str(found[volume]) for volume in kept]
+        return table.select(keep.tolist()), [files[volume] for volume in kept]
+
+    def hashes(self, table: CaseTable) -> Sequence[str | Unreadable]:
+        """The content hash of each image, or for each slice that of its volume."""
+        if self._volumes is None:
+            return super().hashes(table)
+        return [self._contents_of_volumes[volume] for volume in table.images["volume"]]
 
     def read(self, image: int) -> Scan:
         """A file of the table, or a slice of a volume with its neighbours."""
@@ -193,3 +216,7 @@ class ImageTable(ClassificationData):
         size = self.image_facts.size
         assert size is not None  # the slices of volumes always give one
         return size
+
+
+def _read_volume(files: Sequence[Path], slices: SliceSpec, cache: VolumeCache, limits: Limits, volume: int) -> str:
+    return read_once([files[volume]], slices, cache, limits)[1]

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.behaviour import behaviour
 from datamodules.locks import one_process
 from datamodules.readers.hashing import array_hash
 from datamodules.table import SPLITS
@@ -157,7 +158,7 @@ class MedMNISTFile:
 
     def hashes(self) -> list[str]:
         """Content hash of each image, in the order of :meth:`image`; kept beside unpacked images."""
-        kept = self._folder / "hashes.txt" if self._mapped else None
+        kept = self._folder / f"hashes-{behaviour()}.txt" if self._mapped else None
         if kept is not None and kept.is_file():
             return kept.read_text().split()
         hashes = [array_hash(image) for split in SPLITS for image in self._part(split)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.class_names import clean_map, refuse_unmeant, renamed
+from datamodules.contents import Unit
 from datamodules.dataset import Boxes, ScanDataset
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
 from datamodules.detection.files import image_size
@@ -138,8 +140,12 @@ class DetectionData(ScanDataModule):
         pairs = zip(found.sizes, table.cases["path"], strict=True)
         self._sizes = np.full((len(table), 2), _UNKNOWN_SIDE, np.int64)
         for case, (size, path) in enumerate(pairs):
+            if size is None:
+                with suppress(SuiteError):  # is named with all images that cannot be read
+                    self._sizes[case] = image_size(self.root / path, self.limits)
+                continue
             with tolerated("size", case=case):  # a check comes to such images again
-                height, width = image_size(self.root / path, self.limits) if size is None else size
+                height, width = size
                 if max(height, width) >= _UNKNOWN_SIDE:
                     raise SuiteError(
                         f"{found.where[case]}: no image has {str(width)[:20]} x {str(height)[:20]} pixels: correct it"
@@ -182,6 +188,18 @@ class DetectionData(ScanDataModule):
                 f"but its annotation says {columns} x {rows}: its boxes may be meant for another image",
             )
         return scan
+
+    def units(self, table: CaseTable) -> list[Unit]:
+        """An image, and the size that its annotation says."""
+        pairs = zip(super().units(table), self._sizes.tolist(), strict=True)
+        return [unit._replace(settings=f"{unit.settings} {height}x{width}") for unit, (height, width) in pairs]
+
+    def leave_out(self, keep: NDArray[np.bool_]) -> None:
+        """Forget sizes and boxes of the cases that cannot be read."""
+        number = np.cumsum(keep) - 1
+        boxes = self._boxes[keep[self._boxes["case"].to_numpy(np.int64)]].reset_index(drop=True)
+        self._boxes = boxes.assign(case=number[boxes["case"].to_numpy(np.int64)])
+        self._sizes = self._sizes[keep]
 
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
         """(N, C) which classes an image shows."""

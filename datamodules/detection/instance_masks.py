@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.contents import Unit
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
-from datamodules.faults import tolerated
+from datamodules.faults import refuse
 from datamodules.segmentation.masks import read_label_file
-from datamodules.types import SuiteError
+from datamodules.table import CaseTable
+from datamodules.types import Scan, SuiteError
 
 # What is put behind an image's stem to name its mask, beside nothing.
 _SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_instances")
@@ -56,6 +58,8 @@ class InstanceMasks(DetectionData):
     ) -> None:
         super().__init__(root, **kwargs)
         self.images, self.masks, self.mask_kind = images, masks, mask_kind
+        self._maps: dict[str, str] = {}  # by the path of their image
+        self._broken: dict[str, str] = {}  # why a map cannot be used, by the path of its image
         if self.classes is not None and len(self.classes) != 1:
             raise SuiteError(f"--data.classes {','.join(self.classes)}: instance maps have one class")
 
@@ -74,21 +78,29 @@ class InstanceMasks(DetectionData):
         scattered = _Scattered()
         for name, path in found.items():
             partner = next((below[name + suffix] for suffix in _SUFFIXES if name + suffix in below), None)
-            with tolerated("mask_pair" if partner is None else "mask", relative(images / path, self.root)):
-                if partner is None:
-                    raise SuiteError(f"{images / path}: no map of this name in {maps}: add it, or take the image away")
-                file = str(maps / partner)
+            shown = relative(images / path, self.root)
+            if partner is None:
+                text = f"{images / path}: no map of this name in {maps}: add it, or take the image away"
+                refuse("mask_pair", text, [shown])
+                continue
+            file = str(maps / partner)
+            names.append(name)
+            where.append(file)
+            self._maps[shown] = file
+            try:
                 array = read_label_file(maps / partner, self.limits)
                 if self.mask_kind == "binary":
                     array = _pieces(array != 0)[0]
                 tight = boxes_of_instances(array, file)
-                if self.mask_kind == "auto" and scattered.numbers < _NUMBERS_COUNTED:
-                    scattered.add(array, tight)
-                names.append(name)
-                sizes.append((array.shape[0], array.shape[1]))
-                where.append(file)
-                for x1, y1, x2, y2 in tight:
-                    boxes.add(len(names) - 1, label, (x1, y1, x2, y2), file)
+            except SuiteError as error:  # is named with all images that cannot be read
+                self._broken[shown] = str(error)
+                sizes.append(None)
+                continue
+            if self.mask_kind == "auto" and scattered.numbers < _NUMBERS_COUNTED:
+                scattered.add(array, tight)
+            sizes.append((array.shape[0], array.shape[1]))
+            for x1, y1, x2, y2 in tight:
+                boxes.add(len(names) - 1, label, (x1, y1, x2, y2), file)
         scattered.refuse(maps)
         paths = [relative(images / found[name], self.root) for name in names]
         cases = pd.DataFrame({"case_id": names, "path": paths})
@@ -96,6 +108,18 @@ class InstanceMasks(DetectionData):
         if parts is not None:
             cases["split"] = parts
         return Annotated(cases, sizes, boxes, where, classes=[label], published=parts is not None)
+
+    def units(self, table: CaseTable) -> list[Unit]:
+        """An image with its map."""
+        pairs = zip(super().units(table), table.cases["path"], strict=True)
+        return [unit._replace(files=(*unit.files, self._maps[path])) for unit, path in pairs]
+
+    def read(self, image: int) -> Scan:
+        """Read an image whose map could be read."""
+        broken = self._broken.get(str(self.table.images["path"].iat[image]))
+        if broken is not None:
+            refuse("mask_unreadable", broken)
+        return super().read(image)
 
     def _mask_folder(self) -> str:
         if self.masks is not None:

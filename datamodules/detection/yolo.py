@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,7 +73,7 @@ class Yolo(DetectionData):
         for case, (_, name, path) in enumerate(found):
             labels = self._label_file(path, name)
             size: tuple[int, int] | None = None
-            with tolerated("size", path):  # a check comes to such images again
+            with suppress(SuiteError):  # is named with all images that cannot be read
                 size = image_size(path, self.limits)
             sizes.append(size)
             where.append(str(labels))

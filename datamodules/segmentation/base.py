@@ -130,15 +130,24 @@ class SegmentationData(ScanDataModule):
             return np.where(stored == IGNORE, np.uint8(IGNORE), regions)
         return stored if self._order is None else self._order[stored]
 
+    def read_whole(self, image: int) -> Scan:
+        """An image, and its mask, of which no class needs to be known to a model yet."""
+        scan = self.read(image)
+        self._refuse_other_size(self.read_classes(image), image, scan)
+        return scan
+
     def _checked_mask(self, image: int, scan: Scan) -> NDArray[np.uint8]:
         mask = self.read_mask(image)
+        self._refuse_other_size(mask, image, scan)
+        return mask
+
+    def _refuse_other_size(self, mask: NDArray[np.uint8], image: int, scan: Scan) -> None:
         if mask.shape[-2:] != scan.array.shape[:2]:
             (rows, columns), (height, width) = mask.shape[-2:], scan.array.shape[:2]
             raise SuiteError(
                 f"{self.mask_name(image)}: the mask is {rows} x {columns}, but its image "
                 f"{scan.info.get('path', 'scan')} is {height} x {width} pixels: give a mask of the image's size"
             )
-        return mask
 
     @cached_property
     def _own_names(self) -> list[str]:

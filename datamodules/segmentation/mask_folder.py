@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.contents import Unit
 from datamodules.faults import refuse, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
@@ -130,6 +131,19 @@ class MaskFolder(SegmentationData):
             return foreground(array, str(path), self.ignore_value)
         assert self._reader is not None  # build_table has chosen it
         return self._reader.read(array, str(path))
+
+    def units(self, table: CaseTable) -> list[Unit]:
+        """An image with its masks, and what their values mean."""
+        cases = table.cases
+        masks = [
+            self._class_files[case] if self._kind == "files" else [mask]
+            for case, mask in zip(cases["case_id"], cases["mask"], strict=True)
+        ]
+        meaning = f"{self._kind} {self._reader} {self.ignore_value} {self.stored_classes} {self.overlapping}"
+        return [
+            Unit((*unit.files, *(str(self.root / mask) for mask in some)), f"{unit.settings} {meaning}")
+            for unit, some in zip(super().units(table), masks, strict=True)
+        ]
 
     @property
     def has_ignored(self) -> bool:
@@ -288,8 +302,12 @@ class MaskFolder(SegmentationData):
         chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
         by_mask = {}
         for file in map(self.root.joinpath, files.iloc[chosen]):
+            try:
+                array = read_label_file(file, self.limits)
+            except SuiteError:  # is named with all that cannot be read
+                continue
             with tolerated("mask_probe", file):
-                by_mask[file] = seen_values(read_label_file(file, self.limits), str(file), self.ignore_value)
+                by_mask[file] = seen_values(array, str(file), self.ignore_value)
         return by_mask
 
     def _choose_reader(self, frame: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.cache import Setting, VolumeCache
+from datamodules.contents import Unit, read_units, readable_cases
 from datamodules.faults import is_collecting
 from datamodules.probe import ImageFacts
 from datamodules.readers.hashing import content_hashes
@@ -21,7 +23,7 @@ from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.masks import IGNORE, LabelValues, label_values
 from datamodules.segmentation.volume_labels import check_label, is_seg, label_file, read_label, seen_labels
 from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
-from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, volume_percentiles
+from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
 from datamodules.slices import SliceSpec
 from datamodules.table import CaseTable, one_image_a_case
 from datamodules.types import Scan, ScanInfo, SuiteError
@@ -80,6 +82,7 @@ class Volumes(SegmentationData):
         if self.augment_args.color is None:  # channels are slices or sequences, no colours
             self.augment_args = replace(self.augment_args, color=0.0)
         self._named_values: LabelValues | None = None
+        self._image_hashes: dict[int, str] = {}
         self.volumes = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
 
     def build_table(self) -> CaseTable:
@@ -99,24 +102,22 @@ class Volumes(SegmentationData):
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
         where = None if self.volume_table is None else self._table_file(self.volume_table)
         table = one_image_a_case(frame.drop(columns="sequences"), where=where)
+        known = self.classes or described.classes
+        if not known and all(map(is_seg, self._labels)):
+            known = self._seen_classes()
+        self._named_values = label_values(known, self.ignore_value) if known else None
+        self.stored_classes = self._named_values.names if self._named_values is not None else ()
         if is_collecting():  # a check reads the volumes itself, in processes of its own
-            known = self.classes or described.classes
-            if not known and all(map(is_seg, self._labels)):
-                known = self._seen_classes()
-            self._named_values = label_values(known, self.ignore_value) if known else None
-            self.stored_classes = self._named_values.names if self._named_values is not None else ()
             return table
+        table = self._readable(table)
         self._scans = SlicedVolumes(self._sequences, self.slices, self.volumes, self.limits)
-        for grid, file in zip(self._scans.grids, self._labels, strict=True):
-            check_label(grid, file, self.limits)
-        self._values = label_values(self.classes or described.classes or self._seen_classes(), self.ignore_value)
-        self.stored_classes = self._values.names
-        content_hashes(self._labels, self.volumes.hashes)  # all at once is much faster
-        self._scans.decode_all()  # a bad file is named before training begins
-        for row in range(len(frame)):
-            self._mask(row)
+        self._named_values = self._named_values or label_values(self._seen_classes(), self.ignore_value)
+        self.stored_classes = self._named_values.names
+        self._scans.decode_all()
+        for row in range(len(table)):
+            self._mask(row, self._scans.grids[row])
         counts = self._scans.counts
-        case = np.repeat(np.arange(len(frame)), counts)
+        case = np.repeat(np.arange(len(table)), counts)
         slices = pd.DataFrame(
             {
                 "case": case,
@@ -134,8 +135,9 @@ class Volumes(SegmentationData):
     def read_classes(self, image: int) -> NDArray[np.uint8]:
         """The mask of a slice: (H, W) class numbers."""
         case, index = self._locate(image)
-        mask = np.array(self._mask(case)[index])
-        return self.slices.pad(mask, self.preprocess.size, self._scans.grids[case].path, fill=0)
+        grid = self._scans.grids[case]
+        mask = np.array(self._mask(case, grid)[index])
+        return self.slices.pad(mask, self.preprocess.size, grid.path, fill=0)
 
     def mask_name(self, image: int) -> str:
         """The file of a slice's mask."""
@@ -143,9 +145,9 @@ class Volumes(SegmentationData):
 
     def true_mask(self, case: int) -> NDArray[np.uint8]:
         """The mask of a case on its original grid: (X, Y, Z) class numbers, or (L, X, Y, Z) of overlapping regions."""
-        _ = self.table  # finds the files
-        volume = read_label(self._labels[case], self._scans.grids[case], self._values, self.limits)
-        return self.as_model_sees(np.stack([self._values.read(one, volume.path) for one in volume.array]))
+        grid, values = self.grid(case), self._values
+        volume = read_label(self._labels[case], grid, values, self.limits)
+        return self.as_model_sees(np.stack([values.read(one, volume.path) for one in volume.array]))
 
     def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
         """(S, H, W) slices of a case -> (X, Y, Z); (S, L, H, W) of overlapping regions -> (L, X, Y, Z)."""
@@ -190,16 +192,15 @@ class Volumes(SegmentationData):
         return self._scans.grids[case]
 
     def hashes(self, table: CaseTable) -> list[str]:
-        """The content hash of its volume for each slice."""
-        of_case = content_hashes([self.root / path for path in table.cases["path"]], self.cache_dir / "hashes.sqlite")
-        return [of_case[case] for case in table.images["case"]]
+        """The content hash of its volume (of the first sequence) for each slice."""
+        return [self._contents_of_cases[case] for case in table.images["case"]]
 
     def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Chances with which ``foreground_share`` of the drawn slices hold a class, or None for all alike."""
         if self.foreground_share is None:
             return None
         known = len(self.stored_classes)
-        masks = (self._mask(int(row)) for row in rows)
+        masks = (self._mask(int(row), self._scans.grids[row]) for row in rows)
         # IGNORE is larger than every class number.
         holds = np.concatenate([((mask > 0) & (mask < known)).any(axis=(1, 2)) for mask in masks])
         if holds.all() or not holds.any():
@@ -228,25 +229,68 @@ class Volumes(SegmentationData):
     def _table_file(self, name: str) -> Path:
         return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
 
+    def _readable(self, table: CaseTable) -> CaseTable:
+        """Read each volume with its mask once, and leave out the cases where that is not possible.
+
+        Raises:
+            SuiteError: there are such cases, and ``--data.skip_unreadable`` is not given.
+        """
+        pairs = list(zip(self._sequences, self._labels, strict=True))
+        with suppress(SuiteError):  # what is missing is named below; all hashes at once are much faster
+            content_hashes([file for files, label in pairs for file in (*files, label)], self.volumes.hashes)
+        meaning = f"{self._named_values} {self.ignore_value}"
+        settings = f"{self.slices} {meaning} {self.limits}"
+        units = [Unit((*map(str, files), str(label)), settings) for files, label in pairs]
+        found = read_units(self, units, self._read_case)
+        keep = readable_cases(self, found, np.arange(len(units)), table.cases["case_id"].tolist())
+        kept = np.flatnonzero(keep)
+        self._sequences = [self._sequences[case] for case in kept]
+        self._labels = [self._labels[case] for case in kept]
+        self._image_hashes.clear()  # of other rows
+        self._contents_of_cases = [str(found[case]) for case in kept]
+        return table if keep.all() else table.select(keep.tolist())
+
+    def _read_case(self, case: int) -> str:
+        """Decode a case into the cache; the content hash of its first sequence."""
+        grid, content = read_once(self._sequences[case], self.slices, self.volumes, self.limits)
+        check_label(grid, self._labels[case], self.limits)
+        if self._named_values is not None:
+            self._mask(case, grid)
+        elif not is_seg(self._labels[case]):  # what its values mean is asked for once all are known
+            read_volume(self._labels[case], self.limits, labels=True)
+        return content
+
     def _seen_classes(self) -> dict[str, int]:
         seen = seen_labels(self._labels, self.ignore_value, self.limits)
         log.info("classes are those of the masks: %s", ", ".join(f"{name}={value}" for name, value in seen.items()))
         return seen
 
-    def _mask(self, case: int) -> NDArray[np.uint8]:
+    @property
+    def _values(self) -> LabelValues:
+        assert self._named_values is not None  # build_table finds them
+        return self._named_values
+
+    def _mask(self, case: int, grid: Grid) -> NDArray[np.uint8]:
         file = self._labels[case]
         settings = self._mask_settings
-        if is_seg(file):  # it says where it lies, and is put on the grid of its image
-            grid = self._scans.grids[case]
-            settings = {**settings, "grid": f"{grid.shape} {grid.affine.round(4).tolist()}", "names": str(self._values)}
-        return self.volumes.get(file, settings, partial(self._cut_mask, case))
+        if is_seg(file):  # it says where it lies, or on which slices it was drawn, and is put on the grid of its image
+            where = f"{grid.shape} {grid.affine.round(4).tolist()}"
+            settings = {**settings, "grid": where, "image": self._image_hash(case), "names": str(self._values)}
+        return self.volumes.get(file, settings, partial(self._cut_mask, case, grid))
 
-    @cached_property
+    def _image_hash(self, case: int) -> str:
+        known = self._image_hashes.get(case)
+        if known is None:
+            (known,) = content_hashes(self._sequences[case][:1], self.volumes.hashes)
+            self._image_hashes[case] = known
+        return known
+
+    @property
     def _mask_settings(self) -> dict[str, Setting]:
         return self.slices.mask_settings(self._values)
 
-    def _cut_mask(self, case: int) -> NDArray[np.uint8]:
-        volume = read_label(self._labels[case], self._scans.grids[case], self._values, self.limits)
+    def _cut_mask(self, case: int, grid: Grid) -> NDArray[np.uint8]:
+        volume = read_label(self._labels[case], grid, self._values, self.limits)
         return self.slices.cut_mask(volume, self._values)
 
     @cached_property

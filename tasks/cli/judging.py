@@ -88,9 +88,13 @@ class Judge:
             self.figures[split] = self.judging.figures(model, self.run_dir, split)
             if show:
                 console.print(results_table(self.figures[split], split))
-        if self.data.images_in_two_parts:
-            twice = Figure(self.data.images_in_two_parts, float("nan"), float("nan"), len(self.data.table.images))
-            write_metrics(self.run_dir / "metrics.json", {"split/images_in_two_parts": twice})
+        counts = {
+            "split/images_in_two_parts": (self.data.images_in_two_parts, len(self.data.table.images)),
+            "split/unreadable_cases": (len(self.data.unreadable), len(self.data.table) + len(self.data.unreadable)),
+        }
+        told = {name: Figure(count, float("nan"), float("nan"), of) for name, (count, of) in counts.items() if count}
+        if told:
+            write_metrics(self.run_dir / "metrics.json", told)
 
     def _cases(self, splits: Sequence[str]) -> pd.DataFrame:
         cases = self.data.table.cases
