@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from datamodules.loading import LateLoader, loader_of
 from datamodules.types import Draw
-from tasks.fitting.whole_epochs import WholeEpochs
+from tasks.fitting.resuming import Resuming
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -82,7 +82,7 @@ def shown(workers: int, folder: Path, *, resume: bool = False, **settings: Any) 
     saved = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
     trainer = Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, callbacks=[WholeEpochs(), saved], **{"max_epochs": EPOCHS, **settings},
+        use_distributed_sampler=False, callbacks=[Resuming(), saved], **{"max_epochs": EPOCHS, **settings},
     )  # fmt: skip
     trainer.fit(learner, datamodule=data, ckpt_path=str(folder / "epoch=1.ckpt") if resume else None, weights_only=True)
     return learner.shown

@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from datamodules.types import SuiteError
-from tasks.classify.task import ClassificationTask
 from tasks.schedules import ARGS, Span, build_schedules, check_schedule
 from tests.tasks.classify.batches import random_labels, small_batch, small_task
+from tests.tasks.fitting.fits import LearnsNothing
 
 LR, EPOCHS, BATCHES, RISING = 0.1, 6, 5, 3
 REST = EPOCHS * BATCHES - RISING
@@ -32,17 +32,8 @@ class Rates(Callback):
         self.seen.append([float(group["lr"]) for group in trainer.optimizers[0].param_groups])
 
 
-class Scripted(ClassificationTask):
-    """Its validation AUROC is what the script says; it learns nothing."""
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        return sum(p.sum() * 0 for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
-
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        return {}
-
-    def on_train_epoch_end(self) -> None:
-        self._step_plateau()
+class Scripted(LearnsNothing):
+    """Its validation AUROC is what the script says."""
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/auroc", SCORES[self.current_epoch])

@@ -32,9 +32,9 @@ from tasks.cli.training import training_callbacks
 from tasks.evaluation.tables import write_text
 from tasks.fitting.best import BestCheckpoint
 from tasks.fitting.epoch_table import EpochTable
+from tasks.fitting.resuming import Resuming
 from tasks.fitting.saving import save_whole
 from tasks.fitting.seeding import SeedEpochs
-from tasks.fitting.whole_epochs import WholeEpochs
 from tasks.judging import Judging
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         search(cli, data, model)
     run_dir = Path() if fast else _take(task, cli, resumed)
     judging = judging_of(task)
-    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), WholeEpochs(), judging.callback, *callbacks], fast=fast)
+    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), judging.callback, *callbacks], fast=fast)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config())

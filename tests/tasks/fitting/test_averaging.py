@@ -137,3 +137,14 @@ def test_drop_path_reaches_the_network() -> None:
     rates: list[Any] = [module.drop_prob for module in backbone.modules() if type(module).__name__ == "DropPath"]
     assert rates
     assert max(rates) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "length", [{"max_epochs": 4}, {"max_epochs": -1, "max_steps": 12}, {"max_epochs": 9, "max_steps": 12}]
+)
+def test_swa_begins_after_its_share_of_the_training_however_that_is_counted(
+    length: dict[str, int], tmp_path: Path
+) -> None:
+    """Counted in steps, it began with the first epoch."""
+    saved = fit(made(swa=0.5, schedule="constant"), tmp_path, **length)  # of three batches an epoch
+    assert int(saved["averaging_state"]["n_averaged"]) == 2

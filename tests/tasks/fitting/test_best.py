@@ -13,31 +13,22 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from tasks.classify.task import ClassificationTask
 from tasks.cli.training import training_callbacks
 from tasks.fitting.best import BestCheckpoint
 from tasks.fitting.epoch_table import EpochTable
+from tasks.fitting.resuming import Resuming
 from tests.tasks.classify.batches import small_task
-from tests.tasks.fitting.fits import loader
+from tests.tasks.fitting.fits import LearnsNothing, loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
 NAN = math.nan
 
 
-class Scripted(ClassificationTask):
-    """Its validation figures are what the script says; it learns nothing."""
+class Scripted(LearnsNothing):
+    """Its validation figures are what the script says."""
 
     script: list[tuple[float, float]]  # AUROC and loss of each validation
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        return sum(p.sum() * 0 for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
-
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        return {}
-
-    def on_train_epoch_end(self) -> None:
-        self._step_plateau()
 
     def on_validation_epoch_end(self) -> None:
         number = self.validated if not self.trainer.sanity_checking else 0
@@ -63,6 +54,7 @@ def fit(
     model = Scripted(**given)
     model.script = list(zip(scores, losses or [0.5] * len(scores), strict=True))
     callbacks: list[Callback] = [
+        Resuming(),
         *training_callbacks(model, 0),
         EpochTable(folder / "metrics.csv", verbose=False),
         BestCheckpoint(folder, "val/auroc", mode),
@@ -139,6 +131,15 @@ def test_epochs_without_validation_have_no_figures_and_change_nothing(tmp_path: 
     assert kept(tmp_path) == 1
     rates = table["lr"] / table["lr"].iloc[0]
     assert rates.tolist() == pytest.approx([1, 1, 1, 0.5, 0.5, 0.25])
+
+
+def test_a_run_that_early_stopping_has_ended_stays_ended(tmp_path: Path) -> None:
+    """Cut off while it was judged, it trained one more epoch."""
+    flags = {"early_stopping": 1}
+    assert fit(tmp_path, [0.9, 0.8, 1.0], flags=flags).validated == 2
+    assert fit(tmp_path, [1.0], flags=flags, resume=True, max_epochs=3).validated == 0
+    assert kept(tmp_path) == 0
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 2
 
 
 def test_the_weights_kept_are_those_that_were_validated(tmp_path: Path) -> None:
