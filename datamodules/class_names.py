@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from datamodules.ids import clean_text
-from datamodules.types import SuiteError
+from datamodules.types import SuiteError, nearest
+
+log = logging.getLogger(__name__)
 
 _NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]*)?")
 # What programs write for an empty cell. People call classes None, NA or unknown; nobody calls one so.
@@ -36,6 +39,14 @@ def renamed(names: Iterable[str], class_map: Mapping[str, str]) -> list[str]:
 def clean_map(class_map: Mapping[str, str] | None) -> dict[str, str]:
     """A user's ``class_map`` with clean names."""
     return {clean_text(str(theirs)): clean_text(str(ours)) for theirs, ours in (class_map or {}).items()}
+
+
+def warn_of_unused(class_map: Mapping[str, str], names: Iterable[str]) -> None:
+    """Log a line where ``class_map`` renames what is no class of the data: often a slip of the pen."""
+    known = list(names)
+    for name in class_map:
+        if name not in known:
+            log.warning("--data.class_map renames %r, which is no class of the data: %s", name, nearest(name, known))
 
 
 def refuse_twice(names: Iterable[str], flag: str) -> None:

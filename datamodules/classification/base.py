@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.class_names import class_text, clean_map, refuse_twice, renamed
+from datamodules.class_names import class_text, clean_map, refuse_twice, renamed, warn_of_unused
 from datamodules.classification.target import ClassificationTarget, TargetKind, join_labels, make_target
 from datamodules.dataset import ScanDataset
 from datamodules.ids import clean_text
@@ -167,6 +167,13 @@ class ClassificationData(ScanDataModule):
             return renamed(self.class_order, self.class_map)
         return self._class_names
 
+    def _names_of_the_data(self) -> list[str]:
+        """The names that ``class_map`` may rename."""
+        if len(self.label_columns) > 1 or self.task_kind == "multilabel":
+            return self.label_columns
+        seen = class_text(self.table.cases[self.label_columns[0]]).dropna().unique()
+        return list(dict.fromkeys([*seen, *(self.class_order or ()), *(self.found_order or ())]))
+
     def _target_of(self, table: CaseTable) -> ClassificationTarget:
         frame, columns = self.named_columns(table.cases)
         order = self.declared_classes
@@ -187,6 +194,8 @@ class ClassificationData(ScanDataModule):
         targets = self._target_of(table)
         if self._positive_class is not None and targets.kind != "binary":
             log.warning("--data.positive_class does nothing: the target is %s, not binary", targets.kind)
+        if self.class_map:
+            warn_of_unused(self.class_map, self._names_of_the_data())
         if self.split != "all_test":
             self._check_parts(targets)
             self._warn_of_absent(targets)

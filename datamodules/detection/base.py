@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.class_names import clean_map, refuse_unmeant, renamed
+from datamodules.class_names import clean_map, refuse_unmeant, renamed, warn_of_unused
 from datamodules.contents import Unit
 from datamodules.dataset import Boxes, ScanDataset
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
@@ -133,7 +133,10 @@ class DetectionData(ScanDataModule):
     def build_table(self) -> CaseTable:
         """One case an image, by name; the boxes go into a table of their own."""
         found = self.read_annotations().by_name()
-        labels = (clean_text(label) for label in found.boxes.labels)
+        labels = [clean_text(label) for label in found.boxes.labels]
+        if self.class_map:
+            listed = map(clean_text, (*(self.classes or ()), *(found.classes or ())))
+            warn_of_unused(self.class_map, dict.fromkeys([*listed, *labels]))
         found.boxes.labels = [self.class_map.get(label, label) for label in labels]
         self._own_classes = self._class_list(found)
         table = one_image_a_case(found.cases, published_split=found.published)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.class_names import clean_map
+from datamodules.class_names import clean_map, warn_of_unused
 from datamodules.dataset import ScanDataset
 from datamodules.patches import patch_place
 from datamodules.picture import picture
@@ -236,6 +236,8 @@ class SegmentationData(ScanDataModule):
             SuiteError: the data have a class that the trained model does not know.
         """
         names = list(dict.fromkeys(self._own_names))
+        if self.class_map:
+            warn_of_unused(self.class_map, self.regions or self.stored_classes)
         if self.overlapping and self.regions is None:  # what is made background is no region
             background = self.stored_classes[0]
             names = [name for name in names if name != self.class_map.get(background, background)]

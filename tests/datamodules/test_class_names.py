@@ -129,6 +129,18 @@ def test_two_classes_of_boxes_become_one(tmp_path: Path) -> None:
     assert sorted(found) == [0] * 8 + [1] * 4
 
 
+def test_a_name_that_is_renamed_and_not_there_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = "--data.class_map renames 'Cyst', which is no class of the data: did you mean 'cyst'?"
+    folders = ImageFolder(str(folder_of(tmp_path / "a", "cyst", "well")), class_map={"Cyst": "nodule"}, folds=3)
+    assert folders.class_names == ["cyst", "well"]
+    assert [record.getMessage() for record in caplog.records].count(said) == 1
+    boxes = Coco(str(coco_of(tmp_path / "b", ["cyst", "mass"] * 6)), class_map={"Cyst": "nodule"}, folds=3)
+    assert boxes.class_names == ["cyst", "mass"]
+    masks = masks_of(tmp_path / "c", [[0, 1]] * 6)
+    assert MaskFolder(str(masks), classes=["none", "cyst"], class_map={"Cyst": "nodule"}).class_names[1] == "cyst"
+    assert [record.getMessage() for record in caplog.records].count(said) == 3
+
+
 def test_a_class_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"--data\.class_names: class 'a' stands twice"):
         ImageTable(str(tmp_path), class_names=["a", "b", "a "])
