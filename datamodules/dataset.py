@@ -22,6 +22,8 @@ Augment = Callable[..., dict[str, Any]]
 ReadMask = Callable[[int, Scan], NDArray[Any]]
 Boxes: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64]]  # (N, 4) xyxy in pixels, (N,) class numbers
 ReadBoxes = Callable[[int], Boxes]
+# (M, 4) xyxy in pixels, (M,) class numbers, (M,) VOC's difficult and no crowd.
+IgnoredBoxes: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]
 
 
 class _Shown(NamedTuple):
@@ -48,6 +50,10 @@ class ScanDataset(Dataset[Sample]):
         patch: what is taken of each image: a random patch where there is ``augment``, else the middle; None: all of it.
         boxes: row number of an image -> its boxes in pixels as stored, and their class numbers.
         mosaic: chance with which a case is shown in a mosaic with three others, where there are boxes and ``augment``.
+
+    Attributes:
+        ignored: row number of an image -> its boxes that are neither to be found nor to be missed, in pixels as stored;
+            None where they are not asked for, as in training.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class ScanDataset(Dataset[Sample]):
         self.read, self.images, self.scans = read, images, scans
         self.preprocess, self.labels, self.augment, self.masks = preprocess, labels, augment, masks
         self.patch, self.boxes, self.mosaic = patch, boxes, mosaic
+        self.ignored: Callable[[int], IgnoredBoxes] | None = None
         self._memory: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None = None
         self._mask_memory: Sequence[NDArray[Any]] | NDArray[Any] | None = None
         self._box_memory: Sequence[Boxes] | None = None
@@ -213,7 +220,21 @@ class ScanDataset(Dataset[Sample]):
         if shown.boxes is not None:
             sample["boxes"] = torch.from_numpy(given["boxes"])
             sample["labels"] = torch.from_numpy(given["labels"])
+        if self.ignored is not None and self.augment is None:
+            sample["ignored"] = self._ignored(draw.case, shown, self.ignored)
+            sample["scan"] = cast("ScanInfo", {**sample["scan"], "content_size": shown.content})
         return sample
+
+    def _ignored(self, case: int, shown: _Shown, ignored: Callable[[int], IgnoredBoxes]) -> Tensor:
+        """(M, 6) ignored boxes on what is shown of a case that is not augmented; see :class:`Sample`."""
+        corners, labels, difficult = ignored(int(self.images[case]))
+        stored = shown.info["original_size"]
+        whole = self.preprocess.content_size(stored)
+        corners, marks = scaled(corners, stored, whole), np.stack([labels, difficult], axis=1)
+        if self.patch is not None:
+            corners, seen = cropped(corners, *self.patch.middle(whole), shown.content)
+            marks = marks[seen]
+        return torch.from_numpy(np.concatenate([corners, marks], axis=1).astype(np.float32))
 
 
 def _content(size: tuple[int, ...], info: ScanInfo) -> tuple[int, int]:
@@ -232,6 +253,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if "boxes" in samples[0]:
         batch["boxes"] = [sample["boxes"] for sample in samples]
         batch["labels"] = [sample["labels"] for sample in samples]
+    if "ignored" in samples[0]:
+        batch["ignored"] = [sample["ignored"] for sample in samples]
     return batch
 
 

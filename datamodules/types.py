@@ -107,6 +107,7 @@ class Sample(TypedDict, total=False):
     mask: Tensor  # (H, W) int64, or (L, H, W)
     boxes: Tensor  # (N, 4) float32 xyxy pixels
     labels: Tensor  # (N,) int64, 0..C-1
+    ignored: Tensor  # (M, 6) float32 of other boxes, where they are judged: xyxy pixels, class, 1 = VOC's difficult
     scan: ScanInfo
 
 
@@ -121,6 +122,7 @@ class Batch(TypedDict, total=False):
     mask: Tensor  # (B, H, W) int64, or (B, L, H, W)
     boxes: list[Tensor]  # B x (N, 4)
     labels: list[Tensor]  # B x (N,)
+    ignored: list[Tensor]  # B x (M, 6)
     scan: list[ScanInfo]
     pieces: list[Piece]  # one for each image; judging and prediction of cases by pieces only
     unreadable: list[tuple[str, str]]  # (path, reason) of files left out of the batch; predict only

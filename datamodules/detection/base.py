@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from datamodules.base import ScanDataModule
 from datamodules.class_names import clean_map, refuse_unmeant, renamed, warn_of_unused
 from datamodules.contents import Unit
-from datamodules.dataset import Boxes, ScanDataset
+from datamodules.dataset import Boxes, IgnoredBoxes, ScanDataset
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
 from datamodules.detection.files import image_size
 from datamodules.detection.geometry import scaled
@@ -237,6 +237,8 @@ class DetectionData(ScanDataModule):
         """The given cases as a data set, with their boxes."""
         dataset = super().dataset(rows, augmented=augmented)
         dataset.boxes, dataset.mosaic = self.boxes_of, self.mosaic
+        if not augmented:  # of what is judged
+            dataset.ignored = self.ignored_boxes_of
         return dataset
 
     def _refuse_mirrors(self) -> None:
@@ -250,6 +252,10 @@ class DetectionData(ScanDataModule):
     def boxes_of(self, case: int) -> Boxes:
         """Boxes of a case (row of the table) that are not ignored, in pixels as stored, and their class numbers."""
         return self._by_case[case]
+
+    def ignored_boxes_of(self, case: int) -> IgnoredBoxes:
+        """The others, and whether they are ignored as VOC's difficult."""
+        return self._by_case.ignored(case)
 
     @cached_property
     def _by_case(self) -> BoxesByCase:

@@ -148,6 +148,7 @@ class BoxesByCase:
     def __init__(self, table: pd.DataFrame, labels: NDArray[np.int64], cases: int) -> None:
         self._corners = np.array(table[CORNERS], dtype=np.float64)
         self._ignore = np.array(table["ignore"], dtype=bool)
+        self._difficult = np.array(table["difficult"], dtype=bool)
         self._labels = np.array(labels, dtype=np.int64)
         self._ends = np.searchsorted(table["case"].to_numpy(), np.arange(cases + 1))
 
@@ -159,6 +160,14 @@ class BoxesByCase:
 
     def __getitem__(self, case: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """(N, 4) corners and (N,) class numbers of the boxes of a case that are not ignored."""
-        rows = np.arange(self._ends[case], self._ends[case + 1])
-        rows = rows[~self._ignore[rows]]
+        rows = self._rows(case, ignored=False)
         return self._corners[rows], self._labels[rows]
+
+    def ignored(self, case: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+        """(M, 4) corners and (M,) class numbers of those that are, and (M,) whether as VOC's difficult."""
+        rows = self._rows(case, ignored=True)
+        return self._corners[rows], self._labels[rows], self._difficult[rows]
+
+    def _rows(self, case: int, *, ignored: bool) -> NDArray[np.intp]:
+        rows = np.arange(self._ends[case], self._ends[case + 1])
+        return rows[self._ignore[rows] == ignored]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
 
 from datamodules.types import Piece, ScanInfo
 from tasks.detect.fusion import fuse_boxes
@@ -132,19 +133,31 @@ def merge_windows(
             boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
         boxes = boxes + boxes.new_tensor([piece.left, piece.top, piece.left, piece.top])
         parts.append(Detections(boxes, scores, labels))
-    boxes, scores, labels = (torch.cat(some) for some in zip(*parts, strict=True))
-    boxes = torch.stack(
-        [boxes[:, 0].clamp(0, width), boxes[:, 1].clamp(0, height), boxes[:, 2].clamp(0, width),
-         boxes[:, 3].clamp(0, height)], dim=1
-    )  # fmt: skip
-    there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    boxes, scores, labels = boxes[there], scores[there], labels[there]
-    if len(windows) > 1:
-        kept = suppress(boxes, scores, labels, nms_iou)
-    else:
-        kept = scores.argsort(descending=True, stable=True)
-    kept = kept[:max_detections]
+    joined = Detections(*(torch.cat(some) for some in zip(*parts, strict=True)))
+    if len(windows) == 1:
+        return within_scan(joined, (height, width), max_detections)
+    boxes, scores, labels = within_scan(joined, (height, width), len(joined.scores))
+    kept = suppress(boxes, scores, labels, nms_iou)[:max_detections]
     return Detections(boxes[kept], scores[kept], labels[kept])
+
+
+def within_scan(found: Detections, size: tuple[int, int], count: int) -> Detections:
+    """What was found in an image within what shows the scan: an image is filled up at the bottom and right.
+
+    Judging and the epochs of training go through here, so that both see the same boxes.
+
+    Args:
+        found: in pixels of the model's image.
+        size: (H, W) of it that show the scan.
+        count: the best ones are kept.
+
+    Returns:
+        Clipped, best first; boxes without area are left out.
+    """
+    boxes = clip_boxes_to_image(found.boxes, size)
+    there = ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).nonzero()[:, 0]
+    kept = there[found.scores[there].argsort(descending=True, stable=True)[:count]]
+    return Detections(boxes[kept], found.scores[kept], found.labels[kept])
 
 
 def _cut_off(boxes: Tensor, piece: Piece, window: tuple[int, int], overlap: float) -> Tensor:

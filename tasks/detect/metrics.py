@@ -18,8 +18,9 @@ from tasks.evaluation.detection import quick_map
 class DetectionMetrics(Metric):
     """COCO mAP in pixels of the model's image, and sensitivity and F1 where F1 is best at an IoU of 0.5.
 
-    The tables have the figures in pixels of the images as stored. Averages over batches would be wrong (mAP is no
-    mean over images), so boxes are kept until the epoch's end, and come from all ranks.
+    The tables have the figures in pixels of the images as stored: the same overlaps, but for ranges of areas. Averages
+    over batches would be wrong (mAP is no mean over images), so boxes are kept until the epoch's end, and come from all
+    ranks.
 
     Args:
         class_names: in class order.
@@ -34,13 +35,36 @@ class DetectionMetrics(Metric):
         self._targets: list[dict[str, Any]] = []
         self._predictions: list[dict[str, Any]] = []
 
-    def update(self, found: Sequence[Detections], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> None:
-        """Add images: what was found, and the true (N, 4) boxes with their (N,) labels."""
-        for some, true, of in zip(found, boxes, labels, strict=True):
+    def update(
+        self,
+        found: Sequence[Detections],
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        ignored: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Add images.
+
+        Args:
+            found: what was found, within what shows the scan.
+            boxes: (N, 4) true boxes of each.
+            labels: (N,) their classes.
+            ignored: (M, 6) boxes that are neither to be found nor to be missed: xyxy, class, 1 = VOC's difficult; None:
+                there are none.
+        """
+        for number, (some, true, of) in enumerate(zip(found, boxes, labels, strict=True)):
             self._predictions.append(
                 {"boxes": _array(some.boxes), "scores": _array(some.scores), "labels": _array(some.labels)}
             )
-            self._targets.append({"boxes": _array(true), "labels": _array(of)})
+            others = np.zeros((0, 6)) if ignored is None else _array(ignored[number])
+            judged = np.zeros(len(true))
+            self._targets.append(
+                {
+                    "boxes": np.concatenate([_array(true), others[:, :4]]),
+                    "labels": np.concatenate([_array(of), others[:, 4]]),
+                    "ignore": np.concatenate([judged, np.ones(len(others))]),
+                    "difficult": np.concatenate([judged, others[:, 5]]),
+                }
+            )
 
     def compute(self) -> dict[str, Tensor]:
         """Name of a metric -> (), float32; empty before the first image."""
@@ -59,5 +83,5 @@ class DetectionMetrics(Metric):
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
-    values: np.ndarray[Any, np.dtype[Any]] = tensor.detach().float().cpu().numpy()
+    values: np.ndarray[Any, np.dtype[Any]] = tensor.detach().cpu().numpy()
     return values

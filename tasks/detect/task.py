@@ -15,6 +15,7 @@ from datamodules.detection.base import DetectionData
 from datamodules.types import Batch, SuiteError
 from datamodules.useless import Useless
 from tasks.base import Task
+from tasks.detect.collect import within_scan
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
 from tasks.detect.distillation import imitation, unlike
 from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
@@ -193,7 +194,12 @@ class DetectionTask(Task):
 
     def update_metrics(self, metric: Metric, output: Raw, batch: Batch) -> None:
         """Show found and true boxes to the metrics of a stage."""
-        metric.update(self.decode(output), batch["boxes"], batch["labels"])
+        size = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
+        found = [
+            within_scan(one, scan.get("content_size", size), self.max_detections)
+            for one, scan in zip(self.decode(output), batch["scan"], strict=True)
+        ]
+        metric.update(found, batch["boxes"], batch["labels"], batch.get("ignored"))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Boxes of a batch of pieces, in pixels of each piece."""
