@@ -169,5 +169,6 @@ class BoxesByCase:
         return self._corners[rows], self._labels[rows], self._difficult[rows]
 
     def _rows(self, case: int, *, ignored: bool) -> NDArray[np.intp]:
-        rows = np.arange(self._ends[case], self._ends[case + 1])
-        return rows[self._ignore[rows] == ignored]
+        rows: NDArray[np.intp] = np.arange(self._ends[case], self._ends[case + 1])
+        kept: NDArray[np.intp] = rows[self._ignore[rows] == ignored]
+        return kept

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tasks.evaluation.detection import judge_boxes
 from tests.tasks.cli.conftest import TINY, Run, one_line
 from tests.tasks.cli.test_processes import finish, start
 from tests.tasks.cli.test_segment import FLAT, TINY_UNET, draw_cells
@@ -171,6 +172,25 @@ def test_three_formats_of_one_data_set_are_one(detect: Run) -> None:
         pd.testing.assert_frame_equal(tables[name], tables["Coco"])
         pd.testing.assert_frame_equal(losses[name], losses["Coco"])
         assert figures[name] == figures["Coco"]
+
+
+def test_difficult_boxes_are_named_in_the_tables_and_ignored_in_the_epochs(detect: Run) -> None:
+    write_all(*draw_squares())
+    for file in Path("voc/Annotations").glob("*.xml"):
+        file.write_text(file.read_text().replace("<difficult>0", "<difficult>1", 1))
+    status, _, err = detect("fit", *DATA["Voc"], *TINY_DETECTOR, "--data.image_size", "80", "--run_dir", "run")
+    assert status == 0, err
+    cases, targets, found = (
+        table[table["split"] == "val"]
+        for table in (pd.read_csv(f"run/{name}.csv") for name in ("cases", "targets", "predictions"))
+    )
+    assert targets["difficult"].equals(targets["ignore"])
+    assert 0 < targets["difficult"].sum() < len(targets)
+    written = json.loads(Path("run/metrics.json").read_text())["val/map50"]["value"]
+    judged = judge_boxes(cases, targets, found, CLASSES, resamples=0).figures["map50"].value
+    assert written == pytest.approx(judged, abs=1e-9)
+    epoch = pd.read_csv("run/metrics.csv")["val/map50"].iloc[0]
+    assert epoch == pytest.approx(written, abs=2e-3)
 
 
 def test_an_epoch_without_any_box(detect: Run) -> None:

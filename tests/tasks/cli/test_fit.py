@@ -66,7 +66,9 @@ def test_multiclass_figures_are_those_of_sklearn(run: Run, table_root: Path) -> 
     close(figures, "balanced_accuracy", sk.balanced_accuracy_score(frame["target"], frame["prediction"]))
     f1 = sk.f1_score(frame["target"], frame["prediction"], average="macro", zero_division=np.nan)
     close(figures, "f1", f1)
-    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-12)
+    assert "test/kappa" in figures
+    assert "test/qwk" not in figures  # organs have no order
 
 
 def test_multilabel_figures_leave_unknown_cells_out(run: Run, table_root: Path) -> None:
@@ -89,6 +91,9 @@ def test_ordinal_figures_are_those_of_sklearn(run: Run, table_root: Path) -> Non
     with np.errstate(invalid="ignore"):
         expected = sk.cohen_kappa_score(truth, call, weights="quadratic", labels=[0, 1, 2, 3])
     close(figures, "qwk", expected)
+    # CORN's call: how many grades the case is above with a chance of more than a half.
+    upto = frame[[f"score_{grade}" for grade in range(4)]].cumsum(axis=1).to_numpy()[:, :3]
+    assert call.tolist() == (upto < 0.5).sum(axis=1).tolist()
     close(figures, "accuracy", sk.accuracy_score(truth, call))
     checkpoint = torch.load("run/checkpoints/best.ckpt", weights_only=True)
     assert checkpoint["state_dict"]["head.linear.weight"].shape[0] == 3  # CORN: one logit a step between classes

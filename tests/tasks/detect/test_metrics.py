@@ -15,7 +15,7 @@ from datamodules.detection.base import DetectionData
 from datamodules.detection.coco import Coco
 from datamodules.detection.voc import Voc
 from datamodules.types import Batch, ScanInfo
-from tasks.detect.interface import Detections
+from tasks.detect.interface import Detections, Raw
 from tasks.detect.judging import DetectionJudging
 from tasks.detect.metrics import DetectionMetrics
 from tasks.evaluation.detection import judge_boxes
@@ -37,7 +37,7 @@ def test_boxes_of_an_epoch_end_where_the_scan_ends(monkeypatch: pytest.MonkeyPat
     batch = Batch(image=torch.zeros(1, 1, 64, 80), scan=[scan], labels=[torch.tensor([1])])
     batch["boxes"] = [torch.tensor([[10.0, 20.0, 30.0, 40.0]])]
     metric: Any = task.metrics["val_metrics"]
-    task.update_metrics(metric, torch.zeros(1), batch)
+    task.update_metrics(metric, Raw((64, 80), ()), batch)
     values = metric.compute()
     assert values["map"] == pytest.approx(1.0)
     assert values["precision@op"] == 1
