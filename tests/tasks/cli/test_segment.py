@@ -102,9 +102,12 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     assert np.array(Image.open("numbered/masks/c00.png")).dtype == np.uint16
 
 
-def test_every_verb_on_volumes(segment: Run) -> None:
+@pytest.mark.parametrize("patch", [None, pytest.param(16, marks=pytest.mark.slow)], ids=["whole", "patches"])
+def test_every_verb_on_volumes(segment: Run, patch: int | None) -> None:
+    """Patches of slices of one spacing: smaller slices differed between test and predict, larger ones were refused."""
     draw_volumes(Path("volumes"))
     flags = [*VOLUMES, *TINY_UNET, "--data.neighbors", "1", "--data.axis", "coronal", "--data.spacing", "1"]
+    flags += [] if patch is None else ["--data.patch_size", str(patch)]
     status, _, err = segment("fit", *flags, "--run_dir", "run", "--model.tta", "flips")
     assert status == 0, err
     predictions = pd.read_csv("run/predictions.csv")
