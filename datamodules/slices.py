@@ -175,23 +175,6 @@ class SliceSpec:
         edges = [(0, more) for more in lacking] + [(0, 0)] * (image.ndim - 2)
         return np.pad(image, edges, constant_values=image.min() if fill is None else fill)
 
-    def restore(self, slices: NDArray[Any], grid: Grid) -> NDArray[Any]:
-        """Put predicted class numbers back onto the volume's own grid by nearest neighbour.
-
-        Args:
-            slices: (S, h, w) of all slices, at the size the network saw. Where slices were resampled to a spacing they
-                are padded at the lower and right edge, which is cut off; otherwise they were stretched to that size.
-            grid: of the source file.
-
-        Returns:
-            (X, Y, Z), of the same type, in new memory.
-        """
-        if self.spacing is not None:
-            height, width = self.size(grid)
-            slices = slices[:, :height, :width]
-        whole = resize_mask(slices, self.stored_size(grid)[1:])
-        return np.array(self.to_grid(whole, grid))
-
 
 def _scale(array: NDArray[Any], percentiles: tuple[float, float]) -> NDArray[np.uint16]:
     values = array.astype(np.float32)

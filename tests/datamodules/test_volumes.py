@@ -12,11 +12,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from datamodules.readers.volume import Plane, read_volume, slice_spacing, to_slices, write_volume
+from datamodules.patches import PatchPlace
+from datamodules.readers.volume import Grid, Plane, read_volume, slice_spacing, to_slices, write_volume
+from datamodules.resampling import resize_mask
 from datamodules.segmentation.masks import IGNORE, label_values
 from datamodules.segmentation.volumes import Volumes
 from datamodules.slices import SliceSpec
-from datamodules.types import SuiteError
+from datamodules.types import Draw, SuiteError
 from tests.datamodules.volumes_on_disk import AFFINES, AXIAL, write_nifti
 
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -64,6 +66,14 @@ def refused(root: Path, **settings: Any) -> str:
         read_all()
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def restored(data: Volumes, seen: NDArray[Any], grid: Grid) -> NDArray[Any]:
+    """Masks (S, h, w) as the network sees them, put back onto the volume's own grid by nearest neighbour."""
+    if data.slices.spacing is not None:  # then they are filled up below and on the right
+        height, width = data.slices.size(grid)
+        seen = seen[:, :height, :width]
+    return data.slices.to_grid(resize_mask(seen, data.slices.stored_size(grid)[1:]), grid)
 
 
 # Slices.
@@ -168,7 +178,7 @@ def test_true_masks_go_round_exactly(name: str, plane: Plane, tmp_path: Path) ->
         seen = np.stack([masks[number]["mask"].numpy() for number in range(len(images))])
         assert seen.shape[1:] == (64, 64)
         grid = data.grid(case)
-        back = data.slices.restore(seen, grid)
+        back = restored(data, seen, grid)
         np.testing.assert_array_equal(back, labels(case))
         np.testing.assert_array_equal(data.true_mask(case), labels(case))
         write_volume(tmp_path / "out.nii.gz", back, grid)
@@ -196,7 +206,7 @@ def test_slices_are_resampled_to_a_spacing(tmp_path: Path) -> None:
         image = np.stack([cases[number]["image"][0].numpy() for number in range(len(cases))])
         assert ((image > 0.5) != seen.astype(bool)).mean() < 0.02  # image and mask lie on one grid
         assert seen.sum() * 0.5 * 0.5 * now[0] == pytest.approx(block.sum() * 0.7 * 1.1 * 2.5, rel=0.05)
-        np.testing.assert_array_equal(data.slices.restore(seen, grid), block)  # a finer grid loses nothing
+        np.testing.assert_array_equal(restored(data, seen, grid), block)  # a finer grid loses nothing
     assert "larger than --data.image_size 16,16" in refused(tmp_path, spacing=0.5, image_size=16, classes="a,b")
 
 
@@ -355,7 +365,7 @@ def test_hippocampus(hippocampus: Path) -> None:
         dataset = data.dataset(np.array([case]))
         seen = np.stack([dataset[number]["mask"].numpy() for number in range(len(dataset))])
         stored = nibabel.load(data.grid(case).path.replace("imagesTr", "labelsTr")).get_fdata()
-        np.testing.assert_array_equal(data.slices.restore(seen, data.grid(case)), stored)
+        np.testing.assert_array_equal(restored(data, seen, data.grid(case)), stored)
 
 
 def test_a_volume_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,3 +386,21 @@ def test_label_values_need_no_memory_of_their_own(tmp_path: Path) -> None:
     cut = SliceSpec().cut_mask(volume, label_values(CLASSES))
     assert cut.dtype == np.uint8
     torch.testing.assert_close(torch.from_numpy(cut), torch.from_numpy(to_slices(labels(0), AXIAL, "axial").copy()))
+
+
+def test_training_patches_lie_over_the_scan_not_over_its_filling(tmp_path: Path) -> None:
+    """Windows are laid over what shows the scan alone; patches were drawn from what slices are filled up with too."""
+    data = data_of(dataset(tmp_path, 6), spacing=0.4, image_size=96, patch_size=12)
+    rows = data.rows("train")
+    patches = data.dataset(rows, augmented=True)
+    assert max(data.slices.size(data.grid(int(rows[0])))) <= 40
+    for case in range(len(patches)):
+        sample = patches[Draw(case, (0, case))]
+        assert sample["image"].shape == (1, 12, 12)
+        assert sample["image"].std() > 0  # filling has one value
+    mask = np.zeros((96, 96), np.uint8)
+    mask[30, 5] = 1
+    for seed in range(20):
+        top, left = PatchPlace((12, 12), foreground_share=1 - 1e-9).random((40, 20), (seed,), mask)
+        assert mask[top : top + 12, left : left + 12].any()
+        assert (top + 12 <= 40, left + 12 <= 20) == (True, True)
