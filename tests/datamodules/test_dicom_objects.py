@@ -25,7 +25,7 @@ def test_segmentations_doses_and_reports_are_no_scans(tmp_path: Path) -> None:
     report.save_as(tmp_path / "report.dcm", enforce_file_format=True)
     (tmp_path / "notes.txt").write_text("x")
     damaged = tmp_path / "damaged.dcm"
-    damaged.write_bytes(files[0].read_bytes()[:128] + b"DICM")
+    damaged.write_bytes(files[0].read_bytes()[:144] + b"1.2.840.10008.1.2.1.99 but not deflated")
     assert all(map(is_scan, files))
     assert is_scan(damaged)  # reading it says what is wrong
     damaged.unlink()
