@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.resampling import resize_image, resize_mask
-from datamodules.types import Scan, SuiteError
+from datamodules.types import Scan, ScanInfo, SuiteError
 
 # Centre and width in HU, as radiologists use them (Radiopaedia, "Windowing (CT)").
 WINDOWS: dict[str, tuple[float, float]] = {
@@ -34,6 +34,7 @@ _WINDOW_FLAG = "--data.window (a name such as brain, or CENTRE:WIDTH in stored u
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PAIR = re.compile(rf"\s*\(?({_NUMBER})\s*[,:/ ]\s*({_NUMBER})\)?\s*")
 
+_NOTHING_SAID = ScanInfo()
 _Limits: TypeAlias = tuple[NDArray[Any] | float, NDArray[Any] | float]
 
 
@@ -51,7 +52,8 @@ class Preprocess:
 
     Attributes:
         size: (H, W) in pixels, or None for the size as stored.
-        channels: channels of the output. RGBA loses its alpha; grey is repeated for 3; colour becomes grey by ITU-R
+        channels: channels of the output. RGBA and grey with alpha lose it, unless ``info["alpha"]`` says that they have
+            none; grey is repeated for 3; colour becomes grey by ITU-R
             BT.601 luminance; equal counts pass.
         windows: (centre, width) pairs in stored units: ``(x - centre) / width + 0.5``, DICOM's LINEAR_EXACT function
             (PS3.3 C.11.2.1.3.2). Several windows of a one-channel scan become its channels.
@@ -139,7 +141,7 @@ class Preprocess:
         Raises:
             SuiteError: as in :meth:`image`; a channel count with no rule may show with the first window.
         """
-        return self._opened(scan.array, scan.info.get("path", "image"), scan.info.get("stored_range"))
+        return self._opened(scan.array, scan.info.get("path", "image"), scan.info)
 
     @property
     def fills(self) -> bool:
@@ -157,7 +159,7 @@ class Preprocess:
         height, width = (min(most, max(1, round(side * scale))) for most, side in zip(self.size, stored, strict=True))
         return height, width
 
-    def _opened(self, array: NDArray[Any], where: str, stated: tuple[float, float] | None = None) -> OpenedImage:
+    def _opened(self, array: NDArray[Any], where: str, info: ScanInfo = _NOTHING_SAID) -> OpenedImage:
         if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
             raise SuiteError(
                 f"{where}: an array of shape {array.shape} and type {array.dtype} is no 2D image: expected (H, W) or "
@@ -165,7 +167,9 @@ class Preprocess:
             )
         if array.dtype.kind == "f" and not all(np.isfinite(block).all() for block in _blocks(array)):
             raise SuiteError(f"{where}: NaN or infinite values: repair or leave out this file")
-        limits = self._limits(array, where, stated if self.stored_range else None)
+        if not info.get("alpha", True) and array.ndim == 3 and array.shape[2] in {2, 4} - {self._wanted}:
+            raise self._unlike(array.shape[2], where)
+        limits = self._limits(array, where, info.get("stored_range") if self.stored_range else None)
         content = self.content_size((array.shape[0], array.shape[1]))
         if content != array.shape[:2]:
             array = resize_image(self._to_channels(array, where), content, self.enlarge)
@@ -216,7 +220,7 @@ class Preprocess:
         What is already so stays so. Each pixel comes out the same whatever stands around it.
         """
         values = np.ascontiguousarray(array, dtype=np.float32)
-        wanted = 1 if len(self.windows) > 1 else self.channels
+        wanted = self._wanted
         if values.ndim == 3 and values.shape[2] == 2 and wanted in (1, 3):
             values = values[:, :, 0]  # grey with alpha
         stored = 1 if values.ndim == 2 else values.shape[2]
@@ -232,10 +236,18 @@ class Preprocess:
             for channel in (1, 2):
                 grey += values[:, :, channel] * _LUMINANCE[channel]
             return grey
-        target = (
-            f"{len(self.windows)} windows take a scan with 1" if len(self.windows) > 1 else f"the model takes {wanted}"
-        )
-        raise SuiteError(f"{where}: has {stored} channels, but {target}, and no rule turns one into the other")
+        raise self._unlike(stored, where)
+
+    @property
+    def _wanted(self) -> int:
+        """Channels that a scan should have."""
+        return 1 if len(self.windows) > 1 else self.channels
+
+    def _unlike(self, stored: int, where: str) -> SuiteError:
+        """What is said of channels that no rule makes as many as there should be."""
+        several = len(self.windows) > 1
+        target = f"{len(self.windows)} windows take a scan with 1" if several else f"the model takes {self._wanted}"
+        return SuiteError(f"{where}: has {stored} channels, but {target}, and no rule turns one into the other")
 
     def _limits(self, array: NDArray[Any], where: str, stated: tuple[float, float] | None) -> Sequence[_Limits]:
         """The stored values that become 0 and 1: one pair, or one for each window."""

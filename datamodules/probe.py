@@ -21,8 +21,8 @@ class ImageFacts:
 
     Attributes:
         size: (H, W) where all have one size, else None.
-        channels: 1 where all are grey (also grey stored as colour), the stored count where all agree on more than four,
-            else 3.
+        channels: 1 where all are grey (also grey stored as colour), the stored count without alpha where all agree on
+            one, else 3.
     """
 
     size: tuple[int, int] | None
@@ -43,11 +43,15 @@ def probe_images(read: Callable[[int], Scan], images: NDArray[np.int64], most: i
     sizes: set[tuple[int, int]] = set()
     counts: set[int] = set()
     for image in chosen:
-        array = read(int(image)).array
+        scan = read(int(image))
+        array = scan.array
         sizes.add((array.shape[0], array.shape[1]))
-        counts.add(1 if is_grey(array) else array.shape[2])
-    many = counts.pop() if len(counts) == 1 else 3
-    return ImageFacts(size=sizes.pop() if len(sizes) == 1 else None, channels=3 if many == 4 else many)
+        if not scan.info.get("alpha", True):
+            counts.add(array.shape[2] if array.ndim == 3 else 1)
+        else:
+            counts.add(1 if is_grey(array) else 3 if array.shape[2] == 4 else array.shape[2])
+    channels = counts.pop() if len(counts) == 1 else 3
+    return ImageFacts(size=sizes.pop() if len(sizes) == 1 else None, channels=channels)
 
 
 def channel_statistics(dataset: ScanDataset, channels: int, most: int = 512) -> tuple[list[float], list[float]]:

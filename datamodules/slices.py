@@ -89,6 +89,7 @@ class SliceSpec:
         """What the slices of a volume have in common."""
         _, height, width = self.stored_size(grid)
         info = ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
+        info["alpha"] = False  # channels are slices or sequences
         if self.spacing is not None:
             info["content_size"] = self.size(grid)
         return info

@@ -46,6 +46,7 @@ class ScanInfo(TypedDict, total=False):
     original_size: tuple[int, int]  # (H, W) as stored
     content_size: tuple[int, int]  # (h, w) of the model's image that show the scan; beyond it is filling
     windows: tuple[tuple[float, float], ...]  # (centre, width) that the file itself recommends, in stored units
+    alpha: bool  # whether the last of 2 or 4 channels is alpha; left out: it is
     stored_range: tuple[float, float]  # black and white by what the file says; left out: those of the array's type
     padding: bool  # True for a case repeated only to fill a batch of another rank: never judged
 

@@ -126,4 +126,6 @@ def _slice(file: Path, limits: Limits, frame: int | None) -> Scan:
         slice=frame or 0,
         original_size=(image.shape[0], image.shape[1]),
     )
+    if image.ndim == 3:
+        info["alpha"] = False  # channels are frames
     return Scan(image, info)

@@ -1,4 +1,4 @@
-"""A TIFF with pages as a volume: the pages are its slices."""
+"""A TIFF with pages as a volume: the pages are its slices, or the channels of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import numpy as np
 from datamodules.readers.grid import Grid, Volume, check_volume, geometry_header
 from datamodules.readers.limits import Limits
 from datamodules.readers.raster import quiet_decoders
-from datamodules.readers.tiff import check_chain, check_page, count_pages, image_pages, plain_stack, read_stack
+from datamodules.readers.tiff import (
+    check_chain,
+    check_page,
+    count_planes,
+    image_pages,
+    plain_stack,
+    read_planes,
+    shown_samples,
+)
+from datamodules.readers.tiff_axes import alpha_of, arranged, planes_of
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -27,7 +36,8 @@ _MILLIMETRES = {
 def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool, labels: bool = False) -> Grid:
     """Decode an open file: its grid, or with ``decode`` a :class:`~datamodules.readers.grid.Volume`.
 
-    Columns are X, rows Y and pages Z. The spacing is ImageJ's or OME's where the file has it, else 1 mm: the resolution
+    Columns are X, rows Y and pages Z; channels (of ImageJ, OME or tifffile) are the last axis, as samples are, and
+    alpha is left out. The spacing is ImageJ's or OME's where the file has it, else 1 mm: the resolution
     of plain TIFF is that of a printer. The file does not say how it lies in the patient: axial slices are the pages as
     they are seen.
 
@@ -39,7 +49,7 @@ def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool, la
         labels: the file is a mask.
 
     Raises:
-        ValueError: pages differ in size or type; too large; truncated; of a kind that is not read.
+        ValueError: pages differ in size or type; time points; too large; truncated; of a kind that is not read.
         Exception: whatever the decoders raise on damaged files.
     """
     from tifffile import TiffFile
@@ -50,19 +60,25 @@ def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool, la
         stack = plain_stack(tiff, pages, limits)
         page = tiff.pages.first if stack is not None else image_pages(tiff)[0]
         check_page(page, limits)
-        count = len(stack) if stack is not None else count_pages(tiff)
-        shape = (page.imagewidth, page.imagelength, count)
-        check_volume(shape, page.dtype.itemsize, limits)
+        planes = planes_of(tiff, len(stack) if stack is not None else count_planes(tiff))
+        shape = (page.imagewidth, page.imagelength, len(planes))
+        channels = planes.shape[1] * shown_samples(page, labels=labels)
+        check_volume((*shape, channels), page.dtype.itemsize, limits)
         x, y, z = spacing_of(tiff)
         affine = np.diag([-x, -y, z, 1.0])
         if not decode:
-            return Grid(str(path), shape, affine, geometry_header(shape, affine))
+            said = (*shape, channels) if channels > 1 else shape
+            return Grid(str(path), shape, affine, geometry_header(said, affine))
         # Read now, and in the machine's byte order.
         stack = (
-            read_stack(tiff, limits, labels=labels)
+            read_planes(tiff, limits, labels=labels)
             if stack is None
             else stack.astype(stack.dtype.newbyteorder("="), copy=True)
         )
+        alpha = alpha_of(page)
+        if alpha is not None and stack.ndim == 4 and stack.shape[3] == page.samplesperpixel:
+            stack = np.delete(stack, alpha, axis=3)
+        stack = arranged(stack, planes)
     values = np.moveaxis(stack, (0, 1, 2), (2, 1, 0))
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,8 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
     Returns:
         The array, ``(H, W)`` for grey, ``(H, W, 2)`` for grey with alpha, ``(H, W, 3)`` for RGB, ``(H, W, 4)`` for RGBA
         and ``(H, W, C)`` for TIFF files with other channels; ``info`` has ``path`` and ``original_size``, the (H, W) of
-        that array.
+        that array, and of TIFF files ``alpha`` (False) where the last of 2 or 4 channels is a channel like the others,
+        and ``stored_range`` where samples have fewer bits than their type (10, 12 or 14, or OME's SignificantBits).
 
     Raises:
         SuiteError: no such file, not a raster file, damaged or truncated, too large, or a TIFF with several pages and
@@ -57,8 +58,9 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
         raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(SUFFIXES)}")
     quiet_decoders()
     with named_errors(path, "cannot be decoded"), path.open("rb") as file:
-        array = _decoder(file.read(8))(file, limits, frame, labels)
-    return Scan(array, ScanInfo(path=str(path), original_size=(array.shape[0], array.shape[1])))
+        array, said = _decoder(file.read(8))(file, limits, frame, labels)
+    size = (array.shape[0], array.shape[1])
+    return Scan(array, cast("ScanInfo", {"path": str(path), "original_size": size, **said}))
 
 
 def count_pages(path: Path) -> int:
@@ -113,16 +115,23 @@ def is_grey(array: NDArray[Any]) -> bool:
     return bool(np.array_equal(red, green) and np.array_equal(green, blue))
 
 
-def _decoder(head: bytes) -> Callable[[BinaryIO, Limits, int | None, bool], NDArray[Any]]:
+def _decoder(head: bytes) -> Callable[[BinaryIO, Limits, int | None, bool], tuple[NDArray[Any], ScanInfo]]:
     if head == b"\x89PNG\r\n\x1a\n":
-        return _read_png
+        return _silent(_read_png)
     if head[:3] == b"\xff\xd8\xff":
-        return _read_jpeg
+        return _silent(_read_jpeg)
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _read_tiff
     if head[:2] == b"BM":
-        return _read_bmp
+        return _silent(_read_bmp)
     raise ValueError("it is not a PNG, JPEG, TIFF or BMP file" if head else "the file is empty")
+
+
+def _silent(
+    read: Callable[[BinaryIO, Limits, int | None, bool], NDArray[Any]],
+) -> Callable[[BinaryIO, Limits, int | None, bool], tuple[NDArray[Any], ScanInfo]]:
+    """A decoder whose files say nothing of their values."""
+    return lambda file, limits, frame, labels: (read(file, limits, frame, labels), ScanInfo())
 
 
 def _one_frame(frame: int | None) -> None:
@@ -176,7 +185,7 @@ def _read_bmp(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -
         return np.asarray(image.convert(expanded) if expanded else image)
 
 
-def _read_tiff(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
+def _read_tiff(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> tuple[NDArray[Any], ScanInfo]:
     from datamodules.readers.tiff import read_page
 
     return read_page(file, limits, frame, labels=labels)

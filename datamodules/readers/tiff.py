@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from datamodules.readers.limits import Limits
 from datamodules.readers.orientation import upright
+from datamodules.readers.tiff_axes import alpha_of, arranged, planes_of, stated_range
+from datamodules.types import ScanInfo
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -68,7 +71,16 @@ def check_chain(file: BinaryIO) -> int:
 
 
 def count_pages(tiff: TiffFile) -> int:
-    """How many images a file holds; smaller copies of one (the pyramid of a slide) do not count."""
+    """How many images a file holds; smaller copies of one (the pyramid of a slide) do not count, nor do channels.
+
+    Raises:
+        ValueError: as in :func:`datamodules.readers.tiff_axes.planes_of`.
+    """
+    return len(planes_of(tiff, count_planes(tiff)))
+
+
+def count_planes(tiff: TiffFile) -> int:
+    """How many planes (pages, or what lies behind one page) a file holds: a channel may have one of its own."""
     pages = image_pages(tiff)
     # ImageJ and tifffile can keep a whole stack behind one page.
     behind = 1
@@ -89,8 +101,10 @@ def image_pages(tiff: TiffFile) -> list[TiffPage]:
     return pages
 
 
-def read_page(file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool = False) -> NDArray[Any]:
-    """The image of a file, or one of its pages.
+def read_page(
+    file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool = False
+) -> tuple[NDArray[Any], ScanInfo]:
+    """The image of a file, or one of its pages, channels last.
 
     Args:
         file: the open file.
@@ -98,15 +112,20 @@ def read_page(file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool
         frame: number of the page, from 0; None wants a file with one.
         labels: the file is a mask.
 
+    Returns:
+        The array, and what the file says of it: ``alpha`` False where 2 or 4 samples are none, and ``stored_range``.
+        Alpha that is not the last of 2 or 4 samples is left out.
+
     Raises:
         ValueError: several pages and no ``frame``, or no such frame; too large; cut off; of a kind that is not read.
         Exception: whatever the decoders raise on damaged files.
     """
-    from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile
+    from tifffile import TiffFile
 
     check_chain(file)
     with TiffFile(file) as tiff:
-        count = count_pages(tiff)
+        planes = planes_of(tiff, count_planes(tiff))
+        count = len(planes)
         if frame is None and count > 1:
             raise ValueError(
                 f"it has {count} pages, and one image is wanted: save one page a file, or read it as a volume"
@@ -114,24 +133,48 @@ def read_page(file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool
         if not 0 <= (frame or 0) < count:
             raise ValueError(f"it has no frame {frame}: its {count} pages are numbered from 0")
         pages = image_pages(tiff)
-        if count > 1 and len(pages) == 1:
-            return np.asarray(read_stack(tiff, limits, labels=labels)[frame or 0])
-        page = pages[frame or 0]
-        check_page(page, limits)
-        plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-        if page.compression == COMPRESSION.LZW and plain and len(tiff.pages) == 1:  # libtiff undoes LZW twice as fast
-            import imagecodecs
-
-            file.seek(0)
-            array = imagecodecs.tiff_decode(file.read())
-            if math.prod(array.shape) != page.size:
-                raise ValueError("its decoded size is not the one in its header")
-            return _finished(array, page, labels)
-        return decode_page(page, labels)
+        page = pages[0] if len(pages) == 1 else pages[planes[frame or 0][0]]
+        if planes.size > 1 and len(pages) == 1:
+            array = arranged(read_planes(tiff, limits, labels=labels), planes)[frame or 0]
+        elif planes.shape[1] > 1:
+            array = np.moveaxis(_decoded([pages[number] for number in planes[frame or 0]], limits, labels), 0, -1)
+        else:
+            array = _read_one(file, tiff, page, limits, labels)
+        return _said(array, tiff, page, planes.shape[1])
 
 
-def read_stack(tiff: TiffFile, limits: Limits, *, labels: bool = False) -> NDArray[Any]:
-    """All pages of a file: (N, H, W), or (N, H, W, S) with samples.
+def _read_one(file: BinaryIO, tiff: TiffFile, page: TiffPage, limits: Limits, labels: bool) -> NDArray[Any]:
+    from tifffile import COMPRESSION, PHOTOMETRIC
+
+    check_page(page, limits)
+    plain = page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
+    if page.compression == COMPRESSION.LZW and plain and len(tiff.pages) == 1:  # libtiff undoes LZW twice as fast
+        import imagecodecs
+
+        file.seek(0)
+        array = imagecodecs.tiff_decode(file.read())
+        if math.prod(array.shape) != page.size:
+            raise ValueError("its decoded size is not the one in its header")
+        return _finished(array, page, labels)
+    return decode_page(page, labels)
+
+
+def _said(array: NDArray[Any], tiff: TiffFile, page: TiffPage, channels: int) -> tuple[NDArray[Any], ScanInfo]:
+    """An image without alpha that no rule knows of, and what its file says of it."""
+    info = ScanInfo()
+    alpha = alpha_of(page) if channels == 1 and array.ndim == 3 and array.shape[2] == page.samplesperpixel else None
+    if alpha is not None and (array.shape[2] not in (2, 4) or alpha != array.shape[2] - 1):
+        array, alpha = np.delete(array, alpha, axis=2), None
+    if array.ndim == 3 and array.shape[2] in (2, 4) and alpha is None:
+        info["alpha"] = False
+    stated = stated_range(tiff, page)
+    if stated is not None and array.max() <= stated[1]:
+        info["stored_range"] = stated
+    return array, info
+
+
+def read_planes(tiff: TiffFile, limits: Limits, *, labels: bool = False) -> NDArray[Any]:
+    """All planes of a file, in its order: (N, H, W), or (N, H, W, S) with samples.
 
     Args:
         tiff: the open file.
@@ -144,15 +187,9 @@ def read_stack(tiff: TiffFile, limits: Limits, *, labels: bool = False) -> NDArr
     pages = image_pages(tiff)
     first = pages[0]
     if len(pages) > 1:
-        unlike = next((page for page in pages if (page.shape, page.dtype) != (first.shape, first.dtype)), None)
-        if unlike is not None:
-            raise ValueError(f"its pages differ in size or type ({first.shape} and {unlike.shape}), so it is no stack")
-        limits.check_bytes(sum(page.nbytes for page in pages))
-        for page in pages:
-            check_page(page, limits)
-        return np.stack([decode_page(page, labels) for page in pages])
+        return _decoded(pages, limits, labels)
     check_page(first, limits)
-    count = count_pages(tiff)
+    count = count_planes(tiff)
     if first.imagedepth > 1:  # tiles with a depth of their own
         volume = first.asarray(maxworkers=1)
         if volume.ndim < 3 or len(volume) != first.imagedepth:
@@ -168,8 +205,20 @@ def read_stack(tiff: TiffFile, limits: Limits, *, labels: bool = False) -> NDArr
     return np.stack([_finished(one, first, labels) for one in stack])
 
 
+def _decoded(pages: Sequence[TiffPage], limits: Limits, labels: bool) -> NDArray[Any]:
+    """(N, H, W) or (N, H, W, S) of pages that are alike."""
+    first = pages[0]
+    unlike = next((page for page in pages if (page.shape, page.dtype) != (first.shape, first.dtype)), None)
+    if unlike is not None:
+        raise ValueError(f"its pages differ in size or type ({first.shape} and {unlike.shape}), so it is no stack")
+    limits.check_bytes(sum(page.nbytes for page in pages))
+    for page in pages:
+        check_page(page, limits)
+    return np.stack([decode_page(page, labels) for page in pages])
+
+
 def plain_stack(tiff: TiffFile, pages: int, limits: Limits) -> NDArray[Any] | None:
-    """All pages of a file of ImageJ or tifffile whose values lie in one piece: (N, H, W[, S]), mapped, not yet read.
+    """All planes of a file of ImageJ or tifffile whose values lie in one piece: (N, H, W[, S]), mapped, not yet read.
 
     Args:
         tiff: the open file.
@@ -277,6 +326,17 @@ def _finished(array: NDArray[Any], page: TiffPage, labels: bool) -> NDArray[Any]
     if page.axes == "SYX":
         array = np.moveaxis(array, 0, -1)
     return upright(_as_labels(array, page) if labels else _as_seen(array, page), page.tags.valueof(_ORIENTATION, 1))
+
+
+def shown_samples(page: TiffPage, *, labels: bool) -> int:
+    """How many samples the pixels of a decoded page have, alpha left out."""
+    from tifffile import PHOTOMETRIC
+
+    if page.photometric == PHOTOMETRIC.PALETTE:
+        return 1 if labels else 3
+    if page.photometric == PHOTOMETRIC.SEPARATED:
+        return 3
+    return int(page.samplesperpixel) - (alpha_of(page) is not None)
 
 
 def _as_labels(array: NDArray[Any], page: TiffPage) -> NDArray[Any]:

@@ -388,7 +388,8 @@ def test_big_endian_and_compressed_numbers_of_other_writers(tmp_path: Path) -> N
 
 def test_a_tiff_that_is_cut_off_has_no_fewer_pages(tmp_path: Path) -> None:
     kinds: tuple[dict[str, Any], ...] = (
-        {}, {"compression": "lzw"}, {"imagej": True}, {"bigtiff": True}, {"photometric": "minisblack"},
+        {}, {"compression": "lzw"}, {"imagej": True, "metadata": {"axes": "ZYX"}}, {"bigtiff": True},
+        {"photometric": "minisblack"},
     )  # fmt: skip
     for options in kinds:
         path = tmp_path / "a.tif"
