@@ -70,9 +70,14 @@ def check_likeness(
         note("odd_spacing", _odd_spacings(spacings, spacing_of), spacing_of, names, " mm")
         histograms.append(_histogram("Spacing in mm", names, spacing_of))
 
-    channels = records["channels"][read].astype(np.int64) * 2 + records["grey"][read]
+    channels = records["channels"][read].astype(np.int64) * 4 + records["alpha"][read] * 2 + records["grey"][read]
     for kind, title, values, named in (
-        ("odd_channels", "Channels", channels, lambda code: _channels(int(code) // 2, grey=bool(code % 2))),
+        (
+            "odd_channels",
+            "Channels",
+            channels,
+            lambda code: _channels(int(code) // 4, alpha=bool(code & 2), grey=bool(code & 1)),
+        ),
         ("odd_type", "Stored as", records["type"][read], lambda code: TYPES[code]),
         ("modality_mix", "Modality", records["modality"][read], lambda code: code.decode("ascii", "replace")),
     ):
@@ -95,10 +100,9 @@ def _times(size: NDArray[Any]) -> str:
     return " x ".join(str(int(side)) for side in size)
 
 
-def _channels(count: int, *, grey: bool) -> str:
-    alpha = count in (2, 4)
+def _channels(count: int, *, alpha: bool, grey: bool) -> str:
     colours = "grey" if count <= 2 else ("grey stored as colour" if grey else "colour")
-    if count > 4:
+    if count > 4 or (count in (2, 4) and not alpha):
         return f"{count} channels"
     return colours + (f" with alpha ({count} channels)" if alpha else "")
 

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.checks.perceptual import perceptual_hash
+from datamodules.checks.scale import is_given, seen
 from datamodules.checks.text import suspect_text
+from datamodules.preprocess import Preprocess
 from datamodules.readers.hashing import array_hash, volume_hash
 from datamodules.readers.raster import is_grey
 from datamodules.readers.volume import Volume
 from datamodules.resampling import resize_image
-from datamodules.types import Scan
+from datamodules.types import Scan, ScanInfo, SuiteError
 
 READ, FAILED = 1, 2
 TYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32",
@@ -24,6 +26,7 @@ RECORD = np.dtype(
         ("status", "u1"),  # 0 (not looked at), READ or FAILED
         ("type", "u1"),  # index into TYPES
         ("grey", "?"),
+        ("alpha", "?"),  # of 2 or 4 channels the last
         ("channels", "u2"),
         ("shape", "i4", 3),  # H, W and, of a volume, slices (else 1)
         ("spacing", "f4", 3),  # mm, NaN where unknown
@@ -40,44 +43,45 @@ Note = Callable[[str, str], None]  # kind, detail
 
 _SATURATED = 0.3
 _FAINT = 0.02
+_NARROW = 0.1
 _MOST_SAMPLES = 1 << 18
 _LARGE = 1e30  # sums of a picture's values still are float32
 
 
-def measure(scan: Scan, record: Any, note: Note, *, physical: bool) -> None:
+def measure(scan: Scan, record: Any, note: Note, scale: Preprocess | None) -> None:
     """Fill a record with what an image (H, W[, C]) or a volume (S, H, W) says, and note what is wrong with it.
 
     Args:
         scan: as stored; ``info["slice"]`` does not matter.
         record: of :data:`RECORD`.
         note: takes findings.
-        physical: values have a window or a scale given by the user, so how much of the type's range they use says
-            nothing.
+        scale: what makes of the values what a network sees; None: percentiles of the image, which fill the range.
     """
     array = scan.array
     record["type"] = TYPES.index(array.dtype.name)
     record["channels"] = 1 if array.ndim == 2 else array.shape[2]
-    record["grey"] = is_grey(array)
+    record["alpha"] = array.ndim == 3 and array.shape[2] in (2, 4) and scan.info.get("alpha", True)
+    record["grey"] = is_grey(array) and not (array.ndim == 3 and array.shape[2] == 2 and not record["alpha"])
     record["shape"] = (*array.shape[:2], 1)
     _spacing(scan, record)
     keep_hash(record, array_hash(array))
-    _values(array, record, note, physical=physical)
+    _values(array, record, note, scale, scan.info)
     grey = picture_of(array)
     record["look"] = perceptual_hash(grey)
     if record["grey"] and suspect_text(grey):
         note("burned_in_text", "a row of small thin-lined shapes near the edge: look at it")
 
 
-def measure_volume(volume: Volume, record: Any, note: Note) -> None:
+def measure_volume(volume: Volume, record: Any, note: Note, scale: Preprocess | None) -> None:
     """The same for a volume (X, Y, Z[, C]); its look is that of its middle slice."""
     array = volume.array
     record["type"] = TYPES.index(array.dtype.name)
     record["channels"] = 1 if array.ndim == 3 else array.shape[3]
-    record["grey"] = True
+    record["grey"], record["alpha"] = True, False
     record["shape"] = array.shape[:3]
     record["spacing"] = volume.spacing[:3]
     keep_hash(record, volume_hash(volume))
-    _values(array, record, note, physical=True)
+    _values(array, record, note, scale, ScanInfo())
     record["look"] = perceptual_hash(picture_of(array[:, :, array.shape[2] // 2]))
 
 
@@ -141,7 +145,7 @@ def _spacing(scan: Scan, record: Any) -> None:
     record["spacing"] = [*spacing[:3], *[np.nan] * (3 - len(spacing[:3]))]
 
 
-def _values(array: NDArray[Any], record: Any, note: Note, *, physical: bool) -> None:
+def _values(array: NDArray[Any], record: Any, note: Note, scale: Preprocess | None, info: ScanInfo) -> None:
     if array.dtype.kind == "f":
         strange = array.size - int(np.isfinite(array).sum())
         if strange:
@@ -152,9 +156,7 @@ def _values(array: NDArray[Any], record: Any, note: Note, *, physical: bool) -> 
     if low == high:
         note("constant", f"every pixel is {low:g}")
         return
-    flat = array.reshape(-1, array.shape[-1]) if array.ndim == 3 and array.shape[-1] in (2, 4) else array
-    if flat is not array:
-        flat = flat[:, :-1]  # alpha is no part of the picture
+    flat = array[..., :-1] if record["alpha"] else array  # alpha is no part of the picture
     values = flat.ravel()[:: max(1, flat.size // _MOST_SAMPLES)]
     # Values that are there, not between them: the distance of the largest floats is none.
     lower, upper = np.percentile(values, 0.5, method="lower"), np.percentile(values, 99.5, method="higher")
@@ -165,5 +167,32 @@ def _values(array: NDArray[Any], record: Any, note: Note, *, physical: bool) -> 
     often = float(np.quantile(values, 1 - _SATURATED / 2, method="lower")) == high
     if top > _SATURATED and often and len(np.unique(values)) > 8:
         note("saturated", f"{100 * top:.0f} % of the pixels have the highest value, {high:g}")
-    if array.dtype.kind == "u" and not physical and high - low < _FAINT * np.iinfo(array.dtype).max:
-        note("faint", f"values from {low:g} to {high:g} in {array.dtype.name}: give --data.percentiles or value_range")
+    _scaled(values, (low, high), note, scale, info)
+
+
+def _scaled(
+    values: NDArray[Any], ends: tuple[float, float], note: Note, scale: Preprocess | None, info: ScanInfo
+) -> None:
+    """Note values of which a network would see little, or nothing."""
+    low, high = ends
+    if values.dtype.kind == "u" and not is_given(scale):
+        black, white = info.get("stored_range", (0, np.iinfo(values.dtype).max))
+        if high - low < _FAINT * (white - black):
+            note(
+                "faint",
+                f"values from {low:g} to {high:g} in {values.dtype.name}: give --data.percentiles or value_range",
+            )
+            return
+    if scale is None:
+        return
+    try:
+        dark, bright = seen(values, scale, info)
+    except SuiteError as error:
+        note("no_scale", str(error))
+        return
+    if bright - dark < _NARROW:
+        note(
+            "narrow",
+            f"values from {low:g} to {high:g}: a network would see {dark:.3f} to {bright:.3f} of 0 to 1: give "
+            "--data.window, percentiles or value_range that fit",
+        )

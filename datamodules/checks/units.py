@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from datamodules.base import ScanDataModule
 from datamodules.checks.masks import check_mask
 from datamodules.checks.measures import FAILED, READ, Note, keep_hash, measure, measure_volume
+from datamodules.checks.scale import scale_of
 from datamodules.classification.image_table import ImageTable
 from datamodules.faults import Fault, collecting
+from datamodules.preprocess import Preprocess
 from datamodules.readers import dicom_header, formats, raster
 from datamodules.readers.hashing import volume_hash
 from datamodules.readers.limits import Limits
@@ -34,7 +36,7 @@ class Units:
 
     def __init__(self, data: ScanDataModule) -> None:
         self.data = data
-        self.physical = any(given is not None for given in (data.window, data.percentiles, data.value_range))
+        self.flat_scale, self.volume_scale = (scale_of(data, volumes=volumes) for volumes in (False, True))
 
     def __len__(self) -> int:
         return len(self.data.table.images)
@@ -52,12 +54,12 @@ class Units:
         record["status"] = FAILED
         file = self._whole_volume(unit)
         if file is not None:
-            _examine_volume(file, self.data.limits, record, note)
+            _examine_volume(file, self.data.limits, record, note, self.volume_scale)
             return
         scan = self._scan(unit, note)
         if scan is None:
             return
-        measure(scan, record, note, physical=self.physical)
+        measure(scan, record, note, self.flat_scale)
         record["modality"] = self._modality(unit)
         record["status"] = READ
         if isinstance(self.data, SegmentationData):
@@ -130,7 +132,7 @@ class VolumeUnits(Units):
         for other in images[1:]:
             self._same_grid(images[0], other, note)
         for image in images:
-            measure_volume(image, record, note)
+            measure_volume(image, record, note, self.volume_scale)
         keep_hash(record, volume_hash(images[0]))
         record["channels"] = sum(1 if image.array.ndim == 3 else image.array.shape[3] for image in images)
         record["status"] = READ
@@ -187,10 +189,10 @@ class FileUnits(Units):
         record["status"] = FAILED
         file = self.data.root / self.paths[unit]
         if is_volume(file.name):
-            _examine_volume(file, self.data.limits, record, note)
+            _examine_volume(file, self.data.limits, record, note, self.volume_scale)
             return
         try:
-            measure(formats.read(file, self.data.limits), record, note, physical=self.physical)
+            measure(formats.read(file, self.data.limits), record, note, self.flat_scale)
         except SuiteError as error:
             note(_kind_of(error, "unreadable"), str(error))
             return
@@ -228,13 +230,13 @@ def dicom_modality(path: Path) -> str:
         return ""
 
 
-def _examine_volume(file: Path, limits: Limits, record: Any, note: Note) -> None:
+def _examine_volume(file: Path, limits: Limits, record: Any, note: Note, scale: Preprocess | None) -> None:
     try:
         volume = read_volume(file, limits)
     except SuiteError as error:
         note(_kind_of(error, "unreadable"), str(error))
         return
-    measure_volume(volume, record, note)
+    measure_volume(volume, record, note, scale)
     record["status"] = READ
 
 
