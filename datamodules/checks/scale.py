@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +50,8 @@ def seen(values: NDArray[Any], scale: Preprocess, info: ScanInfo) -> tuple[float
     Raises:
         SuiteError: the values have no scale, so that training would stop.
     """
-    image = replace(scale, size=None)(Scan(values[None], ScanInfo(**{**info, "alpha": True})))
+    with np.errstate(over="ignore"):  # values beyond float32 are refused as infinite
+        image = scale(Scan(values[None], cast("ScanInfo", {"path": "values", **info})))
     low, high = np.percentile(image[0], _MIDDLE, axis=0)
     widest = int((high - low).argmax())
     return float(low[widest]), float(high[widest])

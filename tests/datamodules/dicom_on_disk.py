@@ -129,7 +129,8 @@ def write_enhanced(
     if not per_frame:
         dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = measured
     frames = []
-    for number, (_, content) in enumerate(zip_longest(array, contents, fillvalue={})):
+    nothing: Mapping[str, Any] = {}
+    for number, (_, content) in enumerate(zip_longest(array, contents, fillvalue=nothing)):
         numbers = {"StackID": "1", "InStackPositionNumber": number + 1, "DimensionIndexValues": [1, number + 1]}
         frame = item(
             PlanePositionSequence=item(ImagePositionPatient=[-50, -40, 30 + number * step]),

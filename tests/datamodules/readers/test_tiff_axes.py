@@ -82,7 +82,7 @@ def test_time_points_are_refused_by_name(tmp_path: Path, kind: str, axes: str) -
         with pytest.raises(
             SuiteError, match=r"it has 5 time points, which are no slices: save one of them a file"
         ) as error:
-            read(file)  # type: ignore[operator]
+            read(file)
         assert str(error.value).startswith(str(file))
 
 
