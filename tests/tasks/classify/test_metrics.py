@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.metrics import precision_score, r2_score, roc_auc_score
 from torch import Tensor
+from torchmetrics.functional import classification as F
 
 from tasks.classify.metrics import ClassificationMetrics
+from tasks.classify.scores import called_class
 from tasks.classify.task import ClassificationTask
 from tasks.evaluation.classification import classification_figures
 from tests.tasks.classify.batches import KINDS, NAMES, random_labels, small_batch, small_task
@@ -101,6 +103,38 @@ def test_an_absent_class_is_left_out_of_the_means() -> None:
     scores = output.softmax(dim=1)
     present = [roc_auc_score(label == k, scores[:, k]) for k in (0, 1, 3)]
     assert logged["auroc"] == pytest.approx(sum(present) / 3, abs=1e-5)
+
+
+def test_the_epoch_equals_torchmetrics_and_scikit_learn() -> None:
+    task = small_task("ordinal")
+    label = random_labels("ordinal", 200)
+    output = logits_for(task, label)
+    logged, _ = logged_and_judged(task, label, output)
+    scores = task.scores(output)
+    called = called_class(scores, "ordinal")
+    expected = {
+        "auroc": F.multiclass_auroc(scores, label, 4),
+        "auprc": F.multiclass_average_precision(scores, label, 4),
+        "sensitivity": F.multiclass_recall(called, label, 4),
+        "specificity": F.multiclass_specificity(called, label, 4),
+        "precision": F.multiclass_precision(called, label, 4),
+        "f1": F.multiclass_f1_score(called, label, 4),
+        "accuracy": F.multiclass_accuracy(called, label, 4, average="micro"),
+        "qwk": F.multiclass_cohen_kappa(called, label, 4, weights="quadratic"),
+    }
+    assert {name: logged[name] for name in expected} == pytest.approx(
+        {name: float(value) for name, value in expected.items()}, abs=1e-6
+    )
+
+
+def test_a_class_that_is_never_called_has_no_precision_in_the_epoch_either() -> None:
+    task = small_task("multiclass")
+    label = random_labels("multiclass", 80)
+    output = logits_for(task, label)
+    output[:, 2] = -50.0
+    logged, judged = logged_and_judged(task, label, output)
+    macro = precision_score(label, output.argmax(dim=1), average="macro", zero_division=0)
+    assert logged["precision"] == pytest.approx(judged["precision"], abs=1e-6) == pytest.approx(macro, abs=1e-6)
 
 
 def test_a_label_without_findings_or_known_cells_is_left_out_of_the_means() -> None:

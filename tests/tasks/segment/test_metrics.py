@@ -12,6 +12,7 @@ import torch
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 from torch import Tensor
 
+from tasks.evaluation.segmentation import case_rows
 from tasks.segment.metrics import SegmentationMetrics, count_pixels
 
 IGNORED = 255
@@ -117,6 +118,20 @@ def test_empty_and_empty_is_undefined_but_a_false_call_is_not() -> None:
     called[0, 0, 0] = 1
     metric.update(called, torch.zeros(1, 4, 4, dtype=torch.int64))
     assert metric.compute()["dice"] == 0
+
+
+def test_precision_of_a_lesion_that_is_missed_is_nothing_in_epoch_and_table() -> None:
+    """Left out of the mean over cases, missing a lesion altogether would raise it."""
+    mask = torch.zeros(2, 4, 4, dtype=torch.int64)
+    mask[:, 0] = 1
+    called = mask.clone()
+    called[1] = 0
+    metric = SegmentationMetrics(["background", "lesion"])
+    metric.update(called, mask)
+    assert metric.compute()["precision"] == 0.5
+    pairs = zip(mask.numpy(), called.numpy(), strict=True)
+    rows = [case_rows(f"c{n}", true, said, ["background", "lesion"])[0] for n, (true, said) in enumerate(pairs)]
+    assert [row["precision"] for row in rows] == [1, 0]
 
 
 def test_nothing_seen_says_nothing_and_reset_forgets() -> None:
