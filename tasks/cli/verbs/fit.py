@@ -157,19 +157,26 @@ def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
 
 
 def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> None:
-    """A schedule that was laid out for so many epochs cannot be lengthened."""
-    ends = model.hparams["schedule"] in ("cosine", "onecycle", "polynomial")
-    if config is None or not ends or "t_max" in (model.hparams["schedule_args"] or {}):
+    """A schedule that was laid out for so many epochs, of so many steps, cannot be stretched."""
+    schedule, args = model.hparams["schedule"], model.hparams["schedule_args"] or {}
+    if config is None or schedule in ("constant", "plateau"):
         return
+    flags = ["--data.batch_size", "--trainer.accumulate_grad_batches", "--trainer.limit_train_batches"]
+    if schedule in ("cosine", "onecycle", "polynomial") and "t_max" not in args:
+        flags += ["--trainer.max_epochs", "--trainer.max_steps"]
     import yaml
 
-    earlier = yaml.safe_load(config.read_text(encoding="utf-8"))["trainer"]
-    for flag, unit in (("max_epochs", "epochs"), ("max_steps", "steps")):
-        before, now = earlier[flag], cli.config["trainer"][flag]
+    earlier = yaml.safe_load(config.read_text(encoding="utf-8"))
+    for flag in flags:
+        group, name = flag.removeprefix("--").split(".")
+        before, now = (
+            (values[group]["init_args"] if group == "data" else values[group])[name] for values in (earlier, cli.config)
+        )
         if now != before:
+            length = "without it" if before in (None, -1) else f"for {before}"
             raise SuiteError(
-                f"--trainer.{flag} {now}: the schedule {model.hparams['schedule']} was laid out for {before} {unit}: "
-                "go on with these, or start a new run with --model.weights"
+                f"{flag} {now}: the schedule {schedule} was laid out {length}: go on with the old value, or start a "
+                "new run with --model.weights"
             )
 
 

@@ -48,9 +48,15 @@ def test_a_schedule_with_an_end_keeps_it(run: Run, table_root: Path) -> None:
     flags = ["--data", "ImageTable", "--data.root", table_root, *KINDS["binary"], *TINY]
     status, _, err = run("fit", *flags, "--run_dir", "run")
     assert status == 0, err
-    status, _, err = run("fit", "--run_dir", "run", "--ckpt_path", "last", "--trainer.max_epochs", "2")
-    assert status == 2
-    assert "--trainer.max_epochs 2: the schedule cosine was laid out for 1 epochs" in one_line(err)
+    for flag, value, length in (
+        ("--trainer.max_epochs", 2, "for 1"),
+        ("--trainer.max_steps", 3, "without it"),
+        ("--trainer.accumulate_grad_batches", 2, "for 1"),
+        ("--data.batch_size", 8, "for 16"),
+    ):
+        status, _, err = run("fit", "--run_dir", "run", "--ckpt_path", "last", flag, value)
+        assert status == 2
+        assert f"{flag} {value}: the schedule cosine was laid out {length}: " in one_line(err)
 
 
 def test_a_search_steps_with_each_part_s_share_of_the_learning_rate(
