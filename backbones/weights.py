@@ -22,6 +22,7 @@ from backbones.imagenet import average_normalisation as average_normalisation
 from backbones.imagenet import imagenet_weights, plain_shapes
 from backbones.imagenet import pretrained_normalisation as pretrained_normalisation
 from backbones.pyramid import Backbone
+from backbones.records import metadata_of, read_record, with_record
 from datamodules.types import SuiteError
 
 PREFIX = "backbone."  # where every task keeps its backbone
@@ -118,6 +119,8 @@ def load_weights(backbone: Backbone, source: str) -> LoadReport:
 def extract_weights(checkpoint: Path, output: Path) -> int:
     """Writes the backbone of a task's checkpoint as a state dict that plain timm loads.
 
+    What the checkpoint keeps of the cases it was trained on goes along (see ``docs/leakage.md``).
+
     Args:
         checkpoint: of any task.
         output: ``.pth``, ``.pt``, ``.bin`` or ``.safetensors``; the folder is made, a present file replaced.
@@ -136,10 +139,11 @@ def extract_weights(checkpoint: Path, output: Path) -> int:
         raise SuiteError(f"{output}: name the output .pth or .safetensors")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        record = read_record(checkpoint)
         if output.suffix == ".safetensors":
-            safetensors.torch.save_file(part, output, metadata={"format": "pt"})
+            safetensors.torch.save_file(part, output, metadata={"format": "pt", **metadata_of(record)})
         else:
-            torch.save(part, output)
+            torch.save(with_record(part, record), output)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise SuiteError(f"{output}: cannot be written ({error}); choose another --output") from error
     return len(part)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
@@ -27,10 +26,10 @@ from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.settings import default_cache_dir, default_workers, name_list, numbers, pair
 from datamodules.sides import mirror_flags, sided_names
-from datamodules.table import SPLITS, CaseTable
+from datamodules.table import SPLITS, CaseTable, scans_of
 from datamodules.transforms.names import PRESET_CONFIGS, AugmentArgs
-from datamodules.types import Sample, Scan, ScanInfo, SuiteError
-from datamodules.useless import Useless
+from datamodules.types import Sample, Scan, SuiteError
+from datamodules.useless import Useless, left_out
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,8 @@ class ScanDataModule(LightningDataModule):
         root: folder (or file) of the data set.
         split_file: a ``split.csv`` (``case_id,split``) to use instead of drawing a split; where it names no validation
             cases, these are drawn from its train part.
+        new_cases: cases that ``split_file`` does not name are an error, or (``leave_out``) in no part, as where the
+            data of a run are taken up again.
         stratify: columns of the table, ``cases`` or ``split_file`` whose values each part gets its share of, beside the
             classes: ``scanner``, ``sex``, ``age``.
         test_fraction: share of cases drawn for test where the data bring no split; 0 judges fold ``fold`` instead.
@@ -87,6 +88,7 @@ class ScanDataModule(LightningDataModule):
         root: str = ".",
         *,
         split_file: str | None = None,
+        new_cases: Literal["refuse", "leave_out"] = "refuse",
         stratify: list[str] | str | None = None,
         test_fraction: float = 0.2,
         folds: int = 5,
@@ -123,7 +125,7 @@ class ScanDataModule(LightningDataModule):
         if num_workers is not None and num_workers < 0:
             raise SuiteError(f"--data.num_workers {num_workers}: must be at least 0")
         self.root = Path(root)
-        self.split_file = split_file
+        self.split_file, self.new_cases = split_file, new_cases
         self.stratify = name_list(stratify)
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
         self.split, self.patient_pattern, self.cases_file = split, patient_pattern, cases
@@ -160,7 +162,9 @@ class ScanDataModule(LightningDataModule):
 
     # What a data class says.
 
-    useless: ClassVar[tuple[Useless, ...]] = ()  # flags that do nothing here
+    useless: ClassVar[tuple[Useless, ...]] = (  # flags that do nothing here
+        Useless("new_cases", "it is of cases that a --data.split_file does not name", "split_file", left_out),
+    )
 
     @property
     def origin(self) -> str:
@@ -302,12 +306,7 @@ class ScanDataModule(LightningDataModule):
 
     def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
         """The given cases as a data set."""
-        frame = self.table.cases.iloc[rows]
-        patients = [None if pd.isna(patient) else str(patient) for patient in frame["patient_id"]]
-        scans = [
-            ScanInfo(case_id=case, patient_id=patient, path=path)
-            for case, patient, path in zip(frame["case_id"], patients, frame["path"], strict=True)
-        ]
+        scans = scans_of(self.table.cases.iloc[rows])
         augment = self.build_augmentation() if augmented else None
         dataset = ScanDataset(
             self.read, self.first_images(rows), scans, self.preprocess, self.annotations(rows), augment

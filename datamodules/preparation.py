@@ -54,8 +54,9 @@ def prepare(data: ScanDataModule) -> Prepared:
         log.info("%s", described(data, table))
         return Prepared(table, contents)
     table = add_split(data, table)
-    _say_what_is_not_drawn(data, table)
-    table = draw(data, table, data.strata(table), contents)
+    if not leaves_out(data):
+        _say_what_is_not_drawn(data, table)
+        table = draw(data, table, data.strata(table), contents)
     warn_of_unknown_patients(table)
     twice = refuse_leakage(table, contents, allow=data.allow_leakage)
     log.info("%s", described(data, table))
@@ -101,7 +102,14 @@ def read_contents(data: ScanDataModule, table: CaseTable) -> tuple[CaseTable, li
 
 def add_split(data: ScanDataModule, table: CaseTable) -> CaseTable:
     """The split of ``--data.split_file``, where there is one."""
-    return table if data.split_file is None else join_split(table, Path(data.split_file), data.unreadable)
+    if data.split_file is None:
+        return table
+    return join_split(table, Path(data.split_file), data.unreadable, leave_out=leaves_out(data))
+
+
+def leaves_out(data: ScanDataModule) -> bool:
+    """Whether cases that ``--data.split_file`` does not name are in no part; nothing is drawn then."""
+    return data.split_file is not None and data.new_cases == "leave_out"
 
 
 def draw(data: ScanDataModule, table: CaseTable, strata: NDArray[np.float64], contents: Sequence[str]) -> CaseTable:

@@ -123,7 +123,7 @@ def _deal_folds(
         split[train[parts == (judged + 1) % folds]] = "val"
 
 
-def join_split(table: CaseTable, file: Path, gone: Sequence[str] = ()) -> CaseTable:
+def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_out: bool = False) -> CaseTable:
     """The table with the split of a ``split.csv`` (columns ``case_id`` and ``split``).
 
     A file without validation cases leaves them to be drawn from its train part. Further columns of the file (what to
@@ -134,6 +134,8 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = ()) -> CaseTa
         table: the cases.
         file: the split.
         gone: cases (or the volumes whose slices they are) that the file may name although the table has left them out.
+        leave_out: cases that the file does not name stay without a part, with a warning; the file must name all parts
+            then.
 
     Raises:
         SuiteError: a column is missing or has gaps, or file and table do not hold the same cases.
@@ -158,8 +160,14 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = ()) -> CaseTa
             "for each row",
         )
     known = frame.assign(split=words.to_numpy()).set_index("case_id")
-    absent = table.cases["case_id"][~table.cases["case_id"].isin(known.index)]
-    if len(absent):
+    unnamed = ~table.cases["case_id"].isin(known.index)
+    absent = table.cases["case_id"][unnamed]
+    if len(absent) and leave_out:
+        log.warning(
+            "%d of %d cases are not in %s, such as %s: they are left out",
+            len(absent), len(table), file, absent.iloc[0],
+        )  # fmt: skip
+    elif len(absent):
         refuse(
             "split",
             f"--data.split_file {file}: case_id {absent.iloc[0]!r} is not in it ({len(absent)} of {len(table)} cases "
@@ -171,15 +179,19 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = ()) -> CaseTa
     if len(gone):
         strangers = strangers[~strangers.str.startswith(tuple(f"{volume}/" for volume in gone))]
     if len(strangers):
+        named = ", ".join(map(repr, strangers[:3])) + (", ..." if len(strangers) > 3 else "")
         refuse(
             "split",
-            f"--data.split_file {file}: case_id {strangers[0]!r} is not in the data ({len(strangers)} of {len(known)} "
-            "rows are not): was it made for other data?",
+            f"--data.split_file {file}: case_id {named} {'is' if len(strangers) == 1 else 'are'} not in the data "
+            f"({len(strangers)} of {len(known)} rows are not): have files gone, or was it made for other data?",
         )
+    if leave_out and (words == "train").any() and not (words == "val").any():
+        raise SuiteError(f"--data.new_cases leave_out: {file} names no validation cases, and none are drawn then")
     rows = known.reindex(table.cases["case_id"]).reset_index(drop=True)
     further = [str(name) for name in rows.columns if name not in (*NO_STRATUM, *table.cases.columns)]
     # The split.csv of a run on a published split is still that split.
-    published = table.published_split and bool((rows["split"] == table.cases["split"]).all())
+    kept = (rows["split"] == table.cases["split"]) | (unnamed & leave_out)
+    published = table.published_split and bool(kept.all())
     joined = table.with_columns(split=rows["split"].astype("str"), **{name: rows[name] for name in further})
     return replace(joined, published_split=published)
 

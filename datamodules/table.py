@@ -18,7 +18,7 @@ from datamodules.faults import refuse
 from datamodules.ids import clean_id, clean_ids
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.unpack import unpacked
-from datamodules.types import SuiteError
+from datamodules.types import ScanInfo, SuiteError
 
 SPLITS = ("train", "val", "test")
 # What people write for the same three parts.
@@ -77,6 +77,15 @@ class CaseTable:
     def patients_known(self) -> bool:
         """Whether every case has a patient."""
         return bool(self.cases["patient_id"].notna().all()) and len(self.cases) > 0
+
+
+def scans_of(cases: pd.DataFrame) -> list[ScanInfo]:
+    """What samples say of their cases: ``case_id``, ``patient_id`` where it is known, ``path``."""
+    patients = [None if pd.isna(patient) else str(patient) for patient in cases["patient_id"]]
+    return [
+        ScanInfo(case_id=case, patient_id=patient, path=path)
+        for case, patient, path in zip(cases["case_id"], patients, cases["path"], strict=True)
+    ]
 
 
 def case_id_of(path: str) -> str:

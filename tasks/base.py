@@ -24,6 +24,7 @@ from tasks.finetuning import WITHOUT, check_training, learning_rate_scales, unfr
 from tasks.inherit import inherited
 from tasks.normalize import Normalize
 from tasks.optim import build_optimizer, check_optimizer
+from tasks.provenance import Provenance, joined
 from tasks.schedules import Schedule, Span, build_schedules, check_schedule
 from tasks.sizes import resize
 
@@ -364,13 +365,17 @@ class Task(Compressible):
         checkpoint["scansuite"] = {"task": self.name, "operating_points": self.operating_points}
         if self.pruned_sizes:
             checkpoint["scansuite"]["sizes"] = self.pruned_sizes
+        if self.provenance is not None:
+            checkpoint["scansuite"]["provenance"] = self.provenance.to_plain()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the operating points back, and the sizes of pruned layers before their weights come."""
+        """Take the operating points back, what was seen, and the sizes of pruned layers before their weights come."""
         made = checkpoint.get("scansuite", {})
         self.operating_points = dict(made.get("operating_points", {}))
         self.pruned_sizes = made.get("sizes", {})
         resize(self, self.pruned_sizes)
+        if "provenance" in made:  # beside what a run that goes on has noted already
+            self.provenance = joined(self.provenance, Provenance.from_plain(made["provenance"]))
 
 
 def without_padding(batch: Batch) -> list[int]:

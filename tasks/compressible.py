@@ -11,6 +11,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from datamodules.types import Batch
+from tasks.provenance import Provenance
 from tasks.sizes import Sizes
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
@@ -24,12 +25,14 @@ class Compressible(LightningModule):
         temperature: of distillation, where the flag is left out.
         objective: what a callback makes of the loss, output and batch of a training step; None: the loss itself.
         pruned_sizes: of the layers whose channels were pruned.
+        provenance: the cases that it and its ancestors have seen; None where it does not know.
     """
 
     temperature: ClassVar[float] = 1.0
     backbone: Backbone
     objective: Callable[[Tensor, Any, Batch], Tensor] | None = None
     pruned_sizes: Sizes = {}
+    provenance: Provenance | None = None
 
     @abstractmethod
     def imitation(self, output: Any, wanted: Any, batch: Batch, teacher: Any, temperature: float) -> Tensor:

@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 SHARED_BY_TASKS = (
     "tasks.base", "tasks.compressible", "tasks.distributed", "tasks.divergence", "tasks.ensemble", "tasks.finetuning",
     "tasks.inherit", "tasks.judging", "tasks.normalize", "tasks.optim", "tasks.padding", "tasks.precision",
-    "tasks.recorder", "tasks.schedules", "tasks.sizes", "tasks.window",
+    "tasks.provenance", "tasks.recorder", "tasks.schedules", "tasks.sizes", "tasks.window",
 )  # fmt: skip
 NO_TORCH = (
     "datamodules/readers",

@@ -14,7 +14,7 @@ from datamodules.base import ScanDataModule
 from datamodules.checks.store import FindingStore
 from datamodules.checks.units import FileUnits, Units, loose_files, units_of
 from datamodules.faults import Fault, collecting
-from datamodules.preparation import add_people, add_split, draw, find_cases
+from datamodules.preparation import add_people, add_split, draw, find_cases, leaves_out
 from datamodules.table import CaseTable
 from datamodules.types import SuiteError
 
@@ -112,7 +112,7 @@ def split(
     given = table.cases["split"]
     survey.drawn = bool(given.isna().all())
     if given.notna().any() and given.isna().any():
-        for case in np.flatnonzero(given.isna()):
+        for case in np.flatnonzero(given.isna()) if not leaves_out(data) else ():
             store.add("split", "is in no part of the split", case=int(case))
         survey.set_table(table)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -191,7 +192,12 @@ class ClassificationData(ScanDataModule):
     def targets(self) -> ClassificationTarget:
         """The targets of all cases."""
         table = self.table
-        targets = self._target_of(table)
+        parted = table.cases["split"].notna()
+        targets = self._target_of(table.select(parted))  # others may have classes that nobody asked for
+        if not parted.all():
+            values = np.zeros((len(table), *targets.values.shape[1:]), targets.values.dtype)
+            values[parted] = targets.values
+            targets = replace(targets, values=values)
         if self._positive_class is not None and targets.kind != "binary":
             log.warning("--data.positive_class does nothing: the target is %s, not binary", targets.kind)
         if self.class_map:

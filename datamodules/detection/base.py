@@ -261,7 +261,8 @@ class DetectionData(ScanDataModule):
     def _by_case(self) -> BoxesByCase:
         _ = self.table  # finds the boxes
         number = {name: index for index, name in enumerate(self.class_names)}
-        labels = np.array([number[label] for label in self._boxes["label"]], np.int64)
+        # Boxes of cases that are in no part may be of any class.
+        labels = np.array([number.get(label, -1) for label in self._boxes["label"]], np.int64)
         return BoxesByCase(self._boxes, labels, len(self.table))
 
     def true_boxes(self, rows: NDArray[np.int64]) -> pd.DataFrame:
@@ -294,7 +295,8 @@ class DetectionData(ScanDataModule):
             if self.split != "all_test":
                 self._warn_of_absent(table)
             return self._own_classes
-        for name in self._boxes["label"].unique():
+        parted = table.cases["split"].notna().to_numpy()[self._boxes["case"]]  # others may have any classes
+        for name in self._boxes["label"][parted].unique():
             if name not in self._adopted_classes:
                 raise SuiteError(
                     f"{self.root}: class {name!r} is none of the model's ({', '.join(self._adopted_classes)}): rename "

@@ -64,7 +64,7 @@ def identity(path: Path, *, keep_ids: bool = False) -> dict[str, str | None]:
 
 def hashed(patient: str, issuer: str = "") -> str:
     """The keyed hash that stands for a patient: the same on every run of this user, and no use to others."""
-    message = f"{issuer}\0{patient}".encode()
+    message = f"{issuer}\0{patient}".encode("utf-8", "surrogatepass")
     return "p" + hmac.new(key(), message, hashlib.sha256).hexdigest()[:16]
 
 

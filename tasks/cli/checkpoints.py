@@ -100,5 +100,7 @@ def load_into(model: Task, checkpoint: dict[str, Any], path: Path) -> None:
     try:
         model.on_load_checkpoint(checkpoint)  # first the sizes of pruned layers
         model.load_state_dict(checkpoint["state_dict"])
+    except SuiteError as error:
+        raise SuiteError(f"{path}: {error}") from None
     except (RuntimeError, AttributeError, KeyError) as error:
         raise SuiteError(f"{path}: the weights do not fit: {' '.join(str(error).split())[:200]}") from None

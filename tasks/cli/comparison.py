@@ -51,7 +51,7 @@ def compare(task: str, judge: Judge, model: Task, memory_format: MemoryFormat) -
     path = find_checkpoint(task, model.hparams["weights"], flag="--model.weights")
     parent = build_from(open_checkpoint(path, task), task, path)
     place(parent, memory_format)
-    earlier = Judge(judge.trainer, judge.judging, judge.data, judge.run_dir / "before")
+    earlier = Judge(judge.trainer, judge.judging, judge.data, judge.run_dir / "before", judge.leaks)
     if judge.trainer.is_global_zero:
         earlier.run_dir.mkdir(exist_ok=True)
     for split in judge.parts:

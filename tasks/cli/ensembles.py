@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +10,15 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.parser import part_of
 from tasks.cli.run_dir import CHECKPOINTS
+from tasks.cli.seen import Known, record_of
 from tasks.ensemble import Ensemble
-from tasks.evaluation.tables import read_table, write_text
-
-log = logging.getLogger(__name__)
+from tasks.evaluation.tables import write_text
+from tasks.provenance import Provenance
 
 # Beside the tables of an ensemble: its members, and what was chosen for it.
 RECORD = "ensemble.json"
@@ -109,7 +107,9 @@ def _record_of(folder: Path) -> tuple[list[Path], dict[str, Any]] | None:
         ) from None
 
 
-def write_record(folder: Path, model: Ensemble, checkpoints: Checkpoints, chosen_on: str) -> None:
+def write_record(
+    folder: Path, model: Ensemble, checkpoints: Checkpoints, chosen_on: str, seen: Provenance | None = None
+) -> None:
     """Write ``ensemble.json``, so that ``--ckpt_paths FOLDER`` means this ensemble with what was chosen for it.
 
     Args:
@@ -117,9 +117,13 @@ def write_record(folder: Path, model: Ensemble, checkpoints: Checkpoints, chosen
         model: with what was chosen.
         checkpoints: its members; their paths are written relative to the folder.
         chosen_on: where that was chosen, in words.
+        seen: the cases of it, where they are not the members' own.
     """
+    from backbones.records import as_text
+
     paths = [Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix() for path in checkpoints.paths]
-    text = json.dumps({"checkpoints": paths, "chosen_on": chosen_on, **model.chosen()}, indent=2)
+    more = {} if seen is None else {"provenance": as_text(seen.to_plain())}
+    text = json.dumps({"checkpoints": paths, "chosen_on": chosen_on, **model.chosen(), **more}, indent=2)
     write_text(folder / RECORD, text + "\n")
 
 
@@ -138,46 +142,24 @@ def build_model(task: str, checkpoints: Checkpoints) -> Model:
     return model
 
 
-def trained_on(checkpoints: Checkpoints, data: ScanDataModule, split: str) -> str | None:
-    """Which member of an ensemble has seen cases of a part; None where each may be judged on it.
-
-    Known from the ``split.csv`` of the members' runs. Cases are seen where they trained; where the part is ``test``,
-    also where they validated. Runs on other data, with other cases, are passed over.
-
-    Args:
-        checkpoints: of the members.
-        data: to be judged on.
-        split: ``val`` or ``test``.
-    """
-    if data.split == "all_test" or len(checkpoints.paths) == 1:
-        return None
-    judged = data.table.cases["case_id"][data.rows(split)]
-    for path in checkpoints.paths:
-        file = path.parent.parent / "split.csv"
-        if not file.is_file():
-            continue
-        known = read_table(file)
-        if set(known["case_id"]) != set(data.table.cases["case_id"]):
-            continue
-        parts = ("train", "val") if split == "test" else ("train",)
-        count = int(judged.isin(known["case_id"][known["split"].isin(parts)]).sum())
-        if count:
-            return f"{count} of {len(judged)} {split} cases stand in the {' or '.join(parts)} part of {path}"
-    return None
-
-
-def refuse_seen(checkpoints: Checkpoints, data: ScanDataModule, split: str) -> None:
-    """Stop where a member of an ensemble has seen cases of the part that is to be judged.
+def known_models(model: Model, checkpoints: Checkpoints) -> list[Known]:
+    """A model, or each member of an ensemble and what was chosen for it, with what it has seen.
 
     Raises:
-        SuiteError: names the member; with ``--data.allow_leakage`` it is a warning.
+        SuiteError: the record of the ensemble cannot be read.
     """
-    seen = trained_on(checkpoints, data, split)
-    if seen is None:
-        return
-    if not data.allow_leakage:
-        raise SuiteError(
-            f"{FLAG}: {seen}: judge the ensemble on cases that no member has seen, or go on knowingly with "
-            "--data.allow_leakage true (folds are judged out of fold, in the metrics.json of their run)"
-        )
-    log.warning("%s", seen)
+    from backbones.records import from_text
+
+    members = list(model.members) if isinstance(model, Ensemble) else [model]
+    flag = FLAG if len(members) > 1 else "--ckpt_path"
+    known = [
+        Known(f"{flag} {path}", cast("Task", member).provenance or record_of(path, None))
+        for member, path in zip(members, checkpoints.paths, strict=True)
+    ]
+    text = (checkpoints.record or {}).get("provenance")
+    if text is not None:
+        try:
+            known.append(Known(f"{FLAG}: what was chosen for them", Provenance.from_plain(from_text(text))))
+        except Exception:  # damaged text raises whatever its parts raise
+            raise SuiteError(f"{FLAG}: {RECORD} is damaged: name its checkpoints one by one") from None
+    return known

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from datamodules.types import SuiteError
 from tasks.cli.parser import SuiteCLI
+from tasks.cli.run_data import split_in
+from tasks.evaluation.tables import read_table, write_table
 
 
 class FoldPlan(NamedTuple):
@@ -23,6 +26,15 @@ class FoldPlan(NamedTuple):
 
     cases: pd.DataFrame
     split: str
+
+    def of_fold(self, fold: int, count: int) -> pd.DataFrame:
+        """``case_id,patient_id,split`` of the run of a fold, as it would draw it."""
+        cases = self.cases[["case_id", "patient_id", "split"]].copy()
+        held = self.cases["fold"]
+        if self.split == "test":  # the next fold validates
+            cases.loc[(held == (fold + 1) % count).fillna(False), "split"] = "val"
+        cases.loc[(held == fold).fillna(False), "split"] = self.split
+        return cases
 
 
 def plan_folds(cli: SuiteCLI, count: int) -> FoldPlan:
@@ -80,3 +92,37 @@ def _plan(tables: Sequence[pd.DataFrame]) -> FoldPlan:
     if len(left):
         raise SuiteError(f"--folds {len(tables)}: case {left.iloc[0]!r} would be in no fold ({len(left)} cases)")
     return FoldPlan(cases, split)
+
+
+def write_splits(plan: FoldPlan, run_dir: Path, count: int) -> None:
+    """Write each fold's ``split.csv`` before the first is trained: cases that come meanwhile do not move the others."""
+    for fold in range(count):
+        folder = run_dir / f"fold_{fold}"
+        folder.mkdir(exist_ok=True)
+        if split_in(folder) is None:
+            write_table(plan.of_fold(fold, count), folder / "split.csv")
+
+
+def read_plan(run_dir: Path, count: int) -> FoldPlan | None:
+    """The plan that a run of folds began with; None where a fold has no ``split.csv`` yet."""
+    splits = [split_in(run_dir / f"fold_{fold}") for fold in range(count)]
+    tables = [read_table(file)[["case_id", "patient_id", "split"]] for file in splits if file is not None]
+    return _plan(tables) if len(tables) == count else None
+
+
+def refuse_changed(plan: FoldPlan, run_dir: Path, count: int) -> None:
+    """Stop where a fold that was trained by itself is another one than is drawn now.
+
+    Raises:
+        SuiteError: names the fold.
+    """
+    for fold in range(count):
+        file = split_in(run_dir / f"fold_{fold}")
+        if file is None:
+            continue
+        before, now = (table.set_index("case_id")["split"] for table in (read_table(file), plan.of_fold(fold, count)))
+        if before.to_dict() != now.to_dict():
+            raise SuiteError(
+                f"{file}: parts the cases in another way than fold {fold} of {count} is drawn now: have the data or "
+                "--data flags changed since it was trained? Start a new run"
+            )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
 from datamodules.types import SuiteError
@@ -16,11 +17,13 @@ from tasks.cli.begun import command, holds_something
 from tasks.cli.command import run_command
 from tasks.cli.ensembles import RECORD
 from tasks.cli.flags import given, truth, value_of
-from tasks.cli.fold_plan import FoldPlan, plan_folds
+from tasks.cli.fold_plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
 from tasks.cli.fold_tables import collect, finished
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import SuiteCLI
+from tasks.cli.run_data import saved_data
 from tasks.cli.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
+from tasks.cli.seen import ELSEWHERE, ancestors_of, refuse_seen
 from tasks.evaluation.tables import write_text
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,7 @@ def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> in
     run_dir = take_run_dir(task, prepared.run_dir, mend, resumed=resumed)
     if not (run_dir / CONFIG).is_file():
         write_text(run_dir / CONFIG, prepared.config)
+    write_splits(plan, run_dir, count)
     for fold in range(count):
         if finished(run_dir / f"fold_{fold}", plan.split):
             log.info("fold %d of %d is finished already", fold, count)
@@ -96,9 +100,22 @@ def _prepare(task: str, argv: Sequence[str], own_flags: dict[str, str], count: i
 
     check_name(cli.config["model"]["backbone"])
     with quiet():  # each fold says it of itself
-        plan = plan_folds(SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=before), count)
-        data, _ = cli.build_data_and_model()  # mistakes in flags show before a folder is made
+        begun = Path(str(value_of(argv, "--run_dir"))) if resumed else None
+        plan = None if begun is None else read_plan(begun, count)
+        if begun is not None and plan is not None:
+            saved_data(begun / "fold_0").keep_split(cli.config, goes_on=True)
+        else:
+            only_data = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=before)
+            plan = plan_folds(only_data, count)
+            if begun is not None:
+                refuse_changed(plan, begun, count)
+        data, model = cli.build_data_and_model()  # mistakes in flags show before a folder is made
         data.build_augmentation()
+    held = np.concatenate([data.rows("train"), data.rows("val")])
+    parts = {plan.split: held}
+    if testing or plan.split == "test":
+        parts["test"] = np.concatenate([parts.get("test", held[:0]), data.rows("test")])
+    refuse_seen(ancestors_of(model), data, parts, ELSEWHERE)
     return _Prepared(config, plan, cli.config["run_dir"], testing)
 
 

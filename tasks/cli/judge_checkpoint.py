@@ -8,17 +8,20 @@ from typing import Literal
 
 from datamodules.base import ScanDataModule
 from datamodules.types import SuiteError
-from tasks.cli.ensembles import HELP, Checkpoints, build_model, find_checkpoints, refuse_seen, trained_on, write_record
+from tasks.cli.ensembles import HELP, Checkpoints, build_model, find_checkpoints, known_models, write_record
 from tasks.cli.flags import given, value_of, values_of
 from tasks.cli.hardware import place
 from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import SuiteCLI, data_default
+from tasks.cli.parser import SuiteCLI
+from tasks.cli.run_data import names_data, run_data
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
+from tasks.cli.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_judging
 from tasks.ensemble import Ensemble
 from tasks.evaluation.tables import write_text
+from tasks.provenance import provenance_of
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +48,25 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "test
     if given(argv, "--model"):
         raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
     verb = "validate" if split == "val" else "test"
-    defaults = data_default(argv, None if typed is None else typed.paths[0])
+    run = None if typed is None else run_data(argv, typed.paths[0].parent.parent)
+    defaults = None if run is None else {"data": run.section}
     cli = SuiteCLI(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
     refuse_no_batches(cli.config["trainer"], split)
     checkpoints = typed or _find(task, argv)
     refuse_existing(cli.config["run_dir"])
+    if run is not None:
+        run.keep_split(cli.config, goes_on=False)
 
     model = build_model(task, checkpoints)
+    if run is None and not names_data(argv):
+        raise SuiteError(f"{checkpoints.paths[0]}: there is no config.yaml of its run: name the data with --data CLASS")
     data = cli.build_data()
     judging = judging_of(task)
     judging.adopt(model, data)
     if len(data.rows(split)) == 0:
         raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test with test")
-    refuse_seen(checkpoints, data, split)
+    models = known_models(model, checkpoints)
+    leaks = refuse_seen(models, data, {split: data.rows(split)}, ENSEMBLE if isinstance(model, Ensemble) else ALONE)
     data.annotations(data.rows(split))  # labels are checked before a folder is made
     run_dir = take_run_dir(task, cli.config["run_dir"])
     settings = {"logger": False, "enable_checkpointing": False, "default_root_dir": str(run_dir)}
@@ -66,15 +75,16 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "test
         write_text(run_dir / "config.yaml", cli.saved_config())
         write_split(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
-    judge = Judge(trainer, judging, data, run_dir)
-    choice = _choice(checkpoints, data, split) if isinstance(model, Ensemble) else None
+    judge = Judge(trainer, judging, data, run_dir, leaks)
+    choice = _choice(checkpoints, models, data, split) if isinstance(model, Ensemble) else None
     if choice == ON_VALIDATION and split == "test":
         judge.choose(model)
     judge.run(model, split, choose=choice == ON_VALIDATION and split == "val")
     judge.write(model)
     if trainer.is_global_zero:
         if isinstance(model, Ensemble) and choice is not None:
-            write_record(run_dir, model, checkpoints, choice)
+            chosen = provenance_of(data, trains=False) if choice == ON_VALIDATION else None
+            write_record(run_dir, model, checkpoints, choice, chosen)
             print(f"ensemble of {len(checkpoints.paths)}; it calls by what was chosen on: {choice}")
         if split == "test":
             count_test(task, run_dir, str(checkpoints), len(data.rows("test")))
@@ -82,16 +92,22 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "test
     return 0
 
 
+# What else can be done where cases were seen.
+ALONE = "judge it on cases that it has not seen (without --data: those of its own run)"
+ENSEMBLE = (
+    "judge the ensemble on cases that no member has seen (folds are judged out of fold, in the metrics.json of their "
+    "run)"
+)
 # Where the scores at which an ensemble calls, and its clean-up, come from.
 ON_VALIDATION = "the ensemble's predictions of the validation part"
 BY_MEMBERS = "each member's own validation part, and averaged"
 
 
-def _choice(checkpoints: Checkpoints, data: ScanDataModule, split: str) -> str:
+def _choice(checkpoints: Checkpoints, models: Sequence[Known], data: ScanDataModule, split: str) -> str:
     """On what is chosen where an ensemble calls: never on what is tested."""
     if checkpoints.record is not None:
         return str(checkpoints.record["chosen_on"])
-    if split == "val" or (len(data.rows("val")) and trained_on(checkpoints, data, "val") is None):
+    if split == "val" or (len(data.rows("val")) and not has_seen(models, data, "val")):
         return ON_VALIDATION
     return BY_MEMBERS
 

@@ -14,6 +14,7 @@ from datamodules.base import ScanDataModule
 from tasks.cli.ensembles import Model
 from tasks.cli.hardware import exact_float32
 from tasks.cli.parser import part_of
+from tasks.cli.seen import Leaks
 from tasks.evaluation.figures import Figure, write_metrics
 from tasks.evaluation.judge import results_table
 from tasks.evaluation.tables import write_table
@@ -33,14 +34,15 @@ class Judge:
         judging: the task's own part.
         data: the parts.
         run_dir: where the tables go.
+        leaks: of the parts, for ``metrics.json``.
 
     Attributes:
         pictures: titles and (H, W, 3) uint8 pictures that this rank drew.
         figures: by part and name, once the tables are written (rank 0 alone).
     """
 
-    def __init__(self, trainer: Trainer, judging: Judging, data: ScanDataModule, run_dir: Path) -> None:
-        self.trainer, self.judging, self.data, self.run_dir = trainer, judging, data, run_dir
+    def __init__(self, trainer: Trainer, judging: Judging, data: ScanDataModule, run_dir: Path, leaks: Leaks) -> None:
+        self.trainer, self.judging, self.data, self.run_dir, self.leaks = trainer, judging, data, run_dir, leaks
         self.pictures: list[tuple[str, NDArray[Any]]] = []
         self.figures: dict[str, dict[str, Figure]] = {}
         self._judged: dict[str, Judged] = {}
@@ -93,8 +95,10 @@ class Judge:
             "split/unreadable_cases": (len(self.data.unreadable), len(self.data.table) + len(self.data.unreadable)),
         }
         told = {name: Figure(count, float("nan"), float("nan"), of) for name, (count, of) in counts.items() if count}
+        told |= self.leaks.figures
         if told:
             write_metrics(self.run_dir / "metrics.json", told)
+        self.leaks.note(self.run_dir / "metrics.json")
 
     def _cases(self, splits: Sequence[str]) -> pd.DataFrame:
         cases = self.data.table.cases
@@ -107,4 +111,5 @@ class Judge:
 
 def write_split(data: ScanDataModule, run_dir: Path) -> None:
     """Write ``split.csv``: who was where; ``--data.split_file`` takes it again."""
-    write_table(data.table.cases[["case_id", "patient_id", "split"]], run_dir / "split.csv")
+    cases = data.table.cases[["case_id", "patient_id", "split"]]
+    write_table(cases[cases["split"].notna()], run_dir / "split.csv")

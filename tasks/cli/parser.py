@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,14 +15,12 @@ from datamodules.base import ScanDataModule
 from datamodules.registry import DATA_CLASSES, data_classes
 from datamodules.types import SuiteError, nearest
 from tasks.base import Task
-from tasks.cli.flags import find_configs, given, init_parameters, refuse_unknown, value_of
+from tasks.cli.flags import find_configs, init_parameters, refuse_unknown, value_of
 from tasks.cli.hardware import MemoryFormat, choose_precision
 from tasks.cli.help import LINKED, short_help
 from tasks.cli.main import TASKS, VERBS
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.fitting.saving import WholeCheckpoints
-
-log = logging.getLogger(__name__)
 
 # Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
 # at 224 px are meaningless at 28.
@@ -196,12 +193,17 @@ class SuiteCLI(LightningCLI):
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer
 
-    def saved_config(self) -> str:
-        """The whole configuration as YAML that starts the same run again."""
+    def saved_config(self, data: Mapping[str, Any] | None = None) -> str:
+        """The whole configuration as YAML that starts the same run again.
+
+        Args:
+            data: arguments of the data class that stand otherwise in it than they were used.
+        """
         text: str = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
         import yaml
 
         values = yaml.safe_load(text)
+        values["data"]["init_args"] |= data or {}
         # A verb that judges takes its model from a checkpoint: what --model would have said is noise.
         # For one run, not for its repetition.
         once = ("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test")
@@ -229,17 +231,3 @@ def _joins(aggregate: str) -> bool:
 def _plain(spec: Any) -> dict[str, Any] | None:
     """A spec in plain types, as checkpoints keep it."""
     return None if spec is None else cast("dict[str, Any]", spec.to_dict())
-
-
-def data_default(argv: Sequence[str], checkpoint: Path | None) -> dict[str, Any] | None:
-    """The data of the run that made a checkpoint, where the user names no other."""
-    if checkpoint is None or value_of(argv, "--data") is not None or given(argv, "--config") or given(argv, "-c"):
-        return None
-    config = checkpoint.parent.parent / "config.yaml"
-    if not config.is_file():
-        return None
-    import yaml
-
-    values = yaml.safe_load(config.read_text(encoding="utf-8"))
-    log.info("data as in %s", config)
-    return {"data": values["data"]}

@@ -13,7 +13,8 @@ from datamodules.types import SuiteError
 from tasks.base import Task
 from tasks.cli.checkpoints import find_checkpoint, load_into, open_checkpoint
 from tasks.cli.flags import init_parameters, value_of
-from tasks.cli.parser import SuiteCLI, data_default, task_class
+from tasks.cli.parser import SuiteCLI, task_class
+from tasks.cli.run_data import RunData, run_data
 from tasks.fitting.pruning import prunable_weights, prune_channels, prune_magnitude
 from tasks.sizes import changed_sizes, resize, sizes_of
 
@@ -31,7 +32,7 @@ OF_THAT_RUN = (
 )
 
 
-def parent_defaults(task: str, argv: Sequence[str]) -> dict[str, Any] | None:
+def parent_defaults(task: str, argv: Sequence[str]) -> tuple[dict[str, Any] | None, RunData | None]:
     """Data and ``--model`` flags of the run whose checkpoint is pruned; what is typed comes on top of them.
 
     Args:
@@ -39,15 +40,16 @@ def parent_defaults(task: str, argv: Sequence[str]) -> dict[str, Any] | None:
         argv: flags as typed.
 
     Returns:
-        Defaults for the parser; None where nothing is pruned.
+        Defaults for the parser, None where nothing is pruned; and the data, where they are that run's.
     """
     if value_of(argv, "--model.prune") in (None, "null"):
-        return None
+        return None, None
     path, checkpoint = _parent(task, value_of(argv, "--model.weights"))
     cls = task_class(task)
     known = init_parameters(cls) - {*cls.facts, *OF_THAT_RUN}
     flags = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in known}
-    return {**(data_default(argv, path) or {}), "model": flags}
+    data = run_data(argv, path.parent.parent)
+    return ({} if data is None else {"data": data.section}) | {"model": flags}, data
 
 
 def prune(model: Task, task: str) -> None:

@@ -26,8 +26,10 @@ from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.pruning import parent_defaults, prune, untrained
+from tasks.cli.run_data import saved_data
 from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.cli.search import search
+from tasks.cli.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
 from tasks.cli.training import training_callbacks
 from tasks.evaluation.tables import write_text
 from tasks.fitting.best import BestCheckpoint
@@ -35,7 +37,6 @@ from tasks.fitting.epoch_table import EpochTable
 from tasks.fitting.resuming import Resuming
 from tasks.fitting.saving import save_whole
 from tasks.fitting.seeding import SeedEpochs
-from tasks.judging import Judging
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         return train_folds(task, argv, OWN_FLAGS)
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
-    defaults = config if resumed is not None else parent_defaults(task, argv)
+    defaults, kept = (config, saved_data(resumed)) if resumed is not None else parent_defaults(task, argv)
     cli = SuiteCLI(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults)
     if cli.config["folds"] is not None:
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
@@ -78,6 +79,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     from backbones.network import check_name  # brings timm: not before the flags are known to be right
 
     check_name(cli.config["model"]["backbone"])  # a typo should not cost a look at all files
+    begun = {} if kept is None else kept.keep_split(cli.config, goes_on=resumed is not None)
     data, model = cli.build_data_and_model()
     if last is not None and last.is_file():
         checkpoint = open_checkpoint(last, task)
@@ -85,7 +87,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         _refuse_changed_length(cli, model, config)
         model.on_load_checkpoint(checkpoint)  # pruned sizes, before anything copies the model
     elif last is not None:
-        log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
+        if config is not None:
+            log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
         last = None
 
     data.build_augmentation()  # refused before a folder is made
@@ -93,6 +96,12 @@ def run(task: str, argv: Sequence[str]) -> int:
         prune(model, task)
     seed = int(cli.config["seed_everything"])
     callbacks = training_callbacks(model, seed)
+    ancestors = ancestors_of(model)
+    if last is not None and model.provenance is not None:
+        ancestors.append(Known(f"--ckpt_path {last}", model.provenance))
+    judged = {part: data.rows(part) for part in (("val", "test") if testing else ("val",))}
+    leaks = refuse_seen(ancestors, data, judged, ELSEWHERE)
+    begin_record(model, data, ancestors, trains=not untrained(cli, model))
     if last is None:
         search(cli, data, model)
     run_dir = Path() if fast else _take(task, cli, resumed)
@@ -100,7 +109,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), judging.callback, *callbacks], fast=fast)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
-        write_text(run_dir / "config.yaml", cli.saved_config())
+        write_text(run_dir / "config.yaml", cli.saved_config(begun))
         write_split(data, run_dir)
         _sheet(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
@@ -112,7 +121,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     if fast:
         print("fast_dev_run: one batch went through; nothing was judged or written")
         return 0
-    _judge(task, trainer, judging, data, run_dir, memory_format=cli.config["memory_format"], testing=testing)
+    judge = Judge(trainer, judging, data, run_dir, leaks)
+    _judge(task, judge, memory_format=cli.config["memory_format"], testing=testing)
     return 0
 
 
@@ -228,17 +238,9 @@ def _log_pictures(judge: Judge, run_dir: Path) -> None:
                 writer.add_image(title.split(":")[0], picture, dataformats="HWC")
 
 
-def _judge(
-    task: str,
-    trainer: Trainer,
-    judging: Judging,
-    data: ScanDataModule,
-    run_dir: Path,
-    *,
-    memory_format: MemoryFormat,
-    testing: bool,
-) -> None:
+def _judge(task: str, judge: Judge, *, memory_format: MemoryFormat, testing: bool) -> None:
     """Judge the best checkpoint on validation, choosing there what is chosen, and on test where there is one."""
+    trainer, data, run_dir = judge.trainer, judge.data, judge.run_dir
     best = run_dir / CHECKPOINTS / "best.ckpt"
     if not best.is_file():
         best = find_checkpoint(task, str(run_dir / CHECKPOINTS / "last.ckpt"))
@@ -246,7 +248,6 @@ def _judge(
     model = build_from(checkpoint, task, best)
     place(model, memory_format)
     trainer.loggers = []  # the event file is about training
-    judge = Judge(trainer, judging, data, run_dir)
     judge.run(model, "val", choose=True)
     if trainer.is_global_zero:
         model.on_save_checkpoint(checkpoint)  # what was chosen on validation

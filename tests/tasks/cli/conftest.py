@@ -28,21 +28,21 @@ KINDS = {
 }
 
 
-def draw_table(folder: Path, cases: int = 90, seed: int = 0) -> Path:
-    """A table of small PNGs whose brightness says something about every target."""
+def draw_table(folder: Path, cases: int = 90, seed: int = 0, site: str = "") -> Path:
+    """A table of small PNGs whose brightness says something about every target; each site has its own patients."""
     rng = np.random.default_rng(seed)
     rows = []
     for case in range(cases):
         level = rng.uniform(0.2, 0.8)
         image = np.clip(rng.normal(level, 0.15, (24, 24)), 0, 1)
-        path = folder / "images" / f"p{case // 2:03d}_{case % 2}.png"
+        path = folder / "images" / f"p{site}{case // 2:03d}_{case % 2}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 255).astype(np.uint8)).save(path)
         labels = {name: int(rng.random() < level) for name in ("mass", "edema", "nodule")}
         rows.append(
             {
                 "path": path.relative_to(folder).as_posix(),
-                "patient_id": f"{case // 2:03d}",
+                "patient_id": f"{site}{case // 2:03d}",
                 "sex": "FM"[case // 2 % 2],
                 "finding": "ill" if level + rng.normal(0, 0.15) > 0.5 else "healthy",
                 "organ": ["brain", "heart", "lung"][min(2, int((level + rng.normal(0, 0.1)) * 3.2))],

@@ -157,7 +157,7 @@ def test_a_checkpoint_is_judged_again_on_its_own_and_on_other_data(run: Run, tab
     assert status == 0, err
     assert json.loads(Path("v/metrics.json").read_text())["val/auroc"] == first["val/auroc"]
 
-    other = draw_table(tmp_path / "other", cases=30, seed=7)
+    other = draw_table(tmp_path / "other", cases=30, seed=7, site="b")
     frame = pd.read_csv(other / "labels.csv")
     frame["finding"] = frame["finding"].replace({"ill": "krank", "healthy": "gesund"})
     frame.to_csv(other / "labels.csv", index=False)
@@ -206,7 +206,9 @@ def test_predict_needs_no_labels_and_passes_over_broken_files(run: Run, table_ro
 def test_weights_of_a_run_start_another(run: Run, table_root: Path) -> None:
     fitted(run, table_root, "binary")
     flags = ["--data", "ImageTable", "--data.root", table_root, *KINDS["regression"], *TINY]
-    status, _, err = run("fit", *flags, "--run_dir", "second", "--model.weights", "run/checkpoints/best.ckpt")
+    weights = ["--model.weights", "run/checkpoints/best.ckpt"]
+    same = ["--data.split_file", "run/split.csv"]  # drawn by classes there, by numbers here: its test cases would train
+    status, _, err = run("fit", *flags, *same, "--run_dir", "second", *weights)
     assert status == 0, err
     assert re.search(r"(\d+) of \1 tensors loaded", err)
 

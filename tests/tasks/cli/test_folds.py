@@ -32,6 +32,7 @@ from tasks.cli.parser import SuiteCLI, task_class
 from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.cli.verbs.predict import build_parser
 from tasks.detect.fusion import fuse_boxes
+from tasks.provenance import Provenance
 from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
 from tests.tasks.cli.test_processes import finish, start
 
@@ -144,6 +145,8 @@ def test_a_fold_is_the_run_that_it_would_be_alone(classified: Path) -> None:
     states = [torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True) for folder in (fold, single)]
     for name, tensor in states[0]["state_dict"].items():
         assert torch.equal(tensor, states[1]["state_dict"][name]), name
+    seen = [Provenance.from_plain(state["scansuite"].pop("provenance")) for state in states]
+    np.testing.assert_equal(seen[0].mine, seen[1].mine)
     assert states[0]["scansuite"] == states[1]["scansuite"]
     whole = figures(single)
     assert figures(fold) == {name: entry for name, entry in whole.items() if name.startswith("val/")}

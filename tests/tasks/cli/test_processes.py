@@ -81,7 +81,7 @@ def test_two_ranks_train_and_judge_like_one(table_root: Path, tmp_path: Path) ->
     data = ["--data", "ImageTable", "--data.root", str(table_root), *KINDS["binary"], "--data.num_workers", "0"]
     two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     finish(start(tmp_path, "fit", *data, *TINY, *two, "--run_dir", "fit"))
-    odd = draw_table(tmp_path / "odd", cases=27, seed=5)
+    odd = draw_table(tmp_path / "odd", cases=27, seed=5, site="b")
     data[3] = str(odd)
     checkpoint = ["--ckpt_path", "fit/checkpoints/best.ckpt", "--data.batch_size", "4", "--data.split", "all_test"]
     one = start(tmp_path, "test", *data, *checkpoint, "--run_dir", "one", "--trainer.accelerator", "cpu")
