@@ -63,7 +63,7 @@ def zipped(path: Path) -> None:
 
 def whole_module(path: Path) -> None:
     net = torch.nn.Linear(2, 2)
-    net.extra = Command()
+    net.__dict__["extra"] = Command()
     torch.save(net, path)
 
 
