@@ -86,18 +86,31 @@ def _plain(value: Any) -> Any:
 
 
 def run_data(argv: Sequence[str], folder: Path) -> RunData | None:
-    """The data of a run, where the user names no others and its config is there."""
+    """The data of a run, where the user names no others and its config is there.
+
+    Raises:
+        SuiteError: the config names a data class that is not of this suite: its module would be imported, and a folder
+            that came with a checkpoint does not choose what code runs.
+    """
     if names_data(argv) or not (folder / CONFIG).is_file():
         return None
+    data = saved_data(folder)
+    name = data.section.get("class_path")
+    if isinstance(name, str) and not name.startswith("datamodules."):
+        raise SuiteError(
+            f"{folder / CONFIG}: its data class {name} is none of this suite's, and is not imported because a folder "
+            f"says so: if you trust it, name it with --data {name}"
+        )
     log.info("data as in %s", folder / CONFIG)
-    return saved_data(folder)
+    return data
 
 
 def saved_data(folder: Path) -> RunData:
     """The data of a run as far as its folder says."""
     file = folder / CONFIG
     values = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return RunData(folder, values.get("data") or {}, split_in(folder))
+    section = values.get("data") if isinstance(values, dict) else None
+    return RunData(folder, section if isinstance(section, dict) else {}, split_in(folder))
 
 
 def names_data(argv: Sequence[str]) -> bool:

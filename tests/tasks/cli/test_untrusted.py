@@ -165,6 +165,17 @@ def test_no_payload_runs_on_the_command_line(door: str, run: Run) -> None:
     assert "code" in one_line(err)
 
 
+@pytest.mark.parametrize("verb", ["test", "validate"])
+def test_a_config_beside_a_checkpoint_imports_nothing(verb: str, run: Run) -> None:
+    Path("run/checkpoints").mkdir(parents=True)
+    torch.save(PLAIN, "run/checkpoints/best.ckpt")
+    for data in ("{class_path: crafted.Thing}", "{class_path: crafted.Thing, init_args: {root: .}}"):
+        Path("run/config.yaml").write_text(f"data: {data}\n", encoding="utf-8")
+        status, _, err = run(verb, "--ckpt_path", "run/checkpoints/best.ckpt")
+        assert status == 2
+        assert "crafted.Thing" in one_line(err)
+
+
 def test_a_summary_of_a_crafted_checkpoint_runs_nothing(run: Run) -> None:
     CRAFTED["command"](Path("a.ckpt"))
     run("summary", "--model.backbone", "test_resnet", "--model.weights", "a.ckpt")
