@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import SimpleITK
 from numpy.typing import NDArray
 
 AXIAL = np.diag([0.8, 0.9, 3.0, 1.0])
@@ -57,3 +58,14 @@ def write_nifti(
         image.header.set_slope_inter(*scaling)
     nibabel.save(image, path)
     return path
+
+
+def itk_image(array: NDArray[Any], affine: NDArray[np.float64]) -> SimpleITK.Image:
+    """What ITK has in memory for an array (X, Y, Z) on an affine in RAS mm."""
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    return image

@@ -106,7 +106,7 @@ def middle_patches(data: ScanDataModule, model: Any) -> Seen:
     scans = data.dataset(data.rows("val"))
     contents = {
         (Path(info["path"]).name, info.get("slice") or 0): info.get("content_size")
-        for info in (scans[number]["scan"] for number in range(len(scans)))
+        for info in (scans.preprocessed(number)[1] for number in range(len(scans)))
     }
     cut: Seen = {}
     for key, (image,) in judged(data, model, "val", whole=True).items():

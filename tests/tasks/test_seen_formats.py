@@ -38,7 +38,7 @@ from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.segmentation.volumes import Volumes
 from tests.datamodules import dicom_on_disk
 from tests.datamodules.boxes_on_disk import Box, Picture, coco_content, voc_text, yolo_text
-from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
+from tests.datamodules.volumes_on_disk import AFFINES, itk_image, write_nifti
 from tests.tasks.seen import check_all_ways
 
 SETTINGS: dict[str, Any] = {"num_workers": 0, "batch_size": 3, "augment": "none", "folds": 2, "test_fraction": 0.2}
@@ -50,13 +50,7 @@ Array = NDArray[Any]
 
 def itk(file: Path, array: Array, affine: NDArray[np.float64]) -> None:
     """An array (X, Y, Z) as ITK writes it; packed where the format can."""
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    SimpleITK.WriteImage(image, str(file), useCompression=file.suffix in (".nrrd", ".mha"))
+    SimpleITK.WriteImage(itk_image(array, affine), str(file), useCompression=file.suffix in (".nrrd", ".mha"))
 
 
 # Flat images.

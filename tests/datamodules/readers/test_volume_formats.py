@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import read_grid, read_volume, to_slices, write_volume
 from datamodules.types import SuiteError
-from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
+from tests.datamodules.volumes_on_disk import AFFINES, itk_image, write_nifti
 
 # Files that lie on a grid of any kind; TIFF has none.
 FORMS = (
@@ -33,17 +33,6 @@ TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64", "i
 def pattern(dtype: Any = np.int16, shape: tuple[int, ...] = (5, 6, 7)) -> NDArray[Any]:
     values = np.random.default_rng(3).integers(0, 127, shape)
     return np.asarray(values.astype(dtype))
-
-
-def itk_image(array: NDArray[Any], affine: NDArray[np.float64]) -> SimpleITK.Image:
-    """What ITK has in memory for an array (X, Y, Z) on an affine in RAS mm."""
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    return image
 
 
 def write(folder: Path, form: str, array: NDArray[Any], affine: NDArray[np.float64]) -> Path:
