@@ -7,11 +7,15 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 
 from datamodules.types import SuiteError
 from tasks.cli.begun import full_disk, interrupted, release
 from tasks.cli.run_dir import global_rank
+
+_PARTS = ("callbacks", "loggers", "profilers", "plugins", "strategies")
+_OF_TRAINER = tuple(f"pytorch_lightning.{part}." for part in _PARTS)
 
 
 def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
@@ -84,10 +88,31 @@ def _known(error: Exception) -> str | None:
         return text[:300]
     if kind == "OutOfMemoryError" or "not enough memory" in text:
         return "out of memory: give a smaller --data.batch_size or --data.image_size"
+    if (line := _of_libraries(error)) is not None:
+        return line
     if "SuiteError" in text and "DataLoader worker" in text:
         return from_worker(str(error))
     if "DataLoader worker" in text and "exited unexpectedly" in text:
         return "a loader process died, as it does when memory or /dev/shm runs out: give fewer --data.num_workers"
+    return None
+
+
+def _of_libraries(error: BaseException) -> str | None:
+    """A line for what a logger, callback, profiler, plugin or strategy of Lightning's says that it cannot do.
+
+    They come from the user's ``--trainer`` flags, or were asked for by them; what they raise is in words for users.
+    """
+    first = error
+    while (inner := first.__cause__ or first.__context__) is not None:
+        first = inner
+    said = " ".join(str(first).split())[:300]
+    built = re.search(r"Problem with given class_path '(?:pytorch_lightning|lightning)\.[\w.]*\.(\w+)'", str(error))
+    if built is not None:
+        return f"{built[1]} (--trainer): cannot be made: {said}"
+    where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if where and where[-1].startswith(_OF_TRAINER):
+        part = where[-1].split(".")[1].rstrip("s")
+        return f"--trainer: a {part} of Lightning's says: {said or type(first).__name__}"
     return None
 
 

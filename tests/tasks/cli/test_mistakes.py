@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -58,6 +59,25 @@ def test_wrong_flags(run: Run, table: list[str], flags: list[str], said: list[st
     for part in said:
         assert part in line, line
     assert not Path("runs/classify/1").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "flags", "said"),
+    [
+        ("wandb", ["--trainer.logger", "WandbLogger"], ["WandbLogger", "wandb"]),
+        ("mlflow", ["--trainer.logger", "MLFlowLogger"], ["MLFlowLogger", "mlflow"]),
+        ("", ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "nope"], ["--trainer", "nope"]),
+    ],
+)
+def test_a_logger_or_callback_that_lacks_its_package_or_metric(
+    run: Run, table: list[str], package: str, flags: list[str], said: list[str]
+) -> None:
+    if package and importlib.util.find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+    status, _, err = run("fit", *table, *KINDS["binary"], *TINY, *flags)
+    assert status == 2
+    for part in said:
+        assert part in one_line(err)
 
 
 def test_an_existing_run_folder_is_left_alone(run: Run, table: list[str]) -> None:
