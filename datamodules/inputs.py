@@ -21,6 +21,7 @@ from datamodules.readers.dicom_header import is_dicom, is_scan
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
 from datamodules.sampling import JudgeSampler
+from datamodules.scaling import with_scale
 from datamodules.settings import default_workers, one_thread
 from datamodules.table import CaseTable, one_image_a_case, read_frame
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
@@ -40,6 +41,10 @@ class InputFiles:
         max_pixels: largest height times width of an image, slice or page that is read.
         max_bytes: largest size of one file's values, unpacked.
         allow_outside: let a table name files that are not below ``root``.
+        window: for scans with physical values and a model that has no scale for them: names (``lung``, ``bone``) or
+            ``centre:width``; several become channels.
+        percentiles: likewise, lower and upper percentile of each image that become 0 and 1.
+        value_range: likewise, lower and upper stored value that become 0 and 1.
 
     Attributes:
         passed_over: (path, reason) of the files in folders that are no scans, once :meth:`table` has looked.
@@ -54,11 +59,15 @@ class InputFiles:
         max_pixels: int = DEFAULT.max_pixels,
         max_bytes: int = DEFAULT.max_bytes,
         allow_outside: bool = False,
+        window: list[str] | str | None = None,
+        percentiles: list[float] | str | None = None,
+        value_range: list[float] | str | None = None,
     ) -> None:
         self.root, self.path_column = root, path_column
         self.batch_size = batch_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
         self.num_workers = default_workers() if num_workers is None else num_workers
+        self.window, self.percentiles, self.value_range = window, percentiles, value_range
         self.passed_over: list[tuple[str, str]] = []
 
     def table(
@@ -162,6 +171,16 @@ class InputFiles:
         reasons = [NO_IMAGE if is_dicom(path) and not is_scan(path) else None for path in others]
         self.passed_over += [(str(path), why) for path, why in zip(others, reasons, strict=True) if why is not None]
         return [row for row, why in zip(rows, reasons, strict=True) if why is None]
+
+    def prepared(self, spec: Preprocess, slices: SliceSpec | None = None) -> Preprocess:
+        """The spec of a model, with the scale that the user gives where it has none.
+
+        Raises:
+            SuiteError: it has one.
+        """
+        return with_scale(
+            spec, window=self.window, percentiles=self.percentiles, value_range=self.value_range, slices=slices
+        )
 
     def source(self, table: CaseTable, preprocess: Preprocess, slices: SliceSpec | None = None) -> CaseSource:
         """The cases of a table, to be read one by one (:class:`~datamodules.case_stream.CaseStream`).

@@ -114,7 +114,8 @@ def _slice(file: Path, limits: Limits, frame: int | None) -> Scan:
     slices = volume.to_slices(read.array, read.affine, plane)
     if frame is None and len(slices) > 1:
         raise SuiteError(
-            f"{file}: has {len(slices)} slices, and one image is wanted: save one slice a file, or take --data Volumes"
+            f"{file}: has {len(slices)} slices, and one image is wanted: save one slice a file, or take a model of "
+            "volumes (--data Volumes)"
         )
     if not 0 <= (frame or 0) < len(slices):
         raise SuiteError(f"{file}: has no frame {frame}: its {len(slices)} slices are numbered from 0")

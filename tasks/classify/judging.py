@@ -10,6 +10,7 @@ from pytorch_lightning import Trainer
 
 from datamodules.classification.base import ClassificationData
 from datamodules.preprocess import Preprocess
+from datamodules.scaling import for_data
 from datamodules.slices import SliceSpec
 from tasks.classify.ensemble import Classifier
 from tasks.evaluation.figures import Figure
@@ -27,12 +28,13 @@ class ClassificationJudging(Judging):
 
     def adopt(self, model: Classifier, data: ClassificationData) -> None:
         """Give the data module preprocessing, kind of target, classes and positive class of the model."""
-        data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
         cut = model.hparams["slices"]
+        slices = None if cut is None else SliceSpec.from_dict(cut)
+        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"]), slices))
         data.adopt_bags(
             bags=model.aggregate != "none",
             limit=model.hparams["bag_limit"],
-            slices=None if cut is None else SliceSpec.from_dict(cut),
+            slices=slices,
         )
         data.adopt_classes(model.target, model.class_names, model.positive_class)
 

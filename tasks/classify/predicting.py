@@ -72,6 +72,7 @@ class ClassificationPredicting(Predicting):
         cut = model.hparams["slices"]
         self.slices = None if cut is None else SliceSpec.from_dict(cut)
         self.joined = model.aggregate != "none"
+        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
         self.callback: PredictionRecorder = PredictionRecorder()
         self.callback.active = True
 
@@ -81,7 +82,7 @@ class ClassificationPredicting(Predicting):
 
     def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of images of the model's size."""
-        preprocess = Preprocess.from_dict(self.model.hparams["preprocess"])
+        preprocess = self.preprocess
         if self.slices is None and not self.joined:
             return self.inputs.loader(table, preprocess, rank, world_size)
         limit = self.model.hparams["bag_limit"] or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from datamodules.types import SuiteError
 from tasks.base import Task
+from tasks.cli.begun import command
 from tasks.cli.main import TASKS
 from tasks.cli.parser import task_class
 from tasks.cli.run_dir import CHECKPOINTS, newest_run
@@ -64,13 +66,16 @@ def open_checkpoint(path: Path, task: str, *, mend: str | None = None) -> dict[s
     made_by = str(ours.get("task")) if isinstance(ours, dict) else None
     if made_by != task:
         what = f"a checkpoint of the task {made_by!r}" if made_by in TASKS else "no checkpoint of this suite"
-        raise SuiteError(
-            f"{path}: is {what}, not of {task!r}: {mend or f'take its backbone with --model.weights {path}'}"
-        )
+        raise SuiteError(f"{path}: is {what}, not of {task!r}: {mend or _other(task, path)}")
     for part in ("hyper_parameters", "state_dict"):
         if not isinstance(checkpoint.get(part), dict):
             raise SuiteError(f"{path}: has no {part}: it is damaged, or was not made by fit")
     return dict(checkpoint)
+
+
+def _other(task: str, path: Path) -> str:
+    """What to do with a checkpoint of something else: no verb but ``fit`` takes a part of it."""
+    return f"train one that takes its backbone over: {command(task, 'fit')} --model.weights {shlex.quote(str(path))}"
 
 
 def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
@@ -83,7 +88,7 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
     hparams["weights"] = None  # they are in the checkpoint; nothing is downloaded or looked for again
     try:
         model = task_class(task)(**hparams)
-    except (TypeError, ValueError, KeyError) as error:
+    except (SuiteError, TypeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise SuiteError(f"{path}: its model cannot be built again ({reason}): was it made by this version?") from error
     model.hparams["weights"] = checkpoint["hyper_parameters"].get("weights")

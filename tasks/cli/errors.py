@@ -87,7 +87,7 @@ def _known(error: Exception) -> str | None:
     if kind == "MisconfigurationException":
         return text[:300]
     if kind == "OutOfMemoryError" or "not enough memory" in text:
-        return "out of memory: give a smaller --data.batch_size or --data.image_size"
+        return "out of memory: give a smaller --data.batch_size, or train at a smaller --data.image_size"
     if (line := _of_libraries(error)) is not None:
         return line
     if "SuiteError" in text and "DataLoader worker" in text:

@@ -18,7 +18,7 @@ from tasks.cli.parser import SuiteCLI
 from tasks.cli.run_data import names_data, run_data
 from tasks.cli.run_dir import count_test, refuse_existing, take_run_dir
 from tasks.cli.seen import Known, has_seen, refuse_seen
-from tasks.cli.useless_flags import refuse_in_judging
+from tasks.cli.useless_flags import refuse_in_judging, refuse_second_scale
 from tasks.ensemble import Ensemble
 from tasks.evaluation.tables import write_text
 from tasks.provenance import provenance_of
@@ -60,6 +60,7 @@ def judge_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "test
     model = build_model(task, checkpoints)
     if run is None and not names_data(argv):
         raise SuiteError(f"{checkpoints.paths[0]}: there is no config.yaml of its run: name the data with --data CLASS")
+    refuse_second_scale(argv, model.hparams)
     data = cli.build_data()
     judging = judging_of(task)
     judging.adopt(model, data)

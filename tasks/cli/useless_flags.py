@@ -9,24 +9,17 @@ from typing import Any
 
 from datamodules.base import ScanDataModule
 from datamodules.layouts import advice
+from datamodules.preprocess import Preprocess
+from datamodules.scaling import has_scale
+from datamodules.slices import SliceSpec
 from datamodules.types import SuiteError
 from datamodules.useless import Useless, useless_flags
 from tasks.base import Task
 from tasks.cli.flags import given
 
 # What a checkpoint brings, and what training alone asks for: the verbs that judge make nothing of it.
-_OF_MODEL = [
-    "image_size",
-    "channels",
-    "window",
-    "percentiles",
-    "value_range",
-    "gamma",
-    "normalize",
-    "axis",
-    "neighbors",
-    "spacing",
-]
+_OF_MODEL = ("image_size", "channels", "gamma", "normalize", "axis", "neighbors", "spacing")
+_SCALES = ("window", "percentiles", "value_range")  # where the model has none, those of the data count
 _OF_TRAINING = ["augment", "augment_args", "sampler", "mosaic", "foreground_share"]
 
 
@@ -69,13 +62,25 @@ def refuse_in_judging(words: Sequence[str]) -> None:
     Raises:
         SuiteError: names the first.
     """
-    for names, why in (
-        (_OF_MODEL, "a checkpoint brings how its images are prepared"),
-        (_OF_TRAINING, "nothing is trained"),
-    ):
-        for name in names:
-            if any(given(words, f"--data.{prefix}{name}") for prefix in ("", "init_args.")):
-                raise SuiteError(f"--data.{name}: {why}: leave it out")
+    _refuse_typed(words, _OF_MODEL, "a checkpoint brings how its images are prepared")
+    _refuse_typed(words, _OF_TRAINING, "nothing is trained")
+
+
+def refuse_second_scale(words: Sequence[str], hparams: Mapping[str, Any]) -> None:
+    """Refuse a scale that is typed where the model that is judged has one.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    cut = hparams.get("slices")
+    if has_scale(Preprocess.from_dict(hparams["preprocess"]), None if cut is None else SliceSpec.from_dict(cut)):
+        _refuse_typed(words, _SCALES, "the model was trained with a scale of its own, which is used")
+
+
+def _refuse_typed(words: Sequence[str], names: Sequence[str], why: str) -> None:
+    for name in names:
+        if any(given(words, f"--data.{prefix}{name}") for prefix in ("", "init_args.")):
+            raise SuiteError(f"--data.{name}: {why}: leave it out")
 
 
 def _named(words: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from pytorch_lightning import Trainer
 from datamodules.detection.base import DetectionData
 from datamodules.picture import picture
 from datamodules.preprocess import Preprocess
+from datamodules.scaling import for_data
 from tasks.detect.collect import BoxCollector, CaseBoxes
 from tasks.detect.ensemble import Finder
 from tasks.distributed import gather, is_rank_zero
@@ -62,7 +63,7 @@ class DetectionJudging(Judging):
 
     def adopt(self, model: Finder, data: DetectionData) -> None:
         """Give the data module preprocessing and classes of the model."""
-        data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
+        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"])))
         data.adopt_classes(model.class_names)
 
     def run(self, trainer: Trainer, model: Finder, data: DetectionData, split: str, *, choose: bool = False) -> Judged:

@@ -37,7 +37,7 @@ class DetectionPredicting(Predicting):
         if asked not in ("true", "false"):
             raise SuiteError(f"--pictures {options['pictures']}: true or false")
         self.pictures = asked == "true"
-        self.preprocess = Preprocess.from_dict(model.hparams["preprocess"])
+        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]))
         self.callback: BoxCollector = BoxCollector()
         self.callback.start(
             self._finished, overlap=model.overlap, nms_iou=model.decoding.nms_iou, max_detections=model.max_detections

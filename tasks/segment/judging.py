@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.preprocess import Preprocess
+from datamodules.scaling import for_data
 from datamodules.segmentation.base import SegmentationData
 from datamodules.slices import SliceSpec
 from datamodules.types import ScanInfo
@@ -51,10 +52,12 @@ class SegmentationJudging(Judging):
 
     def adopt(self, model: Segmenter, data: SegmentationData) -> None:
         """Give the data module preprocessing, slices and classes of the model."""
-        data.adopt(Preprocess.from_dict(model.hparams["preprocess"]))
+        cut = model.hparams["slices"]
+        slices = None if cut is None else SliceSpec.from_dict(cut)
+        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"]), slices))
         data.adopt_classes(model.class_names, overlapping=model.overlapping)
-        if model.hparams["slices"] is not None:
-            data.slices = SliceSpec.from_dict(model.hparams["slices"])
+        if slices is not None:
+            data.slices = slices
 
     def run(
         self,

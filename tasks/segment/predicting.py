@@ -37,9 +37,9 @@ class SegmentationPredicting(Predicting):
         mask_format: Any = options["mask_format"] or "auto"
         if mask_format not in get_args(MaskFormat):
             raise SuiteError(f"--mask_format {mask_format}: {nearest(mask_format, get_args(MaskFormat))}")
-        self.preprocess = Preprocess.from_dict(model.hparams["preprocess"])
         cut = model.hparams["slices"]
         self.slices = None if cut is None else SliceSpec.from_dict(cut)
+        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
         self.writer = MaskWriter(output / "masks", model.class_names, model.overlapping, mask_format)
         self.callback: CaseCollector = CaseCollector()
         self.callback.start(model.overlapping, self._finished)
