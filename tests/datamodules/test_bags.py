@@ -131,7 +131,7 @@ def test_volumes_are_bags_of_their_slices_and_judged_up_to_the_limit(tmp_path: P
 
 def test_without_aggregate_each_slice_is_a_case_and_a_volume_stays_in_one_part(tmp_path: Path) -> None:
     volumes_of(tmp_path, [6, 9, 3, 5, 7, 4])
-    cases = ImageTable(str(tmp_path), folds=2, test_fraction=0.0).table.cases
+    cases = ImageTable(str(tmp_path), folds=3, test_fraction=0.0).table.cases
     assert len(cases) == 34
     assert cases["case_id"].tolist()[5:7] == ["v00/0005", "v01/0000"]
     assert cases.groupby("path")["split"].nunique().max() == 1
