@@ -46,14 +46,21 @@ def prepare(data: ScanDataModule) -> Prepared:
     Raises:
         SuiteError: whatever a step refuses.
     """
-    table, contents = read_contents(data, add_people(data, find_cases(data)))
+    table = add_people(data, find_cases(data))
+    # Mistakes in tables are named before files are read, which may take long; unless the split leaves out cases that
+    # cannot be read, and which are those is not known yet.
+    joined = data.split != "all_test" and not data.skip_unreadable
+    if joined:
+        table = add_split(data, table)
+        data.strata(table)
+    table, contents = read_contents(data, table)
     if data.split == "all_test":
         if data.split_file is not None:
             log.warning("--data.split_file %s does nothing: --data.split all_test judges all cases", data.split_file)
         table = table.with_columns(split="test")
         log.info("%s", described(data, table))
         return Prepared(table, contents)
-    table = add_split(data, table)
+    table = table if joined else add_split(data, table)
     if not leaves_out(data):
         _say_what_is_not_drawn(data, table)
         table = draw(data, table, data.strata(table), contents)

@@ -23,7 +23,7 @@ from datamodules.faults import is_collecting, refuse
 from datamodules.ids import clean_ids
 from datamodules.preprocess import Preprocess
 from datamodules.probe import ImageFacts
-from datamodules.readers.formats import is_stack
+from datamodules.readers.formats import is_damaged_tiff, is_stack
 from datamodules.readers.hashing import content_hashes
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import Plane
@@ -128,6 +128,9 @@ class ImageTable(ClassificationData):
         if is_collecting():  # a check reads volumes whole
             return table
         volumes = [is_stack(self.root / path) for path in table.images["path"]]
+        if any(volumes):  # what cannot be read among them is named with all such
+            pairs = zip(table.images["path"], volumes, strict=True)
+            volumes = [known or is_damaged_tiff(self.root / path) for path, known in pairs]
         if any(volumes):
             return self._sliced(table, volumes)
         cut = {"axis": self._cut.plane != "axial", "neighbors": self._cut.neighbors, "spacing": self._cut.spacing}

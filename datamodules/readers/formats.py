@@ -48,6 +48,16 @@ def is_stack(path: Path) -> bool:
     return volume.is_volume(path.name)
 
 
+def is_damaged_tiff(path: Path) -> bool:
+    """Whether a file is a TIFF by its name whose pages cannot be counted."""
+    if not path.name.lower().endswith((".tif", ".tiff")):
+        return False
+    try:
+        return raster.count_pages(path) < 1
+    except SuiteError:
+        return True
+
+
 def kind_of(file: Path) -> Kind:
     """Which reader a file wants; ``raster`` for what is none of the others."""
     name = file.name.lower()

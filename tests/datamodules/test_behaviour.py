@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -19,12 +20,24 @@ from datamodules.cache import VolumeCache
 from tests.datamodules.volumes_on_disk import write_nifti
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A copy of the sources."""
-    copy = tmp_path / "datamodules"
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("sources") / "datamodules"
     shutil.copytree(Path(datamodules.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
+
+
+@pytest.fixture
+def package(copied: Path) -> Iterator[Path]:
+    """A copy of the sources, put right again after the test."""
+    texts = {file: file.read_bytes() for file in copied.rglob("*.py")}
+    yield copied
+    for file in copied.rglob("*.py*"):
+        if file not in texts:
+            file.unlink()
+    for file, text in texts.items():
+        if not file.is_file() or file.read_bytes() != text:
+            file.write_bytes(text)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +88,7 @@ def test_another_library_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> N
 def test_from_a_zip_and_without_sources(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
         for file in package.rglob("*.py"):
-            archive.write(file, file.relative_to(tmp_path).as_posix())
+            archive.write(file, file.relative_to(package.parent).as_posix())
     assert digest_of(zipfile.Path(tmp_path / "package.zip", "datamodules/")) == digest_of(package)
     for file in package.rglob("*.py"):
         file.rename(file.with_suffix(".pyc"))

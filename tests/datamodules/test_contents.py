@@ -385,6 +385,32 @@ def test_a_case_of_many_volumes_is_left_out_whole(tmp_path: Path) -> None:
     assert slices.read(18).array.shape[:2] == (8, 9)
 
 
+def test_a_damaged_stack_among_stacks_is_named_as_damaged(tmp_path: Path) -> None:
+    for number in range(6):
+        tifffile.imwrite(tmp_path / f"{number}.tif", picture(number, shape=(3, 9, 8)), photometric="minisblack")
+    rows = [{"path": f"{number}.tif", "label": "ab"[number % 2]} for number in range(6)]
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    (tmp_path / "4.tif").write_bytes((tmp_path / "4.tif").read_bytes()[:12])
+    with pytest.raises(SuiteError, match=r"4\.tif: .*\(1 of 6 cases cannot be read"):
+        _ = ImageTable(str(tmp_path), num_workers=0, split="all_test").table
+    data = ImageTable(str(tmp_path), num_workers=0, folds=2, skip_unreadable=True)
+    assert len(data.table) == 15
+    assert data.unreadable == ["4"]
+
+
+def test_a_mistake_in_a_table_is_named_before_any_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "scans"
+    write_pairs(root)
+    pd.DataFrame({"case_id": ["a/00"], "split": ["test"]}).to_csv(tmp_path / "split.csv", index=False)
+    refuse_reading(monkeypatch)
+    with pytest.raises(SuiteError, match=r"--data\.split_file .*split\.csv: case_id"):
+        _ = ImageFolder(str(root), num_workers=0, split_file=str(tmp_path / "split.csv")).table
+    frame = pd.DataFrame({"path": [f"a/{number:02d}.png" for number in (0, 2, 4)], "label": ["x", None, "y"]})
+    frame.to_csv(root / "labels.csv", index=False)
+    with pytest.raises(SuiteError, match=r"labels\.csv.*label"):
+        _ = ImageTable(str(root), num_workers=0).table
+
+
 class Hostile(ImageFolder):
     """One of its files ends the process that reads it."""
 
