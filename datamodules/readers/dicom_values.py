@@ -149,7 +149,8 @@ def stored_range(array: NDArray[Any], dataset: Dataset, facts: Facts, frame: int
     if facts.bits_stored == facts.bits_allocated > 1 and (facts.signed or not moved):
         return None
     low, high = sorted(slope * end + intercept for end in facts.range) if table is None else (0, 2**table.bits - 1)
-    return (low, high) if array.min() >= low and array.max() <= high else None
+    slack = 1e-6 * max(high - low, abs(low), abs(high))  # slope and intercept may be applied in float32
+    return (low, high) if array.min() >= low - slack and array.max() <= high + slack else None
 
 
 def windows(dataset: Dataset, facts: Facts, frame: int) -> tuple[tuple[float, float], ...]:

@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from datamodules.readers.dicom_geometry import Measures, Place
 from datamodules.readers.dicom_seg import read_on_grid
+from datamodules.readers.dicom_seg_place import Frame, slab_of, stack
 from datamodules.readers.dicom_series import read_grid
 from datamodules.readers.volume import Grid
 from datamodules.segmentation.volumes import Volumes
@@ -219,3 +223,32 @@ def test_training_sees_thick_frames_in_every_slice_that_they_cover(
         assert np.array_equal(data.true_mask(case), expected[case])
         planes = np.stack([data.read_classes(20 * case + index) for index in range(20)])
         assert np.array_equal(data.to_grid(case, planes), expected[case])
+
+
+@given(
+    kept=st.sets(st.integers(0, 40), min_size=2, max_size=12),
+    spacing=st.floats(0.1, 12),
+    said=st.sampled_from(["spacing", "thickness", "both"]),
+    seed=st.integers(0, 99),
+)
+def test_the_step_is_found_whatever_frames_are_left_out(kept: set[int], spacing: float, said: str, seed: int) -> None:
+    """Where SpacingBetweenSlices, or SliceThickness without gaps, is that of the frames, so is the step."""
+    measures = Measures(spacing if said != "spacing" else None, spacing if said != "thickness" else None)
+    rng = np.random.default_rng(seed)
+    across, down = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2]
+    frames = [
+        Frame(number, 1, Place(index * spacing * np.cross(across, down), across, down, (1.0, 1.0)), None, measures,
+              np.full((2, 3), index + 1, np.uint8))
+        for number, index in enumerate(rng.permutation(sorted(kept)))
+    ]  # fmt: skip
+    slab = slab_of(frames, frames)
+    assert slab.step == pytest.approx(spacing)
+    values, affine = stack(frames, slab.step)
+    assert values.shape == (2, 3, max(kept) - min(kept) + 1)
+    found = [int(one) for one in values[0, 0] if one]
+    assert found == [index + 1 for index in sorted(kept, reverse=True)]
+    for frame in frames:  # where a frame lies, there is its slice
+        assert frame.place is not None
+        place = np.linalg.inv(affine) @ [*(np.diag([-1, -1, 1]) @ frame.place.origin), 1]
+        assert np.allclose(place[:2], 0, atol=1e-3)
+        assert values[0, 0, round(place[2])] == frame.values[0, 0]

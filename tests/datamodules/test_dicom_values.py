@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
@@ -15,8 +17,8 @@ from pydicom.sequence import Sequence
 from datamodules.preprocess import Preprocess
 from datamodules.readers import dicom
 from datamodules.readers.dicom_header import Facts
-from datamodules.readers.dicom_values import stored_range
-from datamodules.types import SuiteError
+from datamodules.readers.dicom_values import quantity, stored_range
+from datamodules.types import Scan, ScanInfo, SuiteError
 from tests.datamodules.dicom_on_disk import AXIAL, image, write
 
 RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
@@ -279,6 +281,30 @@ def test_an_image_of_12_bits_uses_the_whole_range_that_a_network_sees(tmp_path: 
     colour = np.stack([ramp, ramp // 2, ramp], axis=-1)
     scan = dicom.read(write(tmp_path / "x.dcm", colour, **{**tags, "Modality": "OT"}))
     assert np.allclose(Preprocess(channels=3)(scan)[..., 0], expected, atol=1e-6)
+
+
+@given(
+    bits=st.integers(2, 16),
+    signed=st.booleans(),
+    slope=st.sampled_from([1.0, 2.0, -1.0, 0.1, -1.37]),
+    intercept=st.integers(-3000, 3000),
+)
+def test_the_ends_of_what_may_be_stored_become_black_and_white(
+    bits: int, signed: bool, slope: float, intercept: int
+) -> None:
+    facts = Facts(2, 2, 1, 1, "MONOCHROME2", 16, bits, bits - 1, signed, planar=0)
+    header = Dataset()
+    header.RescaleSlope, header.RescaleIntercept = slope, intercept
+    low, high = facts.range
+    stored = np.array([[low, high], [0, 1]], np.int16 if signed else np.uint16)
+    array = quantity(stored, facts, header, 0, None)
+    stated = stored_range(array, header, facts, 0)
+    if bits == 16 and (signed or (slope, intercept) == (1, 0)):
+        assert stated is None  # the type says as much
+        return
+    assert stated is not None
+    seen_ = Preprocess(channels=1)(Scan(array, ScanInfo(stored_range=stated)))[:, :, 0]
+    assert seen_[0].tolist() == pytest.approx([0, 1] if slope > 0 else [1, 0], abs=2e-3)
 
 
 def test_a_modality_lut_has_the_range_of_its_entries(tmp_path: Path) -> None:
