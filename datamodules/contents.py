@@ -223,7 +223,7 @@ class _Told:
             self.said = True
             left = taken / self.read * (self.count - self.read)
             log.info(
-                "reading %d images once, to find identical and damaged ones: about %.0f minutes; what is found is kept",
+                "reading %d images once, to find identical and damaged ones: about %.0f min; what is found is kept",
                 self.count, np.ceil(left / 60),
             )  # fmt: skip
 
