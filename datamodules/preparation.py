@@ -52,7 +52,8 @@ def prepare(data: ScanDataModule) -> Prepared:
     joined = data.split != "all_test" and not data.skip_unreadable
     if joined:
         table = add_split(data, table)
-        data.strata(table)
+        if not leaves_out(data):  # those left out may have classes that nobody knows
+            data.strata(table)
     table, contents = read_contents(data, table)
     if data.split == "all_test":
         if data.split_file is not None:

@@ -76,7 +76,10 @@ def test_weights_are_pruned_without_training(run: Run, parent: Path, tmp_path: P
     rows = table(tmp_path / "sparse")
     assert rows.loc["parameters", "after"] == rows.loc["parameters", "before"]
     assert rows.loc["nonzero", "after"] == pytest.approx(0.3, abs=1e-4)
-    assert rows.loc["val/auroc", "before_low"] < rows.loc["val/auroc", "before_high"]
+    # Of a model that one epoch has taught nothing the interval may have no width.
+    assert (
+        rows.loc["val/auroc", "before_low"] <= rows.loc["val/auroc", "before"] <= rows.loc["val/auroc", "before_high"]
+    )
 
 
 def test_a_student_learns_from_a_teacher(run: Run, parent: Path, tmp_path: Path) -> None:

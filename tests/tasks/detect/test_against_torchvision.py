@@ -153,7 +153,7 @@ def test_boxes(name: str) -> None:
         torch.testing.assert_close(own.scores.float(), other["scores"][kept], rtol=1e-4, atol=1e-6)
         # Of boxes with all but equal scores either may come first, and drop the other.
         shift = int(name == "faster_rcnn")
-        rows = torch.cat([own.boxes, own.scores[:, None] * 100, own.labels[:, None] * 100.0], dim=1)
+        rows = torch.cat([own.boxes, own.scores.float()[:, None] * 100, own.labels[:, None] * 100.0], dim=1)
         others = [other["boxes"], other["scores"][:, None] * 100, (other["labels"] - shift)[:, None] * 100.0]
         nearest = torch.cdist(rows, torch.cat(others, dim=1)[kept], p=1).min(dim=1)
         assert nearest.values.max() < 0.1
