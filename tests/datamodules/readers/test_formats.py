@@ -76,7 +76,8 @@ def test_frames_of_volumes_and_tiffs(tmp_path: Path) -> None:
     stack = pattern((5, 20, 30), np.uint16)
     nifti = write_nifti(tmp_path / "a.nii.gz", stack.T, AFFINES["lps"])
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
-    tifffile.imwrite(tmp_path / "b.tif", stack, imagej=True)
+    # Without axes tifffile writes the first for channels.
+    tifffile.imwrite(tmp_path / "b.tif", stack, imagej=True, metadata={"axes": "ZYX"})
     for file in (nifti, tmp_path / "a.tif", tmp_path / "b.tif"):
         assert formats.count_frames(file) == 5
         for frame in range(5):
