@@ -24,6 +24,7 @@ KEEP = (
     "clone", "_to_copy", "alias", "detach", "slice", "split", "split_with_sizes", "constant_pad_nd", "reflection_pad2d",
     "replication_pad2d", "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
     "_batch_norm_impl_index", "native_layer_norm", "native_group_norm", "cat", "expand", "native_dropout",
+    "hardtanh",  # without its tag in torch 2.10
 )  # fmt: skip
 POOLED = ("mean", "amax", "sum", "max", "var_mean", "var")
 
