@@ -65,7 +65,7 @@ class RunData:
             return {}
         now, before = config["data"]["init_args"], self.section.get("init_args") or {}
         for name in (*_DRAWN_BY, *(("split_file",) if goes_on else ())):
-            if name in before and _plain(now.get(name)) != _plain(before[name]):
+            if name in before and as_lists(now.get(name)) != as_lists(before[name]):
                 end = (
                     "go on with the old value, or start a new run"
                     if goes_on
@@ -81,8 +81,11 @@ class RunData:
         return kept
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
+def as_lists(value: Any) -> Any:
+    """Tuples as lists, however deep: which of the two a value is, is no difference."""
+    if isinstance(value, (list, tuple)):
+        return [as_lists(item) for item in value]
+    return {key: as_lists(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def run_data(argv: Sequence[str], folder: Path) -> RunData | None:

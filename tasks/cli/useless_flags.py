@@ -15,7 +15,7 @@ from datamodules.slices import SliceSpec
 from datamodules.types import SuiteError
 from datamodules.useless import Useless, useless_flags
 from tasks.base import Task
-from tasks.cli.flags import given
+from tasks.cli.flags import given, value_of
 
 # What a checkpoint brings, and what training alone asks for: the verbs that judge make nothing of it.
 _OF_MODEL = ("image_size", "channels", "gamma", "normalize", "axis", "neighbors", "spacing")
@@ -44,7 +44,7 @@ def refuse_useless_data(
     value = values[one.flag]
     if one.flag == "root":
         more = advice(Path(str(value)), [name for name in known if name != cls.__name__])
-        named = "" if given(words, "--data") and _named(words) else " (what is taken without --data)"
+        named = " (what is taken without --data)" if value_of(words, "--data") is None else ""
         raise SuiteError(f"--data.root {value}: no use to {cls.__name__}{named}: {one.why}. {more}")
     raise SuiteError(f"--data.{one.flag} {value}: no use to {cls.__name__}: {one.why}: leave it out")
 
@@ -81,10 +81,6 @@ def _refuse_typed(words: Sequence[str], names: Sequence[str], why: str) -> None:
     for name in names:
         if any(given(words, f"--data.{prefix}{name}") for prefix in ("", "init_args.")):
             raise SuiteError(f"--data.{name}: {why}: leave it out")
-
-
-def _named(words: Sequence[str]) -> bool:
-    return any(word.split("=", 1)[0] == "--data" for word in words)
 
 
 def _first(words: Sequence[str], group: str, cls: type, values: Mapping[str, Any], *, kept: bool) -> Useless | None:

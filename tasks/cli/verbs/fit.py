@@ -26,7 +26,7 @@ from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
 from tasks.cli.pruning import parent_defaults, prune, untrained
-from tasks.cli.run_data import saved_data
+from tasks.cli.run_data import as_lists, saved_data
 from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.cli.search import search
 from tasks.cli.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
@@ -157,13 +157,14 @@ def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
     """Flags that a resumed run cannot honour are an error, not silently those of the checkpoint."""
     for name, value in checkpoint["hyper_parameters"].items():
         now = model.hparams.get(name)
-        if _plain(now) != _plain(value) and name in model.facts:
+        if as_lists(now) == as_lists(value):
+            continue
+        if name in model.facts:
             raise SuiteError(f"the data differ from those of the checkpoint: {name} was {value} and is {now} now")
-        if _plain(now) != _plain(value):
-            raise SuiteError(
-                f"--model.{name} {now} differs from {value} in the checkpoint: go on with the old value, or start a "
-                "new run with --model.weights"
-            )
+        raise SuiteError(
+            f"--model.{name} {now} differs from {value} in the checkpoint: go on with the old value, or start a "
+            "new run with --model.weights"
+        )
 
 
 def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> None:
@@ -188,13 +189,6 @@ def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> N
                 f"{flag} {now}: the schedule {schedule} was laid out {length}: go on with the old value, or start a "
                 "new run with --model.weights"
             )
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists: which of the two a value is, is no difference."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, callbacks: list[Callback], *, fast: bool) -> Trainer:
