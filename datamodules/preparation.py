@@ -50,10 +50,11 @@ def prepare(data: ScanDataModule) -> Prepared:
     # Mistakes in tables are named before files are read, which may take long; unless the split leaves out cases that
     # cannot be read, and which are those is not known yet.
     joined = data.split != "all_test" and not data.skip_unreadable
+    strata = None
     if joined:
         table = add_split(data, table)
-        if not leaves_out(data):  # those left out may have classes that nobody knows
-            data.strata(table)
+        # Cases that the split leaves out may have classes that nobody knows.
+        strata = None if leaves_out(data) else data.strata(table)
     table, contents = read_contents(data, table)
     if data.split == "all_test":
         if data.split_file is not None:
@@ -64,7 +65,7 @@ def prepare(data: ScanDataModule) -> Prepared:
     table = table if joined else add_split(data, table)
     if not leaves_out(data):
         _say_what_is_not_drawn(data, table)
-        table = draw(data, table, data.strata(table), contents)
+        table = draw(data, table, data.strata(table) if strata is None else strata, contents)
     warn_of_unknown_patients(table)
     twice = refuse_leakage(table, contents, allow=data.allow_leakage)
     log.info("%s", described(data, table))
