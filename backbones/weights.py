@@ -23,7 +23,7 @@ from backbones.imagenet import imagenet_weights, plain_shapes
 from backbones.imagenet import pretrained_normalisation as pretrained_normalisation
 from backbones.pyramid import Backbone
 from backbones.records import metadata_of, read_record, with_record
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 PREFIX = "backbone."  # where every task keeps its backbone
 

@@ -36,7 +36,8 @@ from datamodules.classification.medmnist import MedMNIST
 from datamodules.detection.instance_masks import InstanceMasks
 from datamodules.phantoms import boxes, labels, masks
 from datamodules.segmentation.mask_folder import MaskFolder
-from datamodules.types import Batch, SuiteError
+from datamodules.types import Batch
+from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.classify.task import ClassificationTask
 from tasks.detect.task import DetectionTask

@@ -15,7 +15,7 @@ import torch
 from tasks.cli.main import main as command_line
 
 
-class Figure(NamedTuple):
+class MetricValue(NamedTuple):
     """A figure with its 95 % interval over the test cases (patients where they are known)."""
 
     value: float
@@ -33,7 +33,7 @@ class Run(NamedTuple):
     """
 
     folder: Path
-    figures: dict[str, Figure]
+    figures: dict[str, MetricValue]
     seconds: float
 
 
@@ -59,7 +59,7 @@ def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
     return Run(
         folder,
         {
-            name.removeprefix("test/"): Figure(figure["value"], figure["low"], figure["high"])
+            name.removeprefix("test/"): MetricValue(figure["value"], figure["low"], figure["high"])
             for name, figure in figures.items()
             if name.startswith("test/")
         },

@@ -19,7 +19,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from datamodules.cache import VolumeCache
+from datamodules.caching.cache import VolumeCache
 from datamodules.segmentation.volumes import Volumes
 
 

@@ -16,20 +16,21 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.contents import Unit, Unreadable, image_contents
-from datamodules.dataset import ScanDataset
-from datamodules.loading import loader_of, refuse_too_many
-from datamodules.patches import PatchPlace
+from datamodules.cases.contents import Unit, Unreadable, image_contents
+from datamodules.cases.sides import mirror_flags, sided_names
+from datamodules.cases.table import SPLITS, CaseTable, scans_of
+from datamodules.loading.loaders import loader_of, refuse_too_many
 from datamodules.preparation import prepare
 from datamodules.preprocess import Preprocess
-from datamodules.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.samples.dataset import ScanDataset
+from datamodules.samples.patches import PatchPlace
+from datamodules.samples.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.settings import default_cache_dir, default_workers, name_list, numbers, pair
-from datamodules.sides import mirror_flags, sided_names
-from datamodules.table import SPLITS, CaseTable, scans_of
 from datamodules.transforms.names import PRESET_CONFIGS, AugmentArgs
-from datamodules.types import Sample, Scan, SuiteError
+from datamodules.types import Sample, Scan
 from datamodules.useless import Useless, left_out
+from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def is_collecting() -> bool:
     return _note.get() is not None
 
 
-def refuse(
+def report_fault(
     kind: str,
     text: str,
     paths: Iterable[str] | None = None,

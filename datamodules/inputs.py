@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.case_stream import CaseSource, FileCases, LazyScans, case_loader
+from datamodules.cases.containment import refuse_outside
+from datamodules.cases.ids import clean_ids
+from datamodules.cases.no_scans import NO_IMAGE, NO_VOLUME, why_no_scan
+from datamodules.cases.table import CaseTable, read_frame, table_of_images
 from datamodules.classification.case_rows import join_files
-from datamodules.containment import refuse_outside
-from datamodules.dataset import ScanDataset, collate
-from datamodules.ids import clean_ids
-from datamodules.no_scans import NO_IMAGE, NO_VOLUME, why_no_scan
+from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans, case_loader
+from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
-from datamodules.readers.dicom_header import is_dicom, is_scan
+from datamodules.readers.dicom.header import is_dicom, is_scan
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
-from datamodules.sampling import JudgeSampler
-from datamodules.scaling import with_scale
+from datamodules.samples.dataset import ScanDataset, collate
+from datamodules.samples.scaling import with_scale
 from datamodules.settings import default_workers, one_thread
-from datamodules.table import CaseTable, one_image_a_case, read_frame
-from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
+from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
-    from datamodules.slices import SliceSpec
+    from datamodules.samples.slices import SliceSpec
 
 
 class InputFiles:
@@ -103,12 +104,12 @@ class InputFiles:
         # stay as they are, and are refused where they stand twice.
         unclear = frame["case_id"].duplicated(keep=False) & ~frame.pop("named")
         files = frame.pop("files").explode()
-        table = one_image_a_case(frame.assign(case_id=frame["case_id"].mask(unclear, frame["path"])))
+        table = table_of_images(frame.assign(case_id=frame["case_id"].mask(unclear, frame["path"])))
         images = pd.DataFrame({"case": files.index, "path": files.astype("str").array, "frame": -1})
         return replace(table, images=images)
 
     def _rows(self, path: Path, volumes: bool) -> list[dict[str, object]]:
-        from datamodules.table import case_id_of
+        from datamodules.cases.table import case_id_of
 
         if path.is_dir():
             below = self._scans_below(path, volumes)
@@ -152,7 +153,7 @@ class InputFiles:
 
     def _series_below(self, folder: Path) -> list[dict[str, object]]:
         """The DICOM series of a folder; folders with DICOM of other kinds alone are noted."""
-        from datamodules.readers.dicom_series import series_folders
+        from datamodules.readers.dicom.series import series_folders
         from datamodules.segmentation.volume_inputs import series_in
 
         rows = []
@@ -183,7 +184,7 @@ class InputFiles:
         )
 
     def source(self, table: CaseTable, preprocess: Preprocess, slices: SliceSpec | None = None) -> CaseSource:
-        """The cases of a table, to be read one by one (:class:`~datamodules.case_stream.CaseStream`).
+        """The cases of a table, to be read one by one (:class:`~datamodules.loading.case_stream.CaseStream`).
 
         Args:
             table: as :meth:`table` gives it.
@@ -205,7 +206,7 @@ class InputFiles:
         rank: int,
         world_size: int,
     ) -> DataLoader[Any]:
-        """Pieces of the cases of a source (:func:`~datamodules.case_stream.case_loader`); the unreadable are named."""
+        """Pieces of the cases of a source (see :mod:`~datamodules.loading.case_stream`); the unreadable are named."""
         return case_loader(
             source,
             preprocess,
@@ -226,7 +227,7 @@ class InputFiles:
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=JudgeSampler(len(dataset), rank, world_size),
+            sampler=EvaluationSampler(len(dataset), rank, world_size),
             num_workers=self.num_workers,
             collate_fn=_collate,
             worker_init_fn=one_thread,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.contents import readable_cases
-from datamodules.identity import join_identity
-from datamodules.leakage import grouping, refuse_leakage
-from datamodules.patients import join_patients
-from datamodules.splits import join_split, make_split, warn_of_unknown_patients
-from datamodules.table import SPLITS, CaseTable
-from datamodules.types import SuiteError
+from datamodules.cases.contents import readable_cases
+from datamodules.cases.identity import join_identity
+from datamodules.cases.patients import join_patients
+from datamodules.cases.table import SPLITS, CaseTable
+from datamodules.splitting.leakage import grouping, refuse_leakage
+from datamodules.splitting.splits import join_split, make_split, warn_of_unknown_patients
+from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.resampling import resize_image, resize_mask
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 # Centre and width in HU, as radiologists use them (Radiopaedia, "Windowing (CT)").
 WINDOWS: dict[str, tuple[float, float]] = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 def one_thread(worker: int) -> None:

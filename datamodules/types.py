@@ -1,37 +1,17 @@
-"""The words that every room shares: one scan, one sample, one batch, and the error a user can mend.
+"""The words that every room shares: one scan, one sample, one batch.
 
 Nothing here imports more than the standard library at run time, so readers, workers and tools may use it freely.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
-
-
-class SuiteError(Exception):
-    """An error that the user can mend.
-
-    Its text is one line that says what is wrong, where (file, flag or row) and how to mend it. The command line prints
-    that line and exits with status 2; it never shows a traceback for it (except with ``--debug``).
-    """
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for the known word nearest to a mistyped one, or a list of a few of those there are."""
-    names = list(known)
-    near = get_close_matches(word, names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    shown = ", ".join(names[:20])
-    return f"there are {shown}" + (", ..." if len(names) > 20 else "")
 
 
 class ScanInfo(TypedDict, total=False):

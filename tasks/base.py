@@ -17,16 +17,18 @@ from torchmetrics import Metric
 
 from backbones.initialisation import Scheme, initialise
 from datamodules.base import ScanDataModule
-from datamodules.types import Batch, ScanInfo, SuiteError
+from datamodules.types import Batch
 from datamodules.useless import Useless
-from tasks.compressible import Compressible
-from tasks.finetuning import WITHOUT, check_training, learning_rate_scales, unfreezing_epochs
-from tasks.inherit import inherited
+from scansuite.errors import SuiteError
+from tasks.batches import of_cases, without_padding
+from tasks.compression.compressible import Compressible
+from tasks.compression.pruned_sizes import resize
 from tasks.normalize import Normalize
-from tasks.optim import build_optimizer, check_optimizer
-from tasks.provenance import Provenance, joined
-from tasks.schedules import Schedule, Span, build_schedules, check_schedule
-from tasks.sizes import resize
+from tasks.parent_checkpoint import read_parent
+from tasks.training.flags import WITHOUT, check_training, learning_rate_scales, unfreezing_epochs
+from tasks.training.optimizers import build_optimizer, check_optimizer
+from tasks.training.provenance import Provenance, joined
+from tasks.training.schedules import Schedule, Span, build_schedules, check_schedule
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +156,7 @@ class Task(Compressible):
         if drop_path:
             args = {"drop_path_rate": drop_path, **(args or {})}
         side = min(input_size) if input_size else None
-        if stem == "auto" and (parent := inherited(weights)) is not None:
+        if stem == "auto" and (parent := read_parent(weights)) is not None:
             stem = parent.stem
         small = stem == "small" or (stem == "auto" and weights is None and side is not None and side < 64)
         try:
@@ -179,7 +181,7 @@ class Task(Compressible):
         if init != "default":
             log.info("%s: %d layers initialised by %s", name, initialise(self.backbone, init), init)
         if weights is not None and self.hparams["prune"] is None:  # which takes the whole model from there
-            if (parent := inherited(weights)) is not None and parent.pruned:
+            if (parent := read_parent(weights)) is not None and parent.pruned:
                 raise SuiteError(
                     f"--model.weights {weights}: its channels were pruned and fit no whole network: train on with "
                     "--model.prune channels --model.prune_amount 0, or start from the checkpoint it came from"
@@ -210,7 +212,7 @@ class Task(Compressible):
 
         mean: Sequence[float]
         std: Sequence[float]
-        parent = inherited(weights) if mode == "auto" else None  # reads the whole checkpoint
+        parent = read_parent(weights) if mode == "auto" else None  # reads the whole checkpoint
         if parent is not None and len(parent.mean) == in_channels:
             mean, std = parent.mean, parent.std
         elif mode == "imagenet" or (mode == "auto" and weights is not None):
@@ -376,25 +378,3 @@ class Task(Compressible):
         resize(self, self.pruned_sizes)
         if "provenance" in made:  # beside what a run that goes on has noted already
             self.provenance = joined(self.provenance, Provenance.from_plain(made["provenance"]))
-
-
-def without_padding(batch: Batch) -> list[int]:
-    """Numbers of the cases of a batch that do not stand in it for the sake of another rank."""
-    return [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
-
-
-def of_cases(batch: Batch, kept: list[int]) -> Batch:
-    """The given cases of a batch."""
-    taken: dict[str, Any] = {}
-    for key, value in batch.items():
-        if key == "image" and "bags" in batch:  # those of several cases, one after the other
-            parts = torch.split(batch["image"], [len(bag) for bag in batch["bags"]])
-            taken[key] = torch.cat([parts[i] for i in kept]) if kept else batch["image"][:0]
-        else:
-            taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]
-    return cast("Batch", taken)
-
-
-def case_ids(scans: Sequence[ScanInfo]) -> list[str]:
-    """The case ids of a batch."""
-    return [scan["case_id"] for scan in scans]

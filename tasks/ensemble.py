@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 class Ensemble(LightningModule):

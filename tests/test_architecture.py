@@ -10,37 +10,51 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("backbones", "datamodules", "tasks")
-# Readers, types, the preprocess spec and resampling carry no torch and may be imported from anywhere.
-COMMON = ("datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling")
+PACKAGES = ("scansuite", "backbones", "datamodules", "tasks")
+# The ground floor (errors, files, random streams) may be imported from anywhere; the front door, which is the rest of
+# `scansuite`, from nowhere. Readers, types, the preprocess spec and resampling carry no torch and may be imported too.
+GROUND = ("scansuite.errors", "scansuite.files", "scansuite.random_streams")
+COMMON = (*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling")
 
 # What a room may import of the suite, beside itself and COMMON.
 ALLOWED: dict[str, tuple[str, ...]] = {
+    "scansuite": ("backbones", "datamodules", "tasks"),
     "backbones": (),
     "datamodules": (),
+    # In the order of a scan's way; a room may import those above it, and the words of the data modules (BASICS).
     "datamodules.readers": (),
-    "tasks": ("backbones", "datamodules", "tasks.evaluation"),  # base.py, judging.py and kin: what tasks stand on
+    "datamodules.caching": ("datamodules.readers",),
+    "datamodules.transforms": (),
+    "datamodules.cases": ("datamodules.caching", "datamodules.transforms"),
+    "datamodules.splitting": ("datamodules.cases",),
+    "datamodules.samples": ("datamodules.caching", "datamodules.cases", "datamodules.transforms"),
+    "datamodules.loading": ("datamodules.cases", "datamodules.samples"),
+    "tasks": ("backbones", "datamodules", "tasks.evaluation", "tasks.training", "tasks.compression"),
     **dict.fromkeys(
         ("tasks.classify", "tasks.segment", "tasks.detect"),
-        ("backbones", "datamodules", "tasks.evaluation", "tasks.deployment"),
+        ("backbones", "datamodules", "tasks.compression", "tasks.deployment", "tasks.evaluation", "tasks.training"),
     ),
     "tasks.evaluation": (),
     "tasks.deployment": ("tasks.evaluation",),
-    "tasks.fitting": ("tasks.evaluation",),
+    "tasks.training": ("backbones", "datamodules", "tasks.evaluation"),
+    "tasks.compression": ("backbones", "datamodules", "tasks.evaluation", "tasks.training"),
     "tasks.cli": ("backbones", "datamodules", "tasks"),
 }
-# Modules directly below tasks/ that every task may import.
-SHARED_BY_TASKS = (
-    "tasks.base", "tasks.compressible", "tasks.distributed", "tasks.divergence", "tasks.ensemble", "tasks.finetuning",
-    "tasks.inherit", "tasks.judging", "tasks.normalize", "tasks.optim", "tasks.padding", "tasks.precision",
-    "tasks.provenance", "tasks.recorder", "tasks.schedules", "tasks.sizes", "tasks.window",
-)  # fmt: skip
+# What lies directly below a package and stands under its rooms: they import it, it imports none of them.
+BASICS = {
+    "datamodules": ("types", "faults", "settings", "useless", "preprocess", "resampling"),
+    "tasks": ("batches", "distributed", "padding", "precision"),
+}
+TASKS = ("tasks.classify", "tasks.segment", "tasks.detect")
 NO_TORCH = (
+    "scansuite/errors.py",
+    "scansuite/files.py",
+    "scansuite/random_streams.py",
     "datamodules/readers",
     "datamodules/types.py",
     "datamodules/preprocess.py",
     "datamodules/resampling.py",
-    "datamodules/table.py",
+    "datamodules/cases/table.py",
     "tasks/evaluation",
 )
 
@@ -83,29 +97,37 @@ def inside(module: str, parent: str) -> bool:
     return module == parent or module.startswith(parent + ".")
 
 
+def is_basic(module: str) -> bool:
+    return any(module == f"{package}.{name}" for package, names in BASICS.items() for name in names)
+
+
 def refused(module: str, imported: str) -> bool:
     """Whether an import of the suite is an arrow that the design does not have."""
     if not any(inside(imported, package) for package in (*PACKAGES, "configs")):
         return False
+    if module in GROUND or is_basic(module):
+        return not (imported in GROUND or is_basic(imported) or inside(imported, "datamodules.readers"))
     if any(inside(imported, common) for common in COMMON):
         return False
     room = room_of(module)
-    if room in ("tasks.classify", "tasks.segment", "tasks.detect") and inside(imported, "tasks"):
-        shared = imported in SHARED_BY_TASKS or inside(imported, "tasks.cli.main")
-        return not (shared or any(inside(imported, place) for place in (room, *ALLOWED[room])))
-    if room == "tasks":
-        return not (any(inside(imported, place) for place in ALLOWED[room]) or imported in SHARED_BY_TASKS)
-    if room in ("tasks.evaluation", "tasks.fitting", "tasks.deployment"):
-        return not any(inside(imported, place) for place in (room, *ALLOWED[room]))
-    if room == "datamodules.readers":
-        return not inside(imported, room)
-    return not any(inside(imported, place) for place in (room, *ALLOWED[room]))
+    if inside(imported, "tasks") and room in (*TASKS, "tasks", "tasks.training", "tasks.compression"):
+        if room_of(imported) == "tasks" and not any(inside(imported, one) for one in TASKS):
+            # What lies directly below tasks/ is for every task; of it the rooms that stand under it take the basics.
+            return not (is_basic(imported) or room in (*TASKS, "tasks"))
+        if room in TASKS and inside(imported, "tasks.cli.main"):
+            return False
+    if inside(imported, "datamodules") and room.startswith("datamodules.") and room_of(imported) == "datamodules":
+        return not is_basic(imported)
+    own = () if room == "tasks" else (room,)
+    return not any(inside(imported, place) for place in (*own, *ALLOWED[room]))
 
 
 @pytest.mark.parametrize("file", modules(), ids=name_of)
 def test_arrows_point_one_way(file: Path) -> None:
     module = name_of(file)
-    wrong = [imported for imported in imports(file) if refused(module, imported)]
+    # Inside the data modules the types of what is above may be named, under TYPE_CHECKING.
+    types_too = not inside(module, "datamodules")
+    wrong = [imported for imported in imports(file, at_run_time=not types_too) if refused(module, imported)]
     assert not wrong, f"{module} may not import {', '.join(wrong)}"
 
 
@@ -113,14 +135,14 @@ def test_arrows_point_one_way(file: Path) -> None:
     ("module", "imported"),
     [
         ("backbones.pyramid", "tasks.base"),
-        ("backbones.weights", "datamodules.table"),
+        ("backbones.weights", "datamodules.cases.table"),
         ("datamodules.base", "backbones.pyramid"),
-        ("datamodules.readers.raster", "datamodules.table"),
+        ("datamodules.readers.raster", "datamodules.cases.table"),
         ("tasks.base", "tasks.classify.task"),
         ("tasks.classify.task", "tasks.cli.parser"),
         ("tasks.segment.task", "tasks.classify.task"),
-        ("tasks.evaluation.judge", "tasks.classify.task"),
-        ("tasks.fitting.seeding", "tasks.base"),
+        ("tasks.evaluation.evaluate", "tasks.classify.task"),
+        ("tasks.training.seeding", "tasks.base"),
     ],
 )
 def test_the_check_sees_a_wrong_arrow(module: str, imported: str) -> None:

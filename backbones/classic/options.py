@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 
 Padding = Literal["same", "valid"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from backbones.classic.blocks import ACTIVATIONS, Block
 from backbones.classic.chain import Chain, Tap
 from backbones.classic.options import Options
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 SIDE = 32
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.cases.table import SPLITS
 from datamodules.checks.histograms import Histogram, binned
 from datamodules.checks.labels import class_counts
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
 from datamodules.detection.base import DetectionData
 from datamodules.detection.boxes import CORNERS
-from datamodules.table import SPLITS
 
 _TINY = 3.0  # pixels
 _COINCIDE = 0.9  # IoU

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.cases.pool import Lost, in_chunks
 from datamodules.checks.measures import FAILED, RECORD
 from datamodules.checks.units import Units
-from datamodules.pool import Lost, in_chunks
 
 
 class Examined(NamedTuple):

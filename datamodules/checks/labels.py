@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from datamodules.cases.class_names import class_text, not_meant
+from datamodules.cases.table import SPLITS
 from datamodules.checks.histograms import Histogram
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
-from datamodules.class_names import class_text, not_meant
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.target import ClassificationTarget, read_labels
-from datamodules.table import SPLITS
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 
 _RARE = 10
 _MOST_CLASSES = 40

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.cases.table import SPLITS
 from datamodules.checks.kinds import Severity
 from datamodules.checks.measures import READ, picture_of
 from datamodules.checks.perceptual import near_pairs
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
 from datamodules.resampling import resize_image
-from datamodules.splits import shared_between_parts
-from datamodules.table import SPLITS
-from datamodules.types import SuiteError
+from datamodules.splitting.splits import shared_between_parts
+from scansuite.errors import SuiteError
 
 _MOST_LOOKS = 2000  # pairs whose images are read once more to be compared
 _SIDE = 64

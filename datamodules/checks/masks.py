@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.checks.measures import Note
-from datamodules.segmentation.masks import IGNORE
+from datamodules.samples.label_values import IGNORE
 
 _FULL = 0.99
 _SPECK = {2: 3, 3: 4}  # pixels or voxels, by the number of axes

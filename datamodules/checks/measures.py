@@ -16,7 +16,8 @@ from datamodules.readers.hashing import array_hash, volume_hash
 from datamodules.readers.raster import is_grey
 from datamodules.readers.volume import Volume
 from datamodules.resampling import resize_image
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 READ, FAILED = 1, 2
 TYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32",

@@ -13,7 +13,7 @@ from datamodules.checks.kinds import KINDS, SEVERITIES
 from datamodules.checks.measures import READ, thumbnail
 from datamodules.checks.run import Checked
 from datamodules.checks.store import Finding, FindingStore
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 def write_page(file: Path, checked: Checked, store: FindingStore) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
+from datamodules.cases.table import SPLITS
 from datamodules.checks.boxes import check_boxes
 from datamodules.checks.examine import examine_all
 from datamodules.checks.histograms import Histogram, check_likeness
@@ -26,8 +27,7 @@ from datamodules.checks.survey import Survey, split, take
 from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.segmentation.base import SegmentationData
-from datamodules.table import SPLITS
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 Progress = Callable[[int, int], None]  # units done, units in all
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from datamodules.checks.kinds import KINDS, SEVERITIES, Severity
 from datamodules.faults import Fault
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 COLUMNS = ["severity", "kind", "case_id", "path", "split", "detail"]
 _EXAMPLES = 24

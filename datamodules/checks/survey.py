@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
+from datamodules.cases.table import CaseTable
 from datamodules.checks.store import FindingStore
 from datamodules.checks.units import FileUnits, Units, loose_files, units_of
 from datamodules.faults import Fault, collecting
 from datamodules.preparation import add_people, add_split, draw, find_cases, leaves_out
-from datamodules.table import CaseTable
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # Met again, and better told, when the files themselves are read.
 _TOLD_LATER = ("mask_probe", "size")

@@ -17,14 +17,16 @@ from datamodules.checks.scale import scale_of
 from datamodules.classification.image_table import ImageTable
 from datamodules.faults import Fault, collecting
 from datamodules.preprocess import Preprocess
-from datamodules.readers import dicom_header, formats, raster
+from datamodules.readers import formats, raster
+from datamodules.readers.dicom import header as dicom_header
 from datamodules.readers.hashing import volume_hash
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import check_same_grid, is_volume, read_grid, read_volume
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.volume_labels import check_label
 from datamodules.segmentation.volumes import Volumes
-from datamodules.types import Scan, SuiteError
+from datamodules.types import Scan
+from scansuite.errors import SuiteError
 
 
 class Units:

@@ -9,17 +9,18 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.case_stream import CaseSource, as_it_is
+from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.classification.bags import BagDataset, bag_of, spaced
 from datamodules.classification.case_rows import slice_name
-from datamodules.dataset import collate
 from datamodules.inputs import InputFiles
+from datamodules.loading.case_stream import CaseSource, as_it_is
+from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
-from datamodules.sampling import JudgeSampler
+from datamodules.samples.dataset import collate
+from datamodules.samples.slices import SliceSpec
 from datamodules.settings import one_thread
-from datamodules.slices import SliceSpec
-from datamodules.table import CaseTable, one_image_a_case
-from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo, SuiteError
+from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 
 def bag_loader(
@@ -46,13 +47,13 @@ def bag_loader(
         world_size: number of processes.
     """
     paths = table.images["path"]
-    files = one_image_a_case(pd.DataFrame({"path": paths, "case_id": [str(number) for number in range(len(paths))]}))
+    files = table_of_images(pd.DataFrame({"path": paths, "case_id": [str(number) for number in range(len(paths))]}))
     source = inputs.source(files, preprocess, slices)
     dataset = _Bags(source, table, preprocess, joined=joined, limit=limit)
     return DataLoader(
         dataset,
         batch_size=None,
-        sampler=JudgeSampler(len(dataset), rank, world_size),
+        sampler=EvaluationSampler(len(dataset), rank, world_size),
         collate_fn=as_it_is,
         num_workers=inputs.num_workers,
         worker_init_fn=one_thread,

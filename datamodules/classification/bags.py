@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.dataset import ScanDataset
+from datamodules.samples.dataset import ScanDataset
 from datamodules.types import BagImage, Batch, Draw, Sample, ScanInfo
-
-_STREAM = 17  # apart from the augmentation's, whose seed has the same first words
+from scansuite.random_streams import BAGS
 
 
 def drawn(images: int, wanted: int, seed: Sequence[int]) -> NDArray[np.int64]:
@@ -30,7 +29,7 @@ def drawn(images: int, wanted: int, seed: Sequence[int]) -> NDArray[np.int64]:
     if images <= wanted:
         return np.arange(images)
     edges = np.arange(wanted + 1) * images // wanted
-    return np.random.default_rng([*seed, _STREAM]).integers(edges[:-1], edges[1:])
+    return np.random.default_rng([*seed, BAGS]).integers(edges[:-1], edges[1:])
 
 
 def spaced(images: int, limit: int) -> NDArray[np.int64]:

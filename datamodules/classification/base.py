@@ -13,18 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.class_names import class_text, clean_map, refuse_twice, renamed, warn_of_unused
+from datamodules.cases.class_names import class_text, clean_map, refuse_twice, renamed, warn_of_unused
+from datamodules.cases.ids import clean_text
+from datamodules.cases.table import CaseTable
 from datamodules.classification.target import ClassificationTarget, TargetKind, join_labels, make_target
-from datamodules.dataset import ScanDataset
-from datamodules.ids import clean_text
-from datamodules.sampling import balanced_weights
-from datamodules.table import CaseTable
-from datamodules.types import ScanInfo, SuiteError
+from datamodules.loading.sampling import balanced_weights
+from datamodules.samples.dataset import ScanDataset
+from datamodules.types import ScanInfo
+from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from datamodules.slices import SliceSpec
+    from datamodules.samples.slices import SliceSpec
 
 _LIMIT = 64  # images of a case, where --data.bag_limit is left out
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datamodules.table import CaseTable, one_image_a_case
-from datamodules.types import SuiteError
+from datamodules.cases.table import CaseTable, table_of_images
+from scansuite.errors import SuiteError
 
 
 def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTable:
@@ -27,7 +27,7 @@ def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTa
         SuiteError: the rows of a case differ in such a column, or name an image twice.
     """
     if "case_id" not in frame or frame["case_id"].isna().any():
-        return one_image_a_case(frame, where=Path(where))  # names a row without a name
+        return table_of_images(frame, where=Path(where))  # names a row without a name
     frame = frame.reset_index(drop=True)
     by_case = frame.groupby("case_id", sort=False)
     differs = by_case.nunique(dropna=False) > 1
@@ -52,7 +52,7 @@ def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTa
     cases = cases.assign(**{name: cases[name].mask(differs[name].to_numpy()) for name in further})
     order = np.argsort(number, kind="stable")
     images = pd.DataFrame({"case": number[order], "path": frame["path"].astype("str").to_numpy()[order], "frame": -1})
-    return replace(one_image_a_case(cases), images=images)
+    return replace(table_of_images(cases), images=images)
 
 
 def join_files(rows: Sequence[Mapping[str, Any]]) -> CaseTable:
@@ -68,7 +68,7 @@ def join_files(rows: Sequence[Mapping[str, Any]]) -> CaseTable:
     shown = pd.Series([name for _, name in members])
     # Two folders with equal names: their paths tell them apart.
     names = shown.mask(shown.duplicated(keep=False), pd.Series([key for key, _ in members]))
-    table = one_image_a_case(pd.DataFrame({"path": [paths[0] for paths in members.values()], "case_id": names}))
+    table = table_of_images(pd.DataFrame({"path": [paths[0] for paths in members.values()], "case_id": names}))
     images = [(case, path) for case, paths in enumerate(members.values()) for path in dict.fromkeys(paths)]
     return replace(table, images=pd.DataFrame(images, columns=["case", "path"]).assign(frame=-1))
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from datamodules.cases.ids import clean_text
+from datamodules.cases.table import SPLIT_WORDS, SPLITS, CaseTable, table_of_images
 from datamodules.classification.base import ClassificationData
-from datamodules.faults import is_collecting, refuse
-from datamodules.ids import clean_text
+from datamodules.faults import is_collecting, report_fault
 from datamodules.readers.formats import SUFFIXES, is_image
 from datamodules.readers.listing import entries
-from datamodules.table import SPLIT_WORDS, SPLITS, CaseTable, one_image_a_case
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
     for name in classes:
         if counts[name] == 0:
             others = f", only {found.others[name]} files of other kinds" if found.others[name] else ""
-            refuse(
+            report_fault(
                 "class_missing",
                 f"{root / found.folders[name]}: class {name!r} has no images ({' '.join(SUFFIXES)}){others}: add "
                 "some or remove the folder",
@@ -85,7 +85,7 @@ def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
     frame = pd.DataFrame({"path": found.paths, "label": found.labels}, dtype="str")
     if any(words.values()):
         frame["split"] = pd.Series(found.splits, dtype="str")
-    return one_image_a_case(frame), classes
+    return table_of_images(frame), classes
 
 
 def check_training_classes(table: CaseTable, root: Path) -> None:
@@ -132,7 +132,7 @@ def _class_folders(folder: Path) -> list[os.DirEntry[str]]:
     folders = [entry for entry in inside if entry.is_dir()]
     loose = [entry.name for entry in inside if not entry.is_dir() and is_image(Path(entry.path))]
     if loose:
-        refuse(
+        report_fault(
             "table",
             f"{folder}: {len(loose)} images lie directly in it ({loose[0]}): {_LAYOUT}; where classes are in a table, "
             "use --data ImageTable",

@@ -14,24 +14,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.cache import VolumeCache
+from datamodules.caching.cache import VolumeCache
+from datamodules.cases.containment import refuse_outside
+from datamodules.cases.contents import Unit, Unreadable, read_units, readable_cases
+from datamodules.cases.ids import clean_ids
+from datamodules.cases.table import CaseTable, drop_empty, read_frame, split_words, table_of_images
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
-from datamodules.containment import refuse_outside
-from datamodules.contents import Unit, Unreadable, read_units, readable_cases
-from datamodules.faults import is_collecting, refuse
-from datamodules.ids import clean_ids
+from datamodules.faults import is_collecting, report_fault
 from datamodules.preprocess import Preprocess
-from datamodules.probe import ImageFacts
 from datamodules.readers.formats import is_damaged_tiff, is_stack
 from datamodules.readers.hashing import content_hashes
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import Plane
+from datamodules.samples.probe import ImageFacts
+from datamodules.samples.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
+from datamodules.samples.slices import SliceSpec
 from datamodules.settings import name_list
-from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
-from datamodules.slices import SliceSpec
-from datamodules.table import CaseTable, drop_empty, one_image_a_case, read_frame, split_words
-from datamodules.types import Scan, SuiteError, nearest
+from datamodules.types import Scan
+from scansuite.errors import SuiteError, nearest
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class ImageTable(ClassificationData):
         there = [(self.root / path).exists() for path in frame["path"]]
         if not all(there):
             missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]
-            refuse(
+            report_fault(
                 "missing_file",
                 f"{self.table_file}: {missing[0]} is not below --data.root {self.root} ({len(missing)} of {len(frame)} "
                 "images are missing)",
@@ -150,7 +151,7 @@ class ImageTable(ClassificationData):
                 f"{self.table_file}: case_id {name!r} stands twice (rows {rows}): judge its images together with "
                 "--model.aggregate (mean, max, topk, attention), or give each row its own name"
             )
-        return one_image_a_case(frame, where=self.table_file)
+        return table_of_images(frame, where=self.table_file)
 
     def _sliced(self, table: CaseTable, volumes: Sequence[bool]) -> CaseTable:
         """Decode what is not in the cache, and take the slices for the images."""

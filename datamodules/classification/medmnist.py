@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from datamodules.caching.locks import one_process
+from datamodules.cases.table import SPLITS, CaseTable, table_of_images
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.medmnist_files import MedMNISTFile, fetch
 from datamodules.classification.medmnist_sets import (
@@ -20,10 +22,9 @@ from datamodules.classification.medmnist_sets import (
     file_name,
     file_url,
 )
-from datamodules.locks import one_process
-from datamodules.table import SPLITS, CaseTable, one_image_a_case
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless
+from scansuite.errors import SuiteError
 
 
 class MedMNIST(ClassificationData):
@@ -146,7 +147,7 @@ def medmnist_table(arrays: MedMNISTFile, published: MedMNISTSet, size: int) -> C
         frame = frame.join(pd.DataFrame(labels, columns=list(classes)))
     else:
         frame["label"] = pd.Series(np.asarray(classes)[labels[:, 0]], dtype="str")
-    return one_image_a_case(frame, frames=range(len(frame)), published_split=True)
+    return table_of_images(frame, frames=range(len(frame)), published_split=True)
 
 
 def _published(name: str, size: int) -> MedMNISTSet:

@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.behaviour import behaviour
-from datamodules.locks import one_process
+from datamodules.caching.locks import one_process
+from datamodules.caching.reading_version import behaviour
+from datamodules.cases.table import SPLITS
 from datamodules.readers.hashing import array_hash
-from datamodules.table import SPLITS
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.class_names import class_text, refuse_unmeant, too_many_fractions
-from datamodules.strata import number_strata
-from datamodules.types import SuiteError, nearest
+from datamodules.cases.class_names import class_text, refuse_unmeant, too_many_fractions
+from datamodules.splitting.strata import number_strata
+from scansuite.errors import SuiteError, nearest
 
 TargetKind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 TARGET_KINDS: tuple[str, ...] = get_args(TargetKind)

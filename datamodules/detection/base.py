@@ -15,19 +15,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.class_names import clean_map, refuse_unmeant, renamed, warn_of_unused
-from datamodules.contents import Unit
-from datamodules.dataset import Boxes, IgnoredBoxes, ScanDataset
+from datamodules.cases.class_names import clean_map, refuse_unmeant, renamed, warn_of_unused
+from datamodules.cases.contents import Unit
+from datamodules.cases.ids import clean_text
+from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
 from datamodules.detection.files import image_size
-from datamodules.detection.geometry import scaled
-from datamodules.faults import refuse, tolerated
-from datamodules.ids import clean_text
-from datamodules.patches import patch_place
+from datamodules.faults import report_fault, tolerated
 from datamodules.preprocess import Preprocess
+from datamodules.samples.box_geometry import scaled
+from datamodules.samples.dataset import Boxes, IgnoredBoxes, ScanDataset
+from datamodules.samples.patches import patch_place
 from datamodules.settings import name_list
-from datamodules.table import CaseTable, one_image_a_case
-from datamodules.types import Scan, SuiteError, nearest
+from datamodules.types import Scan
+from scansuite.errors import SuiteError, nearest
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class DetectionData(ScanDataModule):
             warn_of_unused(self.class_map, dict.fromkeys([*listed, *labels]))
         found.boxes.labels = [self.class_map.get(label, label) for label in labels]
         self._own_classes = self._class_list(found)
-        table = one_image_a_case(found.cases, published_split=found.published)
+        table = table_of_images(found.cases, published_split=found.published)
         pairs = zip(found.sizes, table.cases["path"], strict=True)
         self._sizes = np.full((len(table), 2), _UNKNOWN_SIDE, np.int64)
         for case, (size, path) in enumerate(pairs):
@@ -171,7 +172,7 @@ class DetectionData(ScanDataModule):
         known = set(names)
         for label, case in zip(found.boxes.labels, found.boxes.cases, strict=True):
             if label not in known:
-                refuse(
+                report_fault(
                     "unknown_label",
                     f"{found.where[case]}: unknown class {label!r}: {nearest(label, names)} (--data.classes, "
                     "--data.class_map)",
@@ -185,7 +186,7 @@ class DetectionData(ScanDataModule):
         scan = super().read(image)
         if scan.array.shape[:2] != tuple(self._sizes[image]):
             (height, width), (rows, columns) = scan.array.shape[:2], self._sizes[image]
-            refuse(
+            report_fault(
                 "size_mismatch",
                 f"{self.root / str(self.table.images['path'].iat[image])}: the image has {width} x {height} pixels, "
                 f"but its annotation says {columns} x {rows}: its boxes may be meant for another image",

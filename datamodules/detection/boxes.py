@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.faults import is_collecting, note_of_check, refuse
+from datamodules.faults import is_collecting, note_of_check, report_fault
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,11 @@ class RawBoxes:
         """Add a box; one that is difficult is ignored.
 
         Raises:
-            datamodules.types.SuiteError: a coordinate is NaN or infinite; names ``where``.
+            scansuite.errors.SuiteError: a coordinate is NaN or infinite; names ``where``.
         """
         if not all(map(math.isfinite, corners)):
             text = f"{where}: a box of {label!r} has coordinates that are NaN or infinite: mend or remove it"
-            refuse("bad_box", text, [where])
+            report_fault("bad_box", text, [where])
             return
         self.cases.append(case)
         self.labels.append(label)

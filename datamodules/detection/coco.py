@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from datamodules.containment import refuse_outside
+from datamodules.cases.containment import refuse_outside
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
 from datamodules.detection.files import beside, exists, part_in, relative, short_names
-from datamodules.faults import refuse
+from datamodules.faults import report_fault
 from datamodules.readers.listing import is_clutter
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _TRIED = 20  # images that are looked for to find their folder: the first may be the one that is missing
 
@@ -63,7 +63,7 @@ class Coco(DetectionData):
             for number, image in enumerate(content.images):
                 if not exists(folder / image.name):
                     text = f"{file}: image {image.name} is missing in {folder}: add it, or remove its entry"
-                    refuse("missing_file", text, [str(folder / image.name)])
+                    report_fault("missing_file", text, [str(folder / image.name)])
                     continue
                 cases_of[number] = len(names)
                 names.append(image.name.removeprefix("images/"))

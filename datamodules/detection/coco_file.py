@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from datamodules.faults import tolerated
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _Id: TypeAlias = int | str
 

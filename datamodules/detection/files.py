@@ -7,9 +7,9 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from datamodules.cases.table import SPLIT_WORDS, by_case_id, case_id_of
 from datamodules.readers import formats
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.table import SPLIT_WORDS, by_case_id, case_id_of
 
 
 def images_by_stem(folder: Path) -> dict[str, str]:

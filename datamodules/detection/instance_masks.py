@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.contents import Unit
+from datamodules.cases.contents import Unit
+from datamodules.cases.table import CaseTable
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
-from datamodules.faults import refuse
+from datamodules.faults import report_fault
 from datamodules.segmentation.masks import read_label_file
-from datamodules.table import CaseTable
-from datamodules.types import Scan, SuiteError
+from datamodules.types import Scan
+from scansuite.errors import SuiteError
 
 # What is put behind an image's stem to name its mask, beside nothing.
 _SUFFIXES = ("", "_mask", "_masks", "_label", "_labels", "_instances")
@@ -81,7 +82,7 @@ class InstanceMasks(DetectionData):
             shown = relative(images / path, self.root)
             if partner is None:
                 text = f"{images / path}: no map of this name in {maps}: add it, or take the image away"
-                refuse("mask_pair", text, [shown])
+                report_fault("mask_pair", text, [shown])
                 continue
             file = str(maps / partner)
             names.append(name)
@@ -118,7 +119,7 @@ class InstanceMasks(DetectionData):
         """Read an image whose map could be read."""
         broken = self._broken.get(str(self.table.images["path"].iat[image]))
         if broken is not None:
-            refuse("mask_unreadable", broken)
+            report_fault("mask_unreadable", broken)
         return super().read(image)
 
     def _mask_folder(self) -> str:

@@ -13,15 +13,15 @@ import defusedxml.ElementTree
 import pandas as pd
 from defusedxml import DefusedXmlException
 
-from datamodules.containment import refuse_outside
+from datamodules.cases.containment import refuse_outside
+from datamodules.cases.ids import clean_id
+from datamodules.cases.table import SPLIT_WORDS, by_case_id
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
-from datamodules.faults import refuse, tolerated
-from datamodules.ids import clean_id
+from datamodules.faults import report_fault, tolerated
 from datamodules.readers.listing import files_below, is_clutter
-from datamodules.table import SPLIT_WORDS, by_case_id
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
 
@@ -123,11 +123,11 @@ class Voc(DetectionData):
                 if not name:
                     continue
                 if origin.get(name, file) != file:
-                    refuse("split", f"{file}: {name!r} stands in {origin[name].name} too: a case has one part")
+                    report_fault("split", f"{file}: {name!r} stands in {origin[name].name} too: a case has one part")
                     continue
                 if name not in files:
                     text = f"{name!r} has no {name}.xml in {folder}: an image without boxes needs one without objects"
-                    refuse("annotation", f"{file}: {text}", [str(file)])
+                    report_fault("annotation", f"{file}: {text}", [str(file)])
                     continue
                 parts[name], origin[name] = SPLIT_WORDS.get(file.stem.lower(), "train"), file
         if parts and len(parts) < len(files):

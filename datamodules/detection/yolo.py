@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from datamodules.containment import refuse_outside
+from datamodules.cases.containment import refuse_outside
+from datamodules.cases.table import SPLIT_WORDS
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import (
@@ -22,11 +23,10 @@ from datamodules.detection.files import (
     short_names,
     split_of_folders,
 )
-from datamodules.faults import refuse, tolerated
+from datamodules.faults import report_fault, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
-from datamodules.table import SPLIT_WORDS
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _LARGEST_FRACTION = 2.0  # boxes may reach out of the image, but what is larger were pixels
 
@@ -172,7 +172,7 @@ class Yolo(DetectionData):
             path = next((one for one in tries if exists(one)), None)
             if path is None:
                 text = f"{place}: image {line[:200]} is missing: correct the path, or remove the line"
-                refuse("missing_file", text, [line])
+                report_fault("missing_file", text, [line])
                 continue
             refuse_outside(self.root, [str(path.absolute())], str(place), allow=self.allow_outside)
             found.append((_below_images(line), path))
@@ -253,7 +253,7 @@ def _add_box(
     except ValueError:
         raise SuiteError(f"{where}: {line[:60]!r} are not five numbers") from None
     if number not in range(len(names)):
-        refuse(
+        report_fault(
             "unknown_label",
             f"{where}: unknown class {columns[0]}: the names of data.yaml are numbered 0 to {len(names) - 1}",
             [where],

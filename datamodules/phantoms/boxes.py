@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from datamodules.cases.table import CaseTable
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.phantoms.scans import PhantomScans
-from datamodules.table import CaseTable
 
 if TYPE_CHECKING:
     import pandas as pd

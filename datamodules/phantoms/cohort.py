@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from datamodules.phantoms.plan import check_difficulty, plan_patient, seen_lesions
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 def cohort(num_patients: int, seed: int, difficulty: float) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from datamodules.phantoms.anatomy import anatomy_of, grid_of, tissue_signal
 from datamodules.phantoms.plan import PIXELS, check_difficulty, plan_patient, seen_lesions, stream
 from datamodules.phantoms.scanner import SCANNERS, acquire
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _ORGAN, _BENIGN = 1, 2  # of plan.SEGMENTATION_CLASSES; malignant follows benign
 _SMALLEST = 32

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from datamodules.cases.table import CaseTable
 from datamodules.classification.base import ClassificationData
 from datamodules.phantoms.scans import PhantomScans
-from datamodules.table import CaseTable
 
 
 class Phantoms(PhantomScans, ClassificationData):

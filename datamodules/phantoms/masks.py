@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.cases.table import CaseTable
 from datamodules.phantoms.scans import PhantomScans
 from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
-from datamodules.table import CaseTable
 from datamodules.useless import Useless
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 CLASS_NAMES = ("benign", "malignant")
 SEGMENTATION_CLASSES = ("background", "organ", "benign", "malignant")

@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from datamodules.base import ScanDataModule
-from datamodules.table import CaseTable, one_image_a_case
+from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless
 
@@ -61,7 +61,7 @@ class PhantomScans(ScanDataModule):
 
     def build_table(self) -> CaseTable:
         """One case a scan."""
-        return one_image_a_case(self._cohort)
+        return table_of_images(self._cohort)
 
     def phantom(self, image: int) -> PhantomScan:
         """Draw a scan with its whole truth."""

@@ -6,10 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from datamodules.readers import dicom_header, raster, volume
+from datamodules.readers import raster, volume
+from datamodules.readers.dicom import header as dicom_header
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 Kind: TypeAlias = Literal["raster", "dicom", "volume"]
 
@@ -90,7 +92,7 @@ def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
     """
     kind = kind_of(file)
     if kind == "dicom":
-        from datamodules.readers import dicom
+        from datamodules.readers.dicom import image as dicom
 
         return dicom.read(file, frame=frame, labels=labels, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
     if kind == "volume":
@@ -110,7 +112,7 @@ def count_frames(file: Path, limits: Limits = DEFAULT) -> int:
         return 1 if 1 in grid.shape else grid.shape[volume.slice_axis(grid.affine, "axial")]
     if kind == "raster":
         return raster.count_pages(file)
-    from datamodules.readers import dicom
+    from datamodules.readers.dicom import image as dicom
 
     return dicom.count_frames(file)
 

@@ -16,7 +16,7 @@ from datamodules.readers.itk_header import HEADERS, data_file
 from datamodules.readers.kept import Kept
 from datamodules.readers.listing import paths_below
 from datamodules.readers.volume import Volume, to_slices
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 Stamp = tuple[str, int, int]  # absolute path, size in bytes, modification time in ns: what a kept hash is good for
 

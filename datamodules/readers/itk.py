@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from datamodules.readers.grid import Grid, Volume, check_volume, geometry_header, is_invertible
 from datamodules.readers.itk_header import ItkHeader, read_header
 from datamodules.readers.limits import Limits
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 def decode_itk(path: Path, name: str, stream: BinaryIO, limits: Limits, *, packed: bool, decode: bool) -> Grid:

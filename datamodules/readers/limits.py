@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 @dataclass(frozen=True)

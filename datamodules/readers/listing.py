@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 def is_clutter(name: str) -> bool:

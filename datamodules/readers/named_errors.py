@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _LONGEST = 200  # characters of a decoder's own words
 
@@ -28,7 +28,7 @@ class Attempt:
 
 @contextmanager
 def named_errors(path: Path, failing: str, words: Callable[[Exception], str] = str) -> Iterator[Attempt]:
-    """Turn what goes wrong with a file into a :class:`~datamodules.types.SuiteError`; one that is raised passes.
+    """Turn what goes wrong with a file into a :class:`~scansuite.errors.SuiteError`; one that is raised passes.
 
     Args:
         path: the file.

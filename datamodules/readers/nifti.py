@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from datamodules.readers.grid import Grid, Volume, check_volume, is_invertible
 from datamodules.readers.limits import Limits
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image

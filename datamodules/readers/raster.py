@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.named_errors import named_errors
 from datamodules.readers.orientation import upright
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _ORIENTATION = 274  # tag of EXIF

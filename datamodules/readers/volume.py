@@ -20,7 +20,7 @@ from datamodules.readers.grid import Volume as Volume
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.named_errors import named_errors
 from datamodules.readers.unpack import read_all, read_to_end, unpacked
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _KINDS = {
     ".nii": "NIfTI",
@@ -57,7 +57,7 @@ def may_be_volume(name: str) -> bool:
 
 def is_series(path: Path) -> bool:
     """Whether a path is a volume in DICOM: a folder with a series, or a file with frames."""
-    from datamodules.readers.dicom_header import is_dicom
+    from datamodules.readers.dicom.header import is_dicom
 
     return not may_be_volume(path.name) and (path.is_dir() or is_dicom(path))
 
@@ -82,7 +82,7 @@ def read_volume(path: Path, limits: Limits = DEFAULT, *, labels: bool = False) -
     The affine is in RAS mm whatever the file's convention and unit. In NIfTI it is the sform, else the qform, else what
     the voxel sizes give. One frame of a 4D file is taken for the volume itself; several frames (and the vectors of a 5D
     file) are the last axis. See :mod:`datamodules.readers.itk`, :mod:`datamodules.readers.pages` and
-    :mod:`datamodules.readers.dicom_series` for the others.
+    :mod:`datamodules.readers.dicom.series` for the others.
 
     Args:
         path: a file with one of :data:`SUFFIXES` (a ``.zip`` holds one volume), or a folder with a series.
@@ -104,7 +104,7 @@ def read_volume(path: Path, limits: Limits = DEFAULT, *, labels: bool = False) -
 
 def _read(path: Path, limits: Limits, *, decode: bool, labels: bool) -> Grid:
     if is_series(path):
-        from datamodules.readers import dicom_series
+        from datamodules.readers.dicom import series as dicom_series
 
         if decode:
             return dicom_series.read_volume(

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.class_names import clean_map, warn_of_unused
-from datamodules.dataset import ScanDataset
-from datamodules.patches import patch_place
-from datamodules.picture import picture
-from datamodules.segmentation.masks import IGNORE
+from datamodules.cases.class_names import clean_map, warn_of_unused
+from datamodules.samples.dataset import ScanDataset
+from datamodules.samples.label_values import IGNORE
+from datamodules.samples.patches import patch_place
+from datamodules.samples.picture import picture
 from datamodules.settings import name_list
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless, left_out
+from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
-    from datamodules.slices import SliceSpec
+    from datamodules.samples.slices import SliceSpec
 
 _COUNTED_MASKS = 256
 # Of flat images; of volumes whole slices can be drawn by what they hold.

@@ -10,35 +10,34 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.contents import Unit
-from datamodules.faults import refuse, tolerated
-from datamodules.readers import formats
-from datamodules.readers.listing import entries
-from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
-from datamodules.segmentation.masks import (
-    LabelValues,
-    Palette,
-    foreground,
-    label_values,
-    number_objects,
-    read_label_file,
-    read_palette,
-    seen_values,
-    stack_classes,
-)
-from datamodules.table import (
+from datamodules.cases.contents import Unit
+from datamodules.cases.table import (
     SPLIT_WORDS,
     CaseTable,
     by_case_id,
     case_id_of,
     drop_empty,
     drop_missing,
-    one_image_a_case,
     read_frame,
     split_words,
+    table_of_images,
 )
-from datamodules.types import SuiteError, nearest
+from datamodules.faults import report_fault, tolerated
+from datamodules.readers import formats
+from datamodules.readers.listing import entries
+from datamodules.samples.label_values import LabelValues, label_values
+from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
+from datamodules.segmentation.masks import (
+    Palette,
+    foreground,
+    number_objects,
+    read_label_file,
+    read_palette,
+    seen_values,
+    stack_classes,
+)
 from datamodules.useless import Useless, given
+from scansuite.errors import SuiteError, nearest
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ class MaskFolder(SegmentationData):
             _refuse_missing(self.root, frame, self._mask_top)
             frame = frame[frame["mask"].notna()].reset_index(drop=True)
         self._choose_reader(frame)
-        return one_image_a_case(frame, where=self.table_file)
+        return table_of_images(frame, where=self.table_file)
 
     def mask_name(self, image: int) -> str:
         """The file of an image's mask, for messages."""
@@ -183,7 +182,7 @@ class MaskFolder(SegmentationData):
         for name in formats.images_below(self.root / masks):
             stem = case_id_of(name)
             if stem in by_stem:
-                refuse(
+                report_fault(
                     "mask_pair",
                     f"{self.root / masks}: {by_stem[stem]} and {name} are masks of the same image: leave one",
                 )
@@ -228,7 +227,7 @@ class MaskFolder(SegmentationData):
             files = [_partner(case, stems[name]) for name in names[1:]]
             for name, file in zip(names[1:], files, strict=True):
                 if file is None:
-                    refuse(
+                    report_fault(
                         "mask_pair",
                         f"{self.root / path}: no mask of class {name!r} in {top / name}: add it (an empty one, where "
                         "the class is absent)",
@@ -353,7 +352,7 @@ def _has_folders(folder: Path) -> bool:
 def _refuse_missing(root: Path, frame: pd.DataFrame, folder: str) -> None:
     missing = frame["path"][frame["mask"].isna()]
     if len(missing):
-        refuse(
+        report_fault(
             "mask_pair",
             f"{root / missing.iloc[0]}: no mask of this name in {folder}/ ({len(missing)} of {len(frame)} images have "
             "none): add it, or take the image away",

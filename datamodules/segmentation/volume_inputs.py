@@ -10,13 +10,14 @@ from typing import cast
 
 import pandas as pd
 
-from datamodules.case_stream import FileCases, LazyScans
+from datamodules.cases.table import CaseTable
+from datamodules.loading.case_stream import FileCases, LazyScans
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import SUFFIXES, Grid, read_grid, read_volume, same_grid
-from datamodules.slices import SliceSpec
-from datamodules.table import CaseTable
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.samples.slices import SliceSpec
+from datamodules.types import Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 # As in the folders of volume_pairs: case_0000.nii.gz, case_0001.nii.gz, ...
 _SEQUENCE = re.compile(rf"(.+)_(\d{{4}})({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
@@ -48,7 +49,7 @@ def join_sequences(frame: pd.DataFrame, sequences: int) -> pd.DataFrame:
 
 def series_in(folder: Path) -> list[tuple[Path, str]]:
     """The folders at or below one that hold DICOM images, and the case ids of the series in them; no localisers."""
-    from datamodules.readers.dicom_series import may_be_volume, series_folders
+    from datamodules.readers.dicom.series import may_be_volume, series_folders
 
     found = filter(may_be_volume, series_folders(folder))
     return [(path, folder.name if path == folder else path.relative_to(folder).as_posix()) for path in found]

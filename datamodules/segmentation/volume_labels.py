@@ -9,14 +9,15 @@ from pathlib import Path
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import paths_below
 from datamodules.readers.volume import Grid, Volume, check_same_grid, is_volume, read_grid, read_volume
-from datamodules.segmentation.masks import LabelValues, seen_values
-from datamodules.types import SuiteError
+from datamodules.samples.label_values import LabelValues
+from datamodules.segmentation.masks import seen_values
+from scansuite.errors import SuiteError
 
 
 @lru_cache(maxsize=65536)
 def is_seg(file: Path) -> bool:
     """Whether a mask is a DICOM segmentation."""
-    from datamodules.readers.dicom_seg import is_segmentation
+    from datamodules.readers.dicom.seg import is_segmentation
 
     return not is_volume(file.name) and is_segmentation(file)
 
@@ -50,7 +51,7 @@ def read_label(file: Path, image: Grid, values: LabelValues, limits: Limits = DE
 
     Args:
         file: NIfTI, a DICOM series of label values, or DICOM-SEG, whose segments are found by the names of the classes,
-            else by their numbers (:func:`datamodules.readers.dicom_seg.read_on_grid`).
+            else by their numbers (:func:`datamodules.readers.dicom.seg.read_on_grid`).
         image: where the image's voxels lie.
         values: the classes and the values that stand for them.
         limits: of the file.
@@ -60,7 +61,7 @@ def read_label(file: Path, image: Grid, values: LabelValues, limits: Limits = DE
     """
     if not is_seg(file):
         return read_volume(file, limits, labels=True)
-    from datamodules.readers.dicom_seg import read_on_grid
+    from datamodules.readers.dicom.seg import read_on_grid
 
     meant = {name: several[0] for name, several in zip(values.names, values.values, strict=True)}
     return read_on_grid(file, image, meant, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
@@ -80,7 +81,7 @@ def seen_labels(files: Sequence[Path], ignore: int | None, limits: Limits = DEFA
     Raises:
         SuiteError: a value is no whole number or negative, or masks are DICOM segmentations and other files.
     """
-    from datamodules.readers.dicom_seg import segment_labels
+    from datamodules.readers.dicom.seg import segment_labels
 
     segments = [segment_labels(file) for file in files if is_seg(file)]
     numbers: set[int] = {0}

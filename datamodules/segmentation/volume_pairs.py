@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from datamodules.faults import refuse
-from datamodules.ids import clean_id
-from datamodules.readers.dicom_header import is_dicom
+from datamodules.cases.ids import clean_id
+from datamodules.cases.table import by_case_id, case_id_of, drop_empty, drop_missing, read_frame, split_words
+from datamodules.faults import report_fault
+from datamodules.readers.dicom.header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import entries
 from datamodules.readers.volume import SUFFIXES, may_be_volume
-from datamodules.table import by_case_id, case_id_of, drop_empty, drop_missing, read_frame, split_words
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 
 _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
 
@@ -102,7 +102,7 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     for case, files in by_case.items():
         if case not in label_files:
             missing = sum(case not in label_files for case in by_case)
-            refuse(
+            report_fault(
                 "mask_pair",
                 f"{root / images / next(iter(files.values()))}: no mask {case}.nii.gz in {root / labels} ({missing} of "
                 f"{len(by_case)} cases have none): add it, or take the image away",
@@ -114,7 +114,7 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     for case, files in by_case.items():
         for number in [number for number in numbers if number not in files]:
             name = f" ({sequences[number]})" if number < len(sequences) else ""
-            refuse(
+            report_fault(
                 "missing_file",
                 f"{root / images}: case {case} has no {case}_{number:04d}.nii.gz{name}, which other cases have: add "
                 "it, or take the case away",

@@ -13,21 +13,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.cache import Setting, VolumeCache
-from datamodules.contents import Unit, read_units, readable_cases
+from datamodules.caching.cache import Setting, VolumeCache
+from datamodules.cases.contents import Unit, read_units, readable_cases
+from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.faults import is_collecting
-from datamodules.probe import ImageFacts
 from datamodules.readers.hashing import content_hashes
 from datamodules.readers.volume import Grid, Plane, read_volume, slice_spacing
+from datamodules.samples.label_values import IGNORE, LabelValues, label_values
+from datamodules.samples.probe import ImageFacts
+from datamodules.samples.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
+from datamodules.samples.slices import SliceSpec
 from datamodules.segmentation.base import SegmentationData
-from datamodules.segmentation.masks import IGNORE, LabelValues, label_values
 from datamodules.segmentation.volume_labels import check_label, is_seg, label_file, read_label, seen_labels
 from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
-from datamodules.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
-from datamodules.slices import SliceSpec
-from datamodules.table import CaseTable, one_image_a_case
-from datamodules.types import Scan, ScanInfo, SuiteError
+from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless, given
+from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Volumes(SegmentationData):
             self.overlapping = self.overlapping or self.regions is not None
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
         where = None if self.volume_table is None else self._table_file(self.volume_table)
-        table = one_image_a_case(frame.drop(columns="sequences"), where=where)
+        table = table_of_images(frame.drop(columns="sequences"), where=where)
         known = self.classes or described.classes
         if not known and all(map(is_seg, self._labels)):
             known = self._seen_classes()

@@ -11,7 +11,7 @@ from typing import Any
 
 import albumentations
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # Bases, and classes that only make sense in code or bring their own bookkeeping.
 _NOT_FOR_LISTS = {"BasicTransform", "BaseCompose", "DualTransform", "ImageOnlyTransform", "Lambda", "ReplayCompose"}

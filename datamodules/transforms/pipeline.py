@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.transforms.probe import dummy_image, probe_steps
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # Boxes of which less than this part of the area is still in the image are dropped.
 _MIN_VISIBILITY = 0.1

@@ -13,7 +13,7 @@ from datamodules.transforms.additions import BrightnessContrast, QuarterTurns, R
 from datamodules.transforms.listed import transforms_from_list
 from datamodules.transforms.names import PRESET_CONFIGS, PRESETS, AugmentConfig
 from datamodules.transforms.pipeline import Augmentation
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # The largest value that each of a user's ranges may take.
 _LIMITS = {"rotation": 180.0, "scale": 0.9, "shift": 1.0, "brightness": 1.0, "contrast": 1.0, "color": 1.0}

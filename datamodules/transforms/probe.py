@@ -10,7 +10,7 @@ import albumentations
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _DRAWS = 4
 # Filters that overshoot at edges stay within this distance of [0, 1] and are clipped; a transform that goes further

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datamodules.resampling import resize_image
 from datamodules.transforms.pipeline import Augmentation
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 _GAP = 4  # px between tiles
 _GROUND = 96  # grey of the ground, neither the black nor the white of a scan

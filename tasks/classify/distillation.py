@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tasks.compression.divergence import sigmoid_divergence, softmax_divergence
 from tasks.distributed import mean_over_ranks
-from tasks.divergence import sigmoid_divergence, softmax_divergence
 
 
 def imitation(output: Tensor, wanted: Tensor, target: str, *, ordinal: bool, temperature: float) -> Tensor:

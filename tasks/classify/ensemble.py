@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.types import Batch
-from tasks.base import of_cases, without_padding
+from tasks.batches import of_cases, without_padding
 from tasks.classify.rows import case_rows
 from tasks.classify.task import ClassificationTask
 from tasks.ensemble import Ensemble
@@ -70,4 +70,4 @@ class ClassificationEnsemble(Ensemble):
         return case_rows(output, batch, self.target, self.class_names)
 
 
-Classifier: TypeAlias = ClassificationTask | ClassificationEnsemble
+ClassificationModel: TypeAlias = ClassificationTask | ClassificationEnsemble

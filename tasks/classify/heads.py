@@ -8,7 +8,7 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from backbones.pyramid import Backbone
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 HeadName = Literal["pool", "mlp", "flatten", "native"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.distributed import mean_over_ranks
 
 LossName = Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber", "ordinal"]

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from tasks.classify.scores import called_class
-from tasks.evaluation.classification import quick_figures
+from tasks.evaluation.classification.metrics import quick_metrics
 
 
 class ClassificationMetrics(Metric):
@@ -52,5 +52,5 @@ class ClassificationMetrics(Metric):
             prediction = scores > 0.5
         else:
             prediction = called_class(scores, self.target)
-        values = quick_figures(self.target, labels.numpy(), prediction.numpy(), scores.numpy(), self.positive)
+        values = quick_metrics(self.target, labels.numpy(), prediction.numpy(), scores.numpy(), self.positive)
         return {name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 AggregateName = Literal["none", "mean", "max", "topk", "attention"]
 # Kinds of target whose logits mean something only beside one another (softmax).

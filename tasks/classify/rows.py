@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from datamodules.types import Batch
-from tasks.base import case_ids
+from tasks.batches import case_ids
 from tasks.classify.scores import called_class
 
 

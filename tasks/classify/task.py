@@ -11,8 +11,9 @@ from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
 from datamodules.classification.base import ClassificationData
-from datamodules.types import Batch, SuiteError
+from datamodules.types import Batch
 from datamodules.useless import Useless
+from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
@@ -289,7 +290,7 @@ class ClassificationTask(Task):
         return imitation(output, wanted, self.target, ordinal=ordinal, temperature=temperature)
 
     def unlike(self, teacher: Any) -> str:
-        """See :meth:`~tasks.compressible.Compressible.unlike`."""
+        """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         if self.target != teacher.target:
             return f"it was trained on a {teacher.target} target, and this one is {self.target}"
         if (self.criterion.name == "ordinal") != (teacher.criterion.name == "ordinal"):
@@ -306,7 +307,7 @@ class ClassificationTask(Task):
         return [self.head.linear]
 
     def trial_inputs(self, images: int = 2) -> tuple[Any, ...]:
-        """Images for themselves, or one case of all of them (:meth:`~tasks.compressible.Compressible.trial_inputs`)."""
+        """Images for themselves, or one case of all of them (:meth:`~.compressible.Compressible.trial_inputs`)."""
         return (*super().trial_inputs(images), *(() if self.aggregate == "none" else ([images],)))
 
     def scores(self, output: Tensor) -> Tensor:

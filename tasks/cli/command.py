@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # Where the packages lie: they need not be installed, and the user may stand in another folder.
 _HOME = str(Path(__file__).resolve().parents[2])

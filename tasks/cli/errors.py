@@ -10,9 +10,9 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from datamodules.types import SuiteError
-from tasks.cli.begun import full_disk, interrupted, release
-from tasks.cli.run_dir import global_rank
+from scansuite.errors import SuiteError
+from tasks.cli.runs.run_dir import global_rank
+from tasks.cli.runs.running import full_disk, interrupted, release
 
 _PARTS = ("callbacks", "loggers", "profilers", "plugins", "strategies")
 _OF_TRAINER = tuple(f"pytorch_lightning.{part}." for part in _PARTS)

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 
 
 def value_of(argv: Sequence[str], flag: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 Part = Literal["train", "val", "test", "predict"]
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.cli.run_dir import global_rank
+from tasks.cli.runs.run_dir import global_rank
 
 OURS = ("backbones", "datamodules", "tasks")
 # Said by libraries of things that are so on purpose here.

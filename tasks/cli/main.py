@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from datamodules.types import nearest
+from scansuite.errors import nearest
 from tasks.cli.errors import guarded
 
 # Task on the command line -> what the names of its classes begin with: tasks/classify/ holds ClassificationTask in
-# task.py, ClassificationJudging in judging.py, ClassificationPredicting in predicting.py and ClassificationEnsemble in
+# task.py, ClassificationEvaluator in judging.py, ClassificationInference in predicting.py and ClassificationEnsemble in
 # ensemble.py. A task stands here once it works.
 TASKS = {"classify": "Classification", "segment": "Segmentation", "detect": "Detection"}
 VERBS = {

@@ -13,14 +13,14 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from datamodules.base import ScanDataModule
 from datamodules.registry import DATA_CLASSES, data_classes
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 from tasks.base import Task
 from tasks.cli.flags import find_configs, init_parameters, refuse_unknown, value_of
 from tasks.cli.hardware import MemoryFormat, choose_precision
 from tasks.cli.help import LINKED, short_help
 from tasks.cli.main import TASKS, VERBS
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
-from tasks.fitting.saving import WholeCheckpoints
+from tasks.training.saving import WholeCheckpoints
 
 # Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
 # at 224 px are meaningless at 28.
@@ -34,7 +34,7 @@ def task_class(task: str) -> type[Task]:
     return cast("type[Task]", part_of(task, "task"))
 
 
-def part_of(task: str, part: Literal["task", "judging", "predicting", "ensemble"]) -> Any:
+def part_of(task: str, part: Literal["task", "evaluator", "inference", "ensemble"]) -> Any:
     """A class of a task's package."""
     return getattr(importlib.import_module(f"tasks.{task}.{part}"), TASKS[task] + part.capitalize())
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import ScanDataModule
-from datamodules.layouts import advice
+from datamodules.cases.layouts import advice
 from datamodules.preprocess import Preprocess
-from datamodules.scaling import has_scale
-from datamodules.slices import SliceSpec
-from datamodules.types import SuiteError
+from datamodules.samples.scaling import has_scale
+from datamodules.samples.slices import SliceSpec
 from datamodules.useless import Useless, useless_flags
+from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import given, value_of
 
@@ -56,7 +56,7 @@ def refuse_useless_model(words: Sequence[str], cls: type[Task], values: Mapping[
         raise SuiteError(f"--model.{one.flag} {values[one.flag]}: does nothing: {one.why}")
 
 
-def refuse_in_judging(words: Sequence[str]) -> None:
+def refuse_in_evaluation(words: Sequence[str]) -> None:
     """Refuse typed flags of ``--data`` that say how a model is trained, where a checkpoint is judged.
 
     Raises:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tasks.evaluation.canvas import Colour, legend
-from tasks.evaluation.filenames import safe_path
-from tasks.evaluation.pictures import CLASS_COLOURS, panel_size, scan_panel
+from tasks.evaluation.pictures.canvas import Colour, legend
+from tasks.evaluation.pictures.common import CLASS_COLOURS, panel_size, scan_panel
+from tasks.evaluation.pictures.filenames import safe_path
 from tasks.evaluation.tables import replacing
 
 _EDGES = ["x1", "y1", "x2", "y2"]

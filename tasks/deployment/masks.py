@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from datamodules.readers.volume import Grid, write_volume
-from datamodules.types import SuiteError
-from tasks.evaluation.filenames import marked_name, safe_name, safe_path
+from scansuite.errors import SuiteError
+from tasks.evaluation.pictures.filenames import marked_name, safe_name, safe_path
 from tasks.evaluation.tables import replacing
 
 MaskFormat = Literal["auto", "nifti", "png", "png16"]
@@ -124,7 +124,7 @@ def number_components(mask: NDArray[np.uint8], case_id: str) -> NDArray[np.uint1
     """Number the connected components of each class, class by class, from 1 on; 0 is the background.
 
     Pixels of a component touch by an edge or a corner, as with ``connectivity="full"`` in
-    :func:`tasks.evaluation.lesions.match_lesions`.
+    :func:`tasks.evaluation.segmentation.lesions.match_lesions`.
 
     Args:
         mask: ``(H, W)`` class numbers.

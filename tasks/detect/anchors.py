@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from datamodules.settings import numbers
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 RATIOS = (0.5, 1.0, 2.0)  # height / width, of RetinaNet and Faster R-CNN
 DENSITY = 4  # a level takes the boxes of at least so many strides: the nearest anchor then overlaps by 0.6 or more

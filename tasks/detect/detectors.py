@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 from tasks.detect.anchors import choose_anchors
 from tasks.detect.faster_rcnn import FasterRcnn
 from tasks.detect.fcos import Fcos

@@ -6,10 +6,10 @@ from typing import cast
 
 from torch import Tensor
 
+from tasks.compression.divergence import sigmoid_divergence
 from tasks.detect.dense import DenseDetector, DenseRaw
 from tasks.detect.interface import Detector, Raw
 from tasks.detect.losses import shares
-from tasks.divergence import sigmoid_divergence
 
 
 def unlike(detector: Detector, teacher: Detector) -> str:

@@ -44,4 +44,4 @@ class DetectionEnsemble(Ensemble):
                 "batch": found[0]["batch"]}  # fmt: skip
 
 
-Finder: TypeAlias = DetectionTask | DetectionEnsemble
+DetectionModel: TypeAlias = DetectionTask | DetectionEnsemble

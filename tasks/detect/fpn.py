@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from backbones.pyramid import Backbone

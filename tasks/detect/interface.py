@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 
 if TYPE_CHECKING:
     from tasks.detect.anchors import AnchorTable, Shapes

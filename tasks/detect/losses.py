@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 from tasks.distributed import sum_over_ranks
 
 BoxLoss = Literal["auto", "l1", "smooth_l1", "giou", "diou", "ciou"]

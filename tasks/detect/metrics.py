@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from tasks.detect.interface import Detections
 from tasks.distributed import gather
-from tasks.evaluation.detection import quick_map
+from tasks.evaluation.detection.metrics import quick_map
 
 
 class DetectionMetrics(Metric):

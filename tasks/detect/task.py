@@ -12,8 +12,9 @@ from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
 from datamodules.detection.base import DetectionData
-from datamodules.types import Batch, SuiteError
+from datamodules.types import Batch
 from datamodules.useless import Useless
+from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.detect.collect import within_scan
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
@@ -21,9 +22,9 @@ from tasks.detect.distillation import imitation, unlike
 from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
-from tasks.inherit import inherited
 from tasks.padding import pad, padded
-from tasks.window import judging_window
+from tasks.parent_checkpoint import read_parent
+from tasks.tile import evaluation_tile
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class DetectionTask(Task):
             if not 0 <= value < 1:
                 raise SuiteError(f"--model.{flag} {value}: must be at least 0 and below 1")
         self.monitor = ("map", "max")
-        self.window, self.overlap = judging_window(window, input_size, preprocess), overlap
+        self.window, self.overlap = evaluation_tile(window, input_size, preprocess), overlap
         self.max_detections = max_detections
         self.decoding = DecodeSettings(
             score_threshold=score_threshold, nms_iou=nms_iou, nms=nms, max_detections=max_detections
@@ -127,7 +128,7 @@ class DetectionTask(Task):
 
         self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
         # A small stem has no map coarser than stride 8, and detectors read up to 32.
-        if stem == "auto" and inherited(weights) is None:
+        if stem == "auto" and read_parent(weights) is None:
             stem = "standard"
         self.build_backbone(
             backbone,
@@ -180,7 +181,7 @@ class DetectionTask(Task):
         return imitation(output, wanted, teacher.detector, temperature=temperature)
 
     def unlike(self, teacher: Any) -> str:
-        """See :meth:`~tasks.compressible.Compressible.unlike`."""
+        """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         return super().unlike(teacher) or unlike(self.detector, teacher.detector)
 
     def output_layers(self) -> list[nn.Module]:

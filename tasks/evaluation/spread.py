@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tasks.evaluation.figures import Figure
+from tasks.evaluation.metric_values import MetricValue
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def spread(folds: Sequence[Mapping[str, Figure]], together: Mapping[str, Figure]) -> pd.DataFrame:
+def spread(folds: Sequence[Mapping[str, MetricValue]], together: Mapping[str, MetricValue]) -> pd.DataFrame:
     """Mean and standard deviation over folds, beside the figures of all folds' cases together.
 
     Args:
@@ -30,7 +30,7 @@ def spread(folds: Sequence[Mapping[str, Figure]], together: Mapping[str, Figure]
     for name in dict.fromkeys([*together, *(name for fold in folds for name in fold)]):
         values = [fold[name].value if name in fold else math.nan for fold in folds]
         known = np.array([value for value in values if not math.isnan(value)])
-        whole = together.get(name, Figure(math.nan, math.nan, math.nan, 0))
+        whole = together.get(name, MetricValue(math.nan, math.nan, math.nan, 0))
         rows.append(
             {
                 "metric": name,

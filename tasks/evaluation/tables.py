@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 # A CSV of more rows takes minutes to read and no spreadsheet opens it: Parquet from here on.
 PARQUET_ROWS = 1_000_000

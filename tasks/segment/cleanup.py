@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 
 # NIfTI stores spacing as float32: a component of exactly the smallest size must stay.
 _SLACK = 1e-6

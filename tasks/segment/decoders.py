@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 from tasks.padding import padded
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tasks.compression.divergence import sigmoid_divergence, softmax_divergence
 from tasks.distributed import mean_over_ranks
-from tasks.divergence import sigmoid_divergence, softmax_divergence
 
 
 def imitation(

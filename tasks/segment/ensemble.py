@@ -68,4 +68,4 @@ def most_agreed(cleanups: Sequence[CleanUp], class_names: Sequence[str]) -> Clea
     return CleanUp(largest, {name: size for name, size in sizes.items() if size > 0})
 
 
-Segmenter: TypeAlias = SegmentationTask | SegmentationEnsemble
+SegmentationModel: TypeAlias = SegmentationTask | SegmentationEnsemble

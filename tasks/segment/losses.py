@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 from tasks.distributed import mean_over_ranks, sum_over_ranks
 
 LossName = Literal["dice_ce", "cross_entropy", "dice", "focal", "tversky", "focal_tversky", "lovasz", "boundary"]

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
+from datamodules.cases.sides import sided_names
 from datamodules.segmentation.base import SegmentationData
-from datamodules.sides import sided_names
-from datamodules.types import Batch, SuiteError
+from datamodules.types import Batch
 from datamodules.useless import Useless
-from tasks.base import Task, case_ids
-from tasks.inherit import inherited
+from scansuite.errors import SuiteError
+from tasks.base import Task
+from tasks.batches import case_ids
 from tasks.padding import pad, padded
+from tasks.parent_checkpoint import read_parent
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
@@ -25,7 +27,7 @@ from tasks.segment.distillation import imitation
 from tasks.segment.losses import LossName, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
-from tasks.window import judging_window
+from tasks.tile import evaluation_tile
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +145,7 @@ class SegmentationTask(Task):
             raise SuiteError(f"--model.overlap {overlap}: must be at least 0 and below 1")
         if not nsd_tolerance > 0:
             raise SuiteError(f"--model.nsd_tolerance {nsd_tolerance}: must be above 0")
-        self.window = judging_window(window, input_size, preprocess)
+        self.window = evaluation_tile(window, input_size, preprocess)
         if tta != "none":
             _check_mirrors(self.class_names, has_sides)
         self.overlap, self.tta = overlap, tta
@@ -164,7 +166,7 @@ class SegmentationTask(Task):
         self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
         strides, wanted = ask_backbone(decoder, backbone)
         # A small stem has no map coarser than stride 8, and decoders read up to 32.
-        if stem == "auto" and inherited(weights) is None:
+        if stem == "auto" and read_parent(weights) is None:
             stem = "standard"
         self.build_backbone(
             backbone,
@@ -216,7 +218,7 @@ class SegmentationTask(Task):
         return imitation(output, wanted, batch["mask"], **kind, temperature=temperature)
 
     def unlike(self, teacher: Any) -> str:
-        """See :meth:`~tasks.compressible.Compressible.unlike`."""
+        """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         if self.overlapping != teacher.overlapping:
             return "regions overlap in one and not in the other"
         return super().unlike(teacher)

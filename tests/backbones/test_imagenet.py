@@ -15,7 +15,7 @@ import torch
 from backbones.imagenet import PACKAGES, average_normalisation, package_file, plain_shapes, pretrained_normalisation
 from backbones.pyramid import Backbone
 from backbones.weights import load_weights
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from backbones.initialisation import NORMAL_STD, TRUNCATED_STD, Scheme, initialise
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.classify.task import ClassificationTask
 from tasks.detect.task import DetectionTask
 from tasks.segment.task import SegmentationTask

@@ -6,7 +6,7 @@ import pytest
 
 from backbones.network import REFUSED
 from backbones.pyramid import Backbone
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 @pytest.mark.parametrize(

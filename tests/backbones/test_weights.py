@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from backbones.pyramid import Backbone
 from backbones.weights import LoadReport, extract_weights, load_weights
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 def same(one: dict[str, Tensor], two: dict[str, Tensor], keys: Any) -> bool:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from datamodules.base import Normalize
 from datamodules.classification.image_table import ImageTable
-from datamodules.dataset import collate
 from datamodules.phantoms.labels import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers import raster
+from datamodules.samples.dataset import collate
 from datamodules.settings import free_memory
-from datamodules.types import Batch, Draw, Scan, SuiteError
+from datamodules.types import Batch, Draw, Scan
+from scansuite.errors import SuiteError
 from tests.datamodules.scans_on_disk import cohort, data_of, images_of, write_scans, write_table
 
 
@@ -245,7 +246,7 @@ def test_memory_gives_what_the_disk_gives_and_reads_no_scan_again(
 def test_memory_that_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = free_memory()
     assert free is None or 2**20 < free < 2**50
-    monkeypatch.setattr("datamodules.loading.free_memory", lambda: 10_000)
+    monkeypatch.setattr("datamodules.loading.loaders.free_memory", lambda: 10_000)
     with pytest.raises(SuiteError, match=r"--data\.cache memory: .* GiB are needed .*: use --data\.cache none"):
         data_of(folder, cache="memory").train_dataloader()
 

@@ -13,7 +13,7 @@ from tifffile import imwrite
 from datamodules.inputs import InputFiles
 from datamodules.preprocess import Preprocess
 from datamodules.readers.raster import read
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tests.datamodules.scans_on_disk import write_scans
 
 SPEC = Preprocess(size=(8, 8), channels=1)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from datamodules.preprocess import WINDOWS, Preprocess, parse_windows
-from datamodules.types import Scan, SuiteError
+from datamodules.types import Scan
+from scansuite.errors import SuiteError
 
 RNG = np.random.default_rng(0)
 

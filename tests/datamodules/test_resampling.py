@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from datamodules.picture import picture
 from datamodules.preprocess import Preprocess
 from datamodules.readers.volume import Volume
 from datamodules.resampling import resize_image, resize_mask
-from datamodules.slices import SliceSpec
+from datamodules.samples.picture import picture
+from datamodules.samples.slices import SliceSpec
 from datamodules.types import Scan, ScanInfo
 
 RNG = np.random.default_rng(0)

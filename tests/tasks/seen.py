@@ -15,10 +15,11 @@ from datamodules.base import ScanDataModule
 from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.inputs import InputFiles
-from tasks.cli.judging import judging_of
+from tasks.cli.evaluate import evaluator_of
 from tasks.cli.parser import part_of
-from tasks.judging import Predicting, judged_pieces
-from tasks.window import judging_window
+from tasks.evaluator import piece_loader
+from tasks.inference import Inference
+from tasks.tile import evaluation_tile
 
 Seen: TypeAlias = dict[tuple[str, int], list[NDArray[np.float32]]]  # (name of its file, slice) -> its windows
 Build: TypeAlias = Callable[..., ScanDataModule]
@@ -40,7 +41,7 @@ def model_of(data: Any) -> Any:
     if task == "classify":
         facts["bag_limit"] = data.bag_limit
     else:
-        window = judging_window(None, data.input_size, facts["preprocess"])
+        window = evaluation_tile(None, data.input_size, facts["preprocess"])
     model = SimpleNamespace(hparams=facts, class_names=data.class_names, window=window, overlap=0.5)
     if task == "classify":
         model.aggregate = "mean" if data.bags else "none"
@@ -82,20 +83,20 @@ def judged(data: ScanDataModule, model: Any, split: str, *, whole: bool = False)
         global_rank=0, world_size=1, strategy=SimpleNamespace(root_device=torch.device("cpu"))
     )
     model = SimpleNamespace(window=None, overlap=0) if whole else model
-    return collected(judged_pieces(trainer, model, data, data.rows(split)))
+    return collected(piece_loader(trainer, model, data, data.rows(split)))
 
 
 def tested(data: ScanDataModule, model: Any) -> Seen:
     """What ``test --data.split all_test`` shows a trained model."""
-    judging_of(task_of(data)).adopt(model, data)
+    evaluator_of(task_of(data)).adopt(model, data)
     return judged(data, model, "test")
 
 
 def predicted(task: str, model: Any, inputs: Sequence[Path], output: Path, **settings: Any) -> Seen:
     """What ``predict`` shows it."""
-    predicting_class = cast("type[Predicting]", part_of(task, "predicting"))
+    inference_class = cast("type[Inference]", part_of(task, "inference"))
     files = InputFiles(**{"num_workers": 0, "batch_size": 3, **settings})
-    predicting = predicting_class(model, files, output, dict.fromkeys(predicting_class.flags))
+    predicting = inference_class(model, files, output, dict.fromkeys(inference_class.flags))
     return collected(predicting.loader(predicting.table([str(path) for path in inputs]), 0, 1))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules.types import ScanInfo, SuiteError
+from datamodules.types import ScanInfo
+from scansuite.errors import SuiteError
 from tasks.classify.ensemble import ClassificationEnsemble
 from tasks.classify.task import ClassificationTask
 from tasks.ensemble import mean_points, refuse_unlike

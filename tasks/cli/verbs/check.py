@@ -18,10 +18,10 @@ from datamodules.checks.run import check
 from datamodules.checks.store import FindingStore
 from datamodules.preparation import described
 from datamodules.settings import default_workers
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
-from tasks.cli.run_dir import new_folder
+from tasks.cli.runs.run_dir import new_folder
 
 log = logging.getLogger(__name__)
 

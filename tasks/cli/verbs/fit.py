@@ -13,30 +13,30 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from datamodules.base import ScanDataModule
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.base import Task
-from tasks.cli.begun import command
-from tasks.cli.checkpoints import build_from, find_checkpoint, open_checkpoint
-from tasks.cli.comparison import compare
+from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of
-from tasks.cli.folds import train_folds
+from tasks.cli.folds.train import train_folds
 from tasks.cli.hardware import MemoryFormat, place
-from tasks.cli.judging import Judge, judging_of, write_split
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
-from tasks.cli.pruning import parent_defaults, prune, untrained
-from tasks.cli.run_data import as_lists, saved_data
-from tasks.cli.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
-from tasks.cli.search import search
-from tasks.cli.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
-from tasks.cli.training import training_callbacks
+from tasks.cli.runs.checkpoints import build_from, find_checkpoint, open_checkpoint
+from tasks.cli.runs.run_data import as_lists, saved_data
+from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
+from tasks.cli.runs.running import command
+from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
+from tasks.cli.training.callbacks import training_callbacks
+from tasks.cli.training.comparison import compare
+from tasks.cli.training.pruning import parent_defaults, prune, untrained
+from tasks.cli.training.search import search
 from tasks.evaluation.tables import write_text
-from tasks.fitting.best import BestCheckpoint
-from tasks.fitting.epoch_table import EpochTable
-from tasks.fitting.resuming import Resuming
-from tasks.fitting.saving import save_whole
-from tasks.fitting.seeding import SeedEpochs
+from tasks.training.best_checkpoint import BestCheckpoint
+from tasks.training.epoch_table import EpochTable
+from tasks.training.resuming import Resuming
+from tasks.training.saving import save_whole
+from tasks.training.seeding import SeedEpochs
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     if last is None:
         search(cli, data, model)
     run_dir = Path() if fast else _take(task, cli, resumed)
-    judging = judging_of(task)
-    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), judging.callback, *callbacks], fast=fast)
+    evaluator = evaluator_of(task)
+    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks], fast=fast)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config(begun))
@@ -121,8 +121,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     if fast:
         print("fast_dev_run: one batch went through; nothing was judged or written")
         return 0
-    judge = Judge(trainer, judging, data, run_dir, leaks)
-    _judge(task, judge, memory_format=cli.config["memory_format"], testing=testing)
+    evaluation = RunEvaluation(trainer, evaluator, data, run_dir, leaks)
+    _evaluate(task, evaluation, memory_format=cli.config["memory_format"], testing=testing)
     return 0
 
 
@@ -222,19 +222,19 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     write_sheet(images, data.build_augmentation(), run_dir / "augmented.png")
 
 
-def _log_pictures(judge: Judge, run_dir: Path) -> None:
+def _log_pictures(evaluation: RunEvaluation, run_dir: Path) -> None:
     """Show the pictures of telling cases in TensorBoard, beside the curves of the training."""
-    if judge.pictures:
+    if evaluation.pictures:
         from torch.utils.tensorboard import SummaryWriter
 
         with SummaryWriter(str(run_dir)) as writer:
-            for title, picture in judge.pictures:
+            for title, picture in evaluation.pictures:
                 writer.add_image(title.split(":")[0], picture, dataformats="HWC")
 
 
-def _judge(task: str, judge: Judge, *, memory_format: MemoryFormat, testing: bool) -> None:
+def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryFormat, testing: bool) -> None:
     """Judge the best checkpoint on validation, choosing there what is chosen, and on test where there is one."""
-    trainer, data, run_dir = judge.trainer, judge.data, judge.run_dir
+    trainer, data, run_dir = evaluation.trainer, evaluation.data, evaluation.run_dir
     best = run_dir / CHECKPOINTS / "best.ckpt"
     if not best.is_file():
         best = find_checkpoint(task, str(run_dir / CHECKPOINTS / "last.ckpt"))
@@ -242,17 +242,17 @@ def _judge(task: str, judge: Judge, *, memory_format: MemoryFormat, testing: boo
     model = build_from(checkpoint, task, best)
     place(model, memory_format)
     trainer.loggers = []  # the event file is about training
-    judge.run(model, "val", choose=True)
+    evaluation.run(model, "val", choose=True)
     if trainer.is_global_zero:
         model.on_save_checkpoint(checkpoint)  # what was chosen on validation
         save_whole(checkpoint, best)
     tested = len(data.rows("test")) if testing else 0
     if tested:
-        judge.run(model, "test")
-    judge.write(model)
-    compare(task, judge, model, memory_format)
+        evaluation.run(model, "test")
+    evaluation.write(model)
+    compare(task, evaluation, model, memory_format)
     if trainer.is_global_zero:
-        _log_pictures(judge, run_dir)
+        _log_pictures(evaluation, run_dir)
         if tested:
             count_test(task, run_dir, best.name, tested)
         print("validation figures are those the checkpoint was selected on")

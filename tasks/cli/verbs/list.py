@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from datamodules.types import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest
 from tasks.cli.main import TASKS
 
 ABOUT = """\

@@ -11,17 +11,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 
 from datamodules.inputs import InputFiles
-from datamodules.types import SuiteError
-from tasks.cli.ensembles import HELP, build_model, find_checkpoints
+from scansuite.errors import SuiteError
 from tasks.cli.flags import find_configs, refuse_unknown
 from tasks.cli.hardware import MemoryFormat, exact_float32, keep_memory_flat, place
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import part_of
-from tasks.cli.run_dir import new_folder
+from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
+from tasks.cli.runs.run_dir import new_folder
 from tasks.distributed import gather
 from tasks.evaluation.tables import write_table
-from tasks.judging import Predicting
+from tasks.inference import Inference
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         0, or 1 where some files could not be read.
     """
     configure_logs()
-    predicting_class = cast("type[Predicting]", part_of(task, "predicting"))
-    parser = build_parser(predicting_class.flags)
+    inference_class = cast("type[Inference]", part_of(task, "inference"))
+    parser = build_parser(inference_class.flags)
     words = ["--help" if word == "--help_all" else word for word in find_configs(argv)]
     if not any(word in ("-h", "--help") or word.split("=")[0].endswith(".help") for word in words):
         refuse_unknown(words, {option for action in parser._actions for option in action.option_strings})
@@ -84,8 +84,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     keep_memory_flat()
     model = build_model(task, find_checkpoints(task, config.ckpt_path, config.ckpt_paths))
     output = new_folder(config.output, "--output")
-    options = {name: config[name] for name in predicting_class.flags}
-    predicting = predicting_class(model, config.data, output, options)
+    options = {name: config[name] for name in inference_class.flags}
+    predicting = inference_class(model, config.data, output, options)
     table = predicting.table(config.input)
     passed_over = config.data.passed_over
     said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
@@ -38,9 +38,9 @@ def run(task: str, argv: Sequence[str]) -> int:
     settings = cli.config["model"]
     if settings["weights"] is not None:  # they change no layer, and would be fetched
         if settings["stem"] == "auto":
-            from tasks.inherit import inherited
+            from tasks.parent_checkpoint import read_parent
 
-            parent = inherited(settings["weights"])
+            parent = read_parent(settings["weights"])
             settings["stem"] = parent.stem if parent is not None else "standard"
         settings["weights"] = None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.cli.judge_checkpoint import judge_checkpoint
+from tasks.cli.evaluate_checkpoint import evaluate_checkpoint
 
 
 def run(task: str, argv: Sequence[str]) -> int:
     """Judge on validation."""
-    return judge_checkpoint(task, argv, "val")
+    return evaluate_checkpoint(task, argv, "val")

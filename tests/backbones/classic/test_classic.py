@@ -17,7 +17,7 @@ import backbones.classic
 from backbones.classic.lenet5 import CONNECTIONS
 from backbones.pyramid import Backbone
 from backbones.weights import load_weights
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 STRIDES = (4, 8, 16, 32)
 LIGHT = ("small_cnn", "lenet5", "googlenet", "cbam_resnet18")

@@ -15,7 +15,7 @@ from datamodules.base import ScanDataModule
 from datamodules.checks.examine import examine_all
 from datamodules.checks.measures import FAILED, READ
 from datamodules.checks.units import FileUnits
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 
 class Hostile(FileUnits):

@@ -39,7 +39,7 @@ from datamodules.readers.raster import write_png
 from datamodules.readers.volume import read_grid, read_volume
 from datamodules.segmentation.masks import read_label_file
 from datamodules.segmentation.volume_pairs import read_description
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tests.datamodules.readers.fuzz_damage import damage
 from tests.datamodules.readers.fuzz_seeds import HEIGHT, WIDTH, Seed, make_seeds
 

@@ -12,6 +12,7 @@ import SimpleITK
 import tifffile
 from numpy.typing import NDArray
 
+from datamodules.cases.table import case_id_of, read_frame
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
 from datamodules.detection.files import image_size
@@ -21,8 +22,7 @@ from datamodules.readers import formats
 from datamodules.readers.limits import Limits
 from datamodules.readers.raster import write_png
 from datamodules.segmentation.mask_folder import MaskFolder
-from datamodules.table import case_id_of, read_frame
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 
 

@@ -10,15 +10,15 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from datamodules.cases.table import table_of_images
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
 from datamodules.preprocess import Preprocess
 from datamodules.readers import formats
 from datamodules.readers.volume import read_grid, read_volume, write_volume
+from datamodules.samples.slices import SliceSpec
 from datamodules.segmentation.volume_inputs import VolumeCases
-from datamodules.slices import SliceSpec
-from datamodules.table import one_image_a_case
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 
 H, W = 9, 7
 KINDS: dict[str, dict[str, Any]] = {"imagej": {"imagej": True}, "ome": {"ome": True}, "shaped": {}}
@@ -240,6 +240,6 @@ def test_volumes_with_channels_are_cut_and_predicted_alike(tmp_path: Path) -> No
     trained = data.preprocess(data.read(1))
     import pandas as pd
 
-    table = one_image_a_case(pd.DataFrame({"path": [str(tmp_path / "0.ome.tif")], "case_id": ["0"]}))
+    table = table_of_images(pd.DataFrame({"path": [str(tmp_path / "0.ome.tif")], "case_id": ["0"]}))
     predicted = VolumeCases(table, data.preprocess, SliceSpec()).images(0)[1]
     assert np.array_equal(data.preprocess(predicted), trained)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import read_grid, read_volume, to_slices, write_volume
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tests.datamodules.volumes_on_disk import AFFINES, itk_image, write_nifti
 
 # Files that lie on a grid of any kind; TIFF has none.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from backbones.pyramid import Backbone
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.classify.heads import Head, HeadName, needs_norm
 from tasks.classify.task import ClassificationTask
 

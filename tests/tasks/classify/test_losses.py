@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.classify.losses import LOSSES, ClassificationLoss, balanced_class_weights
 from tasks.classify.scores import rank_probabilities
 from tests.tasks.classify.batches import KINDS, NAMES, random_labels

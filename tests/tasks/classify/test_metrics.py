@@ -16,7 +16,7 @@ from torchmetrics.functional import classification as F
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.scores import called_class
 from tasks.classify.task import ClassificationTask
-from tasks.evaluation.classification import classification_figures
+from tasks.evaluation.classification.metrics import classification_metrics
 from tests.tasks.classify.batches import KINDS, NAMES, random_labels, small_batch, small_task
 
 CLASS_METRICS = {
@@ -44,7 +44,7 @@ def logits_for(task: ClassificationTask, label: Tensor) -> Tensor:
     return (noise + 1.5 * torch.nn.functional.one_hot(label, columns)).round(decimals=1)
 
 
-def logged_and_judged(
+def logged_and_evaluated(
     task: ClassificationTask, label: Tensor, output: Tensor, parts: int = 3
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics of the training log, and figures of the table, of the same outputs seen in batches."""
@@ -58,7 +58,7 @@ def logged_and_judged(
         task.update_metrics(metric, output[chosen], batch)
         tables.append(pd.DataFrame(task.rows(output[chosen], batch)))
     logged = {name: float(value) for name, value in metric.compute().items()}
-    figures = classification_figures(
+    figures = classification_metrics(
         pd.concat(tables, ignore_index=True), task.target, task.class_names, task.positive_class, resamples=0
     )
     return logged, {name: figures[name].value for name in logged}
@@ -68,7 +68,7 @@ def logged_and_judged(
 def test_equal_to_the_figures_of_the_table(kind: str) -> None:
     task = small_task(kind)
     label = random_labels(kind, 90)
-    logged, judged = logged_and_judged(task, label, logits_for(task, label))
+    logged, judged = logged_and_evaluated(task, label, logits_for(task, label))
     assert set(logged) == EXPECTED[kind]
     assert not any(math.isnan(value) for value in logged.values())
     assert logged == pytest.approx(judged, abs=1e-5)
@@ -79,7 +79,7 @@ def test_binary_figures_are_those_of_the_positive_class(positive: str) -> None:
     task = small_task("binary", positive_class=positive)
     label = random_labels("binary", 60)
     output = logits_for(task, label) + torch.tensor([0.8, 0.0])
-    logged, judged = logged_and_judged(task, label, output)
+    logged, judged = logged_and_evaluated(task, label, output)
     assert logged == pytest.approx(judged, abs=1e-5)
     number = NAMES["binary"].index(positive)
     called = (output.argmax(dim=1) == number)[label == number]
@@ -89,7 +89,7 @@ def test_binary_figures_are_those_of_the_positive_class(positive: str) -> None:
 @pytest.mark.parametrize("positive", ["benign", "malignant"])
 def test_a_network_that_cannot_decide_is_read_alike(positive: str) -> None:
     task = small_task("binary", positive_class=positive)
-    logged, judged = logged_and_judged(task, random_labels("binary", 10), torch.zeros(10, 2))
+    logged, judged = logged_and_evaluated(task, random_labels("binary", 10), torch.zeros(10, 2))
     assert logged == pytest.approx(judged, nan_ok=True)
 
 
@@ -98,7 +98,7 @@ def test_an_absent_class_is_left_out_of_the_means() -> None:
     label = random_labels("multiclass", 60)
     label[label == 2] = 0
     output = logits_for(task, label)
-    logged, judged = logged_and_judged(task, label, output)
+    logged, judged = logged_and_evaluated(task, label, output)
     assert logged == pytest.approx(judged, abs=1e-5)
     scores = output.softmax(dim=1)
     present = [roc_auc_score(label == k, scores[:, k]) for k in (0, 1, 3)]
@@ -109,7 +109,7 @@ def test_the_epoch_equals_torchmetrics_and_scikit_learn() -> None:
     task = small_task("ordinal")
     label = random_labels("ordinal", 200)
     output = logits_for(task, label)
-    logged, _ = logged_and_judged(task, label, output)
+    logged, _ = logged_and_evaluated(task, label, output)
     scores = task.scores(output)
     called = called_class(scores, "ordinal")
     expected = {
@@ -132,7 +132,7 @@ def test_a_class_that_is_never_called_has_no_precision_in_the_epoch_either() -> 
     label = random_labels("multiclass", 80)
     output = logits_for(task, label)
     output[:, 2] = -50.0
-    logged, judged = logged_and_judged(task, label, output)
+    logged, judged = logged_and_evaluated(task, label, output)
     macro = precision_score(label, output.argmax(dim=1), average="macro", zero_division=0)
     assert logged["precision"] == pytest.approx(judged["precision"], abs=1e-6) == pytest.approx(macro, abs=1e-6)
 
@@ -143,7 +143,7 @@ def test_a_label_without_findings_or_known_cells_is_left_out_of_the_means() -> N
     label[:, 1] = 0
     label[:, 3] = math.nan
     output = logits_for(task, label)
-    logged, judged = logged_and_judged(task, label, output)
+    logged, judged = logged_and_evaluated(task, label, output)
     assert logged == pytest.approx(judged, abs=1e-5)
     areas = []
     for k in (0, 2):
@@ -156,7 +156,7 @@ def test_a_label_without_findings_or_known_cells_is_left_out_of_the_means() -> N
 def test_one_class_alone_has_no_area(kind: str) -> None:
     task = small_task(kind)
     label = torch.ones(12, dtype=torch.int64)
-    logged, judged = logged_and_judged(task, label, logits_for(task, label))
+    logged, judged = logged_and_evaluated(task, label, logits_for(task, label))
     assert math.isnan(logged["auroc"])
     assert logged == pytest.approx(judged, abs=1e-5, nan_ok=True)
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from datamodules.types import BagImage, Batch, ScanInfo, SuiteError
+from datamodules.types import BagImage, Batch, ScanInfo
+from scansuite.errors import SuiteError
 from tasks.classify.pooling import AttentionPooling, LogitPooling, top_count
 from tests.tasks.classify.batches import KINDS, NAMES, random_labels, small_task
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from tasks.classify.ensemble import ClassificationEnsemble
 from tasks.classify.scores import called_class, probabilities, rank_probabilities
 from tasks.classify.task import ClassificationTask
-from tasks.evaluation.classification import classification_figures
+from tasks.evaluation.classification.metrics import classification_metrics
 from tasks.evaluation.tables import read_table, write_table
 from tests.tasks.classify.batches import NAMES, small_batch, small_task
 
@@ -82,7 +82,7 @@ def test_epoch_and_table_call_an_ordinal_target_alike() -> None:
     task.update_metrics(metric, output, batch)
     kappa = cohen_kappa_score(label, expected, weights="quadratic")
     assert float(metric.compute()["qwk"]) == pytest.approx(kappa, abs=1e-6)
-    figures = classification_figures(table, "ordinal", NAMES["ordinal"], resamples=0)
+    figures = classification_metrics(table, "ordinal", NAMES["ordinal"], resamples=0)
     assert figures["qwk"].value == pytest.approx(kappa)
 
 
@@ -135,7 +135,7 @@ def test_the_ranks_of_a_confident_model_survive_epoch_and_table(
         else:
             others = torch.cat([exact[:, :k], exact[:, k + 1 :]], dim=1).logsumexp(dim=1)
             expected.append(roc_auc_score(label == k, exact[:, k] - others))
-    figures = classification_figures(table, kind, task.class_names, task.positive_class, resamples=0)
+    figures = classification_metrics(table, kind, task.class_names, task.positive_class, resamples=0)
     for name, area in zip(task.class_names, expected, strict=True):
         assert figures[f"auroc/{name}"].value == pytest.approx(area, abs=1e-9)
 
@@ -155,7 +155,7 @@ def test_ranks_survive_where_double_precision_rounds_to_one(positive: str) -> No
     task = small_task("binary", positive_class=positive)
     table = table_of(task, output, label)
     assert (table[f"score_{positive}"] == 1).mean() > 0.9
-    figures = classification_figures(table, "binary", NAMES["binary"], positive, resamples=0)
+    figures = classification_metrics(table, "binary", NAMES["binary"], positive, resamples=0)
     expected = roc_auc_score(label == NAMES["binary"].index(positive), margin)
     assert figures["auroc"].value == pytest.approx(expected, abs=1e-9)
 
@@ -165,7 +165,7 @@ def test_a_tie_stays_a_tie() -> None:
     scores = np.array([[0.5, 0.3, 0.2], [0.5, 0.2, 0.3], [0.2, 0.4, 0.4], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     table = pd.DataFrame({"case_id": list("vwxyz"), "target": list("abcab"), "prediction": "a"})
     table[["score_a", "score_b", "score_c"]] = scores
-    figures = classification_figures(table, "multiclass", list("abc"), resamples=0)
+    figures = classification_metrics(table, "multiclass", list("abc"), resamples=0)
     truth = np.array(list("abcab")) == "a"
     assert figures["auroc/a"].value == pytest.approx(roc_auc_score(truth, scores[:, 0]))
 

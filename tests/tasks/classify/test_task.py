@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from datamodules.preprocess import Preprocess
-from datamodules.types import Batch, SuiteError
+from datamodules.types import Batch
+from scansuite.errors import SuiteError
 from tasks.classify.losses import LOSSES
 from tasks.classify.task import ClassificationTask
 from tests.tasks.classify.batches import KINDS, NAMES, random_labels, small_batch, small_task

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from pytorch_lightning import Trainer
 
-from tasks.fitting.seeding import SeedEpochs
+from tasks.training.seeding import SeedEpochs
 from tests.datamodules.volumes_on_disk import write_nifti
 from tests.tasks.cli.conftest import TINY, Run, one_line
 from tests.tasks.cli.test_processes import finish, start

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.cli import begun
-from tasks.cli.begun import CLAIM
-from tasks.fitting.epoch_table import EpochTable
-from tasks.fitting.saving import save_whole
+from tasks.cli.runs import running as begun
+from tasks.cli.runs.running import CLAIM
+from tasks.training.epoch_table import EpochTable
+from tasks.training.saving import save_whole
 from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
 from tests.tasks.cli.test_processes import ROOT, start
 
@@ -37,7 +37,7 @@ def fit(table_root: Path) -> list[object]:
 def holding(folder: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that writes to a folder, until the end of the block."""
     code = (
-        "import sys; from pathlib import Path; from tasks.cli.begun import claim;"
+        "import sys; from pathlib import Path; from tasks.cli.runs.running import claim;"
         f"claim(Path({folder!r}), '--run_dir', '', fresh=False); print('there', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

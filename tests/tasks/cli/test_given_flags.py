@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from datamodules.cases.layouts import advice, classes_for
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
-from datamodules.layouts import advice, classes_for
 from datamodules.registry import DATA_CLASSES, data_classes
 from datamodules.useless import useless_flags
 from tasks.cli.flags import init_parameters

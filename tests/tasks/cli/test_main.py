@@ -121,7 +121,7 @@ def test_parser_reports_become_one_line(text: str, line: str) -> None:
 
 
 def test_a_worker_error_is_its_last_line() -> None:
-    text = "Caught SuiteError in DataLoader worker process 0.\nTraceback ...\ndatamodules.types.SuiteError: x.png: bad"
+    text = "Caught SuiteError in DataLoader worker process 0.\nTraceback ...\nscansuite.errors.SuiteError: x.png: bad"
     assert errors.from_worker(text) == "x.png: bad"
 
 

@@ -12,7 +12,7 @@ from tifffile import imwrite
 
 from datamodules.inputs import InputFiles
 from datamodules.preprocess import Preprocess
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tests.datamodules.dicom_on_disk import blob, write_series
 from tests.datamodules.seg_on_disk import write_seg
 from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line

@@ -14,9 +14,9 @@ from PIL import Image
 from scipy import ndimage
 
 from datamodules.readers.volume import read_grid, read_volume, same_grid
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.deployment.masks import MaskWriter, mask_rows, number_components
-from tasks.evaluation.lesions import match_lesions
+from tasks.evaluation.segmentation.lesions import match_lesions
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 from tests.tasks.evaluation.masks import blobs
 

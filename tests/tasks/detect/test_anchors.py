@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.detect.anchors import AnchorGrid, AnchorTable, choose_anchors, shrink
 
 STRIDES = (8, 16, 32, 64, 128)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.samples.tiles import plan_windows
 from datamodules.types import Batch, Piece, ScanInfo
-from datamodules.windows import plan_windows
 from tasks.detect.collect import BoxCollector, CaseBoxes, merge_windows
 from tasks.detect.interface import Detections
 

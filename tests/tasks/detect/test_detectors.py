@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from backbones.pyramid import Backbone
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.detect.dense import DenseRaw
 from tasks.detect.detectors import DecodeSettings, Detector, build_detector, detector_strides
 from tests.tasks.detect.drawn import DETECTORS, SIDE, backbone_of, detector_of, drawn, levels_of, loosen

@@ -15,10 +15,10 @@ from datamodules.detection.base import DetectionData
 from datamodules.detection.coco import Coco
 from datamodules.detection.voc import Voc
 from datamodules.types import Batch, ScanInfo
+from tasks.detect.evaluator import DetectionEvaluator
 from tasks.detect.interface import Detections, Raw
-from tasks.detect.judging import DetectionJudging
 from tasks.detect.metrics import DetectionMetrics
-from tasks.evaluation.detection import judge_boxes
+from tasks.evaluation.detection.metrics import evaluate_boxes
 from tests.datamodules.boxes_on_disk import CLASSES, pictures, write_coco, write_voc
 from tests.tasks.detect.test_task import small_task
 
@@ -104,7 +104,7 @@ def test_an_epoch_says_what_is_judged(form: str, tmp_path: Path, monkeypatch: py
     task = small_task(input_size=(64, 64), class_names=CLASSES, preprocess=data.preprocess.to_dict())
     said = cycle(findings(data))  # images come one by one, in order
     monkeypatch.setattr(task, "decode", lambda _: [next(said)])
-    judging = DetectionJudging()
+    judging = DetectionEvaluator()
     quiet: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     trainer = Trainer(callbacks=[judging.callback], enable_model_summary=False, enable_checkpointing=False, **quiet)
     (logged,) = trainer.test(task, dataloaders=data.test_dataloader(), verbose=False)
@@ -112,7 +112,7 @@ def test_an_epoch_says_what_is_judged(form: str, tmp_path: Path, monkeypatch: py
     assert judged.targets is not None
     assert judged.targets["ignore"].any()
     assert judged.targets["difficult"].any() == (form == "voc")
-    figures = judge_boxes(
+    figures = evaluate_boxes(
         judged.scans, judged.targets, judged.predictions, CLASSES, task.operating_points, resamples=0
     ).figures
     assert 0.1 < figures["map50"].value < 0.9

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules.types import Batch, ScanInfo, SuiteError
+from datamodules.types import Batch, ScanInfo
+from scansuite.errors import SuiteError
 from tasks.detect.task import DetectionTask
 
 CLASSES = ["cyst", "mass"]

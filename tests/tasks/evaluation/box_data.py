@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.evaluation.boxes import BoxSet, join_boxes, read_boxes
-from tasks.evaluation.coco_map import AREAS
+from tasks.evaluation.detection.boxes import BoxSet, join_boxes, read_boxes
+from tasks.evaluation.detection.coco_map import AREAS
 
 Images = list[dict[str, Any]]
 Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]

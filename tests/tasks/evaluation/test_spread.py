@@ -7,12 +7,12 @@ import statistics
 
 import pytest
 
-from tasks.evaluation.figures import Figure
+from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.spread import spread, spread_table
 
 
-def figure(value: float) -> Figure:
-    return Figure(value, math.nan, math.nan, 10)
+def figure(value: float) -> MetricValue:
+    return MetricValue(value, math.nan, math.nan, 10)
 
 
 def test_by_figure() -> None:
@@ -20,7 +20,7 @@ def test_by_figure() -> None:
     folds = [{"auroc": figure(value), "f1/rare": figure(math.nan)} for value in values]
     folds[0]["f1/rare"] = figure(0.25)
     del folds[2]["f1/rare"]
-    table = spread(folds, {"auroc": Figure(0.8, 0.7, 0.9, 30)}).set_index("metric")
+    table = spread(folds, {"auroc": MetricValue(0.8, 0.7, 0.9, 30)}).set_index("metric")
     row = table.loc["auroc"]
     assert row["mean"] == pytest.approx(statistics.mean(values))
     assert row["sd"] == pytest.approx(statistics.stdev(values))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.evaluation import tables
 from tasks.evaluation.tables import find_table, read_table, write_table
 

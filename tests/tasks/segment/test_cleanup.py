@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from datamodules.types import SuiteError
-from tasks.evaluation.overlap import count_overlap, overlap_metrics
+from scansuite.errors import SuiteError
+from tasks.evaluation.segmentation.overlap import count_overlap, overlap_metrics
 from tasks.segment import cleanup
 from tasks.segment.cleanup import CleanUp, CleanUpChoice
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from backbones.pyramid import Backbone
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.padding import padded
 from tasks.segment.decoders import (
     DEEPLY_SUPERVISED,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from datamodules.types import SuiteError
+from scansuite.errors import SuiteError
 from tasks.segment.losses import LossName, SegmentationLoss, signed_distance
 
 NAMES = get_args(LossName)

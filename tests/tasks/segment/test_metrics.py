@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 from torch import Tensor
 
-from tasks.evaluation.segmentation import case_rows
+from tasks.evaluation.segmentation.metrics import case_rows
 from tasks.segment.metrics import SegmentationMetrics, count_pixels
 
 IGNORED = 255

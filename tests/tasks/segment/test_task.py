@@ -12,7 +12,8 @@ from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
 from datamodules.preprocess import Preprocess
-from datamodules.types import Batch, SuiteError
+from datamodules.types import Batch
+from scansuite.errors import SuiteError
 from tasks.classify.task import ClassificationTask
 from tasks.segment.task import SegmentationTask
 from tests.tasks.segment.batches import small_batch, small_task

@@ -1,0 +1,87 @@
+"""What kept arrays and hashes depend on beside the files: how this version of the suite reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata, resources
+from importlib.resources.abc import Traversable
+
+# The modules that make what is kept. What they import of this package counts with them, so that there is no list to
+# forget a module in, and no number that somebody forgets to raise.
+_ROOTS = ("readers", "samples/slices", "segmentation/volume_labels")
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+datamodules\b([\w.]*)(?:\s+import\s+(?:\(([^)]*)\)|([^\n(]*)))?", re.M)
+_LIBRARIES = (
+    "imagecodecs", "nibabel", "numpy", "opencv-python", "opencv-python-headless", "pillow", "pydicom", "SimpleITK",
+    "tifffile",
+)  # fmt: skip
+
+
+@cache
+def behaviour() -> str:
+    """A digest of the source text of all that reads and cuts files, and of the versions of the decoding libraries.
+
+    It is part of the key of everything that is kept, so that nothing that an older reader made stays in use. Where the
+    sources are not there the version of the package stands for them.
+    """
+    return digest_of(resources.files("datamodules"))
+
+
+def digest_of(package: Traversable) -> str:
+    """The digest of a copy of this package: a folder, or one inside a zip."""
+    digest = hashlib.blake2b(digest_size=8)
+    try:
+        for name, text in sorted(sources(package).items()):
+            digest.update(f"{name}\0".encode() + text + b"\0")
+    except OSError:
+        digest.update(f"scansuite {_version('scansuite')}".encode())
+    digest.update(" ".join(f"{name} {_version(name)}" for name in _LIBRARIES).encode())
+    return digest.hexdigest()
+
+
+def sources(package: Traversable) -> dict[str, bytes]:
+    """Path in the package, without suffix -> text, of the modules that count.
+
+    Raises:
+        OSError: the package has been installed without its sources.
+    """
+    found: dict[str, bytes] = {}
+    waiting = [name for root in _ROOTS for name in _modules(package, root)]
+    if not waiting:
+        raise FileNotFoundError("no sources")
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = _file(package, name).read_bytes()
+            imported = _imported(found[name].decode("utf-8"))
+            waiting += [one for one in imported if one not in found and _file(package, one).is_file()]
+    return found
+
+
+def _file(package: Traversable, name: str) -> Traversable:
+    return package.joinpath(*f"{name}.py".split("/"))
+
+
+def _modules(package: Traversable, name: str) -> list[str]:
+    """A module, or those in a folder."""
+    place = package.joinpath(*name.split("/"))
+    if not place.is_dir():
+        return [name]
+    return [f"{name}/{file.name.removesuffix('.py')}" for file in place.iterdir() if file.name.endswith(".py")]
+
+
+def _imported(text: str) -> Iterator[str]:
+    """What may be a module of the package that a module imports: ``from datamodules.x import y`` means x, or x/y."""
+    for module, several, some in _IMPORT.findall(text):
+        path = module.removeprefix(".").replace(".", "/")
+        yield path
+        yield from (f"{path}/{name.split(' as ')[0].strip()}".lstrip("/") for name in (several or some).split(","))
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,316 @@
+"""One case table for every format: who is judged, which files belong to whom, and what else is known."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.cases.containment import refuse_outside
+from datamodules.cases.ids import clean_id, clean_ids
+from datamodules.faults import report_fault
+from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.unpack import unpacked
+from datamodules.types import ScanInfo
+from scansuite.errors import SuiteError
+
+SPLITS = ("train", "val", "test")
+# What people write for the same three parts.
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_SUFFIX = re.compile(r"\.(nii|nrrd|mha)\.(gz|zip)$|\.(?!\d+$)[^.]+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CaseTable:
+    """Cases and the images that belong to them.
+
+    A case is what is judged: an image, a volume, a study, a patient. It may have many images.
+
+    Attributes:
+        cases: one row a case, with a fresh range index: ``case_id`` (str, unique), ``patient_id`` (str or NA),
+            ``path`` (str, its first image as the user would name it), ``split`` (``train``, ``val``, ``test`` or NA),
+            then label columns and any further column of the user's table.
+        images: one row an image: ``case`` (row number in ``cases``), ``path`` (relative to the root, POSIX), ``frame``
+            (index inside the file, -1 = the whole file).
+        published_split: the ``split`` column is the official one of a published data set.
+    """
+
+    cases: pd.DataFrame
+    images: pd.DataFrame
+    published_split: bool = False
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def with_columns(self, **columns: object) -> CaseTable:
+        """A copy in which the given columns of ``cases`` are set."""
+        return replace(self, cases=self.cases.assign(**columns))  # type: ignore[arg-type]
+
+    def select(self, keep: Sequence[bool] | pd.Series[bool]) -> CaseTable:
+        """The cases where ``keep`` is true, with their images, renumbered."""
+        kept = pd.Series(list(keep), index=self.cases.index)
+        number = pd.Series(range(int(kept.sum())), index=self.cases.index[kept])
+        images = self.images[self.images["case"].map(kept)].reset_index(drop=True)
+        return replace(
+            self,
+            cases=self.cases[kept].reset_index(drop=True),
+            images=images.assign(case=images["case"].map(number).astype("int64")),
+        )
+
+    @cached_property
+    def images_by_case(self) -> list[NDArray[np.int64]]:
+        """Row numbers in ``images`` of the images of each case."""
+        owner = self.images["case"].to_numpy()
+        counts = np.bincount(owner, minlength=len(self))
+        return np.split(np.argsort(owner, kind="stable"), np.cumsum(counts)[:-1])
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether every case has a patient."""
+        return bool(self.cases["patient_id"].notna().all()) and len(self.cases) > 0
+
+
+def scans_of(cases: pd.DataFrame) -> list[ScanInfo]:
+    """What samples say of their cases: ``case_id``, ``patient_id`` where it is known, ``path``."""
+    patients = [None if pd.isna(patient) else str(patient) for patient in cases["patient_id"]]
+    return [
+        ScanInfo(case_id=case, patient_id=patient, path=path)
+        for case, patient, path in zip(cases["case_id"], patients, cases["path"], strict=True)
+    ]
+
+
+def case_id_of(path: str) -> str:
+    """The default case id: the relative POSIX path without its suffix.
+
+    ``.nii.gz`` and kin count as one. A number behind a point is no suffix: DICOM files are often named by such. The id
+    is clean (:func:`datamodules.cases.ids.clean_id`).
+    """
+    pure = PurePosixPath(path)
+    name = _SUFFIX.sub("", pure.name) or pure.name
+    return clean_id(str(pure.with_name(name)))
+
+
+def by_case_id(folder: Path, names: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    """Files of a folder by their case id.
+
+    Args:
+        folder: for messages.
+        names: of the files, whose ids are :func:`case_id_of`; or with their ids.
+
+    Raises:
+        SuiteError: two files differ in their suffix alone, or in white space and the like.
+    """
+    pairs = names if isinstance(names, Mapping) else {name: case_id_of(name) for name in names}
+    found: dict[str, str] = {}
+    for name, case in pairs.items():
+        if case in found:
+            raise SuiteError(f"{folder}: {found[case]} and {name} bear one name: which of them is meant? Remove one")
+        found[case] = name
+    return found
+
+
+def drop_empty(frame: pd.DataFrame, column: str, file: Path, named: str | None = None) -> pd.DataFrame:
+    """The rows of a user's table in which a column names a file; an empty cell is refused.
+
+    Args:
+        frame: the table, perhaps with columns renamed.
+        column: of the frame.
+        file: the table's.
+        named: the column as the file has it, where that is another name.
+
+    Raises:
+        SuiteError: names the first such row, outside a check.
+    """
+    empty = frame.index[frame[column].isna()]
+    if len(empty):
+        report_fault(
+            "missing_file",
+            f"{file}: column {(named or column)!r} is empty in row {empty[0] + 1}: fill it, or drop the row",
+        )
+    return frame.drop(index=empty)
+
+
+def drop_missing(
+    frame: pd.DataFrame, column: str, root: Path, file: Path, *, allow_outside: bool = False
+) -> pd.DataFrame:
+    """The rows of a user's table whose files in a column are below the root; a file that is not there is refused.
+
+    Args:
+        frame: the table.
+        column: of the frame; relative paths.
+        root: the data's folder.
+        file: the table's.
+        allow_outside: see :func:`~datamodules.cases.containment.refuse_outside`.
+
+    Raises:
+        SuiteError: names the first such file, outside a check; a path leads out of the root.
+    """
+    refuse_outside(root, frame[column], f"{file}, column {column!r}", allow=allow_outside)
+    there = frame[column].map(lambda name: (root / name).exists())
+    missing = frame[column][~there]
+    if not len(missing):
+        return frame
+    report_fault(
+        "missing_file",
+        f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
+        f"{len(frame)} are missing)",
+        missing,
+        f"in column {column!r} of {file.name}, but not below --data.root",
+    )
+    return frame[there]
+
+
+def table_of_images(
+    cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False, where: Path | None = None
+) -> CaseTable:
+    """A table in which each case has one image, made from a frame with at least a ``path`` column.
+
+    Missing ``case_id``, ``patient_id`` and ``split`` columns are filled in (path without suffix, NA, NA); names of
+    cases and patients are made clean (:func:`datamodules.cases.ids.clean_ids`).
+
+    Args:
+        cases: one row an image; ``path`` relative to the data root.
+        frames: index inside the file for each row; left out: the whole file.
+        published_split: as in :class:`CaseTable`.
+        where: the file that the rows come from, for messages.
+
+    Raises:
+        SuiteError: two rows bear the same ``case_id``, or one bears none.
+    """
+    cases = cases.reset_index(drop=True)
+    said = f"{where}: " if where is not None else ""
+    if "case_id" not in cases:
+        cases = cases.assign(case_id=[case_id_of(path) for path in cases["path"]])
+    for column in ("patient_id", "split"):
+        if column not in cases:
+            cases = cases.assign(**{column: pd.Series(pd.NA, index=cases.index, dtype="str")})
+    cases = cases.assign(
+        case_id=clean_ids(cases["case_id"]),
+        patient_id=clean_ids(cases["patient_id"]),
+        path=cases["path"].astype("str"),
+    )
+    nameless = cases.index[cases["case_id"].isna()]
+    if len(nameless):
+        first = nameless[0]
+        report_fault(
+            "case_name",
+            f"{said}case_id is empty in row {first + 1} ({cases['path'][first]}): give each case its own name, or "
+            "leave the column out",
+            detail="case_id is empty: give each case its own name, or leave the column out",
+            cases=nameless,
+        )
+        cases["case_id"] = cases["case_id"].fillna(cases["path"])
+    twice = cases["case_id"][cases["case_id"].duplicated()]
+    if len(twice):
+        name = twice.iloc[0]
+        first, second = cases.index[cases["case_id"] == name][:2]
+        report_fault(
+            "case_name",
+            f"{said}case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows "
+            f"{first + 1} and {second + 1}): give each case its own name in a case_id column",
+            detail="its case_id stands in an earlier row already: give each case its own name in a case_id column",
+            cases=twice.index,
+        )
+        # In a check alone: the later ones go by their row.
+        cases.loc[twice.index, "case_id"] = [f"{cases['case_id'][row]} (row {row + 1})" for row in twice.index]
+    lead = ["case_id", "patient_id", "path", "split"]
+    images = pd.DataFrame(
+        {"case": range(len(cases)), "path": cases["path"], "frame": list(frames) if frames is not None else -1}
+    )
+    further = [column for column in cases.columns if column not in lead]
+    return CaseTable(cases[lead + further], images, published_split)
+
+
+def read_frame(file: Path, flag: str, text_columns: Sequence[str] = (), limits: Limits = DEFAULT) -> pd.DataFrame:
+    """Read a CSV, TSV or Parquet table (also gzipped CSV/TSV); empty cells become NA.
+
+    Args:
+        file: the table.
+        flag: the flag that named it, for messages.
+        text_columns: columns kept as text (``007`` stays ``007``).
+        limits: ``max_bytes`` of the unpacked table.
+
+    Raises:
+        SuiteError: the file is missing, empty, too large, of another kind, or cannot be read as a table.
+    """
+    if not file.is_file():
+        raise SuiteError(f"{flag} {file}: no such file")
+    name = file.name.lower().removesuffix(".gz")
+    try:
+        if name.endswith(".parquet"):
+            limits.check_bytes(_parquet_bytes(file))
+            frame = pd.read_parquet(file)
+            _check_text(frame)
+            present = {column: "str" for column in text_columns if column in frame}
+            frame = frame.astype(present)
+        elif name.endswith((".csv", ".tsv", ".txt")):
+            separator = "," if name.endswith(".csv") else "\t"
+            limits.check_bytes(file.stat().st_size)
+            with warnings.catch_warnings(), unpacked(file, limits) as opened:
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # cells that no column is named for
+                frame = pd.read_csv(
+                    opened.stream,
+                    sep=separator,
+                    dtype=dict.fromkeys(text_columns, "str"),
+                    encoding="utf-8-sig",
+                    index_col=False,  # a comma at the end of each row would move all columns by one
+                    keep_default_na=False,  # a class may be called None or NA: only an empty cell is missing
+                    na_values=[""],
+                    skipinitialspace=True,  # "path, patient_id" as people type it
+                )
+        else:
+            raise SuiteError(f"{flag} {file}: not a table by its name: expected .csv, .tsv or .parquet")
+    except SuiteError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise SuiteError(f"{flag} {file}: cannot be read as a table: {reason}") from None
+    if frame.empty:
+        raise SuiteError(f"{flag} {file}: the table has no rows")
+    frame.columns = [str(column).strip() for column in frame.columns]
+    return frame
+
+
+def _check_text(frame: pd.DataFrame) -> None:
+    """Refuse text that is no UTF-8: Arrow hands it on, and fails where it is looked at."""
+    import pyarrow
+
+    for column in frame.columns[frame.dtypes == "str"]:
+        pyarrow.array(frame[column]).validate(full=True)
+
+
+def _parquet_bytes(file: Path) -> int:
+    """What a Parquet file says it unpacks to, and at least a byte a cell."""
+    from pyarrow.parquet import read_metadata
+
+    described = read_metadata(file)
+    groups = [described.row_group(number) for number in range(described.num_row_groups)]
+    return int(max(sum(group.total_byte_size for group in groups), described.num_rows * described.num_columns))
+
+
+def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:
+    """Map a user's split words (``valid``, ``validation``, ``dev``, ...) to ``train``, ``val``, ``test``; NA stays.
+
+    Raises:
+        SuiteError: a word means none of the three.
+    """
+    words = values.astype("str").str.strip().str.lower()
+    known = words.map(SPLIT_WORDS)
+    strange = values[words.notna() & (words != "") & known.isna()]
+    if len(strange):
+        report_fault(
+            "split",
+            f"{where}: split {strange.iloc[0]!r} in row {int(strange.index[0]) + 1} is none of "
+            f"{', '.join(SPLIT_WORDS)} ({len(strange)} rows)",
+        )
+    return known.astype("str")

@@ -1,0 +1,88 @@
+"""Samplers that are right on one device and on many, and that repeat with the seed.
+
+They replace Lightning's own distributed samplers (``use_distributed_sampler=False``), which know neither the seed words
+of :class:`~datamodules.types.Draw` nor which cases stand in a batch only as padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from datamodules.types import Draw
+
+
+class TrainSampler(Sampler[Draw]):
+    """Shuffled (or weighted) draws, the same order on every rank, dealt out in turn.
+
+    Every rank gets the same number of draws; the order is filled up from its own start where the count is uneven.
+
+    Args:
+        num_cases: size of the training part.
+        seed: of the run.
+        rank: number of this process.
+        world_size: number of processes.
+        weights: (num_cases,) relative chance of each case; draws are then with replacement (balanced sampling).
+    """
+
+    def __init__(
+        self,
+        num_cases: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.num_cases, self.seed, self.rank, self.world_size = num_cases, seed, rank, world_size
+        self.chance = None if weights is None else weights / weights.sum()
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.num_cases // self.world_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.chance is None:
+            order = rng.permutation(self.num_cases)
+        else:
+            order = rng.choice(self.num_cases, size=self.num_cases, p=self.chance)
+        total = len(self) * self.world_size
+        order = np.resize(order, total)
+        for position in range(self.rank, total, self.world_size):
+            yield Draw(int(order[position]), (self.seed, self.epoch, position))
+
+
+class EvaluationSampler(Sampler[Draw]):
+    """Every case once, in order, dealt out to the ranks in turn.
+
+    Where the count is uneven the last rank repeats a case, marked as padding: collectives need the same number of
+    batches everywhere, metrics and tables leave padding out.
+
+    Args:
+        num_cases: size of the part.
+        rank: number of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(self, num_cases: int, rank: int = 0, world_size: int = 1) -> None:
+        self.num_cases, self.rank, self.world_size = num_cases, rank, world_size
+
+    def __len__(self) -> int:
+        return -(-self.num_cases // self.world_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        for position in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield Draw(position % self.num_cases, padding=position >= self.num_cases)
+
+
+def balanced_weights(classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Chances that make every class equally likely: (N,) class numbers -> (N,) weights."""
+    counts = np.bincount(classes)
+    return 1.0 / counts[classes]

@@ -1,0 +1,68 @@
+"""A look at some images of a data set, to choose what the user left open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.types import Scan
+
+if TYPE_CHECKING:
+    from datamodules.samples.dataset import ScanDataset
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What images have in common.
+
+    Attributes:
+        size: (H, W) where all have one size, else None.
+        channels: 1 where all are grey (also grey stored as colour), the stored count without alpha where all agree on
+            one, else 3.
+    """
+
+    size: tuple[int, int] | None
+    channels: int
+
+
+def probe_images(read: Callable[[int], Scan], images: NDArray[np.int64], most: int = 48) -> ImageFacts:
+    """Read up to ``most`` images, evenly spaced, and say what they have in common.
+
+    Args:
+        read: row number of an image -> the scan as stored.
+        images: row numbers to choose from, at least one.
+        most: how many are read.
+    """
+    from datamodules.readers.raster import is_grey
+
+    chosen = images[np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)]
+    sizes: set[tuple[int, int]] = set()
+    counts: set[int] = set()
+    for image in chosen:
+        scan = read(int(image))
+        array = scan.array
+        sizes.add((array.shape[0], array.shape[1]))
+        if not scan.info.get("alpha", True):
+            counts.add(array.shape[2] if array.ndim == 3 else 1)
+        else:
+            counts.add(1 if is_grey(array) else 3 if array.shape[2] == 4 else array.shape[2])
+    channels = counts.pop() if len(counts) == 1 else 3
+    return ImageFacts(size=sizes.pop() if len(sizes) == 1 else None, channels=channels)
+
+
+def channel_statistics(dataset: ScanDataset, channels: int, most: int = 512) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in [0, 1] over (at most ``most``) images, without their filling."""
+    chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), most)).astype(int)
+    sums = np.zeros((2, channels))
+    for case in chosen:
+        image, info = dataset.preprocessed(int(case))
+        height, width = info.get("content_size", image.shape[:2])  # beyond it is filling
+        image = image[:height, :width].astype(np.float64)
+        sums += image.mean(axis=(0, 1)), np.square(image).mean(axis=(0, 1))
+    mean, square = sums / len(chosen)
+    deviation = np.sqrt(np.maximum(square - mean**2, 1e-12))
+    return mean.tolist(), deviation.tolist()

@@ -1,0 +1,1 @@
+"""scansuite: classification, segmentation and detection on medical scans."""

@@ -1,0 +1,33 @@
+"""Parts of a batch: the cases that count, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from datamodules.types import Batch, ScanInfo
+
+
+def without_padding(batch: Batch) -> list[int]:
+    """Numbers of the cases of a batch that do not stand in it for the sake of another rank."""
+    return [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
+
+
+def of_cases(batch: Batch, kept: list[int]) -> Batch:
+    """The given cases of a batch."""
+    taken: dict[str, Any] = {}
+    for key, value in batch.items():
+        if key == "image" and "bags" in batch:  # those of several cases, one after the other
+            parts = torch.split(batch["image"], [len(bag) for bag in batch["bags"]])
+            taken[key] = torch.cat([parts[i] for i in kept]) if kept else batch["image"][:0]
+        else:
+            taken[key] = value[kept] if isinstance(value, Tensor) else [cast("list[Any]", value)[i] for i in kept]
+    return cast("Batch", taken)
+
+
+def case_ids(scans: Sequence[ScanInfo]) -> list[str]:
+    """The case ids of a batch."""
+    return [scan["case_id"] for scan in scans]

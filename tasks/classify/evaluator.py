@@ -1,0 +1,84 @@
+"""How classification is judged: scores by case, and the operating point chosen on validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pytorch_lightning import Trainer
+
+from datamodules.classification.base import ClassificationData
+from datamodules.preprocess import Preprocess
+from datamodules.samples.scaling import for_data
+from datamodules.samples.slices import SliceSpec
+from tasks.classify.ensemble import ClassificationModel
+from tasks.evaluation.classification.operating_point import call_at, operating_points
+from tasks.evaluation.evaluate import evaluate_classification
+from tasks.evaluation.metric_values import MetricValue
+from tasks.evaluator import EvalResult, Evaluator
+from tasks.recorder import Recorder
+
+
+class ClassificationEvaluator(Evaluator):
+    """Collects the scores of each case; every rank holds the rows of all afterwards."""
+
+    def __init__(self) -> None:
+        self.callback: Recorder = Recorder()
+
+    def adopt(self, model: ClassificationModel, data: ClassificationData) -> None:
+        """Give the data module preprocessing, kind of target, classes and positive class of the model."""
+        cut = model.hparams["slices"]
+        slices = None if cut is None else SliceSpec.from_dict(cut)
+        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"]), slices))
+        data.adopt_bags(
+            bags=model.aggregate != "none",
+            limit=model.hparams["bag_limit"],
+            slices=slices,
+        )
+        data.adopt_classes(model.target, model.class_names, model.positive_class)
+
+    def run(
+        self,
+        trainer: Trainer,
+        model: ClassificationModel,
+        data: ClassificationData,
+        split: str,
+        *,
+        choose: bool = False,
+    ) -> EvalResult:
+        """Run the model over a part; ``choose`` leaves the operating point in ``model.operating_points``."""
+        self.callback.active = True
+        if split == "val":
+            trainer.validate(model, dataloaders=data.val_dataloader(), verbose=False)
+        else:
+            trainer.test(model, dataloaders=data.test_dataloader(), verbose=False)
+        self.callback.active = False
+        predictions, scans = self.callback.take()
+        predictions.insert(1, "split", split)
+        if choose:
+            self.choose(model, predictions)
+        return EvalResult(self.called(model, predictions), scans)
+
+    def choose(
+        self,
+        model: ClassificationModel,
+        predictions: pd.DataFrame,
+        cases: pd.DataFrame | None = None,
+        targets: pd.DataFrame | None = None,
+    ) -> None:
+        """Choose the operating points of a binary or multilabel target."""
+        model.operating_points = operating_points(predictions, **target_facts(model))
+
+    def called(self, model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
+        """With ``prediction_op``, or ``prediction_op_<label>``."""
+        return call_at(predictions, model.operating_points, **target_facts(model))
+
+    def figures(self, model: ClassificationModel, run_dir: Path, split: str) -> dict[str, MetricValue]:
+        """Judge the tables in a run folder."""
+        return evaluate_classification(run_dir, split, split, **target_facts(model))
+
+
+def target_facts(model: ClassificationModel) -> dict[str, Any]:
+    """What a table must be told about the target to be judged."""
+    return {"kind": model.target, "class_names": model.class_names, "positive_class": model.positive_class}

@@ -1,0 +1,110 @@
+"""How a classifier is applied to files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pytorch_lightning import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from datamodules.cases.table import CaseTable
+from datamodules.classification.bag_inputs import bag_loader
+from datamodules.inputs import InputFiles
+from datamodules.preprocess import Preprocess
+from datamodules.samples.slices import SliceSpec
+from tasks.classify.ensemble import ClassificationModel
+from tasks.classify.evaluator import target_facts
+from tasks.distributed import gather, is_rank_zero
+from tasks.evaluation.classification.operating_point import call_at
+from tasks.evaluation.tables import write_table
+from tasks.inference import Inference
+from tasks.recorder import Recorder
+
+
+class PredictionRecorder(Recorder):
+    """Keeps the path of each case and, where the model weighs the images of a case, their weights too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._weights: list[dict[str, Any]] = []
+        self._paths: dict[str, str] = {}
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep the rows and the weights of a batch."""
+        super().on_predict_batch_end(trainer, pl_module, outputs)
+        batch = outputs["batch"]
+        self._paths |= {scan["case_id"]: scan["path"] for scan in batch["scan"]}
+        if outputs.get("weights") is None:
+            return
+        named = [
+            (scan["case_id"], image) for scan, bag in zip(batch["scan"], batch["bags"], strict=True) for image in bag
+        ]
+        for (case_id, image), weight in zip(named, outputs["weights"].tolist(), strict=True):
+            index = image.slice if image.slice >= 0 else pd.NA
+            self._weights.append({"case_id": case_id, "path": image.path, "slice": index, "weight": weight})
+
+    def take_paths(self) -> dict[str, str]:
+        """Case id -> path, of all ranks."""
+        return {case: path for rank in gather(self._paths) for case, path in rank.items()}
+
+    def take_weights(self) -> pd.DataFrame | None:
+        """``case_id,path,slice,weight`` of all ranks; None where nothing was weighed."""
+        rows = [row for rank in gather(self._weights) for row in rank]
+        if not rows:
+            return None
+        table = pd.DataFrame(rows).astype({"slice": "Int64"}).drop_duplicates(["case_id", "path", "slice"])
+        return table.sort_values(["case_id", "path", "slice"], ignore_index=True, kind="stable")
+
+
+class ClassificationInference(Inference):
+    """One row a case, with scores and calls; see :class:`~tasks.inference.Inference`.
+
+    Where the model judges the images of a case together, a volume, a folder of images, or the rows of a table with one
+    ``case_id`` are a case; a model with attention leaves the weights of the images in ``attention.csv``. A model that
+    judges each slice of a volume for itself gives one row a slice.
+    """
+
+    def __init__(
+        self, model: ClassificationModel, inputs: InputFiles, output: Path, options: dict[str, str | None]
+    ) -> None:
+        self.model, self.inputs, self.output = model, inputs, output
+        cut = model.hparams["slices"]
+        self.slices = None if cut is None else SliceSpec.from_dict(cut)
+        self.joined = model.aggregate != "none"
+        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
+        self.callback: PredictionRecorder = PredictionRecorder()
+        self.callback.active = True
+
+    def table(self, paths: Sequence[str]) -> CaseTable:
+        """One case an image file, a volume, or a group of them."""
+        return self.inputs.table(paths, volumes=self.slices is not None, together=self.joined)
+
+    def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
+        """Batches of images of the model's size."""
+        preprocess = self.preprocess
+        if self.slices is None and not self.joined:
+            return self.inputs.loader(table, preprocess, rank, world_size)
+        limit = self.model.hparams["bag_limit"] or 0
+        return bag_loader(
+            self.inputs, table, preprocess, self.slices,
+            joined=self.joined, limit=limit, rank=rank, world_size=world_size,
+        )  # fmt: skip
+
+    def finish(self) -> pd.DataFrame:
+        """Scores of each case, and the call at the operating point."""
+        predictions, _ = self.callback.take()
+        weights, paths = self.callback.take_weights(), self.callback.take_paths()
+        if weights is not None and is_rank_zero():
+            write_table(weights, self.output / "attention.csv")
+        if len(predictions) == 0:
+            return predictions
+        predictions = call_at(predictions, self.model.operating_points, **target_facts(self.model))
+        predictions.insert(1, "path", predictions["case_id"].map(paths))
+        return predictions
+
+    def predicted(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> int:
+        """Cases with a row: one may go on without some of its images."""
+        return len(predictions)

@@ -1,0 +1,119 @@
+"""From a trained model to the tables and figures of a run folder, for ``fit``, ``validate`` and ``test``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+
+from datamodules.base import ScanDataModule
+from tasks.cli.hardware import exact_float32
+from tasks.cli.parser import part_of
+from tasks.cli.runs.ensembles import Model
+from tasks.cli.runs.seen import Leaks
+from tasks.evaluation.evaluate import results_table
+from tasks.evaluation.metric_values import MetricValue, write_metrics
+from tasks.evaluation.tables import write_table
+from tasks.evaluator import EvalResult, Evaluator
+
+
+def evaluator_of(task: str) -> Evaluator:
+    """How a task is judged."""
+    return cast("Evaluator", part_of(task, "evaluator")())
+
+
+class RunEvaluation:
+    """Runs a model over parts of a data set and writes the tables and figures of a run folder.
+
+    Args:
+        trainer: with the judging's callback among its own.
+        evaluator: the task's own part.
+        data: the parts.
+        run_dir: where the tables go.
+        leaks: of the parts, for ``metrics.json``.
+
+    Attributes:
+        pictures: titles and (H, W, 3) uint8 pictures that this rank drew.
+        figures: by part and name, once the tables are written (rank 0 alone).
+    """
+
+    def __init__(
+        self, trainer: Trainer, evaluator: Evaluator, data: ScanDataModule, run_dir: Path, leaks: Leaks
+    ) -> None:
+        self.trainer, self.evaluator, self.data, self.run_dir, self.leaks = trainer, evaluator, data, run_dir, leaks
+        self.pictures: list[tuple[str, NDArray[Any]]] = []
+        self.figures: dict[str, dict[str, MetricValue]] = {}
+        self._judged: dict[str, EvalResult] = {}
+
+    @property
+    def parts(self) -> list[str]:
+        """Parts that were judged."""
+        return list(self._judged)
+
+    def run(self, model: Model, split: str, *, choose: bool = False) -> None:
+        """Run the model over a part; every rank holds the rows of all afterwards.
+
+        Args:
+            model: with its weights.
+            split: ``val`` or ``test``.
+            choose: choose on this part what is chosen on validation, and leave it in the model.
+        """
+        model.exact = True
+        with exact_float32():
+            judged = self.evaluator.run(self.trainer, model, self.data, split, choose=choose)
+        self.pictures += self.evaluator.pictures(judged, split, model, self.data, self.run_dir / "overlays")
+        self._judged[split] = judged
+
+    def choose(self, model: Model) -> None:
+        """Choose on validation what is chosen there, without judging it."""
+        model.exact = True
+        with exact_float32():
+            self.evaluator.run(self.trainer, model, self.data, "val", choose=True)
+
+    def write(self, model: Model, *, show: bool = True) -> None:
+        """Write the tables, judge them, and print the figures unless ``show`` is False (rank 0 alone)."""
+        if not self.trainer.is_global_zero:
+            return
+        predictions = [judged.predictions for judged in self._judged.values()]
+        write_table(pd.concat(predictions, ignore_index=True), self.run_dir / "predictions.csv")
+        targets = [judged.targets for judged in self._judged.values() if judged.targets is not None]
+        if targets:
+            write_table(pd.concat(targets, ignore_index=True), self.run_dir / "targets.csv")
+        write_table(self._cases(list(self._judged)), self.run_dir / "cases.csv")
+        write_split(self.data, self.run_dir)
+        from rich.console import Console
+
+        console = Console()
+        for split in self._judged:
+            self.figures[split] = self.evaluator.figures(model, self.run_dir, split)
+            if show:
+                console.print(results_table(self.figures[split], split))
+        counts = {
+            "split/images_in_two_parts": (self.data.images_in_two_parts, len(self.data.table.images)),
+            "split/unreadable_cases": (len(self.data.unreadable), len(self.data.table) + len(self.data.unreadable)),
+        }
+        told = {
+            name: MetricValue(count, float("nan"), float("nan"), of) for name, (count, of) in counts.items() if count
+        }
+        told |= self.leaks.figures
+        if told:
+            write_metrics(self.run_dir / "metrics.json", told)
+        self.leaks.note(self.run_dir / "metrics.json")
+
+    def _cases(self, splits: Sequence[str]) -> pd.DataFrame:
+        cases = self.data.table.cases
+        judged = cases[cases["split"].isin(splits)].drop(columns=["width", "height", "spacing"], errors="ignore")
+        scans = pd.concat([judged.scans for judged in self._judged.values()]).drop_duplicates("case_id")
+        known = judged.merge(scans, on="case_id", how="left")
+        lead = ["case_id", "patient_id", "path", "split", "width", "height", "spacing"]
+        return known[lead + [column for column in known.columns if column not in lead]]
+
+
+def write_split(data: ScanDataModule, run_dir: Path) -> None:
+    """Write ``split.csv``: who was where; ``--data.split_file`` takes it again."""
+    cases = data.table.cases[["case_id", "patient_id", "split"]]
+    write_table(cases[cases["split"].notna()], run_dir / "split.csv")

@@ -1,0 +1,147 @@
+"""From the run folders of finished folds to tables and figures of all of them together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from scansuite.errors import SuiteError
+from tasks.cli.evaluate import evaluator_of
+from tasks.cli.runs.ensembles import Checkpoints, build_model, write_record
+from tasks.cli.runs.run_dir import CHECKPOINTS
+from tasks.ensemble import Ensemble
+from tasks.evaluation.evaluate import results_table
+from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
+from tasks.evaluation.spread import spread, spread_table
+from tasks.evaluation.tables import find_table, read_table, write_table
+
+log = logging.getLogger(__name__)
+
+OUT_OF_FOLD = "the out-of-fold predictions of the folds"
+
+
+def finished(folder: Path, split: str) -> bool:
+    """Whether a run has come to its end: figures of a part are written last, after training and after the tables.
+
+    Args:
+        folder: of the run.
+        split: the part that it was to judge.
+    """
+    file, last = folder / "metrics.json", folder / CHECKPOINTS / "last.ckpt"
+    if not file.is_file() or not any(name.startswith(f"{split}/") for name in read_metrics(file)):
+        return False
+    # Figures older than the checkpoint are of a run that was taken up again.
+    return not last.is_file() or file.stat().st_mtime_ns >= last.stat().st_mtime_ns
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The checkpoint of a run that was judged."""
+    best = folder / CHECKPOINTS / "best.ckpt"
+    return best if best.is_file() else folder / CHECKPOINTS / "last.ckpt"
+
+
+def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: int) -> None:
+    """Write the out-of-fold tables and figures of finished folds, and the record of their ensemble.
+
+    In ``run_dir`` come to stand: ``predictions.csv``, ``cases.csv`` (and ``targets.csv``) as in a run's folder, with a
+    column ``fold``; ``split.csv``; ``metrics.json``; ``folds.csv``, the figures of each fold with mean and standard
+    deviation; and last ``ensemble.json``.
+
+    Args:
+        task: name of the task.
+        run_dir: with ``fold_0`` to ``fold_<K-1>``.
+        cases: ``case_id,patient_id,split,fold`` of all cases.
+        split: the part of the folds' runs that is put together. Operating points are chosen on all of it together where
+            it is ``val``; where it is ``test`` the calls stay those of each fold, made by what it chose on validation.
+        count: number of folds.
+
+    Raises:
+        SuiteError: a fold does not hold exactly the cases that it should.
+    """
+    folders = [run_dir / f"fold_{fold}" for fold in range(count)]
+    checkpoints = Checkpoints(tuple(best_checkpoint(folder) for folder in folders))
+    model = build_model(task, checkpoints)
+    assert isinstance(model, Ensemble)  # two folds at least
+    judging = evaluator_of(task)
+    names = [name for name in ("predictions", "cases", "targets") if (_table_of(folders[0], name)) is not None]
+    for name in names:
+        table = _joined(folders, name, split)
+        if name == "cases":
+            _check(table, cases, run_dir)
+        write_table(table, run_dir / f"{name}.csv")
+    tables = {name: read_table(find_table(run_dir, name)) for name in names}
+    judging.choose(model, tables["predictions"], tables["cases"], tables.get("targets"))
+    points = model.operating_points
+    if split == "val":
+        called = judging.called(model, tables["predictions"])
+        write_table(_with_calls(_text(find_table(run_dir, "predictions")), called), run_dir / "predictions.csv")
+    else:
+        model.operating_points = {}
+    figures = judging.figures(model, run_dir, split)
+    write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
+    model.operating_points = points
+    write_table(cases, run_dir / "split.csv")
+    _show(figures, [read_metrics(folder / "metrics.json") for folder in folders], run_dir, split)
+    write_record(run_dir, model, checkpoints, OUT_OF_FOLD)
+
+
+def _table_of(folder: Path, name: str) -> Path | None:
+    return next((file for file in (folder / f"{name}.csv", folder / f"{name}.parquet") if file.is_file()), None)
+
+
+def _text(file: Path) -> pd.DataFrame:
+    """A table as it stands: no cell of the user's is taken for a number and written differently."""
+    if file.suffix == ".parquet":
+        return pd.read_parquet(file)
+    return pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""], encoding="utf-8")
+
+
+def _joined(folders: Sequence[Path], name: str, split: str) -> pd.DataFrame:
+    """The rows of a part from the tables of all folds, by case."""
+    parts = []
+    for fold, folder in enumerate(folders):
+        table = _text(find_table(folder, name))
+        table = table[table["split"] == split]
+        table.insert(list(table.columns).index("split") + 1, "fold", fold)
+        parts.append(table)
+    some = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(some, ignore_index=True).sort_values("case_id", ignore_index=True, kind="stable")
+
+
+def _check(judged: pd.DataFrame, cases: pd.DataFrame, run_dir: Path) -> None:
+    """Each case outside test stands in the tables once, in its own fold."""
+    planned = cases.dropna(subset="fold").set_index("case_id")["fold"].astype("int64")
+    found = judged.set_index("case_id")["fold"]
+    if found.index.has_duplicates or set(found.index) != set(planned.index) or (found[planned.index] != planned).any():
+        wrong = set(found.index) ^ set(planned.index) or set(found.index[found.index.duplicated()])
+        wrong = wrong or {name for name in planned.index if found[name] != planned[name]}
+        raise SuiteError(
+            f"{run_dir}: case {min(wrong)!r} is not in the fold that is drawn for it now: have the data changed since "
+            "the folds were trained? Start a new run"
+        )
+
+
+def _with_calls(table: pd.DataFrame, called: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns ``prediction_op...`` of another reading of it, in its order."""
+    plain = table.drop(columns=[name for name in table.columns if name.startswith("prediction_op")])
+    new = [name for name in called.columns if name.startswith("prediction_op")]
+    return plain.assign(**{name: called[name].to_numpy() for name in new})
+
+
+def _show(figures: dict[str, MetricValue], folds: Sequence[dict[str, MetricValue]], run_dir: Path, split: str) -> None:
+    """Write ``folds.csv`` and print it beside the out-of-fold figures."""
+    from rich.console import Console
+
+    of_folds = [
+        {name.split("/", 1)[1]: one for name, one in fold.items() if name.startswith(f"{split}/")} for fold in folds
+    ]
+    table = spread(of_folds, figures)
+    write_table(table, run_dir / "folds.csv")
+    console = Console()
+    console.print(results_table(figures, f"out of fold ({split})"))
+    console.print(spread_table(table, len(folds)))
+    if split == "val":
+        print("out-of-fold figures: each case by the fold that did not train on it, but chose its epoch on it")

@@ -1,0 +1,211 @@
+"""``fit --folds K``: plan the folds, train one after another, put them together, judge their ensemble."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from scansuite.errors import SuiteError
+from tasks.cli.command import run_command
+from tasks.cli.flags import given, truth, value_of
+from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
+from tasks.cli.folds.tables import collect, finished
+from tasks.cli.logs import configure_logs, quiet
+from tasks.cli.parser import SuiteCLI
+from tasks.cli.runs.ensembles import RECORD
+from tasks.cli.runs.run_data import saved_data
+from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
+from tasks.cli.runs.running import command, holds_something
+from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
+from tasks.evaluation.tables import write_text
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+ENSEMBLE = "ensemble"  # folder of the ensemble's judgement on test
+
+
+def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> int:
+    """Train all folds and put together what they say of the cases they did not train on.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed, ``--folds`` among them.
+        own_flags: of the verb ``fit``.
+    """
+    configure_logs()
+    count = _count(argv)
+    prepared = _prepare(task, argv, own_flags, count)
+    plan, resumed = prepared.plan, value_of(argv, "--ckpt_path") is not None
+
+    def mend(folder: Path) -> str:
+        return f"go on with: {command(task, 'fit', folds=count, run_dir=folder, ckpt_path='last')}"
+
+    run_dir = take_run_dir(task, prepared.run_dir, mend, resumed=resumed)
+    if not (run_dir / CONFIG).is_file():
+        write_text(run_dir / CONFIG, prepared.config)
+    write_splits(plan, run_dir, count)
+    for fold in range(count):
+        if finished(run_dir / f"fold_{fold}", plan.split):
+            log.info("fold %d of %d is finished already", fold, count)
+            continue
+        print(f"fold {fold} of {count}: {run_dir / f'fold_{fold}'}", flush=True)
+        _train(task, run_dir, fold, plan)
+    collect(task, run_dir, plan.cases, plan.split, count)
+    if prepared.testing and plan.split == "val" and (plan.cases["split"] == "test").any():
+        _evaluate_ensemble(task, run_dir, prepared.config)
+    print(f"written to {run_dir}")
+    return 0
+
+
+class _Prepared(NamedTuple):
+    """What is known before anything is written.
+
+    Attributes:
+        config: of all folds, as YAML.
+        plan: who is in which fold.
+        run_dir: as asked for.
+        testing: the ensemble is judged on test.
+    """
+
+    config: str
+    plan: FoldPlan
+    run_dir: str | None
+    testing: bool
+
+
+def _prepare(task: str, argv: Sequence[str], own_flags: dict[str, str], count: int) -> _Prepared:
+    """Look at flags and data; of what is built for that nothing stays in memory."""
+    resumed = value_of(argv, "--ckpt_path") is not None
+    before = _config_of(value_of(argv, "--run_dir"), value_of(argv, "--ckpt_path")) if resumed else None
+    words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
+    cli = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=before)
+    testing = truth(cli.config["judge_test"], "--judge_test", default=True)
+    if cli.config["trainer"]["fast_dev_run"]:
+        raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
+    if not resumed:
+        refuse_existing(cli.config["run_dir"])
+    config = cli.saved_config()
+    if before is not None:
+        _refuse_changes(config, before)
+
+    from backbones.network import check_name  # brings timm: not before the flags are known to be right
+
+    check_name(cli.config["model"]["backbone"])
+    with quiet():  # each fold says it of itself
+        begun = Path(str(value_of(argv, "--run_dir"))) if resumed else None
+        plan = None if begun is None else read_plan(begun, count)
+        if begun is not None and plan is not None:
+            saved_data(begun / "fold_0").keep_split(cli.config, goes_on=True)
+        else:
+            only_data = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=before)
+            plan = plan_folds(only_data, count)
+            if begun is not None:
+                refuse_changed(plan, begun, count)
+        data, model = cli.build_data_and_model()  # mistakes in flags show before a folder is made
+        data.build_augmentation()
+    held = np.concatenate([data.rows("train"), data.rows("val")])
+    parts = {plan.split: held}
+    if testing or plan.split == "test":
+        parts["test"] = np.concatenate([parts.get("test", held[:0]), data.rows("test")])
+    refuse_seen(ancestors_of(model), data, parts, ELSEWHERE)
+    return _Prepared(config, plan, cli.config["run_dir"], testing)
+
+
+def _count(argv: Sequence[str]) -> int:
+    """The number of folds, and what does not go with it."""
+    asked = str(value_of(argv, "--folds"))
+    if not asked.isdigit() or int(asked) < 2:
+        raise SuiteError(f"--folds {asked}: how many folds, a whole number of at least 2")
+    for flag, why in (
+        ("--data.fold", "all folds are trained: leave one of the two out"),
+        ("--data.folds", "says the same: leave it out"),
+        ("--find_lr", "folds are trained alike: look once, without --folds, and give --model.lr"),
+        ("--find_batch_size", "folds are trained alike: look once, without --folds, and give --data.batch_size"),
+    ):
+        if value_of(argv, flag) is not None or given(argv, flag):
+            raise SuiteError(f"--folds {asked} with {flag}: {why}")
+    if any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")):
+        raise SuiteError(
+            f"--folds {asked}: starts its own processes: call it once, not once a rank, with --trainer.devices N for "
+            "several devices; or start each fold by itself with --data.folds, --data.fold and --judge_test false"
+        )
+    return int(asked)
+
+
+def _config_of(folder: str | None, checkpoint: str | None) -> Path | None:
+    """The configuration of the folds' run to go on with."""
+    if checkpoint != "last":
+        raise SuiteError(f"--ckpt_path {checkpoint}: fit --folds goes on with `last` only")
+    if folder is None:
+        raise SuiteError("--folds with --ckpt_path last: name the run to go on with: --run_dir DIR")
+    if (Path(folder) / CHECKPOINTS).is_dir():
+        raise SuiteError(f"--run_dir {folder}: is a single run, not one of --folds: leave --folds out, or give another")
+    file = Path(folder) / CONFIG
+    return file if file.is_file() else None  # broken off before it was written, or folds that were started singly
+
+
+def _refuse_changes(now: str, file: Path) -> None:
+    """Folds of one run are trained alike, also those that are trained later."""
+    ours, before = (_flat(yaml.safe_load(text)) for text in (now, file.read_text(encoding="utf-8")))
+    for name in {**before, **ours}:
+        if ours.get(name) != before.get(name):
+            flag = "--" + ("folds" if name == "data.init_args.folds" else name.replace(".init_args.", "."))
+            raise SuiteError(
+                f"{flag} {ours.get(name)}: was {before.get(name)} when this run began (see {file}), and its folds are "
+                "trained alike: go on with the old value, or start a new run"
+            )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    inner = ((f"{prefix}.{name}" if prefix else str(name), value) for name, value in values.items())
+    return {name: leaf for path, value in inner for name, leaf in _flat(value, path).items()}
+
+
+def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
+    """Train a fold as a run of its own, or go on with it."""
+    folder = run_dir / f"fold_{fold}"
+    words = ["fit", "--run_dir", str(folder)]
+    if folder.is_dir() and holds_something(folder):
+        words += ["--ckpt_path", "last"]
+    if not (folder / CONFIG).is_file():
+        words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold)]
+    if plan.split == "val":
+        words += ["--judge_test", "false"]
+    try:
+        run_command(task, words)
+    except SuiteError as error:
+        raise SuiteError(
+            f"fold {fold}: {error} (once mended, go on with --folds, --run_dir {run_dir} and --ckpt_path last)"
+        ) from None
+    if not finished(folder, plan.split):
+        raise SuiteError(f"fold {fold}: ended without figures in {folder}: go on with --ckpt_path last")
+
+
+def _evaluate_ensemble(task: str, run_dir: Path, saved: str) -> None:
+    """Judge the folds' ensemble on test, once."""
+    folder = run_dir / ENSEMBLE
+    if finished(folder, "test"):
+        log.info("the ensemble has been judged already")
+        return
+    if folder.is_dir():  # of a judgement that was broken off
+        shutil.rmtree(folder)
+    config = yaml.safe_load(saved)
+    words = ["test", "--ckpt_paths", str(run_dir), "--run_dir", str(folder)]
+    words += ["--memory_format", str(config["memory_format"])]
+    for name in ("accelerator", "devices", "strategy", "num_nodes"):
+        if isinstance(config["trainer"][name], (str, int)):
+            words += [f"--trainer.{name}", str(config["trainer"][name])]
+    try:
+        run_command(task, words)
+    except SuiteError as error:
+        raise SuiteError(f"the ensemble of the folds ({run_dir / RECORD}): {error}") from None

@@ -1,0 +1,147 @@
+"""The folder of a run: taken once, shared by all ranks, never overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from scansuite.errors import SuiteError
+from tasks.cli.runs.running import claim, holds_something
+
+RUNS = Path("runs")
+# A run that trains has this folder from its first moment; one that only judges has none.
+CHECKPOINTS = "checkpoints"
+Mend: TypeAlias = Callable[[Path], str]
+# Rank 0 tells the processes it starts.
+SHARED = "SCANSUITE_RUN_DIR"
+
+
+def global_rank() -> int:
+    """The rank that a launcher gave this process, 0 without one."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if (value := os.environ.get(name, "")).isdigit():
+            return int(value)
+    return 0
+
+
+def newest_run(task: str) -> Path | None:
+    """The training run of a task with the highest number, or None."""
+    folders = [folder for folder in (RUNS / task).glob("[0-9]*") if (folder / CHECKPOINTS).is_dir()]
+    numbers = [int(folder.name) for folder in folders if folder.name.isdigit()]
+    return RUNS / task / str(max(numbers)) if numbers else None
+
+
+def refuse_existing(asked: str | None) -> None:
+    """Stop before any work where ``--run_dir`` names a folder that holds something."""
+    if asked is None or global_rank() > 0:
+        return
+    folder = Path(asked)
+    if folder.exists() and not folder.is_dir():
+        raise SuiteError(f"--run_dir {folder}: is a file")
+    if folder.is_dir() and holds_something(folder):
+        raise SuiteError(f"--run_dir {folder}: exists already; give another, or go on in it with --ckpt_path last")
+
+
+def new_folder(asked: str | None, flag: str) -> Path:
+    """Make the folder that a flag names, which must not hold anything, and take it for this command.
+
+    Raises:
+        SuiteError: none is named, it holds something, it cannot be made, or another command writes to it.
+    """
+    if asked is None:
+        raise SuiteError(f"{flag}: name a folder for what is written")
+    folder = Path(asked)
+    if global_rank() > 0:  # rank 0 has made it
+        return folder
+    if folder.exists() and (not folder.is_dir() or holds_something(folder)):
+        raise SuiteError(f"{flag} {folder}: exists already: give a new folder")
+    claim(folder, flag, f"run the command again with a new {flag}", fresh=True)
+    return folder
+
+
+def take_run_dir(task: str, asked: str | None, mend: Mend | None = None, *, resumed: bool = False) -> Path:
+    """Make the folder of a run, ``runs/<task>/<next number>`` where none is asked for, and take it for this command.
+
+    Rank 0 makes it; other ranks wait for its name (through the environment or, where a launcher started all processes
+    side by side, through a file named after the launch).
+
+    Args:
+        task: name of the task.
+        asked: ``--run_dir``.
+        mend: from the folder to what the user does where the command ends before its time; left out: the same again.
+        resumed: what the folder holds is gone on with.
+
+    Raises:
+        SuiteError: the folder cannot be made, another command writes to it, or rank 0 does not name it within two
+            minutes.
+    """
+    pointer = _pointer(task)
+    if global_rank() > 0:
+        shared = os.environ.get(SHARED)
+        return Path(shared) if shared else _await(pointer, asked)
+    folder = Path(asked) if asked is not None else _next_number(RUNS / task)
+    again = "run the command again with a new --run_dir" if mend is None else mend(folder)
+    claim(folder, "--run_dir", again, fresh=not resumed, made=asked is None)
+    os.environ[SHARED] = str(folder.resolve())
+    if pointer is not None:
+        _make(pointer.parent)
+        pointer.write_text(str(folder.resolve()))
+    return folder
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SuiteError(
+            f"--run_dir {folder}: cannot be written ({error.strerror}): choose a folder you may write to"
+        ) from None
+
+
+def _next_number(parent: Path) -> Path:
+    _make(parent)
+    number = 1 + max((int(entry.name) for entry in parent.iterdir() if entry.name.isdigit()), default=0)
+    while True:  # mkdir is atomic: of two runs started at once, one takes the next number
+        with contextlib.suppress(FileExistsError):
+            (parent / str(number)).mkdir()
+            return parent / str(number)
+        number += 1
+
+
+def _pointer(task: str) -> Path | None:
+    """A file that all processes of one external launch can name."""
+    launch = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")]
+    if not launch[0]:
+        launch = [
+            os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
+        ]
+    return RUNS / task / f".launch-{'-'.join(launch)}" if launch[0] else None
+
+
+def _await(pointer: Path | None, asked: str | None) -> Path:
+    if asked is not None:
+        return Path(asked)
+    for _ in range(1200):
+        if pointer is not None and pointer.is_file() and (name := pointer.read_text()):
+            return Path(name)
+        time.sleep(0.1)
+    raise SuiteError("rank 0 named no run folder within two minutes: give one with --run_dir")
+
+
+def count_test(task: str, run_dir: Path, checkpoint: str, cases: int) -> None:
+    """Note in ``runs/index.csv`` that a test part was looked at."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    file = RUNS / "index.csv"
+    new = not file.exists()
+    with file.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow(["time", "task", "run_dir", "checkpoint", "cases"])
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        writer.writerow([now, task, run_dir, checkpoint, cases])

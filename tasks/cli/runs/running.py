@@ -1,0 +1,164 @@
+"""The folder that the running command writes to: its own while it runs, and told of where it ends early."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shlex
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from scansuite.errors import SuiteError
+
+# In a folder while a command writes to it. A command that was killed leaves it behind; its lock ended with it.
+CLAIM = ".in-use"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNLOCKABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_SHOWN = 10
+
+
+@dataclass
+class Begun:
+    """A folder that this command writes to.
+
+    Attributes:
+        folder: as the user names it.
+        mend: what to do where the command ends before its time.
+        made: the folder was made for this command.
+        handle: of the claim, locked.
+    """
+
+    folder: Path
+    mend: str
+    made: bool
+    handle: IO[str]
+
+    @property
+    def left(self) -> list[str]:
+        """Files that are in the folder, relative to it."""
+        files = [file for file in self.folder.rglob("*") if file.is_file() and file.name != CLAIM]
+        return sorted(file.relative_to(self.folder).as_posix() for file in files)
+
+    def ended_early(self, *, listed: bool) -> str:
+        """That it is not complete, what is in it where that is ``listed``, and what to do."""
+        left = self.left
+        if not left:
+            return "nothing was written: run the command again"
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        held = f" (it holds {', '.join(left[:_SHOWN])}{more})" if listed else ""
+        return f"{self.folder} is not complete{held}: {self.mend}"
+
+
+_begun: list[Begun] = []
+
+
+def claim(folder: Path, flag: str, mend: str, *, fresh: bool, made: bool = False) -> None:
+    """Take a folder for this command alone, until :func:`release`; it is made where it is absent.
+
+    The claim is a lock that ends with the process, however that ends. Where the file system knows no locks, only a
+    folder that two commands want to make at the same time is kept apart.
+
+    Args:
+        folder: to be written to.
+        flag: that names it, for messages.
+        mend: what the user does where the command ends before its time.
+        fresh: nothing may be in it yet.
+        made: it was made for this command just now.
+
+    Raises:
+        SuiteError: it cannot be written to, another command writes to it, or it holds something and must not.
+    """
+    made = made or not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, first = _opened(folder / CLAIM)
+    except OSError as error:
+        raise SuiteError(
+            f"{flag} {folder}: cannot be written ({error.strerror}): choose a folder you may write to"
+        ) from None
+    if not _locked(handle, first=first or not fresh):
+        who = handle.read().strip()
+        handle.close()
+        raise SuiteError(
+            f"{flag} {folder}: another command{f' ({who})' if who else ''} writes to it: give another folder, or wait "
+            "until it has ended"
+        )
+    if fresh and holds_something(folder):  # another command has begun and ended in between
+        (folder / CLAIM).unlink()
+        handle.close()
+        raise SuiteError(f"{flag} {folder}: exists already: give a new folder")
+    handle.truncate(0)
+    handle.seek(0)
+    handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+    handle.flush()
+    _begun.append(Begun(folder, mend, made, handle))
+
+
+def release() -> None:
+    """Give back all that this command claimed; a folder that was made for it and is still empty goes."""
+    while _begun:
+        begun = _begun.pop()
+        with suppress(OSError):
+            (begun.folder / CLAIM).unlink()
+            if begun.made:
+                begun.folder.rmdir()  # fails where it holds something
+        begun.handle.close()
+
+
+def holds_something(folder: Path) -> bool:
+    """Whether there is more in a folder than the claim of a command that was killed."""
+    return any(entry.name != CLAIM for entry in folder.iterdir())
+
+
+def interrupted() -> str:
+    """The line for Ctrl-C."""
+    return f"interrupted: {_begun[0].ended_early(listed=False) if _begun else 'nothing was written'}"
+
+
+def full_disk(error: BaseException) -> str | None:
+    """A line for an error, or one that it was raised from, that says that there is no room; None for others."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.errno in _FULL:
+            named = str(error).split(": ")[0] if isinstance(error, SuiteError) else inner.filename
+            where = f"{named}: " if named else ""
+            kept = f"; {_begun[0].ended_early(listed=True)}" if _begun else ""
+            return f"{where}{inner.strerror}: make room{kept}"
+        inner = inner.__cause__ or inner.__context__
+    return None
+
+
+def command(task: str, verb: str, **flags: object) -> str:
+    """A command as it is typed."""
+    words = ["python", "-m", f"tasks.{task}", verb]
+    for name, value in flags.items():
+        words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def _opened(file: Path) -> tuple[IO[str], bool]:
+    """The claim's file, and whether it was made just now."""
+    with suppress(FileExistsError):
+        return file.open("x+", encoding="utf-8"), True
+    return file.open("r+", encoding="utf-8"), False
+
+
+def _locked(handle: IO[str], *, first: bool) -> bool:
+    """Whether the lock is ours now; ``first`` decides where there are no locks."""
+    try:
+        # Of this process alone: a loader process that outlives it must not keep the folder from being taken up again.
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _UNLOCKABLE:
+            return first
+        return False
+    # Who was there before may just have taken its claim away: then this is the lock of a file that is gone.
+    try:
+        return os.fstat(handle.fileno()).st_ino == os.stat(handle.name).st_ino  # noqa: PTH116 - a name as opened
+    except OSError:
+        return False

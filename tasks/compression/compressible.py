@@ -1,0 +1,61 @@
+"""What distillation and pruning ask of a model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from datamodules.types import Batch
+from tasks.compression.pruned_sizes import Sizes
+from tasks.training.provenance import Provenance
+
+if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
+    from backbones.pyramid import Backbone
+
+
+class Compressible(LightningModule):
+    """A model that can learn from another of its task, and whose layers can be made smaller.
+
+    Attributes:
+        temperature: of distillation, where the flag is left out.
+        objective: what a callback makes of the loss, output and batch of a training step; None: the loss itself.
+        pruned_sizes: of the layers whose channels were pruned.
+        provenance: the cases that it and its ancestors have seen; None where it does not know.
+    """
+
+    temperature: ClassVar[float] = 1.0
+    backbone: Backbone
+    objective: Callable[[Tensor, Any, Batch], Tensor] | None = None
+    pruned_sizes: Sizes = {}
+    provenance: Provenance | None = None
+
+    @abstractmethod
+    def imitation(self, output: Any, wanted: Any, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+        """() float32 distance of an output from a teacher's for the same batch; 0 where they are equal.
+
+        Args:
+            output: of this model.
+            wanted: of the teacher.
+            batch: whose images both have seen.
+            teacher: a model of the same task.
+            temperature: that softens both.
+        """
+
+    def unlike(self, teacher: Any) -> str:
+        """Why outputs cannot be compared with those of another model of the task; empty where they can."""
+        mine, its = (list(getattr(model, "class_names", [])) for model in (self, teacher))
+        return "" if mine == its else f"its classes are {', '.join(its)}, those of the data {', '.join(mine)}"
+
+    @abstractmethod
+    def output_layers(self) -> list[nn.Module]:
+        """Layers whose channels mean something outside of ``forward``, which pruning leaves alone."""
+
+    def trial_inputs(self, images: int = 2) -> tuple[Any, ...]:
+        """What ``forward`` takes, with (images, C, H, W) of zeros, as large as the data's where that is known."""
+        height, width = self.hparams["input_size"] or (64, 64)
+        return (torch.zeros(images, self.backbone.in_channels, height, width, device=self.device),)

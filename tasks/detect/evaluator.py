@@ -1,0 +1,131 @@
+"""How detection is judged: boxes of whole cases in pixels of the images as stored, against the true ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+
+from datamodules.detection.base import DetectionData
+from datamodules.preprocess import Preprocess
+from datamodules.samples.picture import picture
+from datamodules.samples.scaling import for_data
+from tasks.detect.collect import BoxCollector, CaseBoxes
+from tasks.detect.ensemble import DetectionModel
+from tasks.distributed import gather, is_rank_zero
+from tasks.evaluation.detection.metrics import detection_operating_points
+from tasks.evaluation.evaluate import evaluate_detection
+from tasks.evaluation.metric_values import MetricValue
+from tasks.evaluation.pictures.box_overlays import ShownBoxes, case_f1, write_box_overlays
+from tasks.evaluator import EvalResult, Evaluator, piece_loader
+from tasks.recorder import join, scan_rows
+
+BOX_COLUMNS = ["case_id", "label", "score", "x1", "y1", "x2", "y2"]
+
+
+def box_rows(found: CaseBoxes, class_names: list[str]) -> pd.DataFrame:
+    """One row a box, best first: ``case_id,label,score,x1,y1,x2,y2``."""
+    rows = pd.DataFrame(found.boxes.reshape(-1, 4), columns=BOX_COLUMNS[3:])
+    rows.insert(0, "score", found.scores)
+    rows.insert(0, "label", [class_names[label] for label in found.labels])
+    rows.insert(0, "case_id", found.scan["case_id"])
+    return rows
+
+
+def call_boxes_at(rows: pd.DataFrame, points: dict[str, float]) -> pd.DataFrame:
+    """Add ``prediction_op``: the label where a box is a call at its class's operating point; empty elsewhere."""
+    if not points:
+        return rows
+    called = (
+        rows["score"].to_numpy() >= rows["label"].map(points).astype("float64").to_numpy()
+    )  # NaN: no point, no call
+    return rows.assign(prediction_op=rows["label"].where(called))
+
+
+def join_boxes(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Boxes of all ranks as one table, by case, best first within it."""
+    some = [frame for frame in frames if len(frame)]
+    if not some:
+        return pd.DataFrame({name: pd.Series(dtype="str" if name in ("case_id", "label") else "float64")
+                             for name in BOX_COLUMNS})  # fmt: skip
+    return pd.concat(some, ignore_index=True).sort_values("case_id", ignore_index=True, kind="stable")
+
+
+class DetectionEvaluator(Evaluator):
+    """Puts the boxes of each case together; every rank holds those of all afterwards."""
+
+    def __init__(self) -> None:
+        self.callback: BoxCollector = BoxCollector()
+
+    def adopt(self, model: DetectionModel, data: DetectionData) -> None:
+        """Give the data module preprocessing and classes of the model."""
+        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"])))
+        data.adopt_classes(model.class_names)
+
+    def run(
+        self, trainer: Trainer, model: DetectionModel, data: DetectionData, split: str, *, choose: bool = False
+    ) -> EvalResult:
+        """Run the model over a part; ``choose`` leaves the operating points in ``model.operating_points``."""
+        rows = data.rows(split)
+        found: list[CaseBoxes] = []
+        self.callback.start(
+            found.append, overlap=model.overlap, nms_iou=model.decoding.nms_iou, max_detections=model.max_detections
+        )
+        trainer.predict(model, piece_loader(trainer, model, data, rows), return_predictions=False)
+        own = join_boxes([box_rows(one, model.class_names) for one in found])
+        tables = gather((own, scan_rows([one.scan for one in found])))
+        predictions = join_boxes([boxes for boxes, _ in tables])
+        scans = join([scans for _, scans in tables if len(scans)])
+        cases, targets = data.table.cases.iloc[rows], data.true_boxes(rows)
+        if choose:
+            self.choose(model, predictions, cases, targets)
+        predictions = self.called(model, predictions)
+        predictions.insert(1, "split", split)
+        targets.insert(1, "split", split)
+        return EvalResult(predictions, scans, targets)
+
+    def choose(
+        self, model: DetectionModel, predictions: pd.DataFrame, cases: pd.DataFrame, targets: pd.DataFrame | None
+    ) -> None:
+        """Choose the lowest score of a call of each class."""
+        assert targets is not None  # the truth of boxes always has a table of its own
+        names = model.class_names
+        model.operating_points = detection_operating_points(cases, targets, predictions, names, model.max_detections)
+
+    def called(self, model: DetectionModel, predictions: pd.DataFrame) -> pd.DataFrame:
+        """With ``prediction_op``: the label where a box is a call."""
+        return call_boxes_at(predictions, model.operating_points)
+
+    def figures(self, model: DetectionModel, run_dir: Path, split: str) -> dict[str, MetricValue]:
+        """Judge the tables in a run folder."""
+        return evaluate_detection(
+            run_dir,
+            split,
+            split,
+            model.class_names,
+            model.operating_points,
+            model.max_detections,
+            froc_iou=model.hparams["froc_iou"],
+        )
+
+    def pictures(
+        self, judged: EvalResult, split: str, model: DetectionModel, data: DetectionData, folder: Path
+    ) -> list[tuple[str, NDArray[Any]]]:
+        """Draw the best, median and worst case of the part (rank 0 alone)."""
+        if judged.targets is None or not is_rank_zero():
+            return []
+        targets, predictions, points = judged.targets, judged.predictions, model.operating_points
+        rows = {str(case): row for row, case in enumerate(data.table.cases["case_id"])}
+
+        def shown(case_id: str) -> ShownBoxes:
+            scan = data.read(int(data.first_images(np.array([rows[case_id]]))[0]))
+            image = picture(scan, data.preprocess)
+            return ShownBoxes(image, *(table[table["case_id"] == case_id] for table in (targets, predictions)))
+
+        f1 = case_f1([str(case) for case in judged.scans["case_id"]], targets, predictions, points)
+        drawn = write_box_overlays(folder, split, f1, shown, model.class_names, points)
+        return [(picture.title, picture.picture) for picture in drawn]

@@ -1,0 +1,76 @@
+"""How a detector is applied to files: a table of boxes, COCO JSON and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import DataLoader
+
+from datamodules.cases.table import CaseTable
+from datamodules.inputs import InputFiles
+from datamodules.preprocess import Preprocess
+from datamodules.readers import formats
+from datamodules.samples.picture import picture
+from scansuite.errors import SuiteError
+from tasks.deployment.boxes import write_box_picture, write_coco
+from tasks.detect.collect import BoxCollector, CaseBoxes
+from tasks.detect.ensemble import DetectionModel
+from tasks.detect.evaluator import box_rows, call_boxes_at, join_boxes
+from tasks.distributed import gather, is_rank_zero
+from tasks.evaluation.pictures.box_overlays import called
+from tasks.inference import Inference
+from tasks.recorder import join, scan_rows
+
+
+class DetectionInference(Inference):
+    """Draws a case as soon as its last window has come; see :class:`~tasks.inference.Inference`."""
+
+    flags: ClassVar[dict[str, str]] = {"pictures": "true (default) draws the calls of each image, false does not"}
+
+    def __init__(self, model: DetectionModel, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
+        self.model, self.inputs, self.output = model, inputs, output
+        asked = (options["pictures"] or "true").lower()
+        if asked not in ("true", "false"):
+            raise SuiteError(f"--pictures {options['pictures']}: true or false")
+        self.pictures = asked == "true"
+        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]))
+        self.callback: BoxCollector = BoxCollector()
+        self.callback.start(
+            self._finished, overlap=model.overlap, nms_iou=model.decoding.nms_iou, max_detections=model.max_detections
+        )
+        self._boxes: list[pd.DataFrame] = []
+        self._scans: list[pd.DataFrame] = []
+
+    def table(self, paths: Sequence[str]) -> CaseTable:
+        """One case an image file."""
+        return self.inputs.table(paths)
+
+    def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
+        """Batches of pieces of cases."""
+        source = self.inputs.source(table, self.preprocess)
+        model = self.model
+        return self.inputs.pieces(source, self.preprocess, model.window, model.overlap, rank, world_size)
+
+    def _finished(self, case: CaseBoxes) -> None:
+        rows = call_boxes_at(box_rows(case, self.model.class_names), self.model.operating_points)
+        self._boxes.append(rows)
+        self._scans.append(scan_rows([case.scan]).assign(path=case.scan["path"]))
+        if self.pictures:
+            image = picture(formats.read(Path(case.scan["path"]), self.inputs.limits), self.preprocess)
+            calls = called(rows, self.model.operating_points)
+            write_box_picture(
+                self.output / "pictures", case.scan["case_id"], image.astype(np.float32), calls, self.model.class_names
+            )
+
+    def finish(self) -> pd.DataFrame:
+        """The boxes of all cases; ``detections.json`` is written too."""
+        parts = gather((self._boxes, self._scans))
+        boxes = join_boxes([one for some, _ in parts for one in some])
+        scans = join([one for _, some in parts for one in some])
+        if is_rank_zero() and len(scans):
+            write_coco(self.output / "detections.json", scans, boxes, self.model.class_names)
+        return boxes

@@ -1,0 +1,119 @@
+"""A judged figure with its interval, and ``metrics.json``, where the figures of a run stand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scansuite.errors import SuiteError
+from tasks.evaluation.tables import write_text
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One figure of merit.
+
+    Attributes:
+        value: the figure; NaN = undefined (AUROC of a class that no case has, ...).
+        low: lower end of the 95 % interval; NaN = unknown.
+        high: upper end of the 95 % interval; NaN = unknown.
+        n: cases that entered.
+        classes: on a mean over classes, how many classes were defined and entered; otherwise None.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    classes: int | None = None
+
+
+def write_metrics(file: Path, figures: Mapping[str, MetricValue]) -> None:
+    """Write figures into ``metrics.json``.
+
+    Judging a stage again replaces all figures of that stage; those of other stages, and entries that are no figures,
+    stay as they are.
+
+    Args:
+        file: the ``metrics.json``; made where it is absent.
+        figures: ``<stage>/<metric>`` -> figure. NaN is written as null, for JSON has no NaN.
+
+    Raises:
+        SuiteError: the present file is not readable as JSON, or the folder cannot be written to.
+    """
+    stages = {name.split("/", 1)[0] for name in figures}
+    present = _read_entries(file) if file.exists() else {}
+    kept = {
+        name: entry for name, entry in present.items() if name.split("/", 1)[0] not in stages or not _is_figure(entry)
+    }
+    _write_entries(file, kept | {name: _entry(figure) for name, figure in figures.items()})
+
+
+def write_note(file: Path, name: str, value: bool | str) -> None:
+    """Write an entry that is no figure into ``metrics.json``, beside what stands there.
+
+    Args:
+        file: the ``metrics.json``.
+        name: ``<stage>/<what>``.
+        value: what is to be known of the stage's figures.
+    """
+    _write_entries(file, (_read_entries(file) if file.exists() else {}) | {name: value})
+
+
+def _write_entries(file: Path, entries: Mapping[str, Any]) -> None:
+    text = json.dumps(entries, indent=2, allow_nan=False)
+    write_text(file, text + "\n")
+
+
+def read_metrics(file: Path) -> dict[str, MetricValue]:
+    """Read the figures of a ``metrics.json``; null becomes NaN, entries that are no figures are passed over.
+
+    Raises:
+        SuiteError: the file is missing or not readable as JSON.
+    """
+    if not file.is_file():
+        raise SuiteError(f"{file}: no such file: run `test` or `validate` into this folder first")
+    return {
+        name: MetricValue(
+            value=_number(entry["value"]),
+            low=_number(entry["low"]),
+            high=_number(entry["high"]),
+            n=entry["n"],
+            classes=entry.get("classes"),
+        )
+        for name, entry in _read_entries(file).items()
+        if _is_figure(entry)
+    }
+
+
+def _entry(figure: MetricValue) -> dict[str, float | int | None]:
+    numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
+    entry: dict[str, float | int | None] = {
+        key: float(number) if math.isfinite(number) else None for key, number in numbers.items()
+    }
+    entry["n"] = int(figure.n)
+    if figure.classes is not None:
+        entry["classes"] = int(figure.classes)
+    return entry
+
+
+def _number(entry: float | None) -> float:
+    return math.nan if entry is None else float(entry)
+
+
+def _is_figure(entry: Any) -> bool:
+    return isinstance(entry, dict) and {"value", "low", "high", "n"} <= entry.keys()
+
+
+def _read_entries(file: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"{file}: cannot be read as JSON ({error}): mend or remove it, then judge again") from None
+    if not isinstance(entries, dict):
+        raise SuiteError(f"{file}: holds no JSON object: remove it, then judge again")
+    return entries

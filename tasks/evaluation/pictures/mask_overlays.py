@@ -1,0 +1,221 @@
+"""Pictures of good and bad cases: scan, truth, prediction and where these differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from datamodules.resampling import resize_mask
+from scansuite.errors import SuiteError
+from tasks.evaluation.pictures.canvas import Colour, grid, legend
+from tasks.evaluation.pictures.common import (
+    CLASS_COLOURS,
+    FALSE_CALL,
+    MISSED,
+    UNKNOWN,
+    WRONG_CLASS,
+    Overlay,
+    Rank,
+    panel_size,
+    rank_cases,
+    scan_panel,
+    write_pictures,
+)
+from tasks.evaluation.segmentation.overlap import BoolArray, check_shapes
+
+_UNANNOTATED = 255  # in masks, and never a class
+_NAMED = 12  # classes in the legend
+
+
+def pick_cases(predictions: pd.DataFrame, metric: str = "dice") -> dict[Rank, str]:
+    """The best, the median and the worst case of a split.
+
+    Args:
+        predictions: one row a case and class: ``case_id`` and the metric, NA = undefined.
+        metric: the higher the better. A case counts with the mean over its defined classes; without any it is left out.
+
+    Returns:
+        Case ids. The median of an even number is the lower of the two in the middle, equal cases are in the order of
+        the table, and no case stands twice: of two there is no median, of one only the best, of none nothing.
+
+    Raises:
+        SuiteError: the table has no such column.
+    """
+    for column in ("case_id", metric):
+        if column not in predictions:
+            raise SuiteError(
+                f"predictions table: no column {column!r} (found: {', '.join(map(str, predictions.columns))})"
+            )
+    return rank_cases(predictions.groupby("case_id", sort=False)[metric].mean())
+
+
+def most_telling_slice(truth: NDArray[Any], prediction: NDArray[Any]) -> int:
+    """The slice that shows most of the truth, or of the prediction where the truth is empty; else the middle one.
+
+    Args:
+        truth: (S, H, W) class numbers, or (L, S, H, W) of 0 and 1; 255 is unknown, and no foreground.
+        prediction: the same of the model.
+    """
+    for mask in (truth, prediction):
+        foreground = ((mask != 0) & (mask != _UNANNOTATED)).sum(axis=(*range(mask.ndim - 3), -2, -1))
+        if foreground.any():
+            return int(foreground.argmax())
+    return len(truth[0] if truth.ndim > 3 else truth) // 2
+
+
+def overlay(
+    image: NDArray[np.float32],
+    truth: NDArray[Any],
+    prediction: NDArray[Any],
+    class_names: Sequence[str],
+    overlapping: bool = False,
+    spacing: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """One picture of a case in four panels: the scan, the truth, the prediction, and their errors on a dimmed scan.
+
+    Args:
+        image: (H, W, C) in [0, 1]; of channel counts other than 1 and 3 the middle channel is shown. Dim scans are
+            brightened until their brightest thousandth is white.
+        truth: (H, W) class numbers, or (L, H, W) of 0 and 1; other numbers mean unknown.
+        prediction: the same of the model.
+        class_names: in class order, background first; with ``overlapping`` the L regions.
+        overlapping: masks have a layer for each region.
+        spacing: mm per row and column; pixels of another shape than square are shown in it.
+
+    Returns:
+        (H', W', 3) RGB. The shorter side of a panel has at least 384 px, unless the longer one would exceed 768.
+
+    Raises:
+        ValueError: the shapes, or the numbers of layers and names, differ.
+    """
+    check_shapes(truth, prediction)
+    if truth.shape[-2:] != image.shape[:2] or (overlapping and len(truth) != len(class_names)):
+        raise ValueError(f"masks of shape {truth.shape} for an image {image.shape} and {len(class_names)} classes")
+    names = list(class_names) if overlapping else list(class_names[1:])
+    size, magnified = panel_size(image.shape[:2], spacing)
+    scan = scan_panel(image, size)
+    true, called = (_layers(resize_mask(mask, size), len(names), overlapping) for mask in (truth, prediction))
+    strange = resize_mask(truth, size) > (1 if overlapping else len(names))
+    unknown = np.asarray(strange.any(axis=0) if overlapping else strange)
+
+    width = max(2, min(magnified // 4, 3))
+    truth_panel = _painted(scan, true, width)
+    truth_panel[unknown] = UNKNOWN
+    errors, found = _errors(scan, true, called, unknown)
+    picture = grid(
+        [("scan", scan), ("truth", truth_panel), ("prediction", _painted(scan, called, width)), ("errors", errors)]
+    )
+    present = [number for number in range(len(names)) if true[number].any() or called[number].any()]
+    entries = [(names[number], CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number in present[:_NAMED]]
+    return legend(picture, [*entries, *found])
+
+
+def _layers(mask: NDArray[Any], count: int, overlapping: bool) -> BoolArray:
+    """(L, H, W), True where the class is."""
+    return np.asarray(mask == 1 if overlapping else mask == np.arange(1, count + 1)[:, None, None])
+
+
+def _painted(scan: NDArray[np.uint8], layers: BoolArray, width: int) -> NDArray[np.uint8]:
+    """The scan with each class as a veil of its colour and an outline, ``width`` px wide, within it."""
+    import cv2
+
+    panel = scan.copy()
+    present = [
+        (layer, CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number, layer in enumerate(layers) if layer.any()
+    ]
+    for layer, colour in present:
+        panel[layer] = np.round(0.6 * panel[layer] + 0.4 * np.array(colour)).astype(np.uint8)
+    square = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    for layer, colour in present:
+        inner = cv2.erode(layer.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        panel[layer & (inner == 0)] = colour
+    return panel
+
+
+def _errors(
+    scan: NDArray[np.uint8], true: BoolArray, called: BoolArray, unknown: BoolArray
+) -> tuple[NDArray[np.uint8], list[tuple[str, Colour]]]:
+    """The panel of errors, and what its legend says: each kind of error that there is."""
+    dimmed = 0.4 * scan.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    missed, false = (true & ~called).any(axis=0), (called & ~true).any(axis=0)
+    right = (true & called).any(axis=0)
+    dimmed[right] = 0.65 * dimmed[right] + 0.35 * 255
+    panel = np.round(dimmed).astype(np.uint8)
+    kinds: list[tuple[str, Colour, BoolArray]] = [
+        ("missed", MISSED, missed & ~false & ~unknown),
+        ("false call", FALSE_CALL, false & ~missed & ~unknown),
+        ("wrong class", WRONG_CLASS, missed & false & ~unknown),
+        ("unknown", UNKNOWN, unknown),
+    ]
+    for _, colour, where in kinds:
+        panel[where] = colour
+    return panel, [(name, colour) for name, colour, where in kinds if where.any()]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is drawn of a case: a flat image, or a slice of a volume.
+
+    Attributes:
+        image: see :func:`overlay`.
+        truth: see :func:`overlay`.
+        prediction: see :func:`overlay`.
+        note: stands at the end of the title, such as ``slice 17 of 35``.
+        spacing: mm per row and column; None = unknown.
+    """
+
+    image: NDArray[np.float32]
+    truth: NDArray[Any]
+    prediction: NDArray[Any]
+    note: str = ""
+    spacing: tuple[float, float] | None = None
+
+
+def write_overlays(
+    folder: Path,
+    split: str,
+    predictions: pd.DataFrame,
+    load: Callable[[str], Shown],
+    class_names: Sequence[str],
+    overlapping: bool = False,
+    metric: str = "dice",
+) -> list[Overlay]:
+    """Draw the best, the median and the worst case of a split as ``<split>_<rank>_<case id>.png``.
+
+    Pictures of the same split that an earlier judgement left in the folder are removed.
+
+    Args:
+        folder: where to; made if need be.
+        split: ``val`` or ``test``.
+        predictions: the rows of the split, see :func:`pick_cases`.
+        load: what is drawn of a case; called once for each.
+        class_names: in class order, background first; with ``overlapping`` the regions.
+        overlapping: masks have a layer for each region.
+        metric: what cases are ranked by; stands in the title.
+
+    Returns:
+        The pictures with their titles, best first.
+
+    Raises:
+        SuiteError: the folder cannot be written to, or the table has no such metric.
+    """
+
+    def draw(rank: Rank, case_id: str) -> tuple[str, NDArray[np.uint8]]:
+        shown = load(case_id)
+        picture = overlay(shown.image, shown.truth, shown.prediction, class_names, overlapping, shown.spacing)
+        return _title(rank, split, case_id, shown.note, predictions, metric), picture
+
+    return write_pictures(folder, split, pick_cases(predictions, metric), draw)
+
+
+def _title(rank: Rank, split: str, case_id: str, note: str, predictions: pd.DataFrame, metric: str) -> str:
+    """``worst of val: hippocampus_204, Dice 0.873 (slice 17 of 35)``; the figure is that of the whole case."""
+    value = float(predictions[metric][predictions["case_id"] == case_id].mean())
+    named = {"dice": "Dice", "iou": "IoU"}.get(metric, metric)
+    return f"{rank} of {split}: {case_id}, {named} {value:.3f}" + (f" ({note})" if note else "")

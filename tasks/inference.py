@@ -1,0 +1,52 @@
+"""From a trained model and files to predictions: what the verb ``predict`` asks of a task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from pytorch_lightning import Callback
+from torch.utils.data import DataLoader
+
+from datamodules.cases.table import CaseTable
+from datamodules.inputs import InputFiles
+
+
+class Inference(ABC):
+    """From a trained model and files to predictions.
+
+    Args:
+        model: with its weights.
+        inputs: how files are read.
+        output: folder for what is written.
+        options: values of :attr:`flags`, None where left out.
+
+    Attributes:
+        flags: own flags of the task, and their meaning.
+        callback: stands among the trainer's callbacks.
+    """
+
+    flags: ClassVar[dict[str, str]] = {}
+    callback: Callback
+
+    @abstractmethod
+    def __init__(self, model: Any, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None: ...
+
+    @abstractmethod
+    def table(self, paths: Sequence[str]) -> CaseTable:
+        """The cases found in files, folders or a table."""
+
+    @abstractmethod
+    def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
+        """This rank's batches."""
+
+    @abstractmethod
+    def finish(self) -> pd.DataFrame:
+        """The predictions of all ranks as a table, ``case_id`` first, perhaps with ``path`` after it."""
+
+    def predicted(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> int:
+        """How many cases of the table were predicted, where the files in ``failed`` could not be read."""
+        return len(table) - len(failed)

@@ -1,0 +1,41 @@
+"""What a checkpoint of the suite says about how its weights want to be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+
+class ParentCheckpoint(NamedTuple):
+    """How the network of a checkpoint was built and fed.
+
+    Attributes:
+        stem: ``small`` or ``standard``.
+        mean: of each channel of the images it was trained on.
+        std: likewise.
+        pruned: its layers have fewer channels than the network of that name.
+    """
+
+    stem: str
+    mean: list[float]
+    std: list[float]
+    pruned: bool = False
+
+
+def read_parent(weights: str | None) -> ParentCheckpoint | None:
+    """What ``--model.weights`` brings along beside weights; None unless it is a checkpoint of the suite.
+
+    A damaged or unsafe file gives None too: loading its weights says what is wrong with it.
+    """
+    if weights is None or not weights.endswith(".ckpt") or not Path(weights).is_file():
+        return None
+    try:
+        checkpoint: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+        stem = str(checkpoint["hyper_parameters"]["stem"])
+        state = checkpoint["state_dict"]
+        mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in ("mean", "std"))
+    except Exception:
+        return None
+    return ParentCheckpoint(stem, mean, std, bool(checkpoint.get("scansuite", {}).get("sizes")))

@@ -1,0 +1,74 @@
+"""How a segmentation model is applied to files: a mask for each case on its own grid, and a table of sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import DataLoader
+
+from datamodules.cases.table import CaseTable
+from datamodules.inputs import InputFiles
+from datamodules.preprocess import Preprocess
+from datamodules.readers.volume import is_series, may_be_volume, read_grid
+from datamodules.samples.slices import SliceSpec
+from scansuite.errors import SuiteError, nearest
+from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
+from tasks.distributed import gather
+from tasks.inference import Inference
+from tasks.recorder import join
+from tasks.segment.assemble import AssembledCase
+from tasks.segment.collect import CaseCollector
+from tasks.segment.ensemble import SegmentationModel
+
+
+class SegmentationInference(Inference):
+    """Writes the mask of a case as soon as its last piece has come; see :class:`~tasks.inference.Inference`."""
+
+    flags: ClassVar[dict[str, str]] = {
+        "mask_format": "auto (NIfTI for volumes, PNG for flat images), nifti, png, or png16: each object its own number"
+    }
+
+    def __init__(
+        self, model: SegmentationModel, inputs: InputFiles, output: Path, options: dict[str, str | None]
+    ) -> None:
+        self.model, self.inputs = model, inputs
+        mask_format: Any = options["mask_format"] or "auto"
+        if mask_format not in get_args(MaskFormat):
+            raise SuiteError(f"--mask_format {mask_format}: {nearest(mask_format, get_args(MaskFormat))}")
+        cut = model.hparams["slices"]
+        self.slices = None if cut is None else SliceSpec.from_dict(cut)
+        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
+        self.writer = MaskWriter(output / "masks", model.class_names, model.overlapping, mask_format)
+        self.callback: CaseCollector = CaseCollector()
+        self.callback.start(model.overlapping, self._finished)
+        self._rows: list[dict[str, Any]] = []
+
+    def table(self, paths: Sequence[str]) -> CaseTable:
+        """One case an image file or a volume."""
+        if self.slices is None:
+            return self.inputs.table(paths)
+        return self.inputs.table(paths, volumes=True, sequences=self.slices.sequences(self.preprocess))
+
+    def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
+        """Batches of pieces of cases."""
+        source = self.inputs.source(table, self.preprocess, self.slices)
+        model = self.model
+        return self.inputs.pieces(source, self.preprocess, model.window, model.overlap, rank, world_size)
+
+    def _finished(self, case: AssembledCase) -> None:
+        model, case_id, path = self.model, case.scan["case_id"], Path(case.scan["path"])
+        cut = self.slices is not None and (may_be_volume(path.name) or is_series(path))
+        grid = read_grid(path, self.inputs.limits) if cut else None
+        mask = case.planes[0] if grid is None or self.slices is None else self.slices.to_grid(case.planes, grid)
+        spacing = case.scan.get("spacing")
+        mask = model.cleanup(np.ascontiguousarray(mask), model.class_names, spacing, model.overlapping)
+        self.writer.write(case_id, mask, grid)
+        self._rows += mask_rows(case_id, mask, model.class_names, spacing, model.overlapping)
+
+    def finish(self) -> pd.DataFrame:
+        """Size of each class in each case."""
+        return join([pd.DataFrame(rows) for rows in gather(self._rows) if rows])

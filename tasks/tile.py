@@ -1,0 +1,40 @@
+"""The windows that large images are judged and predicted by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from datamodules.settings import numbers
+from scansuite.errors import SuiteError
+
+
+def evaluation_tile(
+    asked: int | list[int] | str | None, patch: Sequence[int] | None, preprocess: dict[str, Any] | None
+) -> tuple[int, int] | None:
+    """Size (h, w) of the windows for judging and predicting; None where images go through whole.
+
+    Args:
+        asked: ``--model.window``; left out: the size of the patches.
+        patch: (h, w) that the model is trained on: of patches, or of whole images.
+        preprocess: the spec as a checkpoint keeps it; its size is None where images keep their own.
+
+    Raises:
+        SuiteError: windows are asked for where images are resized, or are no numbers.
+    """
+    size = None if preprocess is None else preprocess["size"]
+    if patch is None or (size is not None and list(size) == list(patch)):
+        if asked not in (None, "whole"):
+            raise SuiteError(
+                f"--model.window {asked}: images are resized to --data.image_size and go through whole: leave it out, "
+                "or train on patches with --data.patch_size"
+            )
+        return None
+    if asked == "whole":
+        return None
+    sides = numbers(asked, "--model.window")
+    if sides is None:
+        return int(patch[0]), int(patch[1])
+    if len(sides) > 2 or min(sides) < 1:
+        raise SuiteError(f"--model.window {asked}: one side or H,W in pixels, or whole")
+    return int(sides[0]), int(sides[-1])

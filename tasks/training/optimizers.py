@@ -1,0 +1,135 @@
+"""Optimisers by name, and which parameters learn at which rate."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from scansuite.errors import SuiteError, nearest
+
+# In a group of parameters: its learning rate as a share of --model.lr, by the name that timm gives it.
+SCALE = "lr_scale"
+
+
+def check_optimizer(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        SuiteError: names the nearest right name.
+    """
+    from timm.optim import list_optimizers
+
+    known = list_optimizers()
+    if name.lower() not in known:
+        raise SuiteError(f"--model.optimizer {name!r} is unknown: {nearest(name.lower(), known)}")
+
+
+def build_optimizer(
+    model: nn.Module,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    args: dict[str, Any],
+    *,
+    scales: Mapping[str, float] | None = None,
+    waiting: Collection[str] = (),
+) -> Optimizer:
+    """Any of timm's optimisers by name (``adamw``, ``adam``, ``sgd``, ``rmsprop``, ...).
+
+    Args:
+        model: its parameters that require gradient are optimised.
+        name: timm's name. Its ``sgd`` has Nesterov momentum, ``momentum`` is the plain one, both with 0.9 unless
+            ``args`` say another number.
+        lr: learning rate.
+        weight_decay: decoupled in AdamW, L2 penalty elsewhere.
+        args: further arguments of the optimiser (``momentum``, ``betas``, ...).
+        scales: factor on the learning rate of parameters by name; 1 where a name is missing.
+        waiting: names of frozen parameters that shall learn later: an optimiser passes over what has no gradient.
+
+    Raises:
+        SuiteError: the name is unknown (the nearest is named) or the optimiser does not take an argument or a value.
+    """
+    from timm.optim import create_optimizer_v2
+
+    check_optimizer(name)
+    groups = parameter_groups(model, lr, weight_decay, scales=scales or {}, waiting=waiting)
+    try:
+        optimizer: Optimizer = create_optimizer_v2(groups, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
+    except TypeError as error:
+        raise SuiteError(f"--model.optimizer_args {args}: {name} does not take them: {error}") from None
+    except ValueError as error:
+        raise SuiteError(
+            f"--model.optimizer {name} does not take --model.lr {lr}, --model.weight_decay {weight_decay} and "
+            f"--model.optimizer_args {args}: {error}"
+        ) from None
+    return optimizer
+
+
+@contextmanager
+def scaled_rates() -> Iterator[None]:
+    """Let every optimiser step with each group's learning rate times its factor, whoever sets the rates.
+
+    Lightning's range test gives all groups the same rate.
+    """
+    own: list[float] = []
+
+    def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        own[:] = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get(SCALE, 1.0)
+
+    def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for group, lr in zip(optimizer.param_groups, own, strict=True):
+            group["lr"] = lr
+
+    handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def parameter_groups(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    *,
+    scales: Mapping[str, float],
+    waiting: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """Parameters by learning rate and weight decay, the highest rate first.
+
+    Weight decay leaves alone one-dimensional parameters (biases, norms) and those that ``model.no_weight_decay()``
+    names.
+
+    Args:
+        model: whose parameters they are.
+        lr: learning rate of parameters with a factor of 1.
+        weight_decay: as a group says it to an optimiser.
+        scales: see :func:`build_optimizer`.
+        waiting: likewise.
+    """
+    exempt: set[str] = getattr(model, "no_weight_decay", set)()  # timm's names may be patterns
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad and name not in waiting:
+            continue
+        spared = parameter.ndim <= 1 or name.endswith(".bias") or any(fnmatch(name, pattern) for pattern in exempt)
+        decays = bool(weight_decay) and not spared
+        groups.setdefault((scales.get(name, 1.0), decays), []).append(parameter)
+    return [
+        {
+            "params": groups[scale, decays],
+            "lr": lr * scale,
+            SCALE: scale,
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for scale, decays in sorted(groups, key=lambda key: (-key[0], key[1]))
+    ]

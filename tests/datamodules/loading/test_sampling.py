@@ -1,0 +1,118 @@
+"""Samplers: every case where it belongs, on any number of processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from datamodules.loading.sampling import EvaluationSampler, TrainSampler, balanced_weights
+from datamodules.types import Draw
+
+SHAPES = [(10, 1), (10, 2), (10, 3), (7, 4), (3, 8), (1, 2)]
+
+
+def draws(cases: int, seed: int, epoch: int = 0, world: int = 1) -> list[list[Draw]]:
+    """What each rank draws in an epoch."""
+    samplers = [TrainSampler(cases, seed, rank, world) for rank in range(world)]
+    for sampler in samplers:
+        sampler.set_epoch(epoch)
+    return [list(sampler) for sampler in samplers]
+
+
+def dealt(ranks: list[list[Draw]]) -> list[Draw]:
+    """The draws of all ranks in the order they were dealt."""
+    return [draw for turn in zip(*ranks, strict=True) for draw in turn]
+
+
+# Training.
+
+
+@pytest.mark.parametrize(("cases", "world"), SHAPES)
+def test_training_ranks_draw_equally_often_and_miss_no_case(cases: int, world: int) -> None:
+    ranks = draws(cases, seed=5, world=world)
+    assert {len(rank) for rank in ranks} == {len(TrainSampler(cases, 5, 0, world))} == {-(-cases // world)}
+    order = [draw.case for draw in dealt(ranks)]
+    assert sorted(order[:cases]) == list(range(cases))
+    assert order == [order[position % cases] for position in range(len(order))]  # filled up from its own start
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_the_order_and_its_seed_words_do_not_depend_on_the_number_of_ranks(world: int) -> None:
+    alone = draws(30, seed=1, epoch=4)[0]
+    assert dealt(draws(30, seed=1, epoch=4, world=world)) == alone
+
+
+def test_training_draws_are_never_padding_and_have_seed_words_of_their_own() -> None:
+    drawn = dealt(draws(10, seed=3, epoch=2, world=4))
+    assert not any(draw.padding for draw in drawn)
+    assert [draw.seed for draw in drawn] == [(3, 2, position) for position in range(12)]
+
+
+def test_epochs_and_seeds_shuffle_anew_and_an_epoch_repeats() -> None:
+    first = [draw.case for draw in draws(50, seed=0, epoch=0)[0]]
+    assert first != sorted(first)
+    assert first != [draw.case for draw in draws(50, seed=0, epoch=1)[0]]
+    assert first != [draw.case for draw in draws(50, seed=1, epoch=0)[0]]
+    assert draws(50, seed=0, epoch=7) == draws(50, seed=0, epoch=7)
+
+
+def test_going_on_in_an_epoch_repeats_it() -> None:
+    through = TrainSampler(20, 0)
+    epochs = []
+    for epoch in range(4):
+        through.set_epoch(epoch)
+        epochs.append(list(through))
+    resumed = TrainSampler(20, 0)
+    resumed.set_epoch(3)
+    assert list(resumed) == list(resumed) == epochs[3]
+
+
+# Balance.
+
+
+def test_balanced_weights_make_classes_equally_likely() -> None:
+    classes = np.array([0] * 90 + [1] * 9 + [3])  # class 2 does not occur
+    weights = balanced_weights(classes)
+    assert weights.shape == (100,)
+    assert [weights[classes == number].sum() for number in (0, 1, 3)] == pytest.approx([1, 1, 1])
+    assert len(set(weights[classes == 0])) == 1
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_weighted_draws_balance_classes(world: int) -> None:
+    classes = np.repeat([0, 1, 2], [8000, 1500, 500])
+    drawn = []
+    for rank in range(world):
+        sampler = TrainSampler(10_000, 0, rank, world, balanced_weights(classes))
+        assert len(sampler) == len(list(sampler)) == 10_000 // world
+        drawn += [draw.case for draw in sampler]
+    shares = np.bincount(classes[drawn]) / 10_000
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.02)  # four standard deviations of a share
+    assert len(set(drawn)) < 10_000  # with replacement
+
+
+def test_weighted_ranks_share_one_order_and_a_weight_of_zero_is_never_drawn() -> None:
+    weights = np.array([0.0, 1.0, 3.0, 0.0, 1.0])
+    alone = list(TrainSampler(5, 9, 0, 1, weights))
+    ranks = [list(TrainSampler(5, 9, rank, 2, weights)) for rank in range(2)]
+    assert [draw.case for draw in dealt(ranks)][:5] == [draw.case for draw in alone]
+    many = [draw.case for seed in range(50) for draw in TrainSampler(5, seed, weights=weights)]
+    assert set(many) == {1, 2, 4}
+
+
+# Judging.
+
+
+@pytest.mark.parametrize(("cases", "world"), SHAPES)
+def test_judging_covers_each_case_once_and_marks_the_padding(cases: int, world: int) -> None:
+    samplers = [EvaluationSampler(cases, rank, world) for rank in range(world)]
+    ranks = [list(sampler) for sampler in samplers]
+    assert {len(rank) for rank in ranks} == {len(sampler) for sampler in samplers} == {-(-cases // world)}
+    judged = [draw.case for draw in dealt(ranks) if not draw.padding]
+    assert judged == list(range(cases))
+    padding = [draw.case for rank in ranks for draw in rank if draw.padding]
+    assert len(padding) == -cases % world
+    assert all(0 <= case < cases for case in padding)
+    for rank in ranks:  # padding is at the end, so that what comes before is judged in order
+        flags = [draw.padding for draw in rank]
+        assert flags == sorted(flags)

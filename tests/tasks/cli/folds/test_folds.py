@@ -1,0 +1,395 @@
+"""`fit --folds K`: every case out of fold once, test looked at once and by the ensemble, and going on after a stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from sklearn import metrics as sk
+
+from scansuite.errors import SuiteError
+from tasks.cli.command import run_command
+from tasks.cli.evaluate_checkpoint import OWN_FLAGS as JUDGE_FLAGS
+from tasks.cli.folds import train as folds
+from tasks.cli.folds.tables import finished
+from tasks.cli.main import main
+from tasks.cli.parser import SuiteCLI, task_class
+from tasks.cli.verbs.fit import OWN_FLAGS
+from tasks.cli.verbs.predict import build_parser
+from tasks.detect.fusion import fuse_boxes
+from tasks.training.provenance import Provenance
+from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
+from tests.tasks.cli.test_processes import finish, start
+
+PATIENTS = ["--data.num_patients", "24", "--data.image_size", "32"]
+DETECT = [*TINY, "--data.num_patients", "12", "--data.image_size", "64", "--model.channels", "16"]
+
+
+def in_process(task: str, words: Sequence[str]) -> None:
+    """In place of a process for each fold: the same command, without waiting for the imports."""
+    if main(task, list(words)) != 0:
+        raise SuiteError("the command failed")
+
+
+@contextlib.contextmanager
+def standing_in(folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(folds, "run_command", in_process)
+        patch.delenv("SCANSUITE_RUN_DIR", raising=False)
+        yield
+
+
+@pytest.fixture
+def own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folds, "run_command", in_process)
+
+
+def table(folder: Path, name: str = "predictions") -> pd.DataFrame:
+    return pd.read_csv(folder / f"{name}.csv", dtype={"target": "str", "prediction": "str", "patient_id": "str"})
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    entries: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return entries
+
+
+def judge(folder: Path, task: str, *words: object) -> None:
+    with standing_in(folder):
+        assert main(task, [str(word) for word in words]) == 0
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two folds of a classifier were trained as ``f``."""
+    folder = tmp_path_factory.mktemp("classified")
+    judge(folder, "classify", "fit", "--folds", 2, "--run_dir", "f", *TINY, *PATIENTS)
+    return folder
+
+
+def out_of_fold(run_dir: Path) -> pd.DataFrame:
+    """The predictions, after a look at what holds for each task: each case once, patients in one fold."""
+    split, cases = table(run_dir, "split"), table(run_dir, "cases")
+    held = split[split["split"] == "train"]
+    assert set(held["fold"]) == {0, 1}
+    assert split["fold"][split["split"] == "test"].isna().all()
+    assert (split["split"] == "test").any()
+    assert held.groupby("patient_id")["fold"].nunique().max() == 1
+    assert cases["case_id"].is_unique
+    assert dict(zip(cases["case_id"], cases["fold"], strict=True)) == dict(
+        zip(held["case_id"], held["fold"], strict=True)
+    )
+    predictions = table(run_dir)
+    assert list(predictions.columns[:3]) == ["case_id", "split", "fold"]
+    assert set(predictions["split"]) == set(cases["split"]) == {"val"}
+    for fold in (0, 1):
+        own = table(run_dir / f"fold_{fold}")
+        assert set(own["split"]) == {"val"}, "test is for the end"
+        rows = predictions[predictions["fold"] == fold]
+        called = [name for name in predictions.columns if name.startswith("prediction_op")]
+        pd.testing.assert_frame_equal(
+            rows.drop(columns=["fold", *called]).reset_index(drop=True),
+            own.drop(columns=called, errors="ignore").sort_values("case_id", kind="stable", ignore_index=True),
+        )
+        assert not any(name.startswith("test/") for name in figures(run_dir / f"fold_{fold}"))
+    return predictions
+
+
+def test_each_case_is_predicted_once_by_the_fold_without_it(classified: Path) -> None:
+    run_dir = classified / "f"
+    predictions = out_of_fold(run_dir)
+    assert predictions["case_id"].is_unique
+    found = figures(run_dir)
+    truth = predictions["target"] == "malignant"
+    assert found["val/auroc"]["value"] == pytest.approx(sk.roc_auc_score(truth, predictions["score_malignant"]))
+    assert found["val/auroc"]["low"] < found["val/auroc"]["value"] < found["val/auroc"]["high"]
+    assert found["val/selected_on"] is True
+    # The operating point is that of all folds together: the largest Youden index.
+    record = json.loads((run_dir / "ensemble.json").read_text())
+    called = predictions["prediction_op"] == "malignant"
+    assert (called == (predictions["score_malignant"] >= record["operating_points"]["malignant"])).all()
+    rates = sk.roc_curve(truth, predictions["score_malignant"])
+    youden = found["val/sensitivity@op"]["value"] + found["val/specificity@op"]["value"] - 1
+    assert youden == pytest.approx((rates[1] - rates[0]).max())
+
+
+def test_mean_and_deviation_over_folds(classified: Path) -> None:
+    spread = pd.read_csv(classified / "f" / "folds.csv").set_index("metric")
+    own = [figures(classified / "f" / f"fold_{fold}") for fold in (0, 1)]
+    for name in ("auroc", "accuracy", "brier"):
+        values = [one[f"val/{name}"]["value"] for one in own]
+        assert spread.loc[name, "mean"] == pytest.approx(np.mean(values))
+        assert spread.loc[name, "sd"] == pytest.approx(np.std(values, ddof=1))
+        assert spread.loc[name, "out_of_fold"] == pytest.approx(figures(classified / "f")[f"val/{name}"]["value"])
+
+
+def test_a_fold_is_the_run_that_it_would_be_alone(classified: Path) -> None:
+    alone = ["fit", "--data.folds", "2", "--data.fold", "1", "--run_dir", "alone", *TINY, *PATIENTS]
+    judge(classified, "classify", *alone)
+    fold, single = classified / "f" / "fold_1", classified / "alone"
+    states = [torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True) for folder in (fold, single)]
+    for name, tensor in states[0]["state_dict"].items():
+        assert torch.equal(tensor, states[1]["state_dict"][name]), name
+    seen = [Provenance.from_plain(state["scansuite"].pop("provenance")) for state in states]
+    np.testing.assert_equal(seen[0].mine, seen[1].mine)
+    assert states[0]["scansuite"] == states[1]["scansuite"]
+    whole = figures(single)
+    assert figures(fold) == {name: entry for name, entry in whole.items() if name.startswith("val/")}
+    assert any(name.startswith("test/") for name in whole)
+    configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in (fold, single)]
+    assert configs[0] == configs[1]
+
+
+def test_the_ensemble_is_judged_on_test_once(classified: Path) -> None:
+    run_dir = classified / "f"
+    index = pd.read_csv(classified / "runs" / "index.csv")
+    assert (index["run_dir"] == "f/ensemble").sum() == 1
+    assert not index["run_dir"].str.contains("fold_").any()
+    for fold in (0, 1):
+        checkpoint = run_dir / f"fold_{fold}" / "checkpoints" / "best.ckpt"
+        judge(classified, "classify", "test", "--ckpt_path", checkpoint, "--run_dir", f"member_{fold}")
+    mean = [table(classified / f"member_{fold}")["score_malignant"] for fold in (0, 1)]
+    together = table(run_dir / "ensemble")
+    np.testing.assert_allclose(together["score_malignant"], (mean[0] + mean[1]) / 2, atol=1e-6)
+    assert (mean[0] - mean[1]).abs().max() > 1e-4
+    point = json.loads((run_dir / "ensemble.json").read_text())["operating_points"]["malignant"]
+    assert ((together["prediction_op"] == "malignant") == (together["score_malignant"] >= point)).all()
+    truth = together["target"] == "malignant"
+    found = figures(run_dir / "ensemble")["test/auroc"]
+    assert found["value"] == pytest.approx(sk.roc_auc_score(truth, together["score_malignant"]))
+
+
+def test_a_stopped_run_goes_on(classified: Path, tmp_path: Path) -> None:
+    with standing_in(tmp_path):
+        command = ["fit", "--folds", "2", "--run_dir", "f", *TINY, *PATIENTS]
+        stopped = pytest.MonkeyPatch()
+
+        def stop(task: str, words: Sequence[str]) -> None:
+            if "f/fold_1" in words:
+                raise SuiteError("out of memory")
+            in_process(task, words)
+
+        stopped.setattr(folds, "run_command", stop)
+        assert main("classify", command) == 2
+        assert not any(Path("f", name).exists() for name in ("predictions.csv", "metrics.json", "ensemble.json"))
+        stopped.undo()
+        with pytest.MonkeyPatch.context() as again:
+            again.setattr(folds, "run_command", in_process)
+            before = Path("f/fold_0/checkpoints/last.ckpt").stat().st_mtime_ns
+            assert main("classify", ["validate", "--ckpt_paths", "f"]) == 2
+            assert main("classify", ["fit", "--folds", "2", "--run_dir", "f", "--ckpt_path", "last"]) == 0
+            assert Path("f/fold_0/checkpoints/last.ckpt").stat().st_mtime_ns == before
+    for name in ("predictions.csv", "metrics.json", "ensemble.json", "ensemble/metrics.json", "folds.csv"):
+        assert (tmp_path / "f" / name).read_text() == (classified / "f" / name).read_text(), name
+
+
+def test_what_failed_is_said_with_its_fold(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(task: str, words: Sequence[str]) -> None:
+        raise SuiteError("no space left")
+
+    monkeypatch.setattr(folds, "run_command", fail)
+    status, _, err = run("fit", "--folds", "2", "--run_dir", "f", *TINY, *PATIENTS)
+    assert status == 2
+    assert "fold 0: no space left" in one_line(err)
+
+
+def test_a_command_of_its_own() -> None:
+    run_command("classify", ["--version"])
+    with pytest.raises(SuiteError, match="unknown verb 'fitt'"):
+        run_command("classify", ["fitt"])
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["foreground", "background"])
+def test_a_command_ends_with_who_called_it(tmp_path: Path, ignored: bool) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\necho $$ > pid\nexec sleep 60\n")
+    (tmp_path / "python").chmod(0o755)
+    kind = "SIG_IGN" if ignored else "default_int_handler"  # as a shell sets it for jobs in the background
+    call = f"import signal, sys; signal.signal(signal.SIGINT, signal.{kind}); "
+    call += f"from tasks.cli.command import run_command; sys.executable = {str(tmp_path / 'python')!r}; "
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])}
+    caller = subprocess.Popen(
+        [sys.executable, "-c", call + "run_command('classify', ['fit'])"], cwd=tmp_path, env=environment
+    )
+    deadline = time.monotonic() + 60
+    while not ((tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().endswith("\n")):
+        assert caller.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    caller.terminate()
+    assert caller.wait(30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_half_a_fold_is_not_finished(tmp_path: Path) -> None:
+    folder = tmp_path / "fold_0"
+    (folder / "checkpoints").mkdir(parents=True)
+    last = folder / "checkpoints" / "last.ckpt"
+    last.touch()
+    assert not finished(folder, "val")
+    entry = {"value": 1.0, "low": None, "high": None, "n": 3}
+    (folder / "metrics.json").write_text(json.dumps({"test/auroc": entry}))
+    assert not finished(folder, "val")
+    assert finished(folder, "test")
+    os.utime(last, ns=(10**19 // 5, 10**19 // 5))  # the training was taken up again
+    assert not finished(folder, "test")
+
+
+def test_without_a_test_part_each_fold_is_judged(run: Run, own_process: None, table_root: Path) -> None:
+    data = ["--data", "ImageTable", "--data.root", str(table_root), *KINDS["multilabel"], "--data.test_fraction", "0"]
+    status, _, err = run("fit", "--folds", "3", "--run_dir", "f", *TINY, *data)
+    assert status == 0, err
+    predictions, found = table(Path("f")), figures(Path("f"))
+    assert len(predictions) == 90
+    assert set(predictions["split"]) == {"test"}
+    assert found["test/selected_on"] is False
+    assert not any(name.startswith("val/") for name in found)
+    for fold in range(3):  # the calls are those of the fold's own operating points, which never saw its test part
+        own = table(Path("f", f"fold_{fold}")).query("split == 'test'").set_index("case_id")
+        rows = predictions[predictions["fold"] == fold].set_index("case_id")
+        calls = [name for name in own.columns if name.startswith("prediction_op")]
+        pd.testing.assert_frame_equal(rows[calls], own[calls], check_dtype=False)
+    assert not Path("f/ensemble").exists()
+    status, _, err = run("test", "--ckpt_paths", "f")
+    assert status == 2
+    assert "no member has seen" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--folds", "1"], ["--folds 1", "at least 2"]),
+        (["--folds", "many"], ["--folds many", "whole number"]),
+        (["--folds", "3", "--data.fold", "1"], ["--folds 3 with --data.fold"]),
+        (["--folds", "3", "--data.folds", "3"], ["--folds 3 with --data.folds"]),
+        (["--folds", "40"], ["--folds 40", "patients", "fewer folds"]),
+        (["--folds", "2", "--data.test_fraction", "0"], ["--folds 2", "at least 3"]),
+        (["--folds", "2", "--find_lr", "true"], ["--find_lr", "--model.lr"]),
+        (["--folds", "2", "--ckpt_path", "last"], ["--run_dir"]),
+        (["--folds", "2", "--judge_test", "perhaps"], ["--judge_test perhaps"]),
+        (["--folds", "2", "--model.backbone", "resnet81"], ["resnet81"]),
+        (["--folds", "2", "--model.optimizer", "adamx"], ["adamx", "--model.optimizer"]),
+    ],
+)
+def test_mistakes(run: Run, flags: list[str], said: list[str]) -> None:
+    status, _, err = run("fit", *TINY, *PATIENTS, *flags)
+    assert status == 2
+    line = one_line(err)
+    for part in said:
+        assert part in line, line
+    assert not Path("runs").exists()
+
+
+def test_a_validation_part_of_their_own(run: Run, table_root: Path) -> None:
+    frame = pd.read_csv(table_root / "labels.csv", dtype=str)
+    frame["case_id"] = frame["path"].str.removesuffix(".png")
+    number = frame["patient_id"].astype(int)
+    frame["split"] = np.select([number % 5 == 0, number % 5 == 1], ["val", "test"], "train")
+    frame[["case_id", "split"]].to_csv("split.csv", index=False)
+    data = ["--data", "ImageTable", "--data.root", table_root, *KINDS["binary"], "--data.split_file", "split.csv"]
+    status, _, err = run("fit", "--folds", "2", *TINY, *data)
+    assert status == 2
+    assert "train and test alone" in one_line(err)
+
+
+def test_folds_are_trained_alike(run: Run, classified: Path) -> None:
+    folder = classified / "f"
+    for flags, said in (
+        (["--folds", "2", "--model.lr", "0.5"], "--model.lr 0.5: was 0.001"),
+        (["--folds", "3"], "--folds 3: was 2"),
+        ([], "give --folds too"),
+    ):
+        status, _, err = run("fit", "--run_dir", folder, "--ckpt_path", "last", *flags)
+        assert status == 2
+        assert said in one_line(err)
+
+
+def test_detection(tmp_path: Path) -> None:
+    judge(tmp_path, "detect", "fit", "--folds", 2, "--run_dir", "f", *DETECT)
+    run_dir = tmp_path / "f"
+    predictions, cases, targets = out_of_fold(run_dir), table(run_dir, "cases"), table(run_dir, "targets")
+    assert set(predictions["case_id"]) <= set(cases["case_id"])
+    assert set(targets["case_id"]) <= set(cases["case_id"])
+    assert list(targets.columns[:3]) == ["case_id", "split", "fold"]
+    points = json.loads((run_dir / "ensemble.json").read_text())["operating_points"]
+    called = predictions["prediction_op"].notna()
+    assert (called == (predictions["score"] >= predictions["label"].map(points))).all()
+    assert {"val/map", "val/f1@op"} <= figures(run_dir).keys()
+
+    for fold in (0, 1):
+        judge(tmp_path, "detect", "test", "--ckpt_paths", f"f/fold_{fold}", "--run_dir", f"m{fold}")
+    members = [table(tmp_path / f"m{fold}") for fold in (0, 1)]
+    together = table(run_dir / "ensemble")
+    names = sorted({str(name) for member in members for name in member["label"]})
+    for case in table(run_dir / "ensemble", "cases")["case_id"]:
+        own = [member[member["case_id"] == case] for member in members]
+        corners = ["x1", "y1", "x2", "y2"]
+        boxes, scores, labels = fuse_boxes(
+            [
+                (one[corners].to_numpy(), one["score"].to_numpy(), one["label"].map(names.index).to_numpy(np.int64))
+                for one in own
+            ]
+        )
+        found = together[together["case_id"] == case]
+        assert len(found) == min(100, len(scores))
+        np.testing.assert_allclose(found["score"], scores[:100], rtol=1e-5)
+        surest = found.iloc[:5]
+        np.testing.assert_allclose(surest[corners], boxes[:5], atol=1e-3)
+        assert surest["label"].tolist() == [names[label] for label in labels[:5]]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_in_processes_of_its_own(tmp_path: Path) -> None:
+    flags = ["fit", "--folds", "2", *TINY, *PATIENTS, "--trainer.max_epochs", "3"]
+    finish(start(tmp_path, *flags, "--run_dir", "whole"))
+    cut = start(tmp_path, *flags, "--run_dir", "cut")
+    epochs = tmp_path / "cut" / "fold_1" / "metrics.csv"
+    deadline = time.monotonic() + 240
+    while not epochs.is_file():
+        assert cut.poll() is None, cut.communicate()[0][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(cut.pid, signal.SIGKILL)
+    cut.wait()
+    assert not (tmp_path / "cut" / "predictions.csv").exists()
+    out = finish(start(tmp_path, "fit", "--folds", "2", "--run_dir", "cut", "--ckpt_path", "last"))
+    assert "fold 0 of 2 is finished already" in out
+    for name in ("predictions.csv", "metrics.json", "ensemble.json", "folds.csv", "ensemble/predictions.csv"):
+        assert (tmp_path / "cut" / name).read_text() == (tmp_path / "whole" / name).read_text(), name
+    two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    finish(start(tmp_path, "test", "--ckpt_paths", "whole", "--run_dir", "two", *two))
+    one, other = (table(tmp_path / name) for name in ("whole/ensemble", "two"))
+    assert one["case_id"].tolist() == other["case_id"].tolist()
+    np.testing.assert_allclose(one["score_malignant"], other["score_malignant"], atol=1e-6)
+
+
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "folds.md").read_text(encoding="utf-8")
+COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    python -m tasks.")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_of_the_page_is_right(command: str) -> None:
+    _, _, module, verb, *words = shlex.split(command)
+    task = module.removeprefix("tasks.")
+    if verb == "predict":
+        build_parser({}).parse_args(words)
+        return
+    flags = OWN_FLAGS if verb == "fit" else JUDGE_FLAGS
+    builder = partial(SuiteCLI, task, verb, words, own_flags=flags, builds_model=verb == "fit")
+    assert builder().task == task_class(task).name
+    assert any(word.startswith(("--folds", "--ckpt_path", "--data.fold")) for word in words)

@@ -1,0 +1,47 @@
+"""Each command of docs/training.md is taken by the parser and by the task, and each flag of training stands there."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tasks.base import Task
+from tasks.cli.parser import SuiteCLI, task_class
+from tasks.cli.verbs.fit import OWN_FLAGS
+from tasks.training.schedules import ARGS
+
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "training.md").read_text(encoding="utf-8")
+COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    python -m tasks.")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_right(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, module, verb = shlex.split(command)[:4]
+    task = module.removeprefix("tasks.")
+    assert verb == "fit"
+    words = shlex.split(command)[4:]
+    if "--model.backbone" not in words:
+        words += ["--model.backbone", "test_resnet"]
+    cli = SuiteCLI(task, "fit", words, own_flags=OWN_FLAGS, builds_model=True)
+    cls = task_class(task)
+    flags = {name: value for name, value in cli.config["model"].items() if name not in cls.facts}
+    flags["weights"] = None  # they may not be installed
+    model = cls(**flags)
+    for word in words:
+        if word.startswith("--model."):
+            assert word.split(".")[1] in model.hparams
+
+
+def test_nothing_is_left_out() -> None:
+    flags = [name for name in inspect.signature(Task.__init__).parameters if name != "self"]
+    for name in [*flags, "mixup", "cutmix", "dropout", "label_smoothing", "freeze"]:
+        assert f"--model.{name}" in PAGE, name
+    for name in ("find_lr", "find_batch_size"):
+        assert f"--{name} true" in PAGE
+    for name, args in ARGS.items():
+        assert f"| `{name}`" in PAGE, name
+        assert any(f"--model.schedule {name}" in command for command in COMMANDS), name
+        assert all(f"`{arg}`" in PAGE for arg in args), name

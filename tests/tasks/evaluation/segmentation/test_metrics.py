@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from scansuite.errors import SuiteError
+from tasks.evaluation.bootstrap import group_cases, resample_weights
+from tasks.evaluation.evaluate import evaluate_segmentation
+from tasks.evaluation.metric_values import read_metrics
+from tasks.evaluation.segmentation.lesions import match_lesions
+from tasks.evaluation.segmentation.metrics import METRICS, case_rows, segmentation_metrics
+from tasks.evaluation.segmentation.overlap import count_overlap, overlap_metrics
+from tasks.evaluation.segmentation.surface import assd, hd95, nsd, surface_distances
+from tasks.evaluation.tables import write_table
+from tests.tasks.evaluation.masks import blobs
+
+NAMES = ["background", "None", "007", "tail"]
+SPACING = (0.7, 1.2)
+
+
+def label_map(seed: int, shape: tuple[int, ...] = (24, 30), classes: int = 3) -> NDArray[np.uint8]:
+    """Classes 1 to ``classes`` in blobs, each over the ones before it."""
+    labels = np.zeros(shape, dtype=np.uint8)
+    for k in range(1, classes + 1):
+        labels[blobs(shape, 10 * seed + k, share=0.2)] = k
+    return labels
+
+
+def cases(n: int = 12, lesions: bool = True) -> pd.DataFrame:
+    """Rows of n cases; ``tail`` is in no truth and no prediction, and absent here and there are the others."""
+    rows = []
+    for i in range(n):
+        truth, prediction = label_map(i, classes=2), label_map(i + (i % 3), classes=2)
+        if i % 4 == 0:
+            truth[truth == 2] = 0
+        if i % 8 == 0:
+            prediction[prediction == 2] = 0
+        if i % 5 == 0:
+            prediction[prediction == 1] = 0
+        rows += case_rows(f"case{i}", truth, prediction, NAMES, SPACING, lesions=lesions)
+    return pd.DataFrame(rows)
+
+
+def test_a_row_for_each_class_but_the_background() -> None:
+    truth, prediction = label_map(0), label_map(1)
+    rows = case_rows("a/1", truth, prediction, NAMES, SPACING, 2.0, lesions=True)
+    assert [list(row) for row in rows] == [["case_id", "class", "tp", "fp", "fn", "tn", *METRICS]] * 3
+    assert [(row["case_id"], row["class"]) for row in rows] == [("a/1", name) for name in NAMES[1:]]
+    for k, row in enumerate(rows, start=1):
+        pair = truth == k, prediction == k
+        counts, distances = count_overlap(*pair), surface_distances(*pair, SPACING)
+        lesions = match_lesions(*pair, connectivity="full")
+        assert [row[name] for name in ("tp", "fp", "fn", "tn")] == list(counts)
+        expected = overlap_metrics(counts) | {
+            "hd95": hd95(distances),
+            "assd": assd(distances),
+            "nsd": nsd(distances, 2.0),
+            "lesion_sensitivity": lesions.sensitivity,
+            "lesion_f1": lesions.f1,
+        }
+        assert {metric: row[metric] for metric in METRICS} == expected
+        assert all(type(value) in (str, int, float) for value in row.values())
+    without = case_rows("a/1", truth, prediction, NAMES, SPACING, 2.0)
+    assert without == [{key: row[key] for key in row if not key.startswith("lesion")} for row in rows]
+
+
+def test_volumes_and_unknown_spacing() -> None:
+    truth, prediction = label_map(0, (12, 10, 8)), label_map(1, (12, 10, 8))
+    millimetres = case_rows("v", truth, prediction, NAMES, (2.0, 2.0, 2.0), 2.0)
+    pixels = case_rows("v", truth, prediction, NAMES, None, 1.0)
+    for there, here in zip(millimetres, pixels, strict=True):
+        assert there["hd95"] == pytest.approx(2 * float(here["hd95"]))
+        assert (there["nsd"], there["dice"]) == (here["nsd"], here["dice"])
+
+
+def test_what_is_ignored_changes_nothing() -> None:
+    truth, prediction = label_map(0), label_map(1)
+    unknown = np.zeros(truth.shape, bool)
+    unknown[:, 20:] = True
+    truth[unknown] = 255
+    rows = case_rows("c", truth, prediction, NAMES, SPACING, ignore_index=255, lesions=True)
+    prediction[unknown] = 77  # not even a class
+    assert case_rows("c", truth, prediction, NAMES, SPACING, ignore_index=255, lesions=True) == rows
+    assert case_rows("c", truth[:, :20], prediction[:, :20], NAMES, SPACING, lesions=True) == rows
+    everything = case_rows("c", np.full((4, 4), -1), np.ones((4, 4), int), NAMES, ignore_index=-1)
+    assert all(np.isnan([row[metric] for metric in METRICS[:10]]).all() for row in everything)
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.int64])
+def test_overlapping_regions(kind: type[np.generic]) -> None:
+    truth, prediction = np.stack([label_map(0), label_map(2)]) > 0, np.stack([label_map(1), label_map(3)]) > 0
+    rows = case_rows("r", truth.astype(kind), prediction.astype(kind), ["whole", "core"], SPACING, overlapping=True)
+    for k, name in enumerate(("whole", "core")):
+        (alone,) = case_rows("r", truth[k].astype(int), prediction[k].astype(int), ["", name], SPACING)
+        assert rows[k] == alone
+    unknown = truth.astype(np.int16)
+    unknown[1, :, 20:] = -1  # of the core only
+    partly = case_rows("r", unknown, prediction, ["whole", "core"], SPACING, ignore_index=-1, overlapping=True)
+    assert partly[0] == rows[0]
+    assert sum(int(partly[1][name]) for name in ("tp", "fp", "fn", "tn")) == 24 * 20
+
+
+def test_wrong_masks_are_refused() -> None:
+    labels = label_map(0)
+    with pytest.raises(SuiteError, match="case 9: the true mask holds 3, and classes go from 0 to 2"):
+        case_rows("case 9", labels, labels * 0, NAMES[:3])
+    with pytest.raises(SuiteError, match="predicted mask holds -1"):
+        case_rows("c", labels, labels.astype(int) - 1, NAMES)
+    with pytest.raises(ValueError, match="judge on one grid"):
+        case_rows("c", labels, labels.T, NAMES)
+    with pytest.raises(ValueError, match="2 layers of regions, but 4 class names"):
+        case_rows("c", np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), NAMES, overlapping=True)
+
+
+def test_figures_are_means_over_cases_then_over_classes() -> None:
+    table = cases()
+    shuffled = table.sample(frac=1, random_state=0).reset_index(drop=True)
+    figures = segmentation_metrics(shuffled, NAMES, resamples=0)
+    assert list(figures) == [*METRICS, *(f"{metric}/{name}" for name in NAMES[1:] for metric in METRICS)]
+    for metric in METRICS:
+        by_class = [table.loc[table["class"] == name, metric].dropna() for name in NAMES[1:]]
+        for name, values in zip(NAMES[1:], by_class, strict=True):
+            figure = figures[f"{metric}/{name}"]
+            assert figure.value == pytest.approx(values.mean(), abs=1e-12, nan_ok=True)
+            assert (figure.n, figure.classes) == (len(values), None)
+        bare, known = figures[metric], [values for values in by_class if len(values)]
+        assert bare.value == pytest.approx(np.mean([values.mean() for values in known]), abs=1e-12)
+        assert bare.n == table.dropna(subset=metric)["case_id"].nunique()
+        assert bare.classes == len(known)
+        assert np.isnan([bare.low, bare.high]).all()
+    assert figures["dice"].classes == 2  # empty and empty, tail has none
+    assert figures["specificity"].classes == 3
+    assert figures["hd95/007"].n < figures["dice/007"].n < len(table) / 3
+    assert np.isnan(figures["dice/tail"].value)
+
+
+def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
+    table = cases()
+    patients = table["case_id"].map(lambda case: f"p{int(case[4:]) // 2}").where(table["case_id"] != "case3")
+    figures = segmentation_metrics(table, NAMES, patients, resamples=60, seed=5)
+    ids = table["case_id"].drop_duplicates()
+    groups = group_cases(ids, patients[ids.index])
+    assert groups.max() == 6  # six pairs, one of them parted
+    drawn: dict[str, list[float]] = {"dice": [], "dice/None": [], "hd95/007": []}
+    for weights in np.concatenate(list(resample_weights(groups, 60, seed=5))):
+        again = pd.concat(
+            [table[table["case_id"] == case] for case, w in zip(ids, weights, strict=True) for _ in range(int(w))]
+        )
+        by_class = again.groupby("class")[["dice", "hd95"]].mean()
+        drawn["dice"].append(by_class["dice"].mean())
+        drawn["dice/None"].append(by_class.loc["None", "dice"])
+        drawn["hd95/007"].append(by_class.loc["007", "hd95"])
+    for name, values in drawn.items():
+        assert figures[name].low == pytest.approx(np.nanpercentile(values, 2.5), abs=1e-9)
+        assert figures[name].high == pytest.approx(np.nanpercentile(values, 97.5), abs=1e-9)
+        assert figures[name].low < figures[name].value < figures[name].high
+
+
+def test_tables_without_lesions() -> None:
+    figures = segmentation_metrics(cases(4, lesions=False), NAMES, resamples=5)
+    assert "dice" in figures
+    assert not [name for name in figures if name.startswith("lesion")]
+
+
+def test_mistakes_in_the_table_are_named() -> None:
+    table = cases(4)
+    with pytest.raises(SuiteError, match="no column 'nsd'"):
+        segmentation_metrics(table.drop(columns="nsd"), NAMES)
+    with pytest.raises(SuiteError, match=r"class 'tail' in row 3 \(case0\) is none of the model's classes"):
+        segmentation_metrics(table, NAMES[:3])
+    with pytest.raises(SuiteError, match="case 'case1' has no row of class '007'"):
+        segmentation_metrics(table.drop(index=4), NAMES)
+    with pytest.raises(SuiteError, match="case 'case1' has class '007' twice"):
+        segmentation_metrics(pd.concat([table, table[4:5]]), NAMES)
+    with pytest.raises(SuiteError, match=r"dice 'good' in row 2 \(case0\) is no finite number"):
+        segmentation_metrics(table.astype({"dice": object}).replace({"dice": {table["dice"][1]: "good"}}), NAMES)
+    with pytest.raises(SuiteError, match=r"hd95 .*inf.* in row 1 \(case0\)"):
+        segmentation_metrics(table.assign(hd95=[np.inf] + [0.0] * 11), NAMES)
+    with pytest.raises(ValueError, match="3 patients for 12 rows"):
+        segmentation_metrics(table, NAMES, pd.Series(["a"] * 3))
+
+
+def test_judged_from_the_tables_on_disk(tmp_path: Path) -> None:
+    table = cases()
+    table["split"] = np.where(np.arange(len(table)) < 24, "test", "val")
+    ids = table["case_id"].drop_duplicates().to_numpy()
+    known = pd.DataFrame({"case_id": ids[::-1], "patient_id": [f"p{i // 2}" for i in range(len(ids))]})
+    write_table(table, tmp_path / "predictions.csv")
+    write_table(known, tmp_path / "cases.csv")
+    figures = evaluate_segmentation(tmp_path, "test", "test", NAMES, 40)
+    evaluate_segmentation(tmp_path, "val", "val", NAMES[1:], 0)
+
+    patients = table["case_id"].map(known.set_index("case_id")["patient_id"])
+    expected = segmentation_metrics(table[:24], NAMES, patients[:24], 40)
+    stored = read_metrics(tmp_path / "metrics.json")
+    assert {name.split("/")[0] for name in stored} == {"val", "test"}
+    assert list(figures) == list(expected)
+    for name, figure in expected.items():
+        found = stored[f"test/{name}"]
+        numbers = (figure.value, figure.low, figure.high)
+        assert (found.value, found.low, found.high) == pytest.approx(numbers, abs=1e-6, nan_ok=True), name
+        assert (found.n, found.classes) == (figure.n, figure.classes)
+
+    with pytest.raises(SuiteError, match="no case of split 'train'"):
+        evaluate_segmentation(tmp_path, "train", "train", NAMES)
+    write_table(known[1:], tmp_path / "cases.csv")
+    with pytest.raises(SuiteError, match="no row for case 'case11'"):
+        evaluate_segmentation(tmp_path, "val", "val", NAMES)
+    write_table(table.drop(columns="split"), tmp_path / "predictions.csv")
+    with pytest.raises(SuiteError, match="no column 'split'"):
+        evaluate_segmentation(tmp_path, "test", "test", NAMES)
