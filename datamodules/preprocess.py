@@ -115,7 +115,7 @@ class Preprocess:
     def __call__(self, scan: Scan) -> NDArray[np.float32]:
         """The image of a scan: (H, W, C) float32 in [0, 1], contiguous."""
         opened = self.opened(scan)
-        return opened.window(0, 0, *opened.size)
+        return opened.tile(0, 0, *opened.size)
 
     def image(self, array: NDArray[Any], where: str) -> NDArray[np.float32]:
         """Turn stored values into a model's image.
@@ -131,16 +131,16 @@ class Preprocess:
             SuiteError: not an image; NaN or infinite values; a channel count with no rule; values without a scale.
         """
         opened = self._opened(array, where)
-        return opened.window(0, 0, *opened.size)
+        return opened.tile(0, 0, *opened.size)
 
     def opened(self, scan: Scan) -> OpenedImage:
-        """The image of a scan, to be converted window by window.
+        """The image of a scan, to be converted tile by tile.
 
         The checks and the limits are those of the whole image, taken in blocks of rows. Where another size than the
         stored one is asked for, the whole image is resized here, once.
 
         Raises:
-            SuiteError: as in :meth:`image`; a channel count with no rule may show with the first window.
+            SuiteError: as in :meth:`image`; a channel count with no rule may show with the first tile.
         """
         return self._opened(scan.array, scan.info.get("path", "image"), scan.info)
 
@@ -232,7 +232,7 @@ class Preprocess:
         if stored in (3, 4) and wanted == 3:
             return np.ascontiguousarray(values[:, :, :3])
         if stored in (3, 4) and wanted == 1:
-            # Not cv2.cvtColor, which rounds the last pixels of a row in another way: a window is as the whole image.
+            # Not cv2.cvtColor, which rounds the last pixels of a row in another way: a tile is as the whole image.
             grey: NDArray[np.float32] = values[:, :, 0] * _LUMINANCE[0]
             for channel in (1, 2):
                 grey += values[:, :, channel] * _LUMINANCE[channel]
@@ -281,7 +281,7 @@ class Preprocess:
 
 
 class OpenedImage:
-    """An image that is converted window by window; :meth:`Preprocess.opened` makes it.
+    """An image that is converted tile by tile; :meth:`Preprocess.opened` makes it.
 
     What is held is the scan as stored, or all of it as float32 where it was resized.
 
@@ -295,7 +295,7 @@ class OpenedImage:
         self.size = self.content_size if spec.size is None else spec.size
         self._spec, self._array, self._limits, self._where = spec, array, limits, where
 
-    def window(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
+    def tile(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
         """A part of the model's image, equal bit for bit to that part of :meth:`Preprocess.image`.
 
         Args:

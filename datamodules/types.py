@@ -59,17 +59,17 @@ class Draw(NamedTuple):
 class Piece(NamedTuple):
     """Where one image of a batch lies in its case, so that judging and prediction put a case together again.
 
-    A case is made of one image (a photograph) or several (the slices of a volume), and an image of one window or
-    several. The windows of an image come in row-major order, the images of a case in their own.
+    A case is made of one image (a photograph) or several (the slices of a volume), and an image of one tile or
+    several. The tiles of an image come in row-major order, the images of a case in their own.
     """
 
     case: int  # number of the case among those of its loader
     image: int  # number of the image within the case
     images: int  # how many images the case has
-    top: int  # of the window, on the model's image
+    top: int  # of the tile, on the model's image
     left: int
-    size: tuple[int, int]  # (H, W) of the model's image, without what was filled up to make a window
-    last: bool  # no more windows of this image
+    size: tuple[int, int]  # (H, W) of the model's image, without what was filled up to make a tile
+    last: bool  # no more tiles of this image
 
 
 class BagImage(NamedTuple):

@@ -78,11 +78,11 @@ class Evaluator(ABC):
 
 
 def piece_loader(trainer: Trainer, model: Any, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:
-    """This rank's cases of a part in pieces, for a model that sees images by windows.
+    """This rank's cases of a part in pieces, for a model that sees images by tiles.
 
     Args:
         trainer: that will run the model over them.
-        model: with ``window`` and ``overlap``.
+        model: with ``tile`` and ``overlap``.
         data: the part's data module.
         rows: (N,) row numbers of the part's cases.
     """
@@ -90,7 +90,7 @@ def piece_loader(trainer: Trainer, model: Any, data: ScanDataModule, rows: NDArr
         TableCases(data, rows),
         data.preprocess,
         batch_size=data.batch_size,
-        window=model.window,
+        tile=model.tile,
         overlap=model.overlap,
         rank=trainer.global_rank,
         world_size=trainer.world_size,

@@ -1,4 +1,4 @@
-"""The windows that large images are judged and predicted by."""
+"""The tiles that large images are judged and predicted by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scansuite.errors import SuiteError
 def evaluation_tile(
     asked: int | list[int] | str | None, patch: Sequence[int] | None, preprocess: dict[str, Any] | None
 ) -> tuple[int, int] | None:
-    """Size (h, w) of the windows for judging and predicting; None where images go through whole.
+    """Size (h, w) of the tiles for judging and predicting; None where images go through whole.
 
     Args:
         asked: ``--model.window``; left out: the size of the patches.
@@ -20,7 +20,7 @@ def evaluation_tile(
         preprocess: the spec as a checkpoint keeps it; its size is None where images keep their own.
 
     Raises:
-        SuiteError: windows are asked for where images are resized, or are no numbers.
+        SuiteError: tiles are asked for where images are resized, or are no numbers.
     """
     size = None if preprocess is None else preprocess["size"]
     if patch is None or (size is not None and list(size) == list(patch)):

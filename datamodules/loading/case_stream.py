@@ -1,4 +1,4 @@
-"""Cases one after the other, whole or by windows: how they reach judging and prediction.
+"""Cases one after the other, whole or by tiles: how they reach judging and prediction.
 
 What is in memory at a time is one image of each loader process and a few batches, however many cases there are.
 """
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from datamodules.cases.table import CaseTable
 from datamodules.preprocess import Preprocess
 from datamodules.samples.dataset import collate
-from datamodules.samples.tiles import fill_up, plan_windows
+from datamodules.samples.tiles import fill_up, plan_tiles
 from datamodules.settings import one_thread
 from datamodules.types import Batch, Piece, Sample, Scan, ScanInfo
 from scansuite.errors import SuiteError
@@ -130,15 +130,15 @@ class CaseStream(IterableDataset[Batch]):
     as many cases come mixed; those of one case keep their order. Ranks may have one case more or less; nothing is
     repeated.
 
-    Windows are laid over what shows the scan: what was filled up to one size (``scan["content_size"]``) gets none of
-    its own. Where a window is larger than the image, the last pixels below and on the right are repeated.
+    Tiles are laid over what shows the scan: what was filled up to one size (``scan["content_size"]``) gets none of
+    its own. Where a tile is larger than the image, the last pixels below and on the right are repeated.
 
     Args:
         source: where the cases come from; what :meth:`CaseSource.scan_of` says goes before what the reader says.
         preprocess: stored values -> the model's image.
         batch_size: most pieces in a batch.
-        window: (h, w) in pixels of the model's image; None hands over images whole.
-        overlap: see :func:`~datamodules.samples.tiles.plan_windows`.
+        tile: (h, w) in pixels of the model's image; None hands over images whole.
+        overlap: see :func:`~datamodules.samples.tiles.plan_tiles`.
         rank: number of this process.
         world_size: number of processes; cases are dealt out to them in turn.
         tolerant: a case with a :class:`~scansuite.errors.SuiteError` becomes a batch without images, whose
@@ -150,19 +150,19 @@ class CaseStream(IterableDataset[Batch]):
         source: CaseSource,
         preprocess: Preprocess,
         batch_size: int,
-        window: tuple[int, int] | None = None,
+        tile: tuple[int, int] | None = None,
         overlap: float = 0.5,
         rank: int = 0,
         world_size: int = 1,
         tolerant: bool = False,
     ) -> None:
         self.source, self.preprocess, self.batch_size = source, preprocess, batch_size
-        self.window, self.overlap = window, overlap
+        self.tile, self.overlap = tile, overlap
         if batch_size < 1:
             raise SuiteError(f"--data.batch_size {batch_size}: must be at least 1")
         self.rank, self.world_size, self.tolerant = rank, world_size, tolerant
-        if window is not None:
-            plan_windows(window, window, overlap)  # refuses what is not allowed at start
+        if tile is not None:
+            plan_tiles(tile, tile, overlap)  # refuses what is not allowed at start
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -181,7 +181,7 @@ class CaseStream(IterableDataset[Batch]):
         images, identity = self.source.images(case), self.source.scan_of(case)
         waiting: list[tuple[Sample, Piece]] = []
         for number in range(len(images)):
-            for sample, place in self._windows(images[number], identity):
+            for sample, place in self._tiles(images[number], identity):
                 if waiting and waiting[0][0]["image"].shape != sample["image"].shape:
                     yield _batch(waiting)
                     waiting = []
@@ -192,17 +192,17 @@ class CaseStream(IterableDataset[Batch]):
         if waiting:
             yield _batch(waiting)
 
-    def _windows(self, scan: Scan, identity: ScanInfo) -> Iterator[tuple[Sample, _Place]]:
-        """The windows of an image; nothing of it is kept after the last one."""
+    def _tiles(self, scan: Scan, identity: ScanInfo) -> Iterator[tuple[Sample, _Place]]:
+        """The tiles of an image; nothing of it is kept after the last one."""
         image = self.preprocess.opened(scan)
         info = cast("ScanInfo", {**scan.info, **identity})
         if self.preprocess.fills:
             info["content_size"] = image.content_size
         size = info.get("content_size", image.size)
-        window = self.window if self.window is not None else image.size
-        places = plan_windows(size, window, self.overlap)
+        tile = self.tile if self.tile is not None else image.size
+        places = plan_tiles(size, tile, self.overlap)
         for number, (top, left) in enumerate(places):
-            part = torch.from_numpy(fill_up(image.window(top, left, *window), window)).permute(2, 0, 1)
+            part = torch.from_numpy(fill_up(image.tile(top, left, *tile), tile)).permute(2, 0, 1)
             yield Sample(image=part, scan=info), (top, left, size, number == len(places) - 1)
 
 
@@ -218,7 +218,7 @@ def case_loader(
     preprocess: Preprocess,
     *,
     batch_size: int,
-    window: tuple[int, int] | None = None,
+    tile: tuple[int, int] | None = None,
     overlap: float = 0.5,
     rank: int = 0,
     world_size: int = 1,
@@ -232,15 +232,15 @@ def case_loader(
         source: see :class:`CaseStream`, also for all below.
         preprocess: stored values -> the model's image.
         batch_size: most pieces in a batch.
-        window: (h, w) in pixels of the model's image, or None.
-        overlap: share of a window that its neighbour covers too.
+        tile: (h, w) in pixels of the model's image, or None.
+        overlap: share of a tile that its neighbour covers too.
         rank: number of this process.
         world_size: number of processes.
         tolerant: name cases that cannot be read, and go on.
         num_workers: loader processes; 0 reads in this one.
         pin_memory: for faster copies to a GPU.
     """
-    stream = CaseStream(source, preprocess, batch_size, window, overlap, rank, world_size, tolerant)
+    stream = CaseStream(source, preprocess, batch_size, tile, overlap, rank, world_size, tolerant)
     return DataLoader(
         stream,
         batch_size=None,

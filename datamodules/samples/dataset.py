@@ -131,7 +131,7 @@ class ScanDataset(Dataset[Sample]):
         if self._memory is not None:
             image = whole[top : top + patch.size[0], left : left + patch.size[1]]
         else:
-            image = opened.window(top, left, *patch.size)
+            image = opened.tile(top, left, *patch.size)
         image = fill_up(image, patch.size)
         if boxes is not None:
             seen, kept = cropped(boxes[0], top, left, (height, width))

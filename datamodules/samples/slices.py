@@ -158,7 +158,7 @@ class SliceSpec:
         Args:
             image: (H, W) or (H, W, C).
             size: (H, W) of the model's image (:attr:`.Preprocess.size`, which all verbs have from the model); None
-                where slices keep their own, and are seen by patches and windows.
+                where slices keep their own, and are seen by patches and tiles.
             path: the file, for messages.
             fill: value to fill with; left out: the darkest of the slice.
 

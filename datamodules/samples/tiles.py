@@ -1,4 +1,4 @@
-"""Where the windows lie through which a network sees an image that is larger than its input, and what they show."""
+"""Where the tiles lie through which a network sees an image that is larger than its input, and what they show."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from numpy.typing import NDArray
 from scansuite.errors import SuiteError
 
 
-def plan_windows(size: tuple[int, int], window: tuple[int, int], overlap: float) -> list[tuple[int, int]]:
-    """Cover an image with windows, as the sliding window of nnU-Net does.
+def plan_tiles(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> list[tuple[int, int]]:
+    """Cover an image with tiles, as the sliding window of nnU-Net does.
 
-    Along each side the first window lies at 0 and the last one flush with the edge; those between are evenly spaced, to
+    Along each side the first tile lies at 0 and the last one flush with the edge; those between are evenly spaced, to
     the pixel. F. Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image
     segmentation, Nature Methods 18:203-211, 2021.
 
     Args:
-        size: (H, W) of the image in pixels. A side smaller than the window's has one window, at 0.
-        window: (h, w) in pixels.
-        overlap: share of a window that its neighbour covers too, at least; from 0 to below 1.
+        size: (H, W) of the image in pixels. A side smaller than the tile's has one tile, at 0.
+        tile: (h, w) in pixels.
+        overlap: share of a tile that its neighbour covers too, at least; from 0 to below 1.
 
     Returns:
-        (top, left) of each window, row by row.
+        (top, left) of each tile, row by row.
 
     Raises:
         SuiteError: a side is below 1, or the overlap is not allowed.
     """
-    if min(*size, *window) < 1:
-        raise SuiteError(f"windows of {window} over an image of {size}: sides must be at least 1 pixel")
+    if min(*size, *tile) < 1:
+        raise SuiteError(f"tiles of {tile} over an image of {size}: sides must be at least 1 pixel")
     if not 0 <= overlap < 1:
-        raise SuiteError(f"overlap of windows {overlap}: must be at least 0 and below 1")
-    tops, lefts = (_starts(side, part, overlap) for side, part in zip(size, window, strict=True))
+        raise SuiteError(f"overlap of tiles {overlap}: must be at least 0 and below 1")
+    tops, lefts = (_starts(side, part, overlap) for side, part in zip(size, tile, strict=True))
     return [(top, left) for top in tops for left in lefts]
 
 
-def fill_up(part: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:
-    """(h, w, C) of an image that ends within a window: its last pixels below and on the right are repeated.
+def fill_up(part: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
+    """(h, w, C) of an image that ends within a tile: its last pixels below and on the right are repeated.
 
-    For patches in training as for windows in judging and prediction: the network sees the same.
+    For patches in training as for tiles in judging and prediction: the network sees the same.
     """
-    if part.shape[:2] == window:
+    if part.shape[:2] == tile:
         return part
-    lacking = [(0, window[0] - part.shape[0]), (0, window[1] - part.shape[1])]
+    lacking = [(0, tile[0] - part.shape[0]), (0, tile[1] - part.shape[1])]
     return np.pad(part, [*lacking, (0, 0)], mode="edge")
 
 
-def _starts(side: int, window: int, overlap: float) -> list[int]:
-    if side <= window:
+def _starts(side: int, tile: int, overlap: float) -> list[int]:
+    if side <= tile:
         return [0]
     # Whole pixels, so that rounding the places never makes a step longer. 100 * (1 - 0.9) is 9.999...: hence the 1e-9.
-    longest = max(1, math.floor(window * (1 - overlap) + 1e-9))
-    steps = math.ceil((side - window) / longest)
-    return [round(number * (side - window) / steps) for number in range(steps + 1)]
+    longest = max(1, math.floor(tile * (1 - overlap) + 1e-9))
+    steps = math.ceil((side - tile) / longest)
+    return [round(number * (side - tile) / steps) for number in range(steps + 1)]

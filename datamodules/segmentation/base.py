@@ -43,7 +43,7 @@ class SegmentationData(ScanDataModule):
         regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them.
         class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
-            they keep their resolution unless ``image_size`` is given too, and are judged by windows. Left out: whole
+            they keep their resolution unless ``image_size`` is given too, and are judged by tiles. Left out: whole
             images, resized to ``image_size``.
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
             twice their size. What is judged and written keeps the size as stored.

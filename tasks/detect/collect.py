@@ -1,4 +1,4 @@
-"""From the boxes of windows to those of a whole case, in pixels of the image as stored."""
+"""From the boxes of tiles to those of a whole case, in pixels of the image as stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.detect.fusion import fuse_boxes
 from tasks.detect.interface import Detections
 from tasks.detect.nms import suppress
 
-_AT_EDGE = 1.0  # px: a box that comes so near to a window's border is cut off by it
+_AT_EDGE = 1.0  # px: a box that comes so near to a tile's border is cut off by it
 
 
 class CaseBoxes(NamedTuple):
@@ -41,18 +41,18 @@ class CaseBoxes(NamedTuple):
 
 @dataclass
 class _Open:
-    """A case of which some windows have come; of each what each model found in it."""
+    """A case of which some tiles have come; of each what each model found in it."""
 
     scan: ScanInfo
-    windows: list[tuple[Piece, list[Detections]]] = field(default_factory=list)
+    tiles: list[tuple[Piece, list[Detections]]] = field(default_factory=list)
 
 
 class BoxCollector(Callback):
-    """Hands each case on as soon as its last window has come; what several models found in it is fused first.
+    """Hands each case on as soon as its last tile has come; what several models found in it is fused first.
 
     Args:
-        overlap: share of a window that the next one covers again.
-        nms_iou: boxes of one class from two windows that overlap more than this are one.
+        overlap: share of a tile that the next one covers again.
+        nms_iou: boxes of one class from two tiles that overlap more than this are one.
         max_detections: boxes a case, the best ones.
     """
 
@@ -69,7 +69,7 @@ class BoxCollector(Callback):
         self.overlap, self.nms_iou, self.max_detections = overlap, nms_iou, max_detections
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Add the windows of a batch."""
+        """Add the tiles of a batch."""
         batch = outputs["batch"]
         if self._finished is None:
             return
@@ -77,23 +77,23 @@ class BoxCollector(Callback):
         self._open = {case: one for case, one in self._open.items() if one.scan["path"] not in broken}
         if not batch["scan"]:
             return
-        window = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
+        tile = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
         for piece, scan, found in zip(batch["pieces"], batch["scan"], outputs["output"], strict=True):
             case = self._open.setdefault(piece.case, _Open(scan))
             by_model = found if isinstance(found, list) else [found]
-            case.windows.append((piece, [Detections(*(part.cpu() for part in one)) for one in by_model]))
+            case.tiles.append((piece, [Detections(*(part.cpu() for part in one)) for one in by_model]))
             if piece.last:
                 del self._open[piece.case]
-                self._finished(self._whole(case.windows, window, piece, scan))
+                self._finished(self._whole(case.tiles, tile, piece, scan))
 
     def _whole(
-        self, windows: list[tuple[Piece, list[Detections]]], window: tuple[int, int], piece: Piece, scan: ScanInfo
+        self, tiles: list[tuple[Piece, list[Detections]]], tile: tuple[int, int], piece: Piece, scan: ScanInfo
     ) -> CaseBoxes:
-        """The boxes of a case, of which all windows have come."""
+        """The boxes of a case, of which all tiles have come."""
         of_models = []
-        for model in range(len(windows[0][1])):
-            own = [(place, found[model]) for place, found in windows]
-            merged = merge_windows(own, window, self.overlap, self.nms_iou, self.max_detections)
+        for model in range(len(tiles[0][1])):
+            own = [(place, found[model]) for place, found in tiles]
+            merged = merge_tiles(own, tile, self.overlap, self.nms_iou, self.max_detections)
             of_models.append(_as_stored(piece, scan, merged))
         if len(of_models) == 1:
             return of_models[0]
@@ -102,39 +102,39 @@ class BoxCollector(Callback):
         return CaseBoxes(piece.case, scan, boxes[kept], scores[kept], labels[kept])
 
 
-def merge_windows(
-    windows: list[tuple[Piece, Detections]],
-    window: tuple[int, int],
+def merge_tiles(
+    tiles: list[tuple[Piece, Detections]],
+    tile: tuple[int, int],
     overlap: float,
     nms_iou: float,
     max_detections: int,
 ) -> Detections:
-    """The boxes of an image from those of its windows.
+    """The boxes of an image from those of its tiles.
 
-    A box that ends at a border between windows shows a part of something that the next window shows whole, if it is no
-    larger than what two windows have in common: it is dropped. Of what is left, NMS by class takes away what was found
+    A box that ends at a border between tiles shows a part of something that the next tile shows whole, if it is no
+    larger than what two tiles have in common: it is dropped. Of what is left, NMS by class takes away what was found
     twice.
 
     Args:
-        windows: of one image, with what was found in each, in pixels of the window.
-        window: (h, w) in pixels.
-        overlap: share of a window that the next one covers again, at least.
+        tiles: of one image, with what was found in each, in pixels of the tile.
+        tile: (h, w) in pixels.
+        overlap: share of a tile that the next one covers again, at least.
         nms_iou: see above.
         max_detections: the best ones are kept.
 
     Returns:
         In pixels of the model's image, clipped to it, best first; boxes without area are left out.
     """
-    height, width = windows[0][0].size
+    height, width = tiles[0][0].size
     parts: list[Detections] = []
-    for piece, (boxes, scores, labels) in windows:
-        if len(windows) > 1:
-            whole = ~_cut_off(boxes, piece, window, overlap)
+    for piece, (boxes, scores, labels) in tiles:
+        if len(tiles) > 1:
+            whole = ~_cut_off(boxes, piece, tile, overlap)
             boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
         boxes = boxes + boxes.new_tensor([piece.left, piece.top, piece.left, piece.top])
         parts.append(Detections(boxes, scores, labels))
     joined = Detections(*(torch.cat(some) for some in zip(*parts, strict=True)))
-    if len(windows) == 1:
+    if len(tiles) == 1:
         return within_scan(joined, (height, width), max_detections)
     boxes, scores, labels = within_scan(joined, (height, width), len(joined.scores))
     kept = suppress(boxes, scores, labels, nms_iou)[:max_detections]
@@ -160,10 +160,10 @@ def within_scan(found: Detections, size: tuple[int, int], count: int) -> Detecti
     return Detections(boxes[kept], found.scores[kept], found.labels[kept])
 
 
-def _cut_off(boxes: Tensor, piece: Piece, window: tuple[int, int], overlap: float) -> Tensor:
-    """(N,) whether a box is cut by a border within the image, and small enough that another window shows it whole."""
+def _cut_off(boxes: Tensor, piece: Piece, tile: tuple[int, int], overlap: float) -> Tensor:
+    """(N,) whether a box is cut by a border within the image, and small enough that another tile shows it whole."""
     cut = torch.zeros(len(boxes), dtype=torch.bool)
-    for axis, (start, side) in enumerate(((piece.left, window[1]), (piece.top, window[0]))):
+    for axis, (start, side) in enumerate(((piece.left, tile[1]), (piece.top, tile[0]))):
         low, high, image = boxes[:, axis], boxes[:, axis + 2], piece.size[1 - axis]
         ends = torch.zeros_like(cut)
         if start > 0:

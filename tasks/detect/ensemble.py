@@ -15,7 +15,7 @@ class DetectionEnsemble(Ensemble):
     See :class:`~tasks.ensemble.Ensemble`.
 
     Attributes:
-        window: see :class:`~tasks.detect.task.DetectionTask`.
+        tile: see :class:`~tasks.detect.task.DetectionTask`.
         overlap: likewise.
         decoding: of the first member; each decodes by its own.
         max_detections: boxes of a case that are kept: the largest number of a member.
@@ -24,16 +24,16 @@ class DetectionEnsemble(Ensemble):
     def __init__(self, members: Sequence[DetectionTask], names: Sequence[str]) -> None:
         super().__init__(members, names)
         first = members[0]
-        self.window, self.overlap, self.decoding = first.window, first.overlap, first.decoding
+        self.tile, self.overlap, self.decoding = first.tile, first.overlap, first.decoding
         self.max_detections = max(member.max_detections for member in members)
 
     def shared(self, member: DetectionTask) -> dict[str, Any]:
         """Classes, how large images are cut, and how cases are judged."""
         return {
             "classes": member.class_names,
-            "--model.window": member.window,
-            "--model.overlap": member.overlap if member.window is not None else None,
-            "--model.nms_iou": member.decoding.nms_iou if member.window is not None else None,
+            "--model.window": member.tile,
+            "--model.overlap": member.overlap if member.tile is not None else None,
+            "--model.nms_iou": member.decoding.nms_iou if member.tile is not None else None,
             "--model.froc_iou": member.hparams["froc_iou"],
         }
 

@@ -27,7 +27,7 @@ from tasks.recorder import join, scan_rows
 
 
 class DetectionInference(Inference):
-    """Draws a case as soon as its last window has come; see :class:`~tasks.inference.Inference`."""
+    """Draws a case as soon as its last tile has come; see :class:`~tasks.inference.Inference`."""
 
     flags: ClassVar[dict[str, str]] = {"pictures": "true (default) draws the calls of each image, false does not"}
 
@@ -53,7 +53,7 @@ class DetectionInference(Inference):
         """Batches of pieces of cases."""
         source = self.inputs.source(table, self.preprocess)
         model = self.model
-        return self.inputs.pieces(source, self.preprocess, model.window, model.overlap, rank, world_size)
+        return self.inputs.pieces(source, self.preprocess, model.tile, model.overlap, rank, world_size)
 
     def _finished(self, case: CaseBoxes) -> None:
         rows = call_boxes_at(box_rows(case, self.model.class_names), self.model.operating_points)

@@ -53,9 +53,9 @@ class DetectionTask(Task):
         nms: ``soft`` lowers the scores of overlapping boxes instead of dropping them.
         nms_iou: boxes of one class that overlap more than this are one.
         score_threshold: boxes below it are left out when judging and predicting.
-        window: side, or ``H,W``, in pixels of the windows that large images are judged and predicted by, where training
+        window: side, or ``H,W``, in pixels of the tiles that large images are judged and predicted by, where training
             took patches; left out: the size of the patches; ``whole``: images of any size at once.
-        overlap: share of a window that the next one covers again.
+        overlap: share of a tile that the next one covers again.
         froc_iou: overlap from which a box has found a lesion, in FROC.
         num_classes: number of classes, without a background; from the data.
         in_channels: of the images, from the data.
@@ -120,7 +120,7 @@ class DetectionTask(Task):
             if not 0 <= value < 1:
                 raise SuiteError(f"--model.{flag} {value}: must be at least 0 and below 1")
         self.monitor = ("map", "max")
-        self.window, self.overlap = evaluation_tile(window, input_size, preprocess), overlap
+        self.tile, self.overlap = evaluation_tile(window, input_size, preprocess), overlap
         self.max_detections = max_detections
         self.decoding = DecodeSettings(
             score_threshold=score_threshold, nms_iou=nms_iou, nms=nms, max_detections=max_detections

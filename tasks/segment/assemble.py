@@ -1,4 +1,4 @@
-"""From the network's probabilities of windows and slices back to the mask of a whole case, at the size as stored."""
+"""From the network's probabilities of tiles and slices back to the mask of a whole case, at the size as stored."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ class AssembledCase:
     planes: NDArray[np.uint8]
 
 
-def gaussian_weights(window: Size) -> Tensor:
-    """How much each pixel of a window counts where windows overlap: a Gaussian, for networks know borders less well.
+def gaussian_weights(tile: Size) -> Tensor:
+    """How much each pixel of a tile counts where tiles overlap: a Gaussian, for networks know borders less well.
 
-    Its standard deviation is an eighth of the window's side, as in F. Isensee et al., nnU-Net: a self-configuring
+    Its standard deviation is an eighth of the tile's side, as in F. Isensee et al., nnU-Net: a self-configuring
     method for deep learning-based biomedical image segmentation, Nature Methods 18:203-211, 2021.
 
     Args:
-        window: (h, w) in pixels.
+        tile: (h, w) in pixels.
 
     Returns:
         (h, w) float32 in [0.001, 1], the same after a flip.
     """
     rows, columns = (
         torch.exp(-0.5 * ((torch.arange(side, dtype=torch.float64) - (side - 1) / 2) / (side / 8)) ** 2)
-        for side in window
+        for side in tile
     )
     return torch.outer(rows, columns).clamp_min(_FLOOR).float()
 
@@ -74,12 +74,12 @@ def resize_probabilities(probabilities: Tensor, size: Size) -> Tensor:
     return F.interpolate(probabilities, size, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
-class WindowBlend:
-    """The weighted mean of overlapping windows of one image, in a band of rows that moves down.
+class TileBlend:
+    """The weighted mean of overlapping tiles of one image, in a band of rows that moves down.
 
     Args:
         classes: K of the probabilities.
-        rows: height of the band: of a window, or of the image where it is wanted whole.
+        rows: height of the band: of a tile, or of the image where it is wanted whole.
         width: of the image.
         device: of the probabilities.
     """
@@ -90,13 +90,13 @@ class WindowBlend:
         self.weight = torch.zeros(rows, width, device=device)
 
     def add(self, probabilities: Tensor, weights: Tensor, top: int, left: int) -> None:
-        """Add a window (K, h, w) whose first pixel is the image's (top, left); what lies outside is dropped.
+        """Add a tile (K, h, w) whose first pixel is the image's (top, left); what lies outside is dropped.
 
         Raises:
-            ValueError: the window begins above the band: windows did not come in row-major order.
+            ValueError: the tile begins above the band: tiles did not come in row-major order.
         """
         if top < self.top:
-            raise ValueError(f"a window begins at row {top}, but those above {self.top} are called: out of order")
+            raise ValueError(f"a tile begins at row {top}, but those above {self.top} are called: out of order")
         top -= self.top
         rows = max(0, min(weights.shape[0], self.weight.shape[0] - top))
         columns = max(0, min(weights.shape[1], self.weight.shape[1] - left))
@@ -112,11 +112,11 @@ class WindowBlend:
             (K, n, W) mean probabilities of the n rows that the band has left.
 
         Raises:
-            ValueError: windows left rows out.
+            ValueError: tiles left rows out.
         """
         done, rows = top - self.top, self.weight.shape[0]
         if done > rows:
-            raise ValueError(f"no window held rows {self.top + rows} to {top}: out of order")
+            raise ValueError(f"no tile held rows {self.top + rows} to {top}: out of order")
         mean = self.total[:, :done] / self.weight[:done]
         for band in (self.total, self.weight):
             band[..., : rows - done, :] = band[..., done:, :].clone()  # the two may overlap
@@ -127,7 +127,7 @@ class WindowBlend:
 
 @dataclass
 class _OpenImage:
-    blend: WindowBlend
+    blend: TileBlend
     mask: NDArray[np.uint8]  # (H, W) or (L, H, W) as stored, filled from above
 
 
@@ -142,10 +142,10 @@ class _OpenCase:
 class CaseAssembler:
     """Puts the cases of a loader together again, whatever the order in which their pieces mix.
 
-    Windows of an image are blended by :func:`gaussian_weights`. What was filled up is cut off. Where the size as stored
+    Tiles of an image are blended by :func:`gaussian_weights`. What was filled up is cut off. Where the size as stored
     is another one, probabilities are resized, never classes. Then pixels are called, on the probabilities' device, and
-    only uint8 leaves it. Images of several windows at their own size are called row by row: beside the mask they take
-    one band as high as a window.
+    only uint8 leaves it. Images of several tiles at their own size are called row by row: beside the mask they take
+    one band as high as a tile.
 
     Cases repeated for another rank (``scan["padding"]``) come out too: the caller leaves them out.
 
@@ -175,7 +175,7 @@ class CaseAssembler:
             The cases that this batch completes.
 
         Raises:
-            ValueError: windows of an image came out of order or left rows out, or images of a case differ in size.
+            ValueError: tiles of an image came out of order or left rows out, or images of a case differ in size.
         """
         complete: list[AssembledCase] = []
         sizes = [_sizes_of_whole(piece, scan) for piece, scan in zip(pieces, scans, strict=True)]
@@ -183,7 +183,7 @@ class CaseAssembler:
             some = list(group)
             if whole is None:
                 for one in some:
-                    mask = self._add_window(probabilities[one], pieces[one], scans[one])
+                    mask = self._add_tile(probabilities[one], pieces[one], scans[one])
                     if mask is not None:
                         complete += self._finish_image(pieces[one], scans[one], mask)
                 continue
@@ -206,23 +206,23 @@ class CaseAssembler:
         ]
         return np.asarray((called[0] if len(called) == 1 else torch.cat(called)).numpy())
 
-    def _add_window(self, probabilities: Tensor, piece: Piece, scan: ScanInfo) -> NDArray[np.uint8] | None:
-        """Blend a window (K, h, w) into its image; the image's mask if this was the last one."""
+    def _add_tile(self, probabilities: Tensor, piece: Piece, scan: ScanInfo) -> NDArray[np.uint8] | None:
+        """Blend a tile (K, h, w) into its image; the image's mask if this was the last one."""
         content, original = _content(piece, scan), scan["original_size"]
         resized = content != original
-        classes, *window = probabilities.shape
+        classes, *tile = probabilities.shape
         case = self._case_of(piece, scan)
         image = case.images.get(piece.image)
         if image is None:
-            blend = WindowBlend(
-                classes, content[0] if resized else min(window[0], content[0]), content[1], probabilities.device
+            blend = TileBlend(
+                classes, content[0] if resized else min(tile[0], content[0]), content[1], probabilities.device
             )
             shape = (classes, *original) if self.overlapping else original
             image = case.images[piece.image] = _OpenImage(blend, np.empty(shape, np.uint8))
 
         if not resized and image.blend.top < piece.top < content[0]:
             self._write_rows(image, piece.top)
-        image.blend.add(probabilities, self._weights_of((window[0], window[1]), probabilities.device), *piece[3:5])
+        image.blend.add(probabilities, self._weights_of((tile[0], tile[1]), probabilities.device), *piece[3:5])
         if not piece.last:
             return None
         if resized:
@@ -234,7 +234,7 @@ class CaseAssembler:
         return image.mask
 
     def _write_rows(self, image: _OpenImage, top: int) -> None:
-        """Call the rows above ``top``, which no later window touches."""
+        """Call the rows above ``top``, which no later tile touches."""
         first = image.blend.top
         called = call_classes(image.blend.advance(top)[None], overlapping=self.overlapping)[0]
         image.mask[..., first:top, :] = called.cpu().numpy()
@@ -259,10 +259,10 @@ class CaseAssembler:
             case.scan = scan
         return case
 
-    def _weights_of(self, window: Size, device: torch.device) -> Tensor:
-        if (window, device) not in self._weights:
-            self._weights[window, device] = gaussian_weights(window).to(device)
-        return self._weights[window, device]
+    def _weights_of(self, tile: Size, device: torch.device) -> Tensor:
+        if (tile, device) not in self._weights:
+            self._weights[tile, device] = gaussian_weights(tile).to(device)
+        return self._weights[tile, device]
 
 
 def _content(piece: Piece, scan: ScanInfo) -> Size:
@@ -272,7 +272,7 @@ def _content(piece: Piece, scan: ScanInfo) -> Size:
 
 
 def _sizes_of_whole(piece: Piece, scan: ScanInfo) -> tuple[Size, Size] | None:
-    """Content and stored size of an image that came as one window, else None."""
-    # Of several windows, the last one does not lie at the origin.
+    """Content and stored size of an image that came as one tile, else None."""
+    # Of several tiles, the last one does not lie at the origin.
     whole = piece.last and piece.top == piece.left == 0
     return (_content(piece, scan), scan["original_size"]) if whole else None

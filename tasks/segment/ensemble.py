@@ -14,13 +14,13 @@ from tasks.segment.task import SegmentationTask
 class SegmentationEnsemble(Ensemble):
     """The mean of the members' probabilities, pixel by pixel, before any class is called.
 
-    It is taken of each window or slice, so that no more than a batch of maps is in memory. What follows is linear up to
-    the call (windows blended, maps resized to the size as stored), so the mask is that of the mean of the members' maps
+    It is taken of each tile or slice, so that no more than a batch of maps is in memory. What follows is linear up to
+    the call (tiles blended, maps resized to the size as stored), so the mask is that of the mean of the members' maps
     of the whole case. Each member has its own test-time augmentation. See :class:`~tasks.ensemble.Ensemble`.
 
     Attributes:
         overlapping: classes are regions that may overlap.
-        window: see :class:`~tasks.segment.task.SegmentationTask`.
+        tile: see :class:`~tasks.segment.task.SegmentationTask`.
         overlap: likewise.
         cleanup: to begin with what most members do: the largest component where more than half keep that alone, the
             (lower) median of smallest sizes.
@@ -29,7 +29,7 @@ class SegmentationEnsemble(Ensemble):
     def __init__(self, members: Sequence[SegmentationTask], names: Sequence[str]) -> None:
         super().__init__(members, names)
         first = members[0]
-        self.overlapping, self.window, self.overlap = first.overlapping, first.window, first.overlap
+        self.overlapping, self.tile, self.overlap = first.overlapping, first.tile, first.overlap
         self.cleanup = most_agreed([member.cleanup for member in members], self.class_names)
 
     def shared(self, member: SegmentationTask) -> dict[str, Any]:
@@ -38,8 +38,8 @@ class SegmentationEnsemble(Ensemble):
             "classes": member.class_names,
             "overlapping": member.overlapping,
             "the slices of volumes": member.hparams["slices"],
-            "--model.window": member.window,
-            "--model.overlap": member.overlap if member.window is not None else None,
+            "--model.window": member.tile,
+            "--model.overlap": member.overlap if member.tile is not None else None,
             **{f"--model.{name}": member.hparams[name] for name in ("cleanup", "nsd_tolerance", "count_lesions")},
         }
 

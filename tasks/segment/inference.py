@@ -57,7 +57,7 @@ class SegmentationInference(Inference):
         """Batches of pieces of cases."""
         source = self.inputs.source(table, self.preprocess, self.slices)
         model = self.model
-        return self.inputs.pieces(source, self.preprocess, model.window, model.overlap, rank, world_size)
+        return self.inputs.pieces(source, self.preprocess, model.tile, model.overlap, rank, world_size)
 
     def _finished(self, case: AssembledCase) -> None:
         model, case_id, path = self.model, case.scan["case_id"], Path(case.scan["path"])

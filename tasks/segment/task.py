@@ -56,9 +56,9 @@ class SegmentationTask(Task):
         focal_gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
         tversky_alpha: weight of false calls in the Tversky losses; misses have the rest to 1.
         boundary_weight: of the boundary term in the ``boundary`` loss.
-        window: side, or ``H,W``, in pixels of the windows that large images are judged and predicted by, where training
+        window: side, or ``H,W``, in pixels of the tiles that large images are judged and predicted by, where training
             took patches; left out: the size of the patches; ``whole``: images of any size at once.
-        overlap: share of a window that the next one covers again; windows are blended with Gaussian weights.
+        overlap: share of a tile that the next one covers again; tiles are blended with Gaussian weights.
         tta: test-time augmentation: ``flips`` averages over the four mirror images; not where classes have sides.
         cleanup: ``auto`` chooses on validation, class by class, whether to keep the largest component alone or to drop
             small ones.
@@ -145,7 +145,7 @@ class SegmentationTask(Task):
             raise SuiteError(f"--model.overlap {overlap}: must be at least 0 and below 1")
         if not nsd_tolerance > 0:
             raise SuiteError(f"--model.nsd_tolerance {nsd_tolerance}: must be above 0")
-        self.window = evaluation_tile(window, input_size, preprocess)
+        self.tile = evaluation_tile(window, input_size, preprocess)
         if tta != "none":
             _check_mirrors(self.class_names, has_sides)
         self.overlap, self.tta = overlap, tta

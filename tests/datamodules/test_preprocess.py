@@ -288,7 +288,7 @@ def test_zoom_is_a_factor_on_both_sides_of_image_and_mask() -> None:
     assert Preprocess(zoom=0.5).mask(array).shape == (8, 10)
 
 
-# Windows of one image.
+# Tiles of one image.
 
 
 def _scan(kind: str, *shape: int) -> Scan:
@@ -322,7 +322,7 @@ def _scan(kind: str, *shape: int) -> Scan:
         (_scan("int16", 130, 97), Preprocess(channels=2, windows=((40, 400), (-600, 1500)), gamma=2.2)),
     ],
 )
-def test_windows_are_slices_of_the_image_bit_for_bit(scan: Scan, spec: Preprocess) -> None:
+def test_tiles_are_slices_of_the_image_bit_for_bit(scan: Scan, spec: Preprocess) -> None:
     image = spec(scan)
     opened = spec.opened(scan)
     assert opened.size == image.shape[:2]
@@ -333,12 +333,12 @@ def test_windows_are_slices_of_the_image_bit_for_bit(scan: Scan, spec: Preproces
         (59, 96, 1, 1),
         (0, 0, 500, 500),
     ]:
-        window = opened.window(top, left, height, width)
-        assert window.dtype == np.float32
-        assert window.flags.c_contiguous
-        np.testing.assert_array_equal(window, image[top : top + height, left : left + width])
-        window[:] = -1  # is no part of what the next window comes from
-    np.testing.assert_array_equal(opened.window(0, 0, *opened.size), image)
+        tile = opened.tile(top, left, height, width)
+        assert tile.dtype == np.float32
+        assert tile.flags.c_contiguous
+        np.testing.assert_array_equal(tile, image[top : top + height, left : left + width])
+        tile[:] = -1  # is no part of what the next tile comes from
+    np.testing.assert_array_equal(opened.tile(0, 0, *opened.size), image)
 
 
 def test_opening_refuses_what_the_whole_image_has_wrong() -> None:

@@ -21,7 +21,7 @@ from tasks.evaluator import piece_loader
 from tasks.inference import Inference
 from tasks.tile import evaluation_tile
 
-Seen: TypeAlias = dict[tuple[str, int], list[NDArray[np.float32]]]  # (name of its file, slice) -> its windows
+Seen: TypeAlias = dict[tuple[str, int], list[NDArray[np.float32]]]  # (name of its file, slice) -> its tiles
 Build: TypeAlias = Callable[..., ScanDataModule]
 
 
@@ -34,15 +34,15 @@ def task_of(data: ScanDataModule) -> str:
 def model_of(data: Any) -> Any:
     """What verbs ask of a model that was trained on some data."""
     facts: dict[str, Any] = {"preprocess": data.preprocess.to_dict(), "slices": None}
-    window = None
+    tile = None
     task = task_of(data)
     if task != "detect" and data.slices is not None:
         facts["slices"] = data.slices.to_dict()
     if task == "classify":
         facts["bag_limit"] = data.bag_limit
     else:
-        window = evaluation_tile(None, data.input_size, facts["preprocess"])
-    model = SimpleNamespace(hparams=facts, class_names=data.class_names, window=window, overlap=0.5)
+        tile = evaluation_tile(None, data.input_size, facts["preprocess"])
+    model = SimpleNamespace(hparams=facts, class_names=data.class_names, tile=tile, overlap=0.5)
     if task == "classify":
         model.aggregate = "mean" if data.bags else "none"
         model.target, model.positive_class = data.target, data.positive_class
@@ -82,7 +82,7 @@ def judged(data: ScanDataModule, model: Any, split: str, *, whole: bool = False)
     trainer: Any = SimpleNamespace(
         global_rank=0, world_size=1, strategy=SimpleNamespace(root_device=torch.device("cpu"))
     )
-    model = SimpleNamespace(window=None, overlap=0) if whole else model
+    model = SimpleNamespace(tile=None, overlap=0) if whole else model
     return collected(piece_loader(trainer, model, data, data.rows(split)))
 
 
@@ -124,7 +124,7 @@ def assert_same(some: Seen, others: Seen, what: str) -> None:
     assert some, f"{what}: nothing is seen"
     assert some.keys() <= others.keys(), f"{what}: {sorted(some.keys() - others.keys())[:3]} are not there"
     for key, arrays in some.items():
-        assert len(arrays) == len(others[key]), f"{what}: {key} has {len(arrays)} and {len(others[key])} windows"
+        assert len(arrays) == len(others[key]), f"{what}: {key} has {len(arrays)} and {len(others[key])} tiles"
         for one, other in zip(arrays, others[key], strict=True):
             assert one.dtype == other.dtype == np.float32
             assert one.shape == other.shape, f"{what}: {key} is {one.shape} and {other.shape}"

@@ -83,7 +83,7 @@ def test_volumes(flags: dict[str, Any], volumes: Path, tmp_path: Path) -> None:
     shown = check_all_ways(build, [volumes / "imagesTr"], tmp_path)
     patch = flags.get("patch_size")
     if patch and flags.get("spacing"):
-        assert max(len(windows) for windows in shown.values()) > 1  # larger than a patch, and not refused
+        assert max(len(tiles) for tiles in shown.values()) > 1  # larger than a patch, and not refused
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_volumes_with_a_target(flags: dict[str, Any], volumes: Path, tmp_path: P
 )
 @pytest.mark.parametrize("kind", [MaskFolder, Coco])
 def test_flat_images(kind: type[Any], flags: dict[str, Any], pictures: Path, tmp_path: Path) -> None:
-    """Detection fills images up (``fit`` pad): validation repeated the last pixels where windows showed the filling."""
+    """Detection fills images up (``fit`` pad): validation repeated the last pixels where tiles showed the filling."""
 
     def build(**changed: Any) -> Any:
         classes = {"classes": "background,cell"} if kind is MaskFolder else {}

@@ -109,7 +109,7 @@ def test_filling_does_not_count_in_the_statistics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 40), (33, 57), (200, 90)])
-def test_padding_is_that_of_the_whole_image_window_by_window(size: tuple[int, int]) -> None:
+def test_padding_is_that_of_the_whole_image_tile_by_tile(size: tuple[int, int]) -> None:
     array = np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8)
     spec = Preprocess(size=size, fit="pad")
     scan = Scan(array, ScanInfo(path="x"))
@@ -124,8 +124,8 @@ def test_padding_is_that_of_the_whole_image_window_by_window(size: tuple[int, in
     assert not whole[:, width:].any()
     for top in range(0, size[0], 16):
         for left in range(0, size[1], 16):
-            window = opened.window(top, left, 16, 16)
-            np.testing.assert_array_equal(window, whole[top : top + 16, left : left + 16])
+            tile = opened.tile(top, left, 16, 16)
+            np.testing.assert_array_equal(tile, whole[top : top + 16, left : left + 16])
     mask = np.ones((31, 47), np.uint8)
     np.testing.assert_array_equal(spec.mask(mask)[:height, :width], 1)
     assert spec.mask(mask).sum() == height * width

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from datamodules.loading.case_stream import CaseSource, CaseStream, LazyScans, TableCases, case_loader
 from datamodules.preprocess import Preprocess
-from datamodules.samples.tiles import plan_windows
+from datamodules.samples.tiles import plan_tiles
 from datamodules.segmentation.volumes import Volumes
 from datamodules.types import Batch, Piece, Scan, ScanInfo
 from scansuite.errors import SuiteError
@@ -71,7 +71,7 @@ def stream(source: CaseSource, preprocess: Preprocess = GREY, batch_size: int = 
 
 def test_every_pixel_comes_from_where_its_piece_says() -> None:
     source = Drawn([[(50, 70), (50, 70)], [(20, 90)], [(16, 16)]])
-    batches = stream(source, window=(32, 32), batch_size=5)
+    batches = stream(source, tile=(32, 32), batch_size=5)
     for batch in batches:
         assert len({piece.case for piece in batch["pieces"]}) == 1
         assert batch["image"].shape == (len(batch["pieces"]), 1, 32, 32)
@@ -91,11 +91,11 @@ def test_every_pixel_comes_from_where_its_piece_says() -> None:
     assert source.read == [(0, 0), (0, 1), (1, 0), (2, 0)]
 
 
-def expected_pieces(source: Drawn, cases: Iterable[int], window: tuple[int, int]) -> list[Piece]:
+def expected_pieces(source: Drawn, cases: Iterable[int], tile: tuple[int, int]) -> list[Piece]:
     pieces = []
     for case in cases:
         for number, size in enumerate(source.sizes[case]):
-            places = plan_windows((size[0], size[1]), window, 0.5)
+            places = plan_tiles((size[0], size[1]), tile, 0.5)
             for top, left in places:
                 last = (top, left) == places[-1]
                 pieces.append(Piece(case, number, len(source.sizes[case]), top, left, (size[0], size[1]), last))
@@ -108,7 +108,7 @@ def test_each_piece_once_and_in_order_on_any_number_of_workers_and_ranks(workers
     source = Drawn([[(40 + 9 * case, 50)] * (1 + case % 3) for case in range(7)])
     for rank in range(world):
         loader = case_loader(
-            source, GREY, batch_size=3, window=(32, 32), rank=rank, world_size=world, num_workers=workers
+            source, GREY, batch_size=3, tile=(32, 32), rank=rank, world_size=world, num_workers=workers
         )
         pieces = pieces_of(loader)
         # Those of a case keep their order, however cases mix.
@@ -134,18 +134,18 @@ def test_whole_images_of_one_size_share_a_batch_and_cases_never_do() -> None:
     assert all(piece.last and (piece.top, piece.left) == (0, 0) for piece in pieces_of(batches))
 
 
-def test_a_size_of_the_model_is_the_size_that_windows_lie_on() -> None:
+def test_a_size_of_the_model_is_the_size_that_tiles_lie_on() -> None:
     source = Drawn([[(50, 70, 3)]])
     spec = Preprocess(size=(64, 96), channels=3)
-    batches = stream(source, spec, window=(64, 48), overlap=0.0, batch_size=2)
+    batches = stream(source, spec, tile=(64, 48), overlap=0.0, batch_size=2)
     assert [piece[3:] for piece in pieces_of(batches)] == [(0, 0, (64, 96), False), (0, 48, (64, 96), True)]
     whole = torch.from_numpy(spec.image(source.array(0, 0), "x")).permute(2, 0, 1)
     assert torch.equal(torch.cat(list(batches[0]["image"]), dim=2), whole)
 
 
-def test_what_was_filled_up_gets_no_windows_of_its_own() -> None:
+def test_what_was_filled_up_gets_no_tiles_of_its_own() -> None:
     source = Drawn([[(64, 96)]], content=(40, 32))
-    pieces = pieces_of(stream(source, window=(32, 32)))
+    pieces = pieces_of(stream(source, tile=(32, 32)))
     assert [piece[3:] for piece in pieces] == [(0, 0, (40, 32), False), (8, 0, (40, 32), True)]
     [whole] = stream(source)
     assert whole["image"].shape == (1, 1, 64, 96)
@@ -185,7 +185,7 @@ def test_an_image_without_scale_is_named_by_its_own_file() -> None:
 def test_what_makes_no_pieces_is_refused_at_start() -> None:
     source = Drawn([[(8, 8)]])
     with pytest.raises(SuiteError, match="overlap"):
-        CaseStream(source, GREY, 1, window=(4, 4), overlap=1.0)
+        CaseStream(source, GREY, 1, tile=(4, 4), overlap=1.0)
     with pytest.raises(SuiteError, match="batch_size 0"):
         CaseStream(source, GREY, 0)
 
@@ -204,11 +204,11 @@ class Large(Drawn):
 
 
 @pytest.mark.parametrize("spec", [Preprocess(), Preprocess(channels=1, percentiles=(1, 99))])
-def test_windows_of_a_large_image_cost_little_more_than_the_image(spec: Preprocess) -> None:
+def test_tiles_of_a_large_image_cost_little_more_than_the_image(spec: Preprocess) -> None:
     source = Large([[(6000, 6000, 3)]] * 2)
     stored = 6000 * 6000 * 3
     tracemalloc.start()
-    count = sum(len(batch["pieces"]) for batch in CaseStream(source, spec, 4, window=(1024, 1024), overlap=0.0))
+    count = sum(len(batch["pieces"]) for batch in CaseStream(source, spec, 4, tile=(1024, 1024), overlap=0.0))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 2 * 36
@@ -219,7 +219,7 @@ def test_memory_does_not_grow_with_the_number_of_cases() -> None:
     def peak(cases: int) -> int:
         source = Drawn([[(256, 256)] * 4] * cases)
         tracemalloc.start()
-        for _ in CaseStream(source, GREY, 4, window=(128, 128)):
+        for _ in CaseStream(source, GREY, 4, tile=(128, 128)):
             pass
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -390,7 +390,7 @@ def test_label_values_need_no_memory_of_their_own(tmp_path: Path) -> None:
 
 
 def test_training_patches_lie_over_the_scan_not_over_its_filling(tmp_path: Path) -> None:
-    """Windows are laid over what shows the scan alone; patches were drawn from what slices are filled up with too."""
+    """Tiles are laid over what shows the scan alone; patches were drawn from what slices are filled up with too."""
     data = data_of(dataset(tmp_path, 6), spacing=0.4, image_size=96, patch_size=12)
     rows = data.rows("train")
     patches = data.dataset(rows, augmented=True)

@@ -161,7 +161,7 @@ def check_other_formats(segment: Run, case: str) -> None:
 
 
 @pytest.mark.parametrize("zoom", ["1", "1.5"])
-def test_patches_are_judged_by_windows(zoom: str, segment: Run) -> None:
+def test_patches_are_judged_by_tiles(zoom: str, segment: Run) -> None:
     draw_cells(Path("scans"), size=(75, 90))
     Image.fromarray(np.full((33, 41), 90, np.uint8)).save("scans/images/c03.png")
     Image.fromarray(np.zeros((33, 41), np.uint8)).save("scans/masks/c03.png")

@@ -57,7 +57,7 @@ def test_two_hundred_volumes_take_no_more_than_ten(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_slide_goes_through_in_windows(tmp_path: Path) -> None:
+def test_a_slide_goes_through_in_tiles(tmp_path: Path) -> None:
     draw_cells(tmp_path / "scans", size=(75, 90))
     flat = ["--data", "MaskFolder", "--data.root", "scans", "--data.patch_size", "64"]
     peak(tmp_path, "fit", *flat, *TINY_UNET, "--run_dir", "run", "--model.overlap", "0.1", "--model.window", "512")

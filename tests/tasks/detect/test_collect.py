@@ -1,4 +1,4 @@
-"""Boxes of windows put together, worked out by hand."""
+"""Boxes of tiles put together, worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.samples.tiles import plan_windows
+from datamodules.samples.tiles import plan_tiles
 from datamodules.types import Batch, Piece, ScanInfo
-from tasks.detect.collect import BoxCollector, CaseBoxes, merge_windows
+from tasks.detect.collect import BoxCollector, CaseBoxes, merge_tiles
 from tasks.detect.interface import Detections
 
-WINDOW = (100, 100)
+TILE = (100, 100)
 
 
 def found(*rows: tuple[float, ...]) -> Detections:
@@ -26,13 +26,13 @@ def piece(left: int, size: tuple[int, int] = (100, 175), last: bool = False) -> 
     return Piece(0, 0, 1, 0, left, size, last)
 
 
-def merged(*windows: tuple[Piece, Detections], most: int = 100) -> list[list[float]]:
-    boxes, scores, labels = merge_windows(list(windows), WINDOW, 0.25, 0.5, most)
+def merged(*tiles: tuple[Piece, Detections], most: int = 100) -> list[list[float]]:
+    boxes, scores, labels = merge_tiles(list(tiles), TILE, 0.25, 0.5, most)
     rows = torch.cat([boxes, scores[:, None], labels[:, None].float()], dim=1).tolist()
     return [[round(value, 3) for value in row] for row in rows]
 
 
-def test_what_two_windows_see_is_found_once() -> None:
+def test_what_two_tiles_see_is_found_once() -> None:
     first = found((80, 10, 95, 30, 0.6, 0), (80, 10, 95, 30, 0.5, 1))
     second = found((5, 10, 20, 30, 0.9, 0))
     # Of two classes at one place both stay.
@@ -45,7 +45,7 @@ def test_a_part_cut_off_by_a_border_goes_where_the_neighbour_shows_the_whole() -
     assert merged((piece(0), first), (piece(75), second)) == [[90, 10, 105, 30, 0.4, 0]]
 
 
-def test_what_is_too_large_for_any_window_stays_in_parts() -> None:
+def test_what_is_too_large_for_any_tile_stays_in_parts() -> None:
     first, second = found((60, 10, 100, 30, 0.9, 0)), found((0, 10, 60, 30, 0.8, 0))
     assert len(merged((piece(0), first), (piece(75), second))) == 2
 
@@ -72,13 +72,13 @@ def test_boxes_are_in_pixels_as_stored_and_broken_cases_vanish(scale: int) -> No
     collector = BoxCollector()
     collector.start(done.append, overlap=0.25, nms_iou=0.5, max_detections=100)
     size = (100, 175)
-    lefts = [left for _, left in plan_windows(size, WINDOW, 0.25)]
+    lefts = [left for _, left in plan_tiles(size, TILE, 0.25)]
     assert lefts == [0, 75]
 
-    def send(case: int, window: int, boxes: Detections, unreadable: tuple[str, ...] = ()) -> None:
+    def send(case: int, tile: int, boxes: Detections, unreadable: tuple[str, ...] = ()) -> None:
         scan = ScanInfo(case_id=f"c{case}", path=f"c{case}.png", original_size=(100 * scale, 175 * scale))
-        batch: dict[str, Any] = Batch(image=torch.zeros(1, 1, *WINDOW), scan=[scan])  # type: ignore[assignment]
-        batch["pieces"] = [Piece(case, 0, 1, 0, lefts[window], size, window == 1)]
+        batch: dict[str, Any] = Batch(image=torch.zeros(1, 1, *TILE), scan=[scan])  # type: ignore[assignment]
+        batch["pieces"] = [Piece(case, 0, 1, 0, lefts[tile], size, tile == 1)]
         batch["unreadable"] = [(path, "cut off") for path in unreadable]
         collector.on_predict_batch_end(None, None, {"output": [boxes], "batch": batch})  # type: ignore[arg-type]
 

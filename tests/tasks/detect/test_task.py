@@ -74,12 +74,12 @@ def test_a_batch_without_cases_costs_nothing() -> None:
     loss.backward()  # type: ignore[no-untyped-call]
 
 
-def test_windows_follow_the_patches() -> None:
+def test_tiles_follow_the_patches() -> None:
     spec = {"size": None}
-    assert small_task(preprocess=spec).window == (64, 80)
-    assert small_task(preprocess=spec, window=128).window == (128, 128)
-    assert small_task(preprocess=spec, window="whole").window is None
-    assert small_task(preprocess={"size": (64, 80)}).window is None
+    assert small_task(preprocess=spec).tile == (64, 80)
+    assert small_task(preprocess=spec, window=128).tile == (128, 128)
+    assert small_task(preprocess=spec, window="whole").tile is None
+    assert small_task(preprocess={"size": (64, 80)}).tile is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Cases put together from windows and slices, against sums over the whole image in float64."""
+"""Cases put together from tiles and slices, against sums over the whole image in float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.segment.assemble import (
     AssembledCase,
     CaseAssembler,
     Size,
-    WindowBlend,
+    TileBlend,
     call_classes,
     gaussian_weights,
     resize_probabilities,
@@ -27,21 +27,21 @@ from tasks.segment.assemble import (
 
 @dataclass
 class Pieces:
-    """What a loader would give of one image: its windows with their probabilities."""
+    """What a loader would give of one image: its tiles with their probabilities."""
 
     probabilities: Tensor  # (n, K, h, w)
     pieces: list[Piece]
     scans: list[ScanInfo]
 
 
-def starts(side: int, window: int, step: int) -> list[int]:
-    last = max(0, side - window)
+def starts(side: int, tile: int, step: int) -> list[int]:
+    last = max(0, side - tile)
     return [*range(0, last, step), last]
 
 
 def cut(
     size: Size,
-    window: Size,
+    tile: Size,
     step: Size,
     *,
     classes: int = 3,
@@ -51,17 +51,17 @@ def cut(
     original: Size | None = None,
     seed: int = 0,
 ) -> Pieces:
-    """Windows of an image with random probabilities, that differ between windows where these overlap."""
+    """Tiles of an image with random probabilities, that differ between tiles where these overlap."""
     generator = torch.Generator().manual_seed(seed)
-    corners = [(t, left) for t in starts(size[0], window[0], step[0]) for left in starts(size[1], window[1], step[1])]
+    corners = [(t, left) for t in starts(size[0], tile[0], step[0]) for left in starts(size[1], tile[1], step[1])]
     pieces = [Piece(case, image, images, top, left, size, last=(top, left) == corners[-1]) for top, left in corners]
     scan = ScanInfo(case_id=f"c{case}", slice=image, original_size=original or size, content_size=size)
-    logits = 3 * torch.randn(len(corners), classes, *window, generator=generator)
+    logits = 3 * torch.randn(len(corners), classes, *tile, generator=generator)
     return Pieces(logits.softmax(dim=1), pieces, [scan] * len(corners))
 
 
 def blended(image: Pieces) -> Tensor:
-    """(K, H, W) float64: every window on a map of the whole image."""
+    """(K, H, W) float64: every tile on a map of the whole image."""
     height, width = image.pieces[0].size
     _, classes, h, w = image.probabilities.shape
     weights = gaussian_weights((h, w)).double()
@@ -81,7 +81,7 @@ def feed(assembler: CaseAssembler, image: Pieces, batch: int = 4) -> list[Assemb
     return complete
 
 
-def test_weights_have_an_eighth_of_the_window_as_deviation() -> None:
+def test_weights_have_an_eighth_of_the_tile_as_deviation() -> None:
     weights = gaussian_weights((65, 32))
     assert weights.shape == (65, 32)
     assert weights.dtype == torch.float32
@@ -93,7 +93,7 @@ def test_weights_have_an_eighth_of_the_window_as_deviation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "window", "step"),
+    ("size", "tile", "step"),
     [
         ((37, 53), (16, 16), (8, 8)),
         ((61, 40), (17, 40), (5, 40)),
@@ -103,15 +103,15 @@ def test_weights_have_an_eighth_of_the_window_as_deviation() -> None:
         ((50, 9), (16, 16), (11, 8)),  # filled up on the right
     ],
 )
-def test_bands_give_the_blend_of_the_whole_map(size: Size, window: Size, step: Size) -> None:
-    image = cut(size, window, step)
+def test_bands_give_the_blend_of_the_whole_map(size: Size, tile: Size, step: Size) -> None:
+    image = cut(size, tile, step)
     expected = blended(image)
-    blend = WindowBlend(3, min(window[0], size[0]), size[1], torch.device("cpu"))
+    blend = TileBlend(3, min(tile[0], size[0]), size[1], torch.device("cpu"))
     bands = []
     for probabilities, piece in zip(image.probabilities, image.pieces, strict=True):
         if piece.top > blend.top:
             bands.append(blend.advance(piece.top))
-        blend.add(probabilities, gaussian_weights(window), piece.top, piece.left)
+        blend.add(probabilities, gaussian_weights(tile), piece.top, piece.left)
     bands.append(blend.advance(size[0]))
     torch.testing.assert_close(torch.cat(bands, dim=1).double(), expected, rtol=0, atol=1e-6)
 
@@ -131,7 +131,7 @@ def test_bands_give_the_blend_of_the_whole_map(size: Size, window: Size, step: S
 
 def test_constant_probabilities_stay_constant() -> None:
     image = cut((41, 39), (16, 12), (5, 7))
-    blend = WindowBlend(3, 41, 39, torch.device("cpu"))
+    blend = TileBlend(3, 41, 39, torch.device("cpu"))
     constant = torch.tensor([0.2, 0.7, 0.1])[:, None, None].expand(3, 16, 12)
     for piece in image.pieces:
         blend.add(constant, gaussian_weights((16, 12)), piece.top, piece.left)
@@ -156,7 +156,7 @@ def test_accumulators_hold_one_band() -> None:
     assert assembler.open_cases == 0
 
 
-def test_windows_of_an_image_that_was_resized() -> None:
+def test_tiles_of_an_image_that_was_resized() -> None:
     for original in ((90, 61), (20, 31), (60, 20)):
         image = cut((45, 38), (16, 16), (9, 9), original=original)
         (case,) = feed(CaseAssembler(overlapping=True), image)
@@ -190,7 +190,7 @@ def test_a_batch_of_whole_images_of_several_sizes(overlapping: bool, monkeypatch
     probabilities = (3 * torch.randn(6, 3, 16, 20, generator=generator)).softmax(dim=1)
     contents: list[Size] = [(16, 20), (16, 20), (11, 20), (11, 20), (16, 9), (16, 9)]
     originals: list[Size] = [(16, 20), (16, 20), (30, 50), (30, 50), (8, 9), (8, 9)]
-    # The image the model sees was filled up (4 and 5), or the window was (2 and 3).
+    # The image the model sees was filled up (4 and 5), or the tile was (2 and 3).
     sizes: list[Size] = [(16, 20), (16, 20), (11, 20), (11, 20), (16, 20), (16, 20)]
     pieces = [Piece(case, 0, 1, 0, 0, size, True) for case, size in enumerate(sizes)]
     scans = [
@@ -226,7 +226,7 @@ def test_what_is_filled_up_never_reaches_the_mask() -> None:
 
 
 def test_cases_that_mix_come_out_as_one_after_the_other() -> None:
-    # Case 0 is a volume of 3 slices, 1 an image in windows, 2 a photograph, 3 a volume whose slices come in windows.
+    # Case 0 is a volume of 3 slices, 1 an image in tiles, 2 a photograph, 3 a volume whose slices come in tiles.
     cases = {
         0: [cut((16, 16), (16, 16), (8, 8), case=0, image=i, images=3, seed=i) for i in range(3)],
         1: [cut((40, 21), (16, 16), (8, 8), case=1, seed=5)],
@@ -277,8 +277,8 @@ def test_slices_may_come_in_any_order() -> None:
     assert case.scan["slice"] == 0
 
 
-@pytest.mark.parametrize(("wrong", "said"), [([0, 2, 1], "begins at row 8"), ([0, 3], "no window held rows 16 to 24")])
-def test_windows_out_of_order_are_an_error(wrong: list[int], said: str) -> None:
+@pytest.mark.parametrize(("wrong", "said"), [([0, 2, 1], "begins at row 8"), ([0, 3], "no tile held rows 16 to 24")])
+def test_tiles_out_of_order_are_an_error(wrong: list[int], said: str) -> None:
     image = cut((40, 16), (16, 16), (8, 8))
     assembler = CaseAssembler(overlapping=False)
     *before, last = [(image.probabilities[i : i + 1], [image.pieces[i]], [image.scans[i]]) for i in wrong]
@@ -330,15 +330,15 @@ class Arrays(CaseSource):
         ]
 
 
-@pytest.mark.parametrize("window", [None, (16, 24)])
+@pytest.mark.parametrize("tile", [None, (16, 24)])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_through_the_loader_and_back(window: Size | None, workers: int) -> None:
+def test_through_the_loader_and_back(tile: Size | None, workers: int) -> None:
     """A network that calls a pixel by its own value gives the thresholds of the scan, wherever the pixel lay."""
     generator = np.random.default_rng(0)
     shapes = [(1, 50, 61), (5, 20, 30), (1, 9, 70), (3, 40, 40), (1, 16, 24)]
     cases = [generator.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
     loader = case_loader(
-        Arrays(cases), Preprocess(channels=1), batch_size=4, window=window, overlap=0.5, num_workers=workers
+        Arrays(cases), Preprocess(channels=1), batch_size=4, tile=tile, overlap=0.5, num_workers=workers
     )
     assembler, found = CaseAssembler(overlapping=False), {}
     for batch in loader:
