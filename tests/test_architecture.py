@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("scansuite", "backbones", "datamodules", "tasks")
 # The ground floor (errors, files, random streams) may be imported from anywhere; the front door, which is the rest of
 # `scansuite`, from nowhere. Readers, types, the preprocess spec and resampling carry no torch and may be imported too.
-GROUND = ("scansuite.errors", "scansuite.files", "scansuite.random_streams")
+GROUND = ("scansuite.errors", "scansuite.files", "scansuite.random_streams", "scansuite.own_parts")
 COMMON = (*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling")
 
 # What a room may import of the suite, beside itself and COMMON.
@@ -50,6 +50,7 @@ NO_TORCH = (
     "scansuite/errors.py",
     "scansuite/files.py",
     "scansuite/random_streams.py",
+    "scansuite/own_parts.py",
     "datamodules/readers",
     "datamodules/types.py",
     "datamodules/preprocess.py",

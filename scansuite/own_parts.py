@@ -1,0 +1,191 @@
+"""Parts of the user's own, named by dotted path, and whose modules may be imported. Standard library alone.
+
+A path in a flag, a ``config.yaml`` or a checkpoint runs code when it is imported. So it is followed only into packages
+that the suite stands on (:data:`TRUSTED`) and into modules that the user has allowed (``--allow_import``), and only to
+a class of the kind that is wanted there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from scansuite.errors import SuiteError, nearest
+
+T = TypeVar("T")
+
+SUITE = ("scansuite", "backbones", "datamodules", "tasks")
+# What the suite stands on; it is imported anyway.
+TRUSTED = (
+    *SUITE,
+    *("torch", "torchvision", "pytorch_lightning", "lightning", "torchmetrics"),
+    *("timm", "albumentations", "segmentation_models_pytorch"),
+)
+
+_allowed: set[str] = set()
+_given: dict[str, type] = {}  # classes that were handed over in Python, by their paths
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Let parts be imported from these modules and what is below them, in this process; nothing is imported yet.
+
+    The working folder is searched last, as ``python -m`` has it first, so that the installed command finds a module
+    that lies there.
+
+    Args:
+        modules: dotted names (``mypkg``, ``mypkg.losses``), as in ``--allow_import``.
+
+    Raises:
+        SuiteError: a text is no name of a module.
+    """
+    names = list(modules)
+    for name in names:
+        if not all(word.isidentifier() for word in name.split(".")):
+            raise SuiteError(f"--allow_import {name}: is no name of a module: give it as import does (mypkg)")
+    _allowed.update(names)
+    if names and not {"", os.getcwd()} & set(sys.path):  # noqa: PTH109 - pathlib is slow to import
+        sys.path.append(os.getcwd())  # noqa: PTH109
+
+
+def allowed() -> tuple[str, ...]:
+    """What :func:`allow` was given, sorted: for the command line of another process."""
+    return tuple(sorted(_allowed))
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is a dotted path and not the name of a part that comes with the suite."""
+    return "." in name
+
+
+def is_allowed(path: str) -> bool:
+    """Whether a dotted path may be imported without asking."""
+    return any(path == name or path.startswith(f"{name}.") for name in (*TRUSTED, *_allowed))
+
+
+def path_of(cls: type) -> str:
+    """The dotted path under which a class is kept in ``config.yaml`` and checkpoints."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def load_part(path: str | type, base: type[T], flag: str) -> type[T]:
+    """The class at a dotted path.
+
+    Args:
+        path: ``module.Class``; or the class itself, which is then known by its path for the rest of the process.
+        base: what it must be a subclass of.
+        flag: that named it, for messages.
+
+    Raises:
+        SuiteError: the module is not allowed, is missing or fails; there is no such class in it, or one of another
+            kind, or one that lacks methods.
+    """
+    if isinstance(path, type):
+        _given[path_of(path)] = path
+        return _checked(path, base, f"{flag} {path_of(path)}")
+    if path in _given:
+        return _checked(_given[path], base, f"{flag} {path}")
+    where = f"{flag} {path}"
+    module, _, name = path.rpartition(".")
+    if not all(word.isidentifier() for word in path.split(".")) or not module:
+        raise SuiteError(f"{where}: is no dotted path: give it as mypkg.mymodule.MyClass")
+    if module == "__main__":
+        raise SuiteError(
+            f"{where}: was written in a script or notebook: move it to a module of its own, or hand it over"
+        )
+    if not is_allowed(path):
+        package = module.split(".")[0]
+        raise SuiteError(
+            f"{where}: would run code of {package!r}: allow it with --allow_import {package} (in Python give the class)"
+        )
+    found = import_allowed(module, where)
+    if not isinstance(getattr(found, name, None), type):
+        fitting = [key for key, value in vars(found).items() if isinstance(value, type) and issubclass(value, base)]
+        raise SuiteError(
+            f"{where}: {module} has no class {name!r}" + (f": {nearest(name, fitting)}" if fitting else "")
+        )
+    return _checked(getattr(found, name), base, where)
+
+
+def import_allowed(module: str, where: str) -> Any:
+    """Import a module that is allowed; what it raises becomes one line.
+
+    Raises:
+        SuiteError: it is not allowed, is missing, or fails.
+    """
+    package = module.split(".")[0]
+    if not is_allowed(module):
+        raise SuiteError(f"{where}: would run code of {package!r}: allow it with --allow_import {package}")
+    try:
+        return importlib.import_module(module)
+    except SuiteError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            raise SuiteError(
+                f"{where}: there is no module {error.name!r}: it must be installed, or lie in the working folder"
+            ) from error
+        text = " ".join(str(error).split())[:200]
+        raise SuiteError(f"{where}: the module {module} cannot be imported: {type(error).__name__}: {text}") from error
+
+
+def check_arguments(cls: type, args: Mapping[str, Any], flag: str, given: Iterable[str] = ()) -> None:
+    """See that a class can be made with these arguments.
+
+    Args:
+        cls: the class.
+        args: what the user gives, by name.
+        flag: where they stand, for messages (``--model.loss_args``).
+        given: names of what the suite gives; they may not be given again.
+
+    Raises:
+        SuiteError: an argument is unknown (the nearest is named), the suite's, or missing.
+    """
+    parameters = inspect.signature(cls).parameters.values()
+    taken = set(given)
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in taken]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for key in args:
+        if key in taken:
+            raise SuiteError(f"{flag}: {key} comes from the suite: leave it out")
+        if key not in named and not open_ended:
+            what = nearest(key, named) if named else "it takes none"
+            more = f" ({cls.__name__} takes {', '.join(named)})" if what.startswith("did") else ""
+            raise SuiteError(f"{flag}: {cls.__name__} takes no argument {key!r}: {what}{more}")
+    missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in args]
+    if missing:
+        raise SuiteError(f"{flag}: {cls.__name__} needs {', '.join(missing)}")
+
+
+def make_part(cls: type[T], args: Mapping[str, Any] | None, flag: str, given: Mapping[str, Any] | None = None) -> T:
+    """An object of a class, from the user's arguments and those that the suite gives.
+
+    Args:
+        cls: the class.
+        args: of the user's, by name.
+        flag: that named the class (``--model.loss``); its arguments stand in ``<flag>_args``.
+        given: of the suite's, by name.
+
+    Raises:
+        SuiteError: arguments do not fit (:func:`check_arguments`), or the constructor refuses them.
+    """
+    check_arguments(cls, args or {}, f"{flag}_args", given or ())
+    try:
+        return cls(**(given or {}), **(args or {}))
+    except SuiteError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise SuiteError(f"{flag} {path_of(cls)}: cannot be made: {type(error).__name__}: {text}") from error
+
+
+def _checked(cls: type, base: type[T], where: str) -> type[T]:
+    if not issubclass(cls, base):
+        raise SuiteError(f"{where}: must be a subclass of {path_of(base)}")
+    if inspect.isabstract(cls):
+        lacking = ", ".join(sorted(cls.__abstractmethods__))
+        raise SuiteError(f"{where}: has no {lacking}, which every {base.__name__} must have")
+    return cast("type[T]", cls)
