@@ -12,7 +12,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from scansuite.errors import SuiteError, nearest
 
@@ -186,6 +186,6 @@ def _checked(cls: type, base: type[T], where: str) -> type[T]:
     if not issubclass(cls, base):
         raise SuiteError(f"{where}: must be a subclass of {path_of(base)}")
     if inspect.isabstract(cls):
-        lacking = ", ".join(sorted(cls.__abstractmethods__))
+        lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise SuiteError(f"{where}: has no {lacking}, which every {base.__name__} must have")
-    return cast("type[T]", cls)
+    return cls
