@@ -69,7 +69,7 @@ def report_fault(
     """
     note = _note.get()
     if note is None:
-        raise SuiteError(text)
+        raise SuiteError(text, kind=kind)
     said = text if detail is None else detail
     if cases is not None:
         for case in cases:

@@ -167,7 +167,7 @@ class Preprocess:
                 "(H, W, channels) with numbers"
             )
         if array.dtype.kind == "f" and not all(np.isfinite(block).all() for block in _blocks(array)):
-            raise SuiteError(f"{where}: NaN or infinite values: repair or leave out this file")
+            raise SuiteError(f"{where}: NaN or infinite values: repair or leave out this file", kind="not_finite")
         if not info.get("alpha", True) and array.ndim == 3 and array.shape[2] in {2, 4} - {self._wanted}:
             raise self._unlike(array.shape[2], where)
         limits = self._limits(array, where, info.get("stored_range") if self.stored_range else None)

@@ -259,7 +259,8 @@ def readable_cases(
         aside = "" if data.skip_unreadable else "; --data.skip_unreadable true goes on without them"
         raise SuiteError(
             f"{_some(reasons.values(), _NAMED_IN_ERROR)} ({said}: the verb check with the same --data flags names "
-            f"all{aside})"
+            f"all{aside})",
+            kind="unreadable",
         )
     log.warning("%s and are left out: %s", said, _some(reasons.values(), _NAMED_IN_LOG))
     data.unreadable += [case_ids[case] for case in reasons]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from scansuite.errors import SuiteError
+
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -79,3 +81,13 @@ KINDS: dict[str, Kind] = {
     "mask_full": Kind("warning", "a mask that covers nearly everything: is it turned round?"),
     "specks": Kind("note", "a mask with specks of a few pixels beside large regions"),
 }  # fmt: skip
+
+
+def kind_of(name: str) -> Kind:
+    """What is known of a kind; one that a user's data class reports is an error."""
+    return KINDS.get(name, Kind("error", "a mistake that the data class names"))
+
+
+def known_kind(error: SuiteError, otherwise: str) -> str:
+    """The kind of an error, where it is one that a check finds."""
+    return error.kind if error.kind in KINDS else otherwise

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from datamodules.checks.kinds import KINDS, SEVERITIES
+from datamodules.checks.kinds import SEVERITIES, kind_of
 from datamodules.checks.measures import READ, thumbnail
 from datamodules.checks.run import Checked
 from datamodules.checks.store import Finding, FindingStore
@@ -39,7 +39,7 @@ def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
                     "severity": severity,
                     "name": kind,
                     "count": count,
-                    "meaning": KINDS[kind].meaning,
+                    "meaning": kind_of(kind).meaning,
                     "some": [_shown(finding, checked, cases) for finding in some],
                 }
             )

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import pandas as pd
 
-from datamodules.checks.kinds import KINDS, SEVERITIES, Severity
+from datamodules.checks.kinds import SEVERITIES, Severity, kind_of
 from datamodules.faults import Fault
 from scansuite.errors import SuiteError
 
@@ -80,7 +80,9 @@ class FindingStore:
         severity: Severity | None = None,
     ) -> None:
         """Keep a finding; ``severity`` is that of its kind where it is not given."""
-        finding = Finding(severity or KINDS[kind].severity, kind, " ".join(detail.split())[:_LONGEST], case, path, unit)
+        finding = Finding(
+            severity or kind_of(kind).severity, kind, " ".join(detail.split())[:_LONGEST], case, path, unit
+        )
         self.counts[finding.severity, kind] += 1
         some = self.examples.setdefault(kind, [])
         if len(some) < _EXAMPLES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
+from datamodules.checks.kinds import known_kind
 from datamodules.checks.masks import check_mask
 from datamodules.checks.measures import FAILED, READ, Note, keep_hash, measure, measure_volume
 from datamodules.checks.scale import scale_of
@@ -82,14 +82,14 @@ class Units:
             with collecting(pass_on):
                 return self.data.read(unit)
         except SuiteError as error:
-            note(_kind_of(error, "unreadable"), str(error))
+            note(known_kind(error, "unreadable"), str(error))
             return None
 
     def _mask(self, data: SegmentationData, unit: int, scan: Scan, record: Any, note: Note) -> None:
         try:
             mask = data.read_classes(unit)
         except SuiteError as error:
-            note(_kind_of(error, "mask_unreadable"), str(error))
+            note(known_kind(error, "mask_unreadable"), str(error))
             return
         if mask.shape[-2:] != scan.array.shape[:2]:
             rows, columns = mask.shape[-2:]
@@ -128,7 +128,7 @@ class VolumeUnits(Units):
             try:
                 images.append(read_volume(file, data.limits))
             except SuiteError as error:
-                note(_kind_of(error, "unreadable"), str(error))
+                note(known_kind(error, "unreadable"), str(error))
         if len(images) < len(sequences):
             return
         for other in images[1:]:
@@ -141,14 +141,14 @@ class VolumeUnits(Units):
         try:
             check_label(images[0], labels, data.limits)
         except SuiteError as error:
-            kind = _kind_of(error, "mask_unreadable")
+            kind = known_kind(error, "mask_unreadable")
             note(kind, str(error))
             if kind != "grid_mismatch":
                 return
         try:
             classes = data.classes_on(unit, read_grid(sequences[0], data.limits))
         except SuiteError as error:
-            note(_kind_of(error, "mask_unreadable"), str(error))
+            note(known_kind(error, "mask_unreadable"), str(error))
             return
         check_mask(classes, record, note)
 
@@ -196,7 +196,7 @@ class FileUnits(Units):
         try:
             measure(formats.read(file, self.data.limits), record, note, self.flat_scale)
         except SuiteError as error:
-            note(_kind_of(error, "unreadable"), str(error))
+            note(known_kind(error, "unreadable"), str(error))
             return
         record["modality"] = dicom_modality(file)
         record["status"] = READ
@@ -236,7 +236,7 @@ def _examine_volume(file: Path, limits: Limits, record: Any, note: Note, scale: 
     try:
         volume = read_volume(file, limits)
     except SuiteError as error:
-        note(_kind_of(error, "unreadable"), str(error))
+        note(known_kind(error, "unreadable"), str(error))
         return
     measure_volume(volume, record, note, scale)
     record["status"] = READ
@@ -245,15 +245,3 @@ def _examine_volume(file: Path, limits: Limits, record: Any, note: Note, scale: 
 def _middle(file: Path, limits: Limits) -> NDArray[Any]:
     array = read_volume(file, limits).array
     return np.asarray(array[:, :, array.shape[2] // 2])
-
-
-def _kind_of(error: SuiteError, otherwise: str) -> str:
-    """Readers say what is wrong in words; some of it has a kind of its own."""
-    text = str(error)
-    if re.search(r"NaN or infinite", text):
-        return "not_finite"
-    if re.search(r"unknown (label value|colour)|is no whole number", text):
-        return "unknown_value"
-    if re.search(r"the mask is (\d+ x \d+|not on the grid)", text):
-        return "grid_mismatch"
-    return otherwise

@@ -98,7 +98,9 @@ def read_volume(path: Path, limits: Limits = DEFAULT, *, labels: bool = False) -
     values = volume.array
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = values.size - int(np.isfinite(values).sum())
-        raise SuiteError(f"{path}: {count} voxels are NaN or infinite: repair or leave out this file")
+        raise SuiteError(
+            f"{path}: {count} voxels are NaN or infinite: repair or leave out this file", kind="not_finite"
+        )
     return volume
 
 
@@ -154,7 +156,10 @@ def check_same_grid(image: Grid, mask: Grid) -> None:
         how = f"{_times(mask.shape)} voxels against {_times(image.shape)}"
     else:
         how = f"affines that differ by up to {np.abs(image.affine - mask.affine).max():.4g}"
-    raise SuiteError(f"{mask.path}: the mask is not on the grid of its image {image.path}: {how}: resample it onto it")
+    raise SuiteError(
+        f"{mask.path}: the mask is not on the grid of its image {image.path}: {how}: resample it onto it",
+        kind="grid_mismatch",
+    )
 
 
 def _times(shape: tuple[int, ...]) -> str:

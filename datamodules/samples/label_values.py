@@ -73,7 +73,8 @@ class LabelValues:
             shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
             raise SuiteError(
                 f"{where}: unknown label value {shown} ({int(unknown.sum())} pixels): the classes are "
-                f"{self._described()}; name it in --data.classes, or leave it out with --data.ignore_value"
+                f"{self._described()}; name it in --data.classes, or leave it out with --data.ignore_value",
+                kind="unknown_value",
             )
         return classes.astype(np.uint8)
 
@@ -110,22 +111,25 @@ def label_values(
     return LabelValues(tuple(names), tuple(meant[name] for name in names), ignore)
 
 
-def check_class_names(names: Sequence[str]) -> None:
+def check_class_names(names: Sequence[str], flag: str = "--data.classes") -> None:
     """Refuse too few classes, too many, and a name twice.
+
+    Args:
+        names: of the classes.
+        flag: that names them, for messages.
 
     Raises:
         SuiteError: says which.
     """
     if len(names) < 2:
         raise SuiteError(
-            f"--data.classes {' '.join(names)}: a mask has at least a background and one class: name both, background "
-            "first"
+            f"{flag} {' '.join(names)}: a mask has at least a background and one class: name both, background first"
         )
     if len(names) > _MOST_CLASSES:
-        raise SuiteError(f"--data.classes: {len(names)} classes; masks hold at most {_MOST_CLASSES}")
+        raise SuiteError(f"{flag}: {len(names)} classes; masks hold at most {_MOST_CLASSES}")
     twice = [name for name in names if list(names).count(name) > 1]
     if twice:
-        raise SuiteError(f"--data.classes: {twice[0]!r} stands twice")
+        raise SuiteError(f"{flag}: {twice[0]!r} stands twice")
 
 
 def whole_values(array: NDArray[Any], where: str) -> NDArray[np.int64]:
@@ -138,5 +142,7 @@ def whole_values(array: NDArray[Any], where: str) -> NDArray[np.int64]:
         stored = array.astype(np.int64)
     if array.dtype.kind == "f" and (stored != array).any():
         strange = array[stored != array][0]
-        raise SuiteError(f"{where}: label value {strange} is no whole number: save the mask as integers")
+        raise SuiteError(
+            f"{where}: label value {strange} is no whole number: save the mask as integers", kind="unknown_value"
+        )
     return stored

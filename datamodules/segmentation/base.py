@@ -147,7 +147,8 @@ class SegmentationData(ScanDataModule):
             (rows, columns), (height, width) = mask.shape[-2:], scan.array.shape[:2]
             raise SuiteError(
                 f"{self.mask_name(image)}: the mask is {rows} x {columns}, but its image "
-                f"{scan.info.get('path', 'scan')} is {height} x {width} pixels: give a mask of the image's size"
+                f"{scan.info.get('path', 'scan')} is {height} x {width} pixels: give a mask of the image's size",
+                kind="grid_mismatch",
             )
 
     @cached_property

@@ -261,7 +261,8 @@ class MaskFolder(SegmentationData):
             if mask.shape != masks[0].shape:
                 raise SuiteError(
                     f"{file}: the mask is {mask.shape[0]} x {mask.shape[1]}, but {files[0]} is {masks[0].shape[0]} x "
-                    f"{masks[0].shape[1]} pixels"
+                    f"{masks[0].shape[1]} pixels",
+                    kind="grid_mismatch",
                 )
         if self.overlapping:
             return np.stack(masks)

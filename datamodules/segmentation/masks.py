@@ -55,7 +55,8 @@ class Palette:
             raise SuiteError(
                 f"{where}: unknown colour {tuple(colour[row, column].tolist())} at row {row}, column {column} "
                 f"({int(unknown.sum())} pixels): add it to --data.palette"
-                + ("; masks must not be saved as JPEG" if Path(where).suffix.lower() in (".jpg", ".jpeg") else "")
+                + ("; masks must not be saved as JPEG" if Path(where).suffix.lower() in (".jpg", ".jpeg") else ""),
+                kind="unknown_value",
             )
         return numbers[order][place]
 
@@ -85,10 +86,7 @@ def read_palette(file: Path) -> Palette:
     ignore = next((colour for name, colour in named if name == "ignore"), None)
     kept = [(name, colour) for name, colour in named if name != "ignore"]
     names = tuple(name for name, _ in kept)
-    try:
-        check_class_names(names)
-    except SuiteError as error:
-        raise SuiteError(str(error).replace("--data.classes", f"--data.palette {file}")) from None
+    check_class_names(names, f"--data.palette {file}")
     return Palette(names, tuple(colour for _, colour in kept), ignore)
 
 

@@ -182,8 +182,10 @@ class Volumes(SegmentationData):
         values = np.where(mask.array == self.ignore_value, IGNORE, mask.array)
         classes = values.astype(np.uint8)
         if (classes != values).any():
+            strange = values[classes != values][0]
             raise SuiteError(
-                f"{mask.path}: unknown label value {values[classes != values][0]}: name the classes with --data.classes"
+                f"{mask.path}: unknown label value {strange}: name the classes with --data.classes",
+                kind="unknown_value",
             )
         return classes
 

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from scansuite.errors import SuiteError
+from scansuite.errors import SuiteError, from_worker
 from tasks.cli.runs.run_dir import global_rank
 from tasks.cli.runs.running import full_disk, interrupted, release
 
@@ -58,7 +58,7 @@ def _in_one_line(run: Callable[[], int]) -> int:
     try:
         return run()
     except SuiteError as error:
-        return _say(full_disk(error) or from_worker(str(error)))
+        return _say(full_disk(error) or str(error))
     except argparse.ArgumentError as error:
         return _say(_inner(error) or parser_line(str(error)))
     except OSError as error:
@@ -76,7 +76,7 @@ def _inner(error: BaseException) -> str | None:
     inner = error.__cause__ or error.__context__
     while inner is not None:
         if isinstance(inner, SuiteError):
-            return from_worker(str(inner))
+            return str(inner)
         inner = inner.__cause__ or inner.__context__
     return None
 
@@ -91,7 +91,7 @@ def _known(error: Exception) -> str | None:
     if (line := _of_libraries(error)) is not None:
         return line
     if "SuiteError" in text and "DataLoader worker" in text:
-        return from_worker(str(error))
+        return from_worker(str(error))[0]
     if "DataLoader worker" in text and "exited unexpectedly" in text:
         return "a loader process died, as it does when memory or /dev/shm runs out: give fewer --data.num_workers"
     return None
@@ -119,12 +119,6 @@ def _of_libraries(error: BaseException) -> str | None:
 def _say(line: str) -> int:
     print(f"error: {' '.join(line.split())}", file=sys.stderr)
     return 2
-
-
-def from_worker(text: str) -> str:
-    """The message alone, where a loader process has wrapped it in its traceback."""
-    marker = "SuiteError: "
-    return text.rsplit(marker, 1)[1] if text.startswith("Caught ") and marker in text else text
 
 
 def parser_line(text: str) -> str:

@@ -27,6 +27,7 @@ from datamodules.readers.dicom.header import (
 from datamodules.readers.dicom.pixels import stored_frame
 from datamodules.readers.dicom.values import quantity, stored_range, windows
 from datamodules.types import Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 __all__ = ["SUFFIXES", "count_frames", "is_dicom", "read", "read_frames"]
 
@@ -117,7 +118,10 @@ def frame_values(
     stored = stored_frame(source, facts, frame, max_bytes)
     array = quantity(stored, facts, source.dataset, frame, voi, labels=labels)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{int((~np.isfinite(array)).sum())} pixels are NaN or infinite")
+        count = int((~np.isfinite(array)).sum())
+        raise SuiteError(
+            f"{source.path}: cannot be read as DICOM: {count} pixels are NaN or infinite", kind="not_finite"
+        )
     return np.ascontiguousarray(array)
 
 

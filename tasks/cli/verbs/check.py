@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from datamodules.checks.kinds import KINDS, SEVERITIES
+from datamodules.checks.kinds import SEVERITIES, kind_of
 from datamodules.checks.page import verdict, write_page
 from datamodules.checks.run import check
 from datamodules.checks.store import FindingStore
@@ -84,6 +84,6 @@ def _show(store: FindingStore) -> None:
             detail = "" if first is None else where + first.detail
             # Text, not markup: what stands in data is no instruction to the console.
             table.add_row(
-                Text(severity, _COLOURS[severity]), Text(kind), str(count), Text(detail or KINDS[kind].meaning)
+                Text(severity, _COLOURS[severity]), Text(kind), str(count), Text(detail or kind_of(kind).meaning)
             )
     Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -120,11 +120,6 @@ def test_parser_reports_become_one_line(text: str, line: str) -> None:
     assert errors.parser_line(text) == line
 
 
-def test_a_worker_error_is_its_last_line() -> None:
-    text = "Caught SuiteError in DataLoader worker process 0.\nTraceback ...\nscansuite.errors.SuiteError: x.png: bad"
-    assert errors.from_worker(text) == "x.png: bad"
-
-
 def test_unexpected_faults_keep_their_traceback() -> None:
     def fault() -> int:
         raise ZeroDivisionError
