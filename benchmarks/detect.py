@@ -28,9 +28,9 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from tasks.cli.hardware import choose_precision, place
 from tasks.detect.fpn import group_norm
 from tasks.detect.task import DetectionTask
+from tasks.hardware import choose_precision, place
 
 CLASSES = 3
 NAMES = ("retinanet", "fcos", "faster_rcnn")

@@ -33,8 +33,8 @@ from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.settings import default_workers
 from tasks.base import Task
 from tasks.classify.task import ClassificationTask
-from tasks.cli.hardware import choose_precision, place
 from tasks.cli.logs import configure_logs
+from tasks.hardware import choose_precision, place
 from tasks.segment.task import SegmentationTask
 
 SIDE, BATCH, CLASSES = 128, 32, 2

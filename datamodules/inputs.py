@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -219,11 +219,15 @@ class InputFiles:
             tolerant=True,
         )
 
+    def reader(self, table: CaseTable) -> Callable[[int], Scan]:
+        """Row number of an image of a table -> the scan as stored."""
+        return _Read(table, self.limits)
+
     def loader(self, table: CaseTable, preprocess: Preprocess, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of the cases; ``batch["unreadable"]`` lists (path, reason) of the files left out of it."""
         cases = table.cases
         scans = [ScanInfo(case_id=case, path=path) for case, path in zip(cases["case_id"], cases["path"], strict=True)]
-        dataset = _Tolerant(ScanDataset(_Read(table, self.limits), table.images.index.to_numpy(), scans, preprocess))
+        dataset = _Tolerant(ScanDataset(self.reader(table), table.images.index.to_numpy(), scans, preprocess))
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

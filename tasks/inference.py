@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
+from tasks.predictions import Predictions
 
 
 class Inference(ABC):
@@ -21,7 +22,7 @@ class Inference(ABC):
     Args:
         model: with its weights.
         inputs: how files are read.
-        output: folder for what is written.
+        output: folder for what is written; None: nothing is written, and :meth:`result` has it all.
         options: values of :attr:`flags`, None where left out.
 
     Attributes:
@@ -33,7 +34,7 @@ class Inference(ABC):
     callback: Callback
 
     @abstractmethod
-    def __init__(self, model: Any, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None: ...
+    def __init__(self, model: Any, inputs: InputFiles, output: Path | None, options: dict[str, str | None]) -> None: ...
 
     @abstractmethod
     def table(self, paths: Sequence[str]) -> CaseTable:
@@ -47,6 +48,12 @@ class Inference(ABC):
     def finish(self) -> pd.DataFrame:
         """The predictions of all ranks as a table, ``case_id`` first, perhaps with ``path`` after it."""
 
-    def predicted(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> int:
-        """How many cases of the table were predicted, where the files in ``failed`` could not be read."""
-        return len(table) - len(failed)
+    def cases(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> list[str]:
+        """Ids of the cases of the table that were predicted, where the files in ``failed`` could not be read."""
+        lacking = {path for path, _ in failed}
+        pairs = zip(table.cases["case_id"], table.cases["path"], strict=True)
+        return [str(case) for case, path in pairs if path not in lacking]
+
+    def result(self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]) -> Predictions:
+        """What Python gets: the table of :meth:`finish`, and what a task keeps beside it where nothing is written."""
+        return Predictions(predictions, cases, failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.classification.operating_point import call_at
 from tasks.evaluation.tables import write_table
 from tasks.inference import Inference
+from tasks.predictions import Predictions
 from tasks.recorder import Recorder
 
 
@@ -59,6 +61,26 @@ class PredictionRecorder(Recorder):
         return table.sort_values(["case_id", "path", "slice"], ignore_index=True, kind="stable")
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class ClassificationPredictions(Predictions):
+    """See :class:`~tasks.predictions.Predictions`.
+
+    Attributes:
+        attention: ``case_id,path,slice,weight`` of the images of each case, where the model weighs them.
+    """
+
+    attention: pd.DataFrame | None = None
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row a case (the index), a column a class; of a regression target the column ``prediction``."""
+        table = self.table.set_index("case_id")
+        if "score_" in "".join(table.columns):
+            table = table.filter(regex="^score_")
+            return table.rename(columns=lambda name: name.removeprefix("score_"))
+        return table[["prediction"]] if "prediction" in table else table
+
+
 class ClassificationInference(Inference):
     """One row a case, with scores and calls; see :class:`~tasks.inference.Inference`.
 
@@ -68,7 +90,7 @@ class ClassificationInference(Inference):
     """
 
     def __init__(
-        self, model: ClassificationModel, inputs: InputFiles, output: Path, options: dict[str, str | None]
+        self, model: ClassificationModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
     ) -> None:
         self.model, self.inputs, self.output = model, inputs, output
         cut = model.hparams["slices"]
@@ -77,6 +99,7 @@ class ClassificationInference(Inference):
         self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
         self.callback: PredictionRecorder = PredictionRecorder()
         self.callback.active = True
+        self.attention: pd.DataFrame | None = None
 
     def table(self, paths: Sequence[str]) -> CaseTable:
         """One case an image file, a volume, or a group of them."""
@@ -97,7 +120,8 @@ class ClassificationInference(Inference):
         """Scores of each case, and the call at the operating point."""
         predictions, _ = self.callback.take()
         weights, paths = self.callback.take_weights(), self.callback.take_paths()
-        if weights is not None and is_rank_zero():
+        self.attention = weights
+        if weights is not None and self.output is not None and is_rank_zero():
             write_table(weights, self.output / "attention.csv")
         if len(predictions) == 0:
             return predictions
@@ -105,6 +129,12 @@ class ClassificationInference(Inference):
         predictions.insert(1, "path", predictions["case_id"].map(paths))
         return predictions
 
-    def predicted(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> int:
+    def cases(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> list[str]:
         """Cases with a row: one may go on without some of its images."""
-        return len(predictions)
+        return [str(case) for case in predictions["case_id"]]
+
+    def result(
+        self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
+    ) -> ClassificationPredictions:
+        """With scores by case."""
+        return ClassificationPredictions(predictions, cases, failed, self.attention)

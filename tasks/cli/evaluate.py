@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
-from tasks.cli.hardware import exact_float32
 from tasks.cli.parser import part_of
 from tasks.cli.runs.ensembles import Model
 from tasks.cli.runs.seen import Leaks
@@ -19,6 +18,7 @@ from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import write_table
 from tasks.evaluator import EvalResult, Evaluator
+from tasks.hardware import exact_float32
 
 
 def evaluator_of(task: str) -> Evaluator:

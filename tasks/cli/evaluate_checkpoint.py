@@ -10,7 +10,6 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import given, value_of, values_of
-from tasks.cli.hardware import place
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
@@ -21,6 +20,7 @@ from tasks.cli.runs.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_evaluation, refuse_second_scale
 from tasks.ensemble import Ensemble
 from tasks.evaluation.tables import write_text
+from tasks.hardware import place
 from tasks.training.provenance import provenance_of
 
 log = logging.getLogger(__name__)

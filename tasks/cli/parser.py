@@ -16,10 +16,10 @@ from datamodules.registry import DATA_CLASSES, data_classes
 from scansuite.errors import SuiteError, nearest
 from tasks.base import Task
 from tasks.cli.flags import find_configs, init_parameters, refuse_unknown, value_of
-from tasks.cli.hardware import MemoryFormat, choose_precision
 from tasks.cli.help import LINKED, short_help
 from tasks.cli.main import TASKS, VERBS
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
+from tasks.hardware import MemoryFormat, choose_precision
 from tasks.training.saving import WholeCheckpoints
 
 # Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +24,24 @@ from tasks.detect.evaluator import box_rows, call_boxes_at, join_boxes
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.pictures.box_overlays import called
 from tasks.inference import Inference
+from tasks.predictions import Predictions
 from tasks.recorder import join, scan_rows
+
+
+class DetectionPredictions(Predictions):
+    """See :class:`~tasks.predictions.Predictions`."""
+
+    @cached_property
+    def boxes(self) -> dict[str, pd.DataFrame]:
+        """By case id, highest score first: ``label,score,x1,y1,x2,y2`` (pixels as stored), and ``prediction_op``."""
+        columns = [name for name in self.table if name not in ("case_id", "path")]
+        found = {str(case): rows[columns].reset_index(drop=True) for case, rows in self.table.groupby("case_id")}
+        return {case: found.get(case, self.table[columns].iloc[:0]) for case in self.cases}
+
+    def found(self) -> str:
+        """How many boxes, and how many of them count at the operating point."""
+        called = f", {int(self.table['prediction_op'].notna().sum())} called" if "prediction_op" in self.table else ""
+        return f", {len(self.table)} boxes{called}"
 
 
 class DetectionInference(Inference):
@@ -31,12 +49,14 @@ class DetectionInference(Inference):
 
     flags: ClassVar[dict[str, str]] = {"pictures": "true (default) draws the calls of each image, false does not"}
 
-    def __init__(self, model: DetectionModel, inputs: InputFiles, output: Path, options: dict[str, str | None]) -> None:
+    def __init__(
+        self, model: DetectionModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
+    ) -> None:
         self.model, self.inputs, self.output = model, inputs, output
         asked = (options["pictures"] or "true").lower()
         if asked not in ("true", "false"):
             raise SuiteError(f"--pictures {options['pictures']}: true or false")
-        self.pictures = asked == "true"
+        self.pictures = asked == "true" and output is not None
         self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]))
         self.callback: BoxCollector = BoxCollector()
         self.callback.start(
@@ -59,7 +79,7 @@ class DetectionInference(Inference):
         rows = call_boxes_at(box_rows(case, self.model.class_names), self.model.operating_points)
         self._boxes.append(rows)
         self._scans.append(scan_rows([case.scan]).assign(path=case.scan["path"]))
-        if self.pictures:
+        if self.pictures and self.output is not None:
             image = picture(formats.read(Path(case.scan["path"]), self.inputs.limits), self.preprocess)
             calls = called(rows, self.model.operating_points)
             write_box_picture(
@@ -71,6 +91,12 @@ class DetectionInference(Inference):
         parts = gather((self._boxes, self._scans))
         boxes = join_boxes([one for some, _ in parts for one in some])
         scans = join([one for _, some in parts for one in some])
-        if is_rank_zero() and len(scans):
+        if self.output is not None and is_rank_zero() and len(scans):
             write_coco(self.output / "detections.json", scans, boxes, self.model.class_names)
         return boxes
+
+    def result(
+        self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
+    ) -> DetectionPredictions:
+        """With boxes by case."""
+        return DetectionPredictions(predictions, cases, failed)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
@@ -19,10 +21,29 @@ from scansuite.errors import SuiteError, nearest
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
 from tasks.distributed import gather
 from tasks.inference import Inference
+from tasks.predictions import Predictions
 from tasks.recorder import join
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.collect import CaseCollector
 from tasks.segment.ensemble import SegmentationModel
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SegmentationPredictions(Predictions):
+    """See :class:`~tasks.predictions.Predictions`.
+
+    Attributes:
+        masks: by case id, on the grid as stored: (H, W) or (X, Y, Z) class numbers; where regions overlap, (L, ...) of
+            0 and 1 for each region.
+        class_names: in the order of the numbers, background first; or the L regions.
+    """
+
+    masks: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+
+    def found(self) -> str:
+        """The classes."""
+        return f", masks of {', '.join(self.class_names)}" if self.class_names else ""
 
 
 class SegmentationInference(Inference):
@@ -33,7 +54,7 @@ class SegmentationInference(Inference):
     }
 
     def __init__(
-        self, model: SegmentationModel, inputs: InputFiles, output: Path, options: dict[str, str | None]
+        self, model: SegmentationModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
     ) -> None:
         self.model, self.inputs = model, inputs
         mask_format: Any = options["mask_format"] or "auto"
@@ -42,10 +63,13 @@ class SegmentationInference(Inference):
         cut = model.hparams["slices"]
         self.slices = None if cut is None else SliceSpec.from_dict(cut)
         self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
-        self.writer = MaskWriter(output / "masks", model.class_names, model.overlapping, mask_format)
+        self.writer: MaskWriter | None = None
+        if output is not None:
+            self.writer = MaskWriter(output / "masks", model.class_names, model.overlapping, mask_format)
         self.callback: CaseCollector = CaseCollector()
         self.callback.start(model.overlapping, self._finished)
         self._rows: list[dict[str, Any]] = []
+        self._masks: dict[str, NDArray[np.uint8]] = {}  # where they are not written
 
     def table(self, paths: Sequence[str]) -> CaseTable:
         """One case an image file or a volume."""
@@ -66,9 +90,18 @@ class SegmentationInference(Inference):
         mask = case.planes[0] if grid is None or self.slices is None else self.slices.to_grid(case.planes, grid)
         spacing = case.scan.get("spacing")
         mask = model.cleanup(np.ascontiguousarray(mask), model.class_names, spacing, model.overlapping)
-        self.writer.write(case_id, mask, grid)
+        if self.writer is not None:
+            self.writer.write(case_id, mask, grid)
+        else:
+            self._masks[case_id] = mask
         self._rows += mask_rows(case_id, mask, model.class_names, spacing, model.overlapping)
 
     def finish(self) -> pd.DataFrame:
         """Size of each class in each case."""
         return join([pd.DataFrame(rows) for rows in gather(self._rows) if rows])
+
+    def result(
+        self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
+    ) -> SegmentationPredictions:
+        """With the masks."""
+        return SegmentationPredictions(predictions, cases, failed, self._masks, tuple(self.model.class_names))

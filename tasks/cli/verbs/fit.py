@@ -18,7 +18,6 @@ from tasks.base import Task
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of
 from tasks.cli.folds.train import train_folds
-from tasks.cli.hardware import MemoryFormat, place
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
@@ -32,6 +31,7 @@ from tasks.cli.training.comparison import compare
 from tasks.cli.training.pruning import parent_defaults, prune, untrained
 from tasks.cli.training.search import search
 from tasks.evaluation.tables import write_text
+from tasks.hardware import MemoryFormat, place
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
 from tasks.training.resuming import Resuming

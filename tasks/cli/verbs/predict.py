@@ -4,41 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
-import pandas as pd
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError
+from tasks.apply import apply, write
 from tasks.cli.flags import find_configs, refuse_unknown
-from tasks.cli.hardware import MemoryFormat, exact_float32, keep_memory_flat, place
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import part_of
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.runs.run_dir import new_folder
-from tasks.distributed import gather
-from tasks.evaluation.tables import write_table
+from tasks.hardware import MemoryFormat, keep_memory_flat
 from tasks.inference import Inference
 
 log = logging.getLogger(__name__)
-
-
-class Unreadable(Callback):
-    """Collects the files that could not be read."""
-
-    def __init__(self) -> None:
-        self.files: list[tuple[str, str]] = []
-
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Keep what the loader says."""
-        self.files += outputs["batch"]["unreadable"]
-
-    def take(self) -> list[tuple[str, str]]:
-        """(path, reason) of all ranks, each file once."""
-        return sorted({file for files in gather(self.files) for file in files})
 
 
 def build_parser(own_flags: dict[str, str]) -> LightningArgumentParser:
@@ -91,29 +74,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""
     log.info("input: %d cases of %d files%s", len(table), len(table.images), said)
 
-    unreadable = Unreadable()
-    settings = dict(config.trainer)
-    settings.update(logger=False, use_distributed_sampler=False, enable_checkpointing=False)
-    settings["callbacks"] = [predicting.callback, unreadable]
-    trainer = Trainer(**settings)
-    place(model, config.memory_format)
-    loader = predicting.loader(table, trainer.global_rank, trainer.world_size)
-    with exact_float32():
-        trainer.predict(model, loader, return_predictions=False)
-
-    predictions = predicting.finish()
-    failed = unreadable.take()
-    if trainer.is_global_zero:
-        predicted = predicting.predicted(table, predictions, failed)
-        if predicted:
-            paths = table.cases.set_index("case_id")["path"]
-            predictions.insert(1, "split", "predict")
-            if "path" not in predictions:
-                predictions.insert(2, "path", predictions["case_id"].map(paths))
-            write_table(predictions, output / "predictions.csv")
-        if passed_over:
-            write_table(pd.DataFrame(passed_over, columns=["path", "reason"]), output / "passed_over.csv")
-        if failed:
-            write_table(pd.DataFrame(failed, columns=["path", "error"]), output / "errors.csv")
-        print(f"{predicted} cases predicted, {len(failed)} files unreadable: {output}")
-    return 1 if failed else 0
+    applied = apply(predicting, model, table, config.trainer, config.memory_format)
+    if applied.trainer.is_global_zero:
+        write(applied, output, passed_over)
+        print(f"{len(applied.cases)} cases predicted, {len(applied.unreadable)} files unreadable: {output}")
+    return 1 if applied.unreadable else 0

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from tasks.classify.task import ClassificationTask
-from tasks.cli.hardware import exact_float32, place
+from tasks.hardware import exact_float32, place
 from tests.tasks.cli.conftest import KINDS, TINY, Run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,7 +63,7 @@ def test_memory_format(asked: str, last: bool) -> None:
 FREED = """
 import resource, sys
 import numpy as np
-from tasks.cli.hardware import keep_memory_flat
+from tasks.hardware import keep_memory_flat
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 2**20
 if sys.argv[1] == "flat":

@@ -1,0 +1,119 @@
+"""Arrays to apply a model to: numpy or torch, in memory already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.cases.table import CaseTable, table_of_images
+from datamodules.inputs import InputFiles
+from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans
+from datamodules.preprocess import Preprocess
+from datamodules.types import Scan, ScanInfo
+from scansuite.errors import SuiteError
+
+if TYPE_CHECKING:
+    from datamodules.samples.slices import SliceSpec
+
+_CHANNELS = (1, 2, 3, 4)  # of an image, where the last of three axes could also be its width
+
+
+def image_list(images: Any) -> list[NDArray[Any]]:
+    """Numpy or torch images as a list of arrays (H, W) or (H, W, C), which share their memory.
+
+    Args:
+        images: one image (H, W) or (H, W, C) with at most four channels; several of one size (N, H, W) or
+            (N, H, W, C); or a list of images of any sizes. Values are those that a file would hold (0..255 in uint8,
+            HU, ...), not scaled.
+
+    Raises:
+        SuiteError: no image, or an array of another shape.
+    """
+    if isinstance(images, (np.ndarray, Tensor)):
+        array = _numpy(images)
+        if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS):
+            return [array]
+        if array.ndim not in (3, 4):
+            raise SuiteError(f"an array of shape {array.shape}: expected (N, H, W), (N, H, W, C), or one image (H, W)")
+        found = list(array)
+    else:
+        found = [_numpy(image) for image in images]
+    if not found:
+        raise SuiteError("there is no image in what was given: expected arrays (H, W) or (H, W, C)")
+    for number, image in enumerate(found):
+        if image.ndim not in (2, 3) or image.size == 0:
+            raise SuiteError(f"image {number}: an array of shape {image.shape}: expected (H, W) or (H, W, C)")
+    return found
+
+
+def _numpy(image: Any) -> NDArray[Any]:
+    return image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+
+
+class InputArrays(InputFiles):
+    """Arrays in the place of files; see :class:`~datamodules.inputs.InputFiles`.
+
+    Args:
+        images: see :func:`image_list`.
+        case_ids: of the images; left out: 0, 1, 2, ...
+        kwargs: ``batch_size``, ``window``, ``percentiles`` and ``value_range`` of
+            :class:`~datamodules.inputs.InputFiles`.
+
+    Raises:
+        SuiteError: no image, another number of ids than of images, or an id twice.
+    """
+
+    def __init__(self, images: Any, case_ids: Sequence[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "num_workers": 0})
+        arrays = image_list(images)
+        names = [str(name) for name in (range(len(arrays)) if case_ids is None else case_ids)]
+        if len(names) != len(arrays):
+            raise SuiteError(f"case_ids: {len(names)} names for {len(arrays)} images")
+        if len(set(names)) < len(names):
+            raise SuiteError(f"case_ids: {pd.Series(names)[pd.Series(names).duplicated()].iat[0]} is there twice")
+        self.images = dict(zip(names, arrays, strict=True))
+
+    def table(
+        self, inputs: Sequence[str] = (), *, volumes: bool = False, sequences: int = 1, together: bool = False
+    ) -> CaseTable:
+        """One case an array.
+
+        Raises:
+            SuiteError: the model takes volumes, or cases of many images.
+        """
+        del inputs, sequences
+        if volumes or together:
+            what = "volumes" if volumes else "cases of many images (--model.aggregate)"
+            raise SuiteError(f"this model takes {what}: give it files or folders, not arrays")
+        return table_of_images(pd.DataFrame({"path": list(self.images), "case_id": list(self.images)}))
+
+    def read(self, path: str) -> Scan:
+        """An array as a scan."""
+        array = self.images[path]
+        return Scan(array, ScanInfo(path=path, original_size=(array.shape[0], array.shape[1])))
+
+    def reader(self, table: CaseTable) -> Callable[[int], Scan]:
+        """Row number of an image of a table -> the array as a scan."""
+        paths = list(table.images["path"])
+        return lambda image: self.read(paths[image])
+
+    def source(self, table: CaseTable, preprocess: Preprocess, slices: SliceSpec | None = None) -> CaseSource:
+        """The arrays one by one."""
+        return _ArrayCases(table, self)
+
+
+class _ArrayCases(FileCases):
+    """Arrays, one a case."""
+
+    def __init__(self, table: CaseTable, inputs: InputArrays) -> None:
+        super().__init__(table)
+        self.inputs = inputs
+
+    def images(self, case: int) -> Sequence[Scan]:
+        """The array of a case."""
+        return LazyScans(1, lambda _: self.inputs.read(self.scan_of(case)["path"]))

@@ -1,0 +1,97 @@
+"""A model applied to files: the steps that the verb ``predict`` and ``scansuite.predict`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from datamodules.cases.table import CaseTable
+from tasks.distributed import gather
+from tasks.evaluation.tables import write_table
+from tasks.hardware import MemoryFormat, exact_float32, place
+from tasks.inference import Inference
+
+
+class Unreadable(Callback):
+    """Collects the files that could not be read."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[str, str]] = []
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep what the loader says."""
+        self.files += outputs["batch"]["unreadable"]
+
+    def take(self) -> list[tuple[str, str]]:
+        """(path, reason) of all ranks, each file once."""
+        return sorted({file for files in gather(self.files) for file in files})
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What came of it, the same on every rank.
+
+    Attributes:
+        trainer: that ran the model.
+        predictions: a table with ``path`` after ``case_id`` where the cases are files.
+        unreadable: (path, reason) of the files left out.
+        cases: ids of those that were predicted.
+    """
+
+    trainer: Trainer
+    predictions: pd.DataFrame
+    unreadable: list[tuple[str, str]]
+    cases: list[str]
+
+
+def apply(
+    inference: Inference,
+    model: LightningModule,
+    table: CaseTable,
+    settings: Mapping[str, Any],
+    memory_format: MemoryFormat = "auto",
+) -> Applied:
+    """Run a model over the cases of a table.
+
+    Args:
+        inference: of the model.
+        model: with its weights; left on the trainer's device.
+        table: as ``inference`` makes it.
+        settings: of the trainer.
+        memory_format: of the weights.
+    """
+    unreadable = Unreadable()
+    fixed: dict[str, Any] = {"logger": False, "use_distributed_sampler": False, "enable_checkpointing": False}
+    trainer = Trainer(**{**settings, **fixed, "callbacks": [inference.callback, unreadable]})
+    place(model, memory_format)
+    loader = inference.loader(table, trainer.global_rank, trainer.world_size)
+    with exact_float32():
+        trainer.predict(model, loader, return_predictions=False)
+    predictions, failed = inference.finish(), unreadable.take()
+    if "path" not in predictions:
+        paths = table.cases.set_index("case_id")["path"]
+        predictions.insert(1, "path", predictions["case_id"].map(paths))
+    return Applied(trainer, predictions, failed, inference.cases(table, predictions, failed))
+
+
+def write(applied: Applied, output: Path, passed_over: Sequence[tuple[str, str]]) -> None:
+    """Write ``predictions.csv``, and ``errors.csv`` and ``passed_over.csv`` where there is something in them.
+
+    Args:
+        applied: what came of it.
+        output: folder.
+        passed_over: (path, reason) of the files in folders that are no scans.
+    """
+    if applied.cases:
+        predictions = applied.predictions.copy()
+        predictions.insert(1, "split", "predict")
+        write_table(predictions, output / "predictions.csv")
+    if passed_over:
+        write_table(pd.DataFrame(passed_over, columns=["path", "reason"]), output / "passed_over.csv")
+    if applied.unreadable:
+        write_table(pd.DataFrame(applied.unreadable, columns=["path", "error"]), output / "errors.csv")

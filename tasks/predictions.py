@@ -1,0 +1,55 @@
+"""What a model says of files or arrays, as Python gets it: a table, and what a task adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+_ROWS_SHOWN = 10
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Predictions:
+    """What a model says of files or arrays.
+
+    Attributes:
+        table: the columns of ``predictions.csv``: a row a case in classification, a case and class in segmentation, a
+            box in detection.
+        cases: ids of the cases that were predicted, also of those without a row.
+        unreadable: (path, reason) of the files that were left out.
+    """
+
+    table: pd.DataFrame
+    cases: Sequence[str]
+    unreadable: Sequence[tuple[str, str]] = ()
+
+    def __len__(self) -> int:
+        """How many cases were predicted."""
+        return len(self.cases)
+
+    def __repr__(self) -> str:
+        table = self.table.to_string(index=False, max_rows=_ROWS_SHOWN, max_cols=12, float_format="{:.4g}".format)
+        return "\n".join([self.summary(), *([table] if len(self.table) else [])])
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        table = self.table.to_html(index=False, max_rows=_ROWS_SHOWN, float_format="{:.4g}".format)
+        return f"<p>{self.summary()}</p>{table if len(self.table) else ''}"
+
+    def summary(self) -> str:
+        """How many cases, and what could not be read, in one line."""
+        failed = ""
+        if self.unreadable:
+            path, reason = self.unreadable[0]
+            failed = f", {_count(len(self.unreadable), 'file')} unreadable ({path}: {reason})"
+        return f"{_count(len(self), 'case')}{self.found()}{failed}"
+
+    def found(self) -> str:
+        """What a task says of all cases in a few words; nothing here."""
+        return ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
