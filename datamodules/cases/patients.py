@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from datamodules.cases.ids import clean_id, clean_ids
-from datamodules.cases.table import CaseTable, read_frame, split_words
+from datamodules.cases.keyed import read_keyed, rows_of, without_row
+from datamodules.cases.table import CaseTable, split_words
 from datamodules.faults import report_fault
 from scansuite.errors import SuiteError
 
@@ -60,23 +61,11 @@ def join_patients(table: CaseTable, pattern: str | None, file: Path | None) -> C
 
 
 def _join_file(table: CaseTable, file: Path) -> CaseTable:
-    further = read_frame(file, flag="--data.cases", text_columns=("case_id", *_TEXT))
-    if "case_id" not in further:
-        raise SuiteError(
-            f"{file}: no column case_id (found: {', '.join(further.columns)}): --data.cases is joined on it"
-        )
-    further = further.assign(
-        **{name: clean_ids(further[name]) for name in ("case_id", "patient_id") if name in further}
-    )
-    if further["case_id"].isna().any():
-        row = int(np.flatnonzero(further["case_id"].isna())[0]) + 1
-        report_fault("case_name", f"{file}: case_id is empty in row {row}: name the case, or drop the row")
-        further = further.dropna(subset="case_id")
-    if further["case_id"].duplicated().any():
-        name = further["case_id"][further["case_id"].duplicated()].iloc[0]
-        report_fault("case_name", f"{file}: case_id {name!r} stands twice")
-        further = further.drop_duplicates("case_id")
-    missing = table.cases["case_id"][~table.cases["case_id"].isin(further["case_id"])]
+    hint = ": --data.cases is joined on it"
+    further = read_keyed(file, "--data.cases", named=str(file), kind="case_name", text_columns=_TEXT, hint=hint)
+    if "patient_id" in further:
+        further = further.assign(patient_id=clean_ids(further["patient_id"]))
+    missing = without_row(table, further)
     if len(missing):
         report_fault(
             "no_patient",
@@ -85,8 +74,8 @@ def _join_file(table: CaseTable, file: Path) -> CaseTable:
             cases=missing.index,
         )
     if "split" in further:
-        further["split"] = split_words(further["split"], f"--data.cases {file}")
-    rows = further.set_index("case_id").reindex(table.cases["case_id"]).reset_index(drop=True)
+        further = further.assign(split=split_words(further["split"], f"--data.cases {file}"))
+    rows = rows_of(table, further)
     own = table.cases
     columns: dict[str, pd.Series[Any]] = {}
     for name in [str(name) for name in rows.columns if name != "path"]:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.cases.ids import clean_ids
-from datamodules.cases.table import SPLITS, CaseTable, read_frame, split_words
+from datamodules.cases.keyed import read_keyed, rows_of, without_row
+from datamodules.cases.table import SPLITS, CaseTable, split_words
 from datamodules.faults import report_fault
 from datamodules.splitting.dealing import stratified_groups, tie_words
 from datamodules.splitting.strata import NO_STRATUM, column_strata
@@ -142,26 +142,16 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_
     """
     if not file.is_file() and file.parts[:1] == ("splits",) and len(file.parts) == 2:
         file = Path(str(resources.files("configs"))) / file.with_suffix(".csv")
-    frame = read_frame(file, flag="--data.split_file", text_columns=("case_id", "split"))
-    for column in ("case_id", "split"):
-        if column not in frame:
-            raise SuiteError(f"--data.split_file {file}: no column {column} (found: {', '.join(frame.columns)})")
-    frame = frame.assign(case_id=clean_ids(frame["case_id"]))
-    if frame["case_id"].duplicated().any():
-        name = frame["case_id"][frame["case_id"].duplicated()].iloc[0]
-        report_fault("split", f"--data.split_file {file}: case_id {name!r} stands twice")
-        frame = frame.drop_duplicates("case_id")
-    words = split_words(frame["split"], f"--data.split_file {file}")
-    if words.isna().any():
-        row = int(np.flatnonzero(words.isna())[0])
+    named = f"--data.split_file {file}"
+    known = read_keyed(file, "--data.split_file", named=named, kind="split", columns=("case_id", "split"))
+    known = known.assign(split=split_words(known["split"], named))
+    gaps = known.index[known["split"].isna()]
+    if len(gaps):
         report_fault(
             "split",
-            f"--data.split_file {file}: the split is empty in row {row + 1} ({frame['case_id'].iloc[row]}): fill it "
-            "for each row",
+            f"{named}: the split is empty in row {gaps[0] + 1} ({known['case_id'][gaps[0]]}): fill it for each row",
         )
-    known = frame.assign(split=words.to_numpy()).set_index("case_id")
-    unnamed = ~table.cases["case_id"].isin(known.index)
-    absent = table.cases["case_id"][unnamed]
+    absent = without_row(table, known)
     if len(absent) and leave_out:
         log.warning(
             "%d of %d cases are not in %s, such as %s: they are left out",
@@ -170,27 +160,27 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_
     elif len(absent):
         report_fault(
             "split",
-            f"--data.split_file {file}: case_id {absent.iloc[0]!r} is not in it ({len(absent)} of {len(table)} cases "
-            "are not): was it made for other data?",
-            detail=f"not in --data.split_file {file}",
+            f"{named}: case_id {absent.iloc[0]!r} is not in it ({len(absent)} of {len(table)} cases are not): was it "
+            "made for other data?",
+            detail=f"not in {named}",
             cases=absent.index,
         )
-    strangers = known.index[~known.index.isin(table.cases["case_id"]) & ~known.index.isin(gone)]
+    strangers = known["case_id"][~known["case_id"].isin([*table.cases["case_id"], *gone])]
     if len(gone):
         strangers = strangers[~strangers.str.startswith(tuple(f"{volume}/" for volume in gone))]
     if len(strangers):
-        named = ", ".join(map(repr, strangers[:3])) + (", ..." if len(strangers) > 3 else "")
+        shown = ", ".join(map(repr, strangers[:3])) + (", ..." if len(strangers) > 3 else "")
         report_fault(
             "split",
-            f"--data.split_file {file}: case_id {named} {'is' if len(strangers) == 1 else 'are'} not in the data "
+            f"{named}: case_id {shown} {'is' if len(strangers) == 1 else 'are'} not in the data "
             f"({len(strangers)} of {len(known)} rows are not): have files gone, or was it made for other data?",
         )
-    if leave_out and (words == "train").any() and not (words == "val").any():
+    if leave_out and (known["split"] == "train").any() and not (known["split"] == "val").any():
         raise SuiteError(f"--data.new_cases leave_out: {file} names no validation cases, and none are drawn then")
-    rows = known.reindex(table.cases["case_id"]).reset_index(drop=True)
+    rows = rows_of(table, known)
     further = [str(name) for name in rows.columns if name not in (*NO_STRATUM, *table.cases.columns)]
     # The split.csv of a run on a published split is still that split.
-    kept = (rows["split"] == table.cases["split"]) | (unnamed & leave_out)
+    kept = (rows["split"] == table.cases["split"]) | (table.cases.index.isin(absent.index) & leave_out)
     published = table.published_split and bool(kept.all())
     joined = table.with_columns(split=rows["split"].astype("str"), **{name: rows[name] for name in further})
     return replace(joined, published_split=published)

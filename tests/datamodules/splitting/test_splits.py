@@ -351,6 +351,7 @@ def test_further_columns_of_a_split_join_the_table(tmp_path: Path) -> None:
         ),
         ("case_id,split\n0000,train\n0001,holdout\n", "split 'holdout' in row 2 is none of train, "),
         ("case_id,split\n0000,train\n0001,\n", r"the split is empty in row 2 \(0001\): fill it"),
+        ("case_id,split\n0000,train\n,val\n", "case_id is empty in row 2: name the case, or drop the row"),
         ("case_id,split\n0000,\n0001,\n", r"the split is empty in row 1 \(0000\): fill it"),
     ],
 )
