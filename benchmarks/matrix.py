@@ -39,9 +39,7 @@ from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.base import Task
-from tasks.classify.task import ClassificationTask
-from tasks.detect.task import DetectionTask
-from tasks.segment.task import SegmentationTask
+from tasks.specs import SPECS, spec_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "configs" / "networks.csv"
@@ -49,11 +47,7 @@ OUTCOMES = ROOT / "configs" / "matrix.csv"
 REAL = ROOT.parent / "shared" / "data"
 BATCH = 2
 SIZES = (64, 96, 128, 224)
-TASKS: dict[str, type[Task]] = {
-    "classify": ClassificationTask,
-    "segment": SegmentationTask,
-    "detect": DetectionTask,
-}
+TASKS: dict[str, type[Task]] = {name: spec_of(name).task_class() for name in SPECS}
 # What keeps a cell cheap without leaving a part of the task out.
 CHEAP: dict[str, dict[str, Any]] = {
     "classify": {},

@@ -16,13 +16,13 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme, initialise
-from datamodules.base import ScanDataModule
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from tasks.batches import of_cases, without_padding
 from tasks.compression.compressible import Compressible
 from tasks.compression.pruned_sizes import resize
+from tasks.links import Link, least_side
 from tasks.normalize import Normalize
 from tasks.parent_checkpoint import read_parent
 from tasks.training.flags import WITHOUT, check_training, learning_rate_scales, unfreezing_epochs
@@ -70,18 +70,18 @@ class Task(Compressible):
 
     Attributes:
         name: of the task on the command line.
-        data_class: kind of data module that it trains on.
         useless: arguments that do nothing where another one says so.
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
         facts: constructor arguments that the data module fills in on the command line.
+        links: arguments of the data class that follow from flags of the model.
         operating_points: threshold by class, chosen on validation once the model is trained.
         exact: compute in float32 whatever the trainer's mixed precision: figures must not depend on the machine.
     """
 
     name: ClassVar[str]
-    data_class: ClassVar[type[ScanDataModule]]
     useless: ClassVar[tuple[Useless, ...]] = WITHOUT
     facts: ClassVar[tuple[str, ...]] = ("in_channels", "input_size", "preprocess", "normalize", "statistics")
+    links: ClassVar[tuple[Link, ...]] = (Link("weights", "min_image_size", least_side),)
     monitor: tuple[str, Literal["min", "max"]]
     metrics: nn.ModuleDict
 

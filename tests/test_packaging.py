@@ -76,7 +76,7 @@ COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public|LGPL|GNU Lesser)",
 
 def licence_of(name: str) -> str:
     about = metadata.metadata(name)
-    classifiers = [text for text in about.get_all("ClassificationModel") or [] if text.startswith("License")]
+    classifiers = [text for text in about.get_all("Classifier") or [] if text.startswith("License")]
     # Its first line alone: some packages put the licences of everything they bundle below it.
     free_text = "".join(about.get_all("License") or []).split("\n")[0]
     return " ".join([*(about.get_all("License-Expression") or []), free_text, *classifiers])

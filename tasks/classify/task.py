@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
-from datamodules.classification.base import ClassificationData
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
@@ -21,6 +20,7 @@ from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
+from tasks.links import Link, joins
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -70,11 +70,11 @@ class ClassificationTask(Task):
 
     name: ClassVar[str] = "classify"
     temperature: ClassVar[float] = 4.0
-    data_class = ClassificationData
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts", "slices",
         "bag_limit",
     )  # fmt: skip
+    links: ClassVar[tuple[Link, ...]] = (*Task.links, Link("aggregate", "bags", joins))
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("hidden", "it is of --model.head mlp", "head", lambda head: head != "mlp"),

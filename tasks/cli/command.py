@@ -17,7 +17,7 @@ _HOME = str(Path(__file__).resolve().parents[2])
 
 
 def run_command(task: str, words: Sequence[str]) -> None:
-    """Run ``python -m tasks.<task> <words>`` to its end; what it says goes to this process's stdout and stderr.
+    """Run ``scansuite <task> <words>`` to its end; what it says goes to this process's stdout and stderr.
 
     Where this process is interrupted or terminated the command is too: it must not go on beside one that takes its run
     up again.
@@ -33,7 +33,7 @@ def run_command(task: str, words: Sequence[str]) -> None:
     sys.stdout.flush()
     paths = os.pathsep.join([_HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [sys.executable, "-m", f"tasks.{task}", *words],
+        [sys.executable, "-m", "tasks.cli", task, *words],
         env={**os.environ, "PYTHONPATH": paths},
         stderr=subprocess.PIPE,
         text=True,

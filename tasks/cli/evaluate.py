@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
-from tasks.cli.parser import part_of
 from tasks.cli.runs.ensembles import Model
 from tasks.cli.runs.seen import Leaks
 from tasks.evaluation.evaluate import results_table
@@ -19,11 +18,12 @@ from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import write_table
 from tasks.evaluator import EvalResult, Evaluator
 from tasks.hardware import exact_float32
+from tasks.specs import spec_of
 
 
 def evaluator_of(task: str) -> Evaluator:
     """How a task is judged."""
-    return cast("Evaluator", part_of(task, "evaluator")())
+    return spec_of(task).evaluator_class()()
 
 
 class RunEvaluation:

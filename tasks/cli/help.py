@@ -9,6 +9,7 @@ from docstring_parser import parse
 
 from datamodules.base import ScanDataModule
 from tasks.base import Task
+from tasks.spec import TaskSpec
 
 TRAINER = {
     "max_epochs": "passes over the training part (default 20)",
@@ -21,8 +22,6 @@ TRAINER = {
     "fast_dev_run": "true: one batch through everything, nothing is written",
     "callbacks+": "any Lightning callback, e.g. EarlyStopping --trainer.callbacks.monitor val/auroc",
 }
-# Arguments of data classes that follow from flags of the model.
-LINKED = ("min_image_size", "bags")
 COMMON = {
     "--config": "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated",
     "--seed_everything": "seed of the run (default 0)",
@@ -35,8 +34,7 @@ def short_help(
     usage: str,
     about: str,
     own: dict[str, str],
-    task: type[Task],
-    data_classes: dict[str, type[ScanDataModule]],
+    spec: TaskSpec,
     *,
     builds_model: bool,
 ) -> str:
@@ -46,14 +44,17 @@ def short_help(
         usage: the command.
         about: what the verb does.
         own: the verb's own flags and what they mean.
-        task: whose ``--model`` flags are listed.
-        data_classes: that the task reads, by name.
+        spec: of the task, whose ``--model`` flags and data classes are listed.
         builds_model: list them; a verb that takes its model from a checkpoint has none.
     """
-    bases = (ScanDataModule, task.data_class)
+    task = spec.task_class()
+    linked = [link.data for link in task.links]
+    bases = (ScanDataModule, spec.data_base_class())
     flags = [param for base in bases for param in parse(base.__doc__ or "").params]
-    shared = list({p.arg_name: p for p in flags if p.arg_name not in (*LINKED, "kwargs")}.values())
-    classes = {f"--data {name}": parse(cls.__doc__ or "").short_description or "" for name, cls in data_classes.items()}
+    shared = list({p.arg_name: p for p in flags if p.arg_name not in (*linked, "kwargs")}.values())
+    classes = {
+        f"--data {name}": parse(cls.__doc__ or "").short_description or "" for name, cls in spec.data_classes().items()
+    }
     parts = [f"usage: {usage} [flags]\n\n{about}\n", _columns({**own, **COMMON}.items())]
     parts += ["\ndata:", _columns(classes.items())]
     parts += ["\nflags of every data class:", _columns((f"--data.{p.arg_name}", p.description or "") for p in shared)]

@@ -8,13 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from scansuite.errors import nearest
+from scansuite.errors import SuiteError, nearest
 from tasks.cli.errors import guarded
+from tasks.specs import spec_of, task_names
 
-# Task on the command line -> what the names of its classes begin with: tasks/classify/ holds ClassificationTask in
-# task.py, ClassificationEvaluator in judging.py, ClassificationInference in predicting.py and ClassificationEnsemble in
-# ensemble.py. A task stands here once it works.
-TASKS = {"classify": "Classification", "segment": "Segmentation", "detect": "Detection"}
 VERBS = {
     "check": "look at a data set before anything is trained on it",
     "fit": "train, then judge the best checkpoint on validation and test",
@@ -49,10 +46,10 @@ version:                 {program} --version
 
 
 def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = None) -> int:
-    """Run ``python -m tasks.<task> <verb> ...``.
+    """Run ``python -m tasks.<task> <verb> ...`` or ``scansuite <task> <verb> ...``.
 
     Args:
-        task: a key of :data:`TASKS`.
+        task: its name; see :mod:`tasks.specs`.
         argv: verb and flags; left out: those of the process.
         ends: the process ends with the command; left out: where ``argv`` is.
 
@@ -60,7 +57,11 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         The exit status: 0, 1 (done, with files passed over), 2 (something the user can mend), 130 (interrupted).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    program = f"python -m tasks.{task}"
+    try:
+        program = spec_of(task).program
+    except SuiteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
         print(HELP.format(program=program, task=task, verbs=verbs), end="")
@@ -87,15 +88,15 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
 def script() -> int:
     """Run ``scansuite <task> <verb> ...``."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in TASKS:
+    if arguments and not arguments[0].startswith("-"):
         return main(arguments[0], arguments[1:], ends=True)
     if arguments and arguments[0] == "--version":
         print(f"scansuite {version()}")
         return 0
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: scansuite TASK VERB [flags]\n\ntasks: {', '.join(TASKS)}\n\nmore: scansuite TASK --help")
+        print(f"usage: scansuite TASK VERB [flags]\n\ntasks: {', '.join(task_names())}\n\nmore: scansuite TASK --help")
         return 0
-    print(f"error: unknown task {arguments[0]!r}: {nearest(arguments[0], TASKS)}", file=sys.stderr)
+    print(f"error: unknown flag {arguments[0]}: give a task first: {', '.join(task_names())}", file=sys.stderr)
     return 2
 
 

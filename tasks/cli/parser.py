@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from datamodules.base import ScanDataModule
-from datamodules.registry import DATA_CLASSES, data_classes
 from scansuite.errors import SuiteError, nearest
 from tasks.base import Task
 from tasks.cli.flags import find_configs, init_parameters, refuse_unknown, value_of
-from tasks.cli.help import LINKED, short_help
-from tasks.cli.main import TASKS, VERBS
+from tasks.cli.help import short_help
+from tasks.cli.main import VERBS
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.hardware import MemoryFormat, choose_precision
+from tasks.specs import SPECS, spec_of
 from tasks.training.saving import WholeCheckpoints
 
-# Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
-# at 224 px are meaningless at 28.
-PRETRAINED_SIDE = 128
 # Own flags of verbs that take several values; the others take one.
 LISTS = ("ckpt_paths",)
-
-
-def task_class(task: str) -> type[Task]:
-    """The class of a task by its name on the command line."""
-    return cast("type[Task]", part_of(task, "task"))
-
-
-def part_of(task: str, part: Literal["task", "evaluator", "inference", "ensemble"]) -> Any:
-    """A class of a task's package."""
-    return getattr(importlib.import_module(f"tasks.{task}.{part}"), TASKS[task] + part.capitalize())
 
 
 class SuiteCLI(LightningCLI):
@@ -64,10 +50,11 @@ class SuiteCLI(LightningCLI):
         self.task, self.own_flags, self.builds_model = task, own_flags, builds_model
         self.default_values = defaults if isinstance(defaults, dict) else {}
         files = [str(defaults)] if isinstance(defaults, Path) else []
-        self.data_base = task_class(task).data_class
-        self.data_classes = data_classes(self.data_base)
+        self.spec = spec_of(task)
+        self.task_class, self.data_base = self.spec.task_class(), self.spec.data_base_class()
+        self.data_classes = self.spec.data_classes()
         super().__init__(
-            task_class(task),
+            self.task_class,
             self.data_base,
             save_config_callback=None,
             trainer_defaults={"max_epochs": 20, "use_distributed_sampler": False},
@@ -75,8 +62,8 @@ class SuiteCLI(LightningCLI):
             parser_kwargs={
                 "exit_on_error": False,
                 "default_config_files": files,
-                "prog": f"python -m tasks.{task} {verb}",
-                "usage": f"python -m tasks.{task} {verb} [flags]",
+                "prog": f"{self.spec.program} {verb}",
+                "usage": f"{self.spec.program} {verb} [flags]",
                 "description": VERBS[verb].capitalize() + ".",
             },
             subclass_mode_data=True,
@@ -96,8 +83,7 @@ class SuiteCLI(LightningCLI):
             parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
             parser.add_class_arguments(model, "model", instantiate=False, skip=set(model.facts))
             parser.add_lightning_class_args(self.data_base, "data", subclass_mode=True)
-        default = DATA_CLASSES[self.data_base][0]
-        parser.set_defaults({"data": {"class_path": f"{default.__module__}.{default.__qualname__}"}})
+        parser.set_defaults({"data": {"class_path": self.spec.data[0]}})
         if "data" in self.default_values:
             parser.set_defaults({"data": self.default_values["data"]})
         parser.set_defaults({f"model.{name}": value for name, value in self.default_values.get("model", {}).items()})
@@ -115,11 +101,10 @@ class SuiteCLI(LightningCLI):
                 parser.add_argument(f"--{name}", type=str, nargs="+", default=[], help=text)
             else:
                 parser.add_argument(f"--{name}", type=str | None, default=None, help=text)
-        parser.link_arguments("model.weights", "data.init_args.min_image_size", compute_fn=_least_side)
-        if self.task == "classify":
-            parser.link_arguments("model.aggregate", "data.init_args.bags", compute_fn=_joins)
+        for link in self.task_class.links:
+            parser.link_arguments(f"model.{link.model}", f"data.init_args.{link.data}", compute_fn=link.compute)
         if self.builds_model:
-            for fact in cast("type[Task]", self.model_class).facts:
+            for fact in self.task_class.facts:
                 compute = _plain if fact in ("preprocess", "slices") else None
                 parser.link_arguments(f"data.{fact}", f"model.{fact}", compute_fn=compute, apply_on="instantiate")
 
@@ -129,8 +114,7 @@ class SuiteCLI(LightningCLI):
         if "--help" in words or "-h" in words:
             own = {f"--{name}": text for name, text in self.own_flags.items()}
             usage, about = str(parser.usage).removesuffix(" [flags]"), str(parser.description)
-            task = task_class(self.task)
-            print(short_help(usage, about, own, task, self.data_classes, builds_model=self.builds_model))
+            print(short_help(usage, about, own, self.spec, builds_model=self.builds_model))
             raise SystemExit(0)
         if "--help_all" in words:
             words = ["--help"]
@@ -149,21 +133,22 @@ class SuiteCLI(LightningCLI):
         if cls is not None:  # one of the user's own says nothing of that
             refuse_useless_data(words, cls, data["init_args"], list(self.data_classes), kept=kept)
         if self.builds_model:
-            refuse_useless_model(words, task_class(self.task), self.config["model"], kept=kept)
+            refuse_useless_model(words, self.task_class, self.config["model"], kept=kept)
 
     def _refuse(self, parser: LightningArgumentParser, words: Sequence[str]) -> None:
         known = {option for action in parser._actions for option in action.option_strings}
         wanted = value_of(words, "--data")
         ours = self.data_classes
         if wanted is not None and "." not in wanted and wanted not in ours:
-            others = {cls.__name__ for classes in DATA_CLASSES.values() for cls in classes}
+            others = {name for task in SPECS for name in spec_of(task).data_names()}
             what = f"no data class of {self.task}" if wanted in others else "no such data class"
             raise SuiteError(f"--data {wanted}: {what}: {nearest(wanted, ours)}")
         classes = [cls for cls in ours.values() if wanted is None or cls.__name__ == wanted.rsplit(".", 1)[-1]]
         for cls in classes or ours.values():
             known |= {f"--data.{name}" for name in init_parameters(cls)}
             known |= {f"--data.init_args.{name}" for name in init_parameters(cls)}
-        refuse_unknown(words, known - {f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in LINKED})
+        linked = [link.data for link in self.task_class.links]
+        refuse_unknown(words, known - {f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in linked})
 
     def instantiate_classes(self) -> None:
         """Nothing yet: each verb builds what it needs."""
@@ -216,16 +201,6 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _least_side(weights: str | None) -> int:
-    """How large images must be for these weights; a suite checkpoint is used at the size the user gives."""
-    return PRETRAINED_SIDE if weights is not None and not weights.endswith(".ckpt") else 0
-
-
-def _joins(aggregate: str) -> bool:
-    """Whether the images of a case are judged together."""
-    return aggregate != "none"
 
 
 def _plain(spec: Any) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
-from datamodules.detection.base import DetectionData
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
@@ -70,7 +69,6 @@ class DetectionTask(Task):
     """
 
     name: ClassVar[str] = "detect"
-    data_class = DetectionData
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("anchors", "FCOS has none", "detector", lambda detector: detector == "fcos"),
         Useless("focal_alpha", _NOT_FOCAL, "detector", lambda detector: detector == "faster_rcnn"),

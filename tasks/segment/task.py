@@ -12,7 +12,6 @@ from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
 from datamodules.cases.sides import sided_names
-from datamodules.segmentation.base import SegmentationData
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
@@ -80,7 +79,6 @@ class SegmentationTask(Task):
     """
 
     name: ClassVar[str] = "segment"
-    data_class = SegmentationData
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "num_classes", "class_names", "overlapping", "ignore_index", "slices", "has_sides",
     )  # fmt: skip

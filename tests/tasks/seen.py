@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,9 +16,8 @@ from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.inputs import InputFiles
 from tasks.cli.evaluate import evaluator_of
-from tasks.cli.parser import part_of
 from tasks.evaluator import piece_loader
-from tasks.inference import Inference
+from tasks.specs import spec_of
 from tasks.tile import evaluation_tile
 
 Seen: TypeAlias = dict[tuple[str, int], list[NDArray[np.float32]]]  # (name of its file, slice) -> its tiles
@@ -94,7 +93,7 @@ def tested(data: ScanDataModule, model: Any) -> Seen:
 
 def predicted(task: str, model: Any, inputs: Sequence[Path], output: Path, **settings: Any) -> Seen:
     """What ``predict`` shows it."""
-    inference_class = cast("type[Inference]", part_of(task, "inference"))
+    inference_class = spec_of(task).inference_class()
     files = InputFiles(**{"num_workers": 0, "batch_size": 3, **settings})
     predicting = inference_class(model, files, output, dict.fromkeys(inference_class.flags))
     return collected(predicting.loader(predicting.table([str(path) for path in inputs]), 0, 1))

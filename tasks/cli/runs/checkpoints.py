@@ -11,10 +11,9 @@ import torch
 
 from scansuite.errors import SuiteError
 from tasks.base import Task
-from tasks.cli.main import TASKS
-from tasks.cli.parser import task_class
 from tasks.cli.runs.run_dir import CHECKPOINTS, newest_run
 from tasks.cli.runs.running import command
+from tasks.specs import is_task, spec_of
 
 
 def find_checkpoint(task: str, asked: str | None, *, flag: str = "--ckpt_path") -> Path:
@@ -63,9 +62,9 @@ def open_checkpoint(path: Path, task: str, *, mend: str | None = None) -> dict[s
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise SuiteError(f"{path}: cannot be read as a checkpoint: {reason}") from None
     ours = checkpoint.get("scansuite") if isinstance(checkpoint, dict) else None
-    made_by = str(ours.get("task")) if isinstance(ours, dict) else None
+    made_by = str(ours.get("task")) if isinstance(ours, dict) else ""
     if made_by != task:
-        what = f"a checkpoint of the task {made_by!r}" if made_by in TASKS else "no checkpoint of this suite"
+        what = f"a checkpoint of the task {made_by!r}" if is_task(made_by) else "no checkpoint of this suite"
         raise SuiteError(f"{path}: is {what}, not of {task!r}: {mend or _other(task, path)}")
     for part in ("hyper_parameters", "state_dict"):
         if not isinstance(checkpoint.get(part), dict):
@@ -87,7 +86,7 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
     hparams = dict(checkpoint["hyper_parameters"])
     hparams["weights"] = None  # they are in the checkpoint; nothing is downloaded or looked for again
     try:
-        model = task_class(task)(**hparams)
+        model = spec_of(task).task_class()(**hparams)
     except (SuiteError, TypeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise SuiteError(f"{path}: its model cannot be built again ({reason}): was it made by this version?") from error

@@ -12,12 +12,12 @@ from typing import Any, TypeAlias, cast
 
 from scansuite.errors import SuiteError
 from tasks.base import Task
-from tasks.cli.parser import part_of
 from tasks.cli.runs.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.cli.runs.seen import Known, record_of
 from tasks.ensemble import Ensemble
 from tasks.evaluation.tables import write_text
+from tasks.specs import spec_of
 from tasks.training.provenance import Provenance
 
 # Beside the tables of an ensemble: its members, and what was chosen for it.
@@ -136,7 +136,7 @@ def build_model(task: str, checkpoints: Checkpoints) -> Model:
     members = [build_from(open_checkpoint(path, task), task, path) for path in checkpoints.paths]
     if len(members) == 1:
         return members[0]
-    model = cast("Ensemble", part_of(task, "ensemble")(members, [str(path) for path in checkpoints.paths]))
+    model = spec_of(task).ensemble_class()(members, [str(path) for path in checkpoints.paths])
     if checkpoints.record is not None:
         model.adopt(checkpoints.record)
     return model

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from scansuite.errors import SuiteError
+from tasks.specs import spec_of
 
 # In a folder while a command writes to it. A command that was killed leaves it behind; its lock ended with it.
 CLAIM = ".in-use"
@@ -135,7 +136,7 @@ def full_disk(error: BaseException) -> str | None:
 
 def command(task: str, verb: str, **flags: object) -> str:
     """A command as it is typed."""
-    words = ["python", "-m", f"tasks.{task}", verb]
+    words = [*spec_of(task).program.split(), verb]
     for name, value in flags.items():
         words += [f"--{name}", str(value)]
     return shlex.join(words)

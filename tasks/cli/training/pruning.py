@@ -12,11 +12,12 @@ import torch
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import init_parameters, value_of
-from tasks.cli.parser import SuiteCLI, task_class
+from tasks.cli.parser import SuiteCLI
 from tasks.cli.runs.checkpoints import find_checkpoint, load_into, open_checkpoint
 from tasks.cli.runs.run_data import RunData, run_data
 from tasks.compression.pruned_sizes import changed_sizes, resize, sizes_of
 from tasks.compression.pruning import prunable_weights, prune_channels, prune_magnitude
+from tasks.specs import spec_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def parent_defaults(task: str, argv: Sequence[str]) -> tuple[dict[str, Any] | No
     if value_of(argv, "--model.prune") in (None, "null"):
         return None, None
     path, checkpoint = _parent(task, value_of(argv, "--model.weights"))
-    cls = task_class(task)
+    cls = spec_of(task).task_class()
     known = init_parameters(cls) - {*cls.facts, *OF_THAT_RUN}
     flags = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in known}
     data = run_data(argv, path.parent.parent)

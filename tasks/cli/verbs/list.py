@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from scansuite.errors import SuiteError, nearest
-from tasks.cli.main import TASKS
+from tasks.specs import SPECS, spec_of
 
 ABOUT = """\
 The networks that --model.backbone takes, as published. A size with "from" can be changed (--data.image_size), down to
@@ -58,7 +58,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         task: name of the task.
         argv: flags as typed.
     """
-    program = f"python -m tasks.{task} list"
+    program = f"{spec_of(task).program} list"
     parser = _Parser(prog=program, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="*", help="'resnet*', or a family; left out: one line for each family")
     parser.add_argument("--csv", metavar="FILE", help="write the networks as a table instead, all where none is named")
@@ -83,7 +83,7 @@ def networks() -> list[Network]:
     found = []
     for row in facts:
         cells = tried.get(row["family"], [])
-        own = [cell for cell in cells if cell["name"] == row["name"]] or cells[: len(TASKS)]
+        own = [cell for cell in cells if cell["name"] == row["name"]] or cells[: len(SPECS)]
         trained = [cell for cell in own if cell["outcome"] == "trained"]
         reasons = {cell["reason"] for cell in own if cell["outcome"] != "trained"}
         found.append(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import cast
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser
@@ -15,11 +14,10 @@ from tasks.apply import apply, write
 from tasks.cli.flags import find_configs, refuse_unknown
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import part_of
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.runs.run_dir import new_folder
 from tasks.hardware import MemoryFormat, keep_memory_flat
-from tasks.inference import Inference
+from tasks.specs import spec_of
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +53,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         0, or 1 where some files could not be read.
     """
     configure_logs()
-    inference_class = cast("type[Inference]", part_of(task, "inference"))
+    inference_class = spec_of(task).inference_class()
     parser = build_parser(inference_class.flags)
     words = ["--help" if word == "--help_all" else word for word in find_configs(argv)]
     if not any(word in ("-h", "--help") or word.split("=")[0].endswith(".help") for word in words):

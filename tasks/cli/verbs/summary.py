@@ -12,7 +12,8 @@ from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import SuiteCLI, task_class
+from tasks.cli.parser import SuiteCLI
+from tasks.specs import spec_of
 
 if TYPE_CHECKING:
     from backbones.trace import Trace
@@ -80,7 +81,7 @@ def _build(task: str, arguments: dict[str, Any]) -> Task:
     """The model without memory where that can be, which a few networks and detectors cannot."""
     import torch
 
-    make: Any = task_class(task)
+    make: Any = spec_of(task).task_class()
     try:
         with torch.device("meta"):
             return make(**arguments)  # type: ignore[no-any-return]

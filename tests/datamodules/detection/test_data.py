@@ -12,13 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from datamodules.detection.base import DetectionData
 from datamodules.detection.coco import Coco
 from datamodules.loading.case_stream import TableCases, case_loader
 from datamodules.phantoms.boxes import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers.raster import write_png
-from datamodules.registry import data_classes
 from datamodules.samples.mosaic import BoxedImage, mosaic
 from datamodules.samples.patches import PatchPlace
 from datamodules.transforms.names import AugmentArgs
@@ -381,8 +379,3 @@ def test_phantoms_have_the_boxes_they_were_drawn_with() -> None:
         assert own["label"].tolist() == [data.class_names[label] for label in drawn.labels]
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (4, 1, 96, 96)
-
-
-def test_data_classes_are_known_by_name() -> None:
-    known = data_classes(DetectionData)
-    assert list(known) == ["Phantoms", "Coco", "Voc", "Yolo", "InstanceMasks"]

@@ -14,17 +14,15 @@ import yaml
 from datamodules.cases.layouts import advice, classes_for
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
-from datamodules.registry import DATA_CLASSES, data_classes
 from datamodules.useless import useless_flags
 from tasks.cli.flags import init_parameters
-from tasks.cli.main import TASKS
-from tasks.cli.parser import task_class
+from tasks.specs import SPECS, spec_of
 from tests.datamodules.boxes_on_disk import pictures, write_coco, write_voc, write_yolo
 from tests.datamodules.scans_on_disk import write_scans
 from tests.datamodules.volumes_on_disk import write_nifti
 from tests.tasks.cli.conftest import Run, one_line
 
-CLASSIFY, SEGMENT, DETECT = (list(data_classes(base)) for base in DATA_CLASSES)
+CLASSIFY, SEGMENT, DETECT = (spec_of(task).data_names() for task in SPECS)
 
 
 @pytest.fixture
@@ -90,8 +88,11 @@ def test_what_a_checkpoint_brings_is_refused_where_it_is_judged(run: Run, flag: 
 
 
 def test_declared_flags_exist() -> None:
-    classes = [cls for some in DATA_CLASSES.values() for cls in some] + [task_class(task) for task in TASKS]
-    for cls in classes:
+    specs = [spec_of(task) for task in SPECS]
+    for cls in [
+        *(cls for spec in specs for cls in spec.data_classes().values()),
+        *(spec.task_class() for spec in specs),
+    ]:
         names = {one.flag for one in useless_flags(cls)} | {one.other for one in useless_flags(cls) if one.other}
         assert names <= init_parameters(cls), cls
 

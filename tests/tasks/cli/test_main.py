@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import errors, flags
-from tasks.cli.main import TASKS, VERBS, script
+from tasks.cli.main import VERBS, script
 from tests.tasks.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,12 +84,6 @@ def test_help_of_a_verb_loads_no_network_library() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip().endswith("[]")
-
-
-def test_tasks_are_found_by_name() -> None:
-    from tasks.cli.parser import task_class
-
-    assert [task_class(task).name for task in TASKS] == list(TASKS)
 
 
 def test_shipped_configs_are_found_by_name_and_by_path(tmp_path: Path) -> None:

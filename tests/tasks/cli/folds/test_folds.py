@@ -28,10 +28,11 @@ from tasks.cli.evaluate_checkpoint import OWN_FLAGS as JUDGE_FLAGS
 from tasks.cli.folds import train as folds
 from tasks.cli.folds.tables import finished
 from tasks.cli.main import main
-from tasks.cli.parser import SuiteCLI, task_class
+from tasks.cli.parser import SuiteCLI
 from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.cli.verbs.predict import build_parser
 from tasks.detect.fusion import fuse_boxes
+from tasks.specs import spec_of
 from tasks.training.provenance import Provenance
 from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
 from tests.tasks.cli.test_processes import finish, start
@@ -391,5 +392,5 @@ def test_command_of_the_page_is_right(command: str) -> None:
         return
     flags = OWN_FLAGS if verb == "fit" else JUDGE_FLAGS
     builder = partial(SuiteCLI, task, verb, words, own_flags=flags, builds_model=verb == "fit")
-    assert builder().task == task_class(task).name
+    assert builder().task == spec_of(task).name
     assert any(word.startswith(("--folds", "--ckpt_path", "--data.fold")) for word in words)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasks.base import Task
-from tasks.cli.parser import SuiteCLI, task_class
+from tasks.cli.parser import SuiteCLI
 from tasks.cli.verbs.fit import OWN_FLAGS
+from tasks.specs import spec_of
 from tasks.training.schedules import ARGS
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "training.md").read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ def test_command_is_right(command: str, monkeypatch: pytest.MonkeyPatch) -> None
     if "--model.backbone" not in words:
         words += ["--model.backbone", "test_resnet"]
     cli = SuiteCLI(task, "fit", words, own_flags=OWN_FLAGS, builds_model=True)
-    cls = task_class(task)
+    cls = spec_of(task).task_class()
     flags = {name: value for name, value in cli.config["model"].items() if name not in cls.facts}
     flags["weights"] = None  # they may not be installed
     model = cls(**flags)

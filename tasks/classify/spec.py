@@ -1,0 +1,22 @@
+"""What classification is made of."""
+
+from __future__ import annotations
+
+from tasks.spec import TaskSpec
+
+SPEC = TaskSpec(
+    name="classify",
+    help="one target a case: a class, several labels, a grade or a number",
+    task="tasks.classify.task.ClassificationTask",
+    evaluator="tasks.classify.evaluator.ClassificationEvaluator",
+    inference="tasks.classify.inference.ClassificationInference",
+    ensemble="tasks.classify.ensemble.ClassificationEnsemble",
+    data_base="datamodules.classification.base.ClassificationData",
+    data=(
+        "datamodules.phantoms.labels.Phantoms",
+        "datamodules.classification.medmnist.MedMNIST",
+        "datamodules.classification.image_folder.ImageFolder",
+        "datamodules.classification.image_table.ImageTable",
+    ),
+    program="python -m tasks.classify",
+)

@@ -1,0 +1,23 @@
+"""What detection is made of."""
+
+from __future__ import annotations
+
+from tasks.spec import TaskSpec
+
+SPEC = TaskSpec(
+    name="detect",
+    help="a box and a class for each object in an image",
+    task="tasks.detect.task.DetectionTask",
+    evaluator="tasks.detect.evaluator.DetectionEvaluator",
+    inference="tasks.detect.inference.DetectionInference",
+    ensemble="tasks.detect.ensemble.DetectionEnsemble",
+    data_base="datamodules.detection.base.DetectionData",
+    data=(
+        "datamodules.phantoms.boxes.Phantoms",
+        "datamodules.detection.coco.Coco",
+        "datamodules.detection.voc.Voc",
+        "datamodules.detection.yolo.Yolo",
+        "datamodules.detection.instance_masks.InstanceMasks",
+    ),
+    program="python -m tasks.detect",
+)

@@ -1,0 +1,34 @@
+"""Arguments of a data class that follow from flags of the model. A task declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+# Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
+# at 224 px are meaningless at 28.
+PRETRAINED_SIDE = 128
+
+
+class Link(NamedTuple):
+    """What a data class is told of the model.
+
+    Attributes:
+        model: the flag that is followed (``weights`` for ``--model.weights``).
+        data: the argument of the data class; it is no flag.
+        compute: from the value of the one to that of the other.
+    """
+
+    model: str
+    data: str
+    compute: Callable[[Any], Any]
+
+
+def least_side(weights: str | None) -> int:
+    """How large images must be for these weights; a suite checkpoint is used at the size the user gives."""
+    return PRETRAINED_SIDE if weights is not None and not weights.endswith(".ckpt") else 0
+
+
+def joins(aggregate: str) -> bool:
+    """Whether the images of a case are judged together."""
+    return aggregate != "none"

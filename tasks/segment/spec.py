@@ -1,0 +1,21 @@
+"""What segmentation is made of."""
+
+from __future__ import annotations
+
+from tasks.spec import TaskSpec
+
+SPEC = TaskSpec(
+    name="segment",
+    help="a class for each pixel of images, or voxel of volumes",
+    task="tasks.segment.task.SegmentationTask",
+    evaluator="tasks.segment.evaluator.SegmentationEvaluator",
+    inference="tasks.segment.inference.SegmentationInference",
+    ensemble="tasks.segment.ensemble.SegmentationEnsemble",
+    data_base="datamodules.segmentation.base.SegmentationData",
+    data=(
+        "datamodules.phantoms.masks.Phantoms",
+        "datamodules.segmentation.mask_folder.MaskFolder",
+        "datamodules.segmentation.volumes.Volumes",
+    ),
+    program="python -m tasks.segment",
+)

@@ -1,0 +1,85 @@
+"""What a task is made of, as import paths: the entry of a task in the list of tasks. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from datamodules.base import ScanDataModule
+    from tasks.base import Task
+    from tasks.ensemble import Ensemble
+    from tasks.evaluator import Evaluator
+    from tasks.inference import Inference
+
+Part = Literal["task", "evaluator", "inference", "ensemble", "data_base"]
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task: its name on the command line, and where its classes are. Each is imported when it is asked for.
+
+    Attributes:
+        name: on the command line, and in checkpoints.
+        help: what it does, in one line.
+        task: path (``package.module.Class``) of the :class:`~tasks.base.Task`.
+        evaluator: of the :class:`~tasks.evaluator.Evaluator`.
+        inference: of the :class:`~tasks.inference.Inference`.
+        ensemble: of the :class:`~tasks.ensemble.Ensemble`.
+        data_base: of the data class that all data of the task derive from.
+        data: of the data classes that are known by name; the first is what is taken without ``--data``.
+        program: how it is called; left out: ``scansuite <name>``.
+    """
+
+    name: str
+    help: str
+    task: str
+    evaluator: str
+    inference: str
+    ensemble: str
+    data_base: str
+    data: tuple[str, ...]
+    program: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if not self.program:
+            object.__setattr__(self, "program", f"scansuite {self.name}")
+
+    def part(self, part: Part) -> Any:
+        """The class of a part."""
+        return load(getattr(self, part))
+
+    def task_class(self) -> type[Task]:
+        """The class of the model."""
+        return self.part("task")  # type: ignore[no-any-return]
+
+    def evaluator_class(self) -> type[Evaluator]:
+        """How it is judged."""
+        return self.part("evaluator")  # type: ignore[no-any-return]
+
+    def inference_class(self) -> type[Inference]:
+        """How it predicts."""
+        return self.part("inference")  # type: ignore[no-any-return]
+
+    def ensemble_class(self) -> type[Ensemble]:
+        """Several of its models as one."""
+        return self.part("ensemble")  # type: ignore[no-any-return]
+
+    def data_base_class(self) -> type[ScanDataModule]:
+        """What all its data classes derive from."""
+        return self.part("data_base")  # type: ignore[no-any-return]
+
+    def data_names(self) -> list[str]:
+        """Names of its data classes for ``--data``."""
+        return [path.rpartition(".")[2] for path in self.data]
+
+    def data_classes(self) -> dict[str, type[ScanDataModule]]:
+        """Its data classes by name."""
+        return dict(zip(self.data_names(), map(load, self.data), strict=True))
+
+
+def load(path: str) -> Any:
+    """What stands at an import path (``package.module.name``)."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
