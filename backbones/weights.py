@@ -24,6 +24,7 @@ from backbones.imagenet import pretrained_normalisation as pretrained_normalisat
 from backbones.pyramid import Backbone
 from backbones.records import metadata_of, read_record, with_record
 from scansuite.errors import SuiteError
+from scansuite.files import replacing
 
 PREFIX = "backbone."  # where every task keeps its backbone
 
@@ -140,10 +141,11 @@ def extract_weights(checkpoint: Path, output: Path) -> int:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         record = read_record(checkpoint)
-        if output.suffix == ".safetensors":
-            safetensors.torch.save_file(part, output, metadata={"format": "pt", **metadata_of(record)})
-        else:
-            torch.save(with_record(part, record), output)
+        with replacing(output) as temporary:
+            if output.suffix == ".safetensors":
+                safetensors.torch.save_file(part, temporary, metadata={"format": "pt", **metadata_of(record)})
+            else:
+                torch.save(with_record(part, record), temporary)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise SuiteError(f"{output}: cannot be written ({error}); choose another --output") from error
     return len(part)

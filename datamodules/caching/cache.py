@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from datamodules.caching.locks import one_process
 from datamodules.caching.reading_version import behaviour
 from datamodules.readers.hashing import content_hashes
 from scansuite.errors import SuiteError
+from scansuite.files import lock_if_possible, replacing
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class VolumeCache:
             entry = self._files[key] = self._entry(path, settings)
         mapped = _map(entry)
         if mapped is None:
-            with one_process(self.folder / ".lock"):
+            with lock_if_possible(self.folder / ".lock"):
                 mapped = _map(entry)  # another process may just have made it
                 if mapped is None:
                     _remove_broken(entry)
@@ -103,24 +102,20 @@ class VolumeCache:
 
     def _write(self, entry: Path, array: NDArray[Any], path: Path) -> None:
         array = np.ascontiguousarray(array)
-        part = entry.with_name(f".{entry.name}.{os.getpid()}.part")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with part.open("wb") as file:
-                    # Not np.save, whose error for a full disk does not say so.
-                    npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
-                    file.write(array.data)
-                part.replace(entry)
-            finally:
-                with suppress(OSError):
-                    part.unlink(missing_ok=True)
-        except OSError as error:
+
+        def failed(error: OSError) -> CacheError:
             reason = "the disk is full" if error.errno in _NO_ROOM else f"cannot be written ({error.strerror})"
-            raise CacheError(
+            return CacheError(
                 f"{self.folder}: {reason} while {array.nbytes / 2**20:.1f} MiB of {path} are cached: free some space, "
                 "or give another folder with --data.cache_dir"
-            ) from None
+            )
+
+        with replacing(entry, failed=failed, durable=False) as temporary:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                # Not np.save, whose error for a full disk does not say so.
+                npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+                file.write(array.data)
 
 
 def _map(entry: Path) -> np.memmap[Any, Any] | None:

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.caching.cache import CacheError
-from datamodules.caching.locks import one_process
 from datamodules.caching.reading_version import behaviour
 from datamodules.cases.pool import Lost, in_chunks, processes
 from datamodules.readers.hashing import array_hash, parts_of
 from datamodules.readers.kept import Kept
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
+from scansuite.files import lock_if_possible
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
@@ -145,7 +145,7 @@ def read_units(data: ScanDataModule, units: Sequence[Unit], read: Callable[[int]
     if len(kept.known) < len(units):
         # The ranks of a training come here at the same time: one reads, the others find what it has kept.
         root = hashlib.blake2b(os.path.abspath(data.root).encode(errors="surrogateescape"), digest_size=8)  # noqa: PTH100
-        with one_process(data.cache_dir / f".contents-{root.hexdigest()}.lock"):
+        with lock_if_possible(data.cache_dir / f".contents-{root.hexdigest()}.lock"):
             kept.look_up()
             return _complete(data, units, kept, read)
     return [kept.known[unit] for unit in range(len(units))]

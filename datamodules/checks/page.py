@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from contextlib import suppress
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from datamodules.checks.measures import READ, thumbnail
 from datamodules.checks.run import Checked
 from datamodules.checks.store import Finding, FindingStore
 from scansuite.errors import SuiteError
+from scansuite.files import write_text
 
 
 def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
@@ -58,14 +58,7 @@ def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
             histograms=[{"title": one.title, "bars": _bars(one.bars)} for one in checked.histograms if one.bars],
         )
     )
-    part = file.with_name(f".{file.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise SuiteError(f"--output {file}: cannot be written ({error.strerror})") from None
+    write_text(file, page)
 
 
 def verdict(store: FindingStore) -> str:

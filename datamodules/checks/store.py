@@ -13,6 +13,7 @@ import pandas as pd
 from datamodules.checks.kinds import SEVERITIES, Severity, kind_of
 from datamodules.faults import Fault
 from scansuite.errors import SuiteError
+from scansuite.files import replacing
 
 COLUMNS = ["severity", "kind", "case_id", "path", "split", "detail"]
 _EXAMPLES = 24
@@ -106,8 +107,7 @@ class FindingStore:
         """
         names, paths = cases["case_id"].to_numpy(dtype=object), cases["path"].to_numpy(dtype=object)
         parts = cases["split"].astype("str").fillna("").to_numpy(dtype=object)
-        part = file.with_name(f".{file.name}.part")
-        with part.open("w", newline="", encoding="utf-8") as stream:
+        with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(COLUMNS)
             for severity in SEVERITIES:
@@ -117,4 +117,3 @@ class FindingStore:
                         case = int(number)
                         who = [names[case], path or paths[case], parts[case]] if case >= 0 else ["", path, ""]
                         writer.writerow([severity, kind, *who, detail])
-        part.replace(file)

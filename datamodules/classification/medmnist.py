@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from datamodules.caching.locks import one_process
 from datamodules.cases.table import SPLITS, CaseTable, table_of_images
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.medmnist_files import MedMNISTFile, fetch
@@ -25,6 +24,7 @@ from datamodules.classification.medmnist_sets import (
 from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
+from scansuite.files import lock_if_possible
 
 
 class MedMNIST(ClassificationData):
@@ -103,7 +103,7 @@ def find_file(root: Path, cache_dir: Path, name: str, size: int, *, download: bo
         )
     folder = next((folder for folder in folders if folder.is_dir() and os.access(folder, os.W_OK)), folders[1])
     target = folder / file_name(name, size)
-    with one_process(folders[1] / f"{target.name}.lock"):
+    with lock_if_possible(folders[1] / f"{target.name}.lock"):
         if not target.is_file():  # another process may just have fetched it
             fetch(url, target, published.md5[SIZES.index(size)])
     return target

@@ -6,12 +6,10 @@ import hashlib
 import http.client
 import logging
 import math
-import os
 import sys
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from shutil import copyfileobj
 from typing import Any, BinaryIO
@@ -19,11 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.caching.locks import one_process
 from datamodules.caching.reading_version import behaviour
 from datamodules.cases.table import SPLITS
 from datamodules.readers.hashing import array_hash
 from scansuite.errors import SuiteError
+from scansuite.files import lock_if_possible, replacing
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +41,22 @@ def fetch(url: str, target: Path, md5: str) -> None:
     from rich.progress import wrap_file
 
     log.info("fetching %s", url)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     request = urllib.request.Request(url, headers={"User-Agent": "scansuite"})
+
+    def failed(error: Exception) -> SuiteError:
+        return SuiteError(f"{url}: cannot be fetched to {target}: {error}; put the file there by hand")
+
     try:
-        with urllib.request.urlopen(request, timeout=60) as response, part.open("wb") as file:
-            total = int(response.headers.get("Content-Length") or 0)
-            bar = Console(stderr=True, quiet=not sys.stderr.isatty())
-            with wrap_file(response, total, description=target.name, console=bar) as shown:
-                found = _copy_with_md5(shown, file)
-        if found != md5:
-            raise SuiteError(f"{url}: MD5 is {found}, should be {md5}: damaged on the way or not the official file")
-        part.replace(target)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise SuiteError(f"{url}: cannot be fetched to {target}: {error}; put the file there by hand") from None
-    finally:
-        part.unlink(missing_ok=True)
+        with replacing(target, failed=failed) as temporary:
+            with urllib.request.urlopen(request, timeout=60) as response, temporary.open("wb") as file:
+                total = int(response.headers.get("Content-Length") or 0)
+                bar = Console(stderr=True, quiet=not sys.stderr.isatty())
+                with wrap_file(response, total, description=target.name, console=bar) as shown:
+                    found = _copy_with_md5(shown, file)
+            if found != md5:
+                raise SuiteError(f"{url}: MD5 is {found}, should be {md5}: damaged on the way or not the official file")
+    except (http.client.HTTPException, ValueError) as error:
+        raise failed(error) from None
 
 
 def _copy_with_md5(source: BinaryIO, target: BinaryIO) -> str:
@@ -116,7 +115,7 @@ class MedMNISTFile:
         else:
             status = self.file.stat()
             self._folder = cache_dir / f"{self.file.stem}-{status.st_size}-{status.st_mtime_ns}"
-            with one_process(cache_dir / f"{self.file.name}.lock"):
+            with lock_if_possible(cache_dir / f"{self.file.name}.lock"):
                 for split in SPLITS:
                     self._mapped[split] = _unpack(archive, members[f"{split}_images"], self._folder)
         self.counts = {split: len(self._part(split)) for split in SPLITS}
@@ -163,8 +162,8 @@ class MedMNISTFile:
             return kept.read_text().split()
         hashes = [array_hash(image) for split in SPLITS for image in self._part(split)]
         if kept is not None:
-            with suppress(OSError), _appears_whole(kept) as part:
-                part.write("\n".join(hashes).encode())
+            with suppress(SuiteError), replacing(kept, durable=False) as temporary:
+                temporary.write_text("\n".join(hashes))
         return hashes
 
 
@@ -196,17 +195,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> 
     if not target.is_file():
         log.info("unpacking %s (%.1f GiB) to %s", member.filename, member.file_size / 2**30, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with archive.open(member) as stream, _appears_whole(target) as part:
-            copyfileobj(stream, part, 1 << 20)
+        whole = replacing(target, failed=lambda error: error, durable=False)
+        with whole as temporary, archive.open(member) as stream, temporary.open("wb") as file:
+            copyfileobj(stream, file, 1 << 20)
     return target
-
-
-@contextmanager
-def _appears_whole(target: Path) -> Iterator[BinaryIO]:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

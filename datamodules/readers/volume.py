@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,6 +20,7 @@ from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.named_errors import named_errors
 from datamodules.readers.unpack import read_all, read_to_end, unpacked
 from scansuite.errors import SuiteError
+from scansuite.files import replacing
 
 _KINDS = {
     ".nii": "NIfTI",
@@ -243,14 +243,8 @@ def write_volume(path: Path, array: NDArray[Any], like: Grid) -> None:
     header.set_data_dtype(array.dtype)
     image = nibabel.Nifti2Image if type(like.header).sizeof_hdr == 540 else nibabel.Nifti1Image
     data = image(array, None, header=header).to_bytes()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(gzip.compress(data, 6, mtime=0) if path.name.lower().endswith(".gz") else data)
-        part.replace(path)
-    except OSError as error:
-        raise SuiteError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(data, 6, mtime=0) if path.name.lower().endswith(".gz") else data)
 
 
 def _storable(array: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from datamodules.resampling import resize_image
 from datamodules.transforms.pipeline import Augmentation
 from scansuite.errors import SuiteError
+from scansuite.files import replacing
 
 _GAP = 4  # px between tiles
 _GROUND = 96  # grey of the ground, neither the black nor the white of a scan
@@ -53,14 +53,8 @@ def write_sheet(
             top = _GAP + row * step + (tile - height) // 2
             left = _GAP + column * step + (tile - width) // 2
             sheet[top : top + height, left : left + width] = picture
-    part = file.with_name(f".{file.name}.part")
-    try:
-        part.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
-        part.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise SuiteError(f"{file}: cannot write the sheet of augmented samples: {error.strerror}") from None
+    with replacing(file) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 def _fit(image: NDArray[np.float32], tile: int) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
+from scansuite.files import write_text
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import given, value_of, values_of
 from tasks.cli.limits import refuse_no_batches
@@ -19,7 +20,6 @@ from tasks.cli.runs.run_dir import count_test, refuse_existing, take_run_dir
 from tasks.cli.runs.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_evaluation, refuse_second_scale
 from tasks.ensemble import Ensemble
-from tasks.evaluation.tables import write_text
 from tasks.hardware import place
 from tasks.training.provenance import provenance_of
 

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scansuite.files import replacing, safe_path, write_text
 from tasks.evaluation.pictures.canvas import Colour, legend
 from tasks.evaluation.pictures.common import CLASS_COLOURS, panel_size, scan_panel
-from tasks.evaluation.pictures.filenames import safe_path
-from tasks.evaluation.tables import replacing
 
 _EDGES = ["x1", "y1", "x2", "y2"]
 _OUTLINE: Colour = (20, 20, 20)
@@ -65,8 +64,7 @@ def write_coco(file: Path, cases: pd.DataFrame, boxes: pd.DataFrame, class_names
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
     }
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(whole, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(whole, ensure_ascii=False) + "\n")
 
 
 def write_box_picture(
@@ -105,6 +103,6 @@ def write_box_picture(
     file = folder / safe_path(case_id)
     file = file.with_name(file.name + ".png")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary:
+    with replacing(file, durable=False) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
     return file

@@ -14,8 +14,7 @@ from scipy import ndimage
 
 from datamodules.readers.volume import Grid, write_volume
 from scansuite.errors import SuiteError
-from tasks.evaluation.pictures.filenames import marked_name, safe_name, safe_path
-from tasks.evaluation.tables import replacing
+from scansuite.files import marked_name, replacing, safe_name, safe_path, write_text
 
 MaskFormat = Literal["auto", "nifti", "png", "png16"]
 _MOST_COMPONENTS = 65535  # what 16 bits number
@@ -116,8 +115,7 @@ class MaskWriter:
     def _write_classes(self) -> None:
         values = {name: 1 if self.overlapping else number for number, name in enumerate(self.class_names)}
         meaning = {"classes": values, "overlapping": self.overlapping, "instances": self.mask_format == "png16"}
-        with replacing(self.folder / "classes.json") as temporary:
-            temporary.write_text(json.dumps(meaning, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(self.folder / "classes.json", json.dumps(meaning, indent=2, ensure_ascii=False) + "\n")
 
 
 def number_components(mask: NDArray[np.uint8], case_id: str) -> NDArray[np.uint16]:

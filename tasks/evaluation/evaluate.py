@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scansuite.errors import SuiteError
+from scansuite.files import replacing
 from tasks.evaluation.classification.metrics import Kind, classification_metrics, confusion_matrix
 from tasks.evaluation.detection.froc import FROC_IOU
 from tasks.evaluation.detection.metrics import evaluate_boxes
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.segmentation.metrics import segmentation_metrics
-from tasks.evaluation.tables import find_table, read_table, replacing
+from tasks.evaluation.tables import find_table, read_table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scansuite.errors import SuiteError
-from tasks.evaluation.tables import write_text
+from scansuite.files import write_text
 
 
 @dataclass(frozen=True)

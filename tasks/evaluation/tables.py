@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from scansuite.errors import SuiteError
+from scansuite.files import replacing
 
 # A CSV of more rows takes minutes to read and no spreadsheet opens it: Parquet from here on.
 PARQUET_ROWS = 1_000_000
@@ -18,37 +16,6 @@ PARQUET_ROWS = 1_000_000
 TEXT_COLUMNS = (
     "case_id", "patient_id", "path", "split", "target", "prediction", "prediction_op", "class", "label",
 )  # fmt: skip
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``file`` that takes its place when the block ends well.
-
-    A reader sees the old file or the whole new one, never a part, even when the process is killed while it writes.
-
-    Raises:
-        SuiteError: the folder cannot be written to.
-    """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, file)  # noqa: PTH105 - the same call, named as POSIX names it
-    except OSError as error:
-        raise SuiteError(
-            f"{file}: cannot be written ({error.strerror or error}): choose a folder you may write to, with space left"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file in one piece.
-
-    Raises:
-        SuiteError: the folder cannot be written to.
-    """
-    with replacing(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_table(frame: pd.DataFrame, file: Path) -> Path:

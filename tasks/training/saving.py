@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from lightning_fabric.utilities.types import _PATH
 
-from tasks.evaluation.tables import replacing
+from scansuite.files import replacing
 
 
 def save_whole(checkpoint: dict[str, Any], path: Path) -> None:
@@ -25,8 +24,6 @@ def save_whole(checkpoint: dict[str, Any], path: Path) -> None:
     torch.save(checkpoint, content)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())  # a name must not outlive a power cut that its contents do not
 
 
 class WholeCheckpoints(TorchCheckpointIO):

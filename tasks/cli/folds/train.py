@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from scansuite.errors import SuiteError
+from scansuite.files import write_text
 from tasks.cli.command import run_command
 from tasks.cli.flags import given, truth, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
@@ -24,7 +25,6 @@ from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
-from tasks.evaluation.tables import write_text
 
 log = logging.getLogger(__name__)
 

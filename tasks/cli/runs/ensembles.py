@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from scansuite.errors import SuiteError
+from scansuite.files import write_text
 from tasks.base import Task
 from tasks.cli.runs.checkpoints import build_from, find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.cli.runs.seen import Known, record_of
 from tasks.ensemble import Ensemble
-from tasks.evaluation.tables import write_text
 from tasks.specs import spec_of
 from tasks.training.provenance import Provenance
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from scansuite.errors import SuiteError
+from scansuite.files import write_text
 from tasks.cli.runs.running import claim, holds_something
 
 RUNS = Path("runs")
@@ -91,7 +92,7 @@ def take_run_dir(task: str, asked: str | None, mend: Mend | None = None, *, resu
     os.environ[SHARED] = str(folder.resolve())
     if pointer is not None:
         _make(pointer.parent)
-        pointer.write_text(str(folder.resolve()))
+        write_text(pointer, str(folder.resolve()))
     return folder
 
 

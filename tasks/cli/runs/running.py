@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shlex
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from scansuite.errors import SuiteError
 from tasks.specs import spec_of
@@ -31,13 +31,13 @@ class Begun:
         folder: as the user names it.
         mend: what to do where the command ends before its time.
         made: the folder was made for this command.
-        handle: of the claim, locked.
+        lock: on the claim; not held where the file system knows no locks.
     """
 
     folder: Path
     mend: str
     made: bool
-    handle: IO[str]
+    lock: FileLock
 
     @property
     def left(self) -> list[str]:
@@ -74,30 +74,29 @@ def claim(folder: Path, flag: str, mend: str, *, fresh: bool, made: bool = False
     Raises:
         SuiteError: it cannot be written to, another command writes to it, or it holds something and must not.
     """
-    made = made or not folder.exists()
+    made, file = made or not folder.exists(), folder / CLAIM
+    # Not a soft lock (that a file is there), which would outlive a killed command.
+    lock = FileLock(file, blocking=False, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, first = _opened(folder / CLAIM)
+        if not _locked(lock, first=_made(file) or not fresh):
+            who = ""
+            with suppress(OSError):  # it may just have ended
+                who = file.read_text(encoding="utf-8").strip()
+            raise SuiteError(
+                f"{flag} {folder}: another command{f' ({who})' if who else ''} writes to it: give another folder, or "
+                "wait until it has ended"
+            )
+        if fresh and holds_something(folder):  # another command has begun and ended in between
+            file.unlink()
+            lock.release()
+            raise SuiteError(f"{flag} {folder}: exists already: give a new folder")
+        file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
     except OSError as error:
         raise SuiteError(
             f"{flag} {folder}: cannot be written ({error.strerror}): choose a folder you may write to"
         ) from None
-    if not _locked(handle, first=first or not fresh):
-        who = handle.read().strip()
-        handle.close()
-        raise SuiteError(
-            f"{flag} {folder}: another command{f' ({who})' if who else ''} writes to it: give another folder, or wait "
-            "until it has ended"
-        )
-    if fresh and holds_something(folder):  # another command has begun and ended in between
-        (folder / CLAIM).unlink()
-        handle.close()
-        raise SuiteError(f"{flag} {folder}: exists already: give a new folder")
-    handle.truncate(0)
-    handle.seek(0)
-    handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-    handle.flush()
-    _begun.append(Begun(folder, mend, made, handle))
+    _begun.append(Begun(folder, mend, made, lock))
 
 
 def release() -> None:
@@ -108,7 +107,7 @@ def release() -> None:
             (begun.folder / CLAIM).unlink()
             if begun.made:
                 begun.folder.rmdir()  # fails where it holds something
-        begun.handle.close()
+        begun.lock.release()
 
 
 def holds_something(folder: Path) -> bool:
@@ -142,24 +141,27 @@ def command(task: str, verb: str, **flags: object) -> str:
     return shlex.join(words)
 
 
-def _opened(file: Path) -> tuple[IO[str], bool]:
-    """The claim's file, and whether it was made just now."""
-    with suppress(FileExistsError):
-        return file.open("x+", encoding="utf-8"), True
-    return file.open("r+", encoding="utf-8"), False
-
-
-def _locked(handle: IO[str], *, first: bool) -> bool:
-    """Whether the lock is ours now; ``first`` decides where there are no locks."""
+def _made(file: Path) -> bool:
+    """Make the claim's file; whether it was not there."""
     try:
-        # Of this process alone: a loader process that outlives it must not keep the folder from being taken up again.
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _locked(lock: FileLock, *, first: bool) -> bool:
+    """Whether the lock is ours now; ``first`` decides where there are no locks.
+
+    It is of this process alone, since filelock takes it from those that are forked: a loader process that outlives a
+    killed command must not keep the folder from being taken up again.
+    """
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
     except OSError as error:
         if error.errno in _UNLOCKABLE:
             return first
-        return False
-    # Who was there before may just have taken its claim away: then this is the lock of a file that is gone.
-    try:
-        return os.fstat(handle.fileno()).st_ino == os.stat(handle.name).st_ino  # noqa: PTH116 - a name as opened
-    except OSError:
-        return False
+        raise
+    return True

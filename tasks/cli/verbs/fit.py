@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
+from scansuite.files import write_text
 from tasks.base import Task
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of
@@ -30,7 +31,6 @@ from tasks.cli.training.callbacks import training_callbacks
 from tasks.cli.training.comparison import compare
 from tasks.cli.training.pruning import parent_defaults, prune, untrained
 from tasks.cli.training.search import search
-from tasks.evaluation.tables import write_text
 from tasks.hardware import MemoryFormat, place
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from datamodules.resampling import resize_image
 from scansuite.errors import SuiteError
+from scansuite.files import replacing, safe_name
 from tasks.evaluation.pictures.canvas import Colour, titled
-from tasks.evaluation.pictures.filenames import safe_name
-from tasks.evaluation.tables import replacing
 
 Rank = Literal["best", "median", "worst"]
 
@@ -96,7 +95,7 @@ def write_pictures(
         title, panels = draw(rank, case_id)
         picture = titled(panels, title)
         file = folder / f"{split}_{rank}_{safe_name(case_id.replace('/', '_'))}.png"
-        with replacing(file) as temporary:
+        with replacing(file, durable=False) as temporary:
             Image.fromarray(picture).save(temporary, format="PNG")
         drawn.append(Overlay(rank, case_id, title, picture, file))
     return drawn

@@ -137,7 +137,7 @@ def test_two_processes_at_once(locks: bool, file: Path, tmp_path: Path, monkeypa
     assert [total for _, total in found] == [sum(range(120))] * 2
     assert sum(calls for calls, _ in found) == (1 if locks else 2)
     assert len(entries(folder)) == 1
-    assert not list(folder.glob("*.part"))
+    assert not list(folder.glob("*.tmp"))
 
 
 def fill_up(file: Path, folder: Path, results: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(file: Path, tmp_pat
     assert "--data.cache_dir" in message
     assert "\n" not in message
     assert len(entries(folder)) == 1
-    assert not list(folder.glob(".*.part"))
+    assert not list(folder.glob(".*.tmp"))
 
 
 def test_a_folder_that_cannot_be_made_is_said(file: Path, tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_what_the_server_lacks_is_said(server: Path, tmp_path: Path, monkeypatch
     monkeypatch.setenv("SCANSUITE_MEDMNIST_URL", "http://127.0.0.1:9")
     with pytest.raises(SuiteError, match="Connection refused"):
         find_file(tmp_path, tmp_path / "cache", "breastmnist", 64, download=True)
-    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*"))
 
 
 def test_a_connection_that_breaks_leaves_nothing(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(SuiteError, match=r"b\.nii\.gz: cannot be written: No space left on device"):
+    with pytest.raises(SuiteError, match=r"b\.nii\.gz: cannot be written \(No space left on device\)"):
         write_volume(path, like.array + 1, like)
     assert path.read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.nii", "b.nii.gz"]

@@ -301,7 +301,7 @@ def test_bad_files_are_named(tmp_path: Path, cache: Path) -> None:
     assert len(data_of(root).table) == 5
     label.unlink()
     assert f"{image}: no mask case_3.nii.gz in {root}/labelsTr (1 of 5 cases have none)" in refused(root)
-    assert not list((cache / "volumes").glob(".*.part"))
+    assert not list((cache / "volumes").glob(".*.tmp"))
 
 
 @pytest.mark.parametrize(
