@@ -1,4 +1,7 @@
-"""A network layer by layer: what each computes, on what, and what it costs. Nothing is computed but shapes."""
+"""A network layer by layer: what each computes, on what, and what it costs. Nothing is computed but shapes.
+
+Operations are counted by torch's own counter; torchinfo shows layers too, but no receptive fields.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ def one_thread(worker: int) -> None:
 def default_workers(ranks: int = 1) -> int:
     """Loader processes of one rank: its share of the cores, but one for training itself, at most 8.
 
+    Lightning's ``suggested_max_num_workers`` has no upper limit, and divides again the cores that SLURM has divided.
+
     Args:
         ranks: processes on this machine. SLURM gives each its own cores already.
     """
@@ -34,7 +36,7 @@ def free_memory() -> int | None:
     """Bytes that can be taken without swapping, or None where the system does not say.
 
     ``MemAvailable`` of Linux: free pages alone leave out what the page cache gives back, which is most of the memory
-    after reading a data set.
+    after reading a data set. (psutil would be a dependency for this one line.)
     """
     file = Path("/proc/meminfo")
     lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []

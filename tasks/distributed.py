@@ -1,4 +1,8 @@
-"""What all ranks must agree on."""
+"""Sums, lists and means over all ranks.
+
+Ours where Lightning's (``all_gather``, ``sync_ddp``) want a trainer or tensors of one shape, and where torch's
+differentiable ``all_reduce`` makes the ranks wait for each other once more on the way back.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 class Normalize(nn.Module):
     """Subtract a mean and divide by a standard deviation.
 
+    torchvision's ``Normalize`` keeps its numbers outside of the state dict, and has none for each image.
+
     Args:
         mean: one number a channel, of images in [0, 1].
         std: one positive number a channel.

@@ -1,4 +1,7 @@
-"""Images filled up to sizes that all levels of a pyramid divide."""
+"""Images filled up to sizes that all levels of a pyramid divide.
+
+torchvision's ``GeneralizedRCNNTransform``, which knows such multiples, resizes too and fills with zeros.
+"""
 
 from __future__ import annotations
 

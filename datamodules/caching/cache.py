@@ -44,6 +44,8 @@ class VolumeCache:
     make an entry one after the other, so that it is decoded once; where the file system has no locks each makes it, and
     the last one stays.
 
+    joblib's ``Memory`` knows the arguments of a call, not what is in the files that they name.
+
     The first axis should be the one that is cut along: a slice is then one piece of the file.
 
     Args:

@@ -1,4 +1,7 @@
-"""Processes that read what may be hostile: one that dies or hangs costs the file it was reading, nothing else."""
+"""Processes that read what may be hostile: one that dies or hangs costs the file it was reading, nothing else.
+
+``concurrent.futures`` gives up as a whole where one of its processes dies, and cannot stop a task that hangs.
+"""
 
 from __future__ import annotations
 

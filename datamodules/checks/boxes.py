@@ -57,6 +57,7 @@ def check_boxes(survey: Survey, data: DetectionData, store: FindingStore) -> lis
 def _coinciding(corners: NDArray[np.float64]) -> int:
     if not 2 <= len(corners) <= _MOST_BOXES:
         return 0
+    # In NumPy: a check would wait for the import of torchvision, which the data modules do not need otherwise.
     first, second = corners[:, None], corners[None]
     shared = np.clip(np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]), 0, None)
     inter = shared.prod(axis=2)

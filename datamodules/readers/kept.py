@@ -1,4 +1,7 @@
-"""Small texts by name in an SQLite file, each good for one state of what it was made from."""
+"""Small texts by name in an SQLite file, each good for one state of what it was made from.
+
+diskcache, which is such a store, pickles what it keeps: a file in a shared folder could run code.
+"""
 
 from __future__ import annotations
 

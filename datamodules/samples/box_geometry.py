@@ -1,4 +1,7 @@
-"""Boxes that follow their image when it is resized or cropped; xyxy in pixels throughout."""
+"""Boxes that follow their image when it is resized or cropped; xyxy in pixels throughout.
+
+In NumPy and float64: Albumentations' crops, which have the same limit of visibility, keep boxes in float32.
+"""
 
 from __future__ import annotations
 

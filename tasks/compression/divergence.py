@@ -1,4 +1,7 @@
-"""How far what a network says is from what another says: Kullback-Leibler divergences of logits."""
+"""Kullback-Leibler divergences of logits: how far the output of a network is from that of another.
+
+``torch.distributions`` has them for whole distributions; its Bernoulli's becomes infinite where a sigmoid rounds to 0.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ def paired_latency(
 ) -> tuple[float, float]:
     """Median milliseconds of two networks in evaluation mode on the same input.
 
-    Both take turns, and change who begins, so that what else the machine does meets both alike.
+    Both take turns, and change who begins, so that what else the machine does meets both alike; torch's
+    ``benchmark.Timer`` measures one after the other.
 
     Args:
         first: on the device of the input.

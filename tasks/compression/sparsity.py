@@ -16,7 +16,8 @@ class Sparsity(Callback):
 
     What is 0 is in the checkpoint itself: a run that goes on, or another one that starts from a pruned checkpoint,
     finds its zeros there. Gradients are cut off before each step, so that they bear neither on clipping nor on
-    momentum, and the weights are set to 0 again after it, whatever an optimiser mixes.
+    momentum, and the weights are set to 0 again after it, whatever an optimiser mixes. ``torch.nn.utils.prune`` keeps a
+    mask beside each weight instead, under other names: no other code could load the checkpoint.
     """
 
     def __init__(self) -> None:

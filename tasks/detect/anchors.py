@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import box_iou
 
 from datamodules.settings import numbers
 from scansuite.errors import SuiteError
@@ -167,8 +168,9 @@ def _clusters(boxes: NDArray[np.float64], count: int) -> list[list[float]]:
 
 def _shape_iou(boxes: NDArray[np.float64], anchors: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, K) IoU of boxes and anchors about one centre."""
-    both = np.minimum(boxes[:, None], anchors[None]).prod(axis=2)
-    iou: NDArray[np.float64] = both / (boxes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - both)
+    # Boxes that share a corner overlap as those that share the centre.
+    first, second = (torch.from_numpy(np.concatenate([0 * sizes, sizes], axis=1)) for sizes in (boxes, anchors))
+    iou: NDArray[np.float64] = box_iou(first, second).numpy()
     return iou
 
 

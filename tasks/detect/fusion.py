@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torchvision.ops import box_iou
 
 FUSION_IOU = 0.55  # the paper's
 
@@ -50,7 +52,7 @@ def _fuse_class(boxes: FloatArray, scores: FloatArray, models: int, iou: float) 
     weighted, total = np.zeros_like(boxes), np.zeros(len(boxes))  # sums of score * corners, and of scores
     fused, count = np.zeros_like(boxes), np.zeros(len(boxes), np.int64)
     for one in np.argsort(-scores, kind="stable"):
-        overlap = _iou(boxes[one], fused[:clusters])
+        overlap = box_iou(torch.from_numpy(boxes[one, None]), torch.from_numpy(fused[:clusters]))[0]
         place = int(overlap.argmax()) if clusters else 0
         if clusters == 0 or overlap[place] <= iou:
             place, clusters = clusters, clusters + 1
@@ -60,12 +62,3 @@ def _fuse_class(boxes: FloatArray, scores: FloatArray, models: int, iou: float) 
         fused[place] = weighted[place] / total[place]
     score = total[:clusters] / count[:clusters] * np.minimum(count[:clusters], models) / models
     return fused[:clusters], score
-
-
-def _iou(box: FloatArray, others: FloatArray) -> FloatArray:
-    """(n,) overlap of a box with others."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    both = (high - low).clip(min=0).prod(axis=1)
-    either = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - both
-    overlap: FloatArray = both / either
-    return overlap

@@ -4,6 +4,8 @@ Patients are drawn with replacement, with all their cases: two scans of one pati
 bootstrap). The interval is the 2.5th to 97.5th percentile of the resampled figures. Source: B. Efron and
 R. J. Tibshirani, An Introduction to the Bootstrap, Chapman & Hall, 1993, chapters 8 and 13.
 
+Ours, because ``scipy.stats.bootstrap`` draws cases, not patients, and has no weights.
+
 A resample is a row of weights: how often each case was drawn. A statistic that takes weights computes the figure itself
 (all weights 1) and its resamples by the same lines, a block of resamples at a time.
 """

@@ -17,7 +17,8 @@ class EpochTable(Checkpoint):
     """Writes what was logged in each epoch, with learning rate and seconds.
 
     Lightning runs callbacks of the family ``Checkpoint`` after the model's own hooks: the metrics that the model logs
-    at the end of an epoch are there by then.
+    at the end of an epoch are there by then. Lightning's ``CSVLogger`` writes training and validation into rows of
+    their own, and begins anew on resume.
 
     Args:
         file: the ``metrics.csv``.

@@ -17,7 +17,8 @@ class Mixing(Callback):
     All pairs of a batch share one weight, as in the authors' code. The batch gets the label of the larger share as
     ``label``, that of the other as ``label_other``, and the larger share as ``label_share``; a loss is linear in the
     target, so it is the mean of the losses of both, weighted by the shares. Which is mixed with which derives from
-    (seed, epoch, rank, number of the batch): a resumed run mixes the same.
+    (seed, epoch, rank, number of the batch): a resumed run mixes the same, which it would not with timm's and
+    torchvision's, that draw from the global generators.
 
     Args:
         mixup: of Beta(a, a) from which mixup's weight is drawn; 0 or None: no mixup.

@@ -16,7 +16,8 @@ class Unfreezing(Callback):
     """Unfreezes ``model.backbone``, whole or from the head end by stage (Howard and Ruder, ULMFiT, ACL 2018).
 
     What trains follows from the epoch alone, so a resumed run finds its stage again. The optimiser must know the
-    parameters from the start: it passes over those without gradient.
+    parameters from the start: it passes over those without gradient. (Lightning's ``BackboneFinetuning`` adds groups of
+    parameters to the optimiser instead, which schedules do not know, and unfreezes all at once.)
 
     Args:
         epochs: the epoch (from 0) in which the whole backbone begins to learn, or rising epochs, in each of which one

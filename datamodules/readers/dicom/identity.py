@@ -98,7 +98,7 @@ def key() -> bytes:
 
 
 def _make(file: Path) -> None:
-    """Write a key whole or not at all; of several processes the first one's stays."""
+    """Write a key whole or not at all; of several processes the first one's stays (``files.replacing``: the last's)."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:

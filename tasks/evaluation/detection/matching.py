@@ -133,7 +133,10 @@ def _outside(places: FloatArray, areas: Sequence[tuple[float, float]]) -> BoolAr
 
 
 def _overlaps(found: FloatArray, true: FloatArray, crowd: BoolArray) -> FloatArray:
-    """``(D, G)`` IoU; with a crowd, the share of the found box inside it. The library's, so that ties fall alike."""
+    """``(D, G)`` IoU; with a crowd, the share of the found box inside it.
+
+    COCO's own: so ties fall alike, crowds are known (torchvision's ``box_iou`` has none), and no torch is needed.
+    """
     from faster_coco_eval.core import mask
 
     return np.asarray(mask.iou(found, true, crowd.astype(int).tolist()), dtype=np.float64)

@@ -2,8 +2,9 @@
 
 The surface of a mask are its voxels (in 2D: pixels) that have a neighbour across a face outside the mask, what lies
 beyond the image's edge counting as outside: what erosion with face connectivity takes away. MedPy and MONAI do the
-same. Distances run between the centres of such voxels, and each voxel counts once whatever its size; DeepMind's
-``surface-distance`` weighs pieces of surface by their area instead, so its figures differ a little.
+same (MONAI needs torch, which these tables do without). Distances run between the centres of such voxels, and each
+voxel counts once whatever its size; DeepMind's ``surface-distance`` weighs pieces of surface by their area instead, so
+its figures differ a little.
 """
 
 from __future__ import annotations
