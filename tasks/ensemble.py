@@ -25,6 +25,7 @@ class Ensemble(LightningModule):
         names: of the members, for messages.
 
     Attributes:
+        name: of the task.
         class_names: of all members.
         operating_points: threshold by class; to begin with the mean of the members' own.
         exact: compute in float32 whatever the trainer's mixed precision.
@@ -38,6 +39,7 @@ class Ensemble(LightningModule):
         refuse_unlike([preprocessing(member) | self.shared(member) for member in members], names)
         self.members = nn.ModuleList(members)
         self.hparams.update(members[0].hparams)
+        self.name: str = members[0].name
         self.class_names: list[str] = list(members[0].class_names)
         self.operating_points = mean_points([member.operating_points for member in members])
         self.exact = False

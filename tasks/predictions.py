@@ -42,8 +42,7 @@ class Predictions:
         """How many cases, and what could not be read, in one line."""
         failed = ""
         if self.unreadable:
-            path, reason = self.unreadable[0]
-            failed = f", {_count(len(self.unreadable), 'file')} unreadable ({path}: {reason})"
+            failed = f", {_count(len(self.unreadable), 'file')} unreadable ({self.unreadable[0][1]})"
         return f"{_count(len(self), 'case')}{self.found()}{failed}"
 
     def found(self) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("scansuite", "backbones", "datamodules", "tasks")
 # The ground floor (errors, files, random streams) may be imported from anywhere; the front door, which is the rest of
 # `scansuite`, from nowhere. Readers, types, the preprocess spec and resampling carry no torch and may be imported too.
-GROUND = ("scansuite.errors", "scansuite.files", "scansuite.random_streams", "scansuite.own_parts")
+GROUND = tuple(f"scansuite.{name}" for name in ("errors", "files", "random_streams", "own_parts", "version"))
 COMMON = (*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling")
 
 # What a room may import of the suite, beside itself and COMMON.
@@ -51,6 +51,7 @@ NO_TORCH = (
     "scansuite/files.py",
     "scansuite/random_streams.py",
     "scansuite/own_parts.py",
+    "scansuite/version.py",
     "datamodules/readers",
     "datamodules/types.py",
     "datamodules/preprocess.py",
@@ -144,6 +145,10 @@ def test_arrows_point_one_way(file: Path) -> None:
         ("tasks.segment.task", "tasks.classify.task"),
         ("tasks.evaluation.evaluate", "tasks.classify.task"),
         ("tasks.training.seeding", "tasks.base"),
+        ("scansuite.errors", "tasks.base"),
+        ("scansuite.version", "scansuite.front_door"),
+        ("datamodules.base", "scansuite.front_door"),
+        ("tasks.cli.main", "scansuite"),
     ],
 )
 def test_the_check_sees_a_wrong_arrow(module: str, imported: str) -> None:

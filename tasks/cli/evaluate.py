@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
-from tasks.cli.runs.ensembles import Model
 from tasks.cli.runs.seen import Leaks
 from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import write_table
 from tasks.evaluator import EvalResult, Evaluator
 from tasks.hardware import exact_float32
+from tasks.loading import Model
 from tasks.specs import spec_of
 
 

@@ -14,13 +14,14 @@ from tasks.cli.flags import given, value_of, values_of
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
-from tasks.cli.runs.ensembles import HELP, Checkpoints, build_model, find_checkpoints, known_models, write_record
+from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints, known_models, write_record
 from tasks.cli.runs.run_data import names_data, run_data
 from tasks.cli.runs.run_dir import count_test, refuse_existing, take_run_dir
 from tasks.cli.runs.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_evaluation, refuse_second_scale
 from tasks.ensemble import Ensemble
 from tasks.hardware import place
+from tasks.loading import Checkpoints
 from tasks.training.provenance import provenance_of
 
 log = logging.getLogger(__name__)

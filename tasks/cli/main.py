@@ -6,9 +6,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
 from scansuite.errors import SuiteError, nearest
+from scansuite.version import __version__
 from tasks.cli.errors import guarded
 from tasks.specs import spec_of, task_names
 
@@ -68,7 +68,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         return 0
     verb, flags = arguments[0], arguments[1:]
     if verb == "--version":
-        print(f"scansuite {version()}")
+        print(f"scansuite {__version__}")
         return 0
     if verb not in VERBS:
         print(f"error: unknown verb {verb!r}: {nearest(verb, VERBS)}", file=sys.stderr)
@@ -91,18 +91,10 @@ def script() -> int:
     if arguments and not arguments[0].startswith("-"):
         return main(arguments[0], arguments[1:], ends=True)
     if arguments and arguments[0] == "--version":
-        print(f"scansuite {version()}")
+        print(f"scansuite {__version__}")
         return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: scansuite TASK VERB [flags]\n\ntasks: {', '.join(task_names())}\n\nmore: scansuite TASK --help")
         return 0
     print(f"error: unknown flag {arguments[0]}: give a task first: {', '.join(task_names())}", file=sys.stderr)
     return 2
-
-
-def version() -> str:
-    """The installed version, or that of the source tree."""
-    try:
-        return metadata.version("scansuite")
-    except metadata.PackageNotFoundError:
-        return "0.1.0 (source tree, not installed)"

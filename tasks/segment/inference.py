@@ -42,8 +42,9 @@ class SegmentationPredictions(Predictions):
     class_names: tuple[str, ...] = ()
 
     def found(self) -> str:
-        """The classes."""
-        return f", masks of {', '.join(self.class_names)}" if self.class_names else ""
+        """The classes that a row tells of."""
+        told = set(self.table["class"]) if len(self.table) else set()
+        return f", masks of {', '.join(name for name in self.class_names if name in told)}" if told else ""
 
 
 class SegmentationInference(Inference):

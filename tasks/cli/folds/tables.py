@@ -10,13 +10,14 @@ import pandas as pd
 
 from scansuite.errors import SuiteError
 from tasks.cli.evaluate import evaluator_of
-from tasks.cli.runs.ensembles import Checkpoints, build_model, write_record
+from tasks.cli.runs.ensembles import build_model, write_record
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.ensemble import Ensemble
 from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
 from tasks.evaluation.spread import spread, spread_table
 from tasks.evaluation.tables import find_table, read_table, write_table
+from tasks.loading import Checkpoints
 
 log = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed
 from tasks.cli.folds.tables import collect, finished
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import SuiteCLI
-from tasks.cli.runs.ensembles import RECORD
 from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
+from tasks.loading import RECORD
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,14 @@ import torch
 
 from tasks.base import Task
 from tasks.cli.evaluate import RunEvaluation
-from tasks.cli.runs.checkpoints import build_from, find_checkpoint, open_checkpoint
+from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_dir import count_test
 from tasks.compression.latency import paired_latency
 from tasks.compression.pruning import multiply_adds, prunable_weights
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, place
+from tasks.loading import build_from
 
 FILE = "compression.csv"
 # Printed of the figures, beside the one that chooses checkpoints; all of them are in the file.

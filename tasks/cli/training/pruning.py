@@ -13,10 +13,11 @@ from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import init_parameters, value_of
 from tasks.cli.parser import SuiteCLI
-from tasks.cli.runs.checkpoints import find_checkpoint, load_into, open_checkpoint
+from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_data import RunData, run_data
 from tasks.compression.pruned_sizes import changed_sizes, resize, sizes_of
 from tasks.compression.pruning import prunable_weights, prune_channels, prune_magnitude
+from tasks.loading import load_into
 from tasks.specs import spec_of
 
 log = logging.getLogger(__name__)

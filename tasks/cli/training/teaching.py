@@ -9,10 +9,11 @@ from torch import Tensor
 
 from scansuite.errors import SuiteError
 from tasks.base import Task
-from tasks.cli.runs.checkpoints import build_from, find_checkpoint, open_checkpoint
+from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.compression.distillation import Distillation
 from tasks.compression.features import equal_levels
 from tasks.compression.pruning import tensors_of
+from tasks.loading import build_from
 
 log = logging.getLogger(__name__)
 

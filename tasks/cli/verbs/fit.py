@@ -22,7 +22,7 @@ from tasks.cli.folds.train import train_folds
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import SuiteCLI
-from tasks.cli.runs.checkpoints import build_from, find_checkpoint, open_checkpoint
+from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_data import as_lists, saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command
@@ -32,6 +32,7 @@ from tasks.cli.training.comparison import compare
 from tasks.cli.training.pruning import parent_defaults, prune, untrained
 from tasks.cli.training.search import search
 from tasks.hardware import MemoryFormat, place
+from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
 from tasks.training.resuming import Resuming

@@ -12,10 +12,10 @@ from pytorch_lightning import Callback, Trainer
 
 from scansuite.errors import SuiteError
 from tasks.classify.task import ClassificationTask
-from tasks.cli.runs.checkpoints import build_from
 from tasks.cli.training.callbacks import training_callbacks
 from tasks.compression.distillation import Distillation
 from tasks.compression.features import Projections, correlation_loss, equal_levels
+from tasks.loading import build_from
 from tests.tasks.training.fits import fit, loader, made
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")

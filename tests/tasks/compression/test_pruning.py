@@ -14,11 +14,11 @@ from torch import nn
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.classify.task import ClassificationTask
-from tasks.cli.runs.checkpoints import build_from
 from tasks.cli.training.pruning import prune
 from tasks.compression.latency import paired_latency
 from tasks.compression.pruning import multiply_adds, prunable_weights, prune_channels, prune_magnitude, tensors_of
 from tasks.detect.task import DetectionTask
+from tasks.loading import build_from
 from tests.tasks.segment.batches import small_task as small_segmenter
 from tests.tasks.training.fits import fit, loader, made
 

@@ -15,7 +15,8 @@ from PIL import Image
 from datamodules.preprocess import Preprocess
 from tasks.cli.folds import train as folds
 from tasks.cli.main import main
-from tasks.cli.runs.checkpoints import build_from, open_checkpoint
+from tasks.cli.runs.checkpoints import open_checkpoint
+from tasks.loading import build_from
 from tasks.segment.assemble import resize_probabilities
 from tasks.segment.task import SegmentationTask
 from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table, one_line

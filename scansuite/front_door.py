@@ -1,0 +1,166 @@
+"""Trained models in Python: loaded from their files, applied to files or arrays."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from datamodules.array_inputs import InputArrays
+from datamodules.inputs import InputFiles
+from scansuite.errors import SuiteError, nearest
+from scansuite.own_parts import allow
+from tasks.loading import Model, build_model, joined, read_record
+from tasks.specs import spec_of
+
+if TYPE_CHECKING:
+    from tasks.predictions import Predictions
+
+Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+# Loggers whose lines about devices and strategies say nothing to somebody who waits for predictions.
+_CHATTER = ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning_fabric")
+_WARNINGS = (r".*does not have many workers.*", r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*")
+
+
+def load(paths: Paths, *, allow_import: Iterable[str] = ()) -> Model:
+    """A trained model in evaluation mode, or an ensemble.
+
+    Nothing in a checkpoint is run: weights and plain values alone are read.
+
+    Args:
+        paths: a checkpoint (``best.ckpt``), the folder of a run (its best checkpoint), the folder of a run with
+            ``--folds`` (an ensemble of its folds), or several of these: an ensemble of all.
+        allow_import: modules of your own that the model needs (its loss, its head), which may be imported.
+
+    Returns:
+        The task that was trained, with its weights; or an ensemble of the task.
+
+    Raises:
+        SuiteError: a path leads to no checkpoint of the suite, or members differ in what they must agree in.
+    """
+    allow([allow_import] if isinstance(allow_import, str) else allow_import)
+    names = [Path(path) for path in _listed(paths)]
+    if not names:
+        raise SuiteError("load: name a checkpoint, or the folder of a run")
+    model = build_model(joined(names, [found for path in names for found in _checkpoints_at(path)], "load"))
+    model.eval()
+    return model
+
+
+def predict(
+    model: Model | str | PathLike[str],
+    inputs: Any,
+    *,
+    output: str | PathLike[str] | None = None,
+    case_ids: Sequence[str] | None = None,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    accelerator: str = "auto",
+    progress: bool = False,
+    options: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Predictions:
+    """What a model says of files or arrays; the same figures as those of the command line's ``predict``.
+
+    Args:
+        model: from :func:`load`, or one that was just trained; or a path to load it from.
+        inputs: files, folders or a table with paths, one or several; or arrays of numpy or torch: (N, H, W),
+            (N, H, W, C), one image (H, W) or (H, W, C), or a list of images of any sizes. Arrays hold the values that a
+            file would hold (0..255 in uint8, HU, ...).
+        output: new folder to write to what ``predict`` writes on the command line; left out: nothing is written.
+        case_ids: of arrays; left out: 0, 1, 2, ...
+        batch_size: cases a batch.
+        num_workers: processes that read files; 0 reads them in this one.
+        accelerator: ``auto``, ``cpu``, ``gpu``, ...
+        progress: show a progress bar.
+        options: further flags of the task's ``predict`` that go with ``output``: ``mask_format``, ``pictures``.
+        settings: how files are read: ``root``, ``path_column``, ``window``, ``percentiles``, ``value_range``,
+            ``max_pixels``, ``max_bytes``, ``allow_outside`` (see :class:`~datamodules.inputs.InputFiles`).
+
+    Returns:
+        ``table``, and by case: ``scores`` of a classifier, ``masks`` of a segmentation model (on the grid as stored),
+        ``boxes`` of a detector (in pixels as stored). Files that cannot be read are named in ``unreadable``.
+
+    Raises:
+        SuiteError: a path does not exist, nothing is found, or an array is no image.
+    """
+    from tasks.apply import apply, write
+
+    if isinstance(model, (str, PathLike)):
+        model = load(model)
+    reading: dict[str, Any] = {"batch_size": batch_size, **settings}
+    arrays = _are_arrays(inputs)
+    if case_ids is not None and not arrays:
+        raise SuiteError("case_ids: name arrays; files have names, and a table may have a column case_id")
+    if arrays and output is not None:
+        raise SuiteError("output: arrays have no file to lie beside: save masks, boxes or table of the result yourself")
+    files = InputArrays(inputs, case_ids, **reading) if arrays else InputFiles(num_workers=num_workers, **reading)
+    inference_class = spec_of(model.name).inference_class()
+    unknown = [name for name in options or {} if name not in inference_class.flags]
+    if unknown:
+        raise SuiteError(f"options {unknown[0]}: not of {model.name}: {nearest(unknown[0], inference_class.flags)}")
+    folder = None if output is None else _new_folder(Path(output))
+    inference = inference_class(model, files, folder, dict.fromkeys(inference_class.flags) | dict(options or {}))
+    table = inference.table([] if arrays else [fspath(path) for path in _listed(inputs)])
+    trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": progress}
+    training = model.training
+    with _quiet():
+        applied = apply(inference, model, table, trainer)
+    model.train(training)
+    if folder is not None:
+        write(applied, folder, files.passed_over)
+    predictions = applied.predictions.drop(columns="path") if arrays else applied.predictions
+    return inference.result(predictions, applied.cases, applied.unreadable)
+
+
+def _checkpoints_at(path: Path) -> list[Path]:
+    """A file, the best checkpoint of a run, or those of an ensemble's members."""
+    record = read_record(path)
+    found = [path] if record is None else record[0]
+    if record is None and path.is_dir():
+        found = [path / "checkpoints" / "best.ckpt"]
+    for file in found:
+        if not file.is_file():
+            raise SuiteError(f"load {path}: no such file" + ("" if file == path else f": {file}"))
+    return found
+
+
+def _listed(paths: Paths) -> list[str | PathLike[str]]:
+    return [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+
+
+def _are_arrays(inputs: Any) -> bool:
+    first = next(iter(inputs), None) if isinstance(inputs, (list, tuple)) else inputs
+    return isinstance(first, (np.ndarray, Tensor))
+
+
+def _new_folder(path: Path) -> Path:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SuiteError(f"output {path}: is there already: choose a new folder")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's lines about devices."""
+    loggers = [logging.getLogger(name) for name in _CHATTER]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for pattern in _WARNINGS:
+                warnings.filterwarnings("ignore", pattern)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
