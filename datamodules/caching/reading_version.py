@@ -9,23 +9,31 @@ from functools import cache
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 
+from datamodules.readers.own_formats import own_version
+
 # The modules that make what is kept. What they import of this package counts with them, so that there is no list to
 # forget a module in, and no number that somebody forgets to raise.
 _ROOTS = ("readers", "samples/slices", "segmentation/volume_labels")
 _IMPORT = re.compile(r"^\s*(?:from|import)\s+datamodules\b([\w.]*)(?:\s+import\s+(?:\(([^)]*)\)|([^\n(]*)))?", re.M)
+_NAMED = re.compile(r"""["']datamodules\.([\w.]+):\w+["']""")  # module:function, imported when it is used
 _LIBRARIES = (
     "imagecodecs", "nibabel", "numpy", "opencv-python", "opencv-python-headless", "pillow", "pydicom", "SimpleITK",
     "tifffile",
 )  # fmt: skip
 
 
-@cache
 def behaviour() -> str:
     """A digest of the source text of all that reads and cuts files, and of the versions of the decoding libraries.
 
     It is part of the key of everything that is kept, so that nothing that an older reader made stays in use. Where the
-    sources are not there the version of the package stands for them.
+    sources are not there the version of the package stands for them. Readers of the user's count where there are any.
     """
+    own = own_version()
+    return f"{_of_the_suite()}-{own}" if own else _of_the_suite()
+
+
+@cache
+def _of_the_suite() -> str:
     return digest_of(resources.files("datamodules"))
 
 
@@ -74,6 +82,7 @@ def _modules(package: Traversable, name: str) -> list[str]:
 
 def _imported(text: str) -> Iterator[str]:
     """What may be a module of the package that a module imports: ``from datamodules.x import y`` means x, or x/y."""
+    yield from (module.replace(".", "/") for module in _NAMED.findall(text))
     for module, several, some in _IMPORT.findall(text):
         path = module.removeprefix(".").replace(".", "/")
         yield path

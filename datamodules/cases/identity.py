@@ -10,14 +10,14 @@ import pandas as pd
 
 from datamodules.cases.ids import clean_ids
 from datamodules.cases.table import CaseTable
-from datamodules.readers import raster, volume
 from datamodules.readers.dicom.header import is_dicom
 from datamodules.readers.dicom.identity import COLUMNS, identity, key
+from datamodules.readers.format_table import DICOM, by_name
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
 
-_OTHERS = (*raster.SUFFIXES, *volume.SUFFIXES, ".gz", ".npz")
+_PACKED = (".zip", ".gz", ".npz")
 
 
 def join_identity(table: CaseTable, root: Path, *, keep_ids: bool = False) -> CaseTable:
@@ -61,4 +61,5 @@ def join_identity(table: CaseTable, root: Path, *, keep_ids: bool = False) -> Ca
 
 def _may_be_dicom(file: Path) -> bool:
     """Whether it is worth a look: DICOM files and series folders have all kinds of names, but not these."""
-    return not file.name.lower().endswith(_OTHERS)
+    name, found = file.name.lower(), by_name(file.name)
+    return (found is None or found is DICOM) and not name.endswith(_PACKED)

@@ -17,7 +17,7 @@ from datamodules.checks.scale import scale_of
 from datamodules.classification.image_table import ImageTable
 from datamodules.faults import Fault, collecting
 from datamodules.preprocess import Preprocess
-from datamodules.readers import formats, raster
+from datamodules.readers import formats
 from datamodules.readers.dicom import header as dicom_header
 from datamodules.readers.hashing import volume_hash
 from datamodules.readers.limits import Limits
@@ -222,7 +222,7 @@ def loose_files(root: Path) -> list[str]:
 
 def dicom_modality(path: Path) -> str:
     """The Modality of a DICOM file, "" for other files and where it is not said."""
-    if is_volume(path.name) or path.suffix.lower() in raster.SUFFIXES or not dicom_header.is_dicom(path):
+    if formats.kind_of(path) != "dicom" or not dicom_header.is_dicom(path):
         return ""
     import pydicom
 

@@ -15,7 +15,7 @@ from datamodules.cases.ids import clean_text
 from datamodules.cases.table import SPLIT_WORDS, SPLITS, CaseTable, table_of_images
 from datamodules.classification.base import ClassificationData
 from datamodules.faults import is_collecting, report_fault
-from datamodules.readers.formats import SUFFIXES, is_image
+from datamodules.readers.formats import is_image, suffixes
 from datamodules.readers.listing import entries
 from scansuite.errors import SuiteError
 
@@ -77,7 +77,7 @@ def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
             others = f", only {found.others[name]} files of other kinds" if found.others[name] else ""
             report_fault(
                 "class_missing",
-                f"{root / found.folders[name]}: class {name!r} has no images ({' '.join(SUFFIXES)}){others}: add "
+                f"{root / found.folders[name]}: class {name!r} has no images ({' '.join(suffixes())}){others}: add "
                 "some or remove the folder",
             )
     if found.others.total():

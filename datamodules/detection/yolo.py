@@ -145,7 +145,7 @@ class Yolo(DetectionData):
                 places = [self._resolve(file, described, part, text) for text in _texts(entry, file, part)]
                 found += [(part, name, path) for place in places for name, path in self._images_at(place)]
         if not found:
-            raise SuiteError(f"{file or self.root}: no images found ({' '.join(formats.SUFFIXES)})")
+            raise SuiteError(f"{file or self.root}: no images found ({' '.join(formats.suffixes())})")
         return found
 
     def _resolve(self, file: Path, described: dict[str, Any], part: str, text: str) -> Path:

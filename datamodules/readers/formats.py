@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from datamodules.readers import raster, volume
 from datamodules.readers.dicom import header as dicom_header
+from datamodules.readers.format_table import DICOM, by_name, suffixes_of
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
 from datamodules.types import Scan, ScanInfo
@@ -15,8 +16,10 @@ from scansuite.errors import SuiteError
 
 Kind: TypeAlias = Literal["raster", "dicom", "volume"]
 
-_FLAT_VOLUMES = tuple(suffix for suffix in volume.SUFFIXES if suffix not in (".tif", ".tiff", ".zip"))
-SUFFIXES = (*raster.SUFFIXES, *dicom_header.SUFFIXES, *_FLAT_VOLUMES)
+
+def suffixes() -> tuple[str, ...]:
+    """What the names of images end in; DICOM may have other names."""
+    return suffixes_of()
 
 
 def is_image(file: Path) -> bool:
@@ -24,7 +27,7 @@ def is_image(file: Path) -> bool:
 
     A ``DICOMDIR`` is no image. Files with other names are not opened.
     """
-    if file.name.lower().endswith(SUFFIXES):
+    if file.name.lower().endswith(suffixes()):
         return True
     if (file.suffix and not file.suffix[1:].isdigit()) or file.name.upper() == "DICOMDIR":
         return False
@@ -43,7 +46,8 @@ def is_stack(path: Path) -> bool:
     """
     if path.is_dir():
         return True
-    if path.name.lower().endswith((".tif", ".tiff")):
+    found = by_name(path.name)
+    if found is not None and found.frames is not None:
         with suppress(SuiteError):
             return raster.count_pages(path) > 1
         return False
@@ -51,8 +55,9 @@ def is_stack(path: Path) -> bool:
 
 
 def is_damaged_tiff(path: Path) -> bool:
-    """Whether a file is a TIFF by its name whose pages cannot be counted."""
-    if not path.name.lower().endswith((".tif", ".tiff")):
+    """Whether a file is a TIFF by its name (or of another format with pages) whose pages cannot be counted."""
+    found = by_name(path.name)
+    if found is None or found.frames is None:
         return False
     try:
         return raster.count_pages(path) < 1
@@ -62,14 +67,10 @@ def is_damaged_tiff(path: Path) -> bool:
 
 def kind_of(file: Path) -> Kind:
     """Which reader a file wants; ``raster`` for what is none of the others."""
-    name = file.name.lower()
-    if name.endswith(dicom_header.SUFFIXES):
-        return "dicom"
-    if name.endswith(_FLAT_VOLUMES):
-        return "volume"
-    if name.endswith(raster.SUFFIXES):
-        return "raster"
-    return "dicom" if dicom_header.is_dicom(file) else "raster"
+    found = by_name(file.name)
+    if found is None:
+        return "dicom" if dicom_header.is_dicom(file) else "raster"
+    return "dicom" if found is DICOM else "raster" if found.image is not None else "volume"
 
 
 def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labels: bool = False) -> Scan:

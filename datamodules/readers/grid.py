@@ -69,6 +69,18 @@ def geometry_header(shape: Sequence[int], affine: NDArray[np.float64]) -> Nifti1
     return header
 
 
+def volume_of(path: str, array: NDArray[Any], affine: NDArray[np.float64]) -> Volume:
+    """The volume of a format that has no NIfTI header.
+
+    Args:
+        path: of the file.
+        array: (X, Y, Z) or (X, Y, Z, C).
+        affine: (4, 4) voxel index -> RAS mm.
+    """
+    x, y, z = array.shape[:3]
+    return Volume(str(path), (x, y, z), affine, geometry_header(array.shape, affine), array)
+
+
 def is_invertible(affine: NDArray[np.float64]) -> bool:
     """Whether an affine gives each voxel a place of its own."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from datamodules.readers.grid import Grid, Volume, check_volume, geometry_header, is_invertible
 from datamodules.readers.itk_header import ItkHeader, read_header
 from datamodules.readers.limits import Limits
+from datamodules.readers.unpack import Unpacked
 from scansuite.errors import SuiteError
 
 
-def decode_itk(path: Path, name: str, stream: BinaryIO, limits: Limits, *, packed: bool, decode: bool) -> Grid:
+def decode_itk(path: Path, opened: Unpacked, limits: Limits, *, decode: bool, labels: bool = False) -> Grid:
     """Decode an open file: its grid, or with ``decode`` a :class:`~datamodules.readers.grid.Volume`.
 
     ITK's axes run to the patient's left and back; the affine given here is in RAS mm. A flat image has Z = 1, and a
@@ -27,23 +28,22 @@ def decode_itk(path: Path, name: str, stream: BinaryIO, limits: Limits, *, packe
 
     Args:
         path: of the file, for messages and for the reader.
-        name: of the file inside the packing.
-        stream: the file, unpacked.
+        opened: the file; where it had to be unpacked it is put into a file that ITK can read.
         limits: checked in the header.
-        packed: whether it had to be unpacked: it is then put into a file that ITK can read.
         decode: read the voxels too.
+        labels: the file is a mask; its values are the same.
 
     Raises:
         SuiteError: the affine cannot be inverted, or there are frames along several axes.
         ValueError, RuntimeError: the file is damaged, truncated, too large or not of these kinds.
     """
-    if not packed:
-        header = read_header(stream, path, limits)
+    if not opened.packed:
+        header = read_header(opened.stream, path, limits)
         return _read(path, path, header, limits, decode=decode)
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / f"volume{Path(name).suffix.lower()}"
+        plain = Path(folder) / f"volume{Path(opened.name).suffix.lower()}"
         with plain.open("wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
+            shutil.copyfileobj(opened.stream, file, 1 << 20)
         with plain.open("rb") as again:
             header = read_header(again, plain, limits)
         if header.data_file is not None:

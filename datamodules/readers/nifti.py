@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from datamodules.readers.grid import Grid, Volume, check_volume, is_invertible
 from datamodules.readers.limits import Limits
+from datamodules.readers.unpack import Unpacked
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -21,21 +22,22 @@ if TYPE_CHECKING:
 _MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
-def decode_nifti(path: Path, file: BinaryIO, limits: Limits, *, decode: bool) -> Grid:
+def decode_nifti(path: Path, opened: Unpacked, limits: Limits, *, decode: bool, labels: bool = False) -> Grid:
     """Decode an open file: its grid, or with ``decode`` a :class:`~datamodules.readers.grid.Volume`.
 
     Args:
         path: for messages.
-        file: NIfTI-1 or NIfTI-2, unpacked.
+        opened: NIfTI-1 or NIfTI-2.
         limits: checked in the header.
         decode: read the voxels too.
+        labels: the file is a mask; its values are the same.
 
     Raises:
         SuiteError: what :func:`datamodules.readers.volume.read_volume` refuses by name.
         Exception: whatever nibabel raises on damaged files.
     """
     _quiet_nibabel()
-    image = _open(file)
+    image = _open(opened.stream)
     header = image.header
     stored = image.shape
     if not stored or min(stored) < 1:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from datamodules.readers.tiff import (
     shown_samples,
 )
 from datamodules.readers.tiff_axes import alpha_of, arranged, planes_of
+from datamodules.readers.unpack import Unpacked, read_all
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -33,7 +35,7 @@ _MILLIMETRES = {
 }  # fmt: skip
 
 
-def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool, labels: bool = False) -> Grid:
+def decode_pages(path: Path, opened: Unpacked, limits: Limits, *, decode: bool, labels: bool = False) -> Grid:
     """Decode an open file: its grid, or with ``decode`` a :class:`~datamodules.readers.grid.Volume`.
 
     Columns are X, rows Y and pages Z; channels (of ImageJ, OME or tifffile) are the last axis, as samples are, and
@@ -43,7 +45,7 @@ def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool, la
 
     Args:
         path: for messages.
-        file: the TIFF, unpacked.
+        opened: the TIFF.
         limits: checked in the tags of the pages.
         decode: read the voxels too.
         labels: the file is a mask.
@@ -55,6 +57,7 @@ def decode_pages(path: Path, file: BinaryIO, limits: Limits, *, decode: bool, la
     from tifffile import TiffFile
 
     quiet_decoders()
+    file = io.BytesIO(read_all(opened.stream)) if opened.packed else opened.stream
     pages = check_chain(file)
     with TiffFile(file) as tiff:
         stack = plain_stack(tiff, pages, limits)

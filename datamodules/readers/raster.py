@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,13 +17,14 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.readers.checked import check_image
+from datamodules.readers.format_table import BEGINNING, image_format, suffixes_of
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.named_errors import named_errors
 from datamodules.readers.orientation import upright
 from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _ORIENTATION = 274  # tag of EXIF
 _PALETTE = 3
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by the kind of colour; a palette may become RGBA
@@ -39,7 +39,7 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
     TIFF pictures that say they lie on their side (EXIF orientation) are set upright.
 
     Args:
-        path: the file; its suffix is one of :data:`SUFFIXES`.
+        path: the file; its suffix is one of an image format (:mod:`datamodules.readers.format_table`).
         limits: checked in the header, before anything is decoded.
         frame: page of a TIFF, from 0; None takes the only one.
         labels: the file is a mask. A palette gives its indices, samples of 1, 2 or 4 bits their values, and TIFF
@@ -55,11 +55,14 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
         SuiteError: no such file, not a raster file, damaged or truncated, too large, or a TIFF with several pages and
             no ``frame``.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(SUFFIXES)}")
+    if not path.name.lower().endswith(suffixes_of("image")):
+        raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(suffixes_of('image'))}")
     quiet_decoders()
     with named_errors(path, "cannot be decoded"), path.open("rb") as file:
-        array, said = _decoder(file.read(8))(file, limits, frame, labels)
+        found = image_format(file.read(BEGINNING), path.name)
+        file.seek(0)
+        array, said = found.decoder("image")(file, limits, frame, labels=labels)
+        check_image(array, found, limits)
     size = (array.shape[0], array.shape[1])
     return Scan(array, cast("ScanInfo", {"path": str(path), "original_size": size, **said}))
 
@@ -72,15 +75,9 @@ def count_pages(path: Path) -> int:
     """
     quiet_decoders()
     with named_errors(path, "cannot be decoded"), path.open("rb") as file:
-        if _decoder(file.read(8)) is not _read_tiff:
-            return 1
-        from tifffile import TiffFile
-
-        from datamodules.readers import tiff
-
-        tiff.check_chain(file)
-        with TiffFile(file) as opened:
-            return tiff.count_pages(opened)
+        found = image_format(file.read(BEGINNING), path.name)
+        file.seek(0)
+        return 1 if found.frames is None else int(found.decoder("frames")(file))
 
 
 def write_png(path: Path, array: NDArray[Any]) -> None:
@@ -116,35 +113,16 @@ def is_grey(array: NDArray[Any]) -> bool:
     return bool(np.array_equal(red, green) and np.array_equal(green, blue))
 
 
-def _decoder(head: bytes) -> Callable[[BinaryIO, Limits, int | None, bool], tuple[NDArray[Any], ScanInfo]]:
-    if head == b"\x89PNG\r\n\x1a\n":
-        return _silent(_read_png)
-    if head[:3] == b"\xff\xd8\xff":
-        return _silent(_read_jpeg)
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return _read_tiff
-    if head[:2] == b"BM":
-        return _silent(_read_bmp)
-    raise ValueError("it is not a PNG, JPEG, TIFF or BMP file" if head else "the file is empty")
-
-
-def _silent(
-    read: Callable[[BinaryIO, Limits, int | None, bool], NDArray[Any]],
-) -> Callable[[BinaryIO, Limits, int | None, bool], tuple[NDArray[Any], ScanInfo]]:
-    """A decoder whose files say nothing of their values."""
-    return lambda file, limits, frame, labels: (read(file, limits, frame, labels), ScanInfo())
-
-
 def _one_frame(frame: int | None) -> None:
     if frame not in (None, 0):
         raise ValueError(f"it has no frame {frame}: it is one image")
 
 
-def _read_png(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
+def decode_png(file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool) -> tuple[NDArray[Any], ScanInfo]:
+    """PNG; see :class:`~datamodules.readers.format_table.Format`."""
     import imagecodecs
 
     _one_frame(frame)
-    file.seek(0)
     data = file.read()
     width, height, bits, colour = struct.unpack(">IIBB", data[16:26])  # the header chunk always comes first
     limits.check_pixels(width, height)
@@ -154,42 +132,37 @@ def _read_png(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -
 
         file.seek(0)
         with PngImageFile(file) as image:
-            return np.asarray(image)
+            return np.asarray(image), ScanInfo()
     array: NDArray[Any] = imagecodecs.png_decode(data)
-    return array // np.uint8(255 // (2**bits - 1)) if labels and bits < 8 else array
+    return array // np.uint8(255 // (2**bits - 1)) if labels and bits < 8 else array, ScanInfo()
 
 
-def _read_jpeg(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
+def decode_jpeg(file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool) -> tuple[NDArray[Any], ScanInfo]:
+    """JPEG; see :class:`~datamodules.readers.format_table.Format`."""
     # The plugin itself, not Image.open, which has a limit of its own and warns on standard error.
     from PIL.JpegImagePlugin import JpegImageFile
 
     _one_frame(frame)
-    file.seek(0)
     with JpegImageFile(file) as image:
         limits.check_pixels(*image.size)
         limits.check_bytes(image.size[0] * image.size[1] * max(3, len(image.getbands())))
         array = np.asarray(image.convert("RGB") if image.mode == "CMYK" else image)
-        return upright(array, image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else array
+        turned = upright(array, image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else array
+        return turned, ScanInfo()
 
 
-def _read_bmp(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> NDArray[Any]:
+def decode_bmp(file: BinaryIO, limits: Limits, frame: int | None, *, labels: bool) -> tuple[NDArray[Any], ScanInfo]:
+    """BMP; see :class:`~datamodules.readers.format_table.Format`."""
     from PIL.BmpImagePlugin import BmpImageFile
 
     _one_frame(frame)
-    file.seek(0)
     with BmpImageFile(file) as image:
         limits.check_pixels(*image.size)
         limits.check_bytes(image.size[0] * image.size[1] * max(3, len(image.getbands())))
         if labels and image.mode in ("1", "P"):
-            return np.asarray(image).astype(np.uint8)
+            return np.asarray(image).astype(np.uint8), ScanInfo()
         expanded = {"1": "L", "P": "RGB"}.get(image.mode)
-        return np.asarray(image.convert(expanded) if expanded else image)
-
-
-def _read_tiff(file: BinaryIO, limits: Limits, frame: int | None, labels: bool) -> tuple[NDArray[Any], ScanInfo]:
-    from datamodules.readers.tiff import read_page
-
-    return read_page(file, limits, frame, labels=labels)
+        return np.asarray(image.convert(expanded) if expanded else image), ScanInfo()
 
 
 @cache

@@ -79,6 +79,15 @@ def count_pages(tiff: TiffFile) -> int:
     return len(planes_of(tiff, count_planes(tiff)))
 
 
+def count_images(file: BinaryIO) -> int:
+    """:func:`count_pages` of an open file; see :class:`~datamodules.readers.format_table.Format`."""
+    from tifffile import TiffFile
+
+    check_chain(file)
+    with TiffFile(file) as opened:
+        return count_pages(opened)
+
+
 def count_planes(tiff: TiffFile) -> int:
     """How many planes (pages, or what lies behind one page) a file holds: a channel may have one of its own."""
     pages = image_pages(tiff)

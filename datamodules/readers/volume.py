@@ -7,32 +7,21 @@ slices through the affine, :func:`from_slices` turns them back without loss.
 from __future__ import annotations
 
 import gzip
-import io
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.readers.checked import check_grid
+from datamodules.readers.format_table import by_name, suffixes_of
 from datamodules.readers.grid import Grid as Grid
 from datamodules.readers.grid import Volume as Volume
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.named_errors import named_errors
-from datamodules.readers.unpack import read_all, read_to_end, unpacked
+from datamodules.readers.unpack import read_to_end, unpacked
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
-
-_KINDS = {
-    ".nii": "NIfTI",
-    ".nrrd": "NRRD",
-    ".nhdr": "NRRD",
-    ".mha": "MetaImage",
-    ".mhd": "MetaImage",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-_INSIDE = (*_KINDS, ".nii.gz", ".nrrd.gz", ".mha.gz")  # what a zip may hold
-SUFFIXES = (*_INSIDE, ".zip")
 
 Plane = Literal["axial", "coronal", "sagittal"]
 # Where slices, rows and columns run to. Axial and coronal slices are seen as radiologists see them: the patient's left
@@ -45,14 +34,19 @@ PLANES: dict[Plane, tuple[str, str, str]] = {
 _AFFINE_TOLERANCE = 1e-3  # the largest difference of two affines' entries that counts as rounding
 
 
+def suffixes() -> tuple[str, ...]:
+    """What the names of volumes end in."""
+    return (*suffixes_of("volume"), ".zip")
+
+
 def is_volume(name: str) -> bool:
     """Whether a file is a volume by its name. A TIFF may be a flat image as well, and is none."""
-    return name.lower().endswith(SUFFIXES) and not name.lower().endswith((".tif", ".tiff"))
+    return may_be_volume(name) and not name.lower().endswith(suffixes_of("image"))
 
 
 def may_be_volume(name: str) -> bool:
     """Whether a file can be read as a volume by its name: :func:`is_volume`, or a TIFF."""
-    return name.lower().endswith(SUFFIXES)
+    return name.lower().endswith(suffixes())
 
 
 def is_series(path: Path) -> bool:
@@ -85,7 +79,7 @@ def read_volume(path: Path, limits: Limits = DEFAULT, *, labels: bool = False) -
     :mod:`datamodules.readers.dicom.series` for the others.
 
     Args:
-        path: a file with one of :data:`SUFFIXES` (a ``.zip`` holds one volume), or a folder with a series.
+        path: a file with one of :func:`suffixes` (a ``.zip`` holds one volume), or a folder with a series.
         limits: checked in the header, and while packed files are unpacked.
         labels: the file is a mask: its values are neither turned, nor filled, nor coloured, nor spread over a range.
 
@@ -114,28 +108,18 @@ def _read(path: Path, limits: Limits, *, decode: bool, labels: bool) -> Grid:
             )
         return dicom_series.read_grid(path, limits.max_pixels, labels=labels)
     if not may_be_volume(path.name):
-        raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(SUFFIXES)}")
+        raise SuiteError(f"{path}: not a volume by its name: expected one of {' '.join(suffixes())}")
     with (
         named_errors(path, "cannot be decoded as NIfTI") as attempt,
-        unpacked(path, limits, _INSIDE) as (name, stream, packed),
+        unpacked(path, limits, suffixes_of("volume")) as opened,
     ):
-        kind = next(kind for suffix, kind in _KINDS.items() if name.lower().endswith(suffix))
-        attempt.failing = f"cannot be decoded as {kind}"
-        if kind == "NIfTI":
-            from datamodules.readers.nifti import decode_nifti
-
-            grid = decode_nifti(path, stream, limits, decode=decode)
-        elif kind == "TIFF":
-            from datamodules.readers.pages import decode_pages
-
-            file = io.BytesIO(read_all(stream)) if packed else stream
-            grid = decode_pages(path, file, limits, decode=decode, labels=labels)
-        else:
-            from datamodules.readers.itk import decode_itk
-
-            grid = decode_itk(path, name, stream, limits, packed=packed, decode=decode)
-        if packed and decode:
-            read_to_end(stream)
+        found = by_name(opened.name)
+        assert found is not None  # the name of the file, or of the member that was chosen by it
+        attempt.failing = f"cannot be decoded as {found.name}"
+        grid: Grid = found.decoder("volume")(path, opened, limits, decode=decode, labels=labels)
+        check_grid(grid, found, limits, decoded=decode)
+        if opened.packed and decode:
+            read_to_end(opened.stream)
         return grid
 
 

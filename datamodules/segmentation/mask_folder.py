@@ -175,7 +175,7 @@ class MaskFolder(SegmentationData):
         images = self._folder(self.images_folder, "--data.images")
         below = formats.images_below(images)
         if not below:
-            raise SuiteError(f"{images}: no images in it ({' '.join(formats.SUFFIXES)})")
+            raise SuiteError(f"{images}: no images in it ({' '.join(formats.suffixes())})")
         masks = self._mask_root()
         self._mask_top = masks
         by_stem: dict[str, str] = {}

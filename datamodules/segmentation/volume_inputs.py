@@ -14,13 +14,13 @@ from datamodules.cases.table import CaseTable
 from datamodules.loading.case_stream import FileCases, LazyScans
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.volume import SUFFIXES, Grid, read_grid, read_volume, same_grid
+from datamodules.readers.volume import Grid, read_grid, read_volume, same_grid, suffixes
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError
 
 # As in the folders of volume_pairs: case_0000.nii.gz, case_0001.nii.gz, ...
-_SEQUENCE = re.compile(rf"(.+)_(\d{{4}})({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
+_SEQUENCE = re.compile(r"(.+)_(\d{4})(\..+)")
 
 
 def join_sequences(frame: pd.DataFrame, sequences: int) -> pd.DataFrame:
@@ -55,14 +55,20 @@ def series_in(folder: Path) -> list[tuple[Path, str]]:
     return [(path, folder.name if path == folder else path.relative_to(folder).as_posix()) for path in found]
 
 
+def _sequence(name: str) -> re.Match[str] | None:
+    """Case, number and suffix of a file of one sequence; None for other names."""
+    match = _SEQUENCE.fullmatch(name)
+    return match if match is not None and match[3].lower() in suffixes() else None
+
+
 def _siblings(file: Path, sequences: int) -> tuple[str, ...]:
     """The sequences of a file's case that there are; nothing where the file is a case by itself."""
-    match = _SEQUENCE.match(file.name)
+    match = _sequence(file.name)
     if match is None or int(match[2]) >= sequences or _frames_said(file) == sequences:
         return ()
     found = []
     for number in range(sequences):
-        names = [f"{match[1]}_{number:04d}{suffix}" for suffix in (match[3], *SUFFIXES)]
+        names = [f"{match[1]}_{number:04d}{suffix}" for suffix in (match[3], *suffixes())]
         found += [str(path) for path in map(file.with_name, names) if path.is_file()][:1]
     return tuple(found)
 
@@ -123,7 +129,7 @@ class VolumeCases(FileCases):
         count = sum(map(_frames, grids))
         if count == self.sequences:
             return
-        matches = [match for match in (_SEQUENCE.match(file.name) for file in files) if match is not None]
+        matches = [match for match in (_sequence(file.name) for file in files) if match is not None]
         present = {int(match[2]) for match in matches}
         missing = sorted(set(range(self.sequences)) - present)
         if matches and missing and max(present) < self.sequences:

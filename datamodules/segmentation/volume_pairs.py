@@ -17,7 +17,7 @@ from datamodules.faults import report_fault
 from datamodules.readers.dicom.header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import entries
-from datamodules.readers.volume import SUFFIXES, may_be_volume
+from datamodules.readers.volume import may_be_volume, suffixes
 from scansuite.errors import SuiteError, nearest
 
 _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
@@ -161,6 +161,6 @@ def _volumes(folder: Path, flag: str) -> dict[str, str]:
     )
     if not found:
         raise SuiteError(
-            f"--data.{flag} {folder}: no volumes in it ({' '.join(SUFFIXES)}, or folders with DICOM series)"
+            f"--data.{flag} {folder}: no volumes in it ({' '.join(suffixes())}, or folders with DICOM series)"
         )
     return found

@@ -78,6 +78,15 @@ def test_a_module_counts_once_it_is_imported(line: str, package: Path) -> None:
     assert digest_of(package) != before
 
 
+def test_a_module_counts_where_the_table_of_formats_names_it(package: Path) -> None:
+    """Decoders are imported when they are used; no import statement tells of them."""
+    (package / "decoding.py").write_text("def decode(): ...\n")
+    assert "decoding" not in sources(package)
+    with (package / "readers" / "format_table.py").open("a") as file:
+        file.write('\nLATE = Format("Late", (".late",), image="datamodules.decoding:decode")\n')
+    assert "decoding" in sources(package)
+
+
 def test_another_library_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = digest_of(resources.files("datamodules"))
     version = module._version
