@@ -23,10 +23,11 @@ from datamodules.loading.loaders import loader_of, refuse_too_many
 from datamodules.preparation import prepare
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.own_formats import load_readers
 from datamodules.samples.dataset import ScanDataset
 from datamodules.samples.patches import PatchPlace
 from datamodules.samples.probe import ImageFacts, channel_statistics, probe_images
-from datamodules.settings import default_cache_dir, default_workers, name_list, numbers, pair
+from datamodules.settings import check_loading, default_cache_dir, default_workers, name_list, numbers, pair
 from datamodules.transforms.names import PRESET_CONFIGS, AugmentArgs
 from datamodules.types import Sample, Scan
 from datamodules.useless import Useless, left_out
@@ -76,6 +77,7 @@ class ScanDataModule(LightningDataModule):
         cache: ``memory`` reads every scan once and keeps it.
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
         allow_leakage: go on although a patient or an identical image stands in two parts.
+        readers: modules of yours that register file formats (docs/extending.md).
         skip_unreadable: go on without the cases that cannot be read, instead of stopping before anything is done.
         max_pixels: largest height times width of an image, slice or page that is read.
         max_bytes: largest size of one file's values, unpacked.
@@ -113,6 +115,7 @@ class ScanDataModule(LightningDataModule):
         cache: Literal["none", "memory"] = "none",
         cache_dir: str | None = None,
         allow_leakage: bool = False,
+        readers: list[str] | str | None = None,
         skip_unreadable: bool = False,
         max_pixels: int = DEFAULT.max_pixels,
         max_bytes: int = DEFAULT.max_bytes,
@@ -121,10 +124,7 @@ class ScanDataModule(LightningDataModule):
         min_image_size: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise SuiteError(f"--data.batch_size {batch_size}: must be at least 1")
-        if num_workers is not None and num_workers < 0:
-            raise SuiteError(f"--data.num_workers {num_workers}: must be at least 0")
+        check_loading(batch_size, num_workers)
         self.root = Path(root)
         self.split_file, self.new_cases = split_file, new_cases
         self.stratify = name_list(stratify)
@@ -142,7 +142,7 @@ class ScanDataModule(LightningDataModule):
         self.cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
-        self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
+        self.limits, self.allow_outside = Limits(max_pixels, max_bytes, load_readers(readers)), allow_outside
         self.seed = 0
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None

@@ -21,6 +21,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.readers.dicom.header import is_dicom, is_scan
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
+from datamodules.readers.own_formats import load_readers
 from datamodules.samples.dataset import ScanDataset, collate
 from datamodules.samples.scaling import with_scale
 from datamodules.settings import default_workers, one_thread
@@ -42,6 +43,7 @@ class InputFiles:
         max_pixels: largest height times width of an image, slice or page that is read.
         max_bytes: largest size of one file's values, unpacked.
         allow_outside: let a table name files that are not below ``root``.
+        readers: modules of yours that register file formats (docs/extending.md).
         window: for scans with physical values and a model that has no scale for them: names (``lung``, ``bone``) or
             ``centre:width``; several become channels.
         percentiles: likewise, lower and upper percentile of each image that become 0 and 1.
@@ -60,13 +62,14 @@ class InputFiles:
         max_pixels: int = DEFAULT.max_pixels,
         max_bytes: int = DEFAULT.max_bytes,
         allow_outside: bool = False,
+        readers: list[str] | str | None = None,
         window: list[str] | str | None = None,
         percentiles: list[float] | str | None = None,
         value_range: list[float] | str | None = None,
     ) -> None:
         self.root, self.path_column = root, path_column
         self.batch_size = batch_size
-        self.limits, self.allow_outside = Limits(max_pixels, max_bytes), allow_outside
+        self.limits, self.allow_outside = Limits(max_pixels, max_bytes, load_readers(readers)), allow_outside
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.window, self.percentiles, self.value_range = window, percentiles, value_range
         self.passed_over: list[tuple[str, str]] = []

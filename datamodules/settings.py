@@ -32,6 +32,18 @@ def default_workers(ranks: int = 1) -> int:
     return max(0, min(8, share - 1))
 
 
+def check_loading(batch_size: int, num_workers: int | None) -> None:
+    """Refuse numbers of cases a batch and of loader processes that cannot be.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    if batch_size < 1:
+        raise SuiteError(f"--data.batch_size {batch_size}: must be at least 1")
+    if num_workers is not None and num_workers < 0:
+        raise SuiteError(f"--data.num_workers {num_workers}: must be at least 0")
+
+
 def free_memory() -> int | None:
     """Bytes that can be taken without swapping, or None where the system does not say.
 

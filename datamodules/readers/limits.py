@@ -1,8 +1,11 @@
-"""How much one file may ask for: checked in headers before anything is decoded, and while streams are unpacked."""
+"""How much one file may ask for: checked in headers before anything is decoded, and while streams are unpacked.
+
+What rides with it to every reader, in whatever process, are the names of the modules that read formats of the user's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scansuite.errors import SuiteError
 
@@ -17,10 +20,12 @@ class Limits:
     Attributes:
         max_pixels: largest height times width of one image (a slice of a volume, a frame, a page).
         max_bytes: largest size of one file's values, as stored and unpacked.
+        readers: see :class:`~datamodules.readers.own_formats.OwnReaders`; no limit, and in no key of what is kept.
     """
 
     max_pixels: int = 2**28
     max_bytes: int = 2**30
+    readers: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("max_pixels", "max_bytes"):

@@ -65,16 +65,16 @@ def _load_again(modules: tuple[str, ...], names: tuple[str, ...]) -> OwnReaders:
     return load_readers(modules)
 
 
-def load_readers(modules: Iterable[str]) -> OwnReaders:
+def load_readers(modules: Iterable[str] | str | None) -> OwnReaders:
     """Import modules that register formats.
 
     Args:
-        modules: dotted names, as in ``--data.readers``.
+        modules: dotted names, as in ``--data.readers``, or one text with commas between them.
 
     Raises:
         SuiteError: a module is not allowed (``--allow_import``), cannot be imported, or registers nothing.
     """
-    names = tuple(modules)
+    names = tuple(name.strip() for name in (modules.split(",") if isinstance(modules, str) else modules or ()))
     for name in names:
         before = own_formats()
         import_allowed(name, f"--data.readers {name}")
