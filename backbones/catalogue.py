@@ -1,4 +1,4 @@
-"""What is known of a network before it is used: family, parameters, strides, image size, licence of its weights."""
+"""Catalogue of networks: family, parameters, strides, image size and licence of each."""
 
 from __future__ import annotations
 

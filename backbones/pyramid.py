@@ -1,4 +1,4 @@
-"""Any timm network as one feature pyramid, under timm's own parameter names."""
+"""Feature pyramid of any timm network, under timm's own parameter names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many pixels of the image each value of a map depends on, followed through the operations of a forward pass.
+"""Receptive fields: pixels of the image that a value of a map depends on, followed through a forward pass.
 
 The arithmetic is that of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks"
 (Distill, 2019): a kernel of k with dilation d adds (k - 1) d times the step, in pixels, between neighbours of its
@@ -30,7 +30,7 @@ POOLED = ("mean", "amax", "sum", "max", "var_mean", "var")
 
 
 class Field(NamedTuple):
-    """Of a tensor.
+    """Receptive field of a tensor.
 
     Attributes:
         size: (vertical, horizontal) pixels of the image; infinite: all; NaN: undefined.

@@ -1,4 +1,4 @@
-"""What a file of weights says of where they come from: carried along, not understood here.
+"""Records in files of weights that say where the weights come from; carried along, not interpreted here.
 
 The checkpoint of a task has it in ``scansuite``; a state dict that was extracted from one has it as an attribute, which
 neither timm nor ``load_state_dict`` looks at, a ``.safetensors`` file in its metadata.

@@ -1,4 +1,4 @@
-"""Weights of a backbone from elsewhere, and its weights for elsewhere: tasks, plain timm, files."""
+"""Loading of a backbone's weights from checkpoints and files, and their export for plain timm."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FILTERS = (
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the entries of a state dict.
+    """Outcome of loading a state dict: its entries by what became of them.
 
     Attributes:
         loaded: entries of the backbone that were filled.

@@ -104,7 +104,7 @@ class InputFiles:
 
             frame = join_sequences(frame, sequences)
         # x.png beside x.jpg, or two folders with equal names: their paths tell them apart. Names that a table gives
-        # stay as they are, and are refused where they stand twice.
+        # stay as they are, and are refused where they are duplicated.
         unclear = frame["case_id"].duplicated(keep=False) & ~frame.pop("named")
         files = frame.pop("files").explode()
         table = table_of_images(frame.assign(case_id=frame["case_id"].mask(unclear, frame["path"])))

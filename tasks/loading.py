@@ -130,7 +130,7 @@ def joined(names: Sequence[Path], paths: Sequence[Path], where: str) -> Checkpoi
     seen: set[Path] = set()
     for path in paths:
         if path.resolve() in seen:
-            raise SuiteError(f"{where}: {path} stands twice: each member of an ensemble counts once")
+            raise SuiteError(f"{where}: {path} is duplicated: each member of an ensemble counts once")
         seen.add(path.resolve())
     record = read_record(names[0]) if len(names) == 1 else None
     if record is None and len(paths) > 1:  # the folds of a run, one by one

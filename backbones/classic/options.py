@@ -1,4 +1,4 @@
-"""What the small CNN is made of, checked with one line for a mistake."""
+"""Options of the small CNN, checked with one line for a mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of classes: as text, renamed, and such as nobody meant."""
+"""Class names: as text, renamed by a map, and checked for names that nobody meant (nan, N/A, -1)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def warn_of_unused(class_map: Mapping[str, str], names: Iterable[str]) -> None:
 
 
 def refuse_twice(names: Iterable[str], flag: str) -> None:
-    """Refuse a list of classes in which one stands twice: the second would never have a case.
+    """Refuse a list of classes in which one is duplicated: the second would never have a case.
 
     Raises:
         SuiteError: names the class and the flag.
@@ -58,7 +58,7 @@ def refuse_twice(names: Iterable[str], flag: str) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise SuiteError(f"{flag}: class {name!r} stands twice: name each class once")
+            raise SuiteError(f"{flag}: class {name!r} is duplicated: name each class once")
         seen.add(name)
 
 

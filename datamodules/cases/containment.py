@@ -1,4 +1,4 @@
-"""Tables and annotations may name files of their own data set only."""
+"""Containment: tables and annotations name files of their own data set only."""
 
 from __future__ import annotations
 

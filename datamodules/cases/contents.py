@@ -1,4 +1,4 @@
-"""What each image of a data set holds: read once, hashed and kept; what cannot be read is named at once."""
+"""Contents of all images: each is read once, hashed and kept; unreadable ones are named before training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NAMED_IN_ERROR, _NAMED_IN_LOG = 3, 50
 
 
 class Unit(NamedTuple):
-    """What is read as one: an image, an image with its mask, a volume with its label.
+    """Unit that is read as one: an image, an image with its mask, a volume with its label.
 
     Attributes:
         files: that are read.
@@ -235,7 +235,7 @@ class _Told:
 def readable_cases(
     data: ScanDataModule, found: Sequence[str | Unreadable], owners: NDArray[np.int64], case_ids: Sequence[str]
 ) -> NDArray[np.bool_]:
-    """Which cases can be read wholly; the others are an error, or with ``--data.skip_unreadable`` left out.
+    """Cases that can be read wholly; the others are an error, or with ``--data.skip_unreadable`` left out.
 
     Args:
         data: its ``unreadable`` takes the ids of the cases that are left out.

@@ -1,6 +1,6 @@
 """Names of cases and patients as one text each, however they were typed, saved or copied.
 
-Two spellings of one patient would be two patients to a split, and one of them would train what the other judges.
+Two spellings of one patient would be two patients to a split, and a model would be evaluated on whom it was trained on.
 """
 
 from __future__ import annotations

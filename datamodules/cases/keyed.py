@@ -51,7 +51,7 @@ def read_keyed(
         frame = frame[~nameless]
     again = frame["case_id"].duplicated()
     if again.any():
-        report_fault(kind, f"{named}: case_id {frame['case_id'][again].iloc[0]!r} stands twice")
+        report_fault(kind, f"{named}: case_id {frame['case_id'][again].iloc[0]!r} is duplicated")
         frame = frame[~again]
     return frame
 

@@ -1,4 +1,4 @@
-"""What lies in a folder: which data classes would read it, for those who named the folder and not the class."""
+"""Layouts of folders: data classes that could read a folder for which none was named."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def classes_for(path: Path) -> dict[str, str]:
 
 
 def advice(path: Path, known: Collection[str]) -> str:
-    """What to do with a folder or file that no class was named for.
+    """Advice for a folder or file that no class was named for.
 
     Args:
         path: the folder or file.

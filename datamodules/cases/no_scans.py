@@ -1,4 +1,4 @@
-"""What lies in a folder beside the scans, and is told from them for certain: not to be predicted."""
+"""Files beside the scans in a folder (masks, annotations, tables) that are not to be predicted."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def in_chunks(work: Work[T], count: int, workers: int, seconds: float) -> Iterat
 
 
 def processes(asked: int) -> int:
-    """So many processes as are asked for, or 0 in a process that may have none of its own."""
+    """Number of processes asked for, or 0 in a process that may have none of its own."""
     return 0 if multiprocessing.current_process().daemon else asked
 
 

@@ -1,4 +1,4 @@
-"""One case table for every format: who is judged, which files belong to whom, and what else is known."""
+"""Case table of all formats: cases, their patients and files, and further columns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SUFFIX = re.compile(r"\.(nii|nrrd|mha)\.(gz|zip)$|\.(?!\d+$)[^.]+$", re.IGNOREC
 class CaseTable:
     """Cases and the images that belong to them.
 
-    A case is what is judged: an image, a volume, a study, a patient. It may have many images.
+    A case is what is evaluated: an image, a volume, a study, a patient. It may have many images.
 
     Attributes:
         cases: one row a case, with a fresh range index: ``case_id`` (str, unique), ``patient_id`` (str or NA),
@@ -81,7 +81,7 @@ class CaseTable:
 
 
 def scans_of(cases: pd.DataFrame) -> list[ScanInfo]:
-    """What samples say of their cases: ``case_id``, ``patient_id`` where it is known, ``path``."""
+    """Identity of the cases as samples carry it: ``case_id``, ``patient_id`` where it is known, ``path``."""
     patients = [None if pd.isna(patient) else str(patient) for patient in cases["patient_id"]]
     return [
         ScanInfo(case_id=case, patient_id=patient, path=path)
@@ -92,8 +92,8 @@ def scans_of(cases: pd.DataFrame) -> list[ScanInfo]:
 def case_id_of(path: str) -> str:
     """The default case id: the relative POSIX path without its suffix.
 
-    ``.nii.gz`` and kin count as one. A number behind a point is no suffix: DICOM files are often named by such. The id
-    is clean (:func:`datamodules.cases.ids.clean_id`).
+    ``.nii.gz`` and the like count as one. A number behind a point is no suffix: DICOM files are often named by such.
+    The id is clean (:func:`datamodules.cases.ids.clean_id`).
     """
     pure = PurePosixPath(path)
     name = _SUFFIX.sub("", pure.name) or pure.name
@@ -216,7 +216,7 @@ def table_of_images(
         first, second = cases.index[cases["case_id"] == name][:2]
         report_fault(
             "case_name",
-            f"{said}case_id {name!r} stands twice ({cases['path'][first]} and {cases['path'][second]}, rows "
+            f"{said}case_id {name!r} is duplicated ({cases['path'][first]} and {cases['path'][second]}, rows "
             f"{first + 1} and {second + 1}): give each case its own name in a case_id column",
             detail="its case_id stands in an earlier row already: give each case its own name in a case_id column",
             cases=twice.index,

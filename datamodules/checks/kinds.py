@@ -68,7 +68,7 @@ KINDS: dict[str, Kind] = {
     "box_empty": Kind("warning", "a box without width or height (is dropped)"),
     "box_outside": Kind("warning", "a box wholly outside its image (is dropped)"),
     "box_clipped": Kind("warning", "a box partly outside its image (is clipped)"),
-    "box_twice": Kind("warning", "a box that stands twice (is kept once)"),
+    "box_twice": Kind("warning", "a duplicate box (is kept once)"),
     "box_overlap": Kind("warning", "two boxes of one class that nearly coincide"),
     "box_tiny": Kind("note", "boxes with a side below three pixels"),
     "no_boxes": Kind("note", "images without a box"),

@@ -44,7 +44,8 @@ def join_rows(frame: pd.DataFrame, of_case: Sequence[str], where: str) -> CaseTa
     if len(twice):
         row = frame.loc[twice[0]]
         raise SuiteError(
-            f"{where}: {row['path']} stands twice in case_id {row['case_id']!r} (again in row {twice[0] + 1}): drop one"
+            f"{where}: {row['path']} is duplicated in case_id {row['case_id']!r} (again in row {twice[0] + 1}): "
+            "drop one"
         )
     number = by_case.ngroup().to_numpy()
     cases = frame[~frame["case_id"].duplicated()].reset_index(drop=True)

@@ -148,7 +148,7 @@ class ImageTable(ClassificationData):
             name = frame["case_id"][frame["case_id"].duplicated() & frame["case_id"].notna()].iloc[0]
             rows = ", ".join(str(row + 1) for row in frame.index[frame["case_id"] == name][:3])
             raise SuiteError(
-                f"{self.table_file}: case_id {name!r} stands twice (rows {rows}): judge its images together with "
+                f"{self.table_file}: case_id {name!r} is duplicated (rows {rows}): judge its images together with "
                 "--model.aggregate (mean, max, topk, attention), or give each row its own name"
             )
         return table_of_images(frame, where=self.table_file)

@@ -110,7 +110,7 @@ def tidy_boxes(raw: RawBoxes, sizes: NDArray[np.int64], where: Sequence[str]) ->
     _report(frame, moved & ~outside, "partly outside their image are clipped to it", where, "box_clipped")
     frame = _drop(frame, outside, "wholly outside their image are dropped", where, "box_outside")
     twice = frame.duplicated(["case", "label", *CORNERS, "ignore"]).to_numpy()
-    return _drop(frame, twice, "that stand twice are kept once", where, "box_twice")
+    return _drop(frame, twice, "that are duplicated are kept once", where, "box_twice")
 
 
 def _has_area(frame: pd.DataFrame) -> NDArray[np.bool_]:

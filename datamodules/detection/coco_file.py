@@ -55,7 +55,7 @@ def read_coco(file: Path) -> CocoFile:
     """Read and check a file.
 
     Raises:
-        SuiteError: it cannot be read, is cut off or of another form; an id stands twice or is unknown; a box is not
+        SuiteError: it cannot be read, is cut off or of another form; an id is duplicated or is unknown; a box is not
             four numbers. Each names the file.
     """
     content = _load(file)
@@ -70,11 +70,11 @@ def read_coco(file: Path) -> CocoFile:
                 raise SuiteError(f"{file}: image number {number + 1} has no id or no file_name")
             if identity in places:
                 raise SuiteError(
-                    f"{file}: image id {identity} stands twice ({read.images[places[identity]].name} and {name}): give "
-                    "each image an id of its own"
+                    f"{file}: image id {identity} is duplicated ({read.images[places[identity]].name} and {name}): "
+                    "give each image an id of its own"
                 )
             if name in seen:
-                raise SuiteError(f"{file}: image {name} stands twice: keep one entry, with all its annotations")
+                raise SuiteError(f"{file}: image {name} is duplicated: keep one entry, with all its annotations")
             seen.add(name)
             places[identity] = len(read.images)
             read.images.append(CocoImage(name, _size(entry)))
@@ -112,7 +112,7 @@ def _categories(entries: list[dict[str, Any]], file: Path) -> dict[_Id, str]:
         if not isinstance(identity, int | str) or not isinstance(name, str) or not name.strip():
             raise SuiteError(f"{file}: a category has no id or no name: {str(entry)[:80]}")
         if identity in names:
-            raise SuiteError(f"{file}: category id {identity} stands twice ({names[identity]} and {name})")
+            raise SuiteError(f"{file}: category id {identity} is duplicated ({names[identity]} and {name})")
         names[identity] = name.strip()
     return {identity: names[identity] for identity in sorted(names, key=lambda one: (isinstance(one, str), one))}
 

@@ -14,7 +14,7 @@ from datamodules.phantoms.shapes import Curve, Floats
 
 @dataclass(frozen=True)
 class Grid:
-    """Where millimetres about the centre of the image fall on pixels.
+    """Grid of pixels in millimetres about the centre of the image.
 
     Attributes:
         size: side of the square image in pixels.
@@ -35,7 +35,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What the scans of a patient share, and what the slice of one of them changes (lengths in mm)."""
+    """Anatomy that the scans of a patient share, and what the slice of one of them changes (lengths in mm)."""
 
     body: Curve  # (POINTS, 2)
     organ_centre: Curve

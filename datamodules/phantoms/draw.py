@@ -1,4 +1,4 @@
-"""One synthetic scan with its truth for classification, segmentation and detection, drawn from a seed."""
+"""Drawing of a synthetic scan with its truth for classification, segmentation and detection, from a seed."""
 
 from __future__ import annotations
 

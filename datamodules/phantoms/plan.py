@@ -1,4 +1,4 @@
-"""Who is in a cohort of phantoms and what their scans show, without a single pixel.
+"""Plan of a cohort of phantoms: patients, scans and lesions, without a single pixel.
 
 All randomness comes from named streams, so a patient is the same whoever asks, in whatever order, in whatever cohort.
 """

@@ -1,4 +1,4 @@
-"""What the phantoms of all tasks share: the cohort, and drawing a scan."""
+"""Parts that the phantoms of all tasks share: the cohort, and drawing a scan."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def check_class_names(names: Sequence[str], flag: str = "--data.classes") -> Non
         raise SuiteError(f"{flag}: {len(names)} classes; masks hold at most {_MOST_CLASSES}")
     twice = [name for name in names if list(names).count(name) > 1]
     if twice:
-        raise SuiteError(f"{flag}: {twice[0]!r} stands twice")
+        raise SuiteError(f"{flag}: {twice[0]!r} is duplicated")
 
 
 def whole_values(array: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -82,7 +82,7 @@ def read_palette(file: Path) -> Palette:
     colours = [colour for _, colour in named]
     for name, colour in named:
         if colours.count(colour) > 1:
-            raise SuiteError(f"{file}: colour {colour} of class {name!r} stands twice")
+            raise SuiteError(f"{file}: colour {colour} of class {name!r} is duplicated")
     ignore = next((colour for name, colour in named if name == "ignore"), None)
     kept = [(name, colour) for name, colour in named if name != "ignore"]
     names = tuple(name for name, _ in kept)

@@ -1,4 +1,4 @@
-"""What must never stand in two parts of a split: a patient, or one and the same image."""
+"""Leakage: patients and identical images that are in two parts of a split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patient-grouped, stratified splits: who trains, who validates, who is tested."""
+"""Splits into train, validation and test: patient-grouped and stratified."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_split(
     """Fill in the split column where the table does not give it.
 
     Test is drawn first, folds outside it; fold ``fold`` is validation. With ``test_fraction`` 0 fold ``fold`` is the
-    part that is judged (test) and validation is the next fold. A table that brings train and test but no validation
+    part that is evaluated (test) and validation is the next fold. A table that brings train and test but no validation
     part gets validation as fold ``fold`` of its train part. What is drawn depends on the set of cases, not on their
     order.
 
@@ -66,7 +66,7 @@ def make_split(
     draws_all = not given.notna().any()
     if draws_all and test_fraction == 0 and folds == 2:
         raise SuiteError(
-            "--data.folds 2 --data.test_fraction 0: one fold is judged, the other validates, and nothing is left to "
+            "--data.folds 2 --data.test_fraction 0: one fold is evaluated, the other validates, and nothing is left to "
             "train on: give at least 3 folds, or a test fraction above 0"
         )
     if draws_all:
@@ -106,7 +106,7 @@ def _deal_folds(
     ties: NDArray[np.uint64],
     judged: int | None,
 ) -> None:
-    """Deal the train part into folds and mark validation (and the judged fold) in place."""
+    """Deal the train part into folds and mark validation (and the evaluated fold) in place."""
     train = np.flatnonzero(split == "train")
     number = np.unique(groups[train], return_inverse=True)[1]
     if number.size == 0 or number.max() + 1 < folds:

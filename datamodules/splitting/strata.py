@@ -1,4 +1,4 @@
-"""What a split spreads evenly: the values of columns, and numbers by ranges."""
+"""Strata that a split spreads evenly: values of columns, and numbers by ranges."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def number_strata(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def column_strata(cases: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
-    """What columns of the case table add to the strata: one for each value, and one for empty cells.
+    """Strata from columns of the case table: one for each value, and one for empty cells.
 
     Numbers count as :func:`number_strata` puts them together.
 

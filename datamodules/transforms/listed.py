@@ -19,7 +19,7 @@ _NOT_FOR_LISTS = {"BasicTransform", "BaseCompose", "DualTransform", "ImageOnlyTr
 
 @cache
 def known_transforms() -> dict[str, type[Any]]:
-    """Every class of the albumentations package that a list may name."""
+    """Classes of the albumentations package that a list may name."""
     return {
         name: member
         for name, member in vars(albumentations).items()
@@ -35,7 +35,7 @@ def transforms_from_list(entries: Sequence[Mapping[str, Any] | str], inside: str
     """Build the transforms of a YAML list, in order.
 
     An entry is ``{class_path: albumentations.HorizontalFlip, init_args: {p: 0.5}}``, with a short name if you like
-    (``HorizontalFlip``), or a bare name. ``OneOf`` and its kin take such a list as ``transforms`` in ``init_args``.
+    (``HorizontalFlip``), or a bare name. ``OneOf`` and the like take such a list as ``transforms`` in ``init_args``.
     Only classes of the albumentations package are accepted, so that a file of settings cannot run other code.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far an image may be changed; 0 or False leaves a change out. Ranges are symmetric.
+    """Ranges of an augmentation: how far an image may be changed; 0 or False leaves a change out. Ranges are symmetric.
 
     Attributes:
         rotation: degrees to either side.
@@ -97,7 +97,7 @@ PRESETS: tuple[str, ...] = tuple(PRESET_CONFIGS)
 
 @dataclass(frozen=True)
 class AugmentArgs:
-    """What a user changes about a preset; None leaves the preset's own range, 0 or False turns a change off.
+    """Changes of a user's to a preset; None leaves the preset's own range, 0 or False turns a change off.
 
     Attributes:
         rotation: degrees to either side, 0..180.

@@ -1,4 +1,4 @@
-"""From a preset's name and a user's ranges to an augmentation."""
+"""Augmentation from the name of a preset and a user's ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sheet of augmented samples, to judge by eye whether the strengths suit the scans."""
+"""A sheet of augmented samples, to see by eye whether the strengths suit the scans."""
 
 from __future__ import annotations
 

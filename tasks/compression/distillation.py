@@ -1,4 +1,4 @@
-"""A student that learns from a teacher beside the truth."""
+"""Knowledge distillation: a student learns from a teacher beside the truth."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def equal_levels(own: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Pair]:
 
 
 class Projections(nn.ModuleList):
-    """From the student's channels to the teacher's at each level, learnt with the student (Romero et al., ICLR 2015).
+    """Projections of the student's channels to the teacher's at each level, learnt with the student (Romero et al., ICLR 2015).
 
     They are no part of the model that is trained: they stand in no state dict, and none is asked for them.
 

@@ -1,4 +1,4 @@
-"""How long a network takes, measured side by side with another."""
+"""Latency of two networks, measured side by side."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Sizes = dict[str, dict[str, dict[str, Any]]]
 
 
 def sizes_of(model: nn.Module) -> Sizes:
-    """What says how large a layer is: attributes made of whole numbers, and the shapes of parameters and buffers."""
+    """Sizes of a layer: attributes made of whole numbers, and the shapes of parameters and buffers."""
     return {
         name: {
             "attributes": {key: value for key, value in vars(module).items() if key[0] != "_" and _is_size(value)},

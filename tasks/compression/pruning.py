@@ -1,4 +1,4 @@
-"""Fewer weights, or fewer channels, in a trained network."""
+"""Pruning: smallest weights set to 0, or whole channels taken out."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _take_out(model: nn.Module, inputs: tuple[Any, ...], fixed: list[nn.Module],
 
 
 def multiply_adds(model: nn.Module, inputs: tuple[Any, ...]) -> int:
-    """Of one image: half of what PyTorch's ``FlopCounterMode`` counts, as in the verb ``summary``.
+    """Multiply-adds of one image: half of what PyTorch's ``FlopCounterMode`` counts, as in the verb ``summary``.
 
     Args:
         model: its ``forward`` is run once.

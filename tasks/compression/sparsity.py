@@ -1,4 +1,4 @@
-"""Weights that were pruned to 0 and stay there while the others train."""
+"""Sparse training: weights that were pruned to 0 stay 0."""
 
 from __future__ import annotations
 

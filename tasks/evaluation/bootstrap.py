@@ -1,12 +1,12 @@
 """95 % intervals by bootstrap over patients.
 
 Patients are drawn with replacement, with all their cases: two scans of one patient are no two witnesses (cluster
-bootstrap). The interval is the 2.5th to 97.5th percentile of the resampled figures. Source: B. Efron and
+bootstrap). The interval is the 2.5th to 97.5th percentile of the resampled metrics. Source: B. Efron and
 R. J. Tibshirani, An Introduction to the Bootstrap, Chapman & Hall, 1993, chapters 8 and 13.
 
 Ours, because ``scipy.stats.bootstrap`` draws cases, not patients, and has no weights.
 
-A resample is a row of weights: how often each case was drawn. A statistic that takes weights computes the figure itself
+A resample is a row of weights: how often each case was drawn. A statistic that takes weights computes the value itself
 (all weights 1) and its resamples by the same lines, a block of resamples at a time.
 """
 
@@ -88,7 +88,7 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """Values of the statistics on the cases as they are, with 95 % percentile intervals over resampled groups.
 
-    Resamples in which a figure is undefined (no case of the class was drawn) are left out of its interval. With fewer
+    Resamples in which a value is undefined (no case of the class was drawn) are left out of its interval. With fewer
     than two groups nothing can be learned about the spread, and the interval is NaN.
 
     Args:

@@ -1,4 +1,4 @@
-"""Judge a run from the tables in its folder alone, so that it can be judged again without the model."""
+"""Evaluate a run from the tables in its folder alone, so that it can be evaluated again without the model."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def evaluate_classification(
     positive_class: str | None = None,
     resamples: int = 1000,
 ) -> dict[str, MetricValue]:
-    """Judge the predictions of one split and write ``metrics.json`` and ``confusion_matrix_<stage>.csv``.
+    """Evaluate the predictions of one split and write ``metrics.json`` and ``confusion_matrix_<stage>.csv``.
 
     The confusion matrix (rows true, columns predicted) is written where a case has one class.
 
     Args:
         run_dir: folder with the tables ``predictions`` and ``cases``.
         stage: first part of the names in ``metrics.json``: ``val`` or ``test``.
-        split: the part of the predictions to judge.
+        split: the part of the predictions to evaluate.
         kind: of target.
         class_names: in class order.
         positive_class: in binary classification; None = the last.
         resamples: of the bootstrap over patients; 0 = no intervals.
 
     Returns:
-        Figures by name, without stage.
+        Metrics by name, without stage.
 
     Raises:
         SuiteError: a table is missing or unreadable, has no case of this split, or holds a case twice or not at all.
@@ -53,31 +53,31 @@ def evaluate_classification(
     file, predictions = _predictions(run_dir, split)
     twice = predictions["case_id"][predictions["case_id"].duplicated()]
     if len(twice):
-        raise SuiteError(f"{file}: case {twice.iloc[0]!r} stands twice in split {split!r}: each case is judged once")
+        raise SuiteError(f"{file}: case {twice.iloc[0]!r} is duplicated in split {split!r}: each is evaluated once")
 
     patients = _patients(find_table(run_dir, "cases"), predictions["case_id"])
-    figures = classification_metrics(predictions, kind, class_names, positive_class, patients, resamples)
-    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": figure for name, figure in figures.items()})
+    metrics = classification_metrics(predictions, kind, class_names, positive_class, patients, resamples)
+    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": value for name, value in metrics.items()})
     if kind not in ("multilabel", "regression"):
         with replacing(run_dir / f"confusion_matrix_{stage}.csv") as temporary:
             confusion_matrix(predictions, class_names).to_csv(temporary, index_label="target", encoding="utf-8")
-    return figures
+    return metrics
 
 
 def evaluate_segmentation(
     run_dir: Path, stage: str, split: str, class_names: Sequence[str], resamples: int = 1000
 ) -> dict[str, MetricValue]:
-    """Judge the predictions of one split, one row a case and class, and write ``metrics.json``.
+    """Evaluate the predictions of one split, one row a case and class, and write ``metrics.json``.
 
     Args:
         run_dir: folder with the tables ``predictions`` and ``cases``.
         stage: first part of the names in ``metrics.json``: ``val`` or ``test``.
-        split: the part of the predictions to judge.
+        split: the part of the predictions to evaluate.
         class_names: in class order; the background may be among them or not.
         resamples: of the bootstrap over patients; 0 = no intervals.
 
     Returns:
-        Figures by name, without stage.
+        Metrics by name, without stage.
 
     Raises:
         SuiteError: a table is missing or unreadable, has no case of this split, or holds a case and class twice or not
@@ -85,9 +85,9 @@ def evaluate_segmentation(
     """
     predictions = _predictions(run_dir, split)[1]
     patients = _patients(find_table(run_dir, "cases"), predictions["case_id"])
-    figures = segmentation_metrics(predictions, class_names, patients, resamples)
-    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": figure for name, figure in figures.items()})
-    return figures
+    metrics = segmentation_metrics(predictions, class_names, patients, resamples)
+    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": value for name, value in metrics.items()})
+    return metrics
 
 
 def evaluate_detection(
@@ -100,35 +100,35 @@ def evaluate_detection(
     resamples: int = 1000,
     froc_iou: float = FROC_IOU,
 ) -> dict[str, MetricValue]:
-    """Judge the boxes of one split, one row a box, and write ``metrics.json`` and ``froc_<stage>.csv``.
+    """Evaluate the boxes of one split, one row a box, and write ``metrics.json`` and ``froc_<stage>.csv``.
 
     Args:
         run_dir: folder with the tables ``predictions`` (may have no row: a model that finds nothing), ``targets`` (the
             true boxes) and ``cases`` (the images, boxes or none).
         stage: first part of the names in ``metrics.json``: ``val`` or ``test``.
-        split: the part of the tables to judge.
+        split: the part of the tables to evaluate.
         class_names: in class order.
-        operating_points: lowest score of a call by class, chosen on validation; None or empty = no figures ``@op``.
+        operating_points: lowest score of a call by class, chosen on validation; None or empty = no metrics ``@op``.
         max_detections: best found boxes of an image and class that count.
         resamples: of the bootstrap over patients; 0 = no intervals.
         froc_iou: IoU from which a box has found a lesion, in FROC.
 
     Returns:
-        Figures by name, without stage.
+        Metrics by name, without stage.
 
     Raises:
         SuiteError: a table is missing or unreadable, a cell is not what it should be, or no case is of this split.
     """
     cases, targets, predictions = (_of_split(run_dir, name, split)[1] for name in ("cases", "targets", "predictions"))
     if cases.empty:
-        raise SuiteError(f"{find_table(run_dir, 'cases')}: no case of split {split!r}: nothing to judge")
-    judged = evaluate_boxes(
+        raise SuiteError(f"{find_table(run_dir, 'cases')}: no case of split {split!r}: nothing to evaluate")
+    found = evaluate_boxes(
         cases, targets, predictions, class_names, operating_points, max_detections, resamples, froc_iou
     )
-    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": figure for name, figure in judged.figures.items()})
+    write_metrics(run_dir / "metrics.json", {f"{stage}/{name}": value for name, value in found.metrics.items()})
     with replacing(run_dir / f"froc_{stage}.csv") as temporary:
-        judged.curves.to_csv(temporary, index=False, encoding="utf-8")
-    return judged.figures
+        found.curves.to_csv(temporary, index=False, encoding="utf-8")
+    return found.metrics
 
 
 def _of_split(run_dir: Path, name: str, split: str) -> tuple[Path, pd.DataFrame]:
@@ -145,7 +145,7 @@ def _predictions(run_dir: Path, split: str) -> tuple[Path, pd.DataFrame]:
     """The predictions table of a run folder, and its rows of one split, of which there must be some."""
     file, predictions = _of_split(run_dir, "predictions", split)
     if predictions.empty:
-        raise SuiteError(f"{file}: no case of split {split!r}: nothing to judge")
+        raise SuiteError(f"{file}: no case of split {split!r}: nothing to evaluate")
     return file, predictions
 
 
@@ -162,11 +162,11 @@ def _patients(file: Path, case_ids: pd.Series) -> pd.Series:
     return patients.reindex(case_ids).reset_index(drop=True)
 
 
-def results_table(figures: Mapping[str, MetricValue], stage: str) -> Table:
-    """The figures of the whole (not those of single classes) as a table for the terminal.
+def results_table(metrics: Mapping[str, MetricValue], stage: str) -> Table:
+    """The metrics of the whole (not those of single classes) as a table for the terminal.
 
     Args:
-        figures: by name, without stage.
+        metrics: by name, without stage.
         stage: for the title.
     """
     from rich.table import Table
@@ -175,10 +175,10 @@ def results_table(figures: Mapping[str, MetricValue], stage: str) -> Table:
     table.add_column("metric")
     for heading in ("value", "95 % interval", "cases"):
         table.add_column(heading, justify="right")
-    for name, figure in figures.items():
+    for name, metric in metrics.items():
         if "/" in name:
             continue
-        interval = "" if math.isnan(figure.low) else f"{figure.low:.3f} to {figure.high:.3f}"
-        value = "undefined" if math.isnan(figure.value) else f"{figure.value:.3f}"
-        table.add_row(name, value, interval, str(figure.n))
+        interval = "" if math.isnan(metric.low) else f"{metric.low:.3f} to {metric.high:.3f}"
+        value = "undefined" if math.isnan(metric.value) else f"{metric.value:.3f}"
+        table.add_row(name, value, interval, str(metric.n))
     return table

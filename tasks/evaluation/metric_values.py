@@ -1,4 +1,4 @@
-"""A judged figure with its interval, and ``metrics.json``, where the figures of a run stand."""
+"""Values of metrics with their intervals, and ``metrics.json``, which holds those of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from scansuite.files import write_text
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One figure of merit.
+    """The value of one metric.
 
     Attributes:
-        value: the figure; NaN = undefined (AUROC of a class that no case has, ...).
+        value: the number; NaN = undefined (AUROC of a class that no case has, ...).
         low: lower end of the 95 % interval; NaN = unknown.
         high: upper end of the 95 % interval; NaN = unknown.
         n: cases that entered.
@@ -32,34 +32,34 @@ class MetricValue:
     classes: int | None = None
 
 
-def write_metrics(file: Path, figures: Mapping[str, MetricValue]) -> None:
-    """Write figures into ``metrics.json``.
+def write_metrics(file: Path, metrics: Mapping[str, MetricValue]) -> None:
+    """Write metrics into ``metrics.json``.
 
-    Judging a stage again replaces all figures of that stage; those of other stages, and entries that are no figures,
+    Evaluating a stage again replaces all metrics of that stage; those of other stages, and entries that are no metrics,
     stay as they are.
 
     Args:
         file: the ``metrics.json``; made where it is absent.
-        figures: ``<stage>/<metric>`` -> figure. NaN is written as null, for JSON has no NaN.
+        metrics: ``<stage>/<metric>`` -> value. NaN is written as null, for JSON has no NaN.
 
     Raises:
         SuiteError: the present file is not readable as JSON, or the folder cannot be written to.
     """
-    stages = {name.split("/", 1)[0] for name in figures}
+    stages = {name.split("/", 1)[0] for name in metrics}
     present = _read_entries(file) if file.exists() else {}
     kept = {
-        name: entry for name, entry in present.items() if name.split("/", 1)[0] not in stages or not _is_figure(entry)
+        name: entry for name, entry in present.items() if name.split("/", 1)[0] not in stages or not _is_metric(entry)
     }
-    _write_entries(file, kept | {name: _entry(figure) for name, figure in figures.items()})
+    _write_entries(file, kept | {name: _entry(metric) for name, metric in metrics.items()})
 
 
 def write_note(file: Path, name: str, value: bool | str) -> None:
-    """Write an entry that is no figure into ``metrics.json``, beside what stands there.
+    """Write an entry that is no metric into ``metrics.json``, beside what stands there.
 
     Args:
         file: the ``metrics.json``.
         name: ``<stage>/<what>``.
-        value: what is to be known of the stage's figures.
+        value: what is to be known of the stage's metrics.
     """
     _write_entries(file, (_read_entries(file) if file.exists() else {}) | {name: value})
 
@@ -70,7 +70,7 @@ def _write_entries(file: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_metrics(file: Path) -> dict[str, MetricValue]:
-    """Read the figures of a ``metrics.json``; null becomes NaN, entries that are no figures are passed over.
+    """Read the metrics of a ``metrics.json``; null becomes NaN, entries that are no metrics are passed over.
 
     Raises:
         SuiteError: the file is missing or not readable as JSON.
@@ -86,18 +86,18 @@ def read_metrics(file: Path) -> dict[str, MetricValue]:
             classes=entry.get("classes"),
         )
         for name, entry in _read_entries(file).items()
-        if _is_figure(entry)
+        if _is_metric(entry)
     }
 
 
-def _entry(figure: MetricValue) -> dict[str, float | int | None]:
-    numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
+def _entry(metric: MetricValue) -> dict[str, float | int | None]:
+    numbers = {"value": metric.value, "low": metric.low, "high": metric.high}
     entry: dict[str, float | int | None] = {
         key: float(number) if math.isfinite(number) else None for key, number in numbers.items()
     }
-    entry["n"] = int(figure.n)
-    if figure.classes is not None:
-        entry["classes"] = int(figure.classes)
+    entry["n"] = int(metric.n)
+    if metric.classes is not None:
+        entry["classes"] = int(metric.classes)
     return entry
 
 
@@ -105,7 +105,7 @@ def _number(entry: float | None) -> float:
     return math.nan if entry is None else float(entry)
 
 
-def _is_figure(entry: Any) -> bool:
+def _is_metric(entry: Any) -> bool:
     return isinstance(entry, dict) and {"value", "low", "high", "n"} <= entry.keys()
 
 
@@ -113,7 +113,7 @@ def _read_entries(file: Path) -> dict[str, Any]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SuiteError(f"{file}: cannot be read as JSON ({error}): mend or remove it, then judge again") from None
+        raise SuiteError(f"{file}: cannot be read as JSON ({error}): mend or remove it, then evaluate again") from None
     if not isinstance(entries, dict):
-        raise SuiteError(f"{file}: holds no JSON object: remove it, then judge again")
+        raise SuiteError(f"{file}: holds no JSON object: remove it, then evaluate again")
     return entries

@@ -1,4 +1,4 @@
-"""How much figures differ from fold to fold."""
+"""Spread of metrics from fold to fold."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def spread(folds: Sequence[Mapping[str, MetricValue]], together: Mapping[str, MetricValue]) -> pd.DataFrame:
-    """Mean and standard deviation over folds, beside the figures of all folds' cases together.
+    """Mean and standard deviation over folds, beside the metrics of all folds' cases together.
 
     Args:
-        folds: figures of each fold by name.
-        together: figures of the cases of all folds by name.
+        folds: metrics of each fold by name.
+        together: metrics of the cases of all folds by name.
 
     Returns:
-        A row a figure: ``metric,mean,sd,folds`` (folds in which it is defined; the standard deviation is that of a
-        sample, NaN of fewer than two), ``fold_0`` and so on, and ``out_of_fold,low,high,n`` of the cases together.
+        A row for each metric: ``metric,mean,sd,folds`` (folds in which it is defined; the standard deviation is that of
+        a sample, NaN of fewer than two), ``fold_0`` and so on, and ``out_of_fold,low,high,n`` of the cases together.
     """
     rows = []
     for name in dict.fromkeys([*together, *(name for fold in folds for name in fold)]):
@@ -48,7 +48,7 @@ def spread(folds: Sequence[Mapping[str, MetricValue]], together: Mapping[str, Me
 
 
 def spread_table(table: pd.DataFrame, count: int) -> Table:
-    """The figures of the whole (not those of single classes) as a table for the terminal.
+    """The metrics of the whole (not those of single classes) as a table for the terminal.
 
     Args:
         table: from :func:`spread`.

@@ -1,4 +1,4 @@
-"""The tables between model and judgement: written once, in one piece, and read back exactly as they stand."""
+"""Tables of a run (predictions, cases, targets): written in one piece and read back exactly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_table(frame: pd.DataFrame, file: Path) -> Path:
     """Write a table as CSV, or as Parquet when it has more than a million rows or ``file`` ends in ``.parquet``.
 
     CSV floats have as many digits as they need to come back as the same number, up to 17: a score that is rounded ties
-    with its neighbours, and figures would differ from those of the model. Empty = NA.
+    with its neighbours, and metrics would differ from those of the model. Empty = NA.
     The same table under the other suffix, left over from an earlier writing, is removed.
 
     Args:

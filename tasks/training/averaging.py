@@ -1,4 +1,4 @@
-"""Averaged weights that are judged and kept beside those that train."""
+"""Averages of the weights (EMA, SWA), evaluated and kept beside the weights that train."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 
 class Averaging(WeightAveraging):
-    """Lightning's averaging, for a trainer that judges other models afterwards.
+    """Lightning's averaging, for a trainer that evaluates other models afterwards.
 
     A checkpoint holds the average under ``state_dict`` and the weights that train under ``current_model_state``, so
-    ``best.ckpt`` is what was judged, and a resumed run has both. Before the first update there is no average, and
+    ``best.ckpt`` is what was evaluated, and a resumed run has both. Before the first update there is no average, and
     everything is as without the callback.
     """
 
@@ -31,7 +31,7 @@ class Averaging(WeightAveraging):
         return self._average_model is not None and int(self._average_model.n_averaged) > 0
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge the average, while fitting."""
+        """Evaluate the average, while fitting."""
         if self._begun and trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_start(trainer, pl_module)
 
@@ -46,11 +46,11 @@ class Averaging(WeightAveraging):
             super().on_train_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """When the average was updated."""
+        """State to resume from: when the average was updated."""
         return {**super().state_dict(), "latest_update_epoch": self._latest_update_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take that back."""
+        """Restore that state."""
         super().load_state_dict(state_dict)
         self._latest_update_epoch = state_dict["latest_update_epoch"]
 
@@ -90,7 +90,7 @@ class Swa(Averaging):
     """The mean of the weights at the end of each epoch from one on (Izmailov et al., UAI 2018).
 
     The statistics of batch norms, which belong to no weights that were trained, are found anew in a pass over the
-    training batches before the average is judged; those of frozen modules are left alone.
+    training batches before the average is evaluated; those of frozen modules are left alone.
 
     Args:
         start: share of the epochs after which averaging begins, 0..1.

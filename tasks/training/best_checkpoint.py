@@ -19,8 +19,9 @@ LOSS = "val/loss"
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the weights with the best validation metric; of equal ones those of the lower loss, then the earlier ones.
 
-    They are written as soon as they have been validated, so the file holds what was judged where an epoch has several
-    validations too, and an epoch without one changes nothing. An undefined metric (NaN) is worse than any number.
+    They are written as soon as they have been validated, so the file holds what was evaluated where an epoch has
+    several validations too, and an epoch without one changes nothing. An undefined metric (NaN) is worse than any
+    number.
 
     Args:
         folder: of the checkpoints.

@@ -52,5 +52,5 @@ class EpochTable(Checkpoint):
         if self.verbose:
             task: Any = pl_module
             shown = [name for name in ("train/loss", "val/loss", f"val/{task.monitor[0]}") if name in logged]
-            figures = "  ".join(f"{name} {logged[name]:.4f}" for name in shown)
-            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {figures}  {seconds:.1f} s", flush=True)
+            values = "  ".join(f"{name} {logged[name]:.4f}" for name in shown)
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {values}  {seconds:.1f} s", flush=True)

@@ -40,7 +40,7 @@ def build_optimizer(
     scales: Mapping[str, float] | None = None,
     waiting: Collection[str] = (),
 ) -> Optimizer:
-    """Any of timm's optimisers by name (``adamw``, ``adam``, ``sgd``, ``rmsprop``, ...).
+    """Build any of timm's optimisers by name (``adamw``, ``adam``, ``sgd``, ``rmsprop``, ...).
 
     Args:
         model: its parameters that require gradient are optimised.

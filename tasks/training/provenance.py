@@ -1,4 +1,4 @@
-"""What a model was trained and chosen on, in keyed hashes: enough to see whether it is judged on that, not who it was.
+"""Provenance: keyed hashes of the cases a model was trained and chosen on, to see whether it is evaluated on them.
 
 A hash is the first 8 bytes of HMAC-SHA256 (RFC 2104) with a key that follows from the user's own
 (:func:`~datamodules.readers.dicom.identity.key`), over the kind of thing and its name; without the key nobody can tell
@@ -43,7 +43,7 @@ def secret() -> bytes:
 
 
 def fingerprint() -> str:
-    """By what this user's hashes are told from those of others.
+    """Fingerprint that tells this user's hashes from those of others.
 
     Raises:
         SuiteError: the user's key can neither be read nor made.
@@ -77,7 +77,7 @@ class Seen(NamedTuple):
 
 
 class Lineage(NamedTuple):
-    """What a model and its ancestors have seen.
+    """Cases that a model and its ancestors have seen.
 
     Attributes:
         trained: of the cases whose labels trained one of them.
@@ -93,7 +93,7 @@ class Lineage(NamedTuple):
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of what a model has seen.
+    """Record of the cases that a model has seen.
 
     Attributes:
         lineages: by the :func:`fingerprint` of the user who trained; an ancestor may be another user's.
@@ -113,7 +113,7 @@ class Provenance:
 
     @property
     def mine(self) -> Lineage:
-        """What this user can compare with."""
+        """Lineage that this user can compare with."""
         return self._of(fingerprint()) if self.lineages else Lineage()
 
     @property
@@ -159,7 +159,7 @@ UNKNOWN = Provenance(whole=False)
 
 
 def joined(*records: Provenance | None) -> Provenance:
-    """What all of these have seen together; None is nothing."""
+    """Cases that all of these have seen together; None is nothing."""
     return reduce(Provenance.__or__, [record for record in records if record is not None], Provenance())
 
 
@@ -180,7 +180,7 @@ class Part(NamedTuple):
 
     @property
     def seen(self) -> Seen:
-        """What a model that trains on these cases has seen."""
+        """Record of a model that trains on these cases."""
         return Seen(np.unique(self.case_id), np.unique(self.patient[0]), np.unique(self.image[0]))
 
     def shared(self, seen: Seen) -> dict[str, NDArray[np.bool_]]:
@@ -224,7 +224,7 @@ def _each(kind: str, names: Sequence[str] | NDArray[Any]) -> Hashes:
 
 
 def provenance_of(data: ScanDataModule, *, trains: bool = True) -> Provenance:
-    """What a run on these data sees.
+    """Record of a run on these data.
 
     Args:
         data: with train and validation parts.
@@ -235,7 +235,7 @@ def provenance_of(data: ScanDataModule, *, trains: bool = True) -> Provenance:
 
 
 def provenance_of_split(split: pd.DataFrame) -> Provenance:
-    """What a run has seen by its ``split.csv``: nothing is known of its images."""
+    """Record of a run by its ``split.csv``: nothing is known of its images."""
 
     def seen(part: str) -> Seen:
         cases = split[split["split"] == part]
@@ -247,7 +247,7 @@ def provenance_of_split(split: pd.DataFrame) -> Provenance:
 
 
 class Overlap(NamedTuple):
-    """Cases to be judged that a model has seen.
+    """Cases to be evaluated that a model has seen.
 
     Attributes:
         any: (N,) whether a case shares anything.
@@ -263,10 +263,10 @@ class Overlap(NamedTuple):
 
 
 def overlap(part: Part, record: Provenance, split: str) -> Overlap:
-    """Which cases must not be judged.
+    """Find the cases that must not be evaluated.
 
     Args:
-        part: to be judged.
+        part: to be evaluated.
         record: of the model.
         split: as what: cases of ``test`` must neither have trained it nor chosen anything of it; those of ``val`` must
             not have trained it.

@@ -1,4 +1,4 @@
-"""What Lightning does not find again by itself when a run is gone on with."""
+"""State that Lightning does not restore by itself when a run is resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Resuming(Callback):
       middle of an epoch, and lets the epoch that is over end once more: it would be counted twice, and its row in
       ``metrics.csv`` replaced by an empty one. Ours are from the ends of epochs.
     - It does not remember that early stopping has ended the training, and would train one more epoch where the run was
-      cut off later, while the best checkpoint was judged.
+      cut off later, while the best checkpoint was evaluated.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

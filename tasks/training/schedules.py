@@ -37,7 +37,7 @@ ARGS: dict[str, tuple[str, ...]] = {
 
 
 class Span(NamedTuple):
-    """How long a training is."""
+    """Length of a training."""
 
     epochs: int
     steps_per_epoch: int

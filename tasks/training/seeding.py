@@ -1,4 +1,4 @@
-"""Randomness that a resumed run finds again."""
+"""Random seeds that a resumed run repeats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 class SeedEpochs(Callback):
     """Seed every generator from (seed, epoch, rank) before the first batch of each training epoch.
 
-    Dropout and its kin then draw the same numbers whether a run went through or was killed and resumed, and other
+    Dropout and the like then draw the same numbers whether a run went through or was killed and resumed, and other
     numbers on each rank.
 
     Args:

@@ -1,4 +1,4 @@
-"""A frozen backbone that begins to learn in stated epochs."""
+"""Unfreezing of a backbone in given epochs."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_paths_of_a_table_are_relative_to_the_root_where_one_is_given(folder: Pa
     [
         ("file\na.png\n", r"list\.csv: no column 'path' for --data\.path_column \(found: file\)"),
         ("path,x\na.png,1\n,2\n", r"list\.csv: column 'path' is empty in row 2"),
-        ("path,case_id\na.png,1\nb/2.png,1\n", "case_id '1' stands twice"),
+        ("path,case_id\na.png,1\nb/2.png,1\n", "case_id '1' is duplicated"),
         ("path,case_id\na.png,1\nb/2.png,\n", "case_id is empty in row 2"),
         ("path\n", "the table has no rows"),
     ],

@@ -33,7 +33,7 @@ def find_checkpoints(task: str, one: str | None, several: Sequence[str]) -> Chec
         several: values of ``--ckpt_paths``: files, patterns, run folders, folders of ensembles.
 
     Raises:
-        SuiteError: both flags are given or none, a name leads to no checkpoint, or one stands twice.
+        SuiteError: both flags are given or none, a name leads to no checkpoint, or one is duplicated.
     """
     if not several:
         return Checkpoints((find_checkpoint(task, one),))

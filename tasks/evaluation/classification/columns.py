@@ -1,4 +1,4 @@
-"""From the text columns of a predictions table to checked arrays, unknown cases left out."""
+"""Columns of a predictions table as checked arrays, unknown cases left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of classification and regression, with intervals, from a predictions table."""
+"""Metrics of classification and regression, with intervals, from a predictions table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tasks.evaluation.metric_values import MetricValue
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
-# The order in which figures are written and shown.
+# The order in which metrics are written and shown.
 METRICS = (
     "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "npv", "f1", "mcc",
     "kappa", "qwk", "brier", "ece", "mae", "rmse", "r2",
@@ -58,11 +58,11 @@ def classification_metrics(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, MetricValue]:
-    """Judge a predictions table.
+    """Evaluate a predictions table.
 
-    Bare names are the figures of the whole; ``<metric>/<class>`` is a class against the rest, or a label. The bare
-    name of such a metric is the mean over the classes where it is defined, and in binary classification the figure of
-    the positive class. Undefined figures are NaN. ``<metric>@op`` are the figures of the calls at the operating point,
+    Bare names are the metrics of the whole; ``<metric>/<class>`` is a class against the rest, or a label. The bare
+    name of such a metric is the mean over the classes where it is defined, and in binary classification the value of
+    the positive class. Undefined values are NaN. ``<metric>@op`` are the metrics of the calls at the operating point,
     where the table has them.
 
     Args:
@@ -77,7 +77,7 @@ def classification_metrics(
         seed: of the bootstrap.
 
     Returns:
-        Figures by name, without stage.
+        Metrics by name, without stage.
 
     Raises:
         SuiteError: a column is missing or a cell is not what it should be.
@@ -101,7 +101,7 @@ def classification_metrics(
         statistics = _single_label(single, class_names, positive, ordered=kind == "ordinal")
 
     groups = group_cases(predictions["case_id"], patients)[rows]
-    # Patients without a judged case are not drawn.
+    # Patients without an evaluated case are not drawn.
     groups = np.unique(groups, return_inverse=True)[1].astype(np.intp)
     intervals = bootstrap(statistics, groups, resamples, seed)
     defined = {} if kind in ("binary", "regression") else _defined_classes(intervals, class_names)
@@ -114,7 +114,7 @@ def classification_metrics(
 def quick_metrics(
     kind: str, target: NDArray[Any], prediction: NDArray[Any], score: FloatArray, positive: int
 ) -> dict[str, float]:
-    """The figures of an epoch, from arrays, without intervals: the bare names of :data:`EPOCH_METRICS` alone.
+    """The metrics of an epoch, from arrays, without intervals: the bare names of :data:`EPOCH_METRICS` alone.
 
     Args:
         kind: of target.
@@ -256,7 +256,7 @@ def _named(
 
 
 def _known_cases(cases: MultiLabel, class_names: Sequence[str]) -> dict[str, int]:
-    """How many cases stand behind each figure of a label, and behind the means at the operating point."""
+    """Number of cases behind each value of a label, and behind the means at the operating point."""
     numbers = {}
     for metric in METRICS:
         for name, known in zip(class_names, cases.known.T, strict=True):
@@ -275,13 +275,13 @@ def _defined_classes(values: Mapping[str, tuple[float, ...]], class_names: Seque
         own = [values[f"{metric}/{name}"][0] for name in class_names if f"{metric}/{name}" in values]
         if own:
             defined[metric] = int(np.sum(~np.isnan(own)))
-    # In multiclass balanced accuracy is the mean sensitivity and has no figure of a single class.
+    # In multiclass balanced accuracy is the mean sensitivity and has no value of a single class.
     defined.setdefault("balanced_accuracy", defined["sensitivity"])
     return defined
 
 
 def _place(name: str, class_names: Sequence[str]) -> tuple[int, int, int]:
-    """Sort key: bare figures first, then those at the operating point, then the classes' own, class by class."""
+    """Sort key: bare metrics first, then those at the operating point, then the classes' own, class by class."""
     metric, _, own = name.partition("/")
     bare, _, point = metric.partition("@")
     return (list(class_names).index(own) + 1 if own else 0, int(bool(point)), METRICS.index(bare))

@@ -1,4 +1,4 @@
-"""The threshold at which a score becomes a call."""
+"""Operating point: the threshold from which a score is a call."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 scikit-learn's take one set of weights a call: for 1000 resamples they are called 1000 times. They are the reference in
 the tests.
 
-Throughout: ``weights`` is ``(B, n)``, one row a resample (whole numbers >= 0; all ones gives the figure itself);
+Throughout: ``weights`` is ``(B, n)``, one row a resample (whole numbers >= 0; all ones gives the value itself);
 columns ``L`` are classes seen one against the rest, or labels; results are ``(B,)`` or ``(B, L)``. Undefined = NaN.
 """
 

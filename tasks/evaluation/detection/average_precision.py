@@ -2,7 +2,7 @@
 
 Precision is read only where recall rises, at hits: between them it falls, and COCO takes the best precision at that
 recall or any higher. So a class costs one running sum over its false positives and, for each IoU threshold, one over
-its hits. With all weights 1 the figures are COCO's own. Shapes and weights as in
+its hits. With all weights 1 the metrics are COCO's own. Shapes and weights as in
 :mod:`tasks.evaluation.classification.weighted`.
 """
 

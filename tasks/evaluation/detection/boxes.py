@@ -57,20 +57,21 @@ def read_boxes(
     """Read the boxes of one part.
 
     Args:
-        cases: column ``case_id``, a row for each image judged, boxes or none; image numbers are places in this table.
+        cases: column ``case_id``, a row for each image evaluated, boxes or none; image numbers are places in this
+            table.
         targets: true boxes, columns ``case_id,label,x1,y1,x2,y2`` and, where boxes are to be ignored, ``ignore``, and
             ``difficult`` where some of these are VOC's and no crowds.
         predictions: found boxes, columns ``case_id,label,score,x1,y1,x2,y2``; may be empty.
         class_names: in class order.
 
     Raises:
-        SuiteError: a column is missing, a cell is not what it should be, or a case stands twice or not at all in
+        SuiteError: a column is missing, a cell is not what it should be, or a case is duplicated or missing in
             ``cases``.
     """
     case_ids = pd.Index(_column(cases, "cases", "case_id"))
     if not case_ids.is_unique:
         twice = case_ids[case_ids.duplicated()][0]
-        raise SuiteError(f"cases table: case {twice!r} stands twice: each is judged once")
+        raise SuiteError(f"cases table: case {twice!r} is duplicated: each is evaluated once")
     difficult = _flags(targets, "targets", "difficult")
     return BoxSet(
         images=len(case_ids),

@@ -1,4 +1,4 @@
-"""The score from which a found box is a call, by class, and what comes of it at IoU 0.5."""
+"""Thresholds from which found boxes are calls, by class, and sensitivity, precision and F1 of the calls at IoU 0.5."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """COCO's average precision and recall over a whole data set, computed by faster-coco-eval.
 
 Source: T.-Y. Lin and others, Microsoft COCO: common objects in context, ECCV 2014, and the COCO API's ``COCOeval``,
-whose figures ``faster-coco-eval`` gives in C++. The area of a true box is that of the box, also where a mask is known.
+whose metrics ``faster-coco-eval`` gives in C++. The area of a true box is that of the box, also where a mask is known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AREAS: dict[str, tuple[float, float]] = {
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, 1e5**2),
 }
-STANDARD_DETECTIONS = 100  # an image and class, in figures that others publish
+STANDARD_DETECTIONS = 100  # an image and class, in metrics that others publish
 METRICS = ("map", "map50", "map75", "map@100", "map_small", "map_medium", "map_large", "mar")
 
 
@@ -38,7 +38,7 @@ def coco_metrics(boxes: BoxSet, max_detections: int = STANDARD_DETECTIONS) -> di
     Returns:
         ``(K,)`` for each name of :data:`METRICS`, NaN for a class without a true box (of that size). ``map`` is the
         mean over IoU 0.5 to 0.95, ``map@100`` the same with 100 boxes an image, ``mar`` the recall that is reached,
-        mean over the same IoUs. A mean over classes is COCO's figure for the data set.
+        mean over the same IoUs. A mean over classes is COCO's value for the data set.
     """
     limits = sorted({max_detections, STANDARD_DETECTIONS})
     last, standard = limits.index(max_detections), limits.index(STANDARD_DETECTIONS)

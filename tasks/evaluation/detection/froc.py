@@ -4,7 +4,7 @@ A lesion is found by a box of its class whose IoU with it reaches the hit thresh
 (:mod:`tasks.evaluation.detection.matching`). A second hit on a lesion is a false positive: a reader has to look at that
 mark too, and suppressing it is the detector's work. So count COCO, and L. Maier-Hein and others, Metrics reloaded,
 Nature Methods 21:195-212, 2024; LUNA16 passes such hits over, which never gives less sensitivity. A patient is found
-when any of his lesions is. Rates are false positives over all images judged, with lesions or not.
+when any of his lesions is. Rates are false positives over all images evaluated, with lesions or not.
 
 The score is the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives an image, read off straight lines
 between the points of the curve, from the origin on; right of its end the last sensitivity holds. Source: A. A. A. Setio

@@ -1,4 +1,4 @@
-"""Which found boxes hit a true one: every image is matched once, and all figures and resamples read from that.
+"""Matching of found and true boxes: every image once, for all metrics and resamples.
 
 The rule is COCO's: in each image and class, found boxes take turns from the best score down; each takes the true box it
 overlaps best among those still free, if the IoU reaches the threshold. A second hit on a true box is a false positive.

@@ -1,7 +1,7 @@
-"""Figures of detection, with intervals, from the tables of a run.
+"""Metrics of detection, with intervals, from the tables of a run.
 
-Every image is matched once; average precision, FROC, the figures at the operating point and all their resamples are
-read from that. The values of COCO's figures themselves are those of faster-coco-eval, over the whole data set; where
+Every image is matched once; average precision, FROC, the metrics at the operating point and all their resamples are
+read from that. The values of COCO's metrics themselves are those of faster-coco-eval, over the whole data set; where
 boxes are VOC's difficult, which it does not know, they are read from the matches too.
 """
 
@@ -26,7 +26,7 @@ from tasks.evaluation.detection.froc import FALSE_POSITIVES, FROC_IOU, Froc, bui
 from tasks.evaluation.detection.matching import Matches, match_boxes
 from tasks.evaluation.metric_values import MetricValue
 
-# The order in which figures are written and shown.
+# The order in which metrics are written and shown.
 METRICS = (
     *coco_map.METRICS, "froc", *(f"sensitivity@{rate:g}fp" for rate in FALSE_POSITIVES), "patient_froc",
     "patient_sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op",
@@ -34,9 +34,9 @@ METRICS = (
 
 
 class BoxEvaluation(NamedTuple):
-    """Figures of a part, and its FROC curves."""
+    """Metrics of a part, and its FROC curves."""
 
-    figures: dict[str, MetricValue]  # by name, without stage
+    metrics: dict[str, MetricValue]  # by name, without stage
     curves: pd.DataFrame  # see froc_table
 
 
@@ -51,19 +51,19 @@ def evaluate_boxes(
     froc_iou: float = FROC_IOU,
     seed: int = 0,
 ) -> BoxEvaluation:
-    """Judge the boxes of one part.
+    """Evaluate the boxes of one part.
 
-    ``<metric>/<class>`` is a class's own figure. The bare name is the mean over the classes that have one
-    (``classes``), but for FROC and ``image_auroc``: there it is the figure of all classes together, with one threshold,
-    and in FROC the false positives of any class, a box of the wrong class among them. Undefined figures are NaN.
+    ``<metric>/<class>`` is a class's own value. The bare name is the mean over the classes that have one
+    (``classes``), but for FROC and ``image_auroc``: there it is the value of all classes together, with one threshold,
+    and in FROC the false positives of any class, a box of the wrong class among them. Undefined values are NaN.
 
     Args:
-        cases: a row for each image judged, boxes or none: ``case_id`` and, where known, ``patient_id``.
+        cases: a row for each image evaluated, boxes or none: ``case_id`` and, where known, ``patient_id``.
         targets: true boxes, see :func:`tasks.evaluation.detection.boxes.read_boxes`.
         predictions: found boxes, the same; no row = a model that found nothing.
         class_names: in class order.
         operating_points: lowest score of a call by class, see :func:`detection_operating_points`; None or empty = no
-            figures ``@op``, and a class that is left out has none.
+            metrics ``@op``, and a class that is left out has none.
         max_detections: best found boxes of an image and class that count, but in ``map@100``.
         resamples: of the bootstrap over patients; 0 = no intervals.
         froc_iou: IoU from which a box has found a lesion, in FROC.
@@ -101,14 +101,14 @@ def evaluate_boxes(
     exact = {} if boxes.difficult.any() else coco_map.named(coco_metrics(boxes, max_detections), boxes.class_names)
     images = dict.fromkeys(intervals, boxes.images) | seen.images(class_names)
     means = {metric for metric in METRICS if metric in coco_map.METRICS or metric.endswith("@op")}
-    figures = {}
+    metrics = {}
     for name in [*METRICS, *(f"{metric}/{name}" for name in class_names for metric in METRICS)]:
         if name in intervals:
             value, low, high = intervals[name]
             defined = sum(not np.isnan(intervals[f"{name}/{each}"].value) for each in class_names if name in means)
             classes = defined if name in means else None
-            figures[name] = MetricValue(exact.get(name, value), low, high, n=images[name], classes=classes)
-    return BoxEvaluation(figures, froc_table(whole, curves, class_names))
+            metrics[name] = MetricValue(exact.get(name, value), low, high, n=images[name], classes=classes)
+    return BoxEvaluation(metrics, froc_table(whole, curves, class_names))
 
 
 def detection_operating_points(
@@ -143,7 +143,7 @@ def quick_map(
     class_names: Sequence[str],
     max_detections: int = STANDARD_DETECTIONS,
 ) -> dict[str, float]:
-    """The figures of a validation epoch, from the boxes of all its images, without intervals.
+    """The metrics of a validation epoch, from the boxes of all its images, without intervals.
 
     Args:
         targets: for each image ``boxes`` (N, 4) xyxy in pixels of the stored image, ``labels`` (N,) class numbers and,
@@ -153,7 +153,7 @@ def quick_map(
         max_detections: best found boxes of an image and class that count.
 
     Returns:
-        COCO's figures, and ``sensitivity@op``, ``precision@op`` and ``f1@op`` at thresholds that are best on these very
+        COCO's metrics, and ``sensitivity@op``, ``precision@op`` and ``f1@op`` at thresholds that are best on these very
         images; each as the mean over classes, and by class as ``<metric>/<class>``. NaN = undefined.
     """
     boxes = join_boxes(targets, predictions, class_names)
@@ -164,7 +164,7 @@ def quick_map(
 
 
 def _map_metrics(boxes: BoxSet, max_detections: int) -> dict[str, FloatArray]:
-    """COCO's figures of each class, ``(K,)``."""
+    """COCO's metrics of each class, ``(K,)``."""
     if not boxes.difficult.any():
         return coco_metrics(boxes, max_detections)
     most = max(max_detections, STANDARD_DETECTIONS)
@@ -174,7 +174,7 @@ def _map_metrics(boxes: BoxSet, max_detections: int) -> dict[str, FloatArray]:
 
 
 def _precisions(matches: Sequence[Matches], best: Sequence[Matches]) -> Statistics:
-    """COCO's figures of each class, ``(B, K)``."""
+    """COCO's metrics of each class, ``(B, K)``."""
     every = slice(0, len(IOU_THRESHOLDS))
     ladders = [[build_ladder(each, area, every) for area in range(len(AREAS))] for each in best]
     standard = [
@@ -242,6 +242,6 @@ class _Seen:
         return {"image_auroc": np.stack([ranking_areas(weights, each)[0] for each in self._rankings], axis=1)}
 
     def images(self, class_names: Sequence[str]) -> dict[str, int]:
-        """How many images stand behind each figure."""
+        """Number of images behind each value."""
         names = ["image_auroc", *(f"image_auroc/{name}" for name in class_names)]
         return dict(zip(names, self.known.sum(axis=0).tolist(), strict=True))

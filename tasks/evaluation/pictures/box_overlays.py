@@ -37,7 +37,7 @@ _HIT: Colour = (255, 255, 255)
 
 @dataclass(frozen=True, eq=False)
 class ShownBoxes:
-    """What is drawn of a case.
+    """Boxes of a case to be drawn.
 
     Attributes:
         image: (H, W, C) in [0, 1], as stored.
@@ -58,7 +58,7 @@ def called(predictions: pd.DataFrame, points: Mapping[str, float]) -> pd.DataFra
 
 
 class Paired(NamedTuple):
-    """How the boxes of an image fit together, at an IoU from 0.5, one to one, best score first.
+    """Pairs of found and true boxes of an image, at an IoU from 0.5, one to one, best score first.
 
     Attributes:
         found: (N,) of the true boxes.
@@ -72,7 +72,7 @@ class Paired(NamedTuple):
 
 
 def pair_boxes(targets: pd.DataFrame, calls: pd.DataFrame) -> Paired:
-    """Pair the boxes of an image, by the rule of all figures (:mod:`tasks.evaluation.detection.matching`).
+    """Pair the boxes of an image, by the rule of all metrics (:mod:`tasks.evaluation.detection.matching`).
 
     Args:
         targets: true boxes with ``label``, edges and perhaps ``ignore`` and ``difficult``.

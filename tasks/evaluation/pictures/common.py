@@ -1,4 +1,4 @@
-"""What the pictures of all tasks share: which cases are drawn, the scan as a panel, colours, files."""
+"""Parts that the pictures of all tasks share: choice of cases, panel of the scan, colours, files."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def rank_cases(values: pd.Series) -> dict[Rank, str]:
     """The best, the median and the worst case.
 
     Args:
-        values: figure of each case, by case id; the higher the better, NaN = undefined and left out.
+        values: value of each case, by case id; the higher the better, NaN = undefined and left out.
 
     Returns:
         Case ids. The median of an even number is the lower of the two in the middle, equal cases are in the order of
-        the table, and no case stands twice: of two there is no median, of one only the best, of none nothing.
+        the table, and no case is duplicated: of two there is no median, of one only the best, of none nothing.
     """
     ordered = [str(case) for case in values.dropna().sort_values(ascending=False, kind="stable").index]
     if not ordered:
@@ -67,7 +67,7 @@ def write_pictures(
 ) -> list[Overlay]:
     """Write pictures of cases as ``<split>_<rank>_<case id>.png``.
 
-    Pictures of the same split that an earlier judgement left in the folder are removed.
+    Pictures of the same split that an earlier evaluation left in the folder are removed.
 
     Args:
         folder: where to; made if need be.

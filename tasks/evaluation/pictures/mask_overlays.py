@@ -42,7 +42,7 @@ def pick_cases(predictions: pd.DataFrame, metric: str = "dice") -> dict[Rank, st
 
     Returns:
         Case ids. The median of an even number is the lower of the two in the middle, equal cases are in the order of
-        the table, and no case stands twice: of two there is no median, of one only the best, of none nothing.
+        the table, and no case is duplicated: of two there is no median, of one only the best, of none nothing.
 
     Raises:
         SuiteError: the table has no such column.
@@ -160,7 +160,7 @@ def _errors(
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What is drawn of a case: a flat image, or a slice of a volume.
+    """Part of a case that is drawn: a flat image, or a slice of a volume.
 
     Attributes:
         image: see :func:`overlay`.
@@ -188,7 +188,7 @@ def write_overlays(
 ) -> list[Overlay]:
     """Draw the best, the median and the worst case of a split as ``<split>_<rank>_<case id>.png``.
 
-    Pictures of the same split that an earlier judgement left in the folder are removed.
+    Pictures of the same split that an earlier evaluation left in the folder are removed.
 
     Args:
         folder: where to; made if need be.
@@ -215,7 +215,7 @@ def write_overlays(
 
 
 def _title(rank: Rank, split: str, case_id: str, note: str, predictions: pd.DataFrame, metric: str) -> str:
-    """``worst of val: hippocampus_204, Dice 0.873 (slice 17 of 35)``; the figure is that of the whole case."""
+    """``worst of val: hippocampus_204, Dice 0.873 (slice 17 of 35)``; the value is that of the whole case."""
     value = float(predictions[metric][predictions["case_id"] == case_id].mean())
     named = {"dice": "Dice", "iou": "IoU"}.get(metric, metric)
     return f"{rank} of {split}: {case_id}, {named} {value:.3f}" + (f" ({note})" if note else "")

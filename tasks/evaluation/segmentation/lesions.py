@@ -1,4 +1,4 @@
-"""Lesion by lesion: how many connected components of the truth were found, and how many were called in vain."""
+"""Lesion metrics: connected components of the truth that were found, and of the prediction that are false positives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmentation: from two masks of a case to its rows in the predictions table, and from the table to figures."""
+"""Segmentation metrics: rows of the predictions table from two masks, and metrics from the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.evaluation.classification.weighted import divide, mean_of_classes
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.segmentation.overlap import BoolArray, check_shapes, count_overlap, overlap_metrics
 
-# The order in which figures are written and shown; the last two stand in the table where lesions are counted.
+# The order in which metrics are written and shown; the last two stand in the table where lesions are counted.
 METRICS = (
     "dice", "iou", "sensitivity", "specificity", "precision", "f1", "hd95", "assd", "nsd", "volume_difference",
     "lesion_sensitivity", "lesion_f1",
@@ -35,7 +35,7 @@ def case_rows(
     lesions: bool = False,
     overlapping: bool = False,
 ) -> list[dict[str, str | int | float]]:
-    """The rows of one case: one for each class but the background, judged on the grid of the arrays.
+    """The rows of one case: one for each class but the background, evaluated on the grid of the arrays.
 
     Args:
         case_id: of the case.
@@ -46,7 +46,7 @@ def case_rows(
         spacing: mm per axis of the grid; None = unknown, and distances are in pixels.
         tolerance_mm: of the normalised surface Dice.
         ignore_index: value of ``truth`` that means unknown: such voxels are left out of counts, surfaces and lesions.
-        lesions: add the figures lesion by lesion.
+        lesions: add the metrics lesion by lesion.
         overlapping: classes are regions that may overlap, none of them the background.
 
     Returns:
@@ -57,7 +57,7 @@ def case_rows(
         SuiteError: a mask holds a number that is no class.
         ValueError: the shapes, or the numbers of layers and names, differ.
     """
-    # Here, because judging the tables needs no scipy.
+    # Here, because evaluating the tables needs no scipy.
     from tasks.evaluation.segmentation.lesions import match_lesions
     from tasks.evaluation.segmentation.surface import assd, hd95, nsd, surface_distances
 
@@ -115,10 +115,10 @@ def segmentation_metrics(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, MetricValue]:
-    """Judge a table with one row for each case and class.
+    """Evaluate a table with one row for each case and class.
 
     ``<metric>/<class>`` is the mean over the cases where it is defined, and ``n`` is how many these are. The bare name
-    is the mean of these figures over the classes that have one (``classes``); its ``n`` are the cases in which any
+    is the mean of these metrics over the classes that have one (``classes``); its ``n`` are the cases in which any
     class is defined.
 
     Args:
@@ -129,7 +129,7 @@ def segmentation_metrics(
         seed: of the bootstrap.
 
     Returns:
-        Figures by name, without stage.
+        Metrics by name, without stage.
 
     Raises:
         SuiteError: a column is missing, a cell is not what it should be, or a case lacks a class or has it twice.
@@ -184,12 +184,12 @@ def _case_and_class(
     order[case, column] = np.arange(len(predictions))
     if (order < 0).any():
         n, k = np.argwhere(order < 0)[0]
-        raise SuiteError(f"predictions table: case {case_names[n]!r} has no row of class {names[k]!r}: judge again")
+        raise SuiteError(f"predictions table: case {case_names[n]!r} has no row of class {names[k]!r}: evaluate again")
     if order.size < len(predictions):
         twice = predictions[["case_id", "class"]].duplicated().to_numpy()
         n = int(np.argmax(twice))
         raise SuiteError(
-            f"predictions table: case {case_names[case[n]]!r} has class {names[column[n]]!r} twice: each is judged once"
+            f"predictions table: case {case_names[case[n]]!r} has two rows of class {names[column[n]]!r}: each has one"
         )
     return order.min(axis=1), order, names
 

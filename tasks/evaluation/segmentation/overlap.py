@@ -82,7 +82,7 @@ def crop_to_both(truth: BoolArray, prediction: BoolArray) -> tuple[BoolArray, Bo
 def check_shapes(truth: NDArray[np.generic], prediction: NDArray[np.generic]) -> None:
     """Raise ValueError unless the two arrays have one shape: broadcasting would count nonsense."""
     if truth.shape != prediction.shape:
-        raise ValueError(f"truth has shape {truth.shape} and prediction {prediction.shape}: judge on one grid")
+        raise ValueError(f"truth has shape {truth.shape} and prediction {prediction.shape}: evaluate on one grid")
 
 
 def _ratio(numerator: int, denominator: int) -> float:

@@ -4,7 +4,7 @@ The surface of a mask are its voxels (in 2D: pixels) that have a neighbour acros
 beyond the image's edge counting as outside: what erosion with face connectivity takes away. MedPy and MONAI do the
 same (MONAI needs torch, which these tables do without). Distances run between the centres of such voxels, and each
 voxel counts once whatever its size; DeepMind's ``surface-distance`` weighs pieces of surface by their area instead, so
-its figures differ a little.
+its metrics differ a little.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPACING_SLACK = 1e-6
 
 
 class SurfaceDistances(NamedTuple):
-    """For each voxel of one surface, how far the other surface is: mm, infinite where the other mask is empty."""
+    """Distances from each voxel of one surface to the other: mm, infinite where the other mask is empty."""
 
     to_prediction: FloatArray  # (S,) from the S voxels of the true surface
     to_truth: FloatArray  # (T,) from the T voxels of the predicted surface
@@ -81,7 +81,7 @@ def hd95(distances: SurfaceDistances) -> float:
     """95th percentile of the Hausdorff distance, in mm: the larger of the two directed 95th percentiles, as MONAI.
 
     Percentiles are interpolated linearly. NaN where either mask is empty: an infinite distance would swallow the mean
-    over cases; such cases show in Dice and NSD, which are 0 there, and in the number of cases behind the figure.
+    over cases; such cases show in Dice and NSD, which are 0 there, and in the number of cases behind the value.
     Source: D. P. Huttenlocher et al., Comparing images using the Hausdorff distance, IEEE TPAMI 15:850-863, 1993.
     """
     if not all(map(len, distances)):

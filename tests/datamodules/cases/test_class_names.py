@@ -143,7 +143,7 @@ def test_a_name_that_is_renamed_and_not_there_is_said(tmp_path: Path, caplog: py
 
 
 def test_a_class_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"--data\.class_names: class 'a' stands twice"):
+    with pytest.raises(SuiteError, match=r"--data\.class_names: class 'a' is duplicated"):
         ImageTable(str(tmp_path), class_names=["a", "b", "a "])
 
 

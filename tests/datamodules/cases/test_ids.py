@@ -109,7 +109,7 @@ def test_a_split_file_and_a_folder_name_cases_alike(tmp_path: Path) -> None:
 
 
 def test_rows_that_become_one_name_are_the_known_mistake() -> None:
-    with pytest.raises(SuiteError, match=r"case_id 'a' stands twice \(1\.png and 2\.png, rows 1 and 2\)"):
+    with pytest.raises(SuiteError, match=r"case_id 'a' is duplicated \(1\.png and 2\.png, rows 1 and 2\)"):
         table_of_images(pd.DataFrame({"path": ["1.png", "2.png"], "case_id": ["a", "a "]}))
     with pytest.raises(SuiteError, match="case_id is empty in row 2"):
         table_of_images(pd.DataFrame({"path": ["1.png", "2.png"], "case_id": ["a", " "]}))

@@ -64,7 +64,7 @@ def test_a_split_in_the_second_table_is_understood_and_no_longer_the_published_o
     ("text", "says"),
     [
         ("patient_id,case\n1,a\n", r"no column case_id \(found: patient_id, case\)"),
-        ("case_id,patient_id\na,1\na,2\n", "case_id 'a' stands twice"),
+        ("case_id,patient_id\na,1\na,2\n", "case_id 'a' is duplicated"),
         ("case_id,patient_id\na,1\n", r"no row for case_id 'b' \(1 of 2 cases are missing\)"),
     ],
 )

@@ -62,7 +62,7 @@ def test_given_names_patients_and_frames_are_kept_as_text() -> None:
 
 
 def test_two_cases_of_one_name_are_refused_with_their_rows() -> None:
-    with pytest.raises(SuiteError, match=r"case_id 'a/1' stands twice \(a/1\.png and a/1\.jpg, rows 1 and 3\): give "):
+    with pytest.raises(SuiteError, match=r"case_id 'a/1' is duplicated \(a/1\.png and a/1\.jpg, rows 1 and 3\): give "):
         table_of("a/1.png", "a/2.png", "a/1.jpg")
 
 

@@ -146,11 +146,11 @@ def test_without_aggregate_each_slice_is_a_case_and_a_volume_stays_in_one_part(t
             True,
             r"the rows of case_id 'study 2' differ in column 'label' \(a in row 3, b in row 14\)",
         ),
-        ({"path": "02/0.png"}, True, r"02/0\.png stands twice in case_id 'study 2' \(again in row 14\)"),
+        ({"path": "02/0.png"}, True, r"02/0\.png is duplicated in case_id 'study 2' \(again in row 14\)"),
         (
             {},
             False,
-            r"case_id 'study 1' stands twice \(rows 2, 13\): judge its images together with --model\.aggregate",
+            r"case_id 'study 1' is duplicated \(rows 2, 13\): judge its images together with --model\.aggregate",
         ),
         ({"path": "v.nii.gz"}, True, r"v\.nii\.gz is a volume and 00/0\.png is not"),
     ],

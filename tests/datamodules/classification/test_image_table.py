@@ -262,7 +262,7 @@ def test_mistakes_in_the_table_name_file_row_and_column(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"path": "p000/1.png"}, r"case_id 'p000/1' stands twice \(p000/1\.png and p000/1\.png, rows 2 and 3\)"),
+        ({"path": "p000/1.png"}, r"case_id 'p000/1' is duplicated \(p000/1\.png and p000/1\.png, rows 2 and 3\)"),
         ({"case_id": None}, r"case_id is empty in row 3 \(p000/2\.png\)"),
         ({"split": None}, r"the split is empty in row 3 \(p000/2\.png\): fill it"),
     ],

@@ -55,7 +55,7 @@ def test_duplicates_are_kept_once_and_other_classes_stay(caplog: pytest.LogCaptu
         raw((1, "x", same), (0, "x", same), (0, "y", same), (0, "x", same), (0, "x", (1, 1, 4, 5))), SIZES, WHERE
     )
     assert table[["case", "label"]].to_numpy().tolist() == [[0, "x"], [0, "y"], [0, "x"], [1, "x"]]
-    assert "1 boxes that stand twice are kept once (in 1 images, the first: a.xml)" in caplog.text
+    assert "1 boxes that are duplicated are kept once (in 1 images, the first: a.xml)" in caplog.text
 
 
 def test_each_rule_counts_all_boxes_in_one_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,7 +46,7 @@ def test_a_case_that_stands_twice_is_told_with_its_table(tmp_path: Path) -> None
     """Found by the fuzzer (case 15608 of seed 1)."""
     write_png(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
     (tmp_path / "t.csv").write_text("path,label\na.png,x\na.png,y\n")
-    with pytest.raises(SuiteError, match=r"t\.csv: case_id 'a' stands twice"):
+    with pytest.raises(SuiteError, match=r"t\.csv: case_id 'a' is duplicated"):
         ImageTable(str(tmp_path), table="t.csv").build_table()
 
 

@@ -55,7 +55,7 @@ def test_unknown_values_are_refused_by_name(stored: Any, says: str) -> None:
     ("classes", "ignore", "says"),
     [
         (["a"], None, "at least a background and one class"),
-        (["a", "b", "a"], None, "'a' stands twice"),
+        (["a", "b", "a"], None, "'a' is duplicated"),
         ({"a": 0, "b": 0}, None, "label value 0 is given twice"),
         ({"a": 0, "b": 1}, 1, "label value 1 is given twice"),
         ({"a": 0, "b": "x"}, None, "b is 'x', but a label value is a whole number"),
@@ -95,7 +95,7 @@ def test_palettes(name: str, tmp_path: Path) -> None:
     ("name", "content", "says"),
     [
         ("p.csv", "class,red\na,1\n", "expected columns class,r,g,b or class,colour"),
-        ("p.csv", "class,r,g,b\na,0,0,0\nb,0,0,0\n", r"colour \(0, 0, 0\) of class 'a' stands twice"),
+        ("p.csv", "class,r,g,b\na,0,0,0\nb,0,0,0\n", r"colour \(0, 0, 0\) of class 'a' is duplicated"),
         ("p.csv", "class,r,g,b\na,0,0,0\nb,0,0,256\n", "neither three numbers 0..255 nor #rrggbb"),
         ("p.csv", "class,colour\na,#000000\nb,red\n", "colour 'red' of class 'b'"),
         ("p.json", "[1]", "expected"),

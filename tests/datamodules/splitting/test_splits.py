@@ -342,7 +342,7 @@ def test_further_columns_of_a_split_join_the_table(tmp_path: Path) -> None:
     [
         ("case_id,part\n0000,train\n0001,val\n", r"no column split \(found: case_id, part\)"),
         ("name,split\n0000,train\n0001,val\n", r"no column case_id \(found: name, split\)"),
-        ("case_id,split\n0000,train\n0001,val\n0000,val\n", "case_id '0000' stands twice"),
+        ("case_id,split\n0000,train\n0001,val\n0000,val\n", "case_id '0000' is duplicated"),
         ("case_id,split\n0000,train\n", r"case_id '0001' is not in it \(1 of 2 cases are not\): was it made for other"),
         ("case_id,split\n0,train\n1,val\n", r"case_id '0000' is not in it \(2 of 2 cases are not\)"),
         (

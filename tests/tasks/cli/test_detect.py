@@ -187,7 +187,7 @@ def test_difficult_boxes_are_named_in_the_tables_and_ignored_in_the_epochs(detec
     assert targets["difficult"].equals(targets["ignore"])
     assert 0 < targets["difficult"].sum() < len(targets)
     written = json.loads(Path("run/metrics.json").read_text())["val/map50"]["value"]
-    judged = evaluate_boxes(cases, targets, found, CLASSES, resamples=0).figures["map50"].value
+    judged = evaluate_boxes(cases, targets, found, CLASSES, resamples=0).metrics["map50"].value
     assert written == pytest.approx(judged, abs=1e-9)
     epoch = pd.read_csv("run/metrics.csv")["val/map50"].iloc[0]
     assert epoch == pytest.approx(written, abs=2e-3)

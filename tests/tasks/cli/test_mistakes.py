@@ -41,7 +41,7 @@ def table(table_root: Path) -> list[str]:
             ["--data.sided", "true", "--data.augment_args.horizontal_flip", "true"],
             ["--data.augment_args.horizontal_flip", "--data.sided false"],
         ),
-        (["--data.class_names", "[well, ill, well]"], ["--data.class_names", "'well' stands twice"]),
+        (["--data.class_names", "[well, ill, well]"], ["--data.class_names", "'well' is duplicated"]),
         (["--data.augment", "mild"], ["mild", "medium"]),
         (["--data.split_file", "none.csv"], ["none.csv", "--data.split_file"]),
         (["--data.positive_class", "sick"], ["sick", "ill"]),

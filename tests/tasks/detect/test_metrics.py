@@ -114,7 +114,7 @@ def test_an_epoch_says_what_is_judged(form: str, tmp_path: Path, monkeypatch: py
     assert judged.targets["difficult"].any() == (form == "voc")
     figures = evaluate_boxes(
         judged.scans, judged.targets, judged.predictions, CLASSES, task.operating_points, resamples=0
-    ).figures
+    ).metrics
     assert 0.1 < figures["map50"].value < 0.9
     for name in COMPARED:
         assert logged[f"test/{name}"] == pytest.approx(figures[name].value, abs=1e-6), name

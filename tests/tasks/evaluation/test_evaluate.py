@@ -82,7 +82,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="no row for case 'case0'"):
         evaluate_classification(tmp_path, "test", "test", "multiclass", NAMES)
     write_table(pd.concat([predictions, predictions[:1]]), tmp_path / "predictions.csv")
-    with pytest.raises(SuiteError, match="'case0' stands twice"):
+    with pytest.raises(SuiteError, match="'case0' is duplicated"):
         evaluate_classification(tmp_path, "test", "test", "multiclass", NAMES)
     assert not (tmp_path / "metrics.json").exists()
 

@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_list(run: Run, trained: Path, verb: str) -> None:
             ["a/checkpoints", "large/checkpoints", "image size (24, 24 and"],
         ),
         (["--ckpt_path", a, "--ckpt_paths", a, b], ["--ckpt_path ", "--ckpt_paths", "one of the two"]),
-        (["--ckpt_paths", a, b, a], ["stands twice"]),
+        (["--ckpt_paths", a, b, a], ["is duplicated"]),
         (["--ckpt_paths", a, "nothing.ckpt"], ["nothing.ckpt", "no such file"]),
         (["--ckpt_paths", "nothing*.ckpt"], ["nothing*.ckpt"]),
         (["--ckpt_paths", trained / "data"], ["best.ckpt", "no such file"]),

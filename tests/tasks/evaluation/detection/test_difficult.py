@@ -92,13 +92,13 @@ def test_every_figure_of_the_tables_follows_the_rule() -> None:
     cases, true, predictions = as_tables(targets, found, ["cell"])
     true["difficult"] = targets[0]["difficult"]
     points = detection_operating_points(cases, true, predictions, ["cell"])
-    figures = evaluate_boxes(cases, true, predictions, ["cell"], points, resamples=0).figures
+    figures = evaluate_boxes(cases, true, predictions, ["cell"], points, resamples=0).metrics
     assert figures["map50"].value == figures["map50/cell"].value == pytest.approx(0.25)
     assert figures["sensitivity@2fp"].value == 0  # three false boxes stand before the lesion
     assert figures["sensitivity@4fp"].value == 1
     assert figures["precision@op"].value == 0.25
     # A table of an earlier version does not say which boxes are difficult: as it was judged then.
-    before = evaluate_boxes(cases, true.drop(columns="difficult"), predictions, ["cell"], points, resamples=0).figures
+    before = evaluate_boxes(cases, true.drop(columns="difficult"), predictions, ["cell"], points, resamples=0).metrics
     assert before["map50"].value == pytest.approx(1.0)
 
 
@@ -189,6 +189,6 @@ def test_values_are_those_of_the_library_where_only_difficult_boxes_are_new() ->
     tables = as_tables(targets, found, ["a", "b"])
     marked = as_tables([{**one, "ignore": one["difficult"]} for one in far], found, ["a", "b"])
     marked[1]["difficult"] = marked[1]["ignore"]
-    plain, beside = (evaluate_boxes(*some, ["a", "b"], resamples=0).figures for some in (tables, marked))
+    plain, beside = (evaluate_boxes(*some, ["a", "b"], resamples=0).metrics for some in (tables, marked))
     values = {name: figure.value for name, figure in plain.items()}
     assert {name: figure.value for name, figure in beside.items()} == pytest.approx(values, nan_ok=True)

@@ -27,7 +27,7 @@ NAMES = names()
 def test_every_figure_stands_in_its_place() -> None:
     tables = random_tables(0)
     points = detection_operating_points(*tables, NAMES)
-    figures = evaluate_boxes(*tables, NAMES, points, resamples=20).figures
+    figures = evaluate_boxes(*tables, NAMES, points, resamples=20).metrics
     assert list(figures) == [*METRICS, *(f"{metric}/{name}" for name in NAMES for metric in METRICS)]
     for name, figure in figures.items():
         metric = name.split("/")[0]
@@ -48,7 +48,7 @@ def test_every_figure_stands_in_its_place() -> None:
 
 def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
     tables = random_tables(3, ties=False)
-    figures = evaluate_boxes(*tables, NAMES, resamples=30, seed=5).figures
+    figures = evaluate_boxes(*tables, NAMES, resamples=30, seed=5).metrics
     (weights,) = resample_weights(group_cases(tables[0]["case_id"], tables[0]["patient_id"]), 30, seed=5)
     values: dict[str, list[float]] = {}
     for counts in weights:
@@ -68,7 +68,7 @@ def best_f1(tables: Tables, name: str) -> tuple[float, float]:
     best = (np.nan, -1.0)
     for threshold in np.unique(predictions["score"]):
         kept = predictions[predictions["score"] >= threshold]
-        figures = evaluate_boxes(cases, targets, kept, NAMES, dict.fromkeys(NAMES, 0.0), resamples=0).figures
+        figures = evaluate_boxes(cases, targets, kept, NAMES, dict.fromkeys(NAMES, 0.0), resamples=0).metrics
         if figures[f"f1@op/{name}"].value > best[1]:
             best = (float(threshold), figures[f"f1@op/{name}"].value)
     return best
@@ -79,7 +79,7 @@ def test_the_operating_point_has_the_best_f1() -> None:
     points = detection_operating_points(*tables, NAMES)
     assert list(points) == ["k0", "k1", "k2", "never found"]
     assert points["never found"] == 0.5
-    figures = evaluate_boxes(*tables, NAMES, points, resamples=0).figures
+    figures = evaluate_boxes(*tables, NAMES, points, resamples=0).metrics
     for name in ("k0", "k1"):
         threshold, f1 = best_f1(tables, name)
         assert figures[f"f1@op/{name}"].value == pytest.approx(f1)
@@ -115,15 +115,15 @@ def test_operating_point_worked_out_by_hand() -> None:
 
 def test_classes_without_an_operating_point_have_no_figures_at_it() -> None:
     tables = random_tables(1)
-    figures = evaluate_boxes(*tables, NAMES, {"k0": 0.5, "k2": 0.5}, resamples=5).figures
+    figures = evaluate_boxes(*tables, NAMES, {"k0": 0.5, "k2": 0.5}, resamples=5).metrics
     assert np.isnan(figures["f1@op/k1"].value)
     assert figures["f1@op"].classes == 2
-    assert not [name for name in evaluate_boxes(*tables, NAMES, {}, resamples=0).figures if "@op" in name]
+    assert not [name for name in evaluate_boxes(*tables, NAMES, {}, resamples=0).metrics if "@op" in name]
 
 
 def test_image_auroc_is_that_of_the_highest_box() -> None:
     cases, targets, predictions = random_tables(2, images=40)
-    figures = evaluate_boxes(cases, targets, predictions, NAMES, resamples=10).figures
+    figures = evaluate_boxes(cases, targets, predictions, NAMES, resamples=10).metrics
     for name in (*NAMES[:2], None):
         own, called = (table if name is None else table[table["label"] == name] for table in (targets, predictions))
         truth = cases["case_id"].isin(own.loc[~own["ignore"], "case_id"])
@@ -138,7 +138,7 @@ def test_training_shows_what_judging_finds() -> None:
     targets, predictions = random_images(4)
     tables = as_tables(targets, predictions, NAMES)
     points = detection_operating_points(*tables, NAMES)
-    figures = evaluate_boxes(*tables, NAMES, points, max_detections=100, resamples=0).figures
+    figures = evaluate_boxes(*tables, NAMES, points, max_detections=100, resamples=0).metrics
     quick = quick_map(targets, predictions, NAMES, 100)
     assert {"map", "map50", "map75", "mar", "f1@op", "map/k0"} <= quick.keys()
     assert quick == pytest.approx({name: figures[name].value for name in quick}, nan_ok=True, abs=1e-12)
@@ -154,7 +154,7 @@ def test_a_thousand_resamples_take_seconds(images: int, found: int, classes: int
 
 def test_the_hit_rule_of_froc_is_a_choice() -> None:
     tables = random_tables(0)
-    strict, mild = (evaluate_boxes(*tables, NAMES, resamples=0, froc_iou=iou).figures for iou in (0.5, 0.1))
+    strict, mild = (evaluate_boxes(*tables, NAMES, resamples=0, froc_iou=iou).metrics for iou in (0.5, 0.1))
     assert mild["froc"].value > strict["froc"].value > 0
     assert mild["map50"].value == strict["map50"].value
     with pytest.raises(SuiteError, match="froc_iou 0 is not above 0"):
@@ -230,7 +230,7 @@ def test_a_part_without_true_boxes_is_judged(run_dir: Path) -> None:
         ("predictions", {"x1": "wide"}, "predictions table: x1 'wide' in row 1"),
         ("targets", {"y2": -5.0}, "y2 -5 in row 1 .* is less than y1: boxes are x1,y1,x2,y2"),
         ("predictions", {"case_id": "elsewhere"}, "case 'elsewhere' in row 1 is not in the cases table"),
-        ("cases", {"case_id": "c0"}, "case 'c0' stands twice"),
+        ("cases", {"case_id": "c0"}, "case 'c0' is duplicated"),
         ("targets", {"ignore": "perhaps"}, "ignore 'perhaps' in row 1 .* is neither true nor false"),
         ("targets", ["x2"], "targets table: no column 'x2'"),
         ("predictions", ["split"], "no column 'split'"),

@@ -110,7 +110,7 @@ def test_wrong_masks_are_refused() -> None:
         case_rows("case 9", labels, labels * 0, NAMES[:3])
     with pytest.raises(SuiteError, match="predicted mask holds -1"):
         case_rows("c", labels, labels.astype(int) - 1, NAMES)
-    with pytest.raises(ValueError, match="judge on one grid"):
+    with pytest.raises(ValueError, match="evaluate on one grid"):
         case_rows("c", labels, labels.T, NAMES)
     with pytest.raises(ValueError, match="2 layers of regions, but 4 class names"):
         case_rows("c", np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), NAMES, overlapping=True)

@@ -136,7 +136,7 @@ def test_spacing_of_a_nifti_header_lies_within_its_tolerance() -> None:
 
 def test_mistakes_are_refused() -> None:
     mask = np.ones((4, 4), bool)
-    with pytest.raises(ValueError, match="judge on one grid"):
+    with pytest.raises(ValueError, match="evaluate on one grid"):
         surface_distances(mask, mask[:3])
     for spacing in ((1.0,), (1.0, 1.0, 1.0), (1.0, 0.0), (1.0, float("nan"))):
         with pytest.raises(ValueError, match="positive number for each of 2 axes"):
