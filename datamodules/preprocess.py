@@ -64,7 +64,7 @@ class Preprocess:
         value_range: (lower, upper) in stored units that become 0 and 1.
         enlarge: ``linear`` stays between the stored values; ``cubic`` is sharper, but rings beside metal and bone.
         fit: ``stretch`` makes images of ``size`` whatever their aspect; ``pad`` keeps the aspect, and fills what is
-            lacking below or on the right with 0.
+            missing below or on the right with 0.
         zoom: with ``size`` None, factor on both sides of the stored size; 2 shows an object twice as large.
         gamma: exponent of the values in [0, 1]. Below 1 what is dim comes out brighter; 0.5 gives noise that grows with
             the root of the signal (counts of photons) about one spread (F. J. Anscombe, The transformation of Poisson,

@@ -186,6 +186,6 @@ def _checked(cls: type, base: type[T], where: str) -> type[T]:
     if not issubclass(cls, base):
         raise SuiteError(f"{where}: must be a subclass of {path_of(base)}")
     if inspect.isabstract(cls):
-        lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
-        raise SuiteError(f"{where}: has no {lacking}, which every {base.__name__} must have")
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+        raise SuiteError(f"{where}: has no {missing}, which every {base.__name__} must have")
     return cls

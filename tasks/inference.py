@@ -50,9 +50,9 @@ class Inference(ABC):
 
     def cases(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> list[str]:
         """Ids of the cases of the table that were predicted, where the files in ``failed`` could not be read."""
-        lacking = {path for path, _ in failed}
+        missing = {path for path, _ in failed}
         pairs = zip(table.cases["case_id"], table.cases["path"], strict=True)
-        return [str(case) for case, path in pairs if path not in lacking]
+        return [str(case) for case, path in pairs if path not in missing]
 
     def result(self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]) -> Predictions:
         """What Python gets: the table of :meth:`finish`, and what a task keeps beside it where nothing is written."""

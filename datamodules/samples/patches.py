@@ -75,11 +75,11 @@ class PatchPlace:
         return top, left
 
     def cut(self, array: NDArray[Any], top: int, left: int) -> NDArray[Any]:
-        """The patch of a (..., H, W) array; what is lacking below and right repeats the last row and column."""
+        """The patch of a (..., H, W) array; what is missing below and right repeats the last row and column."""
         height, width = self.size
         part = array[..., top : top + height, left : left + width]
-        lacking = [(0, 0)] * (array.ndim - 2) + [(0, height - part.shape[-2]), (0, width - part.shape[-1])]
-        return np.pad(part, lacking, mode="edge") if any(after for _, after in lacking) else part
+        missing = [(0, 0)] * (array.ndim - 2) + [(0, height - part.shape[-2]), (0, width - part.shape[-1])]
+        return np.pad(part, missing, mode="edge") if any(after for _, after in missing) else part
 
 
 def patch_place(

@@ -167,14 +167,14 @@ class SliceSpec:
         """
         if self.spacing is None or size is None:
             return image
-        lacking = (size[0] - image.shape[0], size[1] - image.shape[1])
-        if min(lacking) < 0:
+        missing = (size[0] - image.shape[0], size[1] - image.shape[1])
+        if min(missing) < 0:
             raise SuiteError(
                 f"{path}: its slices are {image.shape[0]} x {image.shape[1]} pixels at the --data.spacing of "
                 f"{self.spacing[0]:g},{self.spacing[1]:g} mm, larger than --data.image_size {size[0]},{size[1]}: train "
                 "with a larger image_size or spacing"
             )
-        edges = [(0, more) for more in lacking] + [(0, 0)] * (image.ndim - 2)
+        edges = [(0, more) for more in missing] + [(0, 0)] * (image.ndim - 2)
         return np.pad(image, edges, constant_values=image.min() if fill is None else fill)
 
 

@@ -44,8 +44,8 @@ def fill_up(part: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
     """
     if part.shape[:2] == tile:
         return part
-    lacking = [(0, tile[0] - part.shape[0]), (0, tile[1] - part.shape[1])]
-    return np.pad(part, [*lacking, (0, 0)], mode="edge")
+    missing = [(0, tile[0] - part.shape[0]), (0, tile[1] - part.shape[1])]
+    return np.pad(part, [*missing, (0, 0)], mode="edge")
 
 
 def _starts(side: int, tile: int, overlap: float) -> list[int]:

@@ -55,27 +55,27 @@ def stratified_groups(
     kinds, kind = np.unique(counts, axis=0, return_inverse=True)
     kind = kind.reshape(-1)
     totals = counts.sum(axis=0)
-    lacking = np.outer(fractions, totals)
+    missing = np.outer(fractions, totals)
     weights = 1 / np.outer(fractions, np.where(totals > 0, totals, 1))
     heaviness = (kinds**2 * weights[0]).sum(axis=1).round(9)
     members = np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
     part_of = np.empty(len(counts), dtype=np.int64)
     for one in np.argsort(-heaviness, kind="stable"):
-        dealt = np.zeros(len(lacking), dtype=np.int64)
+        dealt = np.zeros(len(missing), dtype=np.int64)
         for _ in members[one]:
-            fall = ((2 * lacking - kinds[one]) * kinds[one] * weights).sum(axis=1)
-            fall[~_may_take(lacking[:, -1], kinds[one, -1], counts[:, -1].max())] = -np.inf
+            fall = ((2 * missing - kinds[one]) * kinds[one] * weights).sum(axis=1)
+            fall[~_may_take(missing[:, -1], kinds[one, -1], counts[:, -1].max())] = -np.inf
             # Of equal parts the last: a class of one patient then trains by default, where fold 0 validates.
             part = int(np.flatnonzero(fall >= fall.max() - _SAME)[-1])
             dealt[part] += 1
-            lacking[part] -= kinds[one]
-        part_of[members[one]] = np.repeat(np.arange(len(lacking)), dealt)
+            missing[part] -= kinds[one]
+        part_of[members[one]] = np.repeat(np.arange(len(missing)), dealt)
     parts = np.empty(len(number), dtype=np.int64)
     parts[order] = part_of[number]
     return parts
 
 
-def _may_take(lacking: NDArray[np.float64], size: float, largest: float) -> NDArray[np.bool_]:
+def _may_take(missing: NDArray[np.float64], size: float, largest: float) -> NDArray[np.bool_]:
     """Which parts may take the next group, so that in the end each is within the largest group of its share.
 
     No part that has its share takes more, so none has too much by a whole group. Parts that lack more than the largest
@@ -83,14 +83,14 @@ def _may_take(lacking: NDArray[np.float64], size: float, largest: float) -> NDAr
     overdrawn only the former may take. Taking themselves they never overdraw it, so the rule can always be kept.
 
     Args:
-        lacking: (P,) cases that each part lacks; negative where it has too many.
+        missing: (P,) cases that each part lacks; negative where it has too many.
         size: of the next group.
         largest: of all groups.
     """
-    needy = lacking > largest + _SAME
-    if needy.any() and lacking[~needy].sum() - size < -_SAME:
+    needy = missing > largest + _SAME
+    if needy.any() and missing[~needy].sum() - size < -_SAME:
         return needy
-    return lacking > _SAME
+    return missing > _SAME
 
 
 def _by_appearance(groups: NDArray[np.int64]) -> NDArray[np.int64]:

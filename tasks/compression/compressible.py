@@ -56,6 +56,6 @@ class Compressible(LightningModule):
         """Layers whose channels mean something outside of ``forward``, which pruning leaves alone."""
 
     def trial_inputs(self, images: int = 2) -> tuple[Any, ...]:
-        """Inputs of ``forward`` for a trial, with (images, C, H, W) of zeros, as large as the data's where that is known."""
+        """Inputs of ``forward`` for a trial: (images, C, H, W) of zeros, as large as the data's where that is known."""
         height, width = self.hparams["input_size"] or (64, 64)
         return (torch.zeros(images, self.backbone.in_channels, height, width, device=self.device),)

@@ -34,7 +34,7 @@ def equal_levels(own: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Pair]:
 
 
 class Projections(nn.ModuleList):
-    """Projections of the student's channels to the teacher's at each level, learnt with the student (Romero et al., ICLR 2015).
+    """Projections of a student's channels to a teacher's, level by level, learnt with it (Romero et al., ICLR 2015).
 
     They are no part of the model that is trained: they stand in no state dict, and none is asked for them.
 
@@ -81,8 +81,8 @@ class Projections(nn.ModuleList):
 def _ask_for_nothing(module: nn.Module, incompatible: Any) -> None:
     """Take the projections' parameters off the list of what a state dict lacks."""
     mine = [name for name, _ in module.named_parameters()]
-    lacking = incompatible.missing_keys
-    lacking[:] = [key for key in lacking if not any(key.endswith(f"projections.{name}") for name in mine)]
+    missing = incompatible.missing_keys
+    missing[:] = [key for key in missing if not any(key.endswith(f"projections.{name}") for name in mine)]
 
 
 def correlation_loss(own: Tensor, wanted: Tensor) -> Tensor:

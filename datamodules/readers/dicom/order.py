@@ -132,9 +132,9 @@ def check_steps(path: Path, label: str, slices: Sequence[Slice], normal: NDArray
     wide = np.flatnonzero(steps > 1.5 * usual)
     if len(wide):
         index = int(wide[0])
-        lacking = max(1, round(steps[index] / usual) - 1)
+        missing = max(1, round(steps[index] / usual) - 1)
         raise SuiteError(
-            f"{path}: {lacking} slice{'s are' if lacking > 1 else ' is'} missing between {slices[index].name} "
+            f"{path}: {missing} slice{'s are' if missing > 1 else ' is'} missing between {slices[index].name} "
             f"({along[index]:.2f} mm) and {slices[index + 1].name} ({along[index + 1]:.2f} mm), where steps are "
             f"{usual:g} mm: add what is missing, or leave this series out"
         )
