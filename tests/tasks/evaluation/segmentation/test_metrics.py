@@ -174,7 +174,7 @@ def test_mistakes_in_the_table_are_named() -> None:
         segmentation_metrics(table, NAMES[:3])
     with pytest.raises(SuiteError, match="case 'case1' has no row of class '007'"):
         segmentation_metrics(table.drop(index=4), NAMES)
-    with pytest.raises(SuiteError, match="case 'case1' has class '007' twice"):
+    with pytest.raises(SuiteError, match="case 'case1' has two rows of class '007': each has one"):
         segmentation_metrics(pd.concat([table, table[4:5]]), NAMES)
     with pytest.raises(SuiteError, match=r"dice 'good' in row 2 \(case0\) is no finite number"):
         segmentation_metrics(table.astype({"dice": object}).replace({"dice": {table["dice"][1]: "good"}}), NAMES)
