@@ -128,7 +128,7 @@ def main() -> None:
         data, task, bare = make(Path(folder) / "images", arguments.batches * BATCH, **settings)
         facts = {name: getattr(data, name) for name in task.facts if name != "preprocess"}
         arguments_of_model: dict[str, Any] = {"preprocess": data.preprocess.to_dict(), **facts}
-        model = task("resnet18", **arguments_of_model)  # type: ignore[call-arg,arg-type]
+        model = task("resnet18", **arguments_of_model)
         precision: Any = choose_precision("cpu")
         memory = place(model, "auto")
         pairs = Pairs(bare, arguments.batches, precision, memory)

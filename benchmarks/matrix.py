@@ -156,7 +156,7 @@ def run_cell(family: str, name: str, task: str, steps: Steps, own_size: int) -> 
         torch.manual_seed(0)
         step = steps(task, size)
         try:
-            model = TASKS[task](name, **CHEAP[task], **step.facts)  # type: ignore[call-arg,arg-type]
+            model = TASKS[task](name, **CHEAP[task], **step.facts)
         except SuiteError as error:
             reason = reason or str(error)
             if "image_size" not in str(error):  # another size mends nothing

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -15,22 +15,31 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
-from backbones.initialisation import Scheme, initialise
+from backbones.initialisation import Scheme
+from datamodules.preprocess import Preprocess
+from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from tasks.batches import of_cases, without_padding
+from tasks.building import NetworkSettings, Statistics, Stem, build_backbone, build_normalisation, resolved_stem
 from tasks.compression.compressible import Compressible
 from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
-from tasks.normalize import Normalize
-from tasks.parent_checkpoint import read_parent
-from tasks.training.flags import WITHOUT, check_training, learning_rate_scales, unfreezing_epochs
-from tasks.training.optimizers import build_optimizer, check_optimizer
+from tasks.padding import padded
+from tasks.training.flags import WITHOUT, learning_rate_scales, unfreezing_epochs
+from tasks.training.optimizers import build_optimizer
 from tasks.training.provenance import Provenance, joined
 from tasks.training.schedules import Schedule, Span, build_schedules, check_schedule
-
-log = logging.getLogger(__name__)
+from tasks.training.settings import (
+    AveragingSettings,
+    DistillationSettings,
+    OptimizerSettings,
+    PruningMethod,
+    PruningSettings,
+    ScheduleSettings,
+    within,
+)
 
 Stage = Literal["train", "val", "test"]
 
@@ -38,11 +47,19 @@ Stage = Literal["train", "val", "test"]
 class Task(Compressible):
     """Backbone -> head -> loss, with everything that tasks have in common.
 
-    A subclass builds its networks in its constructor after :meth:`build_backbone`, and says how an output becomes a
-    loss (:meth:`loss`) and what the metrics see (:meth:`update_metrics`). Its ``metrics`` (``train_metrics`` and so on)
-    are torchmetrics objects whose ``compute`` returns a dictionary; a stage without any has none.
+    A subclass's constructor has the arguments that are its own and hands on the others; then it builds, in this order,
+    its loss, its networks (:meth:`build_network` first) and, by :meth:`configure_metrics`, its metrics. It says how an
+    output becomes a loss (:meth:`loss`) and what the metrics see (:meth:`update_metrics`).
 
     Args:
+        backbone: any timm network.
+        backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
+        weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
+            ``orthogonal``; ``default`` is the network's own scheme.
+        freeze: ``backbone`` trains the rest alone: the head (feature extraction), the decoder or the detector.
+        stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``,
+            or in classification ``small`` for images under 64 px trained from scratch.
         drop_path: highest chance with which a block of the network is passed over in training (stochastic depth).
         optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
         optimizer_args: further arguments of the optimiser (``momentum``, ``betas``, ``alpha``, ...).
@@ -67,27 +84,61 @@ class Task(Compressible):
         prune: prune the model in ``weights``, a checkpoint of this task, and train on: ``magnitude`` sets its smallest
             weights to 0, where they stay; ``channels`` takes whole channels out.
         prune_amount: share of the weights (``magnitude``) or of the multiply-adds (``channels``) that go.
+        num_classes: number of classes, labels or regions, from the data.
+        class_names: in class order, from the data; left out: their numbers.
+        in_channels: of the images, from the data.
+        input_size: (H, W) in pixels that the model is trained on, from the data.
+        preprocess: how stored values become the model's input, from the data; kept for predict and export. Left out:
+            images of ``in_channels`` at the size as stored.
+        normalize: see ``--data.normalize``.
+        statistics: mean and deviation of the training images, from the data.
 
     Attributes:
         name: of the task on the command line.
         useless: arguments that do nothing where another one says so.
-        monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
         facts: constructor arguments that the data module fills in on the command line.
         links: arguments of the data class that follow from flags of the model.
+        unsaved: arguments that checkpoints do not keep.
+        small_stem_below: see :func:`~tasks.building.resolved_stem`.
+        pads: images are filled up to a multiple of :data:`~tasks.padding.MULTIPLE` pixels before the backbone.
+        monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
+        metrics: torchmetrics objects, ``train_metrics`` and so on, whose ``compute`` returns a dictionary.
+        slices: how volumes are cut; None where the model is for images alone.
+        tile: (h, w) in pixels of the parts that large images are judged and predicted by; None: whole images.
+        overlap: share of a tile that the next one covers again.
+        mixup: with which training images are mixed, where the task does that; likewise ``cutmix``.
+        network: the flags of the backbone; likewise ``optimization``, ``schedule``, ``averaging``, ``distillation``
+            and ``pruning`` those of their subject.
         operating_points: threshold by class, chosen on validation once the model is trained.
         exact: compute in float32 whatever the trainer's mixed precision: figures must not depend on the machine.
     """
 
     name: ClassVar[str]
     useless: ClassVar[tuple[Useless, ...]] = WITHOUT
-    facts: ClassVar[tuple[str, ...]] = ("in_channels", "input_size", "preprocess", "normalize", "statistics")
+    facts: ClassVar[tuple[str, ...]] = (
+        "in_channels", "input_size", "preprocess", "normalize", "statistics", "num_classes", "class_names",
+    )  # fmt: skip
     links: ClassVar[tuple[Link, ...]] = (Link("weights", "min_image_size", least_side),)
+    unsaved: ClassVar[tuple[str, ...]] = ()
+    small_stem_below: ClassVar[int] = 0
+    pads: ClassVar[bool] = False
+    slices: SliceSpec | None = None
+    tile: tuple[int, int] | None = None
+    overlap: float = 0.0
+    mixup: float | None = None
+    cutmix: float | None = None
     monitor: tuple[str, Literal["min", "max"]]
     metrics: nn.ModuleDict
 
     def __init__(
         self,
+        backbone: str = "resnet18",
         *,
+        backbone_args: dict[str, Any] | None = None,
+        weights: str | None = None,
+        init: Scheme = "default",
+        freeze: Literal["backbone"] | None = None,
+        stem: Stem = "auto",
         drop_path: float = 0.0,
         optimizer: str = "adamw",
         optimizer_args: dict[str, Any] | None = None,
@@ -106,122 +157,81 @@ class Task(Compressible):
         distill_alpha: float = 0.5,
         distill_temperature: float | None = None,
         distill_features: float = 0.0,
-        prune: Literal["magnitude", "channels"] | None = None,
+        prune: PruningMethod | None = None,
         prune_amount: float = 0.5,
+        num_classes: int = 2,
+        class_names: Sequence[str] | None = None,
+        in_channels: int = 3,
+        input_size: Sequence[int] | None = None,
+        preprocess: dict[str, Any] | None = None,
+        normalize: str = "none",
+        statistics: Statistics | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()  # those of the subclass too
-        # At start, not after the data have been read.
-        check_optimizer(optimizer)
-        check_training(self.hparams)
-        check_schedule(schedule, schedule_args or {}, lr, warmup)
+        self.save_hyperparameters(ignore=list(self.unsaved))  # those of the subclass too
+        # What is wrong with a flag is said at start, not after the data have been read.
+        self.optimization = OptimizerSettings(
+            optimizer, optimizer_args or {}, lr, weight_decay, backbone_lr_factor, layer_decay
+        )
+        self.schedule = ScheduleSettings(schedule, schedule_args or {}, warmup)
+        check_schedule(schedule, self.schedule.args, lr, warmup)
+        self.averaging = AveragingSettings(ema, swa)
+        self.averaging.check(self.schedule)
+        within("early_stopping", early_stopping, "at least 1", early_stopping is None or early_stopping >= 1)
+        self.early_stopping = early_stopping
+        self.distillation = DistillationSettings(teacher, distill_alpha, distill_temperature, distill_features)
+        self.pruning = PruningSettings(prune, prune_amount)
+        self.network = NetworkSettings(
+            backbone,
+            backbone_args or {},
+            weights,
+            init,
+            freeze,
+            unfreezing_epochs(unfreeze),
+            stem,
+            drop_path,
+            in_channels,
+            input_size,
+            whole=prune is not None,
+        )
+        self.in_channels, self.num_classes = in_channels, num_classes
+        self.input_size = None if input_size is None else (input_size[0], input_size[1])
+        self.class_names = list(class_names or [str(number) for number in range(num_classes)])
+        if len(self.class_names) != num_classes:
+            raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
+        self.preprocess = Preprocess(channels=in_channels) if preprocess is None else Preprocess.from_dict(preprocess)
+        self._normalisation: tuple[str, Statistics | None] = (normalize, statistics)
         self.operating_points: dict[str, float] = {}
         self.exact = False
 
-    def build_backbone(
-        self,
-        name: str,
-        *,
-        weights: str | None,
-        freeze: str | None,
-        stem: str,
-        in_channels: int,
-        input_size: Sequence[int] | None,
-        strides: Sequence[int] | None,
-        classes: int | None,
-        args: dict[str, Any] | None,
-        init: Scheme = "default",
+    def build_network(
+        self, strides: Sequence[int] | None, *, classes: int | None = None, args: Mapping[str, Any] | None = None
     ) -> None:
-        """Make ``self.backbone``, initialise it or load its weights, and freeze it.
+        """Make ``self.normalize`` and ``self.backbone``.
 
-        The stem is shrunk (3x3, no pooling) for images under 64 px where no weights are asked for, or where they come
-        from a checkpoint with such a stem; what was decided is kept in the hyperparameters, so that a checkpoint is
-        built again in the same way.
+        What was decided about the stem is kept in the hyperparameters, so that a checkpoint is built again in the same
+        way.
+
+        Args:
+            strides: of the levels that the task reads; None: the deepest alone.
+            classes: of the network's own classifier; None: none.
+            args: of the network that the task asks for; ``--model.backbone_args`` comes on top.
         """
-        from backbones.pyramid import Backbone
-        from backbones.weights import load_weights
+        stem = resolved_stem(self.network, self.small_stem_below)
+        self.normalize = build_normalisation(self._normalisation[0], self.network, self._normalisation[1])
+        size = padded(self.input_size) if self.pads and self.input_size is not None else self.input_size
+        self.backbone = build_backbone(
+            self.network, stem, strides=strides, classes=classes, image_size=size, args=args or {}
+        )
+        self.hparams.update(stem=stem)
 
-        if init != "default" and weights is not None:
-            raise SuiteError(
-                f"--model.init {init}: --model.weights {weights} would replace what it draws: leave one out"
-            )
+    @abstractmethod
+    def configure_metrics(self) -> Mapping[Stage, Metric]:
+        """The metrics of each stage that has some."""
 
-        set_here = {"in_channels", "strides", "classes", "image_size", "small_stem"} & set(args or {})
-        if set_here:
-            raise SuiteError(
-                f"--model.backbone_args: {min(set_here)} comes from the data and from --model.stem and --model.head: "
-                "leave it out"
-            )
-        drop_path = self.hparams["drop_path"]
-        if drop_path:
-            args = {"drop_path_rate": drop_path, **(args or {})}
-        side = min(input_size) if input_size else None
-        if stem == "auto" and (parent := read_parent(weights)) is not None:
-            stem = parent.stem
-        small = stem == "small" or (stem == "auto" and weights is None and side is not None and side < 64)
-        try:
-            self.backbone = Backbone(
-                name,
-                in_channels,
-                strides,
-                classes=classes,
-                image_size=(input_size[0], input_size[1]) if input_size else None,
-                small_stem=small,
-                **(args or {}),
-            )
-        except SuiteError as error:
-            if drop_path and "'drop_path_rate'" in str(error):
-                raise SuiteError(
-                    f"--model.drop_path {drop_path}: {name} has no stochastic depth: leave it out"
-                ) from None
-            raise
-        self.hparams["stem"] = "small" if small else "standard"
-        if small:
-            log.info("%s: %s", name, self.backbone.stem_note)
-        if init != "default":
-            log.info("%s: %d layers initialised by %s", name, initialise(self.backbone, init), init)
-        if weights is not None and self.hparams["prune"] is None:  # which takes the whole model from there
-            if (parent := read_parent(weights)) is not None and parent.pruned:
-                raise SuiteError(
-                    f"--model.weights {weights}: its channels were pruned and fit no whole network: train on with "
-                    "--model.prune channels --model.prune_amount 0, or start from the checkpoint it came from"
-                )
-            log.info("%s", load_weights(self.backbone, weights))
-        epochs = unfreezing_epochs(self.hparams["unfreeze"])
-        if epochs is not None and freeze != "backbone":
-            raise SuiteError("--model.unfreeze: nothing is frozen: give --model.freeze backbone too")
-        if isinstance(epochs, list) and len(epochs) > len(self.backbone.stages):
-            raise SuiteError(
-                f"--model.unfreeze: {len(epochs)} epochs, but {name} has {len(self.backbone.stages)} stages: "
-                f"{', '.join(self.backbone.stages)}"
-            )
-        if freeze == "backbone":
-            self.backbone.freeze()
-
-    def build_normalisation(
-        self,
-        mode: str,
-        name: str,
-        *,
-        weights: str | None,
-        in_channels: int,
-        statistics: tuple[list[float], list[float]] | None,
-    ) -> None:
-        """Make ``self.normalize`` from the mode that the data module was given (see ``--data.normalize``)."""
-        from backbones.imagenet import average_normalisation, pretrained_normalisation
-
-        mean: Sequence[float]
-        std: Sequence[float]
-        parent = read_parent(weights) if mode == "auto" else None  # reads the whole checkpoint
-        if parent is not None and len(parent.mean) == in_channels:
-            mean, std = parent.mean, parent.std
-        elif mode == "imagenet" or (mode == "auto" and weights is not None):
-            mean, std = average_normalisation(*pretrained_normalisation(name), in_channels)
-        elif mode in ("auto", "train") and statistics is not None:
-            mean, std = statistics
-        else:
-            mean, std = [0.0] * in_channels, [1.0] * in_channels
-        self.normalize = Normalize(mean, std, per_image=mode == "image")
+    def build_metrics(self) -> None:
+        """Make ``self.metrics``."""
+        self.metrics = nn.ModuleDict({f"{stage}_metrics": metric for stage, metric in self.configure_metrics().items()})
 
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> Tensor:
@@ -308,17 +318,27 @@ class Task(Compressible):
         """Log the metrics of the test part."""
         self._log_metrics("test")
 
+    def note_weights(self, weights: str | None) -> None:
+        """Remember what the weights of a model that is built from its checkpoint once began with."""
+        self.network = replace(self.network, weights=weights)
+        self.hparams.update(weights=weights)
+
+    def set_lr(self, lr: float) -> None:
+        """Train at another learning rate than was given."""
+        self.optimization = replace(self.optimization, lr=lr)
+        self.hparams.update(lr=lr)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, a schedule that moves each step, and one that moves each epoch by the metric."""
-        hparams = self.hparams
+        asked, schedule = self.optimization, self.schedule
         optimizer = build_optimizer(
             self,
-            hparams["optimizer"],
-            hparams["lr"],
-            hparams["weight_decay"],
-            hparams["optimizer_args"] or {},
-            scales=learning_rate_scales(self.backbone, hparams["backbone_lr_factor"], hparams["layer_decay"]),
-            waiting={f"backbone.{name}" for name in self.backbone.waiting} if hparams["unfreeze"] is not None else (),
+            asked.name,
+            asked.lr,
+            asked.weight_decay,
+            asked.args,
+            scales=learning_rate_scales(self.backbone, asked.backbone_lr_factor, asked.layer_decay),
+            waiting={f"backbone.{name}" for name in self.backbone.waiting} if self.network.unfreeze is not None else (),
         )
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         if steps == math.inf or epochs is None:
@@ -330,11 +350,11 @@ class Task(Compressible):
         metric, mode = self.monitor
         by_step, by_epoch = build_schedules(
             optimizer,
-            hparams["schedule"],
-            hparams["schedule_args"] or {},
-            lr=hparams["lr"],
+            schedule.name,
+            schedule.args,
+            lr=asked.lr,
             span=Span(epochs, per_epoch, int(steps)),
-            warmup=hparams["warmup"],
+            warmup=schedule.warmup,
             mode=mode,
         )
         schedules: list[Any] = []

@@ -80,7 +80,7 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
     except (SuiteError, TypeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise SuiteError(f"{path}: its model cannot be built again ({reason}): was it made by this version?") from error
-    model.hparams["weights"] = checkpoint["hyper_parameters"].get("weights")
+    model.note_weights(checkpoint["hyper_parameters"].get("weights"))
     load_into(model, checkpoint, path)
     return model
 

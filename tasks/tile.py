@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from datamodules.preprocess import Preprocess
 from datamodules.settings import numbers
 from scansuite.errors import SuiteError
 
 
 def evaluation_tile(
-    asked: int | list[int] | str | None, patch: Sequence[int] | None, preprocess: dict[str, Any] | None
+    asked: int | list[int] | str | None, patch: Sequence[int] | None, preprocess: Preprocess
 ) -> tuple[int, int] | None:
     """Size (h, w) of the tiles for judging and predicting; None where images go through whole.
 
     Args:
         asked: ``--model.window``; left out: the size of the patches.
         patch: (h, w) that the model is trained on: of patches, or of whole images.
-        preprocess: the spec as a checkpoint keeps it; its size is None where images keep their own.
+        preprocess: of the model; its size is None where images keep their own.
 
     Raises:
         SuiteError: tiles are asked for where images are resized, or are no numbers.
     """
-    size = None if preprocess is None else preprocess["size"]
-    if patch is None or (size is not None and list(size) == list(patch)):
+    if patch is None or (preprocess.size is not None and list(preprocess.size) == list(patch)):
         if asked not in (None, "whole"):
             raise SuiteError(
                 f"--model.window {asked}: images are resized to --data.image_size and go through whole: leave it out, "

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from backbones.initialisation import Scheme
+from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
-from tasks.base import Task
+from tasks.base import Stage, Task
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.metrics import ClassificationMetrics
@@ -21,6 +21,13 @@ from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
 from tasks.links import Link, joins
+from tasks.training.settings import within
+
+if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
+    from tasks.classify.heads import Head
+
+HeadName = Literal["pool", "mlp", "flatten", "native"]
+Target = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -31,13 +38,6 @@ class ClassificationTask(Task):
     """One target a case: binary, multiclass, multilabel, ordinal or regression.
 
     Args:
-        backbone: any timm network.
-        backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
-        weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
-        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
-            ``orthogonal``; ``default`` is the network's own scheme.
-        freeze: ``backbone`` trains the head alone (feature extraction).
-        stem: ``small`` is 3x3 without pooling; ``auto`` takes it for images under 64 px trained from scratch.
         head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier.
         dropout: before the head's linear layers.
         hidden: width of the hidden layer of the ``mlp`` head.
@@ -52,29 +52,22 @@ class ClassificationTask(Task):
         focal_gamma: focusing exponent of the focal loss.
         mixup: of Beta(a, a) from which the weight is drawn, with which training images are mixed in pairs, such as 0.2.
         cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches.
-        num_classes: from the data.
-        in_channels: from the data.
-        class_names: from the data.
         target: kind of target, from the data.
         positive_class: of a binary target, from the data.
         class_counts: training cases of each class, from the data.
         known_counts: training cases of which each class or label is known, from the data.
-        input_size: (H, W), from the data.
-        preprocess: how stored values become the model's input, from the data; kept for predict and export.
         slices: how volumes are cut, from the data; kept for predict.
         bag_limit: most images of a case that are judged, from the data.
-        normalize: see ``--data.normalize``.
-        statistics: mean and deviation of the training images, from the data.
-        kwargs: see :class:`~tasks.base.Task`.
+        kwargs: network, training and further facts of the data; see :class:`~tasks.base.Task`.
     """
 
     name: ClassVar[str] = "classify"
     temperature: ClassVar[float] = 4.0
     facts: ClassVar[tuple[str, ...]] = (
-        *Task.facts, "num_classes", "class_names", "target", "positive_class", "class_counts", "known_counts", "slices",
-        "bag_limit",
+        *Task.facts, "target", "positive_class", "class_counts", "known_counts", "slices", "bag_limit",
     )  # fmt: skip
     links: ClassVar[tuple[Link, ...]] = (*Task.links, Link("aggregate", "bags", joins))
+    small_stem_below: ClassVar[int] = 64
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("hidden", "it is of --model.head mlp", "head", lambda head: head != "mlp"),
@@ -86,14 +79,8 @@ class ClassificationTask(Task):
 
     def __init__(
         self,
-        backbone: str = "resnet18",
-        *,
-        backbone_args: dict[str, Any] | None = None,
-        weights: str | None = None,
-        init: Scheme = "default",
-        freeze: Literal["backbone"] | None = None,
-        stem: Literal["auto", "standard", "small"] = "auto",
-        head: Literal["pool", "mlp", "flatten", "native"] = "pool",
+        *args: Any,
+        head: HeadName = "pool",
         dropout: float = 0.0,
         hidden: int = 256,
         aggregate: AggregateName = "none",
@@ -106,81 +93,72 @@ class ClassificationTask(Task):
         focal_gamma: float = 2.0,
         mixup: float | None = None,
         cutmix: float | None = None,
-        num_classes: int = 2,
-        in_channels: int = 3,
-        class_names: Sequence[str] | None = None,
-        target: Literal["binary", "multiclass", "multilabel", "ordinal", "regression"] | None = None,
+        target: Target | None = None,
         positive_class: str | None = None,
         class_counts: Sequence[float] | None = None,
         known_counts: Sequence[float] | None = None,
-        input_size: Sequence[int] | None = None,
-        preprocess: dict[str, Any] | None = None,
         slices: dict[str, Any] | None = None,
         bag_limit: int | None = None,
-        normalize: str = "none",
-        statistics: tuple[list[float], list[float]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.target = target or ("binary" if num_classes == 2 else "multiclass")
-        self.class_names = list(class_names or [str(number) for number in range(num_classes)])
-        if len(self.class_names) != num_classes:
-            raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
+        super().__init__(*args, **kwargs)
+        self.target: Target = target or ("binary" if self.num_classes == 2 else "multiclass")
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
+        self.aggregate, self.bag_limit = aggregate, bag_limit
+        self.slices = None if slices is None else SliceSpec.from_dict(slices)
+        self.mixup, self.cutmix = mixup, cutmix
+        self._check(head, dropout, label_smoothing)
 
-        if head == "native" and freeze == "backbone":
+        given = self._weights_by_class(class_weights, class_counts, known_counts)
+        self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
+        outputs = self.num_classes - 1 if self.criterion.name == "ordinal" else self.num_classes
+        native = head == "native"
+        self.build_network(None, classes=outputs if native else None, args={"dropout": dropout} if native else None)
+        self.head = self._build_head(head, outputs, dropout, hidden)
+        self.attention: AttentionPooling | None = None
+        self.pooling: LogitPooling | None = None
+        if aggregate == "attention" and self.head is not None:
+            self.attention = AttentionPooling(self.head.width, attention_hidden, attention_gated)
+        elif aggregate != "none":
+            self.pooling = LogitPooling(aggregate, topk, self.target, self._positive)
+        self.build_metrics()
+
+    def _check(self, head: str, dropout: float, label_smoothing: float) -> None:
+        """Refuse flags that exclude each other.
+
+        Raises:
+            SuiteError: names them.
+        """
+        if head == "native" and self.network.freeze == "backbone":
             raise SuiteError(
                 "--model.freeze backbone: with --model.head native nothing is left to train: take another head"
             )
-        if head == "native" and aggregate == "attention":
+        if head == "native" and self.aggregate == "attention":
             raise SuiteError(
                 "--model.aggregate attention: with --model.head native there are no features to weigh: take head pool, "
                 "or aggregate mean, max or topk"
             )
         if label_smoothing and self.target == "regression":
             raise SuiteError("--model.label_smoothing: a regression target has no classes to smooth")
-        for flag, value in (("mixup", mixup), ("cutmix", cutmix)):
-            if value is not None and value < 0:
-                raise SuiteError(f"--model.{flag} {value}: must be at least 0")
-            if value and aggregate != "none":
+        for flag, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
+            within(flag, value, "at least 0", value is None or value >= 0)
+            if value and self.aggregate != "none":
                 raise SuiteError(
-                    f"--model.{flag} {value}: with --model.aggregate {aggregate} a label belongs to many images, which "
-                    "are not mixed: leave it out"
+                    f"--model.{flag} {value}: with --model.aggregate {self.aggregate} a label belongs to many images, "
+                    "which are not mixed: leave it out"
                 )
-        if not 0 <= dropout < 1:
-            raise SuiteError(f"--model.dropout {dropout}: must be at least 0 and below 1")
-        given = self._weights_by_class(class_weights, class_counts, known_counts)
-        self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
-        outputs = num_classes - 1 if self.criterion.name == "ordinal" else num_classes
-        self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
-        self.build_backbone(
-            backbone,
-            weights=weights,
-            init=init,
-            freeze=freeze,
-            stem=stem,
-            in_channels=in_channels,
-            input_size=input_size,
-            strides=None,
-            classes=outputs if head == "native" else None,
-            args={"dropout": dropout, **(backbone_args or {})} if head == "native" else backbone_args,
-        )
-        self.head = self._build_head(head, outputs, input_size, dropout, hidden)
-        positive = self.class_names.index(self.positive_class) if self.positive_class is not None else 1
-        self.aggregate = aggregate
-        self.attention: AttentionPooling | None = None
-        self.pooling: LogitPooling | None = None
-        if aggregate == "attention" and self.head is not None:
-            self.attention = AttentionPooling(self.head.width, attention_hidden, attention_gated)
-        elif aggregate != "none":
-            self.pooling = LogitPooling(aggregate, topk, self.target, positive)
-        self.metrics = nn.ModuleDict(
-            {
-                f"{stage}_metrics": ClassificationMetrics(self.target, num_classes, positive)
-                for stage in ("train", "val", "test")
-            }
-        )
+        within("dropout", dropout, "at least 0 and below 1", 0 <= dropout < 1)
+
+    @property
+    def _positive(self) -> int:
+        """Number of the positive class."""
+        return self.class_names.index(self.positive_class) if self.positive_class is not None else 1
+
+    def configure_metrics(self) -> dict[Stage, Metric]:
+        """Those of classification or regression, in all stages."""
+        make = ClassificationMetrics
+        return {stage: make(self.target, self.num_classes, self._positive) for stage in ("train", "val", "test")}
 
     def _weights_by_class(
         self,
@@ -201,24 +179,22 @@ class ClassificationTask(Task):
             raise SuiteError("--model.class_weights balanced: the data module says no class counts; give the weights")
         return balanced_class_weights(self.target, counts, known)
 
-    def _build_head(
-        self, name: str, outputs: int, input_size: Sequence[int] | None, dropout: float, hidden: int
-    ) -> Any:
-        """A :class:`~tasks.classify.heads.Head`, or None; its module brings timm, which the help does without."""
+    def _build_head(self, name: HeadName, outputs: int, dropout: float, hidden: int) -> Head | None:
+        """None where the network's own classifier is the head."""
         if name == "native":
             return None
         from tasks.classify.heads import Head, needs_norm
 
         grid = None
-        if name == "flatten" and input_size:
+        if name == "flatten" and self.input_size is not None:
             with torch.no_grad():
                 self.backbone.eval()
-                probe = torch.zeros(1, self.backbone.in_channels, input_size[0], input_size[1])
+                probe = torch.zeros(1, self.backbone.in_channels, *self.input_size)
                 height, width = self.backbone(probe)[-1].shape[-2:]
                 self.backbone.train()
             grid = (height, width)
         return Head(
-            name,  # type: ignore[arg-type]
+            name,
             self.backbone.channels[-1],
             outputs,
             dropout=dropout,

@@ -24,12 +24,15 @@ class Compressible(LightningModule):
     Attributes:
         temperature: of distillation, where the flag is left out.
         objective: what a callback makes of the loss, output and batch of a training step; None: the loss itself.
+        input_size: (H, W) in pixels that it is trained on; None where that is not known.
         pruned_sizes: of the layers whose channels were pruned.
         provenance: the cases that it and its ancestors have seen; None where it does not know.
     """
 
     temperature: ClassVar[float] = 1.0
     backbone: Backbone
+    class_names: list[str]
+    input_size: tuple[int, int] | None
     objective: Callable[[Tensor, Any, Batch], Tensor] | None = None
     pruned_sizes: Sizes = {}
     provenance: Provenance | None = None
@@ -48,7 +51,7 @@ class Compressible(LightningModule):
 
     def unlike(self, teacher: Any) -> str:
         """Why outputs cannot be compared with those of another model of the task; empty where they can."""
-        mine, its = (list(getattr(model, "class_names", [])) for model in (self, teacher))
+        mine, its = (model.class_names for model in (self, teacher))
         return "" if mine == its else f"its classes are {', '.join(its)}, those of the data {', '.join(mine)}"
 
     @abstractmethod
@@ -57,5 +60,5 @@ class Compressible(LightningModule):
 
     def trial_inputs(self, images: int = 2) -> tuple[Any, ...]:
         """Inputs of ``forward`` for a trial: (images, C, H, W) of zeros, as large as the data's where that is known."""
-        height, width = self.hparams["input_size"] or (64, 64)
+        height, width = self.input_size or (64, 64)
         return (torch.zeros(images, self.backbone.in_channels, height, width, device=self.device),)

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from backbones.initialisation import Scheme
 from datamodules.cases.sides import sided_names
+from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
-from tasks.base import Task
+from tasks.base import Stage, Task
 from tasks.batches import case_ids
-from tasks.padding import pad, padded
-from tasks.parent_checkpoint import read_parent
+from tasks.padding import pad
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
@@ -27,6 +26,7 @@ from tasks.segment.losses import LossName, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
 from tasks.tile import evaluation_tile
+from tasks.training.settings import within
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +36,9 @@ UNKNOWN = 255  # value of pixels without annotation, where the data say no other
 class SegmentationTask(Task):
     """A class for each pixel, or several where regions overlap.
 
+    ``class_names`` are the background and the classes, or the regions alone.
+
     Args:
-        backbone: any timm network.
-        backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
-        weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
-        init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
-            ``orthogonal``; ``default`` is the network's own scheme.
-        freeze: ``backbone`` trains the decoder alone.
-        stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``.
         decoder: ``unet`` or another one of segmentation-models-pytorch.
         decoder_args: further arguments of the decoder, as the library takes them (``decoder_channels``, ...).
         dropout: chance of dropping a channel of the decoder's last map in training.
@@ -63,25 +58,19 @@ class SegmentationTask(Task):
             small ones.
         nsd_tolerance: mm (pixels, where the spacing is unknown) of the normalised surface Dice.
         count_lesions: judge connected components too: ``lesion_sensitivity`` and ``lesion_f1``.
-        num_classes: classes with background, or regions, from the data.
-        in_channels: from the data.
-        class_names: background first, or the regions, from the data.
         overlapping: masks have one plane for each region, from the data.
         ignore_index: value of pixels without annotation, from the data; 255 where it is None.
-        input_size: (H, W), from the data.
         slices: how volumes are cut, from the data; kept for predict and export.
         has_sides: whether a mirrored image may show another class, from the data; None in models that were trained
             before this was asked.
-        preprocess: how stored values become the model's input, from the data; kept for predict and export.
-        normalize: see ``--data.normalize``.
-        statistics: mean and deviation of the training images, from the data.
-        kwargs: see :class:`~tasks.base.Task`.
+        kwargs: network, training and further facts of the data; see :class:`~tasks.base.Task`.
     """
 
     name: ClassVar[str] = "segment"
     facts: ClassVar[tuple[str, ...]] = (
-        *Task.facts, "num_classes", "class_names", "overlapping", "ignore_index", "slices", "has_sides",
+        *Task.facts, "overlapping", "ignore_index", "slices", "has_sides",
     )  # fmt: skip
+    pads: ClassVar[bool] = True
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("tversky_alpha", "it is of the Tversky losses", "loss", lambda loss: "tversky" not in loss),
@@ -90,13 +79,7 @@ class SegmentationTask(Task):
 
     def __init__(
         self,
-        backbone: str = "resnet18",
-        *,
-        backbone_args: dict[str, Any] | None = None,
-        weights: str | None = None,
-        init: Scheme = "default",
-        freeze: Literal["backbone"] | None = None,
-        stem: Literal["auto", "standard", "small"] = "auto",
+        *args: Any,
         decoder: DecoderName = "unet",
         decoder_args: dict[str, Any] | None = None,
         dropout: float = 0.0,
@@ -114,43 +97,24 @@ class SegmentationTask(Task):
         cleanup: Literal["none", "auto"] = "none",
         nsd_tolerance: float = 1.0,
         count_lesions: bool = False,
-        num_classes: int = 2,
-        in_channels: int = 3,
-        class_names: Sequence[str] | None = None,
         overlapping: bool = False,
         ignore_index: int | None = None,
-        input_size: Sequence[int] | None = None,
         slices: dict[str, Any] | None = None,
         has_sides: bool | None = None,
-        preprocess: dict[str, Any] | None = None,
-        normalize: str = "none",
-        statistics: tuple[list[float], list[float]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(*args, **kwargs)
         self.overlapping = overlapping
         self.ignore_index = UNKNOWN if ignore_index is None else ignore_index
-        self.class_names = list(class_names or [str(number) for number in range(num_classes)])
         self.monitor = ("dice", "max")
-        least = 1 if overlapping else 2
-        if len(self.class_names) != num_classes:
-            raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
-        if not least <= num_classes <= 255:
-            raise SuiteError(f"{num_classes} classes ({', '.join(self.class_names[:5])}): masks hold {least} to 255")
-        if 0 <= self.ignore_index < max(num_classes, 2):
-            raise SuiteError(f"value {self.ignore_index} of the masks stands for a class and for unknown: take 255")
-        if not 0 <= overlap < 1:
-            raise SuiteError(f"--model.overlap {overlap}: must be at least 0 and below 1")
-        if not nsd_tolerance > 0:
-            raise SuiteError(f"--model.nsd_tolerance {nsd_tolerance}: must be above 0")
-        self.tile = evaluation_tile(window, input_size, preprocess)
-        if tta != "none":
-            _check_mirrors(self.class_names, has_sides)
-        self.overlap, self.tta = overlap, tta
-        self.cleanup = CleanUp()
+        self.slices = None if slices is None else SliceSpec.from_dict(slices)
+        self.tile, self.overlap, self.tta = evaluation_tile(window, self.input_size, self.preprocess), overlap, tta
+        self.nsd_tolerance, self.count_lesions = nsd_tolerance, count_lesions
+        self.chooses_cleanup, self.cleanup = cleanup == "auto", CleanUp()
+        self._check(has_sides)
 
         self.criterion = SegmentationLoss(
-            num_classes,
+            self.num_classes,
             loss,
             overlapping=overlapping,
             ignore_index=self.ignore_index,
@@ -161,37 +125,43 @@ class SegmentationTask(Task):
             alpha=tversky_alpha,
             boundary_weight=boundary_weight,
         )
-        self.build_normalisation(normalize, backbone, weights=weights, in_channels=in_channels, statistics=statistics)
-        strides, wanted = ask_backbone(decoder, backbone)
-        # A small stem has no map coarser than stride 8, and decoders read up to 32.
-        if stem == "auto" and read_parent(weights) is None:
-            stem = "standard"
-        self.build_backbone(
-            backbone,
-            weights=weights,
-            init=init,
-            freeze=freeze,
-            stem=stem,
-            in_channels=in_channels,
-            input_size=padded(input_size) if input_size else None,
-            strides=strides,
-            classes=None,
-            args={**wanted, **(backbone_args or {})},
-        )
+        strides, wanted = ask_backbone(decoder, self.network.name)
+        self.build_network(strides, args=wanted)
         self.decoder = build_decoder(
             decoder,
             self.backbone,
-            num_classes,
-            input_size=input_size,
+            self.num_classes,
+            input_size=self.input_size,
             dropout=dropout,
             deep_supervision=deep_supervision,
             args=decoder_args,
         )
-        kind: dict[str, Any] = {"overlapping": overlapping, "ignore_index": self.ignore_index}
-        self.metrics = nn.ModuleDict(
-            {f"{stage}_metrics": SegmentationMetrics(self.class_names, **kind) for stage in ("train", "val", "test")}
-        )
+        self.build_metrics()
         self._coarser: list[Tensor] = []
+
+    def _check(self, has_sides: bool | None) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            SuiteError: names the flag, or the classes.
+        """
+        least, names = 1 if self.overlapping else 2, self.class_names
+        if not least <= len(names) <= 255:
+            raise SuiteError(f"{len(names)} classes ({', '.join(names[:5])}): masks hold {least} to 255")
+        if 0 <= self.ignore_index < max(len(names), 2):
+            raise SuiteError(f"value {self.ignore_index} of the masks stands for a class and for unknown: take 255")
+        within("overlap", self.overlap, "at least 0 and below 1", 0 <= self.overlap < 1)
+        within("nsd_tolerance", self.nsd_tolerance, "above 0", self.nsd_tolerance > 0)
+        if self.tta != "none":
+            _check_mirrors(names, has_sides)
+
+    def configure_metrics(self) -> dict[Stage, Metric]:
+        """Overlap by class, in all stages."""
+        make, ignored = SegmentationMetrics, self.ignore_index
+        return {
+            stage: make(self.class_names, overlapping=self.overlapping, ignore_index=ignored)
+            for stage in ("train", "val", "test")
+        }
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1], of any size -> (B, num_classes, H, W) logits.
@@ -212,8 +182,14 @@ class SegmentationTask(Task):
 
     def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Any, temperature: float) -> Tensor:
         """() divergence from the teacher's (B, num_classes, H, W) logits, over known pixels."""
-        kind: dict[str, Any] = {"overlapping": self.overlapping, "ignore_index": self.ignore_index}
-        return imitation(output, wanted, batch["mask"], **kind, temperature=temperature)
+        return imitation(
+            output,
+            wanted,
+            batch["mask"],
+            overlapping=self.overlapping,
+            ignore_index=self.ignore_index,
+            temperature=temperature,
+        )
 
     def unlike(self, teacher: Any) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""

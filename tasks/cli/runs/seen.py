@@ -102,13 +102,13 @@ def ancestors_of(model: Task) -> list[Known]:
     from backbones.records import read_record
 
     found = []
-    weights = model.hparams["weights"]
+    weights = model.network.weights
     if weights is not None and weights != "imagenet":
-        pruned = model.hparams["prune"] is not None
+        pruned = model.pruning.method is not None
         path = find_checkpoint(model.name, weights, flag="--model.weights") if pruned else Path(weights)
         found.append(Known(f"--model.weights {path}", record_of(path, read_record(path))))
-    if model.hparams["teacher"] is not None:
-        path = find_checkpoint(model.name, model.hparams["teacher"], flag="--model.teacher")
+    if model.distillation.teacher is not None:
+        path = find_checkpoint(model.name, model.distillation.teacher, flag="--model.teacher")
         found.append(Known(f"--model.teacher {path}", record_of(path, read_record(path))))
     return found
 

@@ -9,7 +9,6 @@ from tasks.base import Task
 from tasks.cli.training.teaching import distillation
 from tasks.compression.sparsity import Sparsity
 from tasks.training.averaging import Ema, Swa
-from tasks.training.flags import unfreezing_epochs
 from tasks.training.mixing import Mixing
 from tasks.training.unfreezing import Unfreezing
 
@@ -18,34 +17,33 @@ def training_callbacks(model: Task, seed: int) -> list[Callback]:
     """What ``--model.teacher``, ``prune``, ``unfreeze``, ``mixup``, ``cutmix``, ``ema``, ... ask for.
 
     Args:
-        model: with these flags among its hyperparameters.
+        model: made from these flags.
         seed: of the run.
 
     Raises:
         SuiteError: the teacher cannot be used.
     """
-    flags = model.hparams
     callbacks: list[Callback] = []
     # In front of averages, which copy the model and take up its weights after each step.
-    if flags["teacher"] is not None:
+    if model.distillation.teacher is not None:
         callbacks.append(distillation(model))
-    if flags["prune"] == "magnitude":
+    if model.pruning.method == "magnitude":
         callbacks.append(Sparsity())
-    if (epochs := unfreezing_epochs(flags["unfreeze"])) is not None:
-        callbacks.append(Unfreezing(epochs))
-    if flags.get("mixup") or flags.get("cutmix"):
-        callbacks.append(Mixing(flags["mixup"], flags["cutmix"], seed))
-    if flags["ema"] is not None:
-        callbacks.append(Ema(flags["ema"]))
-    if flags["swa"] is not None:
-        callbacks.append(Swa(flags["swa"]))
-    if flags["early_stopping"] is not None:
+    if model.network.unfreeze is not None:
+        callbacks.append(Unfreezing(model.network.unfreeze))
+    if model.mixup or model.cutmix:
+        callbacks.append(Mixing(model.mixup, model.cutmix, seed))
+    if model.averaging.ema is not None:
+        callbacks.append(Ema(model.averaging.ema))
+    if model.averaging.swa is not None:
+        callbacks.append(Swa(model.averaging.swa))
+    if model.early_stopping is not None:
         metric, mode = model.monitor
         callbacks.append(
             EarlyStopping(
                 f"val/{metric}",
                 mode=mode,
-                patience=flags["early_stopping"],
+                patience=model.early_stopping,
                 check_on_train_epoch_end=True,
                 strict=False,  # there are epochs without validation
                 check_finite=False,  # a metric may be undefined in an epoch

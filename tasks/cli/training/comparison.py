@@ -47,9 +47,9 @@ def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: Me
         model: after pruning and training.
         memory_format: of the weights of both.
     """
-    if model.hparams["prune"] is None:
+    if model.pruning.method is None:
         return
-    path = find_checkpoint(task, model.hparams["weights"], flag="--model.weights")
+    path = find_checkpoint(task, model.network.weights, flag="--model.weights")
     parent = build_from(open_checkpoint(path, task), task, path)
     place(parent, memory_format)
     earlier = RunEvaluation(
@@ -69,7 +69,7 @@ def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: Me
     for split in evaluation.parts:
         rows += _figures(split, earlier.figures[split], evaluation.figures[split])
     write_table(pd.DataFrame(rows), evaluation.run_dir / FILE)
-    _show(rows, model.monitor[0], str(model.hparams["prune"]))
+    _show(rows, model.monitor[0], model.pruning.method)
 
 
 def _costs(before: Task, after: Task, batch: int) -> list[Row]:

@@ -60,10 +60,10 @@ def prune(model: Task, task: str) -> None:
     Raises:
         SuiteError: there is no such checkpoint, it is of another network, or the network cannot be pruned so.
     """
-    method, amount = model.hparams["prune"], float(model.hparams["prune_amount"])
+    method, amount = model.pruning.method, model.pruning.amount
     if method is None:
         return
-    path, checkpoint = _parent(task, model.hparams["weights"])
+    path, checkpoint = _parent(task, model.network.weights)
     built = sizes_of(model)
     load_into(model, checkpoint, path)
     if method == "magnitude":
@@ -87,7 +87,7 @@ def prune(model: Task, task: str) -> None:
 
 def untrained(cli: SuiteCLI, model: Task) -> bool:
     """Whether a model is pruned and judged without training on."""
-    return model.hparams["prune"] is not None and cli.config["trainer"]["max_epochs"] == 0
+    return model.pruning.method is not None and cli.config["trainer"]["max_epochs"] == 0
 
 
 def _parent(task: str, weights: str | None) -> tuple[Path, dict[str, Any]]:

@@ -69,7 +69,7 @@ def _find_batch_size(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: T
 
 
 def _find_lr(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
-    before = model.hparams["lr"]
+    before = model.optimization.lr
     steps = min(100, max(20, 2 * (len(data.rows("train")) // data.batch_size)))
     with scaled_rates():  # what is found is --model.lr, of which parts of the backbone may have a share
         found = tuner.lr_find(model, datamodule=data, min_lr=1e-6, max_lr=1.0, num_training=steps, update_attr=False)
@@ -78,5 +78,5 @@ def _find_lr(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: Task) -> 
         raise SuiteError("--find_lr: the loss falls nowhere while the learning rate rises: give --model.lr")
     lr = float(f"{suggestion:.3g}")
     print(f"learning rate {lr:g} found (instead of {before:g}): --model.lr {lr:g}")
-    model.hparams["lr"] = lr
+    model.set_lr(lr)
     cli.config["model"]["lr"] = lr

@@ -29,37 +29,37 @@ def distillation(student: Task) -> Distillation:
     Raises:
         SuiteError: no such checkpoint, or one that this model cannot learn from.
     """
-    flags = student.hparams
-    path = find_checkpoint(student.name, flags["teacher"], flag=FLAG)
+    asked = student.distillation
+    path = find_checkpoint(student.name, asked.teacher, flag=FLAG)
     checkpoint = open_checkpoint(path, student.name, mend=f"{FLAG} takes a trained model of the same task")
     teacher = build_from(checkpoint, student.name, path)
-    mine, its = flags["in_channels"], teacher.hparams["in_channels"]
+    mine, its = student.in_channels, teacher.in_channels
     if mine != its:
         raise SuiteError(f"{FLAG} {path}: it takes images of {its} channels, and the data have {mine}: see --data")
-    reason = student.unlike(teacher) if flags["distill_alpha"] else ""
+    reason = student.unlike(teacher) if asked.alpha else ""
     if reason:
         raise SuiteError(f"{FLAG} {path}: its outputs cannot be compared: {reason}")
     outputs, levels = zip(*(_tried(model, student) for model in (student, teacher)), strict=True)
-    if flags["distill_alpha"] and outputs[0] != outputs[1]:
+    if asked.alpha and outputs[0] != outputs[1]:
         raise SuiteError(f"{FLAG} {path}: its outputs have shapes {outputs[1]}, those of the student {outputs[0]}")
-    pairs = equal_levels(*levels) if flags["distill_features"] else []
-    if flags["distill_features"] and not pairs:
+    pairs = equal_levels(*levels) if asked.features else []
+    if asked.features and not pairs:
         sizes = [", ".join(f"{level.shape[-2]}x{level.shape[-1]}" for level in maps) or "none" for maps in levels]
         raise SuiteError(
             f"--model.distill_features: no feature map of the teacher ({sizes[1]}) is as large as one of the student "
             f"({sizes[0]}): leave it out, or take another network, --model.stem or --model.head"
         )
     _compare_preprocessing(student, teacher)
-    temperature = flags["distill_temperature"] or student.temperature
-    log.info("teacher %s: %s", path, teacher.hparams["backbone"])
+    temperature = asked.temperature or student.temperature
+    log.info("teacher %s: %s", path, teacher.network.name)
     for pair in pairs:
         level = levels[0][pair.own]
         log.info("features of %dx%d px: %d channels against %d", *level.shape[-2:], *pair.channels)
     return Distillation(
         teacher,
-        alpha=flags["distill_alpha"],
+        alpha=asked.alpha,
         temperature=temperature,
-        features=flags["distill_features"],
+        features=asked.features,
         pairs=pairs,
     )
 
@@ -84,7 +84,7 @@ def _tried(model: Task, student: Task) -> tuple[list[tuple[int, ...]], list[Tens
 
 def _compare_preprocessing(student: Task, teacher: Task) -> None:
     """Warn where the teacher knows images of another kind."""
-    specs = [dict(model.hparams["preprocess"] or {}) for model in (student, teacher)]
+    specs = [model.preprocess.to_dict() for model in (student, teacher)]
     for name in specs[0].keys() & specs[1].keys():
         if specs[0][name] != specs[1][name]:
             log.warning(

@@ -170,7 +170,7 @@ def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
 
 def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> None:
     """A schedule that was laid out for so many epochs, of so many steps, cannot be stretched."""
-    schedule, args = model.hparams["schedule"], model.hparams["schedule_args"] or {}
+    schedule, args = model.schedule.name, model.schedule.args
     if config is None or schedule in ("constant", "plateau"):
         return
     flags = ["--data.batch_size", "--trainer.accumulate_grad_batches", "--trainer.limit_train_batches"]

@@ -131,7 +131,7 @@ def test_balanced_weights_come_from_the_counts() -> None:
     ],
 )
 def test_small_images_get_a_small_stem(arguments: dict[str, Any], stem: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="tasks.base"):
+    with caplog.at_level(logging.INFO, logger="tasks.building"):
         task = small_task(**arguments)
     assert task.hparams["stem"] == stem
     plain = timm.create_model("test_resnet", in_chans=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tasks.compression.latency import paired_latency
 from tasks.compression.pruning import multiply_adds, prunable_weights, prune_channels, prune_magnitude, tensors_of
 from tasks.detect.task import DetectionTask
 from tasks.loading import build_from
+from tasks.training.settings import PruningSettings
 from tests.tasks.segment.batches import small_task as small_segmenter
 from tests.tasks.training.fits import fit, loader, made
 
@@ -135,7 +137,7 @@ def test_half_of_the_multiply_adds_go_and_the_checkpoint_is_built_again(name: st
     before = multiply_adds(model, model.trial_inputs())
     parameters = sum(p.numel() for p in model.backbone.parameters())
 
-    model.hparams.update({"prune": "channels", "prune_amount": 0.5, "weights": str(path)})
+    model.pruning, model.network = PruningSettings("channels", 0.5), replace(model.network, weights=str(path))
     prune(model, model.name)
     gone = 1 - multiply_adds(model, model.trial_inputs()) / before
     assert 0.5 <= gone < 0.65, gone  # group norms lose channels by groups
@@ -206,7 +208,7 @@ def test_what_cannot_be_pruned_is_refused_by_name(trained: str) -> None:
         prune_channels(model, model.trial_inputs(), model.output_layers(), 0.999)
     for weights in (None, "imagenet"):
         model = made(prune="channels")
-        model.hparams["weights"] = weights
+        model.network = replace(model.network, weights=weights)
         with pytest.raises(SuiteError, match=r"give the checkpoint of a run of this task as --model.weights"):
             prune(model, "classify")
     other = made(backbone="small_cnn", prune="magnitude", weights=trained)

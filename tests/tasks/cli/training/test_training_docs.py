@@ -14,7 +14,10 @@ from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.specs import spec_of
 from tasks.training.schedules import ARGS
 
-PAGE = (Path(__file__).resolve().parents[4] / "docs" / "training.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[4] / "docs"
+PAGE, NETWORKS = ((DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("training", "networks"))
+# What a network is, rather than how it trains, stands on the page of networks.
+OF_NETWORKS = ("backbone", "backbone_args", "weights", "init", "stem")
 COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    python -m tasks.")]
 
 
@@ -37,9 +40,9 @@ def test_command_is_right(command: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_nothing_is_left_out() -> None:
-    flags = [name for name in inspect.signature(Task.__init__).parameters if name != "self"]
-    for name in [*flags, "mixup", "cutmix", "dropout", "label_smoothing", "freeze"]:
-        assert f"--model.{name}" in PAGE, name
+    flags = [name for name in inspect.signature(Task.__init__).parameters if name not in ("self", *Task.facts)]
+    for name in [*flags, "mixup", "cutmix", "dropout", "label_smoothing"]:
+        assert f"--model.{name}" in (NETWORKS if name in OF_NETWORKS else PAGE), name
     for name in ("find_lr", "find_batch_size"):
         assert f"--{name} true" in PAGE
     for name, args in ARGS.items():
