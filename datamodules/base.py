@@ -17,18 +17,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.cases.contents import Unit, Unreadable, image_contents
-from datamodules.cases.sides import mirror_flags, sided_names
+from datamodules.cases.sides import have_sides, refuse_mirrors
 from datamodules.cases.table import SPLITS, CaseTable, scans_of
-from datamodules.loading.loaders import loader_of, refuse_too_many
+from datamodules.loading.loaders import in_memory, loader_of
 from datamodules.preparation import prepare
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.own_formats import load_readers
-from datamodules.samples.dataset import ScanDataset
+from datamodules.samples.annotation import Annotation
+from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.patches import PatchPlace
 from datamodules.samples.probe import ImageFacts, channel_statistics, probe_images
+from datamodules.samples.sources import Samples, ScanSource
 from datamodules.settings import check_loading, default_cache_dir, default_workers, name_list, numbers, pair
-from datamodules.transforms.names import PRESET_CONFIGS, AugmentArgs
+from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Sample, Scan
 from datamodules.useless import Useless, left_out
 from scansuite.errors import SuiteError
@@ -146,7 +148,7 @@ class ScanDataModule(LightningDataModule):
         self.seed = 0
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None
-        self.zoom = 1.0
+        self.zoom, self.mosaic = 1.0, 0.0
         self.skip_unreadable = skip_unreadable
         self.unreadable: list[str] = []  # ids of the cases that are left out
         self.images_in_two_parts = 0
@@ -207,9 +209,13 @@ class ScanDataModule(LightningDataModule):
         """(N, S) what a split should spread evenly; nothing but the sizes where a data class does not say."""
         return np.ones((len(table), 1))
 
-    def annotations(self, cases: NDArray[np.int64]) -> Tensor | None:
+    def case_labels(self, cases: NDArray[np.int64]) -> Tensor | None:
         """Targets of the given cases (rows of the table), or None where there are none."""
         return None
+
+    def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:
+        """What an image has beside a case's target: masks, boxes; in training (``augmented``) and in judging."""
+        return ()
 
     # What follows from it.
 
@@ -305,19 +311,22 @@ class ScanDataModule(LightningDataModule):
         first = images.index[~images["case"].duplicated()].to_numpy()
         return first[rows]
 
-    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
+    def samples(self, rows: NDArray[np.int64]) -> Samples:
+        """Which images of the given cases are samples, and their targets."""
+        return Samples(self.first_images(rows), scans_of(self.table.cases.iloc[rows]), self.case_labels(rows))
+
+    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> SampleDataset:
         """The given cases as a data set."""
-        scans = scans_of(self.table.cases.iloc[rows])
-        augment = self.build_augmentation() if augmented else None
-        dataset = ScanDataset(
-            self.read, self.first_images(rows), scans, self.preprocess, self.annotations(rows), augment
-        )
-        dataset.patch = self.patch
-        return dataset
+        return self.dataset_of(self.samples(rows), augmented=augmented)
+
+    def dataset_of(self, samples: Samples, *, augmented: bool = False) -> ScanDataset:
+        """The data set of some images, whole."""
+        source = ScanSource(self.read, samples, self.preprocess, self.annotations(augmented=augmented))
+        return ScanDataset(source, self.build_augmentation() if augmented else None, self.patch, self.mosaic)
 
     def single_images(self, rows: NDArray[np.int64]) -> ScanDataset:
         """The images of the given cases one by one, for a look at them."""
-        return self.dataset(rows)
+        return self.dataset_of(self.samples(rows))
 
     def cases_in_batch(self, split: str) -> int:
         """How many cases a batch of a part has on each device."""
@@ -339,22 +348,11 @@ class ScanDataModule(LightningDataModule):
     @cached_property
     def has_sides(self) -> bool:
         """Whether a mirrored image may show another class: as the user says, else by the names of the classes."""
-        names = sided_names(getattr(self, "class_names", ())) if self.sided is None else []
-        found = bool(names) if self.sided is None else self.sided
-        preset = PRESET_CONFIGS.get(self.augment)
-        if found and preset is not None and (preset.horizontal_flip or preset.vertical_flip):
-            why = f"classes have sides ({', '.join(names[:4])})" if names else "--data.sided true"
-            log.info("no image is mirrored in training: %s; --data.sided false allows it", why)
-        return found
+        return have_sides(getattr(self, "class_names", ()), self.sided, self.augment)
 
     def _refuse_mirrors(self) -> None:
         """Refuse what the user asks for and classes with sides do not bear."""
-        asked = mirror_flags(self.augment_args)
-        if asked:
-            raise SuiteError(
-                f"{asked[0]} mirrors images, but classes have sides: leave it out, or give --data.sided false if a "
-                "mirror image shows the same class"
-            )
+        refuse_mirrors(self.augment_args)
 
     def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Relative chance of each training case, or None for a plain shuffle."""
@@ -363,15 +361,13 @@ class ScanDataModule(LightningDataModule):
     # Lightning's hooks.
 
     @cached_property
-    def _datasets(self) -> dict[str, ScanDataset]:
-        datasets = {}
+    def _datasets(self) -> dict[str, SampleDataset]:
+        datasets: dict[str, SampleDataset] = {}
         for split in SPLITS:
             rows = self.rows(split)
             if len(rows):
-                datasets[split] = self.dataset(rows, augmented=split == "train")
-                if self.cache == "memory":
-                    refuse_too_many(self, datasets[split].num_images)
-                    datasets[split].fill()
+                dataset = self.dataset(rows, augmented=split == "train")
+                datasets[split] = in_memory(self, dataset) if self.cache == "memory" else dataset
         return datasets
 
     def _loader(self, split: str) -> DataLoader[Sample]:

@@ -22,8 +22,10 @@ from datamodules.readers.dicom.header import is_dicom, is_scan
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
 from datamodules.readers.own_formats import load_readers
-from datamodules.samples.dataset import ScanDataset, collate
+from datamodules.samples.collate import collate
+from datamodules.samples.dataset import ScanDataset
 from datamodules.samples.scaling import with_scale
+from datamodules.samples.sources import Samples, ScanSource
 from datamodules.settings import default_workers, one_thread
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
 from scansuite.errors import SuiteError
@@ -230,7 +232,8 @@ class InputFiles:
         """Batches of the cases; ``batch["unreadable"]`` lists (path, reason) of the files left out of it."""
         cases = table.cases
         scans = [ScanInfo(case_id=case, path=path) for case, path in zip(cases["case_id"], cases["path"], strict=True)]
-        dataset = _Tolerant(ScanDataset(self.reader(table), table.images.index.to_numpy(), scans, preprocess))
+        samples = Samples(table.images.index.to_numpy(), scans)
+        dataset = _Tolerant(ScanDataset(ScanSource(self.reader(table), samples, preprocess)))
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -290,7 +293,7 @@ class _Tolerant(Dataset[Any]):
         try:
             return self.dataset[draw]
         except SuiteError as error:
-            return self.dataset.scans[draw.case]["path"], str(error)
+            return self.dataset.source.samples.scans[draw.case]["path"], str(error)
 
 
 def _collate(items: Sequence[Sample | tuple[str, str]]) -> Batch:

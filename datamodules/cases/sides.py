@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from datamodules.transforms.names import AugmentArgs
+from datamodules.transforms.names import PRESET_CONFIGS, AugmentArgs
+from scansuite.errors import SuiteError
+
+log = logging.getLogger(__name__)
 
 # Left and right as people write them in full, in the languages that class lists come in.
 _WORDS = {
@@ -41,6 +45,37 @@ class _Side(NamedTuple):
     side: str
     rest: tuple[str, ...]
     sure: bool
+
+
+def have_sides(class_names: Sequence[str], sided: bool | None, preset: str) -> bool:
+    """Whether a mirrored image may show another class; what a preset leaves out for it is said.
+
+    Args:
+        class_names: in any order.
+        sided: as the user says; None: by the names.
+        preset: of the training augmentation.
+    """
+    names = sided_names(class_names) if sided is None else []
+    found = bool(names) if sided is None else sided
+    config = PRESET_CONFIGS.get(preset)
+    if found and config is not None and (config.horizontal_flip or config.vertical_flip):
+        why = f"classes have sides ({', '.join(names[:4])})" if names else "--data.sided true"
+        log.info("no image is mirrored in training: %s; --data.sided false allows it", why)
+    return found
+
+
+def refuse_mirrors(augment_args: AugmentArgs) -> None:
+    """Refuse what the user asks for and classes with sides do not bear.
+
+    Raises:
+        SuiteError: names the first flag that mirrors images.
+    """
+    asked = mirror_flags(augment_args)
+    if asked:
+        raise SuiteError(
+            f"{asked[0]} mirrors images, but classes have sides: leave it out, or give --data.sided false if a "
+            "mirror image shows the same class"
+        )
 
 
 def sided_names(names: Iterable[str]) -> list[str]:

@@ -10,13 +10,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.cases.table import CaseTable, table_of_images
-from datamodules.classification.bags import BagDataset, bag_of, spaced
+from datamodules.classification.bags import bag_of, collate_bags, spaced
 from datamodules.classification.case_rows import slice_name
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_stream import CaseSource, as_it_is
 from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
-from datamodules.samples.dataset import collate
+from datamodules.samples.collate import collate
 from datamodules.samples.slices import SliceSpec
 from datamodules.settings import one_thread
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
@@ -106,7 +106,7 @@ class _Bags(Dataset[Batch]):
         if not samples:
             return Batch(image=torch.empty(0), scan=[])
         if self.joined:
-            return BagDataset.collate([bag_of(samples, identity)])
+            return collate_bags([bag_of(samples, identity)])
         for sample in samples:
             name = slice_name(identity["case_id"], sample["scan"].get("slice") or 0)
             sample["scan"] = cast("ScanInfo", {**sample["scan"], "case_id": name})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.samples.dataset import ScanDataset
+from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.types import BagImage, Batch, Draw, Sample, ScanInfo
 from scansuite.random_streams import BAGS
 
@@ -39,11 +41,12 @@ def spaced(images: int, limit: int) -> NDArray[np.int64]:
     return ((np.arange(limit) + 0.5) * images / limit).astype(np.int64)
 
 
-class BagDataset(ScanDataset):
+@dataclass(frozen=True, eq=False)
+class BagDataset(SampleDataset):
     """The cases of one part, each a bag of images.
 
-    Args:
-        single: all images of the cases, those of a case one after the other.
+    Attributes:
+        single: all images of the cases, those of a case one after the other; without labels.
         counts: (N,) images of each case.
         scans: identity of each case.
         labels: (N, ...) target of each case, or None.
@@ -51,35 +54,45 @@ class BagDataset(ScanDataset):
         limit: images of a case in judging, evenly spaced; 0 for all.
     """
 
-    def __init__(
-        self,
-        single: ScanDataset,
-        counts: Sequence[int],
-        scans: Sequence[ScanInfo],
-        labels: Tensor | None,
-        *,
-        size: int,
-        limit: int,
-    ) -> None:
-        super().__init__(single.read, single.images, scans, single.preprocess, labels, single.augment)
-        self.single, self.counts, self.size, self.limit = single, list(counts), size, limit
-        self._first = np.concatenate([[0], np.cumsum(self.counts)]).astype(int)
+    single: ScanDataset
+    counts: Sequence[int]
+    scans: Sequence[ScanInfo]
+    labels: Tensor | None
+    size: int
+    limit: int
 
     def __len__(self) -> int:
         return len(self.counts)
 
-    def fill(self) -> None:
-        """Read every image once and keep it."""
-        self.single.fill()
+    @property
+    def num_images(self) -> int:
+        """How many images are read."""
+        return len(self.single)
 
-    def __getitem__(self, draw: Draw | int) -> Sample:
+    @property
+    def augmented(self) -> bool:
+        """Whether images are augmented."""
+        return self.single.augmented
+
+    def in_memory(self) -> BagDataset:
+        """The same bags, their images read once and kept."""
+        return replace(self, single=self.single.in_memory())
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Put bags together."""
+        return collate_bags(samples)
+
+    @cached_property
+    def _first(self) -> NDArray[np.int64]:
+        """Number of the first image of each case."""
+        return np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
+
+    def sample(self, draw: Draw) -> Sample:
         """The images (n, C, H, W) of a case; in training (where there is an augmentation) some of them."""
-        if not isinstance(draw, Draw):
-            draw = Draw(draw)
         count = self.counts[draw.case]
-        chosen = spaced(count, self.limit) if self.augment is None else drawn(count, self.size, draw.seed)
+        chosen = drawn(count, self.size, draw.seed) if self.augmented else spaced(count, self.limit)
         first = self._first[draw.case]
-        samples = [self.single[Draw(int(first + number), (*draw.seed, int(number)))] for number in chosen]
+        samples = [self.single.sample(Draw(int(first + number), (*draw.seed, int(number)))) for number in chosen]
         sample = bag_of(samples, self.scans[draw.case])
         if draw.padding:
             sample["scan"]["padding"] = True
@@ -87,16 +100,14 @@ class BagDataset(ScanDataset):
             sample["label"] = self.labels[draw.case]
         return sample
 
-    @staticmethod
-    def collate(samples: Sequence[Sample]) -> Batch:
-        """Put bags together: their images one after the other, channels last in memory."""
-        images = torch.cat([sample["image"].permute(0, 2, 3, 1) for sample in samples]).permute(0, 3, 1, 2)
-        batch = Batch(
-            image=images, bags=[sample["bag"] for sample in samples], scan=[sample["scan"] for sample in samples]
-        )
-        if "label" in samples[0]:
-            batch["label"] = torch.stack([sample["label"] for sample in samples])
-        return batch
+
+def collate_bags(samples: Sequence[Sample]) -> Batch:
+    """Put bags together: their images one after the other, channels last in memory."""
+    images = torch.cat([sample["image"].permute(0, 2, 3, 1) for sample in samples]).permute(0, 3, 1, 2)
+    batch = Batch(image=images, bags=[sample["bag"] for sample in samples], scan=[sample["scan"] for sample in samples])
+    if "label" in samples[0]:
+        batch["label"] = torch.stack([sample["label"] for sample in samples])
+    return batch
 
 
 def bag_of(samples: Sequence[Sample], identity: ScanInfo) -> Sample:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from datamodules.base import ScanDataModule
 from datamodules.cases.class_names import class_text, clean_map, refuse_twice, renamed, warn_of_unused
 from datamodules.cases.ids import clean_text
-from datamodules.cases.table import CaseTable
+from datamodules.cases.table import CaseTable, scans_of
 from datamodules.classification.target import ClassificationTarget, TargetKind, join_labels, make_target
 from datamodules.loading.sampling import balanced_weights
-from datamodules.samples.dataset import ScanDataset
+from datamodules.samples.dataset import SampleDataset, ScanDataset
+from datamodules.samples.sources import Samples
 from datamodules.types import ScanInfo
 from scansuite.errors import SuiteError
 
@@ -113,32 +114,32 @@ class ClassificationData(ScanDataModule):
         _ = self.table
         return self._slices
 
-    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
+    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> SampleDataset:
         """The given cases as a data set: one image each, or bags of images."""
-        dataset = super().dataset(rows, augmented=augmented)
         limit = self.bag_limit
         if limit is None:
-            return dataset
+            return super().dataset(rows, augmented=augmented)
         from datamodules.classification.bags import BagDataset
 
-        scans, labels = dataset.scans, dataset.labels
-        counts = self._take_all_images(dataset, rows)
-        return BagDataset(dataset, counts, scans, labels, size=self.bag_size, limit=limit)
+        single = self.dataset_of(self.every_image(rows), augmented=augmented)
+        counts = [len(self.table.images_by_case[row]) for row in rows]
+        cases = self.samples(rows)
+        return BagDataset(single, counts, cases.scans, cases.labels, size=self.bag_size, limit=limit)
 
     def single_images(self, rows: NDArray[np.int64]) -> ScanDataset:
         """All images of the given cases one by one, without targets."""
-        dataset = super().dataset(rows)
-        self._take_all_images(dataset, rows)
-        return dataset
+        return self.dataset_of(self.every_image(rows))
 
-    def _take_all_images(self, dataset: ScanDataset, rows: NDArray[np.int64]) -> list[int]:
-        """Make the images of the cases the samples of a data set; how many each case has."""
+    def every_image(self, rows: NDArray[np.int64]) -> Samples:
+        """All images of the given cases, without targets."""
         images = [self.table.images_by_case[row] for row in rows]
         # Without the path, which is that of the case's first image: the reader says that of each.
-        bare = [ScanInfo(case_id=scan["case_id"], patient_id=scan["patient_id"]) for scan in dataset.scans]
-        dataset.scans = [scan for scan, some in zip(bare, images, strict=True) for _ in some]
-        dataset.images, dataset.labels = np.concatenate([*images, np.empty(0, np.int64)]), None
-        return [len(some) for some in images]
+        bare = [
+            ScanInfo(case_id=scan["case_id"], patient_id=scan["patient_id"])
+            for scan in scans_of(self.table.cases.iloc[rows])
+        ]
+        scans = [scan for scan, some in zip(bare, images, strict=True) for _ in some]
+        return Samples(np.concatenate([*images, np.empty(0, np.int64)]), scans)
 
     def cases_in_batch(self, split: str) -> int:
         """As asked for in training; so many cases in judging that they have no more images than there, or one."""
@@ -242,7 +243,7 @@ class ClassificationData(ScanDataModule):
         """(N, S) class or label indicators."""
         return self._target_of(table).strata()
 
-    def annotations(self, cases: NDArray[np.int64]) -> Tensor | None:
+    def case_labels(self, cases: NDArray[np.int64]) -> Tensor | None:
         """Targets of the given cases: (n,) int64 or float32, or (n, L) float32 with NaN = unknown."""
         import torch
 

@@ -23,8 +23,10 @@ from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_box
 from datamodules.detection.files import image_size
 from datamodules.faults import report_fault, tolerated
 from datamodules.preprocess import Preprocess
+from datamodules.samples.annotation import Annotation
 from datamodules.samples.box_geometry import scaled
-from datamodules.samples.dataset import Boxes, IgnoredBoxes, ScanDataset
+from datamodules.samples.boxes import Boxes, LabelledBoxes
+from datamodules.samples.ignored_boxes import IgnoredBoxes, MarkedBoxes
 from datamodules.samples.patches import patch_place
 from datamodules.settings import name_list
 from datamodules.types import Scan
@@ -234,13 +236,10 @@ class DetectionData(ScanDataModule):
             log.info("images are shown to the model at %d x %d pixels (--data.image_size)", width, height)
         return height, width
 
-    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
-        """The given cases as a data set, with their boxes."""
-        dataset = super().dataset(rows, augmented=augmented)
-        dataset.boxes, dataset.mosaic = self.boxes_of, self.mosaic
-        if not augmented:  # of what is judged
-            dataset.ignored = self.ignored_boxes_of
-        return dataset
+    def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:
+        """Boxes, and where samples are judged those that are ignored."""
+        boxes = Boxes(self.boxes_of)
+        return (boxes,) if augmented else (boxes, IgnoredBoxes(self.ignored_boxes_of))
 
     def _refuse_mirrors(self) -> None:
         super()._refuse_mirrors()
@@ -250,11 +249,11 @@ class DetectionData(ScanDataModule):
                 "tells: leave it out, or give --data.sided false if it does not"
             )
 
-    def boxes_of(self, case: int) -> Boxes:
+    def boxes_of(self, case: int) -> LabelledBoxes:
         """Boxes of a case (row of the table) that are not ignored, in pixels as stored, and their class numbers."""
         return self._by_case[case]
 
-    def ignored_boxes_of(self, case: int) -> IgnoredBoxes:
+    def ignored_boxes_of(self, case: int) -> MarkedBoxes:
         """The others, and whether they are ignored as VOC's difficult."""
         return self._by_case.ignored(case)
 

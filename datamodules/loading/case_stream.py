@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.cases.table import CaseTable
 from datamodules.preprocess import Preprocess
-from datamodules.samples.dataset import collate
+from datamodules.samples.collate import collate
 from datamodules.samples.tiles import fill_up, plan_tiles
 from datamodules.settings import one_thread
 from datamodules.types import Batch, Piece, Sample, Scan, ScanInfo

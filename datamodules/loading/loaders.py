@@ -14,7 +14,7 @@ from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
-    from datamodules.samples.dataset import ScanDataset
+    from datamodules.samples.dataset import SampleDataset
 
 
 class LateLoader(DataLoader[Sample]):
@@ -30,7 +30,7 @@ class LateLoader(DataLoader[Sample]):
         yield from super().__iter__()
 
 
-def loader_of(data: ScanDataModule, split: str, dataset: ScanDataset) -> DataLoader[Sample]:
+def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataLoader[Sample]:
     """Shuffled batches of the training part, batches in table order of the others; this rank's share.
 
     Args:
@@ -60,22 +60,23 @@ def loader_of(data: ScanDataModule, split: str, dataset: ScanDataset) -> DataLoa
     )
 
 
-def refuse_too_many(data: ScanDataModule, count: int) -> None:
-    """Stop ``--data.cache memory`` before it fills the machine.
+def in_memory(data: ScanDataModule, dataset: SampleDataset) -> SampleDataset:
+    """Keep a data set in memory (``--data.cache memory``), unless it would fill the machine.
 
     Args:
         data: says how large an image is.
-        count: images that would be kept.
+        dataset: whose images are to be kept.
 
     Raises:
         SuiteError: they need more than four fifths of what is free.
     """
     stored = data.image_facts.size or (512, 512)
     height, width = data.preprocess.size or data.preprocess.content_size(stored)
-    needed = count * height * width * data.in_channels * 4
+    needed = dataset.num_images * height * width * data.in_channels * 4
     free = free_memory()
     if free is not None and needed > 0.8 * free:
         raise SuiteError(
             f"--data.cache memory: {needed / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: use "
             "--data.cache none"
         )
+    return dataset.in_memory()

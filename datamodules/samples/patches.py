@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datamodules.settings import numbers
 from scansuite.errors import SuiteError
 from scansuite.random_streams import PATCHES
+
+# (h, w) of a patch, the last row and column at which it may begin, and a generator -> (top, left), or None.
+Foreground: TypeAlias = Callable[[tuple[int, int], tuple[int, int], np.random.Generator], tuple[int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -33,53 +35,25 @@ class PatchPlace:
         return top, left
 
     def random(
-        self,
-        image: tuple[int, int],
-        seed: Sequence[int],
-        mask: NDArray[Any] | None = None,
-        classes: int = 255,
-        boxes: NDArray[np.float64] | None = None,
+        self, image: tuple[int, int], seed: Sequence[int], foreground: Sequence[Foreground] = ()
     ) -> tuple[int, int]:
         """(top, left) of a patch drawn from a seed.
 
         Args:
             image: (H, W) in pixels of what shows the scan.
             seed: words of the draw; equal words, equal place.
-            mask: class numbers (H, W) or regions (L, H, W), for ``foreground_share``; filling may follow what shows the
-                scan.
-            classes: values from 1 to below this are classes, the rest is unknown.
-            boxes: (N, 4) xyxy in pixels, for ``foreground_share``.
+            foreground: draw a place where there is something to be seen, for ``foreground_share``; the first that knows
+                one is taken.
         """
         rng = np.random.default_rng([*seed, PATCHES])
-        free = [max(0, whole - part) for whole, part in zip(image, self.size, strict=True)]
-        wanted = rng.random() < self.foreground_share if self.foreground_share is not None else False
-        if wanted and mask is not None and any(free):
-            inside = (mask > 0) & (mask < classes)
-            places = np.flatnonzero(inside.any(axis=0) if mask.ndim == 3 else inside)
-            if len(places):
-                centre = divmod(int(places[rng.integers(len(places))]), mask.shape[-1])
-                top, left = (
-                    min(max(0, middle - part // 2), most)
-                    for middle, part, most in zip(centre, self.size, free, strict=True)
-                )
-                return top, left
-        if wanted and boxes is not None and len(boxes):
-            x1, y1, x2, y2 = boxes[rng.integers(len(boxes))]
-            # Anywhere in the patch, not in its middle: where it lies must tell nothing.
-            top, left = (
-                min(max(0, int(middle) - int(rng.integers(part))), most)
-                for middle, part, most in zip(((y1 + y2) / 2, (x1 + x2) / 2), self.size, free, strict=True)
-            )
-            return top, left
-        top, left = (int(rng.integers(most + 1)) for most in free)
+        rows, columns = (max(0, whole - part) for whole, part in zip(image, self.size, strict=True))
+        if self.foreground_share is not None and rng.random() < self.foreground_share:
+            for place in foreground:
+                found = place(self.size, (rows, columns), rng)
+                if found is not None:
+                    return found
+        top, left = (int(rng.integers(most + 1)) for most in (rows, columns))
         return top, left
-
-    def cut(self, array: NDArray[Any], top: int, left: int) -> NDArray[Any]:
-        """The patch of a (..., H, W) array; what is missing below and right repeats the last row and column."""
-        height, width = self.size
-        part = array[..., top : top + height, left : left + width]
-        missing = [(0, 0)] * (array.ndim - 2) + [(0, height - part.shape[-2]), (0, width - part.shape[-1])]
-        return np.pad(part, missing, mode="edge") if any(after for _, after in missing) else part
 
 
 def patch_place(

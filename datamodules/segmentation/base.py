@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.cases.class_names import clean_map, warn_of_unused
-from datamodules.samples.dataset import ScanDataset
+from datamodules.cases.table import scans_of
+from datamodules.samples.annotation import Annotation
 from datamodules.samples.label_values import IGNORE
+from datamodules.samples.masks import Masks
 from datamodules.samples.patches import patch_place
 from datamodules.samples.picture import picture
+from datamodules.samples.sources import Samples
 from datamodules.settings import name_list
 from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless, left_out
@@ -190,14 +193,16 @@ class SegmentationData(ScanDataModule):
         """Row numbers of all images of each of the given cases."""
         return [self.table.images_by_case[row] for row in rows]
 
-    def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> ScanDataset:
-        """All images of the given cases as a data set, with their masks."""
-        dataset = super().dataset(rows, augmented=augmented)
+    def samples(self, rows: NDArray[np.int64]) -> Samples:
+        """All images of the given cases."""
         images = self.images_by_case(rows)
-        dataset.scans = [scan for scan, some in zip(dataset.scans, images, strict=True) for _ in some]
-        dataset.images = np.concatenate([*images, np.empty(0, np.int64)])
-        dataset.masks = self._checked_mask
-        return dataset
+        of_case = scans_of(self.table.cases.iloc[rows])
+        scans = [scan for scan, some in zip(of_case, images, strict=True) for _ in some]
+        return Samples(np.concatenate([*images, np.empty(0, np.int64)]), scans)
+
+    def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:
+        """Masks."""
+        return (Masks(self._checked_mask),)
 
     def to_grid(self, case: int, planes: NDArray[Any]) -> NDArray[Any]:
         """Put the images of a case (row of the table) together on its original grid.

@@ -69,7 +69,7 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
         raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test with test")
     models = known_models(model, checkpoints)
     leaks = refuse_seen(models, data, {split: data.rows(split)}, ENSEMBLE if isinstance(model, Ensemble) else ALONE)
-    data.annotations(data.rows(split))  # labels are checked before a folder is made
+    data.case_labels(data.rows(split))  # labels are checked before a folder is made
     run_dir = take_run_dir(task, cli.config["run_dir"])
     settings = {"logger": False, "enable_checkpointing": False, "default_root_dir": str(run_dir)}
     trainer = cli.build_trainer([evaluator.callback], **settings)

@@ -16,7 +16,7 @@ from datamodules.classification.image_table import ImageTable
 from datamodules.phantoms.labels import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers import raster
-from datamodules.samples.dataset import collate
+from datamodules.samples.collate import collate
 from datamodules.settings import free_memory
 from datamodules.types import Batch, Draw, Scan
 from scansuite.errors import SuiteError

@@ -103,7 +103,7 @@ def middle_patches(data: ScanDataModule, model: Any) -> Seen:
     """The middle patch of each image of validation, cut out of the whole ones that judging shows."""
     patch = data.patch
     assert patch is not None
-    scans = data.dataset(data.rows("val"))
+    scans = data.single_images(data.rows("val"))
     contents = {
         (Path(info["path"]).name, info.get("slice") or 0): info.get("content_size")
         for info in (scans.preprocessed(number)[1] for number in range(len(scans)))

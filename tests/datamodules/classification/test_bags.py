@@ -14,6 +14,7 @@ from datamodules.classification.image_table import ImageTable
 from datamodules.inputs import InputFiles
 from datamodules.readers.raster import read
 from datamodules.samples.dataset import ScanDataset
+from datamodules.samples.sources import Samples, ScanSource
 from datamodules.types import Draw
 from scansuite.errors import SuiteError
 from tests.datamodules.scans_on_disk import write_scans
@@ -94,14 +95,16 @@ def test_rows_with_one_case_id_are_a_case(tmp_path: Path) -> None:
     assert sample["scan"]["case_id"] == "study 4"
     assert sample["scan"]["padding"]
     assert [Path(image.path).name for image in sample["bag"]] == ["0.png", "1.png"]
-    single = ScanDataset(lambda _: read(tmp_path / "04/1.png"), np.arange(1), [{}], data.preprocess)
-    np.testing.assert_array_equal(sample["image"][1], single.preprocess(read(tmp_path / "04/1.png")).transpose(2, 0, 1))
+    single = ScanDataset(
+        ScanSource(lambda _: read(tmp_path / "04/1.png"), Samples(np.arange(1), [{}]), data.preprocess)
+    )
+    np.testing.assert_array_equal(sample["image"][1], single[0]["image"])
+    np.testing.assert_array_equal(sample["image"][1], data.preprocess(read(tmp_path / "04/1.png")).transpose(2, 0, 1))
     batch = dataset.collate([dataset[0], dataset[1]])
     assert batch["image"].shape == (5, data.in_channels, 16, 16)
     assert [len(bag) for bag in batch["bags"]] == [3, 2]
     assert batch["label"].tolist() == data.targets.values[rows].tolist()
-    dataset.fill()
-    assert (dataset[1]["image"] == sample["image"]).all()
+    assert (dataset.in_memory()[1]["image"] == sample["image"]).all()
 
 
 def test_volumes_are_bags_of_their_slices_and_judged_up_to_the_limit(tmp_path: Path) -> None:

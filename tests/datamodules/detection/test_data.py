@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from datamodules.loading.case_stream import TableCases, case_loader
 from datamodules.phantoms.boxes import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers.raster import write_png
-from datamodules.samples.mosaic import BoxedImage, mosaic
+from datamodules.samples.boxes import Boxes
+from datamodules.samples.mosaic import mosaic
 from datamodules.samples.patches import PatchPlace
+from datamodules.samples.sources import Shown
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Draw, Sample, Scan, ScanInfo
 from scansuite.errors import SuiteError
@@ -53,6 +56,9 @@ def write_scans(root: Path, scans: Sequence[tuple[int, int, Rectangle]] = SCANS,
     content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "bright"}]}
     (root / "boxes.json").write_text(json.dumps(content))
     return root
+
+
+BOXES = Boxes(lambda _: (np.zeros((0, 4)), np.zeros(0, np.int64)))
 
 
 def data_of(root: Path, **settings: Any) -> Coco:
@@ -196,7 +202,7 @@ def test_boxes_are_cropped_with_their_patch(memory: bool, tmp_path: Path) -> Non
     assert (data.input_size, data.preprocess.size) == ((32, 24), None)
     dataset = data.dataset(np.arange(20), augmented=True)
     if memory:
-        dataset.fill()
+        dataset = dataset.in_memory()
     with_boxes = 0
     for case in range(20):
         for epoch in range(5):
@@ -215,11 +221,12 @@ def test_boxes_are_cropped_with_their_patch(memory: bool, tmp_path: Path) -> Non
 def test_some_patches_are_laid_over_boxes_anywhere_in_them() -> None:
     place = PatchPlace((16, 16), foreground_share=0.99)
     boxes = np.array([[70.0, 30, 74, 34]])
-    places = {place.random((64, 96), (0, number), boxes=boxes) for number in range(300)}
+    over = [partial(BOXES.foreground, (boxes, np.zeros(1, np.int64)))]
+    places = {place.random((64, 96), (0, number), over) for number in range(300)}
     assert all(17 <= top <= 32 and 57 <= left <= 72 for top, left in places if (top, left) not in _by_chance(place))
     assert len({top for top, _ in places}) > 10
-    assert place.random((64, 96), (0, 3), boxes=boxes) == place.random((64, 96), (0, 3), boxes=boxes)
-    assert place.random((10, 10), (0, 3), boxes=boxes) == (0, 0)
+    assert place.random((64, 96), (0, 3), over) == place.random((64, 96), (0, 3), over)
+    assert place.random((10, 10), (0, 3), over) == (0, 0)
 
 
 def _by_chance(place: PatchPlace) -> set[tuple[int, int]]:
@@ -240,10 +247,11 @@ def test_a_mosaic_keeps_the_boxes_of_all_four() -> None:
         image = np.zeros((80, 80, 1), np.float32)
         image[:height, :width] = 0.1 + 0.1 * number
         image[y1:y2, x1:x2] = 1
-        parts.append(BoxedImage(image, np.array([[x1, y1, x2, y2]], np.float64), np.array([number]), (height, width)))
+        box = (np.array([[x1, y1, x2, y2]], np.float64), np.array([number]))
+        parts.append(Shown(image, (box,), ScanInfo(), (height, width)))
     counts = []
     for seed in range(40):
-        image, boxes, labels, content = mosaic(parts, (seed,))
+        image, ((boxes, labels),), _, content = mosaic(parts, [BOXES], (seed,))
         assert (image.shape, content) == ((80, 80, 1), (80, 80))
         bright = image[:, :, 0] == 1
         inside = bright_pixels_of(boxes, (80, 80))
@@ -257,7 +265,7 @@ def test_a_mosaic_keeps_the_boxes_of_all_four() -> None:
             assert x2 > x1
             assert y2 > y1
         counts.append(len(boxes))
-        again = mosaic(parts, (seed,))
+        again = mosaic(parts, [BOXES], (seed,))
         np.testing.assert_array_equal(again.image, image)
     assert max(counts) >= 3
 
@@ -265,8 +273,7 @@ def test_a_mosaic_keeps_the_boxes_of_all_four() -> None:
 def test_mosaics_depend_on_the_draw_alone(tmp_path: Path) -> None:
     root = write_scans(tmp_path)
     plain, mixed = (data_of(root, image_size=40, mosaic=chance, augment="medium") for chance in (0.0, 0.5))
-    one, other = mixed.dataset(np.arange(20), augmented=True), mixed.dataset(np.arange(20), augmented=True)
-    other.fill()
+    one, other = mixed.dataset(np.arange(20), augmented=True), mixed.dataset(np.arange(20), augmented=True).in_memory()
     without = plain.dataset(np.arange(20), augmented=True)
     draws = [Draw(case, (0, 0, case)) for case in range(20)]
     same = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from datamodules.readers.volume import Grid, Plane, read_volume, slice_spacing, to_slices, write_volume
 from datamodules.resampling import resize_mask
 from datamodules.samples.label_values import IGNORE, label_values
+from datamodules.samples.masks import Masks
 from datamodules.samples.patches import PatchPlace
 from datamodules.samples.slices import SliceSpec
 from datamodules.segmentation.volumes import Volumes
@@ -401,7 +403,8 @@ def test_training_patches_lie_over_the_scan_not_over_its_filling(tmp_path: Path)
         assert sample["image"].std() > 0  # filling has one value
     mask = np.zeros((96, 96), np.uint8)
     mask[30, 5] = 1
+    over = [partial(Masks(lambda *_: mask).foreground, mask)]
     for seed in range(20):
-        top, left = PatchPlace((12, 12), foreground_share=1 - 1e-9).random((40, 20), (seed,), mask)
+        top, left = PatchPlace((12, 12), foreground_share=1 - 1e-9).random((40, 20), (seed,), over)
         assert mask[top : top + 12, left : left + 12].any()
         assert (top + 12 <= 40, left + 12 <= 20) == (True, True)
