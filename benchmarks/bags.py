@@ -37,7 +37,7 @@ def label_table(root: Path, file: Path) -> None:
 
 
 def main() -> None:
-    """Train each rule and print its figures."""
+    """Train each rule and print its metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="the folder with imagesTr and labelsTr")
     parser.add_argument("--aggregates", nargs="+", default=["mean", "attention"])

@@ -1,4 +1,4 @@
-"""Distillation and pruning on BreastMNIST, in figures.
+"""Benchmark of distillation and pruning on BreastMNIST.
 
     python -m benchmarks.compression [--data DIR] [--epochs 40] [--tuning 10] [--seeds 0 1 2] [--amounts 0.3 0.5 0.7]
 
@@ -87,7 +87,7 @@ def prune(setting: Setting, method: str, amount: float) -> None:
     ]  # fmt: skip
     folder = setting.folder(f"{method}-{amount}-{setting.tuning}", setting.seed)
     if not (folder / "compression.csv").is_file():
-        (folder / "metrics.json").unlink(missing_ok=True)  # judged, but broken off before it was timed
+        (folder / "metrics.json").unlink(missing_ok=True)  # evaluated, but broken off before it was timed
     finished("classify", folder, flags)
 
 
@@ -100,7 +100,7 @@ def distillation_table(runs: dict[str, list[Run]]) -> str:
     lines = [table(["network", "parameters", "AUROC", "accuracy"], rows)]
     for figure in FIGURES:
         gains = [
-            taught.figures[figure].value - alone.figures[figure].value
+            taught.metrics[figure].value - alone.metrics[figure].value
             for alone, taught in zip(runs["alone"], runs["distilled"], strict=True)
         ]
         mean, better = statistics.mean(gains), sum(gain > 0 for gain in gains)

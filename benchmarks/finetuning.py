@@ -4,7 +4,7 @@
 
 One network (``tf_efficientnet_lite0`` with the ImageNet weights of the extra ``weights``) on two sets of scans, the
 same epochs, batches, augmentation and schedule for each way; the learning rate of each way is the better of two on the
-validation part with the first seed. The checkpoint of the best validation AUROC is judged on the test part. Writes
+validation part with the first seed. The checkpoint of the best validation AUROC is evaluated on the test part. Writes
 ``docs/finetuning_results.md`` when all was asked for, and prints the table otherwise. Runs are kept in ``--runs`` and
 not repeated, so an interrupted call goes on where it was.
 """
@@ -58,7 +58,7 @@ SETS = {
 
 
 def train(way: str, name: str, rate: str, seed: int, epochs: int, size: int, data: Path, runs: Path) -> Run:
-    """Train and judge one way on one set, unless its run is there."""
+    """Train and evaluate one way on one set, unless its run is there."""
     _, folders, flags = SETS[name]
     return finished(
         "classify",
@@ -73,9 +73,9 @@ def train(way: str, name: str, rate: str, seed: int, epochs: int, size: int, dat
 
 
 def chosen_on(run: Run) -> float:
-    """Validation AUROC of the checkpoint that was judged."""
-    figures = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
-    return float(figures["val/auroc"]["value"])
+    """Validation AUROC of the checkpoint that was evaluated."""
+    metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+    return float(metrics["val/auroc"]["value"])
 
 
 def rows(results: dict[str, dict[str, tuple[str, list[Run]]]]) -> str:
@@ -84,7 +84,7 @@ def rows(results: dict[str, dict[str, tuple[str, list[Run]]]]) -> str:
     lines = []
     for name, ways in results.items():
         for way, (rate, runs) in ways.items():
-            values = [run.figures["auroc"].value for run in runs]
+            values = [run.metrics["auroc"].value for run in runs]
             lines.append(
                 [
                     SETS[name][0], WAYS[way].title, rate, f"{statistics.median(run.seconds for run in runs):.1f}",

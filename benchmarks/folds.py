@@ -2,9 +2,9 @@
 
     python -m benchmarks.folds --root ../shared/data/nih_cxr64 [--folds 5] [--epochs 8] [--runs DIR]
 
-Normal or not, 1000 images of 264 patients. Trains all folds with ``fit --folds``, whose ensemble is judged on test, and
-then judges the best checkpoint of each fold on the same test part, for comparison alone: who has one study to report
-looks at test once. With ``--runs`` the runs are kept, and an interrupted call goes on where it was.
+Normal or not, 1000 images of 264 patients. Trains all folds with ``fit --folds``, whose ensemble is evaluated on test,
+and then evaluates the best checkpoint of each fold on the same test part, for comparison alone: who has one study to
+report looks at test once. With ``--runs`` the runs are kept, and an interrupted call goes on where it was.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ def lines(runs: Path, root: Path, folds: int) -> list[str]:
 
 
 def auroc(folder: Path, stage: str) -> dict[str, float]:
-    """A figure of a run folder."""
+    """One metric of a run folder."""
     figure: dict[str, float] = json.loads((folder / "metrics.json").read_text())[f"{stage}/auroc"]
     return figure
 
 
 def main() -> None:
-    """Train, judge and print."""
+    """Train, evaluate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="the folder with labels.csv")
     parser.add_argument("--folds", type=int, default=5)

@@ -3,7 +3,7 @@
     python -m benchmarks.readers [--reads 15]
 
 Files of usual sizes are made anew. Each is read by the suite (checks of size, truncation and checksum included) and by
-the library alone, in turn; figures are medians in ms over ``--reads`` reads, and the ratio is the median of the ratios
+the library alone, in turn; times are medians in ms over ``--reads`` reads, and the ratio is the median of the ratios
 of neighbouring reads, which what else the machine does disturbs least.
 """
 

@@ -16,7 +16,7 @@ from tasks.cli.main import main as command_line
 
 
 class MetricValue(NamedTuple):
-    """A figure with its 95 % interval over the test cases (patients where they are known)."""
+    """A value with its 95 % interval over the test cases (patients where they are known)."""
 
     value: float
     low: float
@@ -28,17 +28,17 @@ class Run(NamedTuple):
 
     Attributes:
         folder: its run folder.
-        figures: metric -> its value on the test part.
+        metrics: metric -> its value on the test part.
         seconds: median of an epoch, validation included.
     """
 
     folder: Path
-    figures: dict[str, MetricValue]
+    metrics: dict[str, MetricValue]
     seconds: float
 
 
 def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
-    """Train and judge, go on with a training that was broken off, or take one that is there.
+    """Train and evaluate, go on with a training that was broken off, or take one that is there.
 
     Args:
         task: ``classify``, ``segment`` or ``detect``.
@@ -55,12 +55,12 @@ def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
             shutil.rmtree(folder, ignore_errors=True)  # broken off before its first epoch ended
         if status := command_line(task, ["fit", *given, "--run_dir", str(folder)]):
             raise RuntimeError(f"{folder}: exit status {status}")
-    figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return Run(
         folder,
         {
             name.removeprefix("test/"): MetricValue(figure["value"], figure["low"], figure["high"])
-            for name, figure in figures.items()
+            for name, figure in metrics.items()
             if name.startswith("test/")
         },
         float(pd.read_csv(folder / "metrics.csv")["seconds"].median()),
@@ -80,8 +80,8 @@ def parameters(folder: Path) -> int:
 
 def over_seeds(runs: Sequence[Run], metric: str, *, ends: bool = False) -> str:
     """The mean over seeds, with ``ends`` the lowest and the highest of several, and the 95 % interval of the first."""
-    values = [run.figures[metric].value for run in runs]
-    _, low, high = runs[0].figures[metric]
+    values = [run.metrics[metric].value for run in runs]
+    _, low, high = runs[0].metrics[metric]
     between = f" [{min(values):.3f}, {max(values):.3f}]" if ends and len(runs) > 1 else ""
     return f"{statistics.mean(values):.3f}{between} ({low:.3f}-{high:.3f})"
 

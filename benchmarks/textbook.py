@@ -4,7 +4,7 @@
 
 Each is trained from scratch through the command line with the settings of ``configs/experiment/medmnist.yaml`` on
 32 px (under 64 px first layers lose their stride: ``--model.stem auto``), with its own classifier (but VGG) and the
-dropout of its paper; the checkpoint of the best validation AUROC is judged on the official test part. Writes
+dropout of its paper; the checkpoint of the best validation AUROC is evaluated on the official test part. Writes
 ``docs/textbook.md`` when all networks were asked for, and prints the table otherwise. Runs are kept in ``--runs`` and
 not repeated, so an interrupted call goes on where it was.
 """
@@ -75,7 +75,7 @@ class Result(NamedTuple):
 
 
 def train(network: Network, seed: int, epochs: int, data: Path, runs: Path) -> Run:
-    """Train and judge one network, unless its run is there."""
+    """Train and evaluate one network, unless its run is there."""
     return finished(
         "classify",
         runs / f"{network.backbone}-{epochs}-{seed}",

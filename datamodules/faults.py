@@ -1,4 +1,4 @@
-"""Mistakes in the data: they stop training; a check notes each of them and goes on without what is concerned."""
+"""Faults in the data: they stop training; a check notes each of them and goes on without what is concerned."""
 
 from __future__ import annotations
 

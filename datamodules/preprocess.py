@@ -1,4 +1,4 @@
-"""From stored scan values to what a network sees: float32 in [0, 1] at the model's size.
+"""Preprocessing of stored scan values for a network: float32 in [0, 1] at the model's size.
 
 The same :class:`Preprocess` serves training, prediction and export; it is saved in checkpoints as plain types.
 """
@@ -41,7 +41,7 @@ _Limits: TypeAlias = tuple[NDArray[Any] | float, NDArray[Any] | float]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How stored values become float32 in [0, 1], shape (H, W, C).
+    """Preprocessing of stored values: float32 in [0, 1], shape (H, W, C).
 
     At most one of ``windows``, ``percentiles`` and ``value_range`` is given. With none of them the range that the file
     states (``info["stored_range"]``: 0..4095 of 12-bit DICOM), else that of the type (uint8: 0..255, uint16: 0..65535;

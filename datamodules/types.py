@@ -28,12 +28,12 @@ class ScanInfo(TypedDict, total=False):
     windows: tuple[tuple[float, float], ...]  # (centre, width) that the file itself recommends, in stored units
     alpha: bool  # whether the last of 2 or 4 channels is alpha; left out: it is
     stored_range: tuple[float, float]  # black and white by what the file says; left out: those of the array's type
-    padding: bool  # True for a case repeated only to fill a batch of another rank: never judged
+    padding: bool  # True for a case repeated only to fill a batch of another rank: never evaluated
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What a reader returns: the stored quantity, unscaled.
+    """Scan as a reader returns it: the stored quantity, unscaled.
 
     Attributes:
         array: ``(H, W)`` or ``(H, W, C)``, in the type it was stored in (uint8, uint16, int16 HU, float32, ...).
@@ -45,7 +45,7 @@ class Scan:
 
 
 class Draw(NamedTuple):
-    """What a sampler hands to a dataset: which case, and where its randomness comes from.
+    """Order of a sampler to a dataset: which case, and where its randomness comes from.
 
     The seed words stand for (epoch, position in the epoch's order), so augmentation depends neither on the worker nor
     on the number of ranks, differs between epochs and between two draws of one case, and repeats with the seed.
@@ -57,7 +57,7 @@ class Draw(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Where one image of a batch lies in its case, so that judging and prediction put a case together again.
+    """Place of one image of a batch in its case, so that evaluation and prediction put a case together again.
 
     A case is made of one image (a photograph) or several (the slices of a volume), and an image of one tile or
     several. The tiles of an image come in row-major order, the images of a case in their own.
@@ -73,7 +73,7 @@ class Piece(NamedTuple):
 
 
 class BagImage(NamedTuple):
-    """Which image of a case an image of a bag is."""
+    """Origin of an image of a bag: which image of its case it is."""
 
     path: str
     slice: int  # index along the slicing axis of a volume; -1 for the whole file
@@ -83,12 +83,12 @@ class Sample(TypedDict, total=False):
     """One case as a dataset returns it."""
 
     image: Tensor  # (C, H, W) float32 in [0, 1]; (n, C, H, W) of a bag
-    bag: list[BagImage]  # of the n images of a case that is judged by them together
+    bag: list[BagImage]  # of the n images of a case that is evaluated by them together
     label: Tensor  # () int64, () float32 for regression, or (L,) float32 with NaN = unknown
     mask: Tensor  # (H, W) int64, or (L, H, W)
     boxes: Tensor  # (N, 4) float32 xyxy pixels
     labels: Tensor  # (N,) int64, 0..C-1
-    ignored: Tensor  # (M, 6) float32 of other boxes, where they are judged: xyxy pixels, class, 1 = VOC's difficult
+    ignored: Tensor  # (M, 6) float32 of other boxes, where they are evaluated: xyxy pixels, class, 1 = VOC's difficult
     scan: ScanInfo
 
 
@@ -105,5 +105,5 @@ class Batch(TypedDict, total=False):
     labels: list[Tensor]  # B x (N,)
     ignored: list[Tensor]  # B x (M, 6)
     scan: list[ScanInfo]
-    pieces: list[Piece]  # one for each image; judging and prediction of cases by pieces only
+    pieces: list[Piece]  # one for each image; evaluation and prediction of cases by pieces only
     unreadable: list[tuple[str, str]]  # (path, reason) of files left out of the batch; predict only

@@ -1,4 +1,4 @@
-"""Flags that a class takes, because its kin have a use for them, and does nothing with; each class declares its own."""
+"""Flags without effect, which a class takes because related classes do; each class declares its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def always(value: Any) -> bool:
-    """Whatever the deciding flag says."""
+    """Condition that holds whatever the deciding flag says."""
     return True
 
 
@@ -40,5 +40,5 @@ def left_out(value: Any) -> bool:
 
 
 def useless_flags(cls: type) -> list[Useless]:
-    """What a class and its parents declare in ``useless``."""
+    """Flags without effect that a class and its parents declare in ``useless``."""
     return [one for base in cls.__mro__ for one in vars(base).get("useless", ())]

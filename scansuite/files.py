@@ -87,7 +87,7 @@ def lock_if_possible(file: Path) -> Iterator[None]:
 
 
 def safe_name(text: str) -> str:
-    """One file name for a text that may hold anything.
+    """Safe file name for a text that may hold anything.
 
     A good name stays as it is. In any other ``_`` stands for what is unsafe, and eight digits of the text's hash
     follow, so that two texts do not share a file (pathvalidate has no such mark).

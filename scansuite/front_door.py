@@ -68,7 +68,7 @@ def predict(
     options: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Predictions:
-    """What a model says of files or arrays; the same figures as those of the command line's ``predict``.
+    """Predictions of a model for files or arrays; the same numbers as those of the command line's ``predict``.
 
     Args:
         model: from :func:`load`, or one that was just trained; or a path to load it from.

@@ -76,7 +76,7 @@ def exact_float32() -> Iterator[None]:
     """Let every float32 product keep its 24 bits meanwhile.
 
     GPUs of NVIDIA round the inputs of float32 convolutions to the 11 bits of TF32 unless told otherwise, and where a
-    lower precision was chosen for matrix products, these go through TF32 or bf16, on some CPUs too: figures would
+    lower precision was chosen for matrix products, these go through TF32 or bf16, on some CPUs too: metrics would
     depend on the machine. Training keeps what it was given.
     """
     backends: Any = torch.backends  # their modules are untyped

@@ -11,7 +11,7 @@ PRETRAINED_SIDE = 128
 
 
 class Link(NamedTuple):
-    """What a data class is told of the model.
+    """Link from a flag of the model to an argument of a data class.
 
     Attributes:
         model: the flag that is followed (``weights`` for ``--model.weights``).
@@ -25,10 +25,10 @@ class Link(NamedTuple):
 
 
 def least_side(weights: str | None) -> int:
-    """How large images must be for these weights; a suite checkpoint is used at the size the user gives."""
+    """Smallest side of images for these weights; a suite checkpoint is used at the size the user gives."""
     return PRETRAINED_SIDE if weights is not None and not weights.endswith(".ckpt") else 0
 
 
 def joins(aggregate: str) -> bool:
-    """Whether the images of a case are judged together."""
+    """Whether the images of a case are evaluated together."""
     return aggregate != "none"

@@ -1,4 +1,4 @@
-"""What a checkpoint of the suite says about how its weights want to be used."""
+"""Parent checkpoint in ``--model.weights``: how its network was built and its images were preprocessed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class ParentCheckpoint(NamedTuple):
-    """How the network of a checkpoint was built and fed.
+    """Network and preprocessing of a parent checkpoint.
 
     Attributes:
         stem: ``small`` or ``standard``.
@@ -25,7 +25,7 @@ class ParentCheckpoint(NamedTuple):
 
 
 def read_parent(weights: str | None) -> ParentCheckpoint | None:
-    """What ``--model.weights`` brings along beside weights; None unless it is a checkpoint of the suite.
+    """Read what ``--model.weights`` brings along beside weights; None unless it is a checkpoint of the suite.
 
     A damaged or unsafe file gives None too: loading its weights says what is wrong with it.
     """

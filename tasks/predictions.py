@@ -1,4 +1,4 @@
-"""What a model says of files or arrays, as Python gets it: a table, and what a task adds to it."""
+"""Predictions of a model for files or arrays, as Python gets them: a table, and what a task adds to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROWS_SHOWN = 10
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Predictions:
-    """What a model says of files or arrays.
+    """Predictions of a model for files or arrays.
 
     Attributes:
         table: the columns of ``predictions.csv``: a row a case in classification, a case and class in segmentation, a
@@ -39,14 +39,14 @@ class Predictions:
         return f"<p>{self.summary()}</p>{table if len(self.table) else ''}"
 
     def summary(self) -> str:
-        """How many cases, and what could not be read, in one line."""
+        """Number of cases, and of files that could not be read, in one line."""
         failed = ""
         if self.unreadable:
             failed = f", {_count(len(self.unreadable), 'file')} unreadable ({self.unreadable[0][1]})"
         return f"{_count(len(self), 'case')}{self.found()}{failed}"
 
     def found(self) -> str:
-        """What a task says of all cases in a few words; nothing here."""
+        """Summary of a task's over all cases in a few words; empty here."""
         return ""
 
 

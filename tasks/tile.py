@@ -1,4 +1,4 @@
-"""The tiles that large images are judged and predicted by."""
+"""The tiles that large images are evaluated and predicted by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scansuite.errors import SuiteError
 def evaluation_tile(
     asked: int | list[int] | str | None, patch: Sequence[int] | None, preprocess: Preprocess
 ) -> tuple[int, int] | None:
-    """Size (h, w) of the tiles for judging and predicting; None where images go through whole.
+    """Size (h, w) of the tiles for evaluating and predicting; None where images go through whole.
 
     Args:
         asked: ``--model.window``; left out: the size of the patches.

@@ -1,4 +1,4 @@
-"""What kept arrays and hashes depend on beside the files: how this version of the suite reads them."""
+"""Version of the reading code, part of the key of all that is kept: a digest of its sources and of its libraries."""
 
 from __future__ import annotations
 

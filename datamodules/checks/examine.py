@@ -1,4 +1,4 @@
-"""All units of a data set are looked at, in processes of their own."""
+"""Examination of all units of a data set, in processes of their own."""
 
 from __future__ import annotations
 

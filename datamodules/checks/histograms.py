@@ -1,4 +1,4 @@
-"""What a set has in common, as counts; and which of its images are unlike the rest."""
+"""Histograms of a data set, and its images that are unlike the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check may find, and how bad each is: one line a kind, as ``docs/check.md`` and the pages show it."""
+"""Kinds of findings and their severities: one line a kind, as ``docs/check.md`` and the pages show it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(name: str) -> Kind:
-    """What is known of a kind; one that a user's data class reports is an error."""
+    """Meaning and severity of a kind; one that a user's data class reports is an error."""
     return KINDS.get(name, Kind("error", "a mistake that the data class names"))
 
 

@@ -1,4 +1,4 @@
-"""Is a mask plausible?"""
+"""Plausibility of masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of one image or volume: a record of fixed size, so that a million of them are one table."""
+"""Measurements of one image or volume: a record of fixed size, so that a million of them are one table."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def measure(scan: Scan, record: Any, note: Note, scale: Preprocess | None) -> No
 
 
 def measure_volume(volume: Volume, record: Any, note: Note, scale: Preprocess | None) -> None:
-    """The same for a volume (X, Y, Z[, C]); its look is that of its middle slice."""
+    """Measure a volume in the same way (X, Y, Z[, C]); its look is that of its middle slice."""
     array = volume.array
     record["type"] = TYPES.index(array.dtype.name)
     record["channels"] = 1 if array.ndim == 3 else array.shape[3]

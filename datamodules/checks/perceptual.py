@@ -35,7 +35,7 @@ def perceptual_hash(grey: NDArray[np.float32]) -> int:
 
 
 def distances(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """In how many bits hashes differ, pair by pair."""
+    """Number of bits in which hashes differ, pair by pair."""
     bits = np.ascontiguousarray(some ^ others).view(np.uint8).reshape(-1, 8)
     return np.asarray(_ONES[bits].sum(axis=1), dtype=np.uint8)
 

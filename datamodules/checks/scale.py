@@ -1,4 +1,4 @@
-"""How much of its range a network would see of an image: before training, by the scale that training would use."""
+"""Share of the range of values that a network would see of an image, by the scale that training would use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MIDDLE = (0.1, 99.9)  # percentiles: a few hot pixels are no picture
 
 
 def scale_of(data: ScanDataModule, *, volumes: bool) -> Preprocess | None:
-    """What turns stored values into those that a network sees, of one channel and of any size.
+    """Preprocessing that turns stored values into those that a network sees, of one channel and of any size.
 
     Args:
         data: whose flags say it.

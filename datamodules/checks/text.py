@@ -1,4 +1,4 @@
-"""Does a picture bear writing? A cheap suspicion: a row of small thin-lined shapes near the edge."""
+"""Text burnt into pictures, suspected cheaply: a row of small thin-lined shapes near the edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files and rows of a table to cases that have several of them, and from volumes to cases of slices."""
+"""Cases that have several files or rows of a table, and slices of volumes as cases."""
 
 from __future__ import annotations
 
@@ -103,5 +103,5 @@ def with_slices(table: CaseTable, counts: Sequence[int], *, joined: bool) -> Cas
 
 
 def slice_name(case_id: str, index: int) -> str:
-    """The case id of a slice that is judged for itself."""
+    """The case id of a slice that is evaluated for itself."""
     return f"{case_id}/{index:04d}"

@@ -1,4 +1,4 @@
-"""What is published about the twelve flat sets of MedMNIST.
+"""Published facts of the twelve flat sets of MedMNIST.
 
 Names of classes and MD5 sums are those of the package ``medmnist`` 3.0.2 (``info.py``, Apache-2.0; Yang et al.,
 "MedMNIST v2", Scientific Data 10:41, 2023), whose files lie at https://zenodo.org/records/10519652.
@@ -35,7 +35,7 @@ def file_name(name: str, size: int) -> str:
 
 
 def file_url(name: str, size: int) -> str:
-    """Where the file is fetched from; ``$SCANSUITE_MEDMNIST_URL`` names a mirror."""
+    """Address of the file; ``$SCANSUITE_MEDMNIST_URL`` names a mirror."""
     return f"{os.environ.get('SCANSUITE_MEDMNIST_URL', BASE_URL).rstrip('/')}/{file_name(name, size)}"
 
 

@@ -1,4 +1,4 @@
-"""What a classifier is to say about a case: kind of target, class names, and the values as numbers."""
+"""Target of a classifier: kind, class names, and the values as numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ClassificationTarget:
         return cast("NDArray[np.float64]", strata)
 
     def counts(self, rows: NDArray[np.bool_] | None = None) -> list[float]:
-        """How often each class (or positive label) occurs among the rows; empty for regression."""
+        """Number of times that each class (or positive label) occurs among the rows; empty for regression."""
         if self.kind == "regression":
             return []
         strata = self.strata() if rows is None else self.strata()[rows]

@@ -1,4 +1,4 @@
-"""One table of boxes for every format, and the rules by which it is made tidy.
+"""Table of boxes for every format, and the rules by which it is made tidy.
 
 Boxes are xyxy in pixels of the image as stored, half-open: x2 - x1 is the width, and (0, 0, W, H) the whole image.
 """
@@ -31,8 +31,8 @@ class RawBoxes:
         cases: row number of each box's case.
         labels: class name of each box.
         corners: xyxy of each box, in pixels.
-        ignore: whether a box neither trains nor is judged (``iscrowd``, ``difficult``).
-        difficult: whether it is ignored as VOC's difficult, which is judged by another rule than a crowd.
+        ignore: whether a box neither trains nor is evaluated (``iscrowd``, ``difficult``).
+        difficult: whether it is ignored as VOC's difficult, which is evaluated by another rule than a crowd.
     """
 
     cases: list[int] = field(default_factory=list)

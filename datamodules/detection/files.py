@@ -22,7 +22,7 @@ def images_by_stem(folder: Path) -> dict[str, str]:
 
 
 def split_of_folders(names: Sequence[str]) -> list[str] | None:
-    """The part of each path where all begin with a folder named after one (``train``, ``val``, ``test`` and kin)."""
+    """The part of each path where all begin with a folder named after one (``train``, ``val``, ``test``, ...)."""
     tops = [name.split("/")[0].lower() if "/" in name else "" for name in names]
     return [SPLIT_WORDS[top] for top in tops] if names and all(top in SPLIT_WORDS for top in tops) else None
 

@@ -34,8 +34,8 @@ class InstanceMasks(DetectionData):
     """Images beside maps in which each object has a number of its own (8, 16 or 32 bit); 0 is the background.
 
     Each object becomes one box, as tight as can be, all of one class. Where every sub-folder of ``images`` bears the
-    name of a part (``train``, ``val``, ``test`` and kin), that is the split. A case is named by its image's path below
-    ``images``, without the suffix.
+    name of a part (``train``, ``val``, ``test`` and the like), that is the split. A case is named by its image's path
+    below ``images``, without the suffix.
 
     Args:
         root: folder of the data set.

@@ -33,9 +33,9 @@ class Voc(DetectionData):
     """Images with one XML file each. ``ImageSets/Main/{train,val,test}.txt`` are the split, where they are there.
 
     Without them every XML file is a case, and where every sub-folder bears the name of a part (``train``, ``val``,
-    ``test`` and kin), that is the split. An image without boxes needs an XML file without objects; one without a file
-    counts as not annotated. A case is named by its image's path below ``images``, without the suffix. ``difficult``
-    boxes are ignored. What is not given in ``<size>`` comes from the image.
+    ``test`` and the like), that is the split. An image without boxes needs an XML file without objects; one without a
+    file counts as not annotated. A case is named by its image's path below ``images``, without the suffix.
+    ``difficult`` boxes are ignored. What is not given in ``<size>`` comes from the image.
 
     ``xmin`` to ``ymax`` are taken as the edges of the box, as labelImg means them and as torchvision, mmdetection and
     the tools of BCCD read them: the width is ``xmax - xmin``. PASCAL's own files count pixels from 1 and mean the last

@@ -44,7 +44,7 @@ class Yolo(DetectionData):
         data_yaml: YAML file in ``root``; left out: ``data.yaml``, ``dataset.yaml`` or the only one there is. Where
             there is none, ``classes`` must be given.
         images: folder of the images in ``root``, instead of those that ``data_yaml`` names; where every sub-folder
-            bears the name of a part (``train``, ``val``, ``test`` and kin), that is the split.
+            bears the name of a part (``train``, ``val``, ``test`` and the like), that is the split.
         annotations: folder of the text files in ``root``, in the images' order of sub-folders; left out: see above.
         kwargs: see :class:`~datamodules.detection.base.DetectionData`.
     """

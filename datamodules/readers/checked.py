@@ -1,4 +1,4 @@
-"""What a decoder of the user's gives is looked at before anything is done with it; ours have tests."""
+"""Checks of what a user's own decoder returns; the suite's have tests."""
 
 from __future__ import annotations
 

@@ -80,12 +80,12 @@ _own: dict[str, Format] = {}  # by name
 
 
 def known_formats() -> tuple[Format, ...]:
-    """Those of the suite, then those of the user's in the order in which they were added."""
+    """Formats of the suite, then those of the user's in the order in which they were added."""
     return (*FORMATS, *_own.values())
 
 
 def own_formats() -> tuple[Format, ...]:
-    """Those of the user's."""
+    """Formats of the user's."""
     return tuple(_own.values())
 
 

@@ -1,4 +1,4 @@
-"""One door to every image file: which reader a file wants is told by its first bytes and its name."""
+"""Reading of any image file: which reader a file wants is told by its first bytes and its name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind: TypeAlias = Literal["raster", "dicom", "volume"]
 
 
 def suffixes() -> tuple[str, ...]:
-    """What the names of images end in; DICOM may have other names."""
+    """Suffixes of images; DICOM may have other names."""
     return suffixes_of()
 
 
@@ -66,7 +66,7 @@ def is_damaged_tiff(path: Path) -> bool:
 
 
 def kind_of(file: Path) -> Kind:
-    """Which reader a file wants; ``raster`` for what is none of the others."""
+    """Reader that a file wants; ``raster`` for what is none of the others."""
     found = by_name(file.name)
     if found is None:
         return "dicom" if dicom_header.is_dicom(file) else "raster"
@@ -102,7 +102,7 @@ def read(file: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
 
 
 def count_frames(file: Path, limits: Limits = DEFAULT) -> int:
-    """How many images a file has for :func:`read`: pages, frames or axial slices; from its header.
+    """Number of images in a file for :func:`read`: pages, frames or axial slices; from its header.
 
     Raises:
         SuiteError: as :func:`read`, as far as the header tells.

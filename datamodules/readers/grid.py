@@ -1,4 +1,4 @@
-"""Where the voxels of a file lie, and the voxels: what every reader of volumes gives."""
+"""Grid of the voxels of a file, and volumes: what every reader of volumes returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the voxels of a file lie.
+    """Grid of the voxels of a file.
 
     Attributes:
         path: as the user would name the file.

@@ -58,7 +58,7 @@ _MILLIMETRES = {"mm": 1.0, "um": 0.001, "µm": 0.001, "micron": 0.001, "microns"
 
 @dataclass(frozen=True)
 class ItkHeader:
-    """What a header promises.
+    """Contents that a header promises.
 
     Attributes:
         sizes: of all axes, fastest first; with the samples of a voxel.

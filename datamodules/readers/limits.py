@@ -1,4 +1,4 @@
-"""How much one file may ask for: checked in headers before anything is decoded, and while streams are unpacked.
+"""Limits of what one file may ask for: checked in headers before anything is decoded, and while streams are unpacked.
 
 What rides with it to every reader, in whatever process, are the names of the modules that read formats of the user's.
 """
@@ -12,7 +12,7 @@ from scansuite.errors import SuiteError
 
 @dataclass(frozen=True)
 class Limits:
-    """What readers refuse to go beyond.
+    """Limits that readers refuse to go beyond.
 
     A file of a few kilobytes may say that it has a thousand million pixels, or unpack to as many bytes: by accident, or
     to fill a machine's memory.

@@ -1,4 +1,4 @@
-"""Which files of a folder are the user's: one rule for training, prediction and checks."""
+"""Listing of the user's files in a folder: one rule for training, prediction and checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_clutter(name: str) -> bool:
 
 
 def entries(folder: str | Path) -> list[os.DirEntry[str]]:
-    """What is directly in a folder, by name, without clutter.
+    """Entries of a folder, by name, without clutter.
 
     Raises:
         SuiteError: the folder cannot be read.
@@ -40,5 +40,5 @@ def files_below(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:
 
 
 def paths_below(folder: Path) -> Iterator[Path]:
-    """All files of :func:`files_below`, with the folder in front."""
+    """Paths of :func:`files_below`, with the folder in front."""
     return (folder / name for name in files_below(folder, lambda file: True))

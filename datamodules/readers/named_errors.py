@@ -1,4 +1,4 @@
-"""Whatever a file's decoder raises, said in one line that names the file."""
+"""Errors of decoders, of any kind, as one line that names the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 200  # characters of a decoder's own words
 
 @dataclass
 class Attempt:
-    """What is tried with a file; may be set while it goes on, once more is known.
+    """Attempt that is made with a file; may be set while it goes on, once more is known.
 
     Attributes:
         failing: how its failure is put, e.g. ``cannot be decoded``.

@@ -68,7 +68,7 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
 
 
 def count_pages(path: Path) -> int:
-    """How many images a file has: pages of a TIFF, else 1.
+    """Number of images in a file: pages of a TIFF, else 1.
 
     Raises:
         SuiteError: no such file, or a TIFF that cannot be read.

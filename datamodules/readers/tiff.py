@@ -71,7 +71,7 @@ def check_chain(file: BinaryIO) -> int:
 
 
 def count_pages(tiff: TiffFile) -> int:
-    """How many images a file holds; smaller copies of one (the pyramid of a slide) do not count, nor do channels.
+    """Number of images in a file; smaller copies of one (the pyramid of a slide) do not count, nor do channels.
 
     Raises:
         ValueError: as in :func:`datamodules.readers.tiff_axes.planes_of`.
@@ -89,7 +89,7 @@ def count_images(file: BinaryIO) -> int:
 
 
 def count_planes(tiff: TiffFile) -> int:
-    """How many planes (pages, or what lies behind one page) a file holds: a channel may have one of its own."""
+    """Number of planes (pages, or what lies behind one page) in a file: a channel may have one of its own."""
     pages = image_pages(tiff)
     # ImageJ and tifffile can keep a whole stack behind one page.
     behind = 1
@@ -183,7 +183,7 @@ def _said(array: NDArray[Any], tiff: TiffFile, page: TiffPage, channels: int) ->
 
 
 def read_planes(tiff: TiffFile, limits: Limits, *, labels: bool = False) -> NDArray[Any]:
-    """All planes of a file, in its order: (N, H, W), or (N, H, W, S) with samples.
+    """Read all planes of a file, in its order: (N, H, W), or (N, H, W, S) with samples.
 
     Args:
         tiff: the open file.
@@ -338,7 +338,7 @@ def _finished(array: NDArray[Any], page: TiffPage, labels: bool) -> NDArray[Any]
 
 
 def shown_samples(page: TiffPage, *, labels: bool) -> int:
-    """How many samples the pixels of a decoded page have, alpha left out."""
+    """Number of samples of the pixels of a decoded page, alpha left out."""
     from tifffile import PHOTOMETRIC
 
     if page.photometric == PHOTOMETRIC.PALETTE:

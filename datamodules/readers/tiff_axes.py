@@ -1,4 +1,4 @@
-"""What the pages of a TIFF are, by what ImageJ, OME and tifffile wrote of them: slices or channels, never times.
+"""Axes of a TIFF's pages, as ImageJ, OME and tifffile state them: slices or channels, never times.
 
 OME: https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html.
 """
@@ -21,7 +21,7 @@ _ALPHA = (1, 2)  # ExtraSamples of TIFF 6.0: associated and unassociated
 
 
 def planes_of(tiff: TiffFile, count: int) -> NDArray[np.intp]:
-    """Which planes (pages, or what lies behind one page) make up which slice.
+    """Planes (pages, or what lies behind one page) of each slice.
 
     Args:
         tiff: the open file.
@@ -124,7 +124,7 @@ def arranged(planes: NDArray[Any], numbers: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def alpha_of(page: TiffPage) -> int | None:
-    """Which of a page's samples is alpha (ExtraSamples 1 or 2); None where none is."""
+    """Number of the sample that is alpha (ExtraSamples 1 or 2); None where none is."""
     extra = [int(kind) for kind in page.extrasamples]
     alpha = next((index for index, kind in enumerate(extra) if kind in _ALPHA), None)
     return None if alpha is None else page.samplesperpixel - len(extra) + alpha

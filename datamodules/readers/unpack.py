@@ -79,7 +79,7 @@ def read_to_end(stream: BinaryIO) -> None:
 
 
 def read_all(stream: BinaryIO) -> bytes:
-    """All bytes of a stream of :func:`unpacked`, which stops it where it is too long."""
+    """Read all bytes of a stream of :func:`unpacked`, which stops it where it is too long."""
     return b"".join(iter(lambda: stream.read(_CHUNK), b""))
 
 

@@ -35,7 +35,7 @@ _AFFINE_TOLERANCE = 1e-3  # the largest difference of two affines' entries that 
 
 
 def suffixes() -> tuple[str, ...]:
-    """What the names of volumes end in."""
+    """Suffixes of volumes."""
     return (*suffixes_of("volume"), ".zip")
 
 

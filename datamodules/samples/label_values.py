@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scansuite.errors import SuiteError
 
-# Class number of pixels that neither train nor are judged. Augmentation keeps it, since OpenCV warps it as uint8.
+# Class number of pixels that neither train nor are evaluated. Augmentation keeps it, since OpenCV warps it as uint8.
 IGNORE = 255
 _MOST_CLASSES = 255
 
@@ -91,7 +91,7 @@ def label_values(
     Args:
         classes: names, whose values are then 0, 1, 2, ...; or ``{name: value}``, or ``{name: [values]}``. The first
             (or the one with the value 0) is the background.
-        ignore_value: stored value of pixels that neither train nor are judged.
+        ignore_value: stored value of pixels that neither train nor are evaluated.
 
     Raises:
         SuiteError: fewer than two classes, a name or a value twice, or a value that is no whole number.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What images have in common.
+    """Facts that images have in common.
 
     Attributes:
         size: (H, W) where all have one size, else None.

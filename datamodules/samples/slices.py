@@ -1,4 +1,4 @@
-"""From a volume to the slices that a 2D network sees, and from predicted slices back to the volume's own grid."""
+"""Slices of a volume for a 2D network, and predicted slices back on the volume's own grid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scansuite.errors import SuiteError
 
 @dataclass(frozen=True)
 class SliceSpec:
-    """How volumes are cut.
+    """Cutting of volumes into slices.
 
     Attributes:
         plane: ``axial``, ``coronal`` or ``sagittal``; oblique volumes are cut along their own axis nearest to it.
@@ -58,15 +58,15 @@ class SliceSpec:
         return cls(**values)
 
     def sequences(self, preprocess: Preprocess) -> int:
-        """How many sequences (or frames of one file) a model takes whose slices have ``preprocess.channels``."""
+        """Number of sequences (or frames of one file) that a model takes whose slices have ``preprocess.channels``."""
         return 1 if len(preprocess.windows) > 1 else preprocess.channels // (2 * self.neighbors + 1)
 
     def image_settings(self) -> dict[str, Setting]:
-        """What :meth:`cut_image` depends on beside the file."""
+        """Settings that :meth:`cut_image` depends on beside the file."""
         return {"of": "image", "plane": self.plane, "spacing": self.spacing, "percentiles": self.percentiles}
 
     def mask_settings(self, values: LabelValues) -> dict[str, Setting]:
-        """What :meth:`cut_mask` depends on beside the file."""
+        """Settings that :meth:`cut_mask` depends on beside the file."""
         labels = f"{values.values} {values.ignore}"
         return {"of": "mask", "plane": self.plane, "spacing": self.spacing, "labels": labels}
 
@@ -87,7 +87,7 @@ class SliceSpec:
         return height, width
 
     def scan_info(self, grid: Grid) -> ScanInfo:
-        """What the slices of a volume have in common."""
+        """Scan information that the slices of a volume have in common."""
         _, height, width = self.stored_size(grid)
         info = ScanInfo(path=grid.path, spacing=grid.spacing, affine=grid.affine, original_size=(height, width))
         info["alpha"] = False  # channels are slices or sequences

@@ -1,4 +1,4 @@
-"""Where the tiles lie through which a network sees an image that is larger than its input, and what they show."""
+"""Tiles through which a network sees an image that is larger than its input."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plan_tiles(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> 
 def fill_up(part: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
     """(h, w, C) of an image that ends within a tile: its last pixels below and on the right are repeated.
 
-    For patches in training as for tiles in judging and prediction: the network sees the same.
+    For patches in training as for tiles in evaluation and prediction: the network sees the same.
     """
     if part.shape[:2] == tile:
         return part

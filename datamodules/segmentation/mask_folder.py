@@ -52,8 +52,8 @@ _PROBED_MASKS = 24
 class MaskFolder(SegmentationData):
     """Images in one folder, masks in another (or the same rows of a table), paired by stem.
 
-    Where every sub-folder of ``images`` bears the name of a part (``train``, ``val``, ``test`` and kin), that is the
-    split. A case is named by its image's path below ``images``, without the suffix.
+    Where every sub-folder of ``images`` bears the name of a part (``train``, ``val``, ``test`` and the like), that is
+    the split. A case is named by its image's path below ``images``, without the suffix.
 
     Args:
         root: folder of the data set.
@@ -146,7 +146,7 @@ class MaskFolder(SegmentationData):
 
     @property
     def has_ignored(self) -> bool:
-        """Whether pixels may be left out of training and judging."""
+        """Whether pixels may be left out of training and evaluation."""
         return super().has_ignored or (isinstance(self._reader, Palette) and self._reader.ignore is not None)
 
     def _mask_path(self, image: int) -> str:

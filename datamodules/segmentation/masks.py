@@ -72,7 +72,7 @@ def read_palette(file: Path) -> Palette:
     Args:
         file: JSON ``{"class": [r, g, b]}`` or ``{"class": "#rrggbb"}``, or CSV/TSV with a column ``class`` (or
             ``name``) and ``r,g,b`` (or ``red,green,blue``) or ``colour`` (or ``color``) with ``#rrggbb``. The first
-            class is the background. A class called ``ignore`` is left out of training and judging.
+            class is the background. A class called ``ignore`` is left out of training and evaluation.
 
     Raises:
         SuiteError: no such file, not of these forms, a class or a colour twice.
@@ -168,7 +168,7 @@ def seen_values(array: NDArray[Any], where: str, ignore_value: int | None = None
 
 
 def foreground(array: NDArray[Any], where: str, ignore_value: int | None = None) -> NDArray[np.uint8]:
-    """What is not 0: instance maps (0, 1, 2, ...) -> 0 and 1 of uint8, with :data:`IGNORE`.
+    """Foreground, which is what is not 0: instance maps (0, 1, 2, ...) -> 0 and 1 of uint8, with :data:`IGNORE`.
 
     Raises:
         SuiteError: a value is no whole number, or negative and not to be ignored.

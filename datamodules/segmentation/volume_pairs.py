@@ -1,4 +1,4 @@
-"""Which volume files belong together: the layouts of the Medical Segmentation Decathlon and nnU-Net, and tables."""
+"""Pairs of scan and mask volumes: the layouts of the Medical Segmentation Decathlon and nnU-Net, and tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001
 
 @dataclass(frozen=True)
 class Described:
-    """What a ``dataset.json`` says.
+    """Contents of a ``dataset.json``.
 
     Attributes:
         classes: name -> label value; empty where the file names none.

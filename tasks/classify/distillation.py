@@ -1,4 +1,4 @@
-"""How far the outputs of a student are from a teacher's, for one target a case."""
+"""Distillation of classifiers: distance of a student's outputs from a teacher's."""
 
 from __future__ import annotations
 

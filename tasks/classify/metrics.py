@@ -1,7 +1,7 @@
 """Metrics of an epoch during training.
 
-Scores are kept and judged once at the epoch's end: averages over batches are wrong for most figures. What judges them
-is what judges the tables, so that both say the same of the same scores.
+Scores are kept and evaluated once at the epoch's end: averages over batches are wrong for most metrics. What evaluates
+them is what evaluates the tables, so that both say the same of the same scores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tasks.evaluation.classification.metrics import quick_metrics
 
 
 class ClassificationMetrics(Metric):
-    """Sensitivity, specificity, F1, areas and kin of all cases seen since the last reset.
+    """Sensitivity, specificity, F1, areas and the like of all cases seen since the last reset.
 
     Args:
         target: kind of target.
@@ -40,7 +40,7 @@ class ClassificationMetrics(Metric):
         self.labels.append(labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """Name of a metric -> (), float32; undefined figures are NaN."""
+        """Name of a metric -> (), float32; undefined values are NaN."""
         # After a reduction over ranks a state is one tensor, before it a list of them.
         labels = dim_zero_cat(self.labels).cpu() if len(self.labels) else torch.empty(0)
         if len(labels) == 0:

@@ -1,4 +1,4 @@
-"""From what a network says of the images of a case to what is said of the case: multiple-instance learning."""
+"""Pooling of a case's images (multiple-instance learning): from outputs by image to one for the case."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SOFTMAX = ("binary", "multiclass")
 
 
 class LogitPooling(nn.Module):
-    """Each image has its own logits; those of a case are the mean of its k largest.
+    """Pooling of logits: each image has its own; those of a case are the mean of its k largest.
 
     ``mean`` takes all images, ``max`` the one largest, ``topk`` a share of them. What is averaged are logits, of
     softmax targets log-probabilities, so the probabilities of a case are a geometric mean. In a binary target the k
@@ -60,7 +60,7 @@ class LogitPooling(nn.Module):
 
 
 def top_count(images: int, share: float) -> int:
-    """How many of a case's images are a share of them: rounded up, at least one."""
+    """Number of images that are a share of a case's: rounded up, at least one."""
     return max(1, math.ceil(share * images - 1e-9))
 
 

@@ -1,4 +1,4 @@
-"""From scores of cases to the rows of the predictions table."""
+"""Rows of the predictions table from scores of cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From logits to what is said of a case: probabilities that keep its rank, and the class that is called."""
+"""Scores of a case from its logits: probabilities that keep its rank, and the class that is called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.precision import in_double
 
 
 def probabilities(output: Tensor, target: str, *, ordinal: bool) -> Tensor:
-    """What a table holds of the outputs of a network.
+    """Probabilities for the table from the outputs of a network.
 
     Args:
         output: (B, K) logits, of any precision; (B, 1) numbers of a regression target.

@@ -99,7 +99,7 @@ class RunEvaluation:
         told = {
             name: MetricValue(count, float("nan"), float("nan"), of) for name, (count, of) in counts.items() if count
         }
-        told |= self.leaks.figures
+        told |= self.leaks.metrics
         if told:
             write_metrics(self.run_dir / "metrics.json", told)
         self.leaks.note(self.run_dir / "metrics.json")

@@ -1,4 +1,4 @@
-"""What is said on the screen: our own lines, on rank 0, without the libraries' chatter."""
+"""Log lines on the screen: our own lines, on rank 0, without the libraries' chatter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the boxes of tiles to those of a whole case, in pixels of the image as stored."""
+"""Collection of the boxes of tiles into those of a whole case, in pixels of the image as stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_EDGE = 1.0  # px: a box that comes so near to a tile's border is cut off by 
 
 
 class CaseBoxes(NamedTuple):
-    """What was found in a case.
+    """Boxes found in a case.
 
     Attributes:
         case: number of the case among those of its loader.
@@ -142,9 +142,9 @@ def merge_tiles(
 
 
 def within_scan(found: Detections, size: tuple[int, int], count: int) -> Detections:
-    """What was found in an image within what shows the scan: an image is filled up at the bottom and right.
+    """Boxes within the part of an image that shows the scan: an image is filled up at the bottom and right.
 
-    Judging and the epochs of training go through here, so that both see the same boxes.
+    Evaluation and the epochs of training go through here, so that both see the same boxes.
 
     Args:
         found: in pixels of the model's image.

@@ -1,4 +1,4 @@
-"""What detectors share that look at every place of every level: RetinaNet and FCOS."""
+"""Parts that dense detectors (RetinaNet and FCOS) share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DenseRaw(Raw):
 
 
 class Assigned(NamedTuple):
-    """What each anchor of a batch is to become.
+    """Targets of the anchors of a batch.
 
     Attributes:
         match: (B, M) index of its box in the image, or one of the negative numbers of torchvision's ``Matcher``.

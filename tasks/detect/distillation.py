@@ -1,4 +1,4 @@
-"""How far the classification maps of a dense student are from a teacher's."""
+"""Distillation of dense detectors: distance of a student's classification maps from a teacher's."""
 
 from __future__ import annotations
 

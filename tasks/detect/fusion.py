@@ -19,19 +19,19 @@ def fuse_boxes(
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
     """Fuse what several models found in one image, class by class.
 
-    All boxes of a class, the surest first, join the cluster whose fused box they overlap most, if by more than ``iou``,
-    or begin one of their own. The fused box is the mean of its cluster's corners weighted by score, its score their
-    mean score, lowered at the end by min(T, N) / N, where N models were asked and the cluster has T boxes: what one
-    model alone found counts little. Source: R. Solovyev, W. Wang and T. Gabruseva, Weighted boxes fusion: Ensembling
-    boxes from different object detection models, Image and Vision Computing 107:104117, 2021, section 3, equations 1
-    to 5; all models weigh the same.
+    All boxes of a class, highest score first, join the cluster whose fused box they overlap most, if by more than
+    ``iou``, or begin one of their own. The fused box is the mean of its cluster's corners weighted by score, its score
+    their mean score, lowered at the end by min(T, N) / N, where N models were asked and the cluster has T boxes: what
+    one model alone found counts little. Source: R. Solovyev, W. Wang and T. Gabruseva, Weighted boxes fusion:
+    Ensembling boxes from different object detection models, Image and Vision Computing 107:104117, 2021, section 3,
+    equations 1 to 5; all models weigh the same.
 
     Args:
         found: of each model (n, 4) xyxy, (n,) scores above 0, (n,) class numbers.
         iou: overlap from which boxes show the same thing.
 
     Returns:
-        (m, 4) boxes, (m,) scores, (m,) class numbers, the surest first.
+        (m, 4) boxes, (m,) scores, (m,) class numbers, highest score first.
     """
     boxes = np.concatenate([one[0].reshape(-1, 4) for one in found])
     scores = np.concatenate([one[1] for one in found])

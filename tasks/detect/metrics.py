@@ -18,7 +18,7 @@ from tasks.evaluation.detection.metrics import quick_map
 class DetectionMetrics(Metric):
     """COCO mAP in pixels of the model's image, and sensitivity and F1 where F1 is best at an IoU of 0.5.
 
-    The tables have the figures in pixels of the images as stored: the same overlaps, but for ranges of areas. Averages
+    The tables have the metrics in pixels of the images as stored: the same overlaps, but for ranges of areas. Averages
     over batches would be wrong (mAP is no mean over images), so boxes are kept until the epoch's end, and come from all
     ranks.
 

@@ -1,4 +1,4 @@
-"""From many overlapping boxes to few."""
+"""Non-maximum suppression (NMS): few boxes from many overlapping ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAST_SIDE = 0.01  # pixels; what lies outside the image is clipped to nothing
 def select(
     boxes: Tensor, scores: Tensor, labels: Tensor, size: tuple[int, int], settings: DecodeSettings
 ) -> Detections:
-    """The boxes of one image that remain, the surest first.
+    """The boxes of one image that remain, highest score first.
 
     Args:
         boxes: (N, 4) float32 xyxy pixels.
@@ -36,7 +36,7 @@ def select(
 
 
 def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
-    """(K,) indices of the boxes that NMS by class leaves, the surest first.
+    """(K,) indices of the boxes that NMS by class leaves, highest score first.
 
     Args:
         boxes: (N, 4) xyxy.
@@ -51,9 +51,9 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tenso
 def soft_nms(boxes: Tensor, scores: Tensor, labels: Tensor, sigma: float, count: int) -> tuple[Tensor, Tensor]:
     """Gaussian soft-NMS within each class (Bodla et al., ICCV 2017, equation 3).
 
-    The surest box is taken and all others of its class lose score by exp(-IoU^2 / sigma), again and again. Scores only
-    fall, so boxes come out in order, over all classes together, and ``count`` rounds are enough. (torchvision has no
-    soft-NMS.)
+    The highest-scoring box is taken and all others of its class lose score by exp(-IoU^2 / sigma), again and again.
+    Scores only fall, so boxes come out in order, over all classes together, and ``count`` rounds are enough.
+    (torchvision has no soft-NMS.)
 
     Args:
         boxes: (N, 4) xyxy.

@@ -1,4 +1,4 @@
-"""From the network's probabilities of tiles and slices back to the mask of a whole case, at the size as stored."""
+"""Assembly of a case's mask, at the size as stored, from the probabilities of its tiles and slices."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AssembledCase:
 
 
 def gaussian_weights(tile: Size) -> Tensor:
-    """How much each pixel of a tile counts where tiles overlap: a Gaussian, for networks know borders less well.
+    """Weights of the pixels of a tile where tiles overlap: a Gaussian, for networks know borders less well.
 
     Its standard deviation is an eighth of the tile's side, as in F. Isensee et al., nnU-Net: a self-configuring
     method for deep learning-based biomedical image segmentation, Nature Methods 18:203-211, 2021.
@@ -160,7 +160,7 @@ class CaseAssembler:
 
     @property
     def open_cases(self) -> int:
-        """How many cases have begun and are not complete."""
+        """Number of cases that have begun and are not complete."""
         return len(self._open)
 
     def add(self, probabilities: Tensor, pieces: Sequence[Piece], scans: Sequence[ScanInfo]) -> list[AssembledCase]:

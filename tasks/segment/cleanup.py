@@ -26,7 +26,7 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class CleanUp:
-    """Which connected components of a mask stay; the others become background (0).
+    """Clean-up of masks by connected components: those that stay; the others become background (0).
 
     Components touch by a face, an edge or a corner (8 neighbours in 2D, 26 in 3D), so that a thin structure does not
     fall apart. Classes, and overlapping regions, are cleaned one by one.
@@ -46,7 +46,7 @@ class CleanUp:
                 raise SuiteError(f"clean-up: the smallest size of {name!r} is {size}: give mm^2, mm^3 or pixels from 0")
 
     def to_dict(self) -> dict[str, Any]:
-        """In plain types, for checkpoints and JSON."""
+        """Settings in plain types, for checkpoints and JSON."""
         return {"largest": list(self.largest), "min_size": {name: float(size) for name, size in self.min_size.items()}}
 
     @classmethod
@@ -107,11 +107,11 @@ class CleanUp:
 
 
 class CleanUpChoice:
-    """Which clean-up helps on validation, class by class.
+    """Choice of the clean-up that helps on validation, class by class.
 
     Tried by themselves are: nothing; each smallest size of a fixed grid, the powers of two from 2^-20 to 2^30 mm^2,
-    mm^3 or pixels; the largest component alone. Each is judged by its mean Dice over the cases where it is defined, so
-    that cleaning a case without the class (empty and empty: undefined, as in the tables) takes the 0 of a false call
+    mm^3 or pixels; the largest component alone. Each is evaluated by its mean Dice over the cases where it is defined,
+    so that cleaning a case without the class (empty and empty: undefined, as in the tables) takes the 0 of a false call
     out of the mean. What is kept are sums, whatever the number of cases.
 
     Args:
@@ -130,7 +130,7 @@ class CleanUpChoice:
         self.defined = np.zeros(self.total.shape, np.int64)
 
     def add(self, truth: NDArray[Any], prediction: NDArray[np.uint8], spacing: Sequence[float] | None = None) -> None:
-        """Judge a case.
+        """Evaluate a case.
 
         Args:
             truth: (H, W) or (X, Y, Z), or (L, ...) where regions overlap, on the original grid.
@@ -141,7 +141,7 @@ class CleanUpChoice:
             ValueError: the shapes differ, or spacing has not one number an axis.
         """
         if truth.shape != prediction.shape:
-            raise ValueError(f"truth has shape {truth.shape} and prediction {prediction.shape}: judge on one grid")
+            raise ValueError(f"truth has shape {truth.shape} and prediction {prediction.shape}: evaluate on one grid")
         unit = voxel_size(spacing, truth.ndim - self.overlapping)
         for number in range(0 if self.overlapping else 1, len(self.class_names)):
             true, called = (truth[number], prediction[number]) if self.overlapping else (truth, prediction)
@@ -159,7 +159,7 @@ class CleanUpChoice:
             self.defined += other.defined
 
     def choose(self) -> CleanUp:
-        """For each class the best candidate, if its mean Dice is more than 1e-4 above that of doing nothing.
+        """Choose for each class the best candidate, if its mean Dice is more than 1e-4 above that of doing nothing.
 
         Of equally good ones the smallest size is taken, and a size before the largest component: a case may have two.
         """
@@ -169,7 +169,7 @@ class CleanUpChoice:
             means = np.divide(total, defined, out=np.full(len(total), -np.inf), where=defined > 0)
             if not defined[0]:
                 continue
-            good = np.flatnonzero(means >= means.max() - 1e-9)  # sums of the same figures differ in their last digits
+            good = np.flatnonzero(means >= means.max() - 1e-9)  # sums of the same numbers differ in their last digits
             best = int(good[0])
             if means[best] - means[0] <= _LEAST_GAIN:
                 continue

@@ -1,4 +1,4 @@
-"""How far the masks of a student are from a teacher's."""
+"""Distillation of segmentation: distance of a student's masks from a teacher's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Counts of pixels, and the metrics of an epoch during training.
 
-Undefined figures are NaN and left out of means, as in the tables: Dice of a class that is neither there nor called,
+Undefined values are NaN and left out of means, as in the tables: Dice of a class that is neither there nor called,
 sensitivity of one that is not there. Precision of a class that is there and not called is 0.
 """
 

@@ -42,7 +42,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """That of the parent: runs cut off under an earlier version know their best score by it."""
+        """Key of the parent class: runs cut off under an earlier version know their best score by it."""
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:

@@ -184,7 +184,7 @@ class Part(NamedTuple):
         return Seen(np.unique(self.case_id), np.unique(self.patient[0]), np.unique(self.image[0]))
 
     def shared(self, seen: Seen) -> dict[str, NDArray[np.bool_]]:
-        """By kind, (N,) whether a case shares something of it with what a model has seen."""
+        """Shared properties by kind: (N,) whether a case shares something of it with what a model has seen."""
         found = {"case_id": np.isin(self.case_id, seen.case_id)}
         for kind, (hashes, owners) in (("patient", self.patient), ("image", self.image)):
             found[kind] = np.zeros(len(self.names), np.bool_)

@@ -18,8 +18,8 @@ def kept(folder: Path, auroc: float = 0.9) -> Path:
     (folder / "checkpoints").mkdir(parents=True)
     figure = {"value": auroc, "low": auroc - 0.05, "high": auroc + 0.05, "n": 156}
     names = ("auroc", "accuracy", "sensitivity", "f1")
-    figures = {f"test/{name}": figure for name in names} | {"val/auroc": {"value": 1 - auroc}}
-    (folder / "metrics.json").write_text(json.dumps(figures))
+    metrics = {f"test/{name}": figure for name in names} | {"val/auroc": {"value": 1 - auroc}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     pd.DataFrame({"seconds": [9.0, 1.25, 1.25]}).to_csv(folder / "metrics.csv", index=False)
     state = {"backbone.conv.weight": torch.zeros(8, 3, 3, 3), "backbone.bn.running_mean": torch.zeros(8)}
     torch.save({"state_dict": state | {"head.fc.bias": torch.zeros(2)}}, folder / "checkpoints" / "best.ckpt")
@@ -29,8 +29,8 @@ def kept(folder: Path, auroc: float = 0.9) -> Path:
 def test_a_run_that_is_there_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "command_line", lambda *_: pytest.fail("trained"))
     run = finished("classify", kept(tmp_path / "run"), ["--trainer.max_epochs", "1"])
-    assert tuple(run.figures["auroc"]) == pytest.approx((0.9, 0.85, 0.95))
-    assert "val/auroc" not in run.figures
+    assert tuple(run.metrics["auroc"]) == pytest.approx((0.9, 0.85, 0.95))
+    assert "val/auroc" not in run.metrics
     assert run.seconds == 1.25
 
 

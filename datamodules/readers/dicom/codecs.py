@@ -35,7 +35,7 @@ _RGB_IDS = (b"RGB", b"rgb")
 
 @dataclass(frozen=True)
 class Stream:
-    """What the header of a codestream says.
+    """Header of a codestream.
 
     Attributes:
         height: rows.

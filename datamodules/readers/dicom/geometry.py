@@ -1,4 +1,4 @@
-"""Where the pixels of a DICOM frame lie: spacing, position, direction (PS3.3 C.7.6.2, C.7.6.16, 10.7)."""
+"""Geometry of a DICOM frame: spacing, position, direction (PS3.3 C.7.6.2, C.7.6.16, 10.7)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CENTIMETRE = 3  # PhysicalUnitsXDirection, PS3.3 C.8.5.5.1.15
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a frame lies, in DICOM's own coordinates (LPS, mm).
+    """Place of a frame in DICOM's own coordinates (LPS, mm).
 
     Attributes:
         origin: (3,) centre of the first pixel.
@@ -50,7 +50,7 @@ class Place:
 
 
 def place(dataset: Dataset, frame: int = 0) -> Place | None:
-    """Where a frame lies, or None where position, direction or PixelSpacing are missing or impossible."""
+    """Place of a frame, or None where position, direction or PixelSpacing are missing or impossible."""
     position = numbers(frame_item(dataset, "PlanePositionSequence", frame), "ImagePositionPatient")
     direction = numbers(frame_item(dataset, "PlaneOrientationSequence", frame), "ImageOrientationPatient")
     spacing = numbers(frame_item(dataset, "PixelMeasuresSequence", frame), "PixelSpacing")
@@ -72,7 +72,7 @@ def flat_affine(dataset: Dataset, frame: int = 0) -> NDArray[np.float64] | None:
 
 
 class Measures(NamedTuple):
-    """What is said of a frame across its plane; 0 and less say nothing.
+    """Thickness and spacing of a frame across its plane; 0 and less say nothing.
 
     Attributes:
         thickness: SliceThickness in mm.

@@ -69,7 +69,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Facts:
-    """What an image's header says of its samples, with what is missing filled in."""
+    """Facts of an image's samples from its header, with what is missing filled in."""
 
     rows: int
     columns: int
@@ -277,7 +277,7 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def frame_item(dataset: Dataset, keyword: str, frame: int) -> Dataset:
-    """Where a frame's tags of one kind stand: its own functional group, else the shared one, else the file itself.
+    """Item with a frame's tags of one kind: its own functional group, else the shared one, else the file itself.
 
     Args:
         dataset: the header.

@@ -1,4 +1,4 @@
-"""Whose image a DICOM file is, without a name: a keyed hash for the patient, and what subgroups are made of."""
+"""Identity of a DICOM file's patient, without a name: a keyed hash for the patient, and what subgroups are made of."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def read_frames(path: Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MA
 
 
 def count_frames(path: Path) -> int:
-    """How many frames an image has, from its header.
+    """Number of frames of an image, from its header.
 
     Raises:
         SuiteError: not DICOM, or no image.

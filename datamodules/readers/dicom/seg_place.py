@@ -1,4 +1,4 @@
-"""Where the frames of a DICOM segmentation lie on the grid of an image.
+"""Placing of the frames of a DICOM segmentation on the grid of an image.
 
 A frame is a slab: it stands for what lies nearer to it than to where the next frame would be. How far that is comes
 from PixelMeasures (PS3.3 C.7.6.16.2.1), since frames without a segment are usually left out.
@@ -48,7 +48,7 @@ class Frame:
 
 
 class Slab(NamedTuple):
-    """How thick frames are, along their normal.
+    """Thickness of frames along their normal.
 
     Attributes:
         step: mm from frame to frame, those that were left out too.
@@ -62,7 +62,7 @@ class Slab(NamedTuple):
 
 
 def slab_of(group: Sequence[Frame], frames: Sequence[Frame]) -> Slab:
-    """How thick the frames of a segment are, from those of all segments that lie in their direction.
+    """Thickness of the frames of a segment, from those of all segments that lie in their direction.
 
     SpacingBetweenSlices counts where the frames lie at multiples of it; else the smallest distance of two frames, or
     SliceThickness where that fits in between. A lone frame has its own thickness, or fills the step to its neighbours
@@ -130,7 +130,7 @@ class OnGrid(NamedTuple):
 
 
 def on_grid(frame: Frame, image: Grid, slab: Slab) -> OnGrid | None:
-    """Where a frame lies on the grid of an image.
+    """Place of a frame on the grid of an image.
 
     Returns:
         None where its pixels do not lie on the grid, or it is not as thick as one slice of it.

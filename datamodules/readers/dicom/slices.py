@@ -1,4 +1,4 @@
-"""What a DICOM series is made of: its frames, and the grid that they make once they are in order."""
+"""Frames of a DICOM series, and the grid that they make once they are in order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name of the series in messages."""
         return self.path.name if self.facts.frames == 1 else f"{self.path.name} frame {self.frame}"
 
 
@@ -63,6 +63,6 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class SeriesGrid(Grid):
-    """Where the voxels of a series lie; ``series.slices`` are the Z of ``shape``, in order."""
+    """Grid of the voxels of a series; ``series.slices`` are the Z of ``shape``, in order."""
 
     series: Series

@@ -36,7 +36,7 @@ class Lookup(NamedTuple):
 def quantity(
     stored: NDArray[Any], facts: Facts, dataset: Dataset, frame: int, voi: int | None, *, labels: bool = False
 ) -> NDArray[Any]:
-    """What the samples of a frame stand for.
+    """Physical quantity that the samples of a frame stand for.
 
     Args:
         stored: (H, W), or (H, W, 3) in RGB.

@@ -16,7 +16,7 @@ from scansuite.files import write_text
 from tasks.cli.runs.running import claim, holds_something
 
 RUNS = Path("runs")
-# A run that trains has this folder from its first moment; one that only judges has none.
+# A run that trains has this folder from its first moment; one that only evaluates has none.
 CHECKPOINTS = "checkpoints"
 Mend: TypeAlias = Callable[[Path], str]
 # Rank 0 tells the processes it starts.

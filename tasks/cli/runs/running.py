@@ -1,4 +1,4 @@
-"""The folder that the running command writes to: its own while it runs, and told of where it ends early."""
+"""Claim of the folder that the running command writes to: a lock, and what messages say where it ends early."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Begun:
         return sorted(file.relative_to(self.folder).as_posix() for file in files)
 
     def ended_early(self, *, listed: bool) -> str:
-        """That it is not complete, what is in it where that is ``listed``, and what to do."""
+        """Line that says that it is not complete, what is in it where that is ``listed``, and what to do."""
         left = self.left
         if not left:
             return "nothing was written: run the command again"

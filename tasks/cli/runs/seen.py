@@ -1,4 +1,4 @@
-"""What is judged was not seen before: by the model, a member of an ensemble, its teacher, the weights it began with."""
+"""Refusal to evaluate on cases seen in training: by the model, an ensemble's member, a teacher, the first weights."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Known(NamedTuple):
 
 @dataclass
 class Leaks:
-    """What is to be known of figures whose cases were seen, in ``metrics.json``.
+    """Counts of evaluated cases that were seen in training, for ``metrics.json``.
 
     Attributes:
-        figures: how many cases of a part share what, where any do.
+        metrics: how many cases of a part share what, where any do.
         doubts: of which models it cannot be told.
     """
 
-    figures: dict[str, MetricValue] = field(default_factory=dict)
+    metrics: dict[str, MetricValue] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
 
     def note(self, file: Path) -> None:
@@ -71,7 +71,7 @@ class Leaks:
 
 
 def record_of(path: Path, plain: Any | None) -> Provenance:
-    """What the model in a file has seen: by its own record, else by the ``split.csv`` of its run.
+    """Record of what the model in a file has seen: by its own record, else by the ``split.csv`` of its run.
 
     Args:
         path: of the file.
@@ -133,12 +133,12 @@ def begin_record(model: Task, data: ScanDataModule, ancestors: Sequence[Known], 
 def refuse_seen(
     models: Sequence[Known], data: ScanDataModule, parts: Mapping[str, NDArray[np.int64]], mend: str
 ) -> Leaks:
-    """Stop where a model has seen cases that are to be judged.
+    """Stop where a model has seen cases that are to be evaluated.
 
     Args:
         models: each is compared for itself.
-        data: to be judged on; ``allow_leakage`` makes a warning of it.
-        parts: row numbers of the cases by what they are judged as, ``val`` or ``test``.
+        data: to be evaluated on; ``allow_leakage`` makes a warning of it.
+        parts: row numbers of the cases by what they are evaluated as, ``val`` or ``test``.
         mend: what else can be done.
 
     Returns:
@@ -158,7 +158,7 @@ def refuse_seen(
         return leaks
     for known in models:
         if (doubt := known.record.doubt) is not None:
-            log.warning("%s %s: whether cases to be judged are among it cannot be told", known.name, doubt)
+            log.warning("%s %s: whether cases to be evaluated are among it cannot be told", known.name, doubt)
             leaks.doubts.append(f"{known.name} {doubt}")
     for split, rows in parts.items():
         part = _judged(data, rows)
@@ -173,7 +173,7 @@ def refuse_seen(
             log.warning("%s", text)
             found.append(shared)
         if found:
-            leaks.figures |= _figures(reduce(Overlap.__or__, found), split)
+            leaks.metrics |= _metrics(reduce(Overlap.__or__, found), split)
     return leaks
 
 
@@ -186,7 +186,7 @@ def has_seen(models: Sequence[Known], data: ScanDataModule, split: str) -> bool:
 
 
 def _judged(data: ScanDataModule, rows: NDArray[np.int64]) -> Part:
-    """The hashes of cases to be judged.
+    """The hashes of cases to be evaluated.
 
     Identical images in two parts of a published split are no news: they were counted, and warned of, when it was read.
     """
@@ -212,7 +212,7 @@ def _text(name: str, shared: Overlap, part: Part, split: str) -> str:
     return text
 
 
-def _figures(shared: Overlap, split: str) -> dict[str, MetricValue]:
+def _metrics(shared: Overlap, split: str) -> dict[str, MetricValue]:
     nan, name = float("nan"), f"split/{split}_cases_seen_in_training"
     counts = {name: shared.any, **{f"{name}/{kind}": cases for kind, cases in shared.by_kind.items()}}
     return {name: MetricValue(int(cases.sum()), nan, nan, len(cases)) for name, cases in counts.items()}

@@ -1,4 +1,4 @@
-"""From the flags of a model to the callbacks of its training."""
+"""Callbacks of training from the flags of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.training.unfreezing import Unfreezing
 
 
 def training_callbacks(model: Task, seed: int) -> list[Callback]:
-    """What ``--model.teacher``, ``prune``, ``unfreeze``, ``mixup``, ``cutmix``, ``ema``, ... ask for.
+    """Callbacks that ``--model.teacher``, ``prune``, ``unfreeze``, ``mixup``, ``cutmix``, ``ema``, ... ask for.
 
     Args:
         model: made from these flags.

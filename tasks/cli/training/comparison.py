@@ -1,4 +1,4 @@
-"""What pruning cost and what it gained: the model before and after, judged on the same cases and timed side by side."""
+"""Comparison of a model before and after pruning: metrics on the same cases, and latency side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.hardware import MemoryFormat, place
 from tasks.loading import build_from
 
 FILE = "compression.csv"
-# Printed of the figures, beside the one that chooses checkpoints; all of them are in the file.
+# Printed of the metrics, beside the one that chooses checkpoints; all of them are in the file.
 SHOWN = ("accuracy", "sensitivity", "specificity", "iou", "map50", "rmse")
 
 
@@ -37,13 +37,13 @@ class Row(NamedTuple):
 
 
 def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: MemoryFormat) -> None:
-    """Judge the model that was pruned on the same parts, time both, write ``compression.csv`` and print it.
+    """Evaluate the model that was pruned on the same parts, time both, write ``compression.csv`` and print it.
 
     Nothing where ``--model.prune`` was not given. The tables of the model before are in ``before/``.
 
     Args:
         task: name of the task.
-        evaluation: that has judged the model after pruning.
+        evaluation: that has evaluated the model after pruning.
         model: after pruning and training.
         memory_format: of the weights of both.
     """
@@ -95,7 +95,7 @@ def _costs(before: Task, after: Task, batch: int) -> list[Row]:
 
 
 def _figures(split: str, before: dict[str, MetricValue], after: dict[str, MetricValue]) -> list[Row]:
-    """The bare figures of both, those of single classes and of operating points left out."""
+    """The bare metrics of both, those of single classes and of operating points left out."""
     return [
         Row(
             f"{split}/{name}", before[name].value, before[name].low, before[name].high,

@@ -1,4 +1,4 @@
-"""``test``: judge a checkpoint on the test part, or on a whole other data set."""
+"""The verb ``test``: evaluate a checkpoint on the test part, or on a whole other data set."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tasks.cli.evaluate_checkpoint import evaluate_checkpoint
 
 
 def run(task: str, argv: Sequence[str]) -> int:
-    """Judge on test."""
+    """Evaluate on test."""
     return evaluate_checkpoint(task, argv, "test")

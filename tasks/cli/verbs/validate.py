@@ -1,4 +1,4 @@
-"""``validate``: judge a checkpoint on the validation part."""
+"""The verb ``validate``: evaluate a checkpoint on the validation part."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tasks.cli.evaluate_checkpoint import evaluate_checkpoint
 
 
 def run(task: str, argv: Sequence[str]) -> int:
-    """Judge on validation."""
+    """Evaluate on validation."""
     return evaluate_checkpoint(task, argv, "val")
