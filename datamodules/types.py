@@ -45,7 +45,7 @@ class Scan:
 
 
 class Draw(NamedTuple):
-    """Order of a sampler to a dataset: which case, and where its randomness comes from.
+    """Draw that a sampler hands to a dataset: which case, and where its randomness comes from.
 
     The seed words stand for (epoch, position in the epoch's order), so augmentation depends neither on the worker nor
     on the number of ranks, differs between epochs and between two draws of one case, and repeats with the seed.
