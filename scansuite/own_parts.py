@@ -22,7 +22,7 @@ SUITE = ("scansuite", "backbones", "datamodules", "tasks")
 # What the suite stands on; it is imported anyway.
 TRUSTED = (
     *SUITE,
-    *("torch", "torchvision", "pytorch_lightning", "lightning", "torchmetrics"),
+    *("torch", "torchvision", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics"),
     *("timm", "albumentations", "segmentation_models_pytorch"),
 )
 

@@ -6,6 +6,8 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from scansuite.own_parts import SUITE
+
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
     from tasks.base import Task
@@ -45,6 +47,12 @@ class TaskSpec:
     def __post_init__(self) -> None:
         if not self.program:
             object.__setattr__(self, "program", f"scansuite {self.name}")
+
+    @property
+    def own_packages(self) -> list[str]:
+        """The packages of a task that is not of the suite; they were installed to be run."""
+        paths = (self.task, self.evaluator, self.inference, self.ensemble, self.data_base, *self.data)
+        return sorted({path.split(".")[0] for path in paths} - set(SUITE))
 
     def part(self, part: Part) -> Any:
         """The class of a part."""

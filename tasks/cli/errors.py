@@ -10,7 +10,8 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from scansuite.errors import SuiteError, from_worker
+from scansuite.errors import SuiteError, from_worker, nearest
+from tasks.cli.flags import init_parameters
 from tasks.cli.runs.run_dir import global_rank
 from tasks.cli.runs.running import full_disk, interrupted, release
 
@@ -107,8 +108,9 @@ def _of_libraries(error: BaseException) -> str | None:
         first = inner
     said = " ".join(str(first).split())[:300]
     built = re.search(r"Problem with given class_path '(?:pytorch_lightning|lightning)\.[\w.]*\.(\w+)'", str(error))
-    if built is not None:
-        return f"{built[1]} (--trainer): cannot be made: {said}"
+    named = re.search(r"any of the Union subtypes[\s\S]*Given value: .*class_path='(?:[\w.]*\.)?(\w+)'", str(error))
+    if (made := built or named) is not None:
+        return f"{made[1]} (--trainer): cannot be made: {said}"
     where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     if where and where[-1].startswith(_OF_TRAINER):
         part = where[-1].split(".")[1].rstrip("s")
@@ -123,21 +125,41 @@ def _say(line: str) -> int:
 
 def parser_line(text: str) -> str:
     """One line for what jsonargparse reports over many."""
+    if denied := re.search(r"Importing '([\w.]+)' is not allowed", text):
+        key = re.search(r'Parser key "([^"]+)"', text)
+        where = f"--{key[1]} {denied[1]}" if key is not None else denied[1]
+        package = denied[1].split(".")[0]
+        return f"{where}: would run code of {package!r}: allow it with --allow_import {package}"
+    text = _first_alternative(text)
     keys = re.findall(r'Parser key "([^"]+)"', text)
-    classes = re.findall(r"Problem with given class_path '(?:[^']*\.)?(\w+)'", text)
+    paths = re.findall(r"Problem with given class_path '([\w.]+)'", text)
     # A nested key (batch_size of a data class) is reported without its group.
     flag = ""
     if keys:
         flag = f"--{keys[0]}" if len(keys) == 1 or "." in keys[-1] else f"--{keys[0]}.{keys[-1]}"
     if option := re.search(r"Option '([^']+)' is not accepted", text):
-        of = f" of {classes[-1]}" if classes else ""
-        return f"{flag}.{option.group(1)}: not a flag{of}"
+        of = f" of {paths[-1].rpartition('.')[2]}{_nearest_argument(paths[-1], option[1])}" if paths else ""
+        return f"{flag}.{option[1]}: not a flag{of}"
     if expected := re.findall(r"Expected an? (.+)", text):
         kinds = list(dict.fromkeys(_kind(kind) for kind in expected))
         given = re.findall(r"(?:Got value|Given value): (.+)", text)
         value = re.sub(r"^NestedArg\(.*val='(.*)'\)$", r"\1", given[0]) if given else ""
         return f"{flag} {value}: expected {' or '.join(kind for kind in kinds if kind != 'nothing')}"
     return re.sub(r'^Parser key "([^"]+)":', r"--\1:", " ".join(text.split()))[:300]
+
+
+def _first_alternative(text: str) -> str:
+    """What is wrong with the class that was named, without what is wrong where its flags are taken for its base's."""
+    found = list(re.finditer(r"^( *)- Problem with given class_path", text, re.MULTILINE))
+    return next((text[: one.start()] for one in found[1:] if one[1] == found[0][1]), text)
+
+
+def _nearest_argument(path: str, name: str) -> str:
+    """The argument nearest to a mistyped one, of a class that the parser has imported."""
+    module, _, cls = path.rpartition(".")
+    found = getattr(sys.modules.get(module), cls, None)
+    hint = nearest(name, sorted(init_parameters(found))) if isinstance(found, type) else ""
+    return f": {hint}" if hint.startswith("did you mean") else ""
 
 
 def _kind(text: str) -> str:

@@ -10,15 +10,16 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
-from tasks.cli.flags import given, value_of, values_of
+from tasks.cli.flags import given, value_of, values_of, wants_help
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints, known_models, write_record
 from tasks.cli.runs.run_data import names_data, run_data
 from tasks.cli.runs.run_dir import count_test, refuse_existing, take_run_dir
 from tasks.cli.runs.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_evaluation, refuse_second_scale
+from tasks.cli.verb_parser import Flag, OwnFlags
 from tasks.ensemble import Ensemble
 from tasks.hardware import place
 from tasks.loading import Checkpoints
@@ -27,9 +28,9 @@ from tasks.training.provenance import provenance_of
 log = logging.getLogger(__name__)
 
 
-OWN_FLAGS = {
+OWN_FLAGS: OwnFlags = {
     "ckpt_path": "the checkpoint, or best (last) of the newest run; its run's data are used where no --data is given",
-    "ckpt_paths": HELP,
+    "ckpt_paths": Flag(HELP, several=True),
     "run_dir": "new folder for tables and figures; left out: runs/<task>/<next number>",
 }
 
@@ -43,15 +44,14 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
         split: ``val`` or ``test``.
     """
     configure_logs()
-    wants_help = any(word in ("-h", "--help", "--help_all") for word in argv)
     refuse_in_evaluation(argv)
-    typed = None if wants_help else _find(task, argv)
+    typed = None if wants_help(argv) else _find(task, argv)
     if given(argv, "--model"):
         raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
     verb = "validate" if split == "val" else "test"
     run = None if typed is None else run_data(argv, typed.paths[0].parent.parent)
     defaults = None if run is None else {"data": run.section}
-    cli = SuiteCLI(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
+    cli = TaskParser(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
     refuse_no_batches(cli.config["trainer"], split)
     checkpoints = typed or _find(task, argv)
     refuse_existing(cli.config["run_dir"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from scansuite.errors import SuiteError, nearest
 
@@ -20,6 +20,16 @@ def value_of(argv: Sequence[str], flag: str) -> str | None:
             found = argv[position + 1]
         elif word.startswith(f"{flag}="):
             found = word.split("=", 1)[1]
+    return found
+
+
+def pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
+    """Each flag with the word that is its value; that is empty where nothing follows."""
+    found = []
+    for position, word in enumerate(argv):
+        if word.startswith("-"):
+            flag, _, inline = word.partition("=")
+            found.append((flag, inline or (argv[position + 1] if position + 1 < len(argv) else "")))
     return found
 
 
@@ -36,6 +46,16 @@ def values_of(argv: Sequence[str], flag: str) -> list[str]:
         elif taking:
             found.append(word)
     return found
+
+
+def wants_help(argv: Sequence[str]) -> Literal["short", "all", "other"] | None:
+    """What help is asked for: the short one, that of every flag, another (``--data.help NAME``), or None."""
+    flags = {word.split("=", 1)[0] for word in argv if word.startswith("-")}
+    if {"-h", "--help"} & flags:
+        return "short"
+    if "--help_all" in flags:
+        return "all"
+    return "other" if any(flag.endswith(".help") for flag in flags) else None
 
 
 def truth(value: Any, flag: str, *, default: bool) -> bool:
@@ -123,3 +143,24 @@ def find_configs(argv: Sequence[str]) -> list[str]:
         else:
             words[position + 1] = str(shipped[key])
     return words
+
+
+def config_files(argv: Sequence[str]) -> list[str]:
+    """The files of ``--config``, in the order in which they count.
+
+    Raises:
+        SuiteError: neither a file nor a shipped config.
+    """
+    return [value for flag, value in pairs(find_configs(argv)) if flag in ("--config", "-c")]
+
+
+def section_of(file: Path, name: str) -> dict[str, Any]:
+    """A section of a config; empty where there is none. One that cannot be read is named by the parser."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    section = values.get(name) if isinstance(values, dict) else None
+    return section if isinstance(section, dict) else {}

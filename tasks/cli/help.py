@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from docstring_parser import parse
 
-from datamodules.base import ScanDataModule
-from tasks.base import Task
-from tasks.spec import TaskSpec
+from tasks.cli.tables import columns, text_width
 
+# Of Lightning's trainer: the flags that most runs need.
 TRAINER = {
     "max_epochs": "passes over the training part (default 20)",
     "accelerator": "cpu, gpu, mps; auto takes the best there is",
@@ -22,56 +22,55 @@ TRAINER = {
     "fast_dev_run": "true: one batch through everything, nothing is written",
     "callbacks+": "any Lightning callback, e.g. EarlyStopping --trainer.callbacks.monitor val/auroc",
 }
-COMMON = {
-    "--config": "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated",
-    "--seed_everything": "seed of the run (default 0)",
-    "--memory_format": "of the weights: auto, channels_last, contiguous",
-    "--debug": "show the traceback of an error",
-}
+OF_TRAINING = (  # and these where something is trained
+    "max_epochs",
+    "gradient_clip_val",
+    "accumulate_grad_batches",
+    "fast_dev_run",
+    "deterministic",
+)
+
+Section: TypeAlias = tuple[str, Sequence[tuple[str, str]]]  # its title, flags and what they mean
 
 
-def short_help(
-    usage: str,
-    about: str,
-    own: dict[str, str],
-    spec: TaskSpec,
-    *,
-    builds_model: bool,
-) -> str:
+def short_help(usage: str, about: str, sections: Iterable[Section], more: Mapping[str, str]) -> str:
     """The help of a verb.
 
     Args:
         usage: the command.
         about: what the verb does.
-        own: the verb's own flags and what they mean.
-        spec: of the task, whose ``--model`` flags and data classes are listed.
-        builds_model: list them; a verb that takes its model from a checkpoint has none.
+        sections: of flags; those that are empty are left out.
+        more: where other flags are shown: what they are and the command.
     """
-    task = spec.task_class()
-    linked = [link.data for link in task.links]
-    bases = (ScanDataModule, spec.data_base_class())
-    flags = [param for base in bases for param in parse(base.__doc__ or "").params]
-    shared = list({p.arg_name: p for p in flags if p.arg_name not in (*linked, "kwargs")}.values())
-    classes = {
-        f"--data {name}": parse(cls.__doc__ or "").short_description or "" for name, cls in spec.data_classes().items()
-    }
-    parts = [f"usage: {usage} [flags]\n\n{about}\n", _columns({**own, **COMMON}.items())]
-    parts += ["\ndata:", _columns(classes.items())]
-    parts += ["\nflags of every data class:", _columns((f"--data.{p.arg_name}", p.description or "") for p in shared)]
-    if builds_model:
-        told = [param for cls in (task, Task) for param in parse(cls.__doc__ or "").params]
-        model = [param for param in told if param.args[0] == "param" and param.arg_name not in (*task.facts, "kwargs")]
-        parts += ["\nmodel:", _columns((f"--model.{param.arg_name}", param.description or "") for param in model)]
-    parts += ["\ntrainer:", _columns((f"--trainer.{name}", text) for name, text in TRAINER.items())]
-    parts += [f"\nflags of one data class: {usage} --data.help NAME\nevery flag:              {usage} --help_all"]
+    shown = [(title, rows) for title, rows in sections if rows]
+    first = max(len(name) for _, rows in shown for name, _ in rows)
+    parts = [f"usage: {usage}\n\n{textwrap.fill(about, text_width())}"]
+    for title, rows in shown:
+        told = columns([(f"  {name}", " ".join(text.replace("``", "").split())) for name, text in rows], first + 2)
+        parts.append(f"\n{title}:\n{told}" if title else f"\n{told}")
+    wide = max(map(len, more)) + 1
+    parts.append("\n" + "\n".join(f"{what + ':':<{wide}} {how}" for what, how in more.items()))
     return "\n".join(parts)
 
 
-def _columns(rows: Iterable[tuple[str, str]]) -> str:
-    width = 28
-    lines = []
-    for name, text in rows:
-        body = textwrap.wrap(" ".join(text.replace("``", "").split()), 116 - width)
-        first = f"  {name:<{width - 2}}" if len(name) < width - 2 else f"  {name}\n{' ' * width}"
-        lines.append(first + f"\n{' ' * width}".join(body))
-    return "\n".join(lines)
+def documented(
+    prefix: str, classes: Sequence[type], kept: Callable[[str], bool] = lambda name: True
+) -> list[tuple[str, str]]:
+    """Flags that the docstrings of classes tell of, each once, in the order of the classes.
+
+    Args:
+        prefix: of the flags (``--data.``).
+        classes: whose ``Args`` are read; where two tell of an argument the more special one counts.
+        kept: which arguments are shown.
+    """
+    told: dict[str, str] = {}
+    for cls in [*classes, *sorted(classes, key=lambda cls: len(cls.__mro__))]:
+        for param in parse(cls.__doc__ or "").params:
+            if param.args[0] == "param" and param.arg_name != "kwargs" and kept(param.arg_name):
+                told[f"{prefix}{param.arg_name}"] = param.description or ""
+    return list(told.items())
+
+
+def first_line(cls: Any) -> str:
+    """What a class is, in the first line of its docstring."""
+    return parse(cls.__doc__ or "").short_description or ""

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from scansuite.errors import SuiteError, nearest
+from scansuite.own_parts import allow
 from scansuite.version import __version__
 from tasks.cli.errors import guarded
+from tasks.cli.flags import values_of
 from tasks.specs import spec_of, task_names
 
 VERBS = {
@@ -58,13 +60,13 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        program = spec_of(task).program
+        spec = spec_of(task)
     except SuiteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
-        print(HELP.format(program=program, task=task, verbs=verbs), end="")
+        print(HELP.format(program=spec.program, task=task, verbs=verbs), end="")
         return 0
     verb, flags = arguments[0], arguments[1:]
     if verb == "--version":
@@ -79,6 +81,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
     def run() -> int:
+        allow([*values_of(flags, "--allow_import"), *spec.own_packages])
         module = importlib.import_module(f"tasks.cli.verbs.{verb}")
         return int(module.run(task, flags))
 

@@ -1,41 +1,64 @@
-"""``LightningCLI`` with the task fixed, the data chosen by class name, and data facts handed to the model."""
+"""The flags of a task: the data chosen by class name, what is known of the data handed to the model, the trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import yaml
 from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning.cli import LightningArgumentParser
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError, nearest
+from scansuite.own_parts import is_path, load_part
 from tasks.base import Task
-from tasks.cli.flags import find_configs, init_parameters, refuse_unknown, value_of
-from tasks.cli.help import short_help
-from tasks.cli.main import VERBS
+from tasks.cli.flags import config_files, init_parameters, section_of, value_of
+from tasks.cli.help import Section, documented, first_line
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
+from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
 from tasks.specs import SPECS, spec_of
 from tasks.training.saving import WholeCheckpoints
 
-# Own flags of verbs that take several values; the others take one.
-LISTS = ("ckpt_paths",)
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+TRAINER_DEFAULTS = {"max_epochs": 20, "use_distributed_sampler": False}
+COMMON: OwnFlags = {
+    "memory_format": Flag(
+        "of the weights: channels_last, contiguous, or auto, which is channels_last for convolutional networks",
+        MemoryFormat,
+        "auto",
+    ),
+}
+_SEED = "seed of the run (default 0)"
+# Of a run's flags: what says nothing of how the same run is started again.
+_ONCE = ("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test")
 
 
-class SuiteCLI(LightningCLI):
-    """Parses the flags of a verb; what is built from them is up to the verb.
+class TaskParser(VerbParser):
+    """Parses the flags of a verb that takes data and a trainer, and a model where it makes one.
+
+    What is built from them is up to the verb.
 
     Args:
         task: name of the task.
-        verb: what is done, for the help.
+        verb: what is done.
         argv: flags as typed.
-        own_flags: of the verb, beside Lightning's: name and meaning; each takes text, those of :data:`LISTS` several.
+        own_flags: of the verb, beside Lightning's.
         builds_model: the verb makes a model from ``--model`` (fit); other verbs take it from a checkpoint.
         defaults: a config that comes before what the user gives.
+
+    Attributes:
+        task_class: of the model.
+        data_class: that is chosen.
+        config_init: what :meth:`build_data` has made.
     """
+
+    config_init: Any
 
     def __init__(
         self,
@@ -43,64 +66,46 @@ class SuiteCLI(LightningCLI):
         verb: str,
         argv: Sequence[str],
         *,
-        own_flags: dict[str, str],
+        own_flags: OwnFlags,
         builds_model: bool,
         defaults: Path | dict[str, Any] | None = None,
     ) -> None:
-        self.task, self.own_flags, self.builds_model = task, own_flags, builds_model
+        self.builds_model = builds_model
         self.default_values = defaults if isinstance(defaults, dict) else {}
-        files = [str(defaults)] if isinstance(defaults, Path) else []
-        self.spec = spec_of(task)
-        self.task_class, self.data_base = self.spec.task_class(), self.spec.data_base_class()
-        self.data_classes = self.spec.data_classes()
-        super().__init__(
-            self.task_class,
-            self.data_base,
-            save_config_callback=None,
-            trainer_defaults={"max_epochs": 20, "use_distributed_sampler": False},
-            seed_everything_default=0,
-            parser_kwargs={
-                "exit_on_error": False,
-                "default_config_files": files,
-                "prog": f"{self.spec.program} {verb}",
-                "usage": f"{self.spec.program} {verb} [flags]",
-                "description": VERBS[verb].capitalize() + ".",
-            },
-            subclass_mode_data=True,
-            args=find_configs(argv),
-            run=False,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-        )
+        self.default_file = defaults if isinstance(defaults, Path) else None
+        spec = spec_of(task)
+        self.task_class, self.data_base = spec.task_class(), spec.data_base_class()
+        self.data_classes = spec.data_classes()
+        self.trains = builds_model
+        super().__init__(task, verb, argv, own_flags={**own_flags, **COMMON}, groups={"trainer": Trainer})
+        self._refuse_useless(argv)
+        seed = self.config["seed_everything"]
+        if seed is not False:
+            self.config["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
 
-    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Trainer, model and data, with the links between data and model."""
-        model: Any = self.model_class
-        if self.builds_model:
-            super().add_core_arguments_to_parser(parser)
-        else:
-            parser.add_lightning_class_args(Trainer, "trainer")
-            parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
-            parser.add_class_arguments(model, "model", instantiate=False, skip=set(model.facts))
-            parser.add_lightning_class_args(self.data_base, "data", subclass_mode=True)
+    def make_parser(self, **settings: Any) -> ArgumentParser:
+        """Lightning's, which takes its own classes and reads configs from where Lightning does."""
+        files = [] if self.default_file is None else [str(self.default_file)]
+        return LightningArgumentParser(default_config_files=files, **settings)
+
+    def add_groups(self, parser: ArgumentParser) -> None:
+        """Seed, trainer, model and data."""
+        parser.add_argument("--seed_everything", type=bool | int, default=0, help=_SEED)
+        super().add_groups(parser)
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        skip = set() if self.builds_model else set(self.task_class.facts)
+        parser.add_class_arguments(
+            self.task_class, "model", fail_untyped=False, instantiate=self.builds_model, sub_configs=True, skip=skip
+        )
+        parser.add_subclass_arguments(self.data_base, "data", fail_untyped=False, required=True)
         parser.set_defaults({"data": {"class_path": self.spec.data[0]}})
         if "data" in self.default_values:
             parser.set_defaults({"data": self.default_values["data"]})
         parser.set_defaults({f"model.{name}": value for name, value in self.default_values.get("model", {}).items()})
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The verb's own flags, and the links."""
-        parser.add_argument(
-            "--memory_format",
-            type=MemoryFormat,
-            default="auto",
-            help="of the weights; auto is channels_last for convolutional networks",
-        )
-        for name, text in self.own_flags.items():
-            if name in LISTS:
-                parser.add_argument(f"--{name}", type=str, nargs="+", default=[], help=text)
-            else:
-                parser.add_argument(f"--{name}", type=str | None, default=None, help=text)
+    def add_flags(self, parser: ArgumentParser) -> None:
+        """All flags, and the links between data and model."""
+        super().add_flags(parser)
         for link in self.task_class.links:
             parser.link_arguments(f"model.{link.model}", f"data.init_args.{link.data}", compute_fn=link.compute)
         if self.builds_model:
@@ -108,50 +113,74 @@ class SuiteCLI(LightningCLI):
                 compute = _plain if fact in ("preprocess", "slices") else None
                 parser.link_arguments(f"data.{fact}", f"model.{fact}", compute_fn=compute, apply_on="instantiate")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the flags; print help where it is asked for."""
-        words = cast("list[str]", args)
-        if "--help" in words or "-h" in words:
-            own = {f"--{name}": text for name, text in self.own_flags.items()}
-            usage, about = str(parser.usage).removesuffix(" [flags]"), str(parser.description)
-            print(short_help(usage, about, own, self.spec, builds_model=self.builds_model))
-            raise SystemExit(0)
-        if "--help_all" in words:
-            words = ["--help"]
-        elif not any(
-            word.startswith(("--data.help", "--trainer.", "--print_config")) and "help" in word for word in words
-        ):
-            self._refuse(parser, words)
-        self.config = parser.parse_args(words)
-        self._refuse_useless(words)
+    def data_class(self, argv: Sequence[str]) -> type[ScanDataModule] | None:
+        """The data class that flags, a config or the run that is taken up again name; None where none does.
+
+        Raises:
+            SuiteError: there is no such class, it is of another task, or its module is not allowed.
+        """
+        typed = [(flag, value_of(argv, flag)) for flag in ("--data.help", "--data", "--data.class_path")]
+        flag, name = next((one for one in typed if one[1]), ("data", self._name_in_configs(argv)))
+        if name is None or name.lstrip().startswith("{") or Path(name).is_file():  # all of it at once
+            return None
+        if name in self.data_classes:
+            return self.data_classes[name]
+        if is_path(name):
+            return load_part(name, self.data_base, flag)
+        others = {name for task in SPECS for name in spec_of(task).data_names()}
+        what = f"no data class of {self.task}" if name in others else "no such data class"
+        raise SuiteError(f"{flag} {name}: {what}: {nearest(name, self.data_classes)}")
+
+    def _name_in_configs(self, argv: Sequence[str]) -> str | None:
+        """The data class in the last config that names one, or in the defaults."""
+        files = [*map(Path, config_files(argv)), *([self.default_file] if self.default_file is not None else [])]
+        sections = [*(section_of(file, "data") for file in reversed(files)), self.default_values.get("data") or {}]
+        return next((str(section["class_path"]) for section in sections if section.get("class_path")), None)
+
+    def known_flags(self, argv: Sequence[str]) -> set[str]:
+        """All but those of other data classes, and what follows from the model."""
+        chosen = self.data_class(argv)
+        names = {
+            name
+            for cls in ([chosen] if chosen is not None else self.data_classes.values())
+            for name in init_parameters(cls)
+        } - {link.data for link in self.task_class.links}
+        return super().known_flags(argv) | {f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in names}
+
+    def sections(self, argv: Sequence[str]) -> list[Section]:
+        """Own flags, data classes and their common flags, the model, the trainer."""
+        own, trainer = super().sections(argv)
+        linked = [link.data for link in self.task_class.links]
+        bases = [ScanDataModule, self.data_base]
+        shared = documented("--data.", bases, lambda name: name not in linked)
+        sections: list[Section] = [
+            (own[0], [*own[1][:-1], ("--seed_everything", _SEED), own[1][-1]]),
+            ("data", [(f"--data {name}", first_line(cls)) for name, cls in self.data_classes.items()]),
+            ("flags of every data class", shared),
+        ]
+        chosen = self.data_class(argv)
+        if chosen is not None:
+            sections.append((f"flags of {chosen.__name__}", _own_flags(chosen, dict(shared), linked)))
+        if self.builds_model:
+            classes = [cls for cls in self.task_class.__mro__ if issubclass(cls, Task)]
+            model = documented("--model.", classes, lambda name: name not in self.task_class.facts)
+            sections.append(("model", model))
+        return [*sections, trainer]
+
+    def further_help(self) -> dict[str, str]:
+        """Those of one data class, and all."""
+        return {"flags of one data class": f"{self.command} --data.help NAME", **super().further_help()}
 
     def _refuse_useless(self, words: Sequence[str]) -> None:
         """What is given and would do nothing."""
         data = self.config["data"]
-        kept = bool(self.default_values) or bool(self.parser.default_config_files)
-        cls = self.data_classes.get(data["class_path"].rsplit(".", 1)[-1])
-        if cls is not None:  # one of the user's own says nothing of that
-            refuse_useless_data(words, cls, data["init_args"], list(self.data_classes), kept=kept)
+        kept = bool(self.default_values) or self.default_file is not None
+        path = str(data["class_path"])
+        ours = dict(zip(self.spec.data, self.data_classes.values(), strict=True))
+        cls = ours[path] if path in ours else load_part(path, self.data_base, "--data")
+        refuse_useless_data(words, cls, data["init_args"], list(self.data_classes), kept=kept)
         if self.builds_model:
             refuse_useless_model(words, self.task_class, self.config["model"], kept=kept)
-
-    def _refuse(self, parser: LightningArgumentParser, words: Sequence[str]) -> None:
-        known = {option for action in parser._actions for option in action.option_strings}
-        wanted = value_of(words, "--data")
-        ours = self.data_classes
-        if wanted is not None and "." not in wanted and wanted not in ours:
-            others = {name for task in SPECS for name in spec_of(task).data_names()}
-            what = f"no data class of {self.task}" if wanted in others else "no such data class"
-            raise SuiteError(f"--data {wanted}: {what}: {nearest(wanted, ours)}")
-        classes = [cls for cls in ours.values() if wanted is None or cls.__name__ == wanted.rsplit(".", 1)[-1]]
-        for cls in classes or ours.values():
-            known |= {f"--data.{name}" for name in init_parameters(cls)}
-            known |= {f"--data.init_args.{name}" for name in init_parameters(cls)}
-        linked = [link.data for link in self.task_class.links]
-        refuse_unknown(words, known - {f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in linked})
-
-    def instantiate_classes(self) -> None:
-        """Nothing yet: each verb builds what it needs."""
 
     def build_data(self) -> ScanDataModule:
         """The data module alone."""
@@ -185,16 +214,21 @@ class SuiteCLI(LightningCLI):
             data: arguments of the data class that stand otherwise in it than they were used.
         """
         text: str = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
-        import yaml
-
         values = yaml.safe_load(text)
         values["data"]["init_args"] |= data or {}
         # A verb that judges takes its model from a checkpoint: what --model would have said is noise.
-        # For one run, not for its repetition.
-        once = ("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test")
-        for name in (*once, *(() if self.builds_model else ("model",))):
+        for name in (*_ONCE, *(() if self.builds_model else ("model",))):
             values.pop(name, None)
+        if not values["allow_import"]:
+            del values["allow_import"]
         return yaml.safe_dump(values, sort_keys=False)
+
+
+def _own_flags(cls: type, shared: Mapping[str, str], linked: Sequence[str]) -> list[tuple[str, str]]:
+    """Flags of a data class that others do not have, those without a word in its docstring too."""
+    told = dict(documented("--data.", [base for base in cls.__mro__ if issubclass(base, ScanDataModule)]))
+    names = [f"--data.{name}" for name in sorted(init_parameters(cls)) if name not in linked]
+    return [(name, told.get(name, "")) for name in [*told, *names] if name in names and name not in shared]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from scansuite.errors import SuiteError
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.runs.run_data import split_in
 from tasks.evaluation.tables import read_table, write_table
 
@@ -37,7 +37,7 @@ class FoldPlan(NamedTuple):
         return cases
 
 
-def plan_folds(cli: SuiteCLI, count: int) -> FoldPlan:
+def plan_folds(cli: TaskParser, count: int) -> FoldPlan:
     """Draw all folds before the first is trained.
 
     Args:

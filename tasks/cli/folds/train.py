@@ -14,16 +14,18 @@ import yaml
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
+from scansuite.own_parts import allowed
 from tasks.cli.command import run_command
 from tasks.cli.flags import given, truth, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
 from tasks.cli.folds.tables import collect, finished
 from tasks.cli.logs import configure_logs, quiet
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
+from tasks.cli.verb_parser import OwnFlags
 from tasks.loading import RECORD
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ CONFIG = "config.yaml"
 ENSEMBLE = "ensemble"  # folder of the ensemble's judgement on test
 
 
-def train_folds(task: str, argv: Sequence[str], own_flags: dict[str, str]) -> int:
+def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags) -> int:
     """Train all folds and put together what they say of the cases they did not train on.
 
     Args:
@@ -81,12 +83,12 @@ class _Prepared(NamedTuple):
     testing: bool
 
 
-def _prepare(task: str, argv: Sequence[str], own_flags: dict[str, str], count: int) -> _Prepared:
+def _prepare(task: str, argv: Sequence[str], own_flags: OwnFlags, count: int) -> _Prepared:
     """Look at flags and data; of what is built for that nothing stays in memory."""
     resumed = value_of(argv, "--ckpt_path") is not None
     before = _config_of(value_of(argv, "--run_dir"), value_of(argv, "--ckpt_path")) if resumed else None
     words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
-    cli = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=before)
+    cli = TaskParser(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=before)
     testing = truth(cli.config["judge_test"], "--judge_test", default=True)
     if cli.config["trainer"]["fast_dev_run"]:
         raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
@@ -105,7 +107,7 @@ def _prepare(task: str, argv: Sequence[str], own_flags: dict[str, str], count: i
         if begun is not None and plan is not None:
             saved_data(begun / "fold_0").keep_split(cli.config, goes_on=True)
         else:
-            only_data = SuiteCLI(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=before)
+            only_data = TaskParser(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=before)
             plan = plan_folds(only_data, count)
             if begun is not None:
                 refuse_changed(plan, begun, count)
@@ -155,7 +157,7 @@ def _config_of(folder: str | None, checkpoint: str | None) -> Path | None:
 def _refuse_changes(now: str, file: Path) -> None:
     """Folds of one run are trained alike, also those that are trained later."""
     ours, before = (_flat(yaml.safe_load(text)) for text in (now, file.read_text(encoding="utf-8")))
-    for name in {**before, **ours}:
+    for name in {**before, **ours}.keys() - {"allow_import"}:
         if ours.get(name) != before.get(name):
             flag = "--" + ("folds" if name == "data.init_args.folds" else name.replace(".init_args.", "."))
             raise SuiteError(
@@ -171,10 +173,16 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return {name: leaf for path, value in inner for name, leaf in _flat(value, path).items()}
 
 
+def _allowed() -> list[str]:
+    """The flag that lets another process import what this one may."""
+    names = allowed()
+    return ["--allow_import", *names] if names else []
+
+
 def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
     """Train a fold as a run of its own, or go on with it."""
     folder = run_dir / f"fold_{fold}"
-    words = ["fit", "--run_dir", str(folder)]
+    words = ["fit", "--run_dir", str(folder), *_allowed()]
     if folder.is_dir() and holds_something(folder):
         words += ["--ckpt_path", "last"]
     if not (folder / CONFIG).is_file():
@@ -200,7 +208,7 @@ def _evaluate_ensemble(task: str, run_dir: Path, saved: str) -> None:
     if folder.is_dir():  # of a judgement that was broken off
         shutil.rmtree(folder)
     config = yaml.safe_load(saved)
-    words = ["test", "--ckpt_paths", str(run_dir), "--run_dir", str(folder)]
+    words = ["test", "--ckpt_paths", str(run_dir), "--run_dir", str(folder), *_allowed()]
     words += ["--memory_format", str(config["memory_format"])]
     for name in ("accelerator", "devices", "strategy", "num_nodes"):
         if isinstance(config["trainer"][name], (str, int)):

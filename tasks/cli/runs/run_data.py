@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from scansuite.errors import SuiteError
-from tasks.cli.flags import find_configs, value_of
+from scansuite.own_parts import is_allowed, is_path
+from tasks.cli.flags import config_files, value_of
 from tasks.cli.runs.run_dir import CHECKPOINTS
 
 log = logging.getLogger(__name__)
@@ -99,10 +100,10 @@ def run_data(argv: Sequence[str], folder: Path) -> RunData | None:
         return None
     data = saved_data(folder)
     name = data.section.get("class_path")
-    if isinstance(name, str) and not name.startswith("datamodules."):
+    if isinstance(name, str) and is_path(name) and not is_allowed(name):
         raise SuiteError(
             f"{folder / CONFIG}: its data class {name} is none of this suite's, and is not imported because a folder "
-            f"says so: if you trust it, name it with --data {name}"
+            f"says so: if you trust it, give --allow_import {name.split('.')[0]}"
         )
     log.info("data as in %s", folder / CONFIG)
     return data
@@ -120,11 +121,7 @@ def names_data(argv: Sequence[str]) -> bool:
     """Whether flags, or a config among them, say which data."""
     if value_of(argv, "--data") is not None:
         return True
-    words = find_configs(argv)
-    pairs = [word.partition("=") for word in words]
-    files = [inline or following for (flag, _, inline), following in zip(pairs, [*words[1:], ""], strict=True)
-             if flag in ("--config", "-c")]  # fmt: skip
-    return any(_has_data(Path(file)) for file in files)
+    return any(_has_data(Path(file)) for file in config_files(argv))
 
 
 def _has_data(file: Path) -> bool:

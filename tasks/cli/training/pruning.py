@@ -12,7 +12,7 @@ import torch
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import init_parameters, value_of
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_data import RunData, run_data
 from tasks.compression.pruned_sizes import changed_sizes, resize, sizes_of
@@ -85,7 +85,7 @@ def prune(model: Task, task: str) -> None:
     model.pruned_sizes = changed_sizes(built, sizes_of(model))
 
 
-def untrained(cli: SuiteCLI, model: Task) -> bool:
+def untrained(cli: TaskParser, model: Task) -> bool:
     """Whether a model is pruned and judged without training on."""
     return model.pruning.method is not None and cli.config["trainer"]["max_epochs"] == 0
 

@@ -13,7 +13,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import truth
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.training.optimizers import scaled_rates
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ LARGEST = 8192
 ENDLESS = 10_000  # epochs
 
 
-def search(cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
+def search(cli: TaskParser, data: ScanDataModule, model: Task) -> None:
     """Look for batch size and learning rate where the flags ask for it, and set them in data, model and configuration.
 
     - The learning rate is that of the steepest fall of the loss while the rate rises over 100 steps, or over two epochs
@@ -58,7 +58,7 @@ def search(cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
     data.trainer = None
 
 
-def _find_batch_size(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: Task, largest: int) -> None:
+def _find_batch_size(tuner: Tuner, cli: TaskParser, data: ScanDataModule, model: Task, largest: int) -> None:
     before = data.batch_size
     trials = max(1, (min(largest, len(data.rows("train"))) // 2).bit_length())  # 2, 4, ... up to the largest
     data.batch_size = tuner.scale_batch_size(model, datamodule=data, init_val=2, max_trials=trials) or before
@@ -68,7 +68,7 @@ def _find_batch_size(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: T
         torch.cuda.empty_cache()
 
 
-def _find_lr(tuner: Tuner, cli: SuiteCLI, data: ScanDataModule, model: Task) -> None:
+def _find_lr(tuner: Tuner, cli: TaskParser, data: ScanDataModule, model: Task) -> None:
     before = model.optimization.lr
     steps = min(100, max(20, 2 * (len(data.rows("train")) // data.batch_size)))
     with scaled_rates():  # what is found is --model.lr, of which parts of the backbone may have a share

@@ -20,7 +20,7 @@ from datamodules.preparation import described
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.runs.run_dir import new_folder
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         0, or 1 where something would stop or spoil training.
     """
     configure_logs()
-    cli = SuiteCLI(task, "check", argv, own_flags=OWN_FLAGS, builds_model=False)
+    cli = TaskParser(task, "check", argv, own_flags=OWN_FLAGS, builds_model=False)
     data = cli.build_data()
     if not data.root.exists():  # a mistake of flags, before anything is made
         raise SuiteError(f"--data.root {data.root}: no such file or folder")

@@ -17,11 +17,11 @@ from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
-from tasks.cli.flags import truth, value_of
+from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_data import as_lists, saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
@@ -31,6 +31,7 @@ from tasks.cli.training.callbacks import training_callbacks
 from tasks.cli.training.comparison import compare
 from tasks.cli.training.pruning import parent_defaults, prune, untrained
 from tasks.cli.training.search import search
+from tasks.cli.verb_parser import OwnFlags
 from tasks.hardware import MemoryFormat, place
 from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
@@ -42,7 +43,7 @@ from tasks.training.seeding import SeedEpochs
 log = logging.getLogger(__name__)
 
 
-OWN_FLAGS = {
+OWN_FLAGS: OwnFlags = {
     "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
     "ckpt_path": "last: go on with the run in --run_dir, or with the newest, that was cut off",
     "folds": "train this many folds one after another, and put their predictions together; see docs/folds.md",
@@ -60,12 +61,12 @@ def run(task: str, argv: Sequence[str]) -> int:
         argv: flags as typed.
     """
     configure_logs()
-    if value_of(argv, "--folds") is not None and not {"-h", "--help", "--help_all"} & set(argv):
+    if value_of(argv, "--folds") is not None and not wants_help(argv):
         return train_folds(task, argv, OWN_FLAGS)
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
     defaults, kept = (config, saved_data(resumed)) if resumed is not None else parent_defaults(task, argv)
-    cli = SuiteCLI(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults)
+    cli = TaskParser(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults)
     if cli.config["folds"] is not None:
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
     testing = truth(cli.config["judge_test"], "--judge_test", default=True)
@@ -144,7 +145,7 @@ def _resumed_run(task: str, argv: Sequence[str]) -> Path | None:
     return run_dir
 
 
-def _take(task: str, cli: SuiteCLI, resumed: Path | None) -> Path:
+def _take(task: str, cli: TaskParser, resumed: Path | None) -> Path:
     """The folder of the run, new or gone on with, for this process and its ranks alone."""
 
     def mend(folder: Path) -> str:
@@ -168,7 +169,7 @@ def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
         )
 
 
-def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> None:
+def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) -> None:
     """A schedule that was laid out for so many epochs, of so many steps, cannot be stretched."""
     schedule, args = model.schedule.name, model.schedule.args
     if config is None or schedule in ("constant", "plateau"):
@@ -192,7 +193,7 @@ def _refuse_changed_length(cli: SuiteCLI, model: Task, config: Path | None) -> N
             )
 
 
-def _trainer(cli: SuiteCLI, model: Task, run_dir: Path, callbacks: list[Callback], *, fast: bool) -> Trainer:
+def _trainer(cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callback], *, fast: bool) -> Trainer:
     bar = sys.stdout.isatty()
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
     if fast:

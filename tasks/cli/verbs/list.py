@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import fnmatch
 import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from scansuite.errors import SuiteError, nearest
-from tasks.specs import SPECS, spec_of
+from tasks.cli.tables import print_table
+from tasks.cli.verb_parser import VerbParser
+from tasks.specs import SPECS
 
-ABOUT = """\
-The networks that --model.backbone takes, as published. A size with "from" can be changed (--data.image_size), down to
-the side given, which is the smallest that the matrix of docs/matrix.md tried on the family's smallest member;
-a task is listed where that member trained."""
+OWN_FLAGS = {"csv": "write the networks to this file as a table instead, all where none is named"}
+WORDS = ("pattern", "'resnet*', or a family; left out: one line for each family")
+MORE = (
+    'A size with "from" can be changed (--data.image_size), down to the side given, which is the smallest that the '
+    "matrix of docs/matrix.md tried on the family's smallest member; a task is listed where that member trained"
+)
 
 
 class Network(NamedTuple):
@@ -46,11 +49,6 @@ class Network(NamedTuple):
     refused: str
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SuiteError(f"{message}: see {self.prog} --help")
-
-
 def run(task: str, argv: Sequence[str]) -> int:
     """Print the networks.
 
@@ -58,11 +56,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         task: name of the task.
         argv: flags as typed.
     """
-    program = f"{spec_of(task).program} list"
-    parser = _Parser(prog=program, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pattern", nargs="*", help="'resnet*', or a family; left out: one line for each family")
-    parser.add_argument("--csv", metavar="FILE", help="write the networks as a table instead, all where none is named")
-    flags = parser.parse_args(list(argv))
+    cli = VerbParser(task, "list", argv, own_flags=OWN_FLAGS, words=WORDS, more=MORE, builds=False)
+    flags = cli.config
     rows = chosen(networks(), flags.pattern)
     if flags.csv is not None:
         _write(rows, Path(flags.csv))
@@ -70,7 +65,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         return 0
     _print(_networks(rows) if flags.pattern else _families(rows))
     if not flags.pattern:
-        print(f"\nthe networks of a family: {program} resnet     by name: {program} '*resnet*50*'")
+        print(f"\nthe networks of a family: {cli.command} resnet     by name: {cli.command} '*resnet*50*'")
     return 0
 
 
@@ -152,9 +147,7 @@ def _millions(count: int) -> str:
 
 
 def _print(table: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(table[0], table[1:], names=2)
     print(f"{len(table) - 1} lines", file=sys.stderr)
 
 

@@ -12,7 +12,8 @@ from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
+from tasks.cli.tables import print_table
 from tasks.specs import spec_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         argv: flags as typed.
     """
     configure_logs()
-    cli = SuiteCLI(task, "summary", argv, own_flags=OWN_FLAGS, builds_model=True)
+    cli = TaskParser(task, "summary", argv, own_flags=OWN_FLAGS, builds_model=True)
     settings = cli.config["model"]
     if settings["weights"] is not None:  # they change no layer, and would be fetched
         if settings["stem"] == "auto":
@@ -93,16 +94,11 @@ def _build(task: str, arguments: dict[str, Any]) -> Task:
 
 def print_layers(traced: Trace) -> None:
     """A table of the layers, and the totals below it."""
-    rows = [HEAD]
+    rows = []
     for layer in traced.layers:
         *texts, parameters, spent = layer
-        rows.append((*map(str, texts), f"{parameters:,}" if parameters else "", f"{spent:,}" if spent else ""))  # type: ignore[arg-type]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    for row in rows:
-        cells = [
-            f"{cell:<{w}}" if n < 6 else f"{cell:>{w}}" for n, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+        rows.append([*map(str, texts), f"{parameters:,}" if parameters else "", f"{spent:,}" if spent else ""])
+    print_table(HEAD, rows, right=HEAD[6:])
     counted = sum(layer.parameters for layer in traced.layers), sum(layer.multiply_adds for layer in traced.layers)
     print(f"parameters     {traced.parameters:,}, {traced.trainable:,} of them trainable")
     if counted[0] < traced.parameters:

@@ -28,9 +28,9 @@ from tasks.cli.evaluate_checkpoint import OWN_FLAGS as JUDGE_FLAGS
 from tasks.cli.folds import train as folds
 from tasks.cli.folds.tables import finished
 from tasks.cli.main import main
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
-from tasks.cli.verbs.predict import build_parser
+from tasks.cli.verbs.predict import parse
 from tasks.detect.fusion import fuse_boxes
 from tasks.specs import spec_of
 from tasks.training.provenance import Provenance
@@ -388,9 +388,9 @@ def test_command_of_the_page_is_right(command: str) -> None:
     _, _, module, verb, *words = shlex.split(command)
     task = module.removeprefix("tasks.")
     if verb == "predict":
-        build_parser({}).parse_args(words)
+        parse(task, words)
         return
     flags = OWN_FLAGS if verb == "fit" else JUDGE_FLAGS
-    builder = partial(SuiteCLI, task, verb, words, own_flags=flags, builds_model=verb == "fit")
+    builder = partial(TaskParser, task, verb, words, own_flags=flags, builds_model=verb == "fit")
     assert builder().task == spec_of(task).name
     assert any(word.startswith(("--folds", "--ckpt_path", "--data.fold")) for word in words)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import Task
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "compression.md").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ COMMANDS = [line.strip() for line in LINES if line.startswith("    python -m tas
 def test_command_is_right(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(command)[2:]
     task, words = words[0].removeprefix("tasks."), words[2:]
-    cli = SuiteCLI(task, "fit", words, own_flags=OWN_FLAGS, builds_model=True)
+    cli = TaskParser(task, "fit", words, own_flags=OWN_FLAGS, builds_model=True)
     assert cli.config["model"]["teacher"] or cli.config["model"]["prune"] or "--model.teacher" not in command
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import Task
-from tasks.cli.parser import SuiteCLI
+from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.specs import spec_of
 from tasks.training.schedules import ARGS
@@ -29,7 +29,7 @@ def test_command_is_right(command: str, monkeypatch: pytest.MonkeyPatch) -> None
     words = shlex.split(command)[4:]
     if "--model.backbone" not in words:
         words += ["--model.backbone", "test_resnet"]
-    cli = SuiteCLI(task, "fit", words, own_flags=OWN_FLAGS, builds_model=True)
+    cli = TaskParser(task, "fit", words, own_flags=OWN_FLAGS, builds_model=True)
     cls = spec_of(task).task_class()
     flags = {name: value for name, value in cli.config["model"].items() if name not in cls.facts}
     flags["weights"] = None  # they may not be installed

@@ -1,0 +1,203 @@
+"""The flags of a verb: its own and those of libraries, config files, help, and what is wrong with them.
+
+A verb is a module with its flags and a ``run``: it makes a :class:`VerbParser` and reads ``config``. Importing this
+module brings neither torch nor Lightning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
+
+from scansuite.own_parts import TRUSTED, allowed, load_part
+from tasks.cli.flags import find_configs, pairs, refuse_unknown, values_of, wants_help
+from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help
+from tasks.cli.main import VERBS
+from tasks.specs import spec_of
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+
+class Flag(NamedTuple):
+    """A flag of a verb's own.
+
+    Attributes:
+        help: what it means.
+        kind: type of its value.
+        default: where it is left out.
+        several: it takes several words.
+    """
+
+    help: str
+    kind: Any = str | None
+    default: Any = None
+    several: bool = False
+
+
+# A text alone is a flag that takes a text.
+OwnFlags = Mapping[str, "str | Flag"]
+
+ALLOW_IMPORT = Flag(
+    "modules (mypkg) of your own from which classes may be imported that flags, --config or a checkpoint name",
+    str,
+    [],
+    several=True,
+)
+_CONFIG = "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated"
+_DEBUG = "show the traceback of an error"
+
+
+class VerbParser:
+    """Parses the flags of a verb.
+
+    Where help is asked for it is printed, and the process ends with status 0.
+
+    Args:
+        task: name of the task.
+        verb: what is done.
+        argv: flags as typed.
+        own_flags: of the verb, by name.
+        words: name and meaning of what is typed without a flag; None: nothing is.
+        more: what the help says below what the verb does.
+        groups: classes whose constructor's arguments are flags, by the name that stands before them (``data``).
+        builds: the verb builds something from its flags: it takes ``--config`` and ``--allow_import``.
+
+    Attributes:
+        spec: of the task.
+        parser: of jsonargparse.
+        config: the values.
+
+    Raises:
+        SuiteError: an unknown flag (the nearest is named), or no such config.
+        argparse.ArgumentError: a value of the wrong kind.
+    """
+
+    trains = False  # the help shows flags of training
+
+    def __init__(
+        self,
+        task: str,
+        verb: str,
+        argv: Sequence[str],
+        *,
+        own_flags: OwnFlags,
+        words: tuple[str, str] | None = None,
+        more: str = "",
+        groups: Mapping[str, type] | None = None,
+        builds: bool = True,
+    ) -> None:
+        self.task, self.verb, self.spec = task, verb, spec_of(task)
+        self.own_flags = {name: Flag(flag) if isinstance(flag, str) else flag for name, flag in own_flags.items()}
+        if builds:
+            self.own_flags["allow_import"] = ALLOW_IMPORT
+        self.words, self.more, self.groups, self.builds = words, more, groups or {}, builds
+        follow_allowed_paths()
+        self.parser = self.make_parser(
+            exit_on_error=False,
+            prog=self.command,
+            usage=self.usage,
+            description=self.about,
+        )
+        if builds:
+            self.parser.add_argument("-c", "--config", action=ActionConfigFile, help=_CONFIG)
+        self.add_flags(self.parser)
+        self.config: Namespace = self._parsed(find_configs(argv) if builds else list(argv))
+
+    @property
+    def command(self) -> str:
+        """The verb as it is typed."""
+        return f"{self.spec.program} {self.verb}"
+
+    @property
+    def usage(self) -> str:
+        """How the verb is called."""
+        typed = f" [{self.words[0]} ...]" if self.words is not None else ""
+        return f"{self.command}{typed} [flags]"
+
+    @property
+    def about(self) -> str:
+        """What the verb does."""
+        text = VERBS[self.verb]
+        return ". ".join(filter(None, [text[0].upper() + text[1:], self.more])) + "."
+
+    def make_parser(self, **settings: Any) -> ArgumentParser:
+        """A parser without flags."""
+        return ArgumentParser(**settings)
+
+    def add_flags(self, parser: ArgumentParser) -> None:
+        """Add all flags."""
+        self.add_groups(parser)
+        if self.words is not None:
+            parser.add_argument(self.words[0], nargs="*", type=str, default=[], help=self.words[1])
+        for name, flag in self.own_flags.items():
+            more = {"nargs": "+"} if flag.several else {}
+            default = list(flag.default or []) if flag.several else flag.default
+            parser.add_argument(
+                f"--{name}", type=str if flag.several else flag.kind, default=default, help=flag.help, **more
+            )
+
+    def add_groups(self, parser: ArgumentParser) -> None:
+        """Add the flags of classes; a subclass adds to them."""
+        for name, cls in self.groups.items():
+            # A trainer is made by the verb, which has callbacks of its own for it.
+            parser.add_class_arguments(
+                cls, name, fail_untyped=False, instantiate=name != "trainer", sub_configs=name == "trainer"
+            )
+
+    def known_flags(self, argv: Sequence[str]) -> set[str]:
+        """Full names of the flags that may be typed."""
+        return {option for action in self.parser._actions for option in action.option_strings}
+
+    def sections(self, argv: Sequence[str]) -> list[Section]:
+        """What the short help shows, in order."""
+        own = [(f"--{name}", flag.help) for name, flag in self.own_flags.items()]
+        typed = [] if self.words is None else [self.words]
+        common = [("--config", _CONFIG)] if self.builds else []
+        sections: list[Section] = [("", [*typed, *own, *common, ("--debug", _DEBUG)])]
+        for name, cls in self.groups.items():
+            if name != "trainer":
+                sections.append((name, documented(f"--{name}.", [cls])))
+        if "trainer" in self.groups:
+            told = {name: text for name, text in TRAINER.items() if self.trains or name not in OF_TRAINING}
+            sections.append(("trainer", [(f"--trainer.{name}", text) for name, text in told.items()]))
+        return sections
+
+    def further_help(self) -> dict[str, str]:
+        """Where flags are shown that the short help has not."""
+        return {"every flag": f"{self.command} --help_all"}
+
+    def check(self, argv: Sequence[str]) -> None:
+        """Refuse what can be seen to be wrong before anything is parsed; a subclass adds to it."""
+        refuse_unknown(argv, self.known_flags(argv))
+        for name, path in pairs(argv):
+            # The parser says little of a class that is not there.
+            if name.startswith("--trainer.") and any(path.startswith(f"{module}.") for module in allowed()):
+                load_part(path, object, name.removesuffix("+"))
+
+    def _parsed(self, argv: list[str]) -> Namespace:
+        kind = wants_help(argv)
+        if kind == "short":
+            print(short_help(self.usage, self.about, self.sections(argv), self.further_help()))
+            raise SystemExit(0)
+        if kind == "all":
+            argv = ["--help"]
+        else:
+            self.check(argv)
+        config = self.parser.parse_args(argv)
+        if self.builds:
+            # Of a config file it is a record alone: what came with a file does not choose what code runs.
+            config["allow_import"] = values_of(argv, "--allow_import")
+        return config
+
+
+def follow_allowed_paths() -> None:
+    """Let the parser import, for a class path in a flag or file, what is trusted or allowed, and nothing else."""
+    set_parsing_settings(
+        import_path_denylist=["*"],
+        import_path_allowlist=[*TRUSTED, *allowed()],
+        # A dictionary with the key class_path, where any value is taken, stays a dictionary.
+        instantiate_subclass_spec_in_any=False,
+    )
