@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from backbones.pyramid import Backbone
 from scansuite.errors import SuiteError
+
+if TYPE_CHECKING:
+    from backbones.pyramid import Backbone
 
 HeadName = Literal["pool", "mlp", "flatten", "native"]
 
@@ -41,6 +42,8 @@ class Head(nn.Module):
         grid: tuple[int, int] | None,
         norm: bool,
     ) -> None:
+        from timm.layers import LayerNorm2d  # not before a head is made: the help of the command line reads this module
+
         super().__init__()
         # Over channels at each position, before pooling: the same for all heads, and what Swin and ViT do.
         self.norm = LayerNorm2d(channels) if norm else nn.Identity()

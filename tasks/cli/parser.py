@@ -162,7 +162,7 @@ class TaskParser(VerbParser):
         if chosen is not None:
             sections.append((f"flags of {chosen.__name__}", _own_flags(chosen, dict(shared), linked)))
         if self.builds_model:
-            classes = [cls for cls in self.task_class.__mro__ if issubclass(cls, Task)]
+            classes: list[type] = [cls for cls in self.task_class.__mro__ if issubclass(cls, Task)]
             model = documented("--model.", classes, lambda name: name not in self.task_class.facts)
             sections.append(("model", model))
         return [*sections, trainer]
