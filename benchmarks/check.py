@@ -83,8 +83,8 @@ def measure(rows: int, workers: int) -> dict[str, float]:
             table[0] = table[0] or Peak.now()
 
         peak, start = Peak(), time.perf_counter()
-        with FindingStore(output) as store, check(data, store, output, workers, progress) as checked:
-            store.write(output / "check.csv", checked.survey.cases())
+        with FindingStore(output) as store, check(data, store, output, workers, progress) as survey:
+            store.write(output / "check.csv", survey.cases())
             errors = store.count("error")
         return {
             "seconds": time.perf_counter() - start,

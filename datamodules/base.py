@@ -21,6 +21,7 @@ from datamodules.cases.sides import have_sides, refuse_mirrors
 from datamodules.cases.table import SPLITS, CaseTable, scans_of
 from datamodules.loading.loaders import in_memory, loader_of
 from datamodules.preparation import prepare
+from datamodules.prepared import Prepared, PreparedData
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.own_formats import load_readers
@@ -30,6 +31,7 @@ from datamodules.samples.patches import PatchPlace
 from datamodules.samples.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.samples.sources import Samples, ScanSource
 from datamodules.settings import check_loading, default_cache_dir, default_workers, name_list, numbers, pair
+from datamodules.stored import Stored
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Sample, Scan
 from datamodules.useless import Useless, left_out
@@ -40,7 +42,7 @@ log = logging.getLogger(__name__)
 Normalize = Literal["auto", "none", "imagenet", "train", "image"]
 
 
-class ScanDataModule(LightningDataModule):
+class ScanDataModule(LightningDataModule, PreparedData):
     """Everything that all data classes share; a data class says where its cases come from.
 
     Args:
@@ -146,13 +148,12 @@ class ScanDataModule(LightningDataModule):
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes, load_readers(readers)), allow_outside
         self.seed = 0
+        self.folds_flag = "--data.folds"  # the flag that the user gave folds by
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None
         self.zoom, self.mosaic = 1.0, 0.0
         self.skip_unreadable = skip_unreadable
         self.unreadable: list[str] = []  # ids of the cases that are left out
-        self.images_in_two_parts = 0
-        self._contents: Sequence[str] = []
         self._adopted: Preprocess | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -205,6 +206,10 @@ class ScanDataModule(LightningDataModule):
     def leave_out(self, keep: NDArray[np.bool_]) -> None:
         """Forget what is known of the cases (rows of the table) where ``keep`` is false; they cannot be read."""
 
+    def stored(self, table: CaseTable) -> Stored:
+        """What a check looks at beside images: labels, boxes, masks, whole volumes."""
+        return Stored()
+
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
         """(N, S) what a split should spread evenly; nothing but the sizes where a data class does not say."""
         return np.ones((len(table), 1))
@@ -219,18 +224,9 @@ class ScanDataModule(LightningDataModule):
 
     # What follows from it.
 
-    @cached_property
-    def table(self) -> CaseTable:
-        """The cases with patients and split, checked for leakage."""
-        prepared = prepare(self)
-        self._contents, self.images_in_two_parts = prepared.contents, prepared.images_in_two_parts
-        return prepared.table
-
-    @property
-    def contents(self) -> Sequence[str]:
-        """A content hash for each row of ``table.images``; equal images have equal hashes."""
-        _ = self.table
-        return self._contents
+    def prepare_table(self) -> Prepared:
+        """Go all the way from files to a case table, as training does."""
+        return prepare(self)
 
     @cached_property
     def image_facts(self) -> ImageFacts:
@@ -300,16 +296,6 @@ class ScanDataModule(LightningDataModule):
         if self.normalize not in ("auto", "train"):
             return None
         return channel_statistics(self.single_images(self.rows("train")), self.in_channels)
-
-    def rows(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of the cases of a part."""
-        return np.flatnonzero((self.table.cases["split"] == split).to_numpy())
-
-    def first_images(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Row number of the first image of each of the given cases."""
-        images = self.table.images
-        first = images.index[~images["case"].duplicated()].to_numpy()
-        return first[rows]
 
     def samples(self, rows: NDArray[np.int64]) -> Samples:
         """Which images of the given cases are samples, and their targets."""

@@ -1,22 +1,28 @@
-"""From the files of a data class to its case table: the steps on the way, one after the other."""
+"""From the files of a data class to its case table: the steps on the way, one after the other.
+
+:func:`steps_of` lists them in their order. ``fit`` stops at the first mistake; a check takes the same way, has mistakes
+noted, and goes on behind each.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datamodules.cases.contents import readable_cases
 from datamodules.cases.identity import join_identity
 from datamodules.cases.patients import join_patients
-from datamodules.cases.table import SPLITS, CaseTable
+from datamodules.cases.table import NO_CASES, SPLITS, CaseTable
+from datamodules.faults import Fault, collecting, tolerated
+from datamodules.prepared import Prepared
 from datamodules.splitting.leakage import grouping, refuse_leakage
-from datamodules.splitting.splits import join_split, make_split, warn_of_unknown_patients
+from datamodules.splitting.splits import join_split, make_split, refuse_gaps, warn_of_unknown_patients
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -24,55 +30,73 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Run = Callable[["ScanDataModule", Prepared], Prepared]
+
 
 @dataclass(frozen=True)
-class Prepared:
-    """A case table that is ready to train or judge on.
+class Step:
+    """One step.
 
     Attributes:
-        table: the cases with patients and split.
-        contents: content hash of each image, in the order of ``table.images``.
-        images_in_two_parts: how many identical images stand in more than one part of the split.
+        name: what it does.
+        run: does it: what is known before -> what is known after.
+        fault: kind of the finding where a check meets a mistake that ends the step, and goes on without it; "": the
+            step notes what it finds by itself, and what it raises ends a check too.
     """
 
-    table: CaseTable
-    contents: Sequence[str]
-    images_in_two_parts: int = 0
+    name: str
+    run: Run
+    fault: str = ""
 
 
-def prepare(data: ScanDataModule) -> Prepared:
-    """All steps: find the cases, say who they are, read what they hold, part them, refuse what leaks.
+def steps_of(
+    data: ScanDataModule, *, read: Run | None = None, weigh: Run | None = None, compare: Run | None = None
+) -> list[Step]:
+    """The steps for the flags of a data class, in their order.
+
+    Args:
+        data: the data class.
+        read: left out: :func:`read_contents`; a check measures what it reads.
+        weigh: left out: :func:`find_strata`; a check says what each label lacks.
+        compare: left out: :func:`refuse_leaks`; a check names what the parts share, and what they lack.
+    """
+    find = [Step("find cases", find_cases, "table"), Step("name patients", add_people, "no_patient")]
+    contents = [Step("read contents", read or read_contents)]
+    given = [Step("take the given split", add_split, "split"), Step("find strata", weigh or find_strata, "labels")]
+    # Mistakes in tables are named before files are read, which may take long; unless cases that cannot be read are left
+    # out, which the split need not name: which are those is not known yet.
+    middle = [*contents, *given] if data.skip_unreadable else [*given, *contents]
+    return [*find, *middle, Step("draw the split", draw, "split"), Step("compare parts", compare or refuse_leaks)]
+
+
+def prepare(
+    data: ScanDataModule, steps: list[Step] | None = None, on_fault: Callable[[Fault], None] | None = None
+) -> Prepared:
+    """Take all steps.
+
+    Args:
+        data: whose cases they are.
+        steps: left out: those of training.
+        on_fault: takes mistakes, of steps and within them, and the way goes on without what is concerned, to its end or
+            until no case is found; left out: the first is raised.
 
     Raises:
         SuiteError: whatever a step refuses.
     """
-    table = add_people(data, find_cases(data))
-    # Mistakes in tables are named before files are read, which may take long; unless the split leaves out cases that
-    # cannot be read, and which are those is not known yet.
-    joined = data.split != "all_test" and not data.skip_unreadable
-    strata = None
-    if joined:
-        table = add_split(data, table)
-        # Cases that the split leaves out may have classes that nobody knows.
-        strata = None if leaves_out(data) else data.strata(table)
-    table, contents = read_contents(data, table)
-    if data.split == "all_test":
-        if data.split_file is not None:
-            log.warning("--data.split_file %s does nothing: --data.split all_test judges all cases", data.split_file)
-        table = table.with_columns(split="test")
-        log.info("%s", described(data, table))
-        return Prepared(table, contents)
-    table = table if joined else add_split(data, table)
-    if not leaves_out(data):
-        _say_what_is_not_drawn(data, table)
-        table = draw(data, table, data.strata(table) if strata is None else strata, contents)
-    warn_of_unknown_patients(table)
-    twice = refuse_leakage(table, contents, allow=data.allow_leakage)
-    log.info("%s", described(data, table))
-    return Prepared(table, contents, twice)
+    prepared = Prepared(NO_CASES)
+    for step in steps_of(data) if steps is None else steps:
+        log.debug("%s", step.name)
+        with ExitStack() as stack:
+            if on_fault is not None and step.fault:
+                stack.enter_context(collecting(on_fault))
+                stack.enter_context(tolerated(step.fault))
+            prepared = step.run(data, prepared)
+        if len(prepared.table) == 0:
+            break
+    return replace(prepared, strata=None)
 
 
-def find_cases(data: ScanDataModule) -> CaseTable:
+def find_cases(data: ScanDataModule, prepared: Prepared) -> Prepared:
     """The cases as the data class finds them, with the split they bring, if any.
 
     Raises:
@@ -83,37 +107,49 @@ def find_cases(data: ScanDataModule) -> CaseTable:
     table = data.build_table()
     if len(table) == 0:
         raise SuiteError(f"--data.root {data.root}: no cases found")
-    return table
+    return replace(prepared, table=table)
 
 
-def add_people(data: ScanDataModule, table: CaseTable) -> CaseTable:
+def add_people(data: ScanDataModule, prepared: Prepared) -> Prepared:
     """Patients and further columns of ``--data.patient_pattern``, ``--data.cases`` and DICOM headers."""
-    table = join_patients(table, data.patient_pattern, Path(data.cases_file) if data.cases_file else None)
-    return join_identity(table, data.root, keep_ids=data.keep_ids)
+    cases = Path(data.cases_file) if data.cases_file else None
+    table = join_patients(prepared.table, data.patient_pattern, cases)
+    return replace(prepared, table=join_identity(table, data.root, keep_ids=data.keep_ids))
 
 
-def read_contents(data: ScanDataModule, table: CaseTable) -> tuple[CaseTable, list[str]]:
+def read_contents(data: ScanDataModule, prepared: Prepared) -> Prepared:
     """The cases that can be read, and the content hash of each of their images.
 
     Raises:
         SuiteError: some cannot be read, and ``--data.skip_unreadable`` is not given.
     """
-    found = data.hashes(table)
+    table = prepared.table
+    before = data.adopt_table(prepared)  # readers ask for their rows
+    try:
+        found = data.hashes(table)
+    finally:
+        data.adopt_table(before)
     owners = table.images["case"].to_numpy()
     keep = readable_cases(data, found, owners, table.cases["case_id"].tolist())
-    contents = [content for content in found if isinstance(content, str)]
-    if keep.all():
-        return table, contents
-    data.leave_out(keep)
     kept = keep[owners]
-    return table.select(keep.tolist()), [str(content) for content, one in zip(found, kept, strict=True) if one]
+    contents = [str(content) for content, one in zip(found, kept, strict=True) if one]
+    if keep.all():
+        return replace(prepared, contents=contents)
+    data.leave_out(keep)
+    return replace(prepared, table=table.select(keep.tolist()), contents=contents)
 
 
-def add_split(data: ScanDataModule, table: CaseTable) -> CaseTable:
-    """The split of ``--data.split_file``, where there is one."""
+def add_split(data: ScanDataModule, prepared: Prepared) -> Prepared:
+    """The split of ``--data.split_file``, where there is one; with ``--data.split all_test`` all cases are test."""
+    table = prepared.table
+    if data.split == "all_test":
+        if data.split_file is not None:
+            log.warning("--data.split_file %s does nothing: --data.split all_test judges all cases", data.split_file)
+        return replace(prepared, table=table.with_columns(split="test"))
     if data.split_file is None:
-        return table
-    return join_split(table, Path(data.split_file), data.unreadable, leave_out=leaves_out(data))
+        return prepared
+    table = join_split(table, Path(data.split_file), data.unreadable, leave_out=leaves_out(data))
+    return replace(prepared, table=table)
 
 
 def leaves_out(data: ScanDataModule) -> bool:
@@ -121,26 +157,54 @@ def leaves_out(data: ScanDataModule) -> bool:
     return data.split_file is not None and data.new_cases == "leave_out"
 
 
-def draw(data: ScanDataModule, table: CaseTable, strata: NDArray[np.float64], contents: Sequence[str]) -> CaseTable:
-    """Draw what the split leaves open; a patient's cases and those with one content stay together.
+def _draws(data: ScanDataModule) -> bool:
+    return data.split != "all_test" and not leaves_out(data)
 
-    Args:
-        data: how it is drawn.
-        table: the cases with the split that is given.
-        strata: (N, S) what each part gets its share of.
-        contents: content hash of each image, in the order of ``table.images``.
-    """
+
+def find_strata(data: ScanDataModule, prepared: Prepared) -> Prepared:
+    """What a split that is drawn spreads evenly; cases that it leaves out may have classes that nobody knows."""
+    return replace(prepared, strata=data.strata(prepared.table)) if _draws(data) else prepared
+
+
+def draw(data: ScanDataModule, prepared: Prepared) -> Prepared:
+    """Draw what the split leaves open; a patient's cases and those with one content stay together."""
+    table, usable = prepared.table, prepared.usable
+    if not _draws(data) or refuse_gaps(table):
+        return prepared
+    _say_what_is_not_drawn(data, table)
+    usable = np.ones(len(table), np.bool_) if usable is None else usable
+    strata = np.ones((len(table), 1)) if prepared.strata is None else prepared.strata
+    chosen = table if usable.all() else table.select(usable.tolist())
+    of_chosen = usable[table.images["case"].to_numpy()]
+    contents = [content for content, one in zip(prepared.contents, of_chosen, strict=True) if one]
     split = make_split(
-        table,
-        strata,
-        grouping(table, contents),
+        chosen,
+        strata[usable],
+        grouping(chosen, contents),
         stratify=data.stratify,
         test_fraction=data.test_fraction,
         folds=data.folds,
         fold=data.fold,
         seed=data.split_seed,
+        folds_flag=data.folds_flag,
     )
-    return table.with_columns(split=split)
+    split = split.set_axis(np.flatnonzero(usable)).reindex(table.cases.index).astype("str")
+    return replace(prepared, table=table.with_columns(split=split))
+
+
+def refuse_leaks(data: ScanDataModule, prepared: Prepared) -> Prepared:
+    """Refuse patients and identical images in two parts, or count them; say of cases without a patient.
+
+    Raises:
+        SuiteError: see :func:`~datamodules.splitting.leakage.refuse_leakage`.
+    """
+    table = prepared.table
+    if data.split != "all_test":
+        warn_of_unknown_patients(table)
+        shared = refuse_leakage(table, prepared.contents, allow=data.allow_leakage)
+        prepared = replace(prepared, images_in_two_parts=shared)
+    log.info("%s", described(data, table))
+    return prepared
 
 
 # What says how a split is drawn, as it is where it is left out: of the test part, and of validation.

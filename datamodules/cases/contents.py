@@ -114,16 +114,8 @@ def _name_and_stamp(unit: Unit) -> tuple[str, str]:
 
 
 def image_contents(data: ScanDataModule, table: CaseTable) -> list[str | Unreadable]:
-    """The content hash of each image of a table, as :meth:`~ScanDataModule.read_whole` reads it."""
-    attributes, name = vars(data), "table"
-    before = attributes.get(name)
-    attributes[name] = table  # where its cached property keeps it: readers ask for their rows
-    try:
-        return read_units(data, data.units(table), partial(_content, data))
-    finally:
-        del attributes[name]
-        if before is not None:
-            attributes[name] = before
+    """The content hash of each image of the table of the data, as :meth:`~ScanDataModule.read_whole` reads it."""
+    return read_units(data, data.units(table), partial(_content, data))
 
 
 def _content(data: ScanDataModule, image: int) -> str:

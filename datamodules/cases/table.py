@@ -80,6 +80,12 @@ class CaseTable:
         return bool(self.cases["patient_id"].notna().all()) and len(self.cases) > 0
 
 
+NO_CASES = CaseTable(
+    pd.DataFrame({name: pd.Series([], dtype="str") for name in ("case_id", "patient_id", "path", "split")}),
+    pd.DataFrame({"case": pd.Series([], dtype="int64"), "path": pd.Series([], dtype="str"), "frame": []}),
+)
+
+
 def scans_of(cases: pd.DataFrame) -> list[ScanInfo]:
     """Identity of the cases as samples carry it: ``case_id``, ``patient_id`` where it is known, ``path``."""
     patients = [None if pd.isna(patient) else str(patient) for patient in cases["patient_id"]]

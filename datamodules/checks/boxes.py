@@ -11,18 +11,17 @@ from datamodules.checks.histograms import Histogram, binned
 from datamodules.checks.labels import class_counts
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
-from datamodules.detection.base import DetectionData
 from datamodules.detection.boxes import CORNERS
+from datamodules.stored import StoredBoxes
 
 _TINY = 3.0  # pixels
 _COINCIDE = 0.9  # IoU
 _MOST_BOXES = 1000  # of an image that are compared with each other
 
 
-def check_boxes(survey: Survey, data: DetectionData, store: FindingStore) -> list[Histogram]:
+def check_boxes(survey: Survey, stored: StoredBoxes, store: FindingStore) -> list[Histogram]:
     """Note boxes that coincide or are tiny, and images without any; count classes in each part."""
-    assert survey.table is not None  # asked for by the caller
-    boxes, cases = data._boxes, survey.table.cases
+    boxes, cases, names = stored.boxes, survey.table.cases, list(stored.classes)
     if len(boxes) == 0:
         store.add("annotation", "no image has a box", severity="error")
         return []
@@ -41,7 +40,6 @@ def check_boxes(survey: Survey, data: DetectionData, store: FindingStore) -> lis
     bare = len(cases) - boxes["case"].nunique()
     if bare:
         store.add("no_boxes", f"{bare} of {len(cases)} images have no box")
-    names = data._own_classes
     part = cases["split"].to_numpy(dtype=object)[boxes["case"].to_numpy()]
     number = pd.Categorical(boxes["label"], categories=names).codes
     counts = {

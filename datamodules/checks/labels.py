@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from datamodules.cases.class_names import class_text, not_meant
-from datamodules.cases.table import SPLITS
+from datamodules.cases.table import SPLITS, CaseTable
 from datamodules.checks.histograms import Histogram
 from datamodules.checks.store import FindingStore
-from datamodules.checks.survey import Survey
-from datamodules.classification.base import ClassificationData
 from datamodules.classification.target import ClassificationTarget, read_labels
+from datamodules.stored import StoredLabels
 from scansuite.errors import SuiteError, nearest
 
 _RARE = 10
@@ -24,8 +23,8 @@ class Labels:
     """The targets of the cases whose labels can be read.
 
     Args:
-        survey: with a table.
-        data: of classification.
+        table: the cases.
+        stored: their labels.
         store: takes findings.
 
     Attributes:
@@ -34,14 +33,11 @@ class Labels:
         strata: (N, S) what a split should spread evenly; zeros where a label is unknown.
     """
 
-    def __init__(self, survey: Survey, data: ClassificationData, store: FindingStore) -> None:
-        table = survey.table
-        assert table is not None  # asked for by the caller
-        self.store, self.data = store, data
-        frame, columns = data.named_columns(table.cases)
+    def __init__(self, table: CaseTable, stored: StoredLabels, store: FindingStore) -> None:
+        self.store, self.stored = store, stored
         good = np.ones(len(table), bool)
-        if all(column in frame for column in columns):
-            for case, kind, detail in _bad_labels(frame, columns, data):
+        if all(column in stored.frame for column in stored.columns):
+            for case, kind, detail in _bad_labels(stored):
                 store.add(kind, detail, case=case)
                 good[case] = False
         self.rows = np.flatnonzero(good)
@@ -49,8 +45,8 @@ class Labels:
         self.strata = np.ones((len(table), 1))
         try:
             if len(self.rows) == 0:
-                raise SuiteError(f"{data.where}: no case has a label")
-            self.target = data._target_of(table.select(good.tolist()))
+                raise SuiteError(f"{stored.where}: no case has a label")
+            self.target = stored.target(table.select(good.tolist()))
         except SuiteError as error:
             store.add("labels", str(error))
             return
@@ -60,7 +56,7 @@ class Labels:
         self._check_names(self.target.class_names)
 
     def _check_names(self, names: Sequence[str]) -> None:
-        positive = self.data._positive_class
+        positive = self.stored.positive
         if self.target is not None and self.target.kind == "binary" and positive is not None and positive not in names:
             text = f"--data.positive_class {positive!r} is none of the classes {', '.join(names)}"
             self.store.add("labels", text)
@@ -114,11 +110,9 @@ def class_counts(
     ]
 
 
-def _bad_labels(
-    frame: pd.DataFrame, columns: Sequence[str], data: ClassificationData
-) -> Iterator[tuple[int, str, str]]:
+def _bad_labels(stored: StoredLabels) -> Iterator[tuple[int, str, str]]:
     """Case, kind and detail of labels that :func:`~datamodules.classification.target.make_target` refuses."""
-    kind = data.task_kind
+    frame, columns, kind, order = stored.frame, stored.columns, stored.kind, stored.classes
     if kind == "multilabel" or (kind is None and len(columns) > 1):
         for column in columns:
             for case in np.flatnonzero(read_labels(frame[column])[1]).tolist():
@@ -136,7 +130,6 @@ def _bad_labels(
         for case in np.flatnonzero(strange).tolist():
             yield int(case), "unknown_label", f"{str(labels.iat[case])!r} is no finite number"
         return
-    order = data.declared_classes
     if order is None:
         for case, name in enumerate(text):
             why = None if empty[case] else not_meant(name)

@@ -36,7 +36,6 @@ def content_numbers(records: NDArray[Any]) -> NDArray[np.int64]:
 
 def check_patients(survey: Survey, store: FindingStore) -> None:
     """Note each patient in more than one part."""
-    assert survey.table is not None  # asked for by the caller
     cases, allowed = survey.table.cases, survey.data.allow_leakage
     if survey.data.split == "all_test":
         return
@@ -57,23 +56,17 @@ def check_patients(survey: Survey, store: FindingStore) -> None:
 
 
 def check_duplicates(
-    survey: Survey,
-    content: NDArray[np.int64],
-    owners: NDArray[np.int64],
-    store: FindingStore,
-    labels: pd.Series[Any] | None,
+    survey: Survey, content: NDArray[np.int64], store: FindingStore, labels: pd.Series[Any] | None
 ) -> None:
     """Note identical images: in different parts, in one part, and with different labels.
 
     Args:
         survey: with a table.
         content: (M,) see :func:`content_numbers`.
-        owners: (M,) row of the case table of each image.
         store: takes findings.
         labels: one label a case, where there is such.
     """
-    assert survey.table is not None  # asked for by the caller
-    table = survey.table
+    table, owners = survey.table, survey.owners
     order = np.argsort(content, kind="stable")
     edges = np.flatnonzero(np.diff(content[order])) + 1
     starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(order)]])
@@ -104,12 +97,9 @@ def _first_of_each(rows: NDArray[np.int64], parts: NDArray[Any]) -> list[int]:
     return sorted({*firsts.values(), *(int(row) for row in rows[:2])})[:_NAMED]
 
 
-def check_near_duplicates(
-    survey: Survey, records: NDArray[Any], content: NDArray[np.int64], owners: NDArray[np.int64], store: FindingStore
-) -> None:
+def check_near_duplicates(survey: Survey, content: NDArray[np.int64], store: FindingStore) -> None:
     """Warn of images of different parts that look the same but are not identical."""
-    assert survey.table is not None  # asked for by the caller
-    cases = survey.table.cases
+    cases, records, owners = survey.table.cases, survey.records, survey.owners
     part = pd.Categorical(cases["split"], categories=SPLITS).codes.astype(np.int64)[owners]
     usable = np.flatnonzero((records["status"] == READ) & (records["low"] < records["high"]) & (part >= 0))
     # One unit for each look and part: a million copies of few pictures are few pictures.

@@ -10,24 +10,24 @@ from typing import Any
 
 from datamodules.checks.kinds import SEVERITIES, kind_of
 from datamodules.checks.measures import READ, thumbnail
-from datamodules.checks.run import Checked
 from datamodules.checks.store import Finding, FindingStore
+from datamodules.checks.survey import Survey
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 
 
-def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
+def write_page(file: Path, survey: Survey, store: FindingStore) -> None:
     """Write the page.
 
     Args:
         file: the HTML file.
-        checked: what was checked; its images are read once more for thumbnails.
+        survey: what was checked; its images are read once more for thumbnails.
         store: the findings.
     """
     from jinja2 import Environment
 
     template = resources.files("datamodules.checks").joinpath("page.html").read_text(encoding="utf-8")
-    cases = checked.survey.cases()
+    cases = survey.cases()
     kinds = []
     for severity in SEVERITIES:
         for (of, kind), count in store.counts.items():
@@ -40,22 +40,22 @@ def write_page(file: Path, checked: Checked, store: FindingStore) -> None:
                     "name": kind,
                     "count": count,
                     "meaning": kind_of(kind).meaning,
-                    "some": [_shown(finding, checked, cases) for finding in some],
+                    "some": [_shown(finding, survey, cases) for finding in some],
                 }
             )
-    data = checked.survey.data
+    data = survey.data
     errors = store.count("error")
     page = (
         Environment(autoescape=True, trim_blocks=True)
         .from_string(template)
         .render(
             root=str(data.root) if str(data.root) != "." else type(data).__name__,
-            what=f"{type(data).__name__}: {len(cases)} cases, {len(checked.survey.units)} images or volumes",
+            what=f"{type(data).__name__}: {len(cases)} cases, {len(survey.units)} images or volumes",
             when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             errors=errors,
             verdict=verdict(store),
             kinds=kinds,
-            histograms=[{"title": one.title, "bars": _bars(one.bars)} for one in checked.histograms if one.bars],
+            histograms=[{"title": one.title, "bars": _bars(one.bars)} for one in survey.histograms if one.bars],
         )
     )
     write_text(file, page)
@@ -77,26 +77,26 @@ def _bars(bars: list[tuple[str, int]]) -> list[tuple[str, int, float]]:
     return [(name, count, round(100 * count / most, 1)) for name, count in bars]
 
 
-def _shown(finding: Finding, checked: Checked, cases: Any) -> dict[str, str]:
+def _shown(finding: Finding, survey: Survey, cases: Any) -> dict[str, str]:
     case, unit = finding.case, finding.unit
     if unit < 0 and case >= 0:
-        units = (checked.cases == case).nonzero()[0]
+        units = (survey.owners == case).nonzero()[0]
         unit = int(units[0]) if len(units) else -1
     who, part = finding.path, ""
     if case >= 0:
         who = str(cases["case_id"].iat[case])
         part = cases["split"].astype("str").fillna("").iat[case]
-    return {"who": who, "part": part, "detail": finding.detail, "image": _image(checked, unit)}
+    return {"who": who, "part": part, "detail": finding.detail, "image": _image(survey, unit)}
 
 
-def _image(checked: Checked, unit: int) -> str:
+def _image(survey: Survey, unit: int) -> str:
     """A thumbnail as a data URI; "" where the image was not read, or cannot be read any more."""
-    if unit < 0 or checked.records["status"][unit] != READ:
+    if unit < 0 or survey.records["status"][unit] != READ:
         return ""
     import imagecodecs
 
     try:
-        small = thumbnail(checked.survey.units.picture(unit))
+        small = thumbnail(survey.units.picture(unit))
     except SuiteError:
         return ""
     return "data:image/png;base64," + base64.b64encode(imagecodecs.png_encode(small)).decode()

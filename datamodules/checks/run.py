@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
@@ -23,41 +22,26 @@ from datamodules.checks.leaks import check_duplicates, check_near_duplicates, ch
 from datamodules.checks.masks import classes_in
 from datamodules.checks.measures import READ, RECORD, kept_hashes
 from datamodules.checks.store import FindingStore
-from datamodules.checks.survey import Survey, split, take
-from datamodules.classification.base import ClassificationData
-from datamodules.detection.base import DetectionData
-from datamodules.segmentation.base import SegmentationData
+from datamodules.checks.survey import Survey
+from datamodules.checks.units import FileUnits, TableUnits, Units, loose_files
+from datamodules.faults import Fault
+from datamodules.preparation import find_strata, prepare, steps_of
+from datamodules.prepared import Prepared
+from datamodules.stored import StoredMasks
 from scansuite.errors import SuiteError
 
 Progress = Callable[[int, int], None]  # units done, units in all
 
 _REFUSED = ("mask_unreadable", "unknown_value", "grid_mismatch", "size_mismatch")  # beside what cannot be read itself
 _MANY_EMPTY = 0.25  # share of empty masks above which one is nothing unusual
-
-
-@dataclass
-class Checked:
-    """What a check leaves.
-
-    Attributes:
-        survey: data, units and table.
-        records: (M,) what was measured of each unit; a mapped scratch file.
-        cases: (M,) row of the case table of each unit, -1 without a table.
-        refused: (M,) units that training stops at, or leaves out with ``--data.skip_unreadable``.
-        histograms: for the pages.
-    """
-
-    survey: Survey
-    records: NDArray[Any]
-    cases: NDArray[np.int64]
-    refused: NDArray[np.bool_]
-    histograms: list[Histogram] = field(default_factory=list)
+# Met again, and better told, when the files themselves are read.
+_TOLD_LATER = ("mask_probe", "size")
 
 
 @contextmanager
 def check(
     data: ScanDataModule, store: FindingStore, folder: Path, workers: int, progress: Progress, seconds: float = 120.0
-) -> Iterator[Checked]:
+) -> Iterator[Survey]:
     """Check a data set; what was measured lies in a scratch file in ``folder`` until the end of the block.
 
     Args:
@@ -71,18 +55,110 @@ def check(
     Raises:
         SuiteError: the root is missing, or the scratch file cannot be written.
     """
-    survey = take(data, store)
+    if not data.root.exists():
+        raise SuiteError(f"--data.root {data.root}: no such file or folder")
     scratch = folder / ".records.part"
+    survey = Survey.of(data)
+    own = _Check(survey, store, scratch, workers, progress, seconds)
+
+    def note(fault: Fault) -> None:
+        if fault.kind not in _TOLD_LATER:
+            store.note(replace(fault, path=short_path(fault.path, data.root)))
+
     try:
-        records = _scratch(scratch, len(survey.units))
-        checked = Checked(survey, records, survey.units.cases(), np.zeros(len(survey.units), np.bool_))
-        _examine(checked, store, workers, progress, seconds)
-        checked.histograms += check_likeness(survey.units, records, checked.cases, store)
-        if survey.table is not None:
-            _check_table(checked, store)
-        yield checked
+        steps = steps_of(data, read=own.read, weigh=own.weigh, compare=own.compare)
+        prepared = prepare(data, steps, note)
+        if len(prepared.table):
+            data.adopt_table(prepared)
+        else:
+            own.examine(FileUnits(data, loose_files(data.root)))
+        yield survey
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@dataclass
+class _Check:
+    """What a check does in its own way on the way to a table: it measures, and finds more than the first mistake."""
+
+    survey: Survey
+    store: FindingStore
+    scratch: Path
+    workers: int
+    progress: Progress
+    seconds: float
+    labels: Labels | None = None
+
+    def read(self, data: ScanDataModule, prepared: Prepared) -> Prepared:
+        """Look at all images and volumes; what cannot be read stays in the table, but takes no part in a split."""
+        data.adopt_table(prepared)  # readers ask for their rows
+        self.examine(TableUnits(data, prepared.table))
+        usable = np.ones(len(prepared.table), np.bool_)
+        usable[self.survey.owners[self.survey.refused]] = not data.skip_unreadable
+        return replace(prepared, contents=kept_hashes(self.survey.records), usable=usable)
+
+    def weigh(self, data: ScanDataModule, prepared: Prepared) -> Prepared:
+        """Note labels that are none; the others are spread evenly."""
+        stored = data.stored(prepared.table).labels
+        if stored is None:
+            return find_strata(data, prepared)
+        self.labels = Labels(prepared.table, stored, self.store)
+        return replace(prepared, strata=self.labels.strata)
+
+    def compare(self, data: ScanDataModule, prepared: Prepared) -> Prepared:
+        """Note what a part lacks, and what parts share."""
+        survey, store = self.survey, self.store
+        survey.table = prepared.table
+        content = content_numbers(survey.records)
+        parts = survey.cases()["split"]
+        if data.split != "all_test" and "train" not in set(parts.dropna()):
+            store.add("split", "there is no train part")
+        stored = data.stored(prepared.table)
+        if self.labels is not None:
+            survey.histograms += self.labels.by_part(parts)
+        if stored.boxes is not None:
+            survey.histograms += check_boxes(survey, stored.boxes, store)
+        if stored.masks is not None:
+            survey.histograms += _masks_by_part(survey, stored.masks, store)
+        check_patients(survey, store)
+        check_duplicates(survey, content, store, None if stored.labels is None else stored.labels.single)
+        check_near_duplicates(survey, content, store)
+        return prepared
+
+    def examine(self, units: Units) -> None:
+        """Look at all units: note what is wrong with each, and which are unlike the rest."""
+        survey, store = self.survey, self.store
+        survey.units, survey.owners, survey.records = units, units.owners(), _scratch(self.scratch, len(units))
+        survey.refused = np.zeros(len(units), np.bool_)
+        empty = self._examine(units)
+        if len(empty) > _MANY_EMPTY * len(units):
+            store.add("mask_empty", f"{len(empty)} of {len(units)} masks show no class", severity="note")
+        else:
+            for unit in empty:
+                store.add("mask_empty", "no pixel belongs to a class", case=int(survey.owners[unit]), unit=unit)
+        survey.histograms += check_likeness(units, survey.records, survey.owners, store)
+
+    def _examine(self, units: Units) -> list[int]:
+        """Note what is wrong with each unit; those with empty masks are left to the caller."""
+        survey, empty = self.survey, []
+        severity: Severity | None = "warning" if survey.data.skip_unreadable else None
+        root = f"{survey.data.root}/"
+        done = 0
+        for part in examine_all(units, self.workers, self.seconds):
+            survey.records[part.start : part.start + len(part.records)] = part.records
+            for unit, kind, detail in part.notes:
+                if kind == "mask_empty":  # how many there are says what it means
+                    empty.append(unit)
+                    continue
+                case = int(survey.owners[unit])
+                path = "" if case >= 0 else units.path(unit)
+                refused = kind in _REFUSED or survey.records["status"][unit] != READ
+                survey.refused[unit] |= refused
+                how = severity if refused else None
+                self.store.add(kind, detail.replace(root, ""), case=case, path=path, unit=unit, severity=how)
+            done += len(part.records)
+            self.progress(done, len(units))
+        return empty
 
 
 def _scratch(file: Path, count: int) -> NDArray[Any]:
@@ -94,78 +170,24 @@ def _scratch(file: Path, count: int) -> NDArray[Any]:
         raise SuiteError(f"{file.parent}: {count * RECORD.itemsize} bytes of scratch are needed: {error}") from None
 
 
-def _examine(checked: Checked, store: FindingStore, workers: int, progress: Progress, seconds: float) -> None:
-    units, empty = checked.survey.units, []
-    severity: Severity | None = "warning" if checked.survey.data.skip_unreadable else None
-    root = f"{checked.survey.data.root}/"
-    done = 0
-    for part in examine_all(units, workers, seconds):
-        checked.records[part.start : part.start + len(part.records)] = part.records
-        for unit, kind, detail in part.notes:
-            if kind == "mask_empty":  # how many there are says what it means
-                empty.append(unit)
-                continue
-            case = int(checked.cases[unit])
-            path = "" if case >= 0 else units.path(unit)
-            refused = kind in _REFUSED or checked.records["status"][unit] != READ
-            checked.refused[unit] |= refused
-            how = severity if refused else None
-            store.add(kind, detail.replace(root, ""), case=case, path=path, unit=unit, severity=how)
-        done += len(part.records)
-        progress(done, len(units))
-    if len(empty) > _MANY_EMPTY * len(units):
-        store.add("mask_empty", f"{len(empty)} of {len(units)} masks show no class", severity="note")
-        return
-    for unit in empty:
-        store.add("mask_empty", "no pixel belongs to a class", case=int(checked.cases[unit]), unit=unit)
-
-
-def _check_table(checked: Checked, store: FindingStore) -> None:
-    survey, data = checked.survey, checked.survey.data
-    table = survey.table
-    assert table is not None  # asked for by the caller
-    content = content_numbers(checked.records)
-    labels = Labels(survey, data, store) if isinstance(data, ClassificationData) else None
-    keep = np.ones(len(table), np.bool_)
-    keep[checked.cases[checked.refused]] = not data.skip_unreadable
-    hashes = kept_hashes(checked.records)
-    split(survey, store, hashes, _strata(data, survey) if labels is None else labels.strata, keep)
-    parts = survey.cases()["split"]
-    present = set(parts.dropna())
-    if data.split != "all_test" and "train" not in present:
-        store.add("split", "there is no train part")
-    one_label: pd.Series[Any] | None = None
-    if labels is not None:
-        checked.histograms += labels.by_part(parts)
-        columns = data.label_columns  # type: ignore[attr-defined]
-        if len(columns) == 1 and columns[0] in table.cases:
-            one_label = table.cases[columns[0]]
-    if isinstance(data, DetectionData):
-        checked.histograms += check_boxes(survey, data, store)
-    if isinstance(data, SegmentationData):
-        checked.histograms += _masks_by_part(checked, data, store)
-    check_patients(survey, store)
-    check_duplicates(survey, content, checked.cases, store, one_label)
-    check_near_duplicates(survey, checked.records, content, checked.cases, store)
-
-
-def _strata(data: ScanDataModule, survey: Survey) -> NDArray[np.float64]:
-    assert survey.table is not None  # asked for by the caller
-    return data.strata(survey.table)
-
-
-def _masks_by_part(checked: Checked, data: SegmentationData, store: FindingStore) -> list[Histogram]:
+def _masks_by_part(survey: Survey, stored: StoredMasks, store: FindingStore) -> list[Histogram]:
     """In how many images (volumes) of each part each class is seen."""
-    shown = classes_in(checked.records["labels"])
+    shown = classes_in(survey.records["labels"])
     shown = shown[:, 1:]
-    names = list(data.stored_classes[1:])
+    names = list(stored.classes[1:])
     if not names:
         names = [str(number) for number in range(1, 1 + int(np.flatnonzero(shown.any(axis=0)).max(initial=0)) + 1)]
-    split_of = checked.survey.cases()["split"].to_numpy(dtype=object)[checked.cases]
-    read = checked.records["status"] == READ
+    split_of = survey.cases()["split"].to_numpy(dtype=object)[survey.owners]
+    read = survey.records["status"] == READ
     counts = {
         part: shown[(split_of == part) & read][:, : len(names)].sum(axis=0).astype(float).tolist()
         for part in SPLITS
         if (split_of == part).any()
     }
     return class_counts(counts, names, store, refused=False, what="mask")
+
+
+def short_path(path: str, root: Path) -> str:
+    """A path relative to the root where it lies below it."""
+    prefix = f"{root.as_posix().rstrip('/')}/"
+    return path.removeprefix(prefix)

@@ -20,6 +20,7 @@ from datamodules.classification.target import ClassificationTarget, TargetKind, 
 from datamodules.loading.sampling import balanced_weights
 from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.sources import Samples
+from datamodules.stored import Stored, StoredLabels
 from datamodules.types import ScanInfo
 from scansuite.errors import SuiteError
 
@@ -238,6 +239,22 @@ class ClassificationData(ScanDataModule):
             absent = [name for name, count in zip(targets.class_names, counts, strict=False) if count == 0]
             if absent and len(self.rows(part)):
                 log.warning("the %s part has no case of %s: its figures are undefined there", part, ", ".join(absent))
+
+    def stored(self, table: CaseTable) -> Stored:
+        """Labels, beside what the base says."""
+        frame, columns = self.named_columns(table.cases)
+        stored = self.label_columns
+        labels = StoredLabels(
+            frame,
+            columns,
+            self._target_of,
+            self.where,
+            self.task_kind,
+            self.declared_classes,
+            self._positive_class,
+            table.cases[stored[0]] if len(stored) == 1 and stored[0] in table.cases else None,
+        )
+        return replace(super().stored(table), labels=labels)
 
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
         """(N, S) class or label indicators."""

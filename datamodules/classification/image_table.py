@@ -31,6 +31,7 @@ from datamodules.samples.probe import ImageFacts
 from datamodules.samples.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
 from datamodules.samples.slices import SliceSpec
 from datamodules.settings import name_list
+from datamodules.stored import Stored, StoredVolume
 from datamodules.types import Scan
 from scansuite.errors import SuiteError, nearest
 
@@ -189,6 +190,14 @@ class ImageTable(ClassificationData):
         if self._volumes is None:
             return super().hashes(table)
         return [self._contents_of_volumes[volume] for volume in table.images["volume"]]
+
+    def stored(self, table: CaseTable) -> Stored:
+        """Labels, and which files are volumes."""
+        return replace(super().stored(table), volume=self._stored_volume)
+
+    def _stored_volume(self, image: int) -> StoredVolume | None:
+        file = self.root / str(self.table.images["path"].iat[image])
+        return StoredVolume([file]) if is_stack(file) else None
 
     def read(self, image: int) -> Scan:
         """A file of the table, or a slice of a volume with its neighbours."""

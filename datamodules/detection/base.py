@@ -29,6 +29,7 @@ from datamodules.samples.boxes import Boxes, LabelledBoxes
 from datamodules.samples.ignored_boxes import IgnoredBoxes, MarkedBoxes
 from datamodules.samples.patches import patch_place
 from datamodules.settings import name_list
+from datamodules.stored import Stored, StoredBoxes
 from datamodules.types import Scan
 from scansuite.errors import SuiteError, nearest
 
@@ -206,6 +207,10 @@ class DetectionData(ScanDataModule):
         boxes = self._boxes[keep[self._boxes["case"].to_numpy(np.int64)]].reset_index(drop=True)
         self._boxes = boxes.assign(case=number[boxes["case"].to_numpy(np.int64)])
         self._sizes = self._sizes[keep]
+
+    def stored(self, table: CaseTable) -> Stored:
+        """Boxes, beside what the base says."""
+        return replace(super().stored(table), boxes=StoredBoxes(self._boxes, self._own_classes))
 
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
         """(N, C) which classes an image shows."""

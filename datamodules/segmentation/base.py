@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ from datamodules.samples.patches import patch_place
 from datamodules.samples.picture import picture
 from datamodules.samples.sources import Samples
 from datamodules.settings import name_list
+from datamodules.stored import Stored, StoredMasks
 from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless, left_out
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
+    from datamodules.cases.table import CaseTable
     from datamodules.samples.slices import SliceSpec
 
 _COUNTED_MASKS = 256
@@ -139,6 +142,11 @@ class SegmentationData(ScanDataModule):
         scan = self.read(image)
         self._refuse_other_size(self.read_classes(image), image, scan)
         return scan
+
+    def stored(self, table: CaseTable) -> Stored:
+        """Masks, beside what the base says."""
+        masks = StoredMasks(self.read_classes, self.stored_classes, self.separate_masks)
+        return replace(super().stored(table), masks=masks)
 
     def _checked_mask(self, image: int, scan: Scan) -> NDArray[np.uint8]:
         mask = self.read_mask(image)

@@ -26,6 +26,7 @@ from datamodules.samples.slices import SliceSpec
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.volume_labels import check_label, is_seg, label_file, read_label, seen_labels
 from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
+from datamodules.stored import Stored, StoredVolume
 from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless, given
 from scansuite.errors import SuiteError
@@ -162,18 +163,15 @@ class Volumes(SegmentationData):
         """Mm per row and column of a case's slices."""
         return slice_spacing(self.grid(case).affine, self.slices.plane)[1:]
 
-    def files_of(self, case: int) -> tuple[list[Path], Path]:
-        """The image files of a case (row of the table), and its mask file."""
-        return self._sequences[case], self._labels[case]
+    def stored(self, table: CaseTable) -> Stored:
+        """Whole volumes with their masks: a check cuts no slices."""
+        return replace(super().stored(table), volume=self._stored_volume)
 
-    def classes_on(self, case: int, image: Grid) -> NDArray[np.uint8]:
-        """Class numbers of a case's mask, for a check, which has read its image; (X, Y, Z).
+    def _stored_volume(self, case: int) -> StoredVolume:
+        return StoredVolume(self._sequences[case], self._labels[case], partial(self._classes_on, case))
 
-        Where no classes are named, the values of a mask are its classes.
-
-        Raises:
-            SuiteError: the mask cannot be read, or a value stands for no class.
-        """
+    def _classes_on(self, case: int, image: Grid) -> NDArray[np.uint8]:
+        """Class numbers of a case's mask, (X, Y, Z); where no classes are named, its values are its classes."""
         file = self._labels[case]
         if self._named_values is not None:
             mask = read_label(file, image, self._named_values, self.limits)

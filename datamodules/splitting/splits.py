@@ -32,6 +32,7 @@ def make_split(
     folds: int,
     fold: int,
     seed: int,
+    folds_flag: str = "--data.folds",
 ) -> pd.Series[str]:
     """Fill in the split column where the table does not give it.
 
@@ -50,6 +51,7 @@ def make_split(
         folds: number of folds, at least 2.
         fold: which fold validates, 0..folds-1.
         seed: of the split alone, so that training seeds do not move cases.
+        folds_flag: the flag that the user gave ``folds`` by.
 
     Returns:
         ``train``, ``val`` or ``test`` for each case.
@@ -61,22 +63,19 @@ def make_split(
     if not 0 <= test_fraction < 1:
         raise SuiteError(f"--data.test_fraction {test_fraction}: must be at least 0 and below 1")
     if folds < 2 or not 0 <= fold < folds:
-        raise SuiteError(f"--data.folds {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
+        raise SuiteError(f"{folds_flag} {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
     given = table.cases["split"]
     draws_all = not given.notna().any()
     if draws_all and test_fraction == 0 and folds == 2:
         raise SuiteError(
-            "--data.folds 2 --data.test_fraction 0: one fold is evaluated, the other validates, and nothing is left to "
+            f"{folds_flag} 2 --data.test_fraction 0: one fold is evaluated, the other validates, and nothing is left to "
             "train on: give at least 3 folds, or a test fraction above 0"
         )
     if draws_all:
         split = np.full(len(table), "train", dtype=object)
     else:
-        if given.isna().any():
-            row = int(np.flatnonzero(given.isna())[0]) + 1
-            raise SuiteError(
-                f"the split is empty in row {row} ({table.cases['path'].iloc[row - 1]}): fill it for each row"
-            )
+        if refuse_gaps(table):
+            return given
         split = given.to_numpy(dtype=object).copy()
         if not (split == "train").any() and (split == "val").any():
             raise SuiteError("the given split has no train part")
@@ -93,8 +92,40 @@ def make_split(
                 "patient is known) none fits into so small a test part: give a larger one, or 0 for none"
             )
     judged = fold if draws_all and test_fraction == 0 else None
+    _refuse_too_few(groups[split == "train"], folds, folds_flag)
     _deal_folds(split, strata, groups, folds, fold, tie_words(table.cases["case_id"], seed, "folds"), judged=judged)
     return pd.Series(split, index=given.index, dtype="str")
+
+
+def refuse_gaps(table: CaseTable) -> bool:
+    """Refuse a split that some cases have a part in and others none.
+
+    Returns:
+        Whether it is such a split, which a check notes for each case without a part.
+
+    Raises:
+        SuiteError: names the first, outside a check.
+    """
+    given = table.cases["split"]
+    gaps = np.flatnonzero(given.isna())
+    if len(gaps) in (0, len(given)):
+        return False
+    report_fault(
+        "split",
+        f"the split is empty in row {gaps[0] + 1} ({table.cases['path'].iloc[gaps[0]]}): fill it for each row",
+        detail="is in no part of the split",
+        cases=gaps,
+    )
+    return True
+
+
+def _refuse_too_few(groups: NDArray[np.int64], folds: int, flag: str) -> None:
+    have = len(np.unique(groups))
+    if have < folds:
+        raise SuiteError(
+            f"{flag} {folds}: only {have} patients (or images, where no patient is known) are left outside the test "
+            "part: give fewer folds, a smaller --data.test_fraction, or more data"
+        )
 
 
 def _deal_folds(
@@ -109,12 +140,6 @@ def _deal_folds(
     """Deal the train part into folds and mark validation (and the evaluated fold) in place."""
     train = np.flatnonzero(split == "train")
     number = np.unique(groups[train], return_inverse=True)[1]
-    if number.size == 0 or number.max() + 1 < folds:
-        have = 0 if number.size == 0 else int(number.max()) + 1
-        raise SuiteError(
-            f"--data.folds {folds}: only {have} patients (or images, where no patient is known) are left outside the "
-            "test part: give fewer folds, a smaller --data.test_fraction, or more data"
-        )
     parts = stratified_groups(strata[train], number, [1 / folds] * folds, ties[train])
     if judged is None:
         split[train[parts == fold]] = "val"

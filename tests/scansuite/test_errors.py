@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,12 +82,12 @@ def test_what_torch_makes_of_an_error(text: str, line: tuple[str, str]) -> None:
 
 
 def test_places_that_raise_name_the_kind() -> None:
-    grid = Grid(Path("a.nii"), (2, 2, 2), np.eye(4), None)
-    other = Grid(Path("b.nii"), (2, 2, 3), np.eye(4), None)
+    grid = Grid("a.nii", (2, 2, 2), np.eye(4), None)
+    other = Grid("b.nii", (2, 2, 3), np.eye(4), None)
     palette = Palette(("background", "vessel"), ((0, 0, 0), (255, 255, 255)))
     values = label_values(["background", "vessel"])
     image = Scan(np.full((2, 2), np.nan, np.float32), ScanInfo(path="x.tif"))
-    places = {
+    places: dict[str, list[Callable[[], object]]] = {
         "grid_mismatch": [lambda: check_same_grid(grid, other)],
         "unknown_value": [
             lambda: palette.read(np.full((2, 2), 7, np.uint8), "m.png"),

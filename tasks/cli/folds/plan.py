@@ -50,16 +50,12 @@ def plan_folds(cli: TaskParser, count: int) -> FoldPlan:
     """
     tables: list[pd.DataFrame] = []
     seen: list[Any] = []
-    try:
-        for fold in range(count):
-            cli.config["data"]["init_args"]["fold"] = fold
-            data = cli.build_data()
-            tables.append(data.table.cases[["case_id", "patient_id", "split"]])
-            seen.append(data.preprocess)
-    except SuiteError as error:
-        raise SuiteError(
-            str(error).replace("--data.folds", "--folds").replace("--data.fold ", "--folds, fold ")
-        ) from None
+    for fold in range(count):
+        cli.config["data"]["init_args"]["fold"] = fold
+        data = cli.build_data()
+        data.folds_flag = "--folds"
+        tables.append(data.table.cases[["case_id", "patient_id", "split"]])
+        seen.append(data.preprocess)
     plan = _plan(tables)
     for fold, spec in enumerate(seen):
         if spec != seen[0]:

@@ -48,11 +48,11 @@ def run(task: str, argv: Sequence[str]) -> int:
     # At least one process beside this one: a crafted file may end it.
     workers = data.num_workers if data.num_workers is not None else max(1, default_workers())
     with FindingStore(output) as store:
-        with _progress() as told, check(data, store, output, workers, told) as checked:
-            if checked.survey.table is not None:
-                log.info("%s", described(data, checked.survey.table))
-            store.write(output / "check.csv", checked.survey.cases())
-            write_page(output / "check.html", checked, store)
+        with _progress() as told, check(data, store, output, workers, told) as survey:
+            if len(survey.table):
+                log.info("%s", described(data, survey.table))
+            store.write(output / "check.csv", survey.cases())
+            write_page(output / "check.html", survey, store)
         _show(store)
         print(f"{verdict(store)}: {output / 'check.html'}, {output / 'check.csv'}")
         return 1 if store.count("error") else 0

@@ -17,10 +17,10 @@ def findings(data: ScanDataModule, output: Path, workers: int = 0, seconds: floa
     output.mkdir(parents=True, exist_ok=True)
     with (
         FindingStore(output) as store,
-        check(data, store, output, workers, lambda done, total: None, seconds) as checked,
+        check(data, store, output, workers, lambda done, total: None, seconds) as survey,
     ):
-        store.write(output / "check.csv", checked.survey.cases())
-        write_page(output / "check.html", checked, store)
+        store.write(output / "check.csv", survey.cases())
+        write_page(output / "check.html", survey, store)
     assert not list(output.glob(".*")), "scratch files are left"
     return pd.read_csv(output / "check.csv", keep_default_na=False, dtype="str")
 
