@@ -68,8 +68,8 @@ def make_split(
     draws_all = not given.notna().any()
     if draws_all and test_fraction == 0 and folds == 2:
         raise SuiteError(
-            f"{folds_flag} 2 --data.test_fraction 0: one fold is evaluated, the other validates, and nothing is left to "
-            "train on: give at least 3 folds, or a test fraction above 0"
+            f"{folds_flag} 2 --data.test_fraction 0: one fold is evaluated, the other validates, and nothing is left "
+            "to train on: give at least 3 folds, or a test fraction above 0"
         )
     if draws_all:
         split = np.full(len(table), "train", dtype=object)
