@@ -27,6 +27,7 @@ from tasks.compression.compressible import Compressible
 from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
 from tasks.padding import padded
+from tasks.predictor import StepOutput
 from tasks.training.flags import WITHOUT, learning_rate_scales, unfreezing_epochs
 from tasks.training.optimizers import build_optimizer
 from tasks.training.provenance import Provenance, joined
@@ -277,17 +278,17 @@ class Task(Compressible):
             )
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a validation batch, without padding."""
         _, output, batch = self._shared_step(batch, "val")
         return {"output": output, "batch": batch}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a test batch, without padding."""
         _, output, batch = self._shared_step(batch, "test")
         return {"output": output, "batch": batch}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
         if not batch["scan"]:
             return {"output": batch["image"], "batch": batch}

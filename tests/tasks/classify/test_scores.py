@@ -90,6 +90,7 @@ def test_an_ensemble_calls_by_the_mean_of_its_members_chances() -> None:
     torch.manual_seed(0)
     members = [small_task("ordinal").eval() for _ in range(2)]
     for member in members:
+        assert member.head is not None
         torch.nn.init.normal_(member.head.linear.weight, std=1.0)
         member.operating_points = {}
     ensemble = ClassificationEnsemble(members, ["a", "b"])

@@ -269,6 +269,7 @@ def test_predict_takes_a_batch_of_which_nothing_could_be_read() -> None:
 
 def test_a_diverged_training_stops_with_advice() -> None:
     task = small_task()
+    assert task.head is not None
     with torch.no_grad():
         next(task.head.parameters()).fill_(math.nan)
     with pytest.raises(SuiteError, match=r"training loss is nan .*--model.lr"):

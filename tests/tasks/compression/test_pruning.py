@@ -221,6 +221,7 @@ def test_frozen_parameters_stay_frozen(trained: str) -> None:
     prune(model, "classify")
     assert model.backbone.frozen
     assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
+    assert model.head is not None
     assert all(parameter.requires_grad for parameter in model.head.parameters())
 
 

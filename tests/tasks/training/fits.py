@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from tasks.classify.task import ClassificationTask
 from tasks.cli.training.callbacks import training_callbacks
+from tasks.predictor import StepOutput
 from tasks.training.seeding import SeedEpochs
 from tests.tasks.classify.batches import random_labels, small_batch, small_task
 
@@ -31,8 +32,8 @@ class LearnsNothing(ClassificationTask):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         return sum(p.sum() * 0 for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
 
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        return {}
+    def validation_step(self, batch: Any, batch_idx: int) -> StepOutput[torch.Tensor]:
+        return {"output": batch["image"], "batch": batch}
 
     def on_train_epoch_end(self) -> None:
         self._step_plateau()
