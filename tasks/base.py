@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +10,6 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
@@ -28,10 +25,10 @@ from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
 from tasks.padding import padded
 from tasks.predictor import StepOutput
-from tasks.training.flags import WITHOUT, learning_rate_scales, unfreezing_epochs
-from tasks.training.optimizers import build_optimizer
+from tasks.training.configuring import Monitor, configured, step_plateau
+from tasks.training.flags import WITHOUT, unfreezing_epochs
 from tasks.training.provenance import Provenance, joined
-from tasks.training.schedules import Schedule, Span, build_schedules, check_schedule
+from tasks.training.schedules import Schedule, check_schedule
 from tasks.training.settings import (
     AveragingSettings,
     DistillationSettings,
@@ -128,7 +125,7 @@ class Task(Compressible):
     overlap: float = 0.0
     mixup: float | None = None
     cutmix: float | None = None
-    monitor: tuple[str, Literal["min", "max"]]
+    monitor: Monitor
     metrics: nn.ModuleDict
 
     def __init__(
@@ -309,7 +306,7 @@ class Task(Compressible):
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the epoch."""
         self._log_metrics("train")
-        self._step_plateau()
+        step_plateau(self.trainer)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation part."""
@@ -331,52 +328,14 @@ class Task(Compressible):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, a schedule that moves each step, and one that moves each epoch by the metric."""
-        asked, schedule = self.optimization, self.schedule
-        optimizer = build_optimizer(
+        return configured(
             self,
-            asked.name,
-            asked.lr,
-            asked.weight_decay,
-            asked.args,
-            scales=learning_rate_scales(self.backbone, asked.backbone_lr_factor, asked.layer_decay),
-            waiting={f"backbone.{name}" for name in self.backbone.waiting} if self.network.unfreeze is not None else (),
+            self.backbone,
+            self.optimization,
+            self.schedule,
+            self.monitor,
+            unfreezes=self.network.unfreeze is not None,
         )
-        steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
-        if steps == math.inf or epochs is None:
-            raise SuiteError("--trainer.max_epochs -1: the learning-rate schedule needs an end: give a number")
-        if epochs == -1:  # --trainer.max_steps ends the training, and Lightning has not counted the batches yet
-            self.trainer.fit_loop.setup_data()
-        per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        epochs = math.ceil(steps / per_epoch) if epochs == -1 else epochs
-        metric, mode = self.monitor
-        by_step, by_epoch = build_schedules(
-            optimizer,
-            schedule.name,
-            schedule.args,
-            lr=asked.lr,
-            span=Span(epochs, per_epoch, int(steps)),
-            warmup=schedule.warmup,
-            mode=mode,
-        )
-        schedules: list[Any] = []
-        if by_step is not None:
-            schedules.append({"scheduler": by_step, "interval": "step"})
-        if by_epoch is not None:
-            # Not stepped by Lightning, which does so after the checkpoint of the epoch has been written.
-            never: dict[str, Any] = {"interval": "epoch", "frequency": sys.maxsize}
-            schedules.append({"scheduler": by_epoch, "monitor": f"val/{metric}", **never})
-        return cast("OptimizerLRScheduler", ([optimizer], schedules))
-
-    def _step_plateau(self) -> None:
-        """Step a plateau schedule, so that the checkpoint of this epoch has its state and a resumed run goes on."""
-        for config in self.trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, ReduceLROnPlateau):
-                value = self.trainer.callback_metrics.get(str(config.monitor))
-                if value is None and self.trainer.enable_validation:
-                    continue  # no validation in this epoch: nothing new is known
-                if value is None:
-                    raise SuiteError(f"--model.schedule plateau: there is no {config.monitor}: give a validation part")
-                config.scheduler.step(float(value))
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the backbone's authors exempt from weight decay (position embeddings and the like)."""

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tasks.classify.task import ClassificationTask
 from tasks.cli.training.callbacks import training_callbacks
 from tasks.predictor import StepOutput
+from tasks.training.configuring import step_plateau
 from tasks.training.seeding import SeedEpochs
 from tests.tasks.classify.batches import random_labels, small_batch, small_task
 
@@ -36,7 +37,7 @@ class LearnsNothing(ClassificationTask):
         return {"output": batch["image"], "batch": batch}
 
     def on_train_epoch_end(self) -> None:
-        self._step_plateau()
+        step_plateau(self.trainer)
 
 
 def loader(seed: int, batches: int = 3, size: int = 4) -> DataLoader[Any]:
