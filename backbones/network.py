@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import backbones.classic  # noqa: F401  registers its networks in timm's registry
+from backbones.names import own_network
 from backbones.stem import StemChange, shrink_stem
 from scansuite.errors import SuiteError
 
@@ -134,6 +135,7 @@ def check_name(name: str) -> None:
     Raises:
         SuiteError: names the nearest right name, or the reason.
     """
+    name = own_network(name)
     known = timm.list_models()
     architecture, _, tag = name.partition(".")
     if architecture not in known:

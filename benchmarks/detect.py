@@ -1,4 +1,4 @@
-"""Benchmark of a training step of detection beside the bare torchvision network with the same backbone.
+"""What a training step of detection costs beside the bare torchvision network with the same backbone.
 
     python -m benchmarks.detect
 

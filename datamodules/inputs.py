@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class InputFiles:
-    """Input files of ``predict``.
+    """What ``predict`` reads.
 
     Args:
         root: folder that the paths of a table are relative to; left out: the table's own folder.

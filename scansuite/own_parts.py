@@ -12,11 +12,12 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from scansuite.errors import SuiteError, nearest
 
 T = TypeVar("T")
+Part: TypeAlias = str | type  # a dotted path; in Python also the class
 
 SUITE = ("scansuite", "backbones", "datamodules", "tasks")
 # What the suite stands on; it is imported anyway.
@@ -25,6 +26,11 @@ TRUSTED = (
     *("torch", "torchvision", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics"),
     *("timm", "albumentations", "segmentation_models_pytorch"),
 )
+
+
+class PartError(SuiteError):
+    """A part of the user's cannot be had: its module is not allowed, is missing or fails, or has no such class."""
+
 
 _allowed: set[str] = set()
 _given: dict[str, type] = {}  # classes that were handed over in Python, by their paths
@@ -56,9 +62,9 @@ def allowed() -> tuple[str, ...]:
     return tuple(sorted(_allowed))
 
 
-def is_path(name: str) -> bool:
-    """Whether a name is a dotted path and not the name of a part that comes with the suite."""
-    return "." in name
+def is_path(name: Part) -> bool:
+    """Whether it is a dotted path, or a class, and not the name of a part that comes with the suite."""
+    return isinstance(name, type) or "." in name
 
 
 def is_allowed(path: str) -> bool:
@@ -71,7 +77,32 @@ def path_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def load_part(path: str | type, base: type[T], flag: str) -> type[T]:
+def as_paths(value: Any) -> Any:
+    """A value of a flag in plain types: classes in it, however deep, become their paths and are known by them."""
+    if isinstance(value, type):
+        _given[path_of(value)] = value
+        return path_of(value)
+    if isinstance(value, Mapping):
+        return {key: as_paths(item) for key, item in value.items()}
+    return type(value)(map(as_paths, value)) if type(value) in (list, tuple) else value
+
+
+def own_paths(values: Mapping[str, Any]) -> list[str]:
+    """Dotted paths of parts that are not trusted without asking, among the arguments of a model.
+
+    Args:
+        values: by the name of the argument; ``metrics`` may be a list.
+    """
+    named: list[Any] = [values.get(name) for name in ("loss", "head", "decoder", "detector", "box_loss", "class_loss")]
+    named += values["metrics"] if isinstance(values.get("metrics"), list) else [values.get("metrics")]
+    network = str(values.get("backbone", ""))
+    named += [network] if network.count(".") > 1 or is_allowed(network) else []  # timm's have one point at most
+    paths = [one.get("class_path") if isinstance(one, Mapping) else one for one in named]
+    ours = [path for path in paths if isinstance(path, str) and is_path(path)]
+    return [path for path in dict.fromkeys(ours) if not path.startswith(tuple(f"{name}." for name in TRUSTED))]
+
+
+def load_part(path: Part, base: type[T], flag: str) -> type[T]:
     """The class at a dotted path.
 
     Args:
@@ -80,7 +111,7 @@ def load_part(path: str | type, base: type[T], flag: str) -> type[T]:
         flag: that named it, for messages.
 
     Raises:
-        SuiteError: the module is not allowed, is missing or fails; there is no such class in it, or one of another
+        PartError: the module is not allowed, is missing or fails; there is no such class in it, or one of another
             kind, or one that lacks methods.
     """
     if isinstance(path, type):
@@ -91,22 +122,20 @@ def load_part(path: str | type, base: type[T], flag: str) -> type[T]:
     where = f"{flag} {path}"
     module, _, name = path.rpartition(".")
     if not all(word.isidentifier() for word in path.split(".")) or not module:
-        raise SuiteError(f"{where}: is no dotted path: give it as mypkg.mymodule.MyClass")
+        raise PartError(f"{where}: is no dotted path: give it as mypkg.mymodule.MyClass")
     if module == "__main__":
-        raise SuiteError(
+        raise PartError(
             f"{where}: was written in a script or notebook: move it to a module of its own, or hand it over"
         )
     if not is_allowed(path):
         package = module.split(".")[0]
-        raise SuiteError(
+        raise PartError(
             f"{where}: would run code of {package!r}: allow it with --allow_import {package} (in Python give the class)"
         )
     found = import_allowed(module, where)
     if not isinstance(getattr(found, name, None), type):
         fitting = [key for key, value in vars(found).items() if isinstance(value, type) and issubclass(value, base)]
-        raise SuiteError(
-            f"{where}: {module} has no class {name!r}" + (f": {nearest(name, fitting)}" if fitting else "")
-        )
+        raise PartError(f"{where}: {module} has no class {name!r}" + (f": {nearest(name, fitting)}" if fitting else ""))
     return _checked(getattr(found, name), base, where)
 
 
@@ -114,22 +143,22 @@ def import_allowed(module: str, where: str) -> Any:
     """Import a module that is allowed; what it raises becomes one line.
 
     Raises:
-        SuiteError: it is not allowed, is missing, or fails.
+        PartError: it is not allowed, is missing, or fails.
     """
     package = module.split(".")[0]
     if not is_allowed(module):
-        raise SuiteError(f"{where}: would run code of {package!r}: allow it with --allow_import {package}")
+        raise PartError(f"{where}: would run code of {package!r}: allow it with --allow_import {package}")
     try:
         return importlib.import_module(module)
     except SuiteError:
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
-            raise SuiteError(
+            raise PartError(
                 f"{where}: there is no module {error.name!r}: it must be installed, or lie in the working folder"
             ) from error
         text = " ".join(str(error).split())[:200]
-        raise SuiteError(f"{where}: the module {module} cannot be imported: {type(error).__name__}: {text}") from error
+        raise PartError(f"{where}: the module {module} cannot be imported: {type(error).__name__}: {text}") from error
 
 
 def check_arguments(cls: type, args: Mapping[str, Any], flag: str, given: Iterable[str] = ()) -> None:
@@ -158,6 +187,36 @@ def check_arguments(cls: type, args: Mapping[str, Any], flag: str, given: Iterab
     missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in args]
     if missing:
         raise SuiteError(f"{flag}: {cls.__name__} needs {', '.join(missing)}")
+
+
+def arguments_of(cls: type) -> list[str]:
+    """Names of the arguments that a class's constructor shows."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [one.name for one in inspect.signature(cls).parameters.values() if one.kind in kinds]
+
+
+def named_by(cls: type, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what the suite offers to a part, what its constructor has an argument for."""
+    names = arguments_of(cls)
+    return {name: value for name, value in offered.items() if name in names}
+
+
+def refuse_arguments(flag: str, name: Any, args: Mapping[str, Any] | None) -> None:
+    """Refuse arguments for a part that comes with the suite: its own flags are its arguments.
+
+    Args:
+        flag: of the part, without ``--model.``.
+        name: of the part; empty where none was named.
+        args: what was given in ``<flag>_args``.
+
+    Raises:
+        SuiteError: there are some.
+    """
+    if args:
+        what = f"{name} takes none" if name else f"there is no --model.{flag}"
+        raise SuiteError(
+            f"--model.{flag}_args: {what}: they are of one of your own, --model.{flag} mypkg.mymodule.MyPart"
+        )
 
 
 def make_part(cls: type[T], args: Mapping[str, Any] | None, flag: str, given: Mapping[str, Any] | None = None) -> T:

@@ -50,7 +50,7 @@ class Applied:
 
 
 def apply(
-    inference: Inference[Any],
+    inference: Inference,
     model: LightningModule,
     table: CaseTable,
     settings: Mapping[str, Any],

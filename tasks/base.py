@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,22 +14,24 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
+from backbones.names import own_network
 from datamodules.preprocess import Preprocess
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
+from scansuite.own_parts import Part, as_paths
 from tasks.batches import of_cases, without_padding
 from tasks.building import NetworkSettings, Statistics, Stem, build_backbone, build_normalisation, resolved_stem
 from tasks.compression.compressible import Compressible
 from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
+from tasks.own_metrics import OwnMetrics, build_own, direction, stage_values
 from tasks.padding import padded
-from tasks.predictor import StepOutput
-from tasks.training.configuring import Monitor, configured, step_plateau
-from tasks.training.flags import WITHOUT, unfreezing_epochs
+from tasks.training.flags import WITHOUT, learning_rate_scales, unfreezing_epochs
+from tasks.training.optimizers import build_optimizer
 from tasks.training.provenance import Provenance, joined
-from tasks.training.schedules import Schedule, check_schedule
+from tasks.training.schedules import Schedule, build_schedules, check_schedule
 from tasks.training.settings import (
     AveragingSettings,
     DistillationSettings,
@@ -38,6 +41,7 @@ from tasks.training.settings import (
     ScheduleSettings,
     within,
 )
+from tasks.training.stepping import span_of, step_plateau
 
 Stage = Literal["train", "val", "test"]
 
@@ -82,6 +86,8 @@ class Task(Compressible):
         prune: prune the model in ``weights``, a checkpoint of this task, and train on: ``magnitude`` sets its smallest
             weights to 0, where they stay; ``channels`` takes whole channels out.
         prune_amount: share of the weights (``magnitude``) or of the multiply-adds (``channels``) that go.
+        metrics: further metrics of torchmetrics or of your own, logged as ``val/<name>`` (docs/extending.md).
+        monitor: name of one of ``metrics`` that chooses the best checkpoint; left out: the task's own metric.
         num_classes: number of classes, labels or regions, from the data.
         class_names: in class order, from the data; left out: their numbers.
         in_channels: of the images, from the data.
@@ -125,7 +131,7 @@ class Task(Compressible):
     overlap: float = 0.0
     mixup: float | None = None
     cutmix: float | None = None
-    monitor: Monitor
+    monitor: tuple[str, Literal["min", "max"]]
     metrics: nn.ModuleDict
 
     def __init__(
@@ -157,6 +163,8 @@ class Task(Compressible):
         distill_features: float = 0.0,
         prune: PruningMethod | None = None,
         prune_amount: float = 0.5,
+        metrics: list[Any] | Part | None = None,
+        monitor: str | None = None,
         num_classes: int = 2,
         class_names: Sequence[str] | None = None,
         in_channels: int = 3,
@@ -167,6 +175,7 @@ class Task(Compressible):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=list(self.unsaved))  # those of the subclass too
+        self.hparams.update(as_paths(dict(self.hparams)))  # classes are kept by their paths
         # What is wrong with a flag is said at start, not after the data have been read.
         self.optimization = OptimizerSettings(
             optimizer, optimizer_args or {}, lr, weight_decay, backbone_lr_factor, layer_decay
@@ -179,8 +188,9 @@ class Task(Compressible):
         self.early_stopping = early_stopping
         self.distillation = DistillationSettings(teacher, distill_alpha, distill_temperature, distill_features)
         self.pruning = PruningSettings(prune, prune_amount)
+        self._asked_metrics, self._asked_monitor = metrics, monitor
         self.network = NetworkSettings(
-            backbone,
+            own_network(backbone),
             backbone_args or {},
             weights,
             init,
@@ -228,8 +238,20 @@ class Task(Compressible):
         """The metrics of each stage that has some."""
 
     def build_metrics(self) -> None:
-        """Make ``self.metrics``."""
+        """Make ``self.metrics``, and let the user's choose the best checkpoint where that is asked for."""
         self.metrics = nn.ModuleDict({f"{stage}_metrics": metric for stage, metric in self.configure_metrics().items()})
+        own = build_own(self._asked_metrics, self.metric_arguments(), self._asked_monitor)
+        self.metrics.update({f"{stage}_own": OwnMetrics(own, self.class_names) for stage in ("val", "test") if own})
+        if self._asked_monitor is not None:
+            self.monitor = self._asked_monitor, direction(own, self._asked_monitor)
+
+    def metric_arguments(self) -> dict[str, Any]:
+        """Arguments that a metric of the user's gets where its constructor names them."""
+        return {"num_classes": self.num_classes, "num_labels": self.num_classes, "class_names": self.class_names}
+
+    @abstractmethod
+    def metric_inputs(self, output: Any, batch: Batch) -> tuple[Any, Any]:
+        """Prediction and target of a batch, as metrics of the user's see them."""
 
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> Tensor:
@@ -249,6 +271,8 @@ class Task(Compressible):
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
         if f"{stage}_metrics" in self.metrics:
             self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
+        if f"{stage}_own" in self.metrics and kept:
+            cast("OwnMetrics", self.metrics[f"{stage}_own"]).update(*self.metric_inputs(output.detach().float(), batch))
         return loss, output, batch
 
     def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
@@ -275,28 +299,24 @@ class Task(Compressible):
             )
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Output and cases of a validation batch, without padding."""
         _, output, batch = self._shared_step(batch, "val")
         return {"output": output, "batch": batch}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Output and cases of a test batch, without padding."""
         _, output, batch = self._shared_step(batch, "test")
         return {"output": output, "batch": batch}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
         if not batch["scan"]:
             return {"output": batch["image"], "batch": batch}
         return {"output": self(batch["image"], *self.further_inputs(batch)), "batch": batch}
 
     def _log_metrics(self, stage: Stage) -> None:
-        if f"{stage}_metrics" not in self.metrics:
-            return
-        metric = cast("Metric", self.metrics[f"{stage}_metrics"])
-        values = cast("dict[str, Tensor]", metric.compute())
-        metric.reset()
+        values = stage_values(self.metrics, stage)
         self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
     def on_train_epoch_start(self) -> None:
@@ -328,14 +348,34 @@ class Task(Compressible):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, a schedule that moves each step, and one that moves each epoch by the metric."""
-        return configured(
+        asked, schedule = self.optimization, self.schedule
+        optimizer = build_optimizer(
             self,
-            self.backbone,
-            self.optimization,
-            self.schedule,
-            self.monitor,
-            unfreezes=self.network.unfreeze is not None,
+            asked.name,
+            asked.lr,
+            asked.weight_decay,
+            asked.args,
+            scales=learning_rate_scales(self.backbone, asked.backbone_lr_factor, asked.layer_decay),
+            waiting={f"backbone.{name}" for name in self.backbone.waiting} if self.network.unfreeze is not None else (),
         )
+        metric, mode = self.monitor
+        by_step, by_epoch = build_schedules(
+            optimizer,
+            schedule.name,
+            schedule.args,
+            lr=asked.lr,
+            span=span_of(self.trainer),
+            warmup=schedule.warmup,
+            mode=mode,
+        )
+        schedules: list[Any] = []
+        if by_step is not None:
+            schedules.append({"scheduler": by_step, "interval": "step"})
+        if by_epoch is not None:
+            # Not stepped by Lightning, which does so after the checkpoint of the epoch has been written.
+            never: dict[str, Any] = {"interval": "epoch", "frequency": sys.maxsize}
+            schedules.append({"scheduler": by_epoch, "monitor": f"val/{metric}", **never})
+        return cast("OptimizerLRScheduler", ([optimizer], schedules))
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the backbone's authors exempt from weight decay (position embeddings and the like)."""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import torch
 
 from scansuite.errors import SuiteError
+from scansuite.own_parts import PartError, own_paths
 from tasks.specs import is_task, spec_of
 
 if TYPE_CHECKING:
     from tasks.base import Task
     from tasks.ensemble import Ensemble
 
-Model: TypeAlias = Union["Task", "Ensemble[Any]"]
+Model: TypeAlias = Union["Task", "Ensemble"]
 Open: TypeAlias = Callable[[Path, str | None], dict[str, Any]]
 
 # Beside the tables of an ensemble: its members, and what was chosen for it.
@@ -71,12 +72,16 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
     """The model that a checkpoint holds, with its weights.
 
     Raises:
-        SuiteError: there is no such network, or the weights do not fit the one that the checkpoint describes.
+        SuiteError: there is no such network, or the weights do not fit the one that the checkpoint describes; or it was
+            trained with parts of the user's own that are not allowed here, or cannot be imported.
     """
     hparams = dict(checkpoint["hyper_parameters"])
     hparams["weights"] = None  # they are in the checkpoint; nothing is downloaded or looked for again
     try:
         model = spec_of(task).task_class()(**hparams)
+    except PartError as error:
+        own = ", ".join(own_paths(hparams))
+        raise SuiteError(f"{path}: was trained with {own}, which must be importable and allowed: {error}") from error
     except (SuiteError, TypeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise SuiteError(f"{path}: its model cannot be built again ({reason}): was it made by this version?") from error

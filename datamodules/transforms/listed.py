@@ -12,6 +12,7 @@ from typing import Any
 import albumentations
 
 from scansuite.errors import SuiteError
+from scansuite.own_parts import is_allowed, load_part, path_of
 
 # Bases, and classes that only make sense in code or bring their own bookkeeping.
 _NOT_FOR_LISTS = {"BasicTransform", "BaseCompose", "DualTransform", "ImageOnlyTransform", "Lambda", "ReplayCompose"}
@@ -31,12 +32,13 @@ def known_transforms() -> dict[str, type[Any]]:
     }
 
 
-def transforms_from_list(entries: Sequence[Mapping[str, Any] | str], inside: str = "") -> list[Any]:
+def transforms_from_list(entries: Sequence[Mapping[str, Any] | str | type], inside: str = "") -> list[Any]:
     """Build the transforms of a YAML list, in order.
 
     An entry is ``{class_path: albumentations.HorizontalFlip, init_args: {p: 0.5}}``, with a short name if you like
     (``HorizontalFlip``), or a bare name. ``OneOf`` and the like take such a list as ``transforms`` in ``init_args``.
-    Only classes of the albumentations package are accepted, so that a file of settings cannot run other code.
+    Beside classes of the albumentations package those of modules that the user allows (``--allow_import``) are
+    accepted, and no others, so that a file of settings cannot run other code. In Python a class may stand for its path.
 
     Raises:
         SuiteError: an entry is of another form, names an unknown class or gives it a bad argument.
@@ -46,20 +48,13 @@ def transforms_from_list(entries: Sequence[Mapping[str, Any] | str], inside: str
     return [_transform(entry, f"transforms{inside}[{number}]") for number, entry in enumerate(entries)]
 
 
-def _transform(entry: Mapping[str, Any] | str, where: str) -> Any:
-    if isinstance(entry, str):
+def _transform(entry: Mapping[str, Any] | str | type, where: str) -> Any:
+    if isinstance(entry, str | type):
         entry = {"class_path": entry}
     if not isinstance(entry, Mapping) or "class_path" not in entry or set(entry) - {"class_path", "init_args"}:
         raise SuiteError(f"{where}: must be a name or have class_path and init_args only, but is {entry!r}")
-    path = str(entry["class_path"])
-    package, _, name = path.rpartition(".")
-    known = known_transforms()
-    if package and package.split(".")[0] != "albumentations":
-        raise SuiteError(f"{where}: {path} is not of the albumentations package, and no other may be named here")
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f": did you mean {near[0]}?" if near else ""
-        raise SuiteError(f"{where}: albumentations has no transform {name}{hint}")
+    cls = _class_of(entry["class_path"], where)
+    name = cls.__name__
     arguments = dict(entry.get("init_args") or {})
     if "transforms" in arguments:
         arguments["transforms"] = transforms_from_list(arguments["transforms"], inside=f"{where[10:]}.transforms")
@@ -70,9 +65,27 @@ def _transform(entry: Mapping[str, Any] | str, where: str) -> Any:
             # What the library only warns about (an unknown argument, a value it then replaces by its default) is an
             # error of the user's here.
             warnings.simplefilter("error", UserWarning)
-            return known[name](**arguments)
+            return cls(**arguments)
     except Exception as error:
         raise SuiteError(f"{where} ({name}): {_reason(error)}") from error
+
+
+def _class_of(path: str | type, where: str) -> type[Any]:
+    """The class that an entry names."""
+    package, _, name = (path_of(path) if isinstance(path, type) else str(path)).rpartition(".")
+    if package and package.split(".")[0] != "albumentations":
+        if isinstance(path, str) and not is_allowed(path):
+            raise SuiteError(
+                f"{where}: {path} is not of the albumentations package: it would run code of "
+                f"{package.split('.')[0]!r}: allow it with --allow_import {package.split('.')[0]}"
+            )
+        return load_part(path, albumentations.BasicTransform, where)
+    known = known_transforms()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise SuiteError(f"{where}: albumentations has no transform {name}{hint}")
+    return known[name]
 
 
 def _reason(error: Exception) -> str:

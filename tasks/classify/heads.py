@@ -61,6 +61,10 @@ class Head(nn.Module):
             features = hidden
         self.linear = nn.Linear(features, outputs)
 
+    def output_layers(self) -> list[nn.Module]:
+        """Layers whose channels mean something outside of ``forward``, which pruning leaves alone."""
+        return [self.linear]
+
     @property
     def width(self) -> int:
         """Length of what :meth:`features` gives."""

@@ -43,7 +43,7 @@ class ClassificationLoss(nn.Module):
     def __init__(
         self,
         target: str,
-        name: LossName = "auto",
+        name: LossName | str = "auto",
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         gamma: float = 2.0,

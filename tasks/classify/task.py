@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,17 @@ from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
+from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
 from tasks.base import Stage, Task
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.metrics import ClassificationMetrics
+from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
 from tasks.links import Link, joins
-from tasks.predictor import StepOutput
+from tasks.own_loss import OwnLoss
 from tasks.training.settings import within
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
@@ -39,7 +41,9 @@ class ClassificationTask(Task):
     """One target a case: binary, multiclass, multilabel, ordinal or regression.
 
     Args:
-        head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier.
+        head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier; or
+            the dotted path of one of your own (docs/extending.md).
+        head_args: arguments of a head of your own.
         dropout: before the head's linear layers.
         hidden: width of the hidden layer of the ``mlp`` head.
         aggregate: how a case with many images is judged: ``none`` takes each image for itself; ``mean``, ``max`` and
@@ -47,7 +51,9 @@ class ClassificationTask(Task):
         topk: share of a case's images that ``topk`` averages.
         attention_hidden: width of the hidden layer that ``attention`` weighs with.
         attention_gated: with a gate (Ilse, Tomczak and Welling 2018, equation 9).
-        loss: ``auto`` is cross-entropy, the rank-consistent ordinal loss, or MSE, by the kind of target.
+        loss: ``auto`` is cross-entropy, the rank-consistent ordinal loss, or MSE, by the kind of target; or the dotted
+            path of one of your own or of torch (docs/extending.md).
+        loss_args: arguments of such a loss.
         class_weights: ``balanced``, or one number a class.
         label_smoothing: share of the target spread over all classes.
         focal_gamma: focusing exponent of the focal loss.
@@ -72,6 +78,8 @@ class ClassificationTask(Task):
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("hidden", "it is of --model.head mlp", "head", lambda head: head != "mlp"),
+        Useless("head_args", "they are of a head of your own", "head", lambda head: not is_path(head)),
+        Useless("loss_args", "they are of a loss of your own", "loss", lambda loss: not is_path(loss)),
         Useless("topk", "it is of --model.aggregate topk", "aggregate", lambda name: name != "topk"),
         Useless("attention_hidden", _OF_ATTENTION, "aggregate", lambda name: name != "attention"),
         Useless("attention_gated", _OF_ATTENTION, "aggregate", lambda name: name != "attention"),
@@ -81,14 +89,16 @@ class ClassificationTask(Task):
     def __init__(
         self,
         *args: Any,
-        head: HeadName = "pool",
+        head: HeadName | Part = "pool",
+        head_args: dict[str, Any] | None = None,
         dropout: float = 0.0,
         hidden: int = 256,
         aggregate: AggregateName = "none",
         topk: float = 0.1,
         attention_hidden: int = 128,
         attention_gated: bool = False,
-        loss: LossName = "auto",
+        loss: LossName | Part = "auto",
+        loss_args: dict[str, Any] | None = None,
         class_weights: Literal["balanced"] | list[float] | None = None,
         label_smoothing: float = 0.0,
         focal_gamma: float = 2.0,
@@ -112,20 +122,32 @@ class ClassificationTask(Task):
         self._check(head, dropout, label_smoothing)
 
         given = self._weights_by_class(class_weights, class_counts, known_counts)
-        self.criterion = ClassificationLoss(self.target, loss, given, label_smoothing, focal_gamma)
+        self.criterion: ClassificationLoss | OwnLoss
+        if is_path(loss):
+            offered = {"num_classes": self.num_classes, "target": self.target}
+            asked = {"class_weights": given, "label_smoothing": label_smoothing}
+            self.criterion = OwnLoss(loss, loss_args, offered=offered, asked=asked)
+        else:
+            refuse_arguments("loss", loss, loss_args)
+            self.criterion = ClassificationLoss(self.target, str(loss), given, label_smoothing, focal_gamma)
         outputs = self.num_classes - 1 if self.criterion.name == "ordinal" else self.num_classes
         native = head == "native"
         self.build_network(None, classes=outputs if native else None, args={"dropout": dropout} if native else None)
-        self.head = self._build_head(head, outputs, dropout, hidden)
+        self.head = self._build_head(head, head_args, outputs, dropout, hidden)
         self.attention: AttentionPooling | None = None
         self.pooling: LogitPooling | None = None
+        if aggregate == "attention" and isinstance(self.head, OwnHead) and not self.head.pools:
+            raise SuiteError(
+                f"--model.aggregate attention: {path_of(type(self.head.module))} has no width, features and classify: "
+                "give it these, or take aggregate mean, max or topk"
+            )
         if aggregate == "attention" and self.head is not None:
             self.attention = AttentionPooling(self.head.width, attention_hidden, attention_gated)
         elif aggregate != "none":
             self.pooling = LogitPooling(aggregate, topk, self.target, self._positive)
         self.build_metrics()
 
-    def _check(self, head: str, dropout: float, label_smoothing: float) -> None:
+    def _check(self, head: Part, dropout: float, label_smoothing: float) -> None:
         """Refuse flags that exclude each other.
 
         Raises:
@@ -180,22 +202,25 @@ class ClassificationTask(Task):
             raise SuiteError("--model.class_weights balanced: the data module says no class counts; give the weights")
         return balanced_class_weights(self.target, counts, known)
 
-    def _build_head(self, name: HeadName, outputs: int, dropout: float, hidden: int) -> Head | None:
+    def _build_head(
+        self, name: HeadName | Part, args: dict[str, Any] | None, outputs: int, dropout: float, hidden: int
+    ) -> Head | OwnHead | None:
         """None where the network's own classifier is the head."""
+        if is_path(name):
+            trial = self._levels_of(torch.zeros(2, self.in_channels, *(self.input_size or (64, 64))))
+            offered = {"dropout": dropout, "grid": (trial[-1].shape[-2], trial[-1].shape[-1])}
+            return OwnHead(name, args, outputs=outputs, trial=trial, offered=offered)
+        refuse_arguments("head", name, args)
         if name == "native":
             return None
         from tasks.classify.heads import Head, needs_norm
 
         grid = None
         if name == "flatten" and self.input_size is not None:
-            with torch.no_grad():
-                self.backbone.eval()
-                probe = torch.zeros(1, self.backbone.in_channels, *self.input_size)
-                height, width = self.backbone(probe)[-1].shape[-2:]
-                self.backbone.train()
+            height, width = self._levels_of(torch.zeros(1, self.in_channels, *self.input_size))[-1].shape[-2:]
             grid = (height, width)
         return Head(
-            name,
+            name,  # type: ignore[arg-type]
             self.backbone.channels[-1],
             outputs,
             dropout=dropout,
@@ -203,6 +228,14 @@ class ClassificationTask(Task):
             grid=grid,
             norm=needs_norm(self.backbone),
         )
+
+    @torch.no_grad()
+    def _levels_of(self, image: Tensor) -> list[Tensor]:
+        """What the backbone makes of a trial image, with its statistics left alone."""
+        self.backbone.eval()
+        levels: list[Tensor] = self.backbone(image)
+        self.backbone.train()
+        return levels
 
     def forward(self, image: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Logits of images, or of cases with several images.
@@ -246,7 +279,7 @@ class ClassificationTask(Task):
         """How many images each case has, where a batch holds bags."""
         return ([len(bag) for bag in batch["bags"]],) if "bags" in batch else ()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Output and cases of a batch without targets, and ``weights`` of the images where they are weighed."""
         if self.attention is None or not batch.get("bags"):
             return super().predict_step(batch, batch_idx)
@@ -261,12 +294,12 @@ class ClassificationTask(Task):
             loss = share * loss + (1 - share) * self.criterion(output, batch["label_other"])
         return loss
 
-    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Self, temperature: float) -> Tensor:
+    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Any, temperature: float) -> Tensor:
         """() divergence from the teacher's (B, outputs); a teacher has seen the same mixed images."""
         ordinal = self.criterion.name == "ordinal"
         return imitation(output, wanted, self.target, ordinal=ordinal, temperature=temperature)
 
-    def unlike(self, teacher: Self) -> str:
+    def unlike(self, teacher: Any) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         if self.target != teacher.target:
             return f"it was trained on a {teacher.target} target, and this one is {self.target}"
@@ -281,7 +314,7 @@ class ClassificationTask(Task):
         if self.head is None:
             classifier: Any = self.backbone.net.get_classifier()
             return list(classifier) if isinstance(classifier, (tuple, list)) else [classifier]
-        return [self.head.linear]
+        return self.head.output_layers()
 
     def trial_inputs(self, images: int = 2) -> tuple[Any, ...]:
         """Images for themselves, or one case of all of them (:meth:`~.compressible.Compressible.trial_inputs`)."""
@@ -294,6 +327,25 @@ class ClassificationTask(Task):
     def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
         """Show scores and labels to the metrics of a stage."""
         metric.update(self.scores(output), batch["label"])
+
+    def metric_inputs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As torchmetrics has them: (B, C) probabilities and (B,) classes; of a binary target (B,) and (B,).
+
+        Of a multilabel target (B, L) probabilities and (B, L) of 0, 1 and -1, which is unknown; of regression (B,) and
+        (B,) numbers.
+        """
+        scores, label = self.scores(output).float(), batch["label"]
+        if self.target == "regression":
+            return scores[:, 0], label.float()
+        if self.target == "multilabel":
+            return scores, torch.where(label.isnan(), -1, label).long()
+        if self.target == "binary":
+            return scores[:, self._positive], (label == self._positive).long()
+        return scores, label
+
+    def metric_arguments(self) -> dict[str, Any]:
+        """With the mark of unknown labels, where there may be some."""
+        return {**super().metric_arguments(), **({"ignore_index": -1} if self.target == "multilabel" else {})}
 
     def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
         """Columns for the cases of a batch."""

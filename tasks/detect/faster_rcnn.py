@@ -21,6 +21,7 @@ from tasks.detect.fpn import Neck, grids_of
 from tasks.detect.interface import DecodeSettings, Detections, Detector, Raw
 from tasks.detect.losses import box_loss, shares
 from tasks.detect.nms import select
+from tasks.detect.own_losses import OwnBoxLoss
 from tasks.precision import in_double
 
 POOLED = 7  # pixels a side of a region
@@ -60,7 +61,9 @@ class FasterRcnn(Detector):
         samples: regions of an image that the second stage trains on.
     """
 
-    def __init__(self, neck: Neck, num_classes: int, table: AnchorTable, *, box_loss: str, samples: int) -> None:
+    def __init__(
+        self, neck: Neck, num_classes: int, table: AnchorTable, *, box_loss: str | OwnBoxLoss, samples: int
+    ) -> None:
         super().__init__()
         self.neck, self.table, self.box_loss = neck, table, box_loss
         self.strides, self.num_classes = neck.strides, num_classes

@@ -16,7 +16,8 @@ from tasks.detect.anchors import AnchorGrid, shrink
 from tasks.detect.dense import DenseDetector, DenseRaw, assign
 from tasks.detect.fpn import Neck, group_norm
 from tasks.detect.interface import Raw
-from tasks.detect.losses import OVERLAP_LOSSES, shares
+from tasks.detect.losses import overlap_loss, shares
+from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
 
 RADIUS = 1.5  # strides around the centre of a box within which places are positive
 NEAR, FAR = 4, 8  # strides: a level takes boxes whose farthest side lies between, the outer levels all beyond
@@ -35,6 +36,7 @@ class Fcos(DenseDetector):
         box_loss: ``giou``, ``diou`` or ``ciou``.
         alpha: weight of positives in the focal loss; negatives have 1 - alpha.
         gamma: focusing exponent.
+        class_loss: of the user's, instead of the focal loss.
     """
 
     def __init__(
@@ -43,14 +45,15 @@ class Fcos(DenseDetector):
         num_classes: int,
         *,
         input_size: Sequence[int] | None,
-        box_loss: str,
+        box_loss: str | OwnBoxLoss,
         alpha: float,
         gamma: float,
+        class_loss: OwnClassLoss | None = None,
     ) -> None:
         squares = [[[float(stride), float(stride)]] for stride in neck.strides]
         super().__init__(neck, AnchorGrid(neck.strides, squares), num_classes)
         self.factor = shrink(NEAR * neck.strides[-1], input_size)
-        self.box_loss, self.alpha, self.gamma = OVERLAP_LOSSES[box_loss], alpha, gamma
+        self.box_loss, self.alpha, self.gamma, self.class_loss = overlap_loss(box_loss), alpha, gamma, class_loss
         channels = neck.fpn.layer_blocks[0][0].out_channels
         self.classification_head = FCOSClassificationHead(channels, 1, num_classes, norm_layer=group_norm)
         self.regression_head = FCOSRegressionHead(channels, 1, norm_layer=group_norm)
@@ -104,7 +107,10 @@ class Fcos(DenseDetector):
             positive = truth.positive
             wanted = torch.zeros_like(raw.logits)
             wanted[positive, truth.labels[positive]] = 1.0
-            focal = sigmoid_focal_loss(raw.logits, wanted, self.alpha, self.gamma, reduction="sum")
+            if self.class_loss is not None:
+                cost = self.class_loss(raw.logits, wanted).sum()
+            else:
+                cost = sigmoid_focal_loss(raw.logits, wanted, self.alpha, self.gamma, reduction="sum")
             placed, found = anchors.expand(len(positive), -1, -1)[positive], truth.boxes[positive]
             box = self.box_loss(self.boxes(raw.codes[positive], placed), found, reduction="sum")
             sides = self.coder.encode(placed, found)
@@ -113,4 +119,4 @@ class Fcos(DenseDetector):
             guessed = cast("Tensor", raw.centerness)[positive][:, 0]
             centerness = F.binary_cross_entropy_with_logits(guessed, central, reduction="sum")
             share = shares(positive.sum()[None])[0]
-            return {"classification": focal / share, "box": box / share, "centerness": centerness / share}
+            return {"classification": cost / share, "box": box / share, "centerness": centerness / share}

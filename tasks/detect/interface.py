@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -112,11 +112,13 @@ class Detector(nn.Module, ABC):
     for background adds it inside.
 
     Attributes:
+        reads: strides of the levels that a detector of the user's asks of the backbone, fine to coarse.
         num_classes: without background.
         strides: of the levels that the heads see, fine to coarse.
         table: the anchors; None where there are none to choose.
     """
 
+    reads: ClassVar[tuple[int, ...]] = (8, 16, 32)
     num_classes: int
     strides: list[int]
     table: AnchorTable | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
 from scansuite.errors import SuiteError, nearest
+from tasks.detect.own_losses import OwnBoxLoss
 from tasks.distributed import sum_over_ranks
 
 BoxLoss = Literal["auto", "l1", "smooth_l1", "giou", "diou", "ciou"]
@@ -18,15 +20,20 @@ BETA = 1 / 9  # where smooth L1 turns linear, as in Faster R-CNN and RetinaNet
 OVERLAP_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
 
 
-def check_losses(detector: str, box_loss: str, alpha: float, gamma: float) -> None:
+def overlap_loss(loss: str | OwnBoxLoss) -> Callable[..., Tensor]:
+    """What compares boxes: one of :data:`OVERLAP_LOSSES`, or the user's."""
+    return OVERLAP_LOSSES[loss] if isinstance(loss, str) else loss
+
+
+def check_losses(detector: str, box_loss: str | OwnBoxLoss, alpha: float, gamma: float) -> None:
     """Refuse what a detector cannot train with.
 
     Raises:
         SuiteError: names the flag.
     """
-    if box_loss not in get_args(BoxLoss):
+    if isinstance(box_loss, str) and box_loss not in get_args(BoxLoss):
         raise SuiteError(f"--model.box_loss {box_loss!r} is unknown: {nearest(box_loss, get_args(BoxLoss))}")
-    if detector == "fcos" and box_loss not in OVERLAP_LOSSES:
+    if detector == "fcos" and isinstance(box_loss, str) and box_loss not in OVERLAP_LOSSES:
         raise SuiteError(f"--model.box_loss {box_loss}: fcos has no offsets to compare: take giou, diou or ciou")
     if not 0 <= alpha <= 1:
         raise SuiteError(f"--model.focal_alpha {alpha}: must lie between 0 and 1")
@@ -34,14 +41,14 @@ def check_losses(detector: str, box_loss: str, alpha: float, gamma: float) -> No
         raise SuiteError(f"--model.focal_gamma {gamma}: must be at least 0")
 
 
-def box_loss(name: str, coder: Any, anchors: Tensor, truth: Tensor, codes: Tensor) -> Tensor:
+def box_loss(name: str | OwnBoxLoss, coder: Any, anchors: Tensor, truth: Tensor, codes: Tensor) -> Tensor:
     """The summed loss of boxes that belong together.
 
     - ``l1``, ``smooth_l1``: of the offsets from the anchor, as the coder writes them;
     - ``giou`` (Rezatofighi et al., CVPR 2019), ``diou`` and ``ciou`` (Zheng et al., AAAI 2020): of the boxes.
 
     Args:
-        name: of the loss.
+        name: of the loss; or one of the user's, of the boxes.
         coder: torchvision's ``BoxCoder``.
         anchors: (P, 4) xyxy.
         truth: (P, 4) xyxy, sides above 0.
@@ -50,8 +57,8 @@ def box_loss(name: str, coder: Any, anchors: Tensor, truth: Tensor, codes: Tenso
     Returns:
         () 0, with a gradient of 0, where P is 0.
     """
-    if name in OVERLAP_LOSSES:
-        summed: Tensor = OVERLAP_LOSSES[name](coder.decode_single(codes, anchors), truth, reduction="sum")
+    if not isinstance(name, str) or name in OVERLAP_LOSSES:
+        summed: Tensor = overlap_loss(name)(coder.decode_single(codes, anchors), truth, reduction="sum")
         return summed
     wanted = coder.encode_single(truth, anchors)
     if name == "l1":

@@ -15,6 +15,7 @@ from tasks.detect.dense import DenseDetector, DenseRaw, assign
 from tasks.detect.fpn import Neck, group_norm
 from tasks.detect.interface import Raw
 from tasks.detect.losses import box_loss, shares
+from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
 
 
 class RetinaNet(DenseDetector):
@@ -31,14 +32,23 @@ class RetinaNet(DenseDetector):
         box_loss: see :func:`tasks.detect.losses.box_loss`.
         alpha: weight of positives in the focal loss; negatives have 1 - alpha.
         gamma: focusing exponent.
+        class_loss: of the user's, instead of the focal loss.
     """
 
     def __init__(
-        self, neck: Neck, num_classes: int, table: AnchorTable, *, box_loss: str, alpha: float, gamma: float
+        self,
+        neck: Neck,
+        num_classes: int,
+        table: AnchorTable,
+        *,
+        box_loss: str | OwnBoxLoss,
+        alpha: float,
+        gamma: float,
+        class_loss: OwnClassLoss | None = None,
     ) -> None:
         super().__init__(neck, AnchorGrid(neck.strides, table.shapes), num_classes)
         self.table = table
-        self.box_loss, self.alpha, self.gamma = box_loss, alpha, gamma
+        self.box_loss, self.alpha, self.gamma, self.class_loss = box_loss, alpha, gamma, class_loss
         channels = neck.fpn.layer_blocks[0][0].out_channels
         self.classification_head = RetinaNetClassificationHead(
             channels, self.grid.count, num_classes, norm_layer=group_norm
@@ -72,7 +82,10 @@ class RetinaNet(DenseDetector):
             positive = truth.positive
             wanted = torch.zeros_like(raw.logits)
             wanted[positive, truth.labels[positive]] = 1.0
-            focal = sigmoid_focal_loss(raw.logits, wanted, self.alpha, self.gamma)
+            if self.class_loss is not None:
+                cost = self.class_loss(raw.logits, wanted)
+            else:
+                cost = sigmoid_focal_loss(raw.logits, wanted, self.alpha, self.gamma)
             box = box_loss(
                 self.box_loss,
                 self.coder,
@@ -81,4 +94,4 @@ class RetinaNet(DenseDetector):
                 raw.codes[positive],
             )
             share = shares(positive.sum()[None])[0]
-            return {"classification": (focal.sum(dim=2) * truth.counted).sum() / share, "box": box / share}
+            return {"classification": (cost.sum(dim=2) * truth.counted).sum() / share, "box": box / share}

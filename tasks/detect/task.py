@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from datamodules.types import Batch
-from datamodules.useless import Useless
+from datamodules.useless import Useless, left_out
+from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Stage, Task
 from tasks.detect.collect import within_scan
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
@@ -19,8 +20,8 @@ from tasks.detect.distillation import imitation, unlike
 from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
+from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
 from tasks.padding import pad
-from tasks.predictor import StepOutput
 from tasks.tile import evaluation_tile
 from tasks.training.settings import within
 
@@ -33,12 +34,17 @@ class DetectionTask(Task):
     """Find lesions, cells or organs as boxes.
 
     Args:
-        detector: ``retinanet``, ``fcos`` or ``faster_rcnn``.
+        detector: ``retinanet``, ``fcos`` or ``faster_rcnn``; or the dotted path of one of your own (docs/extending.md).
+        detector_args: arguments of a detector of your own.
         anchors: ``auto`` takes shapes from the training boxes by k-means; ``default`` are the published ones, made
             smaller for small images; or sizes in pixels, one for each level, or one for the finest.
         small_lesions: begin the pyramid at stride 4, for lesions under some 16 px, as Faster R-CNN always does.
         channels: of the pyramid and the heads, a multiple of 8; their cost grows with its square.
-        box_loss: ``auto`` is ``giou`` in FCOS, and ``smooth_l1`` in the others.
+        box_loss: ``auto`` is ``giou`` in FCOS, and ``smooth_l1`` in the others; or the dotted path of one of your own
+            (docs/extending.md).
+        box_loss_args: arguments of such a loss.
+        class_loss: the dotted path of a loss of classes of your own, instead of the focal loss of RetinaNet and FCOS.
+        class_loss_args: its arguments.
         focal_alpha: weight of the boxes against the background in the focal loss.
         focal_gamma: its focusing exponent.
         nms: ``soft`` lowers the scores of overlapping boxes instead of dropping them.
@@ -56,6 +62,9 @@ class DetectionTask(Task):
 
     name: ClassVar[str] = "detect"
     useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("detector_args", "they are of a detector of your own", "detector", lambda name: not is_path(name)),
+        Useless("box_loss_args", "they are of a loss of your own", "box_loss", lambda loss: not is_path(loss)),
+        Useless("class_loss_args", "they are of a loss of your own", "class_loss", left_out),
         Useless("anchors", "FCOS has none", "detector", lambda detector: detector == "fcos"),
         Useless("focal_alpha", _NOT_FOCAL, "detector", lambda detector: detector == "faster_rcnn"),
         Useless("focal_gamma", _NOT_FOCAL, "detector", lambda detector: detector == "faster_rcnn"),
@@ -67,11 +76,15 @@ class DetectionTask(Task):
     def __init__(
         self,
         *args: Any,
-        detector: DetectorName = "retinanet",
+        detector: DetectorName | Part = "retinanet",
+        detector_args: dict[str, Any] | None = None,
         anchors: str | list[Any] = "auto",
         small_lesions: bool = False,
         channels: int = 256,
-        box_loss: BoxLoss = "auto",
+        box_loss: BoxLoss | Part = "auto",
+        box_loss_args: dict[str, Any] | None = None,
+        class_loss: Part | None = None,
+        class_loss_args: dict[str, Any] | None = None,
         focal_alpha: float = 0.25,
         focal_gamma: float = 2.0,
         nms: Nms = "nms",
@@ -95,16 +108,24 @@ class DetectionTask(Task):
             score_threshold=score_threshold, nms_iou=nms_iou, nms=nms, max_detections=max_detections
         )
 
+        for flag, part, part_args in (
+            ("detector", detector, detector_args), ("box_loss", box_loss, box_loss_args),
+            ("class_loss", class_loss or "", class_loss_args),
+        ):  # fmt: skip
+            if not is_path(part):
+                refuse_arguments(flag, part, part_args)
         self.build_network(detector_strides(detector, small_lesions=small_lesions))
         self.detector = build_detector(
             detector,
             self.backbone,
             num_classes,
+            args=detector_args,
             anchors=anchors,
             box_sizes=box_sizes,
             input_size=self.input_size,
             channels=channels,
-            box_loss=box_loss,
+            box_loss=OwnBoxLoss(box_loss, box_loss_args) if is_path(box_loss) else str(box_loss),
+            class_loss=None if class_loss is None else OwnClassLoss(class_loss, class_loss_args),
             focal_alpha=focal_alpha,
             focal_gamma=focal_gamma,
         )
@@ -131,11 +152,11 @@ class DetectionTask(Task):
         """() sum of the detector's losses in float32; 0, with gradients of 0, for a batch without cases."""
         return torch.stack(list(self.detector.loss(output, batch["boxes"], batch["labels"]).values())).sum()
 
-    def imitation(self, output: Raw, wanted: Raw, batch: Batch, teacher: Self, temperature: float) -> Tensor:
+    def imitation(self, output: Raw, wanted: Raw, batch: Batch, teacher: Any, temperature: float) -> Tensor:
         """() divergence from the teacher's classification maps."""
         return imitation(output, wanted, teacher.detector, temperature=temperature)
 
-    def unlike(self, teacher: Self) -> str:
+    def unlike(self, teacher: Any) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         return super().unlike(teacher) or unlike(self.detector, teacher.detector)
 
@@ -150,14 +171,23 @@ class DetectionTask(Task):
 
     def update_metrics(self, metric: Metric, output: Raw, batch: Batch) -> None:
         """Show found and true boxes to the metrics of a stage."""
+        metric.update(self._found(output, batch), batch["boxes"], batch["labels"], batch.get("ignored"))
+
+    def _found(self, output: Raw, batch: Batch) -> list[Detections]:
+        """Boxes of each image of a batch, within what shows the scan."""
         size = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
-        found = [
+        return [
             within_scan(one, scan.get("content_size", size), self.max_detections)
             for one, scan in zip(self.decode(output), batch["scan"], strict=True)
         ]
-        metric.update(found, batch["boxes"], batch["labels"], batch.get("ignored"))
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[list[Detections]]:
+    def metric_inputs(self, output: Raw, batch: Batch) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+        """As torchmetrics has them: ``boxes``, ``scores``, ``labels`` of each image; true ``boxes`` and ``labels``."""
+        found = [{**one._asdict(), "scores": one.scores.float()} for one in self._found(output, batch)]
+        pairs = zip(batch["boxes"], batch["labels"], strict=True)
+        return found, [{"boxes": boxes, "labels": labels} for boxes, labels in pairs]
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Boxes of a batch of pieces, in pixels of each piece."""
         if not batch["scan"]:
             return {"output": [], "batch": batch}

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scansuite.errors import SuiteError, nearest
+from scansuite.own_parts import is_path
 from tasks.padding import padded
+from tasks.segment.own_decoder import OwnDecoder, asked_strides
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from backbones.pyramid import Backbone
@@ -60,7 +62,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def ask_backbone(name: str, backbone: str) -> tuple[tuple[int, ...], dict[str, Any]]:
+def ask_backbone(name: str | type[nn.Module], backbone: str) -> tuple[tuple[int, ...], dict[str, Any]]:
     """What a decoder asks of a network.
 
     Args:
@@ -76,10 +78,10 @@ def ask_backbone(name: str, backbone: str) -> tuple[tuple[int, ...], dict[str, A
     """
     from backbones.network import check_name
 
-    if name not in LAYOUTS:
-        raise SuiteError(f"--model.decoder {name!r} is unknown: {nearest(name, get_args(DecoderName))}")
+    if not is_path(name) and name not in LAYOUTS:
+        raise SuiteError(f"--model.decoder {name!r} is unknown: {nearest(str(name), get_args(DecoderName))}")
     check_name(backbone)
-    layout = LAYOUTS[name]
+    layout = Layout(asked_strides(name)) if is_path(name) else LAYOUTS[str(name)]
     args: dict[str, Any] = {}
     reductions = _reductions(backbone)
     if reductions is None:  # the backbone itself will say why it cannot be built
@@ -202,7 +204,7 @@ class SegmentationDecoder(nn.Module):
 
 
 def build_decoder(
-    name: str,
+    name: str | type[nn.Module],
     backbone: Backbone,
     num_outputs: int,
     *,
@@ -210,7 +212,7 @@ def build_decoder(
     dropout: float = 0.0,
     deep_supervision: bool = False,
     args: dict[str, Any] | None = None,
-) -> SegmentationDecoder:
+) -> SegmentationDecoder | OwnDecoder:
     """A decoder for a backbone, tried once without memory on an image of the data's size.
 
     U-Net (Ronneberger et al., MICCAI 2015), U-Net++ (Zhou et al., 2018), FPN (Kirillov et al., CVPR 2019), DeepLabV3+
@@ -219,7 +221,7 @@ def build_decoder(
     2021), DPT (Ranftl et al., ICCV 2021; without readout tokens, on the pyramid that all others read).
 
     Args:
-        name: one of :data:`LAYOUTS`.
+        name: one of :data:`LAYOUTS`, or the path of one of the user's, or its class.
         backbone: with the strides of :func:`ask_backbone`.
         num_outputs: number of logits a pixel.
         input_size: (H, W) of the images, before padding.
@@ -238,6 +240,9 @@ def build_decoder(
         raise SuiteError(
             f"--model.deep_supervision: {name} has no maps to supervise; take {', '.join(DEEPLY_SUPERVISED)}"
         )
+    if is_path(name):
+        return OwnDecoder(name, args, backbone, num_outputs, dropout)
+    name = str(name)
     height, width = padded(input_size or OWN_SIZE)
     try:
         with torch.device("meta"):

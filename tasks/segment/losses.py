@@ -5,7 +5,7 @@ An empty target costs like any other: where a class is absent, each pixel called
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from scansuite.errors import SuiteError, nearest
 from tasks.distributed import mean_over_ranks, sum_over_ranks
+from tasks.own_loss import OwnLoss
 
 LossName = Literal["dice_ce", "cross_entropy", "dice", "focal", "tversky", "focal_tversky", "lovasz", "boundary"]
 
@@ -59,7 +60,7 @@ class SegmentationLoss(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        name: LossName = "dice_ce",
+        name: LossName | str = "dice_ce",
         *,
         overlapping: bool = False,
         ignore_index: int = 255,
@@ -109,12 +110,7 @@ class SegmentationLoss(nn.Module):
             () float32; 0 where nothing is known.
         """
         with torch.autocast(output.device.type, enabled=False):
-            loss = self._scale(output.float(), mask)
-            for power, logits in enumerate(coarser, start=1):
-                small = mask[..., :: 2**power, :: 2**power]
-                height, width = small.shape[-2:]  # of the image, without its padding
-                loss = loss + self._scale(logits[..., :height, :width].float(), small) / 2**power
-            return loss / sum(0.5**power for power in range(len(coarser) + 1))
+            return _over_scales(self._scale, output, mask, coarser)
 
     def _scale(self, logits: Tensor, mask: Tensor) -> Tensor:
         if self.name in ("cross_entropy", "focal"):
@@ -179,6 +175,26 @@ class SegmentationLoss(nn.Module):
         if self.batch_dice:
             return (value * weights).sum() / weights.sum()
         return _mean_of_images(value, known, weights)
+
+
+class OwnSegmentationLoss(OwnLoss):
+    """A loss of the user's: its ``forward(logits, mask)`` takes what :class:`SegmentationLoss` takes, and gives ()."""
+
+    def forward(self, output: Tensor, mask: Tensor, coarser: Sequence[Tensor] = ()) -> Tensor:
+        """See :meth:`SegmentationLoss.forward`."""
+        return _over_scales(super().forward, output, mask, coarser)
+
+
+def _over_scales(
+    loss: Callable[[Tensor, Tensor], Tensor], output: Tensor, mask: Tensor, coarser: Sequence[Tensor]
+) -> Tensor:
+    """() weighted mean of a loss over logits of several scales; see :meth:`SegmentationLoss.forward`."""
+    total = loss(output.float(), mask)
+    for power, logits in enumerate(coarser, start=1):
+        small = mask[..., :: 2**power, :: 2**power]
+        height, width = small.shape[-2:]  # of the image, without its padding
+        total = total + loss(logits[..., :height, :width].float(), small) / 2**power
+    return total / sum(0.5**power for power in range(len(coarser) + 1))
 
 
 def _mean_of_images(value: Tensor, known: Tensor, weights: Tensor) -> Tensor:

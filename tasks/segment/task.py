@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +15,15 @@ from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
+from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Stage, Task
 from tasks.batches import case_ids
 from tasks.padding import pad
-from tasks.predictor import StepOutput
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
 from tasks.segment.distillation import imitation
-from tasks.segment.losses import LossName, SegmentationLoss
+from tasks.segment.losses import LossName, OwnSegmentationLoss, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
 from tasks.tile import evaluation_tile
@@ -40,11 +40,14 @@ class SegmentationTask(Task):
     ``class_names`` are the background and the classes, or the regions alone.
 
     Args:
-        decoder: ``unet`` or another one of segmentation-models-pytorch.
+        decoder: ``unet`` or another one of segmentation-models-pytorch; or the dotted path of one of your own
+            (docs/extending.md).
         decoder_args: further arguments of the decoder, as the library takes them (``decoder_channels``, ...).
         dropout: chance of dropping a channel of the decoder's last map in training.
         deep_supervision: train coarser maps of the decoder too (``unet``, ``linknet``, ``manet``).
-        loss: ``dice_ce`` is the sum of Dice loss and cross-entropy.
+        loss: ``dice_ce`` is the sum of Dice loss and cross-entropy; or the dotted path of one of your own, of torch or
+            of segmentation-models-pytorch (docs/extending.md).
+        loss_args: arguments of such a loss.
         class_weights: one number a class, background first.
         label_smoothing: share of the target spread over all classes, in ``cross_entropy`` and ``dice_ce``.
         batch_dice: overlap from the sums over the whole batch; else by image.
@@ -75,17 +78,19 @@ class SegmentationTask(Task):
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("tversky_alpha", "it is of the Tversky losses", "loss", lambda loss: "tversky" not in loss),
+        Useless("loss_args", "they are of a loss of your own", "loss", lambda loss: not is_path(loss)),
         Useless("boundary_weight", "it is of --model.loss boundary", "loss", lambda loss: loss != "boundary"),
     )
 
     def __init__(
         self,
         *args: Any,
-        decoder: DecoderName = "unet",
+        decoder: DecoderName | Part = "unet",
         decoder_args: dict[str, Any] | None = None,
         dropout: float = 0.0,
         deep_supervision: bool = False,
-        loss: LossName = "dice_ce",
+        loss: LossName | Part = "dice_ce",
+        loss_args: dict[str, Any] | None = None,
         class_weights: list[float] | None = None,
         label_smoothing: float = 0.0,
         batch_dice: bool = True,
@@ -114,18 +119,25 @@ class SegmentationTask(Task):
         self.chooses_cleanup, self.cleanup = cleanup == "auto", CleanUp()
         self._check(has_sides)
 
-        self.criterion = SegmentationLoss(
-            self.num_classes,
-            loss,
-            overlapping=overlapping,
-            ignore_index=self.ignore_index,
-            class_weights=class_weights,
-            label_smoothing=label_smoothing,
-            batch_dice=batch_dice,
-            gamma=focal_gamma,
-            alpha=tversky_alpha,
-            boundary_weight=boundary_weight,
-        )
+        self.criterion: SegmentationLoss | OwnSegmentationLoss
+        if is_path(loss):
+            offered = {**self.metric_arguments(), "overlapping": overlapping}
+            asked = {"class_weights": class_weights, "label_smoothing": label_smoothing, "focal_gamma": focal_gamma}
+            self.criterion = OwnSegmentationLoss(loss, loss_args, offered=offered, asked=asked)
+        else:
+            refuse_arguments("loss", loss, loss_args)
+            self.criterion = SegmentationLoss(
+                self.num_classes,
+                str(loss),
+                overlapping=overlapping,
+                ignore_index=self.ignore_index,
+                class_weights=class_weights,
+                label_smoothing=label_smoothing,
+                batch_dice=batch_dice,
+                gamma=focal_gamma,
+                alpha=tversky_alpha,
+                boundary_weight=boundary_weight,
+            )
         strides, wanted = ask_backbone(decoder, self.network.name)
         self.build_network(strides, args=wanted)
         self.decoder = build_decoder(
@@ -181,7 +193,7 @@ class SegmentationTask(Task):
         loss: Tensor = self.criterion(output, batch["mask"], coarser)
         return loss
 
-    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Self, temperature: float) -> Tensor:
+    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Any, temperature: float) -> Tensor:
         """() divergence from the teacher's (B, num_classes, H, W) logits, over known pixels."""
         return imitation(
             output,
@@ -192,7 +204,7 @@ class SegmentationTask(Task):
             temperature=temperature,
         )
 
-    def unlike(self, teacher: Self) -> str:
+    def unlike(self, teacher: Any) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         if self.overlapping != teacher.overlapping:
             return "regions overlap in one and not in the other"
@@ -217,7 +229,15 @@ class SegmentationTask(Task):
         """Show called and true masks to the metrics of a stage."""
         metric.update(self.predictions(output), batch["mask"], case_ids(batch["scan"]))
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
+    def metric_inputs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, H, W) int64 class numbers and the mask, or (B, L, H, W) of 0 and 1 and the masks of the regions."""
+        return self.predictions(output).long(), batch["mask"]
+
+    def metric_arguments(self) -> dict[str, Any]:
+        """With the value of pixels without annotation."""
+        return {**super().metric_arguments(), "ignore_index": self.ignore_index}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Probabilities (B, num_classes, H, W) and cases of a batch of pieces."""
         if not batch["scan"]:
             return {"output": batch["image"], "batch": batch}

@@ -15,6 +15,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from torch import Tensor
 
 from tasks.classify.ensemble import ClassificationEnsemble
+from tasks.classify.heads import Head
 from tasks.classify.scores import called_class, probabilities, rank_probabilities
 from tasks.classify.task import ClassificationTask
 from tasks.evaluation.classification.metrics import classification_metrics
@@ -90,7 +91,7 @@ def test_an_ensemble_calls_by_the_mean_of_its_members_chances() -> None:
     torch.manual_seed(0)
     members = [small_task("ordinal").eval() for _ in range(2)]
     for member in members:
-        assert member.head is not None
+        assert isinstance(member.head, Head)
         torch.nn.init.normal_(member.head.linear.weight, std=1.0)
         member.operating_points = {}
     ensemble = ClassificationEnsemble(members, ["a", "b"])

@@ -30,7 +30,7 @@ def case(regions: bool, seed: int = 0, classes: int = 3, size: int = 12) -> tupl
 
 
 def loss_of(name: str, logits: Tensor, mask: Tensor, regions: bool = False, **options: Any) -> Tensor:
-    loss: Tensor = SegmentationLoss(logits.shape[1], name, overlapping=regions, **options)(logits, mask)  # type: ignore[arg-type]
+    loss: Tensor = SegmentationLoss(logits.shape[1], name, overlapping=regions, **options)(logits, mask)
     return loss
 
 
@@ -276,8 +276,7 @@ def test_a_class_of_weight_0_bears_on_nothing(name: str) -> None:
     other[:, 1] = 1 - (other[:, 1] > 0).long()
     weights = [1.0, 0.0, 2.0]
     values = [
-        SegmentationLoss(3, name, overlapping=True, class_weights=weights)(logits, m).item()  # type: ignore[arg-type]
-        for m in (mask, other)
+        SegmentationLoss(3, name, overlapping=True, class_weights=weights)(logits, m).item() for m in (mask, other)
     ]
     assert values[0] == pytest.approx(values[1], abs=1e-6)
 

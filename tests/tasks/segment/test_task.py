@@ -15,6 +15,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.classify.task import ClassificationTask
+from tasks.segment.decoders import SegmentationDecoder
 from tasks.segment.task import SegmentationTask
 from tests.tasks.segment.batches import small_batch, small_task
 
@@ -159,6 +160,7 @@ def test_dropout_drops_channels_while_training() -> None:
     plain.load_state_dict(task.state_dict())  # the names are the same
     image = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(task(image), plain(image), rtol=0, atol=0)
+    assert isinstance(task.decoder, SegmentationDecoder)
     task.decoder.dropout.train()
     outputs = torch.stack([task(image) for _ in range(40)])
     assert outputs.std(dim=0).mean() > 0.01
@@ -176,7 +178,7 @@ def test_deep_supervision_counts_in_training_alone() -> None:
     assert task.loss(output, batch).item() == task.criterion(output, batch["mask"]).item()
 
 
-def test_padding_is_not_evaluated() -> None:
+def test_padding_is_not_judged() -> None:
     task = small_task().eval()
     step = task.validation_step(small_batch(3, padding=[1]), 0)
     assert [scan["case_id"] for scan in step["batch"]["scan"]] == ["c0", "c2"]
