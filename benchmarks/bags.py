@@ -1,4 +1,4 @@
-"""One label a volume: large hippocampi told from small ones, by what puts the slices together.
+"""Benchmark of pooling: one label a volume, large hippocampi told from small ones.
 
     python -m benchmarks.bags --root ../shared/data/msd_hippocampus [--aggregates mean attention] [--epochs 4]
 

@@ -1,4 +1,4 @@
-"""What a training step of detection costs beside the bare torchvision network with the same backbone.
+"""Benchmark of a training step of detection beside the bare torchvision network with the same backbone.
 
     python -m benchmarks.detect
 

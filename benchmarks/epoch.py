@@ -1,4 +1,4 @@
-"""What an epoch through the suite costs beside a bare PyTorch loop over tensors already in memory.
+"""Benchmark of an epoch through the suite beside a bare PyTorch loop over tensors already in memory.
 
     python -m benchmarks.epoch [--task segment]
 

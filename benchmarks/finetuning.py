@@ -1,4 +1,4 @@
-"""Feature extraction against fine-tuning against training from scratch, with one budget.
+"""Benchmark of feature extraction against fine-tuning against training from scratch, with one budget.
 
     python -m benchmarks.finetuning [--data DIR] [--epochs 20] [--seeds 0 1 2] [--sets breastmnist nih]
 

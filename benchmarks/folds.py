@@ -1,4 +1,4 @@
-"""Folds on the NIH chest radiographs: who is where, how even the classes are, and what the ensemble gains.
+"""Benchmark of folds on the NIH chest radiographs: how even the classes are, and what the ensemble gains.
 
     python -m benchmarks.folds --root ../shared/data/nih_cxr64 [--folds 5] [--epochs 8] [--runs DIR]
 

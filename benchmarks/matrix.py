@@ -1,4 +1,4 @@
-"""One small member of every network family x three tasks x one training step and one prediction on real scans.
+"""Matrix of networks and tasks: a small member of each family takes a training step and predicts, on real scans.
 
     python -m benchmarks.matrix [--families resnet vgg ...] [--data DIR]
 

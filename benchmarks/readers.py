@@ -1,4 +1,4 @@
-"""How long reading a file takes beside the plain library of its format.
+"""Benchmark of reading a file beside the plain library of its format.
 
     python -m benchmarks.readers [--reads 15]
 

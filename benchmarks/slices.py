@@ -1,4 +1,4 @@
-"""What reading one slice of a volume costs: straight from nibabel, from the suite's cache, and as a whole sample.
+"""Benchmark of reading a slice of a volume: straight from nibabel, from the suite's cache, and as a whole sample.
 
     python -m benchmarks.slices [--shape 160 160 120]
 

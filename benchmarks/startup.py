@@ -1,4 +1,4 @@
-"""What the command line costs before any work, beside importing torch and Lightning.
+"""Benchmark of the command line's start, beside importing torch and Lightning.
 
     python -m benchmarks.startup
 

@@ -1,4 +1,4 @@
-"""Every network of the course, trained on BreastMNIST under one protocol.
+"""Benchmark of every network of the course, trained on BreastMNIST under one protocol.
 
     python -m benchmarks.textbook [--data DIR] [--epochs 40] [--seeds 0 1 2] [--networks lenet5 vgg11_bn ...]
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class InputFiles:
-    """What ``predict`` reads.
+    """Input files of ``predict``.
 
     Args:
         root: folder that the paths of a table are relative to; left out: the table's own folder.

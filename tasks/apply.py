@@ -50,7 +50,7 @@ class Applied:
 
 
 def apply(
-    inference: Inference,
+    inference: Inference[Any],
     model: LightningModule,
     table: CaseTable,
     settings: Mapping[str, Any],

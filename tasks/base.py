@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,10 +27,11 @@ from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
 from tasks.own_metrics import OwnMetrics, build_own, direction, stage_values
 from tasks.padding import padded
-from tasks.training.flags import WITHOUT, learning_rate_scales, unfreezing_epochs
-from tasks.training.optimizers import build_optimizer
+from tasks.predictor import StepOutput
+from tasks.training.configuring import Monitor, configured, step_plateau
+from tasks.training.flags import WITHOUT, unfreezing_epochs
 from tasks.training.provenance import Provenance, joined
-from tasks.training.schedules import Schedule, build_schedules, check_schedule
+from tasks.training.schedules import Schedule, check_schedule
 from tasks.training.settings import (
     AveragingSettings,
     DistillationSettings,
@@ -41,7 +41,6 @@ from tasks.training.settings import (
     ScheduleSettings,
     within,
 )
-from tasks.training.stepping import span_of, step_plateau
 
 Stage = Literal["train", "val", "test"]
 
@@ -131,7 +130,7 @@ class Task(Compressible):
     overlap: float = 0.0
     mixup: float | None = None
     cutmix: float | None = None
-    monitor: tuple[str, Literal["min", "max"]]
+    monitor: Monitor
     metrics: nn.ModuleDict
 
     def __init__(
@@ -299,17 +298,17 @@ class Task(Compressible):
             )
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a validation batch, without padding."""
         _, output, batch = self._shared_step(batch, "val")
         return {"output": output, "batch": batch}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a test batch, without padding."""
         _, output, batch = self._shared_step(batch, "test")
         return {"output": output, "batch": batch}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
         if not batch["scan"]:
             return {"output": batch["image"], "batch": batch}
@@ -348,34 +347,14 @@ class Task(Compressible):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, a schedule that moves each step, and one that moves each epoch by the metric."""
-        asked, schedule = self.optimization, self.schedule
-        optimizer = build_optimizer(
+        return configured(
             self,
-            asked.name,
-            asked.lr,
-            asked.weight_decay,
-            asked.args,
-            scales=learning_rate_scales(self.backbone, asked.backbone_lr_factor, asked.layer_decay),
-            waiting={f"backbone.{name}" for name in self.backbone.waiting} if self.network.unfreeze is not None else (),
+            self.backbone,
+            self.optimization,
+            self.schedule,
+            self.monitor,
+            unfreezes=self.network.unfreeze is not None,
         )
-        metric, mode = self.monitor
-        by_step, by_epoch = build_schedules(
-            optimizer,
-            schedule.name,
-            schedule.args,
-            lr=asked.lr,
-            span=span_of(self.trainer),
-            warmup=schedule.warmup,
-            mode=mode,
-        )
-        schedules: list[Any] = []
-        if by_step is not None:
-            schedules.append({"scheduler": by_step, "interval": "step"})
-        if by_epoch is not None:
-            # Not stepped by Lightning, which does so after the checkpoint of the epoch has been written.
-            never: dict[str, Any] = {"interval": "epoch", "frequency": sys.maxsize}
-            schedules.append({"scheduler": by_epoch, "monitor": f"val/{metric}", **never})
-        return cast("OptimizerLRScheduler", ([optimizer], schedules))
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the backbone's authors exempt from weight decay (position embeddings and the like)."""

@@ -1,4 +1,4 @@
-"""From flags and facts of the data to the parts that every task is made of: its backbone, its normalisation."""
+"""Building of the parts of every task, backbone and normalisation, from flags and facts of the data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Statistics = tuple[list[float], list[float]]
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Which network a task stands on, and what its weights begin with; the flags are documented in ``Task``.
+    """Network of a task, and what its weights begin with; the flags are documented in ``Task``.
 
     Attributes:
         input_size: (H, W) in pixels of the images to come; None where it is not known.
@@ -49,7 +49,7 @@ class NetworkSettings:
 
 
 def resolved_stem(settings: NetworkSettings, small_below: int) -> Literal["standard", "small"]:
-    """Which stem a network gets: as asked for, as in the checkpoint in ``weights``, or by the size of the images.
+    """Stem that a network gets: as asked for, as in the checkpoint in ``weights``, or by the size of the images.
 
     Args:
         settings: of the network.

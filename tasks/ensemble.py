@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 
+from datamodules.preprocess import Preprocess
+from datamodules.samples.slices import SliceSpec
+from datamodules.types import Batch
 from scansuite.errors import SuiteError
+from tasks.predictor import Sliced, StepOutput
+
+if TYPE_CHECKING:
+    from tasks.base import Task
+
+Member = TypeVar("Member", bound="Task")
 
 
-class Ensemble(LightningModule):
+class Ensemble(LightningModule, ABC, Generic[Member]):
     """Shows each batch to all members and puts together what they say.
 
     A task's ensemble has what judging and predicting read of a model of that task; where members may differ in it, it
@@ -34,25 +43,59 @@ class Ensemble(LightningModule):
         SuiteError: two members differ in what they must agree in; names the two.
     """
 
-    def __init__(self, members: Sequence[Any], names: Sequence[str]) -> None:
+    def __init__(self, members: Sequence[Member], names: Sequence[str]) -> None:
         super().__init__()
         refuse_unlike([preprocessing(member) | self.shared(member) for member in members], names)
         self.members = nn.ModuleList(members)
-        self.hparams.update(members[0].hparams)
         self.name: str = members[0].name
         self.class_names: list[str] = list(members[0].class_names)
         self.operating_points = mean_points([member.operating_points for member in members])
         self.exact = False
 
+    @property
+    def first(self) -> Member:
+        """The first member, which says what members agree in."""
+        return cast("Member", self.members[0])
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How stored values become the model's input."""
+        return self.first.preprocess
+
+    @property
+    def slices(self) -> SliceSpec | None:
+        """How volumes are cut; None where the model is for images alone."""
+        return self.first.slices
+
+    @property
+    def tile(self) -> tuple[int, int] | None:
+        """(h, w) in pixels of the parts that large images are seen by; None: whole images."""
+        return self.first.tile
+
+    @property
+    def overlap(self) -> float:
+        """Share of a tile, in [0, 1), that the next one covers again."""
+        return self.first.overlap
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.first.in_channels
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(H, W) in pixels that the first member was trained on; None where that is not known."""
+        return self.first.input_size
+
     @abstractmethod
-    def shared(self, member: Any) -> dict[str, Any]:
+    def shared(self, member: Member) -> dict[str, Any]:
         """What members must agree in beside preprocessing, by the words of a message."""
 
     @abstractmethod
-    def combined(self, said: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    def combined(self, said: Iterator[StepOutput[Any]]) -> StepOutput[Any]:
         """From what each member's ``predict_step`` gives, member by member, to what the ensemble's gives."""
 
-    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """What the members say together of a batch; it may be empty where none of its files was readable."""
         with torch.autocast(self.device.type, enabled=False) if self.exact else nullcontext():
             said = (member.predict_step(batch, batch_idx) for member in self.members)  # type: ignore[operator]
@@ -67,10 +110,15 @@ class Ensemble(LightningModule):
         self.operating_points = {str(name): float(point) for name, point in chosen["operating_points"].items()}
 
 
-def preprocessing(member: Any) -> dict[str, Any]:
+def preprocessing(member: Sliced) -> dict[str, Any]:
     """How stored values become the images that a member sees, by the words of a message."""
-    spec = dict(member.hparams["preprocess"] or {})
+    spec = member.preprocess.to_dict()
     return {"image size": spec.pop("size", None), **{name.replace("_", " "): value for name, value in spec.items()}}
+
+
+def cut(member: Sliced) -> dict[str, Any] | None:
+    """How a member's volumes are cut, in plain types."""
+    return None if member.slices is None else member.slices.to_dict()
 
 
 def refuse_unlike(shared: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:

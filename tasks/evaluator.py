@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,11 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import ScanDataModule
 from datamodules.loading.case_stream import TableCases, case_loader
-from tasks.evaluation.metric_values import MetricValue
+from tasks.evaluation.task_file import RunTask
+from tasks.predictor import Predictor, Tiled
+
+ModelT = TypeVar("ModelT", bound=Predictor)
+DataT = TypeVar("DataT", bound=ScanDataModule)
 
 
 class EvalResult(NamedTuple):
@@ -25,8 +29,8 @@ class EvalResult(NamedTuple):
     targets: pd.DataFrame | None = None  # with column split, where the truth has a table of its own
 
 
-class Evaluator(ABC):
-    """From a trained model and a part of a data set to tables and figures.
+class Evaluator(ABC, Generic[ModelT, DataT]):
+    """From a trained model and a part of a data set to tables.
 
     Attributes:
         callback: stands among the trainer's callbacks.
@@ -35,11 +39,11 @@ class Evaluator(ABC):
     callback: Callback
 
     @abstractmethod
-    def adopt(self, model: Any, data: Any) -> None:
+    def adopt(self, model: ModelT, data: DataT) -> None:
         """Give the data module what the model was trained with: preprocessing and classes."""
 
     @abstractmethod
-    def run(self, trainer: Trainer, model: Any, data: Any, split: str, *, choose: bool = False) -> EvalResult:
+    def run(self, trainer: Trainer, model: ModelT, data: DataT, split: str, *, choose: bool = False) -> EvalResult:
         """Run the model over a part.
 
         Args:
@@ -50,7 +54,9 @@ class Evaluator(ABC):
             choose: choose on this part what is chosen on validation, and leave it in the model.
         """
 
-    def choose(self, model: Any, predictions: pd.DataFrame, cases: pd.DataFrame, targets: pd.DataFrame | None) -> None:
+    def choose(
+        self, model: ModelT, predictions: pd.DataFrame, cases: pd.DataFrame, targets: pd.DataFrame | None
+    ) -> None:
         """Choose on tables the scores at which the model calls, and leave them in it; nothing where there are none.
 
         Args:
@@ -61,28 +67,41 @@ class Evaluator(ABC):
         """
         del model, predictions, cases, targets
 
-    def called(self, model: Any, predictions: pd.DataFrame) -> pd.DataFrame:
+    def called(self, model: ModelT, predictions: pd.DataFrame) -> pd.DataFrame:
         """The predictions with the columns that say what is called at the model's operating points."""
         del model
         return predictions
 
     @abstractmethod
-    def figures(self, model: Any, run_dir: Path, split: str) -> dict[str, MetricValue]:
-        """Judge the tables in a run folder, and write ``metrics.json`` (rank 0 alone)."""
+    def own_facts(self, model: ModelT) -> dict[str, Any]:
+        """What the task adds to ``task.json``, in plain types: all that metrics of the tables depend on, and more."""
+
+    def run_task(self, model: ModelT) -> RunTask:
+        """What ``task.json`` says of a run: the task, its classes, what was chosen, how images are prepared."""
+        prepared: dict[str, Any] = {
+            "preprocess": model.preprocess.to_dict(),
+            "slices": None if model.slices is None else model.slices.to_dict(),
+            "input_size": None if model.input_size is None else list(model.input_size),
+            "tile": None if model.tile is None else list(model.tile),
+            "overlap": model.overlap,
+        }
+        return RunTask(
+            model.name, list(model.class_names), dict(model.operating_points), self.own_facts(model) | prepared
+        )
 
     def pictures(
-        self, judged: EvalResult, split: str, model: Any, data: Any, folder: Path
+        self, judged: EvalResult, split: str, model: ModelT, data: DataT, folder: Path
     ) -> list[tuple[str, NDArray[Any]]]:
         """Write pictures of telling cases into a folder; titles and (H, W, 3) uint8 of those that this rank drew."""
         return []
 
 
-def piece_loader(trainer: Trainer, model: Any, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:
+def piece_loader(trainer: Trainer, model: Tiled, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:
     """This rank's cases of a part in pieces, for a model that sees images by tiles.
 
     Args:
         trainer: that will run the model over them.
-        model: with ``tile`` and ``overlap``.
+        model: that sees them.
         data: the part's data module.
         rows: (N,) row numbers of the part's cases.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pandas as pd
 from pytorch_lightning import Callback
@@ -14,9 +14,12 @@ from torch.utils.data import DataLoader
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
 from tasks.predictions import Predictions
+from tasks.predictor import Predictor
+
+ModelT = TypeVar("ModelT", bound=Predictor)
 
 
-class Inference(ABC):
+class Inference(ABC, Generic[ModelT]):
     """From a trained model and files to predictions.
 
     Args:
@@ -34,7 +37,9 @@ class Inference(ABC):
     callback: Callback
 
     @abstractmethod
-    def __init__(self, model: Any, inputs: InputFiles, output: Path | None, options: dict[str, str | None]) -> None: ...
+    def __init__(
+        self, model: ModelT, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
+    ) -> None: ...
 
     @abstractmethod
     def table(self, paths: Sequence[str]) -> CaseTable:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.base import Task
     from tasks.ensemble import Ensemble
 
-Model: TypeAlias = Union["Task", "Ensemble"]
+Model: TypeAlias = Union["Task", "Ensemble[Any]"]
 Open: TypeAlias = Callable[[Path, str | None], dict[str, Any]]
 
 # Beside the tables of an ensemble: its members, and what was chosen for it.

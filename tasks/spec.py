@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from scansuite.own_parts import SUITE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from datamodules.base import ScanDataModule
     from tasks.base import Task
     from tasks.ensemble import Ensemble
+    from tasks.evaluation.metric_values import MetricValue
+    from tasks.evaluation.task_file import RunTask
     from tasks.evaluator import Evaluator
     from tasks.inference import Inference
 
@@ -29,6 +33,8 @@ class TaskSpec:
         evaluator: of the :class:`~tasks.evaluator.Evaluator`.
         inference: of the :class:`~tasks.inference.Inference`.
         ensemble: of the :class:`~tasks.ensemble.Ensemble`.
+        metrics: path (``package.module.function``) of what makes the metrics of a run folder: it takes the folder, the
+            part and the :class:`~tasks.evaluation.task_file.RunTask`, reads tables alone and needs no torch.
         data_base: of the data class that all data of the task derive from.
         data: of the data classes that are known by name; the first is what is taken without ``--data``.
         program: how it is called; left out: ``scansuite <name>``.
@@ -40,6 +46,7 @@ class TaskSpec:
     evaluator: str
     inference: str
     ensemble: str
+    metrics: str
     data_base: str
     data: tuple[str, ...]
     program: str = field(default="")
@@ -62,17 +69,21 @@ class TaskSpec:
         """The class of the model."""
         return self.part("task")  # type: ignore[no-any-return]
 
-    def evaluator_class(self) -> type[Evaluator]:
+    def evaluator_class(self) -> type[Evaluator[Any, Any]]:
         """How it is judged."""
         return self.part("evaluator")  # type: ignore[no-any-return]
 
-    def inference_class(self) -> type[Inference]:
+    def inference_class(self) -> type[Inference[Any]]:
         """How it predicts."""
         return self.part("inference")  # type: ignore[no-any-return]
 
-    def ensemble_class(self) -> type[Ensemble]:
+    def ensemble_class(self) -> type[Ensemble[Any]]:
         """Several of its models as one."""
         return self.part("ensemble")  # type: ignore[no-any-return]
+
+    def evaluate(self, run_dir: Path, split: str, task: RunTask) -> dict[str, MetricValue]:
+        """Evaluate the tables of a run folder; see :func:`~tasks.evaluate_run.evaluate_run`."""
+        return load(self.metrics)(run_dir, split, task)  # type: ignore[no-any-return]
 
     def data_base_class(self) -> type[ScanDataModule]:
         """What all its data classes derive from."""

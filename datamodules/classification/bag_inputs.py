@@ -41,7 +41,7 @@ def bag_loader(
         table: the files of each case.
         preprocess: of the model.
         slices: how the model's volumes are cut; None for raster images.
-        joined: the model judges the images of a case together; else each slice is a case of its own.
+        joined: the model evaluates the images of a case together; else each slice is a case of its own.
         limit: most images of a case, evenly spaced; 0 for all.
         rank: number of this process.
         world_size: number of processes.

@@ -35,7 +35,7 @@ def drawn(images: int, wanted: int, seed: Sequence[int]) -> NDArray[np.int64]:
 
 
 def spaced(images: int, limit: int) -> NDArray[np.int64]:
-    """Numbers of the images of a case to judge: all, or ``limit`` of them, evenly spaced; a limit of 0 is none."""
+    """Numbers of the images of a case to evaluate: all, or ``limit`` of them, evenly spaced; a limit of 0 is none."""
     if limit == 0 or images <= limit:
         return np.arange(images)
     return ((np.arange(limit) + 0.5) * images / limit).astype(np.int64)
@@ -51,7 +51,7 @@ class BagDataset(SampleDataset):
         scans: identity of each case.
         labels: (N, ...) target of each case, or None.
         size: images of a case in training, drawn anew each time.
-        limit: images of a case in judging, evenly spaced; 0 for all.
+        limit: images of a case in evaluation, evenly spaced; 0 for all.
     """
 
     single: ScanDataset
@@ -66,7 +66,7 @@ class BagDataset(SampleDataset):
 
     @property
     def num_images(self) -> int:
-        """How many images are read."""
+        """Number of images that are read."""
         return len(self.single)
 
     @property
@@ -75,7 +75,7 @@ class BagDataset(SampleDataset):
         return self.single.augmented
 
     def in_memory(self) -> BagDataset:
-        """The same bags, their images read once and kept."""
+        """Copy of the bags, their images read once and kept."""
         return replace(self, single=self.single.in_memory())
 
     def collate(self, samples: Sequence[Sample]) -> Batch:

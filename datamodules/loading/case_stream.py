@@ -1,4 +1,4 @@
-"""Cases one after the other, whole or by tiles: how they reach judging and prediction.
+"""Cases one after the other, whole or by tiles: how they reach evaluation and prediction.
 
 What is in memory at a time is one image of each loader process and a few batches, however many cases there are.
 """
@@ -86,7 +86,7 @@ class TableCases(CaseSource):
         return len(self.rows)
 
     def scan_of(self, case: int) -> ScanInfo:
-        """What the table says: case_id, patient_id and path."""
+        """Identity of a case from the table: case_id, patient_id and path."""
         row = self.data.table.cases.iloc[self.rows[case]]
         patient = None if pd.isna(row["patient_id"]) else str(row["patient_id"])
         return ScanInfo(case_id=str(row["case_id"]), patient_id=patient, path=str(row["path"]))

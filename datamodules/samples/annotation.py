@@ -1,4 +1,4 @@
-"""What an image is annotated with, as a part of its sample: the steps that every kind of annotation goes through."""
+"""Annotations of an image as parts of its sample: the steps that every kind of annotation goes through."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Annotation(ABC, Generic[Value]):
 
     @abstractmethod
     def crop(self, value: Value, crop: Crop) -> Value:
-        """What a part of the image shows of it, counted from the part's corner, with memory of its own."""
+        """Crop to a part of the image, counted from the part's corner, with memory of its own."""
 
     @abstractmethod
     def join(self, values: Sequence[Value], corners: Sequence[tuple[int, int]], size: tuple[int, int]) -> Value:
@@ -87,7 +87,7 @@ class Annotation(ABC, Generic[Value]):
 
     @abstractmethod
     def arrays(self, value: Value) -> dict[str, Any]:
-        """What the augmentation is handed, by the names of its arguments (``mask``; ``boxes`` and ``labels``)."""
+        """Arguments for the augmentation, by the names of its arguments (``mask``; ``boxes`` and ``labels``)."""
 
     @abstractmethod
     def tensors(self, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ class Annotation(ABC, Generic[Value]):
         return None
 
     def scan_facts(self, content: tuple[int, int]) -> ScanInfo:
-        """What the sample's ``scan`` should say for its sake; (h, w) of what is shown of the scan is known."""
+        """Facts that the sample's ``scan`` should have for its sake; (h, w) of what is shown of the scan is known."""
         return ScanInfo()
 
     def memory(self, first: Value, count: int, *, one_size: bool) -> MutableSequence[Value]:

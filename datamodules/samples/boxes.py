@@ -40,7 +40,7 @@ class Boxes(Annotation[LabelledBoxes]):
         return scaled(value[0], stored, preprocess.content_size(stored)), value[1]
 
     def crop(self, value: LabelledBoxes, crop: Crop) -> LabelledBoxes:
-        """Those of which enough is seen, clipped to what shows the scan."""
+        """Boxes of which enough is seen, clipped to what shows the scan."""
         seen, kept = cropped(value[0], crop.top, crop.left, crop.content)
         return seen, value[1][kept]
 

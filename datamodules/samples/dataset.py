@@ -1,4 +1,4 @@
-"""One case of a table as a sample: read, preprocessed, augmented, annotated."""
+"""Samples from the cases of a table: read, preprocessed, augmented, annotated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SampleDataset(Dataset[Sample], ABC):
 
     @abstractmethod
     def in_memory(self) -> SampleDataset:
-        """The same data set, its images read once and kept."""
+        """Copy of the data set, its images read once and kept."""
 
     @property
     @abstractmethod
@@ -52,7 +52,7 @@ class SampleDataset(Dataset[Sample], ABC):
     @property
     @abstractmethod
     def num_images(self) -> int:
-        """How many images are read."""
+        """Number of images that are read."""
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         """A sample, of a draw or of its number.
@@ -88,7 +88,7 @@ class ScanDataset(SampleDataset):
 
     @property
     def num_images(self) -> int:
-        """How many images are read."""
+        """Number of images that are read."""
         return len(self)
 
     @property
@@ -101,7 +101,7 @@ class ScanDataset(SampleDataset):
         return collate(samples, self.source.annotations)
 
     def in_memory(self) -> ScanDataset:
-        """The same data set, its images read once and kept."""
+        """Copy of the data set, its images read once and kept."""
         return ScanDataset(self.source.in_memory(), self.augment, self.patch, self.mosaic)
 
     def preprocessed(self, number: int) -> tuple[NDArray[np.float32], ScanInfo]:

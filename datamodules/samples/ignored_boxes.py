@@ -1,4 +1,4 @@
-"""Boxes that are neither to be found nor to be missed, as a part of the samples that are judged."""
+"""Boxes that are neither to be found nor to be missed, as a part of the samples that are evaluated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class IgnoredBoxes(Annotation[MarkedBoxes]):
         return scaled(value[0], stored, preprocess.content_size(stored)), *value[1:]
 
     def crop(self, value: MarkedBoxes, crop: Crop) -> MarkedBoxes:
-        """Those of which enough is seen, clipped to what shows the scan."""
+        """Boxes of which enough is seen, clipped to what shows the scan."""
         seen, kept = cropped(value[0], crop.top, crop.left, crop.content)
         return seen, value[1][kept], value[2][kept]
 
@@ -68,5 +68,5 @@ class IgnoredBoxes(Annotation[MarkedBoxes]):
         return {"ignored": torch.from_numpy(arrays["ignored"])}
 
     def scan_facts(self, content: tuple[int, int]) -> ScanInfo:
-        """What shows the scan: found boxes are judged there alone."""
+        """Size that shows the scan: found boxes are evaluated there alone."""
         return ScanInfo(content_size=content)

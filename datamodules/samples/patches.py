@@ -18,7 +18,7 @@ Foreground: TypeAlias = Callable[[tuple[int, int], tuple[int, int], np.random.Ge
 
 @dataclass(frozen=True)
 class PatchPlace:
-    """Where in an image a patch is taken.
+    """Place in an image where a patch is taken.
 
     Attributes:
         size: (h, w) of a patch in pixels.
@@ -59,7 +59,7 @@ class PatchPlace:
 def patch_place(
     patch_size: int | list[int] | str | None, foreground_share: float | None, zoom: float
 ) -> PatchPlace | None:
-    """What ``--data.patch_size`` and ``foreground_share`` ask for; None where whole images are trained on.
+    """Patches that ``--data.patch_size`` and ``foreground_share`` ask for; None where whole images are trained on.
 
     Raises:
         SuiteError: a value that cannot be, or a zoom without patches.

@@ -1,4 +1,4 @@
-"""Where samples come from: scans and annotations as they are read, or kept in memory."""
+"""Sources of samples: scans and annotations as they are read, or kept in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datamodules.types import Scan, ScanInfo
 
 @dataclass(frozen=True)
 class Samples:
-    """Which images are the samples of a data set.
+    """Images that are the samples of a data set.
 
     Attributes:
         images: (N,) row number of the image of each sample.
@@ -64,7 +64,7 @@ class Opened(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What the model is shown of a sample, before augmentation.
+    """View of a sample before augmentation, as the model is shown it.
 
     Attributes:
         image: (H, W, C) float32 in [0, 1].
@@ -84,17 +84,17 @@ class Source(Protocol):
 
     @property
     def samples(self) -> Samples:
-        """Which images, and their labels."""
+        """Images, and their labels."""
 
     @property
     def annotations(self) -> tuple[Annotation[Any], ...]:
-        """What samples have beside images."""
+        """Annotations that samples have beside images."""
 
     def open(self, number: int, *, annotated: bool = True) -> Opened:
         """A sample, with its annotations or without."""
 
     def in_memory(self) -> Source:
-        """The same samples, read once and kept."""
+        """Copy of the samples, read once and kept."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from datamodules.types import Batch
 from tasks.batches import of_cases, without_padding
 from tasks.classify.rows import case_rows
 from tasks.classify.task import ClassificationTask
-from tasks.ensemble import Ensemble
+from tasks.ensemble import Ensemble, cut
+from tasks.predictor import StepOutput
 
 
-class ClassificationEnsemble(Ensemble):
+class ClassificationEnsemble(Ensemble[ClassificationTask]):
     """The mean of the members' probabilities (not logits), of sigmoids in multilabel, of the numbers in regression.
 
     Where members weigh the images of a case, the weights are the mean of theirs. See :class:`~tasks.ensemble.Ensemble`.
@@ -24,12 +25,13 @@ class ClassificationEnsemble(Ensemble):
         target: kind of target.
         positive_class: of a binary target.
         aggregate: how the first member judges a case with many images.
+        bag_limit: most images of a case that are judged.
     """
 
     def __init__(self, members: Sequence[ClassificationTask], names: Sequence[str]) -> None:
         super().__init__(members, names)
         self.target, self.positive_class = members[0].target, members[0].positive_class
-        self.aggregate = members[0].aggregate
+        self.aggregate, self.bag_limit = members[0].aggregate, members[0].bag_limit
 
     def shared(self, member: ClassificationTask) -> dict[str, Any]:
         """Target, classes, and what is a case."""
@@ -38,11 +40,11 @@ class ClassificationEnsemble(Ensemble):
             "classes": member.class_names,
             "positive class": member.positive_class,
             "judging the images of a case together (--model.aggregate)": member.aggregate != "none",
-            "images of a case (--data.bag_limit)": member.hparams["bag_limit"],
-            "the slices of volumes": member.hparams["slices"],
+            "images of a case (--data.bag_limit)": member.bag_limit,
+            "the slices of volumes": cut(member),
         }
 
-    def combined(self, said: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    def combined(self, said: Iterator[StepOutput[Tensor]]) -> StepOutput[Tensor]:
         """(B, C) float64 mean probabilities as ``output``."""
         scores: list[Tensor] = []
         weights: list[Tensor] = []
@@ -50,18 +52,18 @@ class ClassificationEnsemble(Ensemble):
         for member, one in zip(self.members, said, strict=True):
             scores.append(member.scores(one["output"]))  # type: ignore[operator]
             batch = one["batch"]
-            if one.get("weights") is not None:
-                weights.append(one["weights"])
-        weighed = torch.stack(weights).mean(dim=0) if weights else None
-        return {"output": torch.stack(scores).mean(dim=0), "batch": batch, "weights": weighed}
+            if (weighed := one.get("weights")) is not None:
+                weights.append(weighed)
+        mean = torch.stack(weights).mean(dim=0) if weights else None
+        return {"output": torch.stack(scores).mean(dim=0), "batch": batch, "weights": mean}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
         """Mean probabilities and cases of a validation batch, without padding."""
         said = self.predict_step(batch, batch_idx)
         kept = without_padding(batch)
         return {"output": said["output"][kept], "batch": of_cases(batch, kept)}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
         """Mean probabilities and cases of a test batch, without padding."""
         return self.validation_step(batch, batch_idx)
 

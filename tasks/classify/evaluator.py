@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pytorch_lightning import Trainer
 
 from datamodules.classification.base import ClassificationData
-from datamodules.preprocess import Preprocess
 from datamodules.samples.scaling import for_data
-from datamodules.samples.slices import SliceSpec
 from tasks.classify.ensemble import ClassificationModel
 from tasks.evaluation.classification.operating_point import call_at, operating_points
-from tasks.evaluation.evaluate import evaluate_classification
-from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluator import EvalResult, Evaluator
 from tasks.recorder import Recorder
 
 
-class ClassificationEvaluator(Evaluator):
+class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]):
     """Collects the scores of each case; every rank holds the rows of all afterwards."""
 
     def __init__(self) -> None:
@@ -28,14 +23,8 @@ class ClassificationEvaluator(Evaluator):
 
     def adopt(self, model: ClassificationModel, data: ClassificationData) -> None:
         """Give the data module preprocessing, kind of target, classes and positive class of the model."""
-        cut = model.hparams["slices"]
-        slices = None if cut is None else SliceSpec.from_dict(cut)
-        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"]), slices))
-        data.adopt_bags(
-            bags=model.aggregate != "none",
-            limit=model.hparams["bag_limit"],
-            slices=slices,
-        )
+        data.adopt(for_data(data, model.preprocess, model.slices))
+        data.adopt_bags(bags=model.aggregate != "none", limit=model.bag_limit, slices=model.slices)
         data.adopt_classes(model.target, model.class_names, model.positive_class)
 
     def run(
@@ -74,9 +63,14 @@ class ClassificationEvaluator(Evaluator):
         """With ``prediction_op``, or ``prediction_op_<label>``."""
         return call_at(predictions, model.operating_points, **target_facts(model))
 
-    def figures(self, model: ClassificationModel, run_dir: Path, split: str) -> dict[str, MetricValue]:
-        """Judge the tables in a run folder."""
-        return evaluate_classification(run_dir, split, split, **target_facts(model))
+    def own_facts(self, model: ClassificationModel) -> dict[str, Any]:
+        """Kind of target, positive class, and what is a case."""
+        return {
+            "target": model.target,
+            "positive_class": model.positive_class,
+            "aggregate": model.aggregate,
+            "bag_limit": model.bag_limit,
+        }
 
 
 def target_facts(model: ClassificationModel) -> dict[str, Any]:

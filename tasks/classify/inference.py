@@ -14,8 +14,6 @@ from torch.utils.data import DataLoader
 from datamodules.cases.table import CaseTable
 from datamodules.classification.bag_inputs import bag_loader
 from datamodules.inputs import InputFiles
-from datamodules.preprocess import Preprocess
-from datamodules.samples.slices import SliceSpec
 from tasks.classify.ensemble import ClassificationModel
 from tasks.classify.evaluator import target_facts
 from tasks.distributed import gather, is_rank_zero
@@ -81,7 +79,7 @@ class ClassificationPredictions(Predictions):
         return table[["prediction"]] if "prediction" in table else table
 
 
-class ClassificationInference(Inference):
+class ClassificationInference(Inference[ClassificationModel]):
     """One row a case, with scores and calls; see :class:`~tasks.inference.Inference`.
 
     Where the model judges the images of a case together, a volume, a folder of images, or the rows of a table with one
@@ -93,10 +91,9 @@ class ClassificationInference(Inference):
         self, model: ClassificationModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
     ) -> None:
         self.model, self.inputs, self.output = model, inputs, output
-        cut = model.hparams["slices"]
-        self.slices = None if cut is None else SliceSpec.from_dict(cut)
+        self.slices = model.slices
         self.joined = model.aggregate != "none"
-        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
+        self.preprocess = inputs.prepared(model.preprocess, self.slices)
         self.callback: PredictionRecorder = PredictionRecorder()
         self.callback.active = True
         self.attention: pd.DataFrame | None = None
@@ -110,7 +107,7 @@ class ClassificationInference(Inference):
         preprocess = self.preprocess
         if self.slices is None and not self.joined:
             return self.inputs.loader(table, preprocess, rank, world_size)
-        limit = self.model.hparams["bag_limit"] or 0
+        limit = self.model.bag_limit or 0
         return bag_loader(
             self.inputs, table, preprocess, self.slices,
             joined=self.joined, limit=limit, rank=rank, world_size=world_size,

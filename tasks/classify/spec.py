@@ -11,6 +11,7 @@ SPEC = TaskSpec(
     evaluator="tasks.classify.evaluator.ClassificationEvaluator",
     inference="tasks.classify.inference.ClassificationInference",
     ensemble="tasks.classify.ensemble.ClassificationEnsemble",
+    metrics="tasks.evaluation.run_tables.classification",
     data_base="datamodules.classification.base.ClassificationData",
     data=(
         "datamodules.phantoms.labels.Phantoms",

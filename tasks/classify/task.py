@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
 from tasks.links import Link, joins
 from tasks.own_loss import OwnLoss
+from tasks.predictor import StepOutput
 from tasks.training.settings import within
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
@@ -279,7 +280,7 @@ class ClassificationTask(Task):
         """How many images each case has, where a batch holds bags."""
         return ([len(bag) for bag in batch["bags"]],) if "bags" in batch else ()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
         """Output and cases of a batch without targets, and ``weights`` of the images where they are weighed."""
         if self.attention is None or not batch.get("bags"):
             return super().predict_step(batch, batch_idx)
@@ -294,12 +295,12 @@ class ClassificationTask(Task):
             loss = share * loss + (1 - share) * self.criterion(output, batch["label_other"])
         return loss
 
-    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Self, temperature: float) -> Tensor:
         """() divergence from the teacher's (B, outputs); a teacher has seen the same mixed images."""
         ordinal = self.criterion.name == "ordinal"
         return imitation(output, wanted, self.target, ordinal=ordinal, temperature=temperature)
 
-    def unlike(self, teacher: Any) -> str:
+    def unlike(self, teacher: Self) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         if self.target != teacher.target:
             return f"it was trained on a {teacher.target} target, and this one is {self.target}"

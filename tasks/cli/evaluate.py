@@ -12,16 +12,18 @@ from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
 from tasks.cli.runs.seen import Leaks
+from tasks.evaluate_run import evaluate_run
 from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import write_table
+from tasks.evaluation.task_file import write_task
 from tasks.evaluator import EvalResult, Evaluator
 from tasks.hardware import exact_float32
 from tasks.loading import Model
 from tasks.specs import spec_of
 
 
-def evaluator_of(task: str) -> Evaluator:
+def evaluator_of(task: str) -> Evaluator[Any, Any]:
     """How a task is judged."""
     return spec_of(task).evaluator_class()()
 
@@ -42,7 +44,7 @@ class RunEvaluation:
     """
 
     def __init__(
-        self, trainer: Trainer, evaluator: Evaluator, data: ScanDataModule, run_dir: Path, leaks: Leaks
+        self, trainer: Trainer, evaluator: Evaluator[Any, Any], data: ScanDataModule, run_dir: Path, leaks: Leaks
     ) -> None:
         self.trainer, self.evaluator, self.data, self.run_dir, self.leaks = trainer, evaluator, data, run_dir, leaks
         self.pictures: list[tuple[str, NDArray[Any]]] = []
@@ -85,11 +87,12 @@ class RunEvaluation:
             write_table(pd.concat(targets, ignore_index=True), self.run_dir / "targets.csv")
         write_table(self._cases(list(self._judged)), self.run_dir / "cases.csv")
         write_split(self.data, self.run_dir)
+        write_task(self.run_dir, self.evaluator.run_task(model))
         from rich.console import Console
 
         console = Console()
         for split in self._judged:
-            self.figures[split] = self.evaluator.figures(model, self.run_dir, split)
+            self.figures[split] = evaluate_run(self.run_dir, split)
             if show:
                 console.print(results_table(self.figures[split], split))
         counts = {

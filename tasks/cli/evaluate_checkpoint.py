@@ -61,7 +61,7 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
     model = build_model(task, checkpoints)
     if run is None and not names_data(argv):
         raise SuiteError(f"{checkpoints.paths[0]}: there is no config.yaml of its run: name the data with --data CLASS")
-    refuse_second_scale(argv, model.hparams)
+    refuse_second_scale(argv, model)
     data = cli.build_data()
     evaluator = evaluator_of(task)
     evaluator.adopt(model, data)

@@ -9,13 +9,12 @@ from typing import Any
 
 from datamodules.base import ScanDataModule
 from datamodules.cases.layouts import advice
-from datamodules.preprocess import Preprocess
 from datamodules.samples.scaling import has_scale
-from datamodules.samples.slices import SliceSpec
 from datamodules.useless import Useless, useless_flags
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import given, value_of
+from tasks.predictor import Sliced
 
 # What a checkpoint brings, and what training alone asks for: the verbs that judge make nothing of it.
 _OF_MODEL = ("image_size", "channels", "gamma", "normalize", "axis", "neighbors", "spacing")
@@ -66,14 +65,13 @@ def refuse_in_evaluation(words: Sequence[str]) -> None:
     _refuse_typed(words, _OF_TRAINING, "nothing is trained")
 
 
-def refuse_second_scale(words: Sequence[str], hparams: Mapping[str, Any]) -> None:
+def refuse_second_scale(words: Sequence[str], model: Sliced) -> None:
     """Refuse a scale that is typed where the model that is judged has one.
 
     Raises:
         SuiteError: names the flag.
     """
-    cut = hparams.get("slices")
-    if has_scale(Preprocess.from_dict(hparams["preprocess"]), None if cut is None else SliceSpec.from_dict(cut)):
+    if has_scale(model.preprocess, model.slices):
         _refuse_typed(words, _SCALES, "the model was trained with a scale of its own, which is used")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from pytorch_lightning import LightningModule
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # brings timm, which the help of the command line can do with
     from backbones.pyramid import Backbone
 
 
-class Compressible(LightningModule):
+class Compressible(LightningModule, ABC):
     """A model that can learn from another of its task, and whose layers can be made smaller.
 
     Attributes:
@@ -38,7 +38,7 @@ class Compressible(LightningModule):
     provenance: Provenance | None = None
 
     @abstractmethod
-    def imitation(self, output: Any, wanted: Any, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+    def imitation(self, output: Any, wanted: Any, batch: Batch, teacher: Self, temperature: float) -> Tensor:
         """() float32 distance of an output from a teacher's for the same batch; 0 where they are equal.
 
         Args:
@@ -49,7 +49,7 @@ class Compressible(LightningModule):
             temperature: that softens both.
         """
 
-    def unlike(self, teacher: Any) -> str:
+    def unlike(self, teacher: Self) -> str:
         """Why outputs cannot be compared with those of another model of the task; empty where they can."""
         mine, its = (model.class_names for model in (self, teacher))
         return "" if mine == its else f"its classes are {', '.join(its)}, those of the data {', '.join(mine)}"

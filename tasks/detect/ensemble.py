@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
+from tasks.detect.interface import Detections
 from tasks.detect.task import DetectionTask
 from tasks.ensemble import Ensemble
+from tasks.predictor import StepOutput
 
 
-class DetectionEnsemble(Ensemble):
+class DetectionEnsemble(Ensemble[DetectionTask]):
     """Hands on what each member found; :class:`~tasks.detect.collect.BoxCollector` fuses the boxes of a whole case.
 
     See :class:`~tasks.ensemble.Ensemble`.
@@ -24,7 +26,7 @@ class DetectionEnsemble(Ensemble):
     def __init__(self, members: Sequence[DetectionTask], names: Sequence[str]) -> None:
         super().__init__(members, names)
         first = members[0]
-        self.tile, self.overlap, self.decoding = first.tile, first.overlap, first.decoding
+        self.decoding, self.froc_iou = first.decoding, first.froc_iou
         self.max_detections = max(member.max_detections for member in members)
 
     def shared(self, member: DetectionTask) -> dict[str, Any]:
@@ -34,10 +36,10 @@ class DetectionEnsemble(Ensemble):
             "--model.window": member.tile,
             "--model.overlap": member.overlap if member.tile is not None else None,
             "--model.nms_iou": member.decoding.nms_iou if member.tile is not None else None,
-            "--model.froc_iou": member.hparams["froc_iou"],
+            "--model.froc_iou": member.froc_iou,
         }
 
-    def combined(self, said: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    def combined(self, said: Iterator[StepOutput[list[Detections]]]) -> StepOutput[list[list[Detections]]]:
         """For each image what each member found, as ``output``: a list of lists."""
         found = list(said)
         return {"output": [list(each) for each in zip(*(one["output"] for one in found), strict=True)],

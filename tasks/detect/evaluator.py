@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.detection.base import DetectionData
-from datamodules.preprocess import Preprocess
 from datamodules.samples.picture import picture
 from datamodules.samples.scaling import for_data
 from tasks.detect.collect import BoxCollector, CaseBoxes
 from tasks.detect.ensemble import DetectionModel
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.detection.metrics import detection_operating_points
-from tasks.evaluation.evaluate import evaluate_detection
-from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.pictures.box_overlays import ShownBoxes, case_f1, write_box_overlays
 from tasks.evaluator import EvalResult, Evaluator, piece_loader
 from tasks.recorder import join, scan_rows
@@ -55,7 +52,7 @@ def join_boxes(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(some, ignore_index=True).sort_values("case_id", ignore_index=True, kind="stable")
 
 
-class DetectionEvaluator(Evaluator):
+class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
     """Puts the boxes of each case together; every rank holds those of all afterwards."""
 
     def __init__(self) -> None:
@@ -63,7 +60,7 @@ class DetectionEvaluator(Evaluator):
 
     def adopt(self, model: DetectionModel, data: DetectionData) -> None:
         """Give the data module preprocessing and classes of the model."""
-        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"])))
+        data.adopt(for_data(data, model.preprocess))
         data.adopt_classes(model.class_names)
 
     def run(
@@ -100,17 +97,15 @@ class DetectionEvaluator(Evaluator):
         """With ``prediction_op``: the label where a box is a call."""
         return call_boxes_at(predictions, model.operating_points)
 
-    def figures(self, model: DetectionModel, run_dir: Path, split: str) -> dict[str, MetricValue]:
-        """Judge the tables in a run folder."""
-        return evaluate_detection(
-            run_dir,
-            split,
-            split,
-            model.class_names,
-            model.operating_points,
-            model.max_detections,
-            froc_iou=model.hparams["froc_iou"],
-        )
+    def own_facts(self, model: DetectionModel) -> dict[str, Any]:
+        """The limits of what counts as found."""
+        return {
+            "max_detections": model.max_detections,
+            "froc_iou": model.froc_iou,
+            "score_threshold": model.decoding.score_threshold,
+            "nms": model.decoding.nms,
+            "nms_iou": model.decoding.nms_iou,
+        }
 
     def pictures(
         self, judged: EvalResult, split: str, model: DetectionModel, data: DetectionData, folder: Path

@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
-from datamodules.preprocess import Preprocess
 from datamodules.readers import formats
 from datamodules.samples.picture import picture
 from scansuite.errors import SuiteError
@@ -44,7 +43,7 @@ class DetectionPredictions(Predictions):
         return f", {len(self.table)} boxes{called}"
 
 
-class DetectionInference(Inference):
+class DetectionInference(Inference[DetectionModel]):
     """Draws a case as soon as its last tile has come; see :class:`~tasks.inference.Inference`."""
 
     flags: ClassVar[dict[str, str]] = {"pictures": "true (default) draws the calls of each image, false does not"}
@@ -57,7 +56,7 @@ class DetectionInference(Inference):
         if asked not in ("true", "false"):
             raise SuiteError(f"--pictures {options['pictures']}: true or false")
         self.pictures = asked == "true" and output is not None
-        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]))
+        self.preprocess = inputs.prepared(model.preprocess)
         self.callback: BoxCollector = BoxCollector()
         self.callback.start(
             self._finished, overlap=model.overlap, nms_iou=model.decoding.nms_iou, max_detections=model.max_detections

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
 from tasks.padding import pad
+from tasks.predictor import StepOutput
 from tasks.tile import evaluation_tile
 from tasks.training.settings import within
 
@@ -152,11 +153,11 @@ class DetectionTask(Task):
         """() sum of the detector's losses in float32; 0, with gradients of 0, for a batch without cases."""
         return torch.stack(list(self.detector.loss(output, batch["boxes"], batch["labels"]).values())).sum()
 
-    def imitation(self, output: Raw, wanted: Raw, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+    def imitation(self, output: Raw, wanted: Raw, batch: Batch, teacher: Self, temperature: float) -> Tensor:
         """() divergence from the teacher's classification maps."""
         return imitation(output, wanted, teacher.detector, temperature=temperature)
 
-    def unlike(self, teacher: Any) -> str:
+    def unlike(self, teacher: Self) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         return super().unlike(teacher) or unlike(self.detector, teacher.detector)
 
@@ -187,7 +188,7 @@ class DetectionTask(Task):
         pairs = zip(batch["boxes"], batch["labels"], strict=True)
         return found, [{"boxes": boxes, "labels": labels} for boxes, labels in pairs]
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[list[Detections]]:
         """Boxes of a batch of pieces, in pixels of each piece."""
         if not batch["scan"]:
             return {"output": [], "batch": batch}

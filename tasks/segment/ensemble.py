@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median_low
 from typing import Any, TypeAlias
 
-from tasks.ensemble import Ensemble
+from torch import Tensor
+
+from tasks.ensemble import Ensemble, cut
+from tasks.predictor import StepOutput
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.task import SegmentationTask
 
 
-class SegmentationEnsemble(Ensemble):
+class SegmentationEnsemble(Ensemble[SegmentationTask]):
     """The mean of the members' probabilities, pixel by pixel, before any class is called.
 
     It is taken of each tile or slice, so that no more than a batch of maps is in memory. What follows is linear up to
@@ -29,7 +32,8 @@ class SegmentationEnsemble(Ensemble):
     def __init__(self, members: Sequence[SegmentationTask], names: Sequence[str]) -> None:
         super().__init__(members, names)
         first = members[0]
-        self.overlapping, self.tile, self.overlap = first.overlapping, first.tile, first.overlap
+        self.overlapping, self.chooses_cleanup = first.overlapping, first.chooses_cleanup
+        self.nsd_tolerance, self.count_lesions = first.nsd_tolerance, first.count_lesions
         self.cleanup = most_agreed([member.cleanup for member in members], self.class_names)
 
     def shared(self, member: SegmentationTask) -> dict[str, Any]:
@@ -37,13 +41,15 @@ class SegmentationEnsemble(Ensemble):
         return {
             "classes": member.class_names,
             "overlapping": member.overlapping,
-            "the slices of volumes": member.hparams["slices"],
+            "the slices of volumes": cut(member),
             "--model.window": member.tile,
             "--model.overlap": member.overlap if member.tile is not None else None,
-            **{f"--model.{name}": member.hparams[name] for name in ("cleanup", "nsd_tolerance", "count_lesions")},
+            "--model.cleanup": "auto" if member.chooses_cleanup else "none",
+            "--model.nsd_tolerance": member.nsd_tolerance,
+            "--model.count_lesions": member.count_lesions,
         }
 
-    def combined(self, said: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    def combined(self, said: Iterator[StepOutput[Tensor]]) -> StepOutput[Tensor]:
         """(B, K, H, W) mean probabilities as ``output``."""
         first = next(said)
         total = first["output"]

@@ -12,14 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
-from datamodules.preprocess import Preprocess
 from datamodules.samples.scaling import for_data
-from datamodules.samples.slices import SliceSpec
 from datamodules.segmentation.base import SegmentationData
 from datamodules.types import ScanInfo
 from tasks.distributed import gather, is_rank_zero
-from tasks.evaluation.evaluate import evaluate_segmentation
-from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.pictures.mask_overlays import Shown, most_telling_slice, pick_cases, write_overlays
 from tasks.evaluation.segmentation.metrics import case_rows
 from tasks.evaluator import EvalResult, Evaluator, piece_loader
@@ -43,7 +39,7 @@ class _Called(NamedTuple):
         return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.shape)
 
 
-class SegmentationEvaluator(Evaluator):
+class SegmentationEvaluator(Evaluator[SegmentationModel, SegmentationData]):
     """Puts the predicted pieces of each case together and compares them with its true mask."""
 
     def __init__(self) -> None:
@@ -52,12 +48,10 @@ class SegmentationEvaluator(Evaluator):
 
     def adopt(self, model: SegmentationModel, data: SegmentationData) -> None:
         """Give the data module preprocessing, slices and classes of the model."""
-        cut = model.hparams["slices"]
-        slices = None if cut is None else SliceSpec.from_dict(cut)
-        data.adopt(for_data(data, Preprocess.from_dict(model.hparams["preprocess"]), slices))
+        data.adopt(for_data(data, model.preprocess, model.slices))
         data.adopt_classes(model.class_names, overlapping=model.overlapping)
-        if slices is not None:
-            data.slices = slices
+        if model.slices is not None:
+            data.slices = model.slices
 
     def run(
         self,
@@ -70,7 +64,7 @@ class SegmentationEvaluator(Evaluator):
     ) -> EvalResult:
         """Run the model over a part; ``choose`` leaves the clean-up in ``model.cleanup`` where it is to be chosen."""
         rows = data.rows(split)
-        choose = choose and model.hparams["cleanup"] == "auto"
+        choose = choose and model.chooses_cleanup
         choice = CleanUpChoice(model.class_names, overlapping=model.overlapping, ignore_index=data.ignore_index)
         self._called = {}
 
@@ -103,16 +97,21 @@ class SegmentationEvaluator(Evaluator):
                 _cleaned(called, model),
                 model.class_names,
                 spacing,
-                tolerance_mm=model.hparams["nsd_tolerance"],
+                tolerance_mm=model.nsd_tolerance,
                 ignore_index=data.ignore_index,
-                lesions=model.hparams["count_lesions"],
+                lesions=model.count_lesions,
                 overlapping=model.overlapping,
             )
         )
 
-    def figures(self, model: SegmentationModel, run_dir: Path, split: str) -> dict[str, MetricValue]:
-        """Judge the tables in a run folder."""
-        return evaluate_segmentation(run_dir, split, split, model.class_names)
+    def own_facts(self, model: SegmentationModel) -> dict[str, Any]:
+        """Whether regions overlap, the clean-up, and how surfaces and lesions are compared."""
+        return {
+            "overlapping": model.overlapping,
+            "cleanup": model.cleanup.to_dict(),
+            "nsd_tolerance": model.nsd_tolerance,
+            "count_lesions": model.count_lesions,
+        }
 
     def pictures(
         self, judged: EvalResult, split: str, model: SegmentationModel, data: SegmentationData, folder: Path

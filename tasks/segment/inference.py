@@ -14,9 +14,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
-from datamodules.preprocess import Preprocess
 from datamodules.readers.volume import is_series, may_be_volume, read_grid
-from datamodules.samples.slices import SliceSpec
 from scansuite.errors import SuiteError, nearest
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
 from tasks.distributed import gather
@@ -47,7 +45,7 @@ class SegmentationPredictions(Predictions):
         return f", masks of {', '.join(name for name in self.class_names if name in told)}" if told else ""
 
 
-class SegmentationInference(Inference):
+class SegmentationInference(Inference[SegmentationModel]):
     """Writes the mask of a case as soon as its last piece has come; see :class:`~tasks.inference.Inference`."""
 
     flags: ClassVar[dict[str, str]] = {
@@ -61,9 +59,8 @@ class SegmentationInference(Inference):
         mask_format: Any = options["mask_format"] or "auto"
         if mask_format not in get_args(MaskFormat):
             raise SuiteError(f"--mask_format {mask_format}: {nearest(mask_format, get_args(MaskFormat))}")
-        cut = model.hparams["slices"]
-        self.slices = None if cut is None else SliceSpec.from_dict(cut)
-        self.preprocess = inputs.prepared(Preprocess.from_dict(model.hparams["preprocess"]), self.slices)
+        self.slices = model.slices
+        self.preprocess = inputs.prepared(model.preprocess, self.slices)
         self.writer: MaskWriter | None = None
         if output is not None:
             self.writer = MaskWriter(output / "masks", model.class_names, model.overlapping, mask_format)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Stage, Task
 from tasks.batches import case_ids
 from tasks.padding import pad
+from tasks.predictor import StepOutput
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
@@ -193,7 +194,7 @@ class SegmentationTask(Task):
         loss: Tensor = self.criterion(output, batch["mask"], coarser)
         return loss
 
-    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Any, temperature: float) -> Tensor:
+    def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Self, temperature: float) -> Tensor:
         """() divergence from the teacher's (B, num_classes, H, W) logits, over known pixels."""
         return imitation(
             output,
@@ -204,7 +205,7 @@ class SegmentationTask(Task):
             temperature=temperature,
         )
 
-    def unlike(self, teacher: Any) -> str:
+    def unlike(self, teacher: Self) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
         if self.overlapping != teacher.overlapping:
             return "regions overlap in one and not in the other"
@@ -237,7 +238,7 @@ class SegmentationTask(Task):
         """With the value of pixels without annotation."""
         return {**super().metric_arguments(), "ignore_index": self.ignore_index}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
         """Probabilities (B, num_classes, H, W) and cases of a batch of pieces."""
         if not batch["scan"]:
             return {"output": batch["image"], "batch": batch}

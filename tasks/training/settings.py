@@ -30,7 +30,7 @@ def within(flag: str, value: float | None, words: str, fits: bool) -> None:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Which optimiser, and at which learning rate each layer trains; the flags are documented in ``Task``."""
+    """Optimiser, and learning rate of each layer; the flags are documented in ``Task``."""
 
     name: str = "adamw"
     args: dict[str, Any] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """How the learning rate moves; see :func:`~tasks.training.schedules.check_schedule`."""
+    """Learning-rate schedule; see :func:`~tasks.training.schedules.check_schedule`."""
 
     name: Schedule = "cosine"
     args: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True)
 class AveragingSettings:
-    """Which average of the weights is judged and kept; None: of that kind none."""
+    """Average of the weights that is evaluated and kept; None: of that kind none."""
 
     ema: float | None = None
     swa: float | None = None
@@ -92,7 +92,7 @@ class AveragingSettings:
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """What is learnt from a teacher, and how much of it; ``teacher`` None: nothing."""
+    """Distillation: what is learnt from a teacher, and how much of it; ``teacher`` None: nothing."""
 
     teacher: str | None = None
     alpha: float = 0.5
@@ -114,7 +114,7 @@ class DistillationSettings:
 
 @dataclass(frozen=True)
 class PruningSettings:
-    """How the model in ``--model.weights`` is made smaller; ``method`` None: not at all."""
+    """Pruning: how the model in ``--model.weights`` is made smaller; ``method`` None: not at all."""
 
     method: PruningMethod | None = None
     amount: float = 0.5

@@ -170,7 +170,7 @@ def test_batches_are_float_in_unit_range_channels_last_with_label_and_scan(folde
                 assert scan["original_size"] == (16, 12)
 
 
-def test_judged_parts_come_in_table_order_and_unchanged(folder: Path) -> None:
+def test_evaluated_parts_come_in_table_order_and_unchanged(folder: Path) -> None:
     data = data_of(folder, augment="strong", batch_size=5)
     for part, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
         paths = data.table.cases["path"].iloc[data.rows(part)].tolist()
@@ -282,7 +282,7 @@ def test_a_split_file_for_other_data_is_refused(folder: Path, tmp_path: Path) ->
         _ = data_of(folder, split_file=str(file)).table
 
 
-def test_a_whole_data_set_may_be_judged(folder: Path) -> None:
+def test_a_whole_data_set_may_be_evaluated(folder: Path) -> None:
     data = data_of(folder, split="all_test")
     assert [len(data.rows(part)) for part in ("train", "val", "test")] == [0, 0, 60]
     assert sum(len(batch["image"]) for batch in data.test_dataloader()) == 60

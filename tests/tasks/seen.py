@@ -32,17 +32,14 @@ def task_of(data: ScanDataModule) -> str:
 
 def model_of(data: Any) -> Any:
     """What verbs ask of a model that was trained on some data."""
-    facts: dict[str, Any] = {"preprocess": data.preprocess.to_dict(), "slices": None}
-    tile = None
     task = task_of(data)
-    if task != "detect" and data.slices is not None:
-        facts["slices"] = data.slices.to_dict()
+    tile = evaluation_tile(None, data.input_size, data.preprocess) if task != "classify" else None
+    slices = data.slices if task != "detect" else None
+    model = SimpleNamespace(
+        preprocess=data.preprocess, slices=slices, class_names=data.class_names, tile=tile, overlap=0.5
+    )
     if task == "classify":
-        facts["bag_limit"] = data.bag_limit
-    else:
-        tile = evaluation_tile(None, data.input_size, facts["preprocess"])
-    model = SimpleNamespace(hparams=facts, class_names=data.class_names, tile=tile, overlap=0.5)
-    if task == "classify":
+        model.bag_limit = data.bag_limit
         model.aggregate = "mean" if data.bags else "none"
         model.target, model.positive_class = data.target, data.positive_class
     elif task == "segment":

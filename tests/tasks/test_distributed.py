@@ -98,9 +98,9 @@ def one_rank(rank: int, folder: str) -> None:
     results["metrics"] = metrics_of([rank])
     rows, scans = recorded([rank])
     results["rows"], results["scans"] = rows.to_dict("list"), scans.to_dict("list")
-    with torch.no_grad():  # judging: no process waits for another
+    with torch.no_grad():  # evaluation: no process waits for another
         if rank == 0:
-            results["judged"] = mean_over_ranks(torch.tensor(6.0), torch.tensor(3))
+            results["evaluated"] = mean_over_ranks(torch.tensor(6.0), torch.tensor(3))
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
@@ -143,8 +143,8 @@ def test_every_rank_holds_the_rows_of_all_with_each_case_once(ranks: list[dict[s
         assert ranks[rank]["scans"]["width"] == [4, 4, 4]
 
 
-def test_a_judged_loss_is_that_of_the_rank_and_waits_for_nobody(ranks: list[dict[str, Any]]) -> None:
-    assert ranks[0]["judged"].item() == 2.0
+def test_an_evaluated_loss_is_that_of_the_rank_and_waits_for_nobody(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["evaluated"].item() == 2.0
 
 
 def test_one_process_divides_by_its_count() -> None:

@@ -1,4 +1,4 @@
-"""For every data class and format: what validation, the last judgement, ``test``, ``predict`` and the caches show.
+"""For every data class and format: what validation, the last evaluation, ``test``, ``predict`` and the caches show.
 
 All of it is the same for one file, bit for bit. The fast tests have each format and each data class; all pairs of them
 are slow.
@@ -169,7 +169,7 @@ def image_table(form: Flat, root: Path) -> Made:
 
 
 def bags(form: Flat, root: Path) -> Made:
-    """Three images a case, the last has one; two of them are judged."""
+    """Three images a case, the last has one; two of them are evaluated."""
     files = [f"s{number}" for number in range(3 * CASES - 2)]
     write_flat(form, root / "images", files)
     rows = [

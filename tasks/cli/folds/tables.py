@@ -13,10 +13,12 @@ from tasks.cli.evaluate import evaluator_of
 from tasks.cli.runs.ensembles import build_model, write_record
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.ensemble import Ensemble
+from tasks.evaluate_run import evaluate_run
 from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
 from tasks.evaluation.spread import spread, spread_table
 from tasks.evaluation.tables import find_table, read_table, write_table
+from tasks.evaluation.task_file import write_task
 from tasks.loading import Checkpoints
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,8 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
         write_table(_with_calls(_text(find_table(run_dir, "predictions")), called), run_dir / "predictions.csv")
     else:
         model.operating_points = {}
-    figures = judging.figures(model, run_dir, split)
+    write_task(run_dir, judging.run_task(model))
+    figures = evaluate_run(run_dir, split)
     write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
     model.operating_points = points
     write_table(cases, run_dir / "split.csv")

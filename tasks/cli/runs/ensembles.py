@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from glob import has_magic
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
@@ -64,7 +64,7 @@ def _named(task: str, name: str) -> list[Path]:
 
 
 def write_record(
-    folder: Path, model: Ensemble, checkpoints: Checkpoints, chosen_on: str, seen: Provenance | None = None
+    folder: Path, model: Ensemble[Any], checkpoints: Checkpoints, chosen_on: str, seen: Provenance | None = None
 ) -> None:
     """Write ``ensemble.json``, so that ``--ckpt_paths FOLDER`` means this ensemble with what was chosen for it.
 

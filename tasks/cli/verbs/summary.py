@@ -57,7 +57,7 @@ def run(task: str, argv: Sequence[str]) -> int:
             if cli.config[flag] is not None:
                 raise SuiteError(f"--{flag}: comes from the data; leave it or --data out")
         _, model = cli.build_data_and_model()
-        facts = {key: model.hparams[key] for key in ("input_size", "in_channels", "num_classes")}
+        facts: dict[str, Any] = {key: getattr(model, key) for key in ("input_size", "in_channels", "num_classes")}
     else:
         facts = {
             "input_size": _pair(cli.config["image_size"]) or own_size(name),

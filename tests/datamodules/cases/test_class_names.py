@@ -102,9 +102,11 @@ def test_two_classes_of_masks_become_one_and_one_becomes_background(tmp_path: Pa
     overlapping = MaskFolder(str(root), classes=classes, overlapping=True, class_map=class_map)
     assert overlapping.class_names == ["tumour"]
     assert overlapping.read_mask(0)[:, 0].tolist() == [[0, 1, 1, 0]]
-    judged = MaskFolder(str(root), classes=classes, class_map={"edema": "tumour", "core": "tumour"}, split="all_test")
-    judged.adopt_classes(["background", "vessel", "tumour"], overlapping=False)
-    assert judged.read_mask(0)[0].tolist() == [0, 2, 2, 1]
+    evaluated = MaskFolder(
+        str(root), classes=classes, class_map={"edema": "tumour", "core": "tumour"}, split="all_test"
+    )
+    evaluated.adopt_classes(["background", "vessel", "tumour"], overlapping=False)
+    assert evaluated.read_mask(0)[0].tolist() == [0, 2, 2, 1]
 
 
 def coco_of(root: Path, labels: list[str]) -> Path:

@@ -149,9 +149,9 @@ def test_recompressed_images_in_two_given_parts_are_refused(tmp_path: Path) -> N
     pd.DataFrame({"case_id": names, "split": parts}).to_csv(tmp_path / "split.csv", index=False)
     with pytest.raises(SuiteError, match=r"1 identical images stand in more than one part.*a/00 .*b/09"):
         _ = ImageFolder(str(root), num_workers=0, split_file=str(tmp_path / "split.csv")).table
-    judged = ImageFolder(str(root), num_workers=0, split="all_test")
-    assert len(judged.contents) == 20
-    assert len(set(judged.contents)) == 17
+    evaluated = ImageFolder(str(root), num_workers=0, split="all_test")
+    assert len(evaluated.contents) == 20
+    assert len(set(evaluated.contents)) == 17
 
 
 # Kept.

@@ -149,7 +149,7 @@ def test_masks_and_boxes_with_sides_are_not_mirrored_either(tmp_path: Path) -> N
     assert "Flip" in steps_of(Coco(str(boxes), folds=3, mosaic=0.5, sided=False))
 
 
-def test_views_of_a_judged_image_are_no_mirror_images(caplog: pytest.LogCaptureFixture) -> None:
+def test_views_of_an_evaluated_image_are_no_mirror_images(caplog: pytest.LogCaptureFixture) -> None:
     names = ["background", "L_femur", "R_femur"]
     settings: dict[str, Any] = {"backbone": "resnet10t", "tta": "flips", "num_classes": 3, "class_names": names}
     with pytest.raises(SuiteError, match=r"--model\.tta flips mirrors images, but classes have sides"):

@@ -1,4 +1,4 @@
-"""What cannot be read is named before anything is trained or judged, or left out whole."""
+"""What cannot be read is named before anything is trained or evaluated, or left out whole."""
 
 from __future__ import annotations
 

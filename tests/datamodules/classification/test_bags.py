@@ -68,7 +68,7 @@ def test_training_draws_one_image_of_each_stretch_and_repeats_with_the_seed() ->
     np.testing.assert_array_equal(drawn(3, 4, (0,)), range(3))
 
 
-def test_judging_takes_all_images_or_evenly_spaced_ones() -> None:
+def test_evaluation_takes_all_images_or_evenly_spaced_ones() -> None:
     np.testing.assert_array_equal(spaced(5, 0), range(5))
     np.testing.assert_array_equal(spaced(5, 5), range(5))
     np.testing.assert_array_equal(spaced(9, 3), [1, 4, 7])
@@ -107,7 +107,7 @@ def test_rows_with_one_case_id_are_a_case(tmp_path: Path) -> None:
     assert (dataset.in_memory()[1]["image"] == sample["image"]).all()
 
 
-def test_volumes_are_bags_of_their_slices_and_judged_up_to_the_limit(tmp_path: Path) -> None:
+def test_volumes_are_bags_of_their_slices_and_evaluated_up_to_the_limit(tmp_path: Path) -> None:
     volumes_of(tmp_path, [6, 9, 3, 5, 7, 4])
     settings: dict[str, Any] = {"bags": True, "folds": 3, "test_fraction": 0.0, "bag_size": 4, "neighbors": 1}
     data = ImageTable(str(tmp_path), **settings, bag_limit=5)
@@ -118,11 +118,11 @@ def test_volumes_are_bags_of_their_slices_and_judged_up_to_the_limit(tmp_path: P
     assert data.slices.percentiles == (0.5, 99.5)
     assert data.preprocess.percentiles is None
     rows = np.arange(6)
-    judged = data.dataset(rows)
-    assert [image.slice for image in judged[1]["bag"]] == spaced(9, 5).tolist()
-    assert len(judged[2]["bag"]) == 3
-    assert judged[1]["scan"]["spacing"] == pytest.approx((0.8, 0.9, 3.0))
-    assert judged[1]["scan"]["original_size"] == (24, 20)
+    evaluated = data.dataset(rows)
+    assert [image.slice for image in evaluated[1]["bag"]] == spaced(9, 5).tolist()
+    assert len(evaluated[2]["bag"]) == 3
+    assert evaluated[1]["scan"]["spacing"] == pytest.approx((0.8, 0.9, 3.0))
+    assert evaluated[1]["scan"]["original_size"] == (24, 20)
     training = data.dataset(rows, augmented=True)
     draw = Draw(1, (3, 0, 7))
     assert [image.slice for image in training[draw]["bag"]] == drawn(9, 4, draw.seed).tolist()

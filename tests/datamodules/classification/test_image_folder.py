@@ -119,7 +119,7 @@ def test_muddled_split_folders_are_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).startswith(f"{tmp_path / 'test'}: 1 images lie directly in it (2.png)")
 
 
-def test_a_class_that_is_never_trained_is_refused_except_for_judging(tmp_path: Path) -> None:
+def test_a_class_that_is_never_trained_is_refused_except_for_evaluation(tmp_path: Path) -> None:
     image(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/2.png", "test/c/2.png")
     cache = str(tmp_path.parent / "cache")
     with pytest.raises(SuiteError, match="class 'c' has images in test but none in train"):

@@ -145,7 +145,7 @@ def test_checkpoints_without_a_fit_stretch() -> None:
         Preprocess(fit="crop")  # type: ignore[arg-type]
 
 
-def test_judging_sees_what_shows_the_scan(tmp_path: Path) -> None:
+def test_evaluation_sees_what_shows_the_scan(tmp_path: Path) -> None:
     data = data_of(write_scans(tmp_path), image_size=40)
     dataset = data.dataset(np.arange(5))
     batches = list(case_loader(TableCases(data, np.arange(5)), data.preprocess, batch_size=2))
@@ -285,7 +285,7 @@ def test_mosaics_depend_on_the_draw_alone(tmp_path: Path) -> None:
         torch.testing.assert_close(first["boxes"], second["boxes"], rtol=0, atol=0)
         same += torch.equal(first["image"], third["image"])
     assert 4 <= same <= 16  # about half are mosaics
-    # Judging has none.
+    # Evaluation has none.
     assert all(torch.equal(plain.dataset(np.arange(20))[case]["image"], mixed.dataset(np.arange(20))[case]["image"])
                for case in range(3))  # fmt: skip
 
@@ -321,7 +321,7 @@ def test_no_box_at_all_trains(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert (len(truth), list(truth)) == (0, ["case_id", "label", "x1", "y1", "x2", "y2", "ignore", "difficult"])
 
 
-def test_the_most_boxes_of_a_training_image_say_how_many_are_judged(tmp_path: Path) -> None:
+def test_the_most_boxes_of_a_training_image_say_how_many_are_evaluated(tmp_path: Path) -> None:
     root = write_scans(tmp_path)
     content = json.loads((root / "boxes.json").read_text())
     many = [{"image_id": 0, "category_id": 1, "bbox": [x, y, 2, 2]} for x in range(0, 78, 4) for y in range(0, 38, 4)]

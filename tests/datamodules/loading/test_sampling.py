@@ -100,19 +100,19 @@ def test_weighted_ranks_share_one_order_and_a_weight_of_zero_is_never_drawn() ->
     assert set(many) == {1, 2, 4}
 
 
-# Judging.
+# Evaluation.
 
 
 @pytest.mark.parametrize(("cases", "world"), SHAPES)
-def test_judging_covers_each_case_once_and_marks_the_padding(cases: int, world: int) -> None:
+def test_evaluation_covers_each_case_once_and_marks_the_padding(cases: int, world: int) -> None:
     samplers = [EvaluationSampler(cases, rank, world) for rank in range(world)]
     ranks = [list(sampler) for sampler in samplers]
     assert {len(rank) for rank in ranks} == {len(sampler) for sampler in samplers} == {-(-cases // world)}
-    judged = [draw.case for draw in dealt(ranks) if not draw.padding]
-    assert judged == list(range(cases))
+    evaluated = [draw.case for draw in dealt(ranks) if not draw.padding]
+    assert evaluated == list(range(cases))
     padding = [draw.case for rank in ranks for draw in rank if draw.padding]
     assert len(padding) == -cases % world
     assert all(0 <= case < cases for case in padding)
-    for rank in ranks:  # padding is at the end, so that what comes before is judged in order
+    for rank in ranks:  # padding is at the end, so that what comes before is evaluated in order
         flags = [draw.padding for draw in rank]
         assert flags == sorted(flags)

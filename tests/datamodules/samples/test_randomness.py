@@ -69,7 +69,7 @@ def test_the_seed_moves_order_and_augmentation_but_not_the_split(folder: Path) -
 
 
 class Noting(LightningModule):
-    """Notes what it is trained and judged on."""
+    """Notes what it is trained and evaluated on."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -124,15 +124,15 @@ def test_validation_folds_are_disjoint_and_cover_all_that_is_not_test(folds: int
     assert not set.union(*validation) & test[0]
 
 
-def test_without_a_test_part_each_fold_is_judged_once_and_another_validates(chest: Chest) -> None:
+def test_without_a_test_part_each_fold_is_evaluated_once_and_another_validates(chest: Chest) -> None:
     splits = [
         make_split(chest.table, chest.abnormal, chest.patients, test_fraction=0, folds=4, fold=fold, seed=0)
         for fold in range(4)
     ]
-    judged = [set(split.index[split == "test"]) for split in splits]
+    evaluated = [set(split.index[split == "test"]) for split in splits]
     validation = [set(split.index[split == "val"]) for split in splits]
-    assert sum(map(len, judged)) == len(set.union(*judged)) == 1000
-    assert validation == [*judged[1:], judged[0]]
+    assert sum(map(len, evaluated)) == len(set.union(*evaluated)) == 1000
+    assert validation == [*evaluated[1:], evaluated[0]]
 
 
 def test_a_split_repeats_with_its_seed_and_moves_with_another(chest: Chest) -> None:

@@ -68,10 +68,10 @@ def logged_and_evaluated(
 def test_equal_to_the_figures_of_the_table(kind: str) -> None:
     task = small_task(kind)
     label = random_labels(kind, 90)
-    logged, judged = logged_and_evaluated(task, label, logits_for(task, label))
+    logged, evaluated = logged_and_evaluated(task, label, logits_for(task, label))
     assert set(logged) == EXPECTED[kind]
     assert not any(math.isnan(value) for value in logged.values())
-    assert logged == pytest.approx(judged, abs=1e-5)
+    assert logged == pytest.approx(evaluated, abs=1e-5)
 
 
 @pytest.mark.parametrize("positive", ["benign", "malignant"])
@@ -79,8 +79,8 @@ def test_binary_figures_are_those_of_the_positive_class(positive: str) -> None:
     task = small_task("binary", positive_class=positive)
     label = random_labels("binary", 60)
     output = logits_for(task, label) + torch.tensor([0.8, 0.0])
-    logged, judged = logged_and_evaluated(task, label, output)
-    assert logged == pytest.approx(judged, abs=1e-5)
+    logged, evaluated = logged_and_evaluated(task, label, output)
+    assert logged == pytest.approx(evaluated, abs=1e-5)
     number = NAMES["binary"].index(positive)
     called = (output.argmax(dim=1) == number)[label == number]
     assert logged["sensitivity"] == pytest.approx(called.float().mean().item())
@@ -89,8 +89,8 @@ def test_binary_figures_are_those_of_the_positive_class(positive: str) -> None:
 @pytest.mark.parametrize("positive", ["benign", "malignant"])
 def test_a_network_that_cannot_decide_is_read_alike(positive: str) -> None:
     task = small_task("binary", positive_class=positive)
-    logged, judged = logged_and_evaluated(task, random_labels("binary", 10), torch.zeros(10, 2))
-    assert logged == pytest.approx(judged, nan_ok=True)
+    logged, evaluated = logged_and_evaluated(task, random_labels("binary", 10), torch.zeros(10, 2))
+    assert logged == pytest.approx(evaluated, nan_ok=True)
 
 
 def test_an_absent_class_is_left_out_of_the_means() -> None:
@@ -98,8 +98,8 @@ def test_an_absent_class_is_left_out_of_the_means() -> None:
     label = random_labels("multiclass", 60)
     label[label == 2] = 0
     output = logits_for(task, label)
-    logged, judged = logged_and_evaluated(task, label, output)
-    assert logged == pytest.approx(judged, abs=1e-5)
+    logged, evaluated = logged_and_evaluated(task, label, output)
+    assert logged == pytest.approx(evaluated, abs=1e-5)
     scores = output.softmax(dim=1)
     present = [roc_auc_score(label == k, scores[:, k]) for k in (0, 1, 3)]
     assert logged["auroc"] == pytest.approx(sum(present) / 3, abs=1e-5)
@@ -132,9 +132,9 @@ def test_a_class_that_is_never_called_has_no_precision_in_the_epoch_either() -> 
     label = random_labels("multiclass", 80)
     output = logits_for(task, label)
     output[:, 2] = -50.0
-    logged, judged = logged_and_evaluated(task, label, output)
+    logged, evaluated = logged_and_evaluated(task, label, output)
     macro = precision_score(label, output.argmax(dim=1), average="macro", zero_division=0)
-    assert logged["precision"] == pytest.approx(judged["precision"], abs=1e-6) == pytest.approx(macro, abs=1e-6)
+    assert logged["precision"] == pytest.approx(evaluated["precision"], abs=1e-6) == pytest.approx(macro, abs=1e-6)
 
 
 def test_a_label_without_findings_or_known_cells_is_left_out_of_the_means() -> None:
@@ -143,8 +143,8 @@ def test_a_label_without_findings_or_known_cells_is_left_out_of_the_means() -> N
     label[:, 1] = 0
     label[:, 3] = math.nan
     output = logits_for(task, label)
-    logged, judged = logged_and_evaluated(task, label, output)
-    assert logged == pytest.approx(judged, abs=1e-5)
+    logged, evaluated = logged_and_evaluated(task, label, output)
+    assert logged == pytest.approx(evaluated, abs=1e-5)
     areas = []
     for k in (0, 2):
         known = ~label[:, k].isnan()
@@ -156,9 +156,9 @@ def test_a_label_without_findings_or_known_cells_is_left_out_of_the_means() -> N
 def test_one_class_alone_has_no_area(kind: str) -> None:
     task = small_task(kind)
     label = torch.ones(12, dtype=torch.int64)
-    logged, judged = logged_and_evaluated(task, label, logits_for(task, label))
+    logged, evaluated = logged_and_evaluated(task, label, logits_for(task, label))
     assert math.isnan(logged["auroc"])
-    assert logged == pytest.approx(judged, abs=1e-5, nan_ok=True)
+    assert logged == pytest.approx(evaluated, abs=1e-5, nan_ok=True)
 
 
 def test_multilabel_without_any_known_cell_is_undefined_by_name() -> None:

@@ -146,7 +146,7 @@ def test_a_batch_gives_one_row_a_case_and_leaves_padding_out(kind: str, aggregat
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max", "topk", "attention"])
-def test_a_case_is_judged_alike_alone_in_chunks_and_in_training(
+def test_a_case_is_evaluated_alike_alone_in_chunks_and_in_training(
     aggregate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = small_task(aggregate=aggregate).eval()

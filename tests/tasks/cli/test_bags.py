@@ -61,15 +61,15 @@ def test_hippocampi_are_classified_by_volume(aggregate: str, run: Run, shared_da
     predictions, cases = pd.read_csv("run/predictions.csv"), pd.read_csv("run/cases.csv")
     split = pd.read_csv("run/split.csv")
     assert sorted(split["case_id"]) == [name.removesuffix(".nii.gz") for name in names]
-    judged = split[split["split"] != "train"]
-    assert sorted(predictions["case_id"]) == sorted(judged["case_id"]) == sorted(cases["case_id"])
+    evaluated = split[split["split"] != "train"]
+    assert sorted(predictions["case_id"]) == sorted(evaluated["case_id"]) == sorted(cases["case_id"])
     figures = json.loads(Path("run/metrics.json").read_text())
-    assert figures["test/auroc"]["n"] == (judged["split"] == "test").sum()
+    assert figures["test/auroc"]["n"] == (evaluated["split"] == "test").sum()
     epoch = pd.read_csv("run/metrics.csv").iloc[-1]
     assert epoch["val/auroc"] == pytest.approx(figures["val/auroc"]["value"])
 
 
-def test_volumes_are_predicted_as_they_were_judged(run: Run, volume_root: Path) -> None:
+def test_volumes_are_predicted_as_they_were_evaluated(run: Run, volume_root: Path) -> None:
     status, _, err = run("fit", *flags(volume_root, "attention"), "--run_dir", "run")
     assert status == 0, err
     inputs = Path("new")
@@ -158,7 +158,7 @@ def test_one_image_a_case_is_allowed_and_said(run: Run, table_root: Path) -> Non
     assert "--data.bags" in one_line(err)
 
 
-def test_two_processes_train_and_judge_like_one(volume_root: Path, tmp_path: Path) -> None:
+def test_two_processes_train_and_evaluate_like_one(volume_root: Path, tmp_path: Path) -> None:
     # A frozen backbone has no batch statistics, which depend on what stands in a batch.
     words = [*flags(volume_root, "attention"), "--model.freeze", "backbone", "--trainer.max_epochs", "2"]
     words += ["--data.augment", "light", "--model.optimizer", "sgd", "--model.lr", "0.05"]  # AdamW enlarges rounding

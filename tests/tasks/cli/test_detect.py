@@ -148,8 +148,8 @@ def test_every_verb(detect: Run, detector: str) -> None:
     assert status == 1, err
     assert "24 cases predicted, 1 files unreadable" in out
     rows = pd.read_csv("out/predictions.csv")
-    judged = pd.read_csv("run/predictions.csv")
-    for case, some in judged.groupby("case_id"):
+    evaluated = pd.read_csv("run/predictions.csv")
+    for case, some in evaluated.groupby("case_id"):
         np.testing.assert_allclose(some["score"], rows[rows["case_id"] == Path(str(case)).name]["score"], atol=1e-4)
     whole = json.loads(Path("out/detections.json").read_text())
     assert len(whole["images"]) == 24
@@ -187,8 +187,8 @@ def test_difficult_boxes_are_named_in_the_tables_and_ignored_in_the_epochs(detec
     assert targets["difficult"].equals(targets["ignore"])
     assert 0 < targets["difficult"].sum() < len(targets)
     written = json.loads(Path("run/metrics.json").read_text())["val/map50"]["value"]
-    judged = evaluate_boxes(cases, targets, found, CLASSES, resamples=0).metrics["map50"].value
-    assert written == pytest.approx(judged, abs=1e-9)
+    evaluated = evaluate_boxes(cases, targets, found, CLASSES, resamples=0).metrics["map50"].value
+    assert written == pytest.approx(evaluated, abs=1e-9)
     epoch = pd.read_csv("run/metrics.csv")["val/map50"].iloc[0]
     assert epoch == pytest.approx(written, abs=2e-3)
 

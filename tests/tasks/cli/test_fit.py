@@ -121,8 +121,8 @@ def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Pat
     assert set(cases["width"]) == {24}
     split = pd.read_csv("run/split.csv", dtype=str)
     assert split.groupby("patient_id")["split"].nunique().max() == 1
-    judged = split[split["split"].isin(["val", "test"])]
-    assert sorted(pd.read_csv("run/predictions.csv")["case_id"]) == sorted(judged["case_id"])
+    evaluated = split[split["split"].isin(["val", "test"])]
+    assert sorted(pd.read_csv("run/predictions.csv")["case_id"]) == sorted(evaluated["case_id"])
     assert pd.read_csv("runs/index.csv")["cases"].tolist() == [(split["split"] == "test").sum()]
     epochs = pd.read_csv("run/metrics.csv")
     assert {"epoch", "train/loss", "val/auroc", "train/auroc", "lr", "seconds"} <= set(epochs)
@@ -145,7 +145,9 @@ def test_its_own_config_and_split_repeat_a_run(run: Run, table_root: Path) -> No
     assert "run_dir" not in yaml.safe_load(Path("run/config.yaml").read_text())
 
 
-def test_a_checkpoint_is_judged_again_on_its_own_and_on_other_data(run: Run, table_root: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_evaluated_again_on_its_own_and_on_other_data(
+    run: Run, table_root: Path, tmp_path: Path
+) -> None:
     first = fitted(run, table_root, "binary")
     status, _, err = run(
         "test", "--ckpt_path", "run/checkpoints/best.ckpt", "--run_dir", "t", "--data.num_workers", "0"
@@ -199,8 +201,8 @@ def test_predict_needs_no_labels_and_passes_over_broken_files(run: Run, table_ro
     by_case = pd.read_csv("table/predictions.csv").set_index("case_id")["score_ill"]
     assert len(by_case) == 90
     # The same scans get the same scores from `test` and from `predict`: one preprocessing serves both.
-    judged = predictions("run", "test").set_index("case_id")["score_ill"]
-    assert np.allclose(by_case[judged.index], judged, atol=1e-6)
+    evaluated = predictions("run", "test").set_index("case_id")["score_ill"]
+    assert np.allclose(by_case[evaluated.index], evaluated, atol=1e-6)
 
 
 def test_weights_of_a_run_start_another(run: Run, table_root: Path) -> None:

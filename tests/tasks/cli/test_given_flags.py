@@ -81,7 +81,7 @@ def test_a_flag_that_would_do_nothing_is_refused(run_task: Run, task: str, flags
 
 
 @pytest.mark.parametrize("flag", ["image_size", "gamma", "augment"])
-def test_what_a_checkpoint_brings_is_refused_where_it_is_judged(run: Run, flag: str) -> None:
+def test_what_a_checkpoint_brings_is_refused_where_it_is_evaluated(run: Run, flag: str) -> None:
     status, _, err = run("test", "--ckpt_path", "some.ckpt", f"--data.{flag}", "32")
     assert status == 2
     assert one_line(err).startswith(f"error: --data.{flag}: ")

@@ -129,7 +129,7 @@ def test_float32_is_exact_for_a_while(asked: str) -> None:
     assert torch.get_float32_matmul_precision() == asked
 
 
-def test_judging_and_predicting_are_exact_and_training_is_as_it_was(
+def test_evaluating_and_predicting_are_exact_and_training_is_as_it_was(
     run: Run, table_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Convolutions went through TF32 on a GPU, so figures depended on the machine."""

@@ -40,12 +40,12 @@ def test_predict_has_the_flags_that_its_errors_advise(run: Run, table_root: Path
     status, out, err = run("predict", *CKPT, "--input", "ct", "--output", "seen", "--data.window", "soft", *cpu)
     assert status == 0, err
     assert len(pd.read_csv("seen/predictions.csv")) == 2
-    # And so where a checkpoint is judged.
+    # And so where a checkpoint is evaluated.
     Path("ct/labels.csv").write_text("".join(["path,finding\n", *(f"{file.name},ill\n" for file in files)]))
     other = ["--data", "ImageTable", "--data.root", "ct", *KINDS["binary"], "--data.split", "all_test", *cpu]
-    status, _, err = run("test", *CKPT, *other, "--data.window", "soft", "--run_dir", "judged")
+    status, _, err = run("test", *CKPT, *other, "--data.window", "soft", "--run_dir", "evaluated")
     assert status == 0, err
-    scores = [pd.read_csv(f"{name}/predictions.csv")["score_ill"].to_numpy() for name in ("seen", "judged")]
+    scores = [pd.read_csv(f"{name}/predictions.csv")["score_ill"].to_numpy() for name in ("seen", "evaluated")]
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
     # A checkpoint of another task: predict takes no backbone from it.
     status, _, err = run("predict", "--ckpt_path", "run/checkpoints/none.ckpt", "--input", "ct", "--output", "no")

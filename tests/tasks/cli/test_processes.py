@@ -77,7 +77,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(table_root: Path, tmp_path: Pa
     assert metrics[0] == metrics[1]
 
 
-def test_two_ranks_train_and_judge_like_one(table_root: Path, tmp_path: Path) -> None:
+def test_two_ranks_train_and_evaluate_like_one(table_root: Path, tmp_path: Path) -> None:
     data = ["--data", "ImageTable", "--data.root", str(table_root), *KINDS["binary"], "--data.num_workers", "0"]
     two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     finish(start(tmp_path, "fit", *data, *TINY, *two, "--run_dir", "fit"))

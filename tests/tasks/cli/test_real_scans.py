@@ -65,7 +65,7 @@ def test_the_medmnist_experiment_runs_and_notes_the_image_in_two_parts(run: Run,
     assert figures["test/auroc"]["n"] == 156
 
 
-def test_hippocampi_are_judged_by_volume_on_the_fixed_cases(run_task: Run, shared_data: Path) -> None:
+def test_hippocampi_are_evaluated_by_volume_on_the_fixed_cases(run_task: Run, shared_data: Path) -> None:
     status, _, err = run_task(
         "segment", "fit", "--config", "experiment/hippocampus", "--data.root", shared_data / "msd_hippocampus",
         *TINY_UNET, "--model.weights", "null", "--data.spacing", "null", "--data.image_size", "32",

@@ -88,11 +88,11 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     assert status == 0, err
     rows = pd.read_csv("out/predictions.csv").set_index("case_id")
     assert len(rows) == 20
-    judged = predictions.set_index("case_id")
-    for case in judged.index:
+    evaluated = predictions.set_index("case_id")
+    for case in evaluated.index:
         mask = np.array(Image.open(f"out/masks/{case}.png"))
         assert mask.shape == (40, 48)
-        assert (mask == 1).sum() == rows.loc[case, "pixels"] == judged.loc[case, "tp"] + judged.loc[case, "fp"]
+        assert (mask == 1).sum() == rows.loc[case, "pixels"] == evaluated.loc[case, "tp"] + evaluated.loc[case, "fp"]
     assert json.loads(Path("out/masks/classes.json").read_text())["classes"] == {"background": 0, "cell": 1}
 
     status, _, err = segment(
@@ -128,8 +128,8 @@ def test_every_verb_on_volumes(segment: Run, patch: int | None) -> None:
         values = np.asarray(mask.dataobj)
         for number, name in enumerate(("organ", "core"), start=1):
             voxels = int((values == number).sum())
-            judged = predictions[(predictions["case_id"] == case) & (predictions["class"] == name)].iloc[0]
-            assert voxels == sizes.loc[(case, name), "pixels"] == judged["tp"] + judged["fp"]
+            evaluated = predictions[(predictions["case_id"] == case) & (predictions["class"] == name)].iloc[0]
+            assert voxels == sizes.loc[(case, name), "pixels"] == evaluated["tp"] + evaluated["fp"]
             volume = voxels * abs(np.linalg.det(source.affine[:3, :3]))
             assert sizes.loc[(case, name), "size_mm"] == pytest.approx(volume, rel=1e-5)
     check_other_formats(segment, str(predictions["case_id"].iloc[0]))
@@ -161,7 +161,7 @@ def check_other_formats(segment: Run, case: str) -> None:
 
 
 @pytest.mark.parametrize("zoom", ["1", "1.5"])
-def test_patches_are_judged_by_tiles(zoom: str, segment: Run) -> None:
+def test_patches_are_evaluated_by_tiles(zoom: str, segment: Run) -> None:
     draw_cells(Path("scans"), size=(75, 90))
     Image.fromarray(np.full((33, 41), 90, np.uint8)).save("scans/images/c03.png")
     Image.fromarray(np.zeros((33, 41), np.uint8)).save("scans/masks/c03.png")

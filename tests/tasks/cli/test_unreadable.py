@@ -57,7 +57,7 @@ def test_training_goes_on_without_them_and_counts_them(run: Run, damaged: tuple[
     own = ["--ckpt_path", "one/checkpoints/best.ckpt", "--run_dir"]
     assert run("test", *own, "two")[0] == 0
     assert json.loads(Path("two/metrics.json").read_text())["split/unreadable_cases"]["value"] == 3
-    # Judging another data set wholly begins with the same look.
+    # Evaluating another data set wholly begins with the same look.
     other = ["--data", "ImageTable", "--data.root", str(root), *KINDS["binary"], "--data.split", "all_test"]
     other += ["--data.num_workers", "0"]
     status, _, err = run("test", *other, *own, "three")

@@ -234,7 +234,7 @@ def test_rows_against_scipy(shape: tuple[int, ...], spacing: tuple[float, ...]) 
         assert row["pixels"] == inside.sum()
         assert row["size_mm"] == pytest.approx(inside.sum() * np.prod(spacing))
         assert row["components"] == ndimage.label(inside, np.ones((3,) * len(shape)))[1]
-        # The same rule as in the judgement by lesions.
+        # The same rule as in the evaluation by lesions.
         assert row["components"] == match_lesions(inside, inside, connectivity="full").true
     if len(shape) == 2:
         assert number_components(mask, "a").max() == sum(int(row["components"]) for row in rows)

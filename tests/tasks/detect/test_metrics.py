@@ -1,4 +1,4 @@
-"""What an epoch says of detection against what is judged of the same boxes."""
+"""What an epoch says of detection against what is evaluated of the same boxes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPARED = ("map", "map50", "map75", "mar", "map50/cyst", "sensitivity@op", "pre
 
 
 def test_boxes_of_an_epoch_end_where_the_scan_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below row 40 the image is filled up; judged, the first box ends there, and the second is none."""
+    """Below row 40 the image is filled up; evaluated, the first box ends there, and the second is none."""
     task = small_task()
     found = Detections(
         torch.tensor([[10.0, 20.0, 30.0, 62.0], [10.0, 44.0, 30.0, 62.0]]), torch.tensor([0.6, 0.9]).double(),
@@ -98,22 +98,22 @@ def findings(data: DetectionData) -> list[Detections]:
 
 
 @pytest.mark.parametrize("form", ["voc", "coco"])
-def test_an_epoch_says_what_is_judged(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_says_what_is_evaluated(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images are filled up, and some boxes are ignored: as difficult, or as crowds."""
     data = data_of(form, tmp_path, image_size=64)
     task = small_task(input_size=(64, 64), class_names=CLASSES, preprocess=data.preprocess.to_dict())
     said = cycle(findings(data))  # images come one by one, in order
     monkeypatch.setattr(task, "decode", lambda _: [next(said)])
-    judging = DetectionEvaluator()
+    evaluation = DetectionEvaluator()
     quiet: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
-    trainer = Trainer(callbacks=[judging.callback], enable_model_summary=False, enable_checkpointing=False, **quiet)
+    trainer = Trainer(callbacks=[evaluation.callback], enable_model_summary=False, enable_checkpointing=False, **quiet)
     (logged,) = trainer.test(task, dataloaders=data.test_dataloader(), verbose=False)
-    judged = judging.run(trainer, task, data, "test", choose=True)
-    assert judged.targets is not None
-    assert judged.targets["ignore"].any()
-    assert judged.targets["difficult"].any() == (form == "voc")
+    evaluated = evaluation.run(trainer, task, data, "test", choose=True)
+    assert evaluated.targets is not None
+    assert evaluated.targets["ignore"].any()
+    assert evaluated.targets["difficult"].any() == (form == "voc")
     figures = evaluate_boxes(
-        judged.scans, judged.targets, judged.predictions, CLASSES, task.operating_points, resamples=0
+        evaluated.scans, evaluated.targets, evaluated.predictions, CLASSES, task.operating_points, resamples=0
     ).metrics
     assert 0.1 < figures["map50"].value < 0.9
     for name in COMPARED:

@@ -1,4 +1,4 @@
-"""Boxes to judge, and what pycocotools says of them."""
+"""Boxes to evaluate, and what pycocotools says of them."""
 
 from __future__ import annotations
 

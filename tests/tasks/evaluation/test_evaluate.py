@@ -23,7 +23,7 @@ def run_folder(folder: Path, predictions: pd.DataFrame, patients: int = 20) -> p
     """Write predictions and, in another order and with a case more, the cases; give the cases back."""
     cases = predictions[["case_id"]].assign(patient_id=[f"p{i % patients}" for i in range(len(predictions))], path="x")
     cases.loc[3, "patient_id"] = None
-    shuffled = pd.concat([cases, cases.iloc[:1].assign(case_id="never judged")]).iloc[::-1]
+    shuffled = pd.concat([cases, cases.iloc[:1].assign(case_id="never evaluated")]).iloc[::-1]
     write_table(predictions, folder / "predictions.csv")
     write_table(shuffled, folder / "cases.csv")
     return cases
@@ -99,7 +99,7 @@ def test_results_table_shows_value_interval_and_cases() -> None:
     assert "007" not in text
 
 
-def test_judging_needs_no_torch_and_no_task() -> None:
+def test_evaluation_needs_no_torch_and_no_task() -> None:
     code = "import sys, tasks.evaluation.evaluate, tasks.evaluation.classification.operating_point; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "pytorch_lightning", "sklearn", "scipy", "rich", "tasks.base"} & set(modules)

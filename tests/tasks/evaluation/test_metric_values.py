@@ -24,7 +24,7 @@ def test_form_of_metrics_json(tmp_path: Path) -> None:
     assert back["test/auroc"].classes == 0
 
 
-def test_judging_again_replaces_the_stage_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_evaluating_again_replaces_the_stage_and_keeps_the_rest(tmp_path: Path) -> None:
     file = tmp_path / "metrics.json"
     write_metrics(file, {"val/auroc": MetricValue(0.9, 0.8, 1.0, 5), "val/f1": MetricValue(0.1, 0.0, 0.2, 5)})
     write_metrics(file, {"test/auroc": MetricValue(0.7, 0.6, 0.8, 9)})

@@ -1,4 +1,4 @@
-"""Clean-up worked out by hand, and the choice of it against cleaning and judging every case anew."""
+"""Clean-up worked out by hand, and the choice of it against cleaning and evaluating every case anew."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def noisy_cases(shape: tuple[int, ...], spacing: tuple[float, ...] | None, count
 @pytest.mark.parametrize(
     ("shape", "spacing"), [((40, 45), None), ((40, 45), (0.7, 0.31)), ((20, 18, 12), (0.5, 0.5, 2.5))]
 )
-def test_candidates_are_judged_as_if_cleaned_one_by_one(
+def test_candidates_are_evaluated_as_if_cleaned_one_by_one(
     shape: tuple[int, ...], spacing: tuple[float, ...] | None, overlapping: bool
 ) -> None:
     cases = noisy_cases(shape, spacing, 4)
@@ -263,7 +263,7 @@ def test_nothing_is_chosen_where_nothing_helps() -> None:
     choice = CleanUpChoice(CLASSES)
     choice.add(truth, prediction)
     assert choice.choose() == CleanUp()
-    # A class that no case has: all calls are false, but taking them away leaves nothing to judge.
+    # A class that no case has: all calls are false, but taking them away leaves nothing to evaluate.
     choice = CleanUpChoice(CLASSES)
     choice.add(np.zeros_like(FLAT), FLAT)
     assert choice.choose() == CleanUp()

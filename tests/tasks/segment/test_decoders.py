@@ -118,7 +118,7 @@ def test_deep_supervision_adds_coarser_logits_while_training(decoder: str, netwo
     assert [tuple(map_.shape[1:]) for map_ in logits] == [(3, 64, 64), (3, 32, 32), (3, 16, 16), (3, 8, 8)]
     torch.stack([map_.square().mean() for map_ in logits]).sum().backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in head.parameters())
-    # The way through the stages is that of the library, and judging takes the library's own.
+    # The way through the stages is that of the library, and evaluation takes the library's own.
     head.eval()
     assert len(head(image, levels)) == 1
     stages = head.trunk(image, levels, stages=True)

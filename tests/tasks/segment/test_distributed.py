@@ -64,9 +64,9 @@ def one_rank(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS)
     results: dict[str, Any] = {str(scenario): gradient(scenario, [rank], parallel=True) for scenario in SCENARIOS}
     results["metrics"] = metrics_of([rank])
-    with torch.no_grad():  # judging: no process waits for another
+    with torch.no_grad():  # evaluation: no process waits for another
         if rank == 0:
-            results["judged"] = sum_over_ranks(torch.tensor(6.0))
+            results["evaluated"] = sum_over_ranks(torch.tensor(6.0))
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
@@ -105,6 +105,6 @@ def test_metrics_are_those_of_one_process(ranks: list[dict[str, Any]]) -> None:
         torch.testing.assert_close(ranks[rank]["metrics"], metrics_of([0, 1]))
 
 
-def test_a_judged_loss_waits_for_nobody(ranks: list[dict[str, Any]]) -> None:
-    assert ranks[0]["judged"].item() == 6.0
+def test_an_evaluated_loss_waits_for_nobody(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["evaluated"].item() == 6.0
     assert sum_over_ranks(torch.tensor(2.0)).item() == 2.0

@@ -178,7 +178,7 @@ def test_deep_supervision_counts_in_training_alone() -> None:
     assert task.loss(output, batch).item() == task.criterion(output, batch["mask"]).item()
 
 
-def test_padding_is_not_judged() -> None:
+def test_padding_is_not_evaluated() -> None:
     task = small_task().eval()
     step = task.validation_step(small_batch(3, padding=[1]), 0)
     assert [scan["case_id"] for scan in step["batch"]["scan"]] == ["c0", "c2"]

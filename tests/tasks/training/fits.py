@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from tasks.classify.task import ClassificationTask
 from tasks.cli.training.callbacks import training_callbacks
+from tasks.predictor import StepOutput
+from tasks.training.configuring import step_plateau
 from tasks.training.seeding import SeedEpochs
-from tasks.training.stepping import step_plateau
 from tests.tasks.classify.batches import random_labels, small_batch, small_task
 
 EPOCHS, SEED, SIDE = 4, 5, 32
@@ -32,8 +33,8 @@ class LearnsNothing(ClassificationTask):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         return sum(p.sum() * 0 for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
 
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        return {}
+    def validation_step(self, batch: Any, batch_idx: int) -> StepOutput[torch.Tensor]:
+        return {"output": batch["image"], "batch": batch}
 
     def on_train_epoch_end(self) -> None:
         step_plateau(self.trainer)

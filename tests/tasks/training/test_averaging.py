@@ -1,4 +1,4 @@
-"""Averaged weights: what they are, that they are judged, and what they leave alone."""
+"""Averaged weights: what they are, that they are evaluated, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def copied(model: Any) -> dict[str, torch.Tensor]:
 
 
 class Watch(Callback):
-    """Weights after each step of training, and those that are judged."""
+    """Weights after each step of training, and those that are evaluated."""
 
     def __init__(self) -> None:
         self.trained: list[dict[str, torch.Tensor]] = []
-        self.judged: list[dict[str, torch.Tensor]] = []
+        self.evaluated: list[dict[str, torch.Tensor]] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         self.trained.append(copied(pl_module))
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        self.judged.append(copied(pl_module))
+        self.evaluated.append(copied(pl_module))
 
 
-def test_ema_is_that_of_the_formula_and_is_judged_and_kept(tmp_path: Path) -> None:
+def test_ema_is_that_of_the_formula_and_is_evaluated_and_kept(tmp_path: Path) -> None:
     watch, model = Watch(), made(ema=0.5, normalize="train", statistics=([0.3], [0.2]))
     saved = fit(model, tmp_path, watch, epochs=2)
     for name in ("head.linear.weight", "backbone.layer4.0.conv1.weight", "backbone.bn1.running_mean"):
@@ -44,14 +44,14 @@ def test_ema_is_that_of_the_formula_and_is_judged_and_kept(tmp_path: Path) -> No
             decay = min(0.5, (1 + count) / (10 + count))
             average = decay * average + (1 - decay) * weights[name]
         torch.testing.assert_close(saved["state_dict"][name], average, rtol=1e-5, atol=1e-7)
-        torch.testing.assert_close(watch.judged[-1][name], average, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(watch.evaluated[-1][name], average, rtol=1e-5, atol=1e-7)
         assert torch.equal(saved["current_model_state"][name], watch.trained[-1][name])
         assert not torch.equal(saved["state_dict"][name], watch.trained[-1][name])
     # What never moves has not been rounded away.
     assert torch.equal(saved["state_dict"]["normalize.mean"], model.normalize.mean)
 
 
-def test_what_is_judged_after_the_training_is_the_model_given(tmp_path: Path) -> None:
+def test_what_is_evaluated_after_the_training_is_the_model_given(tmp_path: Path) -> None:
     from pytorch_lightning.callbacks import ModelCheckpoint
 
     from tasks.training.averaging import Ema
@@ -65,7 +65,7 @@ def test_what_is_judged_after_the_training_is_the_model_given(tmp_path: Path) ->
     other = small_task(input_size=(32, 32))
     before = copied(other)
     runner.validate(other, loader(2), verbose=False)
-    for name, tensor in watch.judged[-1].items():
+    for name, tensor in watch.evaluated[-1].items():
         assert torch.equal(tensor, before[name]), name
 
 
@@ -77,11 +77,11 @@ def test_swa_is_the_mean_of_the_epochs_with_statistics_of_its_own(tmp_path: Path
     early = torch.load(tmp_path / "epoch=1.ckpt", weights_only=True)
     assert "current_model_state" not in early  # averaging begins after half of the four epochs
     assert torch.equal(early["state_dict"]["head.linear.weight"], ends[1]["head.linear.weight"])
-    assert torch.equal(watch.judged[3]["head.linear.weight"], ends[1]["head.linear.weight"])
+    assert torch.equal(watch.evaluated[3]["head.linear.weight"], ends[1]["head.linear.weight"])
 
     name = "backbone.layer4.0.conv1.weight"
     torch.testing.assert_close(saved["state_dict"][name], (ends[2][name] + ends[3][name]) / 2)
-    torch.testing.assert_close(watch.judged[-1][name], saved["state_dict"][name])
+    torch.testing.assert_close(watch.evaluated[-1][name], saved["state_dict"][name])
     reference = made(**flags)
     reference.load_state_dict(saved["state_dict"])
     update_bn([batch["image"] for batch in loader(1)], reference)

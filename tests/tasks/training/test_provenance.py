@@ -74,11 +74,11 @@ def data_of(cases: Sequence[tuple[str, str | None, list[str]]], parts: list[str]
 
 
 @settings(deadline=None, max_examples=200)
-@given(trained=CASES, chosen=CASES, judged=CASES)
-def test_cases_are_refused_exactly_where_the_sets_meet(trained: Any, chosen: Any, judged: Any) -> None:
+@given(trained=CASES, chosen=CASES, evaluated=CASES)
+def test_cases_are_refused_exactly_where_the_sets_meet(trained: Any, chosen: Any, evaluated: Any) -> None:
     ran = data_of([*trained, *chosen], ["train"] * len(trained) + ["val"] * len(chosen))
     record = Provenance.from_plain(provenance_of(ran).to_plain())
-    data = data_of(judged, ["test"] * len(judged))
+    data = data_of(evaluated, ["test"] * len(evaluated))
     part = part_of(data, data.rows("test"))
 
     def things(cases: Any) -> set[tuple[str, str]]:
@@ -87,11 +87,11 @@ def test_cases_are_refused_exactly_where_the_sets_meet(trained: Any, chosen: Any
 
     for split, seen in (("val", things(trained)), ("test", things(trained) | things(chosen))):
         shared = overlap(part, record, split)
-        assert shared.any.tolist() == [bool(things([case]) & seen) for case in judged]
+        assert shared.any.tolist() == [bool(things([case]) & seen) for case in evaluated]
         for kind, flags in shared.by_kind.items():
             short = {"case_id": "case"}.get(kind, kind)
             of_kind = {thing for thing in seen if thing[0] == short}
-            assert flags.tolist() == [bool(things([case]) & of_kind) for case in judged]
+            assert flags.tolist() == [bool(things([case]) & of_kind) for case in evaluated]
 
 
 @given(names=st.sets(st.text(min_size=1), min_size=1, max_size=20))

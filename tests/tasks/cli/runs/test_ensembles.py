@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.preprocess import Preprocess
 from tasks.cli.folds import train as folds
 from tasks.cli.main import main
 from tasks.cli.runs.checkpoints import open_checkpoint
@@ -162,7 +161,7 @@ def test_masks_are_those_of_the_mean_probabilities(run_task: Run) -> None:
     judged = pd.read_csv("test/predictions.csv").set_index("case_id")
 
     models = [build_from(open_checkpoint(file, "segment"), "segment", file).eval() for file in files]
-    preprocess = Preprocess.from_dict(models[0].hparams["preprocess"])
+    preprocess = models[0].preprocess
     alone = 0
     for case in range(12):
         stored = np.array(Image.open(f"scans/images/c{case:02d}.png"))

@@ -1,4 +1,4 @@
-"""What is judged was not trained or chosen on: a run's own split stays, other data are compared with what was seen.
+"""What is evaluated was not trained or chosen on: a run's own split stays, other data are compared with what was seen.
 
 The two experiments of the audit stand first: images added to the folder, and another ``--data.test_fraction``.
 """
@@ -54,7 +54,7 @@ def split_of(run_dir: str | Path) -> dict[str, str]:
     return dict(zip(frame["case_id"], frame["split"], strict=True))
 
 
-def judged(run_dir: str | Path) -> set[str]:
+def evaluated(run_dir: str | Path) -> set[str]:
     return set(pd.read_csv(Path(run_dir) / "predictions.csv", dtype="str")["case_id"])
 
 
@@ -85,12 +85,12 @@ def test_images_added_since_do_not_move_training_cases_into_test(run: Run, here:
         assert status == 0, err
         assert "36 of 108 cases are not in" in err
         assert "left out" in err
-        assert judged(verb) == {case for case, where in before.items() if where == part}
+        assert evaluated(verb) == {case for case, where in before.items() if where == part}
         assert split_of(verb) == before
         assert metrics(verb) == {name: entry for name, entry in figures.items() if name.startswith(f"{part}/")}
 
 
-def test_another_test_fraction_does_not_judge_training_cases(run: Run, here: Path) -> None:
+def test_another_test_fraction_does_not_evaluate_training_cases(run: Run, here: Path) -> None:
     flags = ["--ckpt_path", f"run/{BEST}", "--data.test_fraction", "0.6"]
     status, _, err = run("test", *flags, "--run_dir", "no")
     assert status == 2
@@ -108,12 +108,12 @@ def test_another_test_fraction_does_not_judge_training_cases(run: Run, here: Pat
     status, _, err = run("test", *named, "--run_dir", "yes", "--data.allow_leakage", "true")
     assert status == 0, err
     own, found = split_of("run"), metrics("yes")
-    count = sum(own[case] != "test" for case in judged("yes"))
+    count = sum(own[case] != "test" for case in evaluated("yes"))
     assert count > 0
-    assert f"{count} of {len(judged('yes'))} test cases are among those it was trained or chosen on" in err
+    assert f"{count} of {len(evaluated('yes'))} test cases are among those it was trained or chosen on" in err
     for kind in ("", "/case_id", "/patient", "/image"):
         entry = found[f"split/test_cases_seen_in_training{kind}"]
-        assert (entry["value"], entry["n"]) == (count, len(judged("yes")))
+        assert (entry["value"], entry["n"]) == (count, len(evaluated("yes")))
 
 
 @pytest.mark.parametrize("kind", ["case id", "patient", "identical image"])
@@ -173,7 +173,7 @@ def test_a_run_that_goes_on_keeps_its_split(run: Run, here: Path) -> None:
     assert status == 0, err
     assert "36 of 108 cases are not in" in err
     assert split_of("run") == before
-    assert judged("run") == {case for case, where in before.items() if where != "train"}
+    assert evaluated("run") == {case for case, where in before.items() if where != "train"}
     assert yaml.safe_load(Path("run/config.yaml").read_text()) == config
 
 
@@ -208,7 +208,7 @@ def test_a_pruned_model_trains_on_with_its_parents_split(run: Run, here: Path) -
     status, _, err = run("fit", *small, "--trainer.max_epochs", "1", "--run_dir", "small")
     assert status == 0, err
     assert split_of("small") == before
-    assert judged("small/before") == judged("small") == {*cases_of("val"), *cases_of("test")}
+    assert evaluated("small/before") == evaluated("small") == {*cases_of("val"), *cases_of("test")}
 
 
 def test_what_was_seen_is_handed_down(run: Run, here: Path) -> None:
@@ -220,7 +220,7 @@ def test_what_was_seen_is_handed_down(run: Run, here: Path) -> None:
     assert status == 0, err
     whole = ["--ckpt_path", f"child/{BEST}", *DATA, "--data.root", "data", "--data.split_file", "mine.csv"]
     parts = split_of("run")
-    wanted = {"train": "test", "val": "train", "test": "val"}  # what trained is judged
+    wanted = {"train": "test", "val": "train", "test": "val"}  # what trained is evaluated
     frame = pd.DataFrame({"case_id": list(parts), "split": [wanted[part] for part in parts.values()]})
     frame.to_csv("mine.csv", index=False)
     status, _, err = run("test", *whole, "--run_dir", "no")
@@ -233,7 +233,7 @@ def test_what_was_seen_is_handed_down(run: Run, here: Path) -> None:
 
 @pytest.mark.slow
 def test_published_twins_are_no_news(run: Run, here: Path) -> None:
-    """BreastMNIST has an image in train and in test: its own split is judged with the old warning, as ever."""
+    """BreastMNIST has an image in train and in test: its own split is evaluated with the old warning, as ever."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
     for part, count in (("train", 546), ("val", 78), ("test", 156)):
@@ -295,7 +295,7 @@ def test_without_a_run_beside_it_the_data_are_asked_for(run: Run, here: Path) ->
     Path("cpu.yaml").write_text("trainer:\n  accelerator: cpu\n")
     status, _, err = run("test", "--ckpt_path", f"run/{BEST}", "--config", "cpu.yaml", "--run_dir", "t")
     assert status == 0, err
-    assert judged("t") == set(cases_of("test"))
+    assert evaluated("t") == set(cases_of("test"))
 
 
 def test_what_an_ensemble_was_chosen_on_is_not_tested(run: Run, here: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_new_class_is_left_out_with_its_images(run: Run, tmp_path: Path) -> No
     draw("new")
     status, _, err = run("test", "--ckpt_path", f"run/{BEST}", "--run_dir", "t")
     assert status == 0, err
-    assert judged("t") == set(cases_of("test"))
+    assert evaluated("t") == set(cases_of("test"))
 
 
 def test_folds_that_go_on_keep_their_splits(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,8 +349,8 @@ def test_folds_that_go_on_keep_their_splits(run: Run, here: Path, monkeypatch: p
     assert status == 0, err
     for fold, split in enumerate(before):
         assert split_of(f"f/fold_{fold}") == split
-        assert judged(f"f/fold_{fold}") == {case for case, part in split.items() if part == "val"}
-    assert judged("f") == {case for case, part in before[0].items() if part != "test"}
+        assert evaluated(f"f/fold_{fold}") == {case for case, part in split.items() if part == "val"}
+    assert evaluated("f") == {case for case, part in before[0].items() if part != "test"}
 
 
 def test_folds_do_not_begin_with_a_model_that_has_seen_them(run: Run, here: Path) -> None:

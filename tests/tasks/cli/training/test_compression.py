@@ -31,7 +31,7 @@ def table(run_dir: Path) -> Any:
     return pd.read_csv(run_dir / "compression.csv").set_index("quantity")
 
 
-def test_channels_are_pruned_trained_on_and_judged_before_and_after(run: Run, parent: Path, tmp_path: Path) -> None:
+def test_channels_are_pruned_trained_on_and_evaluated_before_and_after(run: Run, parent: Path, tmp_path: Path) -> None:
     best = parent / "checkpoints" / "best.ckpt"
     status, out, err = run(
         "fit", "--model.weights", best, "--model.prune", "channels", "--trainer.max_epochs", 1,
@@ -54,7 +54,7 @@ def test_channels_are_pruned_trained_on_and_judged_before_and_after(run: Run, pa
     looks = pd.read_csv(tmp_path / "runs" / "index.csv")
     assert list(looks["checkpoint"]) == [str(best), "best.ckpt"]
 
-    # The network was the parent's (no flag said so), and its checkpoint is judged and goes on as any other.
+    # The network was the parent's (no flag said so), and its checkpoint is evaluated and goes on as any other.
     small = tmp_path / "small" / "checkpoints" / "best.ckpt"
     assert torch.load(small, weights_only=True)["hyper_parameters"]["backbone"] == "small_cnn"
     status, _, err = run("test", "--ckpt_path", small, "--trainer.accelerator", "cpu", "--run_dir", "tested")

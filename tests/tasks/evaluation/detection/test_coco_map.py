@@ -124,7 +124,7 @@ def test_a_perfect_model() -> None:
     assert [figures[name] for name in ("map", "map50", "map75", "mar", "f1@op")] == pytest.approx([1.0] * 5)
 
 
-def test_judging_boxes_loads_no_torch() -> None:
+def test_evaluating_boxes_loads_no_torch() -> None:
     program = (
         "import sys, numpy as np; from tasks.evaluation.evaluate import evaluate_detection;"
         "from tasks.evaluation.detection.metrics import quick_map;"

@@ -97,7 +97,7 @@ def test_every_figure_of_the_tables_follows_the_rule() -> None:
     assert figures["sensitivity@2fp"].value == 0  # three false boxes stand before the lesion
     assert figures["sensitivity@4fp"].value == 1
     assert figures["precision@op"].value == 0.25
-    # A table of an earlier version does not say which boxes are difficult: as it was judged then.
+    # A table of an earlier version does not say which boxes are difficult: as it was evaluated then.
     before = evaluate_boxes(cases, true.drop(columns="difficult"), predictions, ["cell"], points, resamples=0).metrics
     assert before["map50"].value == pytest.approx(1.0)
 

@@ -134,7 +134,7 @@ def test_image_auroc_is_that_of_the_highest_box() -> None:
         assert figure.n == known.sum()
 
 
-def test_training_shows_what_judging_finds() -> None:
+def test_training_shows_what_evaluation_finds() -> None:
     targets, predictions = random_images(4)
     tables = as_tables(targets, predictions, NAMES)
     points = detection_operating_points(*tables, NAMES)
@@ -172,7 +172,7 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_judged_from_the_tables_on_disk(run_dir: Path) -> None:
+def test_evaluated_from_the_tables_on_disk(run_dir: Path) -> None:
     points = detection_operating_points(*random_tables(0), NAMES)
     figures = evaluate_detection(run_dir, "test", "test", NAMES, points, 100, 40)
     evaluate_detection(run_dir, "val", "val", NAMES, points, 100, 0)
@@ -191,7 +191,7 @@ def test_judged_from_the_tables_on_disk(run_dir: Path) -> None:
     assert (run_dir / "froc_val.csv").is_file()
 
 
-def test_a_model_that_finds_nothing_is_judged(run_dir: Path) -> None:
+def test_a_model_that_finds_nothing_is_evaluated(run_dir: Path) -> None:
     predictions = read_table(run_dir / "predictions.csv")
     for kept in (predictions[predictions["split"] == "val"], predictions[:0]):
         write_table(kept, run_dir / "predictions.csv")
@@ -211,7 +211,7 @@ def test_a_model_that_finds_nothing_is_judged(run_dir: Path) -> None:
         assert figures["image_auroc"].value == 0.5
 
 
-def test_a_part_without_true_boxes_is_judged(run_dir: Path) -> None:
+def test_a_part_without_true_boxes_is_evaluated(run_dir: Path) -> None:
     targets = read_table(run_dir / "targets.csv")
     write_table(targets[targets["split"] == "val"], run_dir / "targets.csv")
     figures = evaluate_detection(run_dir, "test", "test", NAMES, resamples=5)

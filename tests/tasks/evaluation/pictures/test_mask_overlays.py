@@ -202,7 +202,7 @@ def test_pictures_are_written(tmp_path: Path) -> None:
         assert np.array_equal(one.picture[-len(plain) :], plain)
         assert (one.picture[: -len(plain)] < 128).any()
 
-    # Pictures of an earlier judgement do not stay beside those of a later one.
+    # Pictures of an earlier evaluation do not stay beside those of a later one.
     write_overlays(tmp_path / "overlays", "test", frame, scans, CLASSES)
     write_overlays(tmp_path / "overlays", "val", table({"z": [0.3]}), scans, CLASSES)
     names = sorted(file.name for file in (tmp_path / "overlays").iterdir())

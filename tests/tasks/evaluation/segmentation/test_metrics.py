@@ -184,7 +184,7 @@ def test_mistakes_in_the_table_are_named() -> None:
         segmentation_metrics(table, NAMES, pd.Series(["a"] * 3))
 
 
-def test_judged_from_the_tables_on_disk(tmp_path: Path) -> None:
+def test_evaluated_from_the_tables_on_disk(tmp_path: Path) -> None:
     table = cases()
     table["split"] = np.where(np.arange(len(table)) < 24, "test", "val")
     ids = table["case_id"].drop_duplicates().to_numpy()

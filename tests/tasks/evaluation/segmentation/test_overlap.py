@@ -66,6 +66,6 @@ def test_box_holds_both_masks_and_nothing_more() -> None:
 
 def test_masks_of_two_grids_are_refused() -> None:
     row, square = np.ones((1, 3), bool), np.ones((3, 3), bool)
-    for judge in (count_overlap, crop_to_both):
+    for evaluate in (count_overlap, crop_to_both):
         with pytest.raises(ValueError, match=r"\(1, 3\) and prediction \(3, 3\)"):
-            judge(row, square)
+            evaluate(row, square)

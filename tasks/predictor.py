@@ -1,0 +1,80 @@
+"""A trained model as others see it: what evaluation, prediction, export and reports may ask of it.
+
+A :class:`~tasks.base.Task` is one, and an :class:`~tasks.ensemble.Ensemble` of several too. Its attributes are typed;
+how a checkpoint keeps them is known to the constructor of the task alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, NotRequired, Protocol, TypedDict, TypeVar
+
+from torch import Tensor
+
+from datamodules.preprocess import Preprocess
+from datamodules.samples.slices import SliceSpec
+from datamodules.types import Batch
+
+Output = TypeVar("Output")
+
+
+class StepOutput(TypedDict, Generic[Output]):
+    """What a step of a model says of a batch, for the callbacks that make rows and masks of it."""
+
+    output: Output
+    batch: Batch  # without padding, in validation and test
+    weights: NotRequired[Tensor | None]  # (N,) of the images of each case, where a model weighs them
+
+
+class Tiled(Protocol):
+    """A model that may see a large image by parts."""
+
+    @property
+    def tile(self) -> tuple[int, int] | None:
+        """(h, w) in pixels of the parts; None: whole images."""
+
+    @property
+    def overlap(self) -> float:
+        """Share of a tile, in [0, 1), that the next one covers again."""
+
+
+class Sliced(Protocol):
+    """A model whose images may be slices of volumes."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How stored values become the model's input."""
+
+    @property
+    def slices(self) -> SliceSpec | None:
+        """How volumes are cut; None where the model is for images alone."""
+
+
+class Predictor(Tiled, Sliced, Protocol):
+    """A trained model: one, or several that predict as one.
+
+    Attributes:
+        operating_points: threshold by class, chosen on validation; empty where nothing was chosen.
+        exact: compute in float32 whatever the trainer's mixed precision.
+    """
+
+    operating_points: dict[str, float]
+    exact: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+
+    @property
+    def class_names(self) -> list[str]:
+        """In class order."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of its images."""
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(H, W) in pixels that it was trained on; None where that is not known."""
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
+        """What it says of a batch without targets."""
