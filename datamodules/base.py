@@ -180,7 +180,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         raise NotImplementedError(f"{type(self).__name__} builds no table")
 
     def read(self, image: int) -> Scan:
-        """Read image number ``image`` of ``self.table.images``, as stored."""
+        """Read image number ``image`` of ``self.table.images``, as stored; one path and frame are one image."""
         from datamodules.readers import formats
 
         images = self.table.images

@@ -15,7 +15,7 @@ class Fault:
     """One mistake.
 
     Attributes:
-        kind: a key of :data:`datamodules.checks.kinds.KINDS`.
+        kind: a key of :data:`datamodules.checks.kinds.KINDS`, or a word of a data class's own.
         text: what is wrong and how to mend it, one line.
         path: the file concerned, where it is one.
         case: row of the case table, -1 where it is not known or not one.
