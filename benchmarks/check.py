@@ -1,4 +1,4 @@
-"""How long ``check`` takes, and how much memory for a table of a million rows that points at a few files.
+"""Benchmark of ``check``: time, and memory for a table of a million rows that points at a few files.
 
     python -m benchmarks.check            # a million rows; --rows N for fewer
 
@@ -95,7 +95,7 @@ def measure(rows: int, workers: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the metrics."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=1)

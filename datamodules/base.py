@@ -53,11 +53,11 @@ class ScanDataModule(LightningDataModule, PreparedData):
             data of a run are taken up again.
         stratify: columns of the table, ``cases`` or ``split_file`` whose values each part gets its share of, beside the
             classes: ``scanner``, ``sex``, ``age``.
-        test_fraction: share of cases drawn for test where the data bring no split; 0 judges fold ``fold`` instead.
+        test_fraction: share of cases drawn for test where the data bring no split; 0 evaluates fold ``fold`` instead.
         folds: number of folds outside test.
         fold: the fold that validates, 0..folds-1.
         split_seed: draws the split; training seeds leave it alone.
-        split: ``all_test`` judges the whole data set (external validation).
+        split: ``all_test`` evaluates the whole data set (external validation).
         patient_pattern: regular expression that finds the patient in a path relative to ``root``.
         cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups.
         batch_size: cases a batch on each device.
@@ -172,7 +172,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
 
     @property
     def origin(self) -> str:
-        """Where the scans come from, in words."""
+        """Origin of the scans, in words."""
         return f"root {self.root}"
 
     def build_table(self) -> CaseTable:
@@ -192,7 +192,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         return self.read(image)
 
     def units(self, table: CaseTable) -> list[Unit]:
-        """What :meth:`read_whole` depends on, for each row of ``table.images``."""
+        """Units that :meth:`read_whole` depends on, for each row of ``table.images``."""
         images, root = table.images, str(self.root)
         return [
             Unit((os.path.join(root, path),), f"{frame} {self.limits}")  # noqa: PTH118 - there may be a million
@@ -207,7 +207,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         """Forget what is known of the cases (rows of the table) where ``keep`` is false; they cannot be read."""
 
     def stored(self, table: CaseTable) -> Stored:
-        """What a check looks at beside images: labels, boxes, masks, whole volumes."""
+        """Stored annotations that a check looks at beside images: labels, boxes, masks, whole volumes."""
         return Stored()
 
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
@@ -219,7 +219,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         return None
 
     def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:
-        """What an image has beside a case's target: masks, boxes; in training (``augmented``) and in judging."""
+        """Annotations of images beside a case's target: masks, boxes; in training (``augmented``) and in evaluation."""
         return ()
 
     # What follows from it.
@@ -230,7 +230,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
 
     @cached_property
     def image_facts(self) -> ImageFacts:
-        """What a look at some training images says about sizes and channels."""
+        """Facts of some training images: sizes and channels."""
         rows = self.rows("train") if self.split != "all_test" else np.arange(len(self.table))
         return probe_images(self.read, self.first_images(rows))
 
@@ -298,7 +298,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         return channel_statistics(self.single_images(self.rows("train")), self.in_channels)
 
     def samples(self, rows: NDArray[np.int64]) -> Samples:
-        """Which images of the given cases are samples, and their targets."""
+        """Images of the given cases that are samples, and their targets."""
         return Samples(self.first_images(rows), scans_of(self.table.cases.iloc[rows]), self.case_labels(rows))
 
     def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> SampleDataset:
@@ -315,7 +315,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         return self.dataset_of(self.samples(rows))
 
     def cases_in_batch(self, split: str) -> int:
-        """How many cases a batch of a part has on each device."""
+        """Number of cases in a batch of a part on each device."""
         return self.batch_size
 
     def build_augmentation(self) -> Any:

@@ -1,4 +1,4 @@
-"""From the files of a data class to its case table: the steps on the way, one after the other.
+"""Preparation of a case table from the files of a data class, step by step.
 
 :func:`steps_of` lists them in their order. ``fit`` stops at the first mistake; a check takes the same way, has mistakes
 noted, and goes on behind each.
@@ -144,7 +144,7 @@ def add_split(data: ScanDataModule, prepared: Prepared) -> Prepared:
     table = prepared.table
     if data.split == "all_test":
         if data.split_file is not None:
-            log.warning("--data.split_file %s does nothing: --data.split all_test judges all cases", data.split_file)
+            log.warning("--data.split_file %s does nothing: --data.split all_test evaluates all cases", data.split_file)
         return replace(prepared, table=table.with_columns(split="test"))
     if data.split_file is None:
         return prepared
@@ -162,7 +162,7 @@ def _draws(data: ScanDataModule) -> bool:
 
 
 def find_strata(data: ScanDataModule, prepared: Prepared) -> Prepared:
-    """What a split that is drawn spreads evenly; cases that it leaves out may have classes that nobody knows."""
+    """Strata that a drawn split spreads evenly; cases that it leaves out may have classes that nobody knows."""
     return replace(prepared, strata=data.strata(prepared.table)) if _draws(data) else prepared
 
 
@@ -226,7 +226,7 @@ def _say_what_is_not_drawn(data: ScanDataModule, table: CaseTable) -> None:
 
 
 def described(data: ScanDataModule, table: CaseTable) -> str:
-    """What is trained or judged on, in one line: data class, where its scans come from, cases of each part."""
+    """Description of the data in one line: data class, where its scans come from, cases of each part."""
     sizes = table.cases["split"].value_counts()
     patients = table.cases.groupby("split")["patient_id"].nunique()
     parts = [

@@ -13,7 +13,7 @@ from datamodules.cases.table import CaseTable
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case table on its way to one that can be trained or judged on; each step of the preparation adds to it.
+    """A case table on its way to one that can be trained or evaluated on; each step of the preparation adds to it.
 
     Attributes:
         table: the cases; with patients and split at the end.
@@ -32,7 +32,7 @@ class Prepared:
 
 
 class PreparedData:
-    """What has a case table."""
+    """Data that have a case table."""
 
     _prepared: Prepared | None = None
 
@@ -68,7 +68,7 @@ class PreparedData:
 
     @property
     def images_in_two_parts(self) -> int:
-        """How many identical images stand in more than one part of the split."""
+        """Number of identical images in more than one part of the split."""
         return self.prepared.images_in_two_parts
 
     def rows(self, split: str) -> NDArray[np.int64]:

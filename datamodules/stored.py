@@ -1,4 +1,4 @@
-"""What a data class has beside images, as it is stored; a check asks for it, and does the rest.
+"""Stored annotations of a data class beside its images; a check asks for it, and does the rest.
 
 A data class says it in :meth:`~datamodules.base.ScanDataModule.stored`; the bases of the three tasks do, so that one of
 the user's own need not.

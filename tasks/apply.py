@@ -34,7 +34,7 @@ class Unreadable(Callback):
 
 @dataclass(frozen=True)
 class Applied:
-    """What came of it, the same on every rank.
+    """Outcome of applying a model, the same on every rank.
 
     Attributes:
         trainer: that ran the model.

@@ -1,4 +1,4 @@
-"""Are boxes plausible, beyond the rules by which they are made tidy?"""
+"""Plausibility of boxes, beyond the rules by which they are made tidy."""
 
 from __future__ import annotations
 

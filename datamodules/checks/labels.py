@@ -1,4 +1,4 @@
-"""Are the labels a target, and does each part have all classes?"""
+"""Checks of labels: whether they are a target, and each part has all classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in two parts: patients, identical images, images that look the same."""
+"""Checks for leakage between two parts: patients, identical images, images that look the same."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def write_page(file: Path, survey: Survey, store: FindingStore) -> None:
 
 
 def verdict(store: FindingStore) -> str:
-    """One sentence: what the findings come to."""
+    """Verdict in one sentence on all findings."""
     errors, warnings, notes = (store.count(severity) for severity in SEVERITIES)
     lead = f"{_counted(errors, 'error')} would" if errors else "nothing would"
     return f"{lead} stop or spoil training; {_counted(warnings, 'warning')}, {_counted(notes, 'note')}"

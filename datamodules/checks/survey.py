@@ -1,4 +1,4 @@
-"""What is known of a data set while it is checked."""
+"""Survey of a data set: the facts that are known while it is checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Survey:
 
     @classmethod
     def of(cls, data: ScanDataModule) -> Survey:
-        """Nothing is known yet."""
+        """Survey in which nothing is known yet."""
         return cls(data, FileUnits(data, ()))
 
     def cases(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a check reads, one after the other: images, or whole volumes; each fills a record and notes what is wrong."""
+"""Units that a check reads: images, or whole volumes; each fills a record and notes what is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scansuite.errors import SuiteError
 
 
 class Units(ABC):
-    """What is read of a data module.
+    """Units that are read of a data module.
 
     Args:
         data: the data module.
@@ -53,7 +53,7 @@ class Units(ABC):
 
     @abstractmethod
     def path(self, unit: int) -> str:
-        """What a finding names, relative to the root where it lies there."""
+        """Path that a finding names, relative to the root where it lies there."""
 
     @abstractmethod
     def volume(self, unit: int) -> StoredVolume | None:

@@ -1,4 +1,4 @@
-"""What all data classes with one target a case share."""
+"""Base of data classes with one target a case."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class ClassificationData(ScanDataModule):
         class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
         sampler: ``balanced`` draws every class equally often (with replacement).
         bag_size: images of a case in a training batch, one of each of so many equal stretches, drawn anew each epoch
-            (where ``--model.aggregate`` judges the images of a case together).
-        bag_limit: most images of a case that are judged, evenly spaced; 0 for all; left out: 64, or what the model was
-            trained with.
-        bags: the images of a case are judged together; from ``--model.aggregate``.
+            (where ``--model.aggregate`` evaluates the images of a case together).
+        bag_limit: most images of a case that are evaluated, evenly spaced; 0 for all; left out: 64, or what the model
+            was trained with.
+        bags: the images of a case are evaluated together; from ``--model.aggregate``.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
     """
 
@@ -91,7 +91,7 @@ class ClassificationData(ScanDataModule):
         self.task_kind, self._class_names, self._positive_class = target, list(class_names), positive_class
 
     def adopt_bags(self, *, bags: bool, limit: int | None, slices: SliceSpec | None) -> None:
-        """Take from a trained model how cases of many images are judged.
+        """Take from a trained model how cases of many images are evaluated.
 
         Args:
             bags: together, or each image for itself.
@@ -104,14 +104,14 @@ class ClassificationData(ScanDataModule):
 
     @property
     def bag_limit(self) -> int | None:
-        """Most images of a case that are judged, 0 for all; None where each image is judged for itself."""
+        """Most images of a case that are evaluated, 0 for all; None where each image is evaluated for itself."""
         if not self.bags:
             return None
         return _LIMIT if self._bag_limit is None else self._bag_limit
 
     @property
     def slices(self) -> SliceSpec | None:
-        """How volumes are cut, where the data are volumes."""
+        """Cutting of volumes, where the data are volumes."""
         _ = self.table
         return self._slices
 
@@ -143,7 +143,7 @@ class ClassificationData(ScanDataModule):
         return Samples(np.concatenate([*images, np.empty(0, np.int64)]), scans)
 
     def cases_in_batch(self, split: str) -> int:
-        """As asked for in training; so many cases in judging that they have no more images than there, or one."""
+        """As asked for in training; so many cases in evaluation that they have no more images than there, or one."""
         if split == "train" or self.bag_limit is None:
             return self.batch_size
         return max(1, self.batch_size * self.bag_size // self.bag_limit) if self.bag_limit else 1
@@ -188,7 +188,7 @@ class ClassificationData(ScanDataModule):
 
     @property
     def where(self) -> str:
-        """What messages about labels name."""
+        """File or folder that messages about labels name."""
         return str(self.root)
 
     @cached_property
@@ -214,7 +214,7 @@ class ClassificationData(ScanDataModule):
                 log.info("each case has one image: --model.aggregate has nothing to put together")
             else:
                 log.info(
-                    "cases have %d to %d images: %d of each in training, up to %s in judging",
+                    "cases have %d to %d images: %d of each in training, up to %s in evaluation",
                     counts.min(), counts.max(), self.bag_size, self.bag_limit or "all",
                 )  # fmt: skip
         return targets
@@ -222,7 +222,7 @@ class ClassificationData(ScanDataModule):
     def _check_parts(self, targets: ClassificationTarget) -> None:
         if len(self.rows("train")) == 0:
             raise SuiteError(
-                f"{self.where}: the data have no train part: give one in the split; to judge a checkpoint on "
+                f"{self.where}: the data have no train part: give one in the split; to evaluate a checkpoint on "
                 "all of them use test --data.split all_test"
             )
         training = targets.counts((self.table.cases["split"] == "train").to_numpy())

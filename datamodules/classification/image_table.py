@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class ImageTable(ClassificationData):
-    """One row an image or a volume: where it is, what is known of it, whose it is (like ``flow_from_dataframe``).
+    """Table with one row an image or a volume: its path, target and patient (like ``flow_from_dataframe``).
 
     A case is a row, or with ``--model.aggregate`` all rows of one ``case_id``. A volume's images are its slices, scaled
     by percentiles of the whole volume (0.5 and 99.5, or those given) unless there is a ``window`` or ``value_range``;
@@ -89,7 +89,7 @@ class ImageTable(ClassificationData):
 
     @property
     def where(self) -> str:
-        """What messages about labels name."""
+        """File that messages about labels name."""
         return str(self.table_file)
 
     def build_table(self) -> CaseTable:
@@ -149,7 +149,7 @@ class ImageTable(ClassificationData):
             name = frame["case_id"][frame["case_id"].duplicated() & frame["case_id"].notna()].iloc[0]
             rows = ", ".join(str(row + 1) for row in frame.index[frame["case_id"] == name][:3])
             raise SuiteError(
-                f"{self.table_file}: case_id {name!r} is duplicated (rows {rows}): judge its images together with "
+                f"{self.table_file}: case_id {name!r} is duplicated (rows {rows}): evaluate its images together with "
                 "--model.aggregate (mean, max, topk, attention), or give each row its own name"
             )
         return table_of_images(frame, where=self.table_file)

@@ -1,4 +1,4 @@
-"""What all data classes with boxes share."""
+"""Base of data classes with boxes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _UNKNOWN_SIDE = 2**31 - 1  # of an image that cannot be read, while a check goes
 
 @dataclass
 class Annotated:
-    """What the files of a data set say.
+    """Annotations as the files of a data set state them.
 
     Attributes:
         cases: one row an image: ``path`` relative to the root, ``case_id``, and ``split`` where the files give it.
@@ -61,7 +61,7 @@ class Annotated:
     published: bool = False
 
     def by_name(self) -> Annotated:
-        """The same in the order of the case ids, so that one data set in two formats gives one table."""
+        """Copy in the order of the case ids, so that one data set in two formats gives one table."""
         order = np.argsort(self.cases["case_id"].to_numpy(dtype=object), kind="stable")
         place = np.argsort(order)
         return replace(
@@ -88,10 +88,10 @@ class DetectionData(ScanDataModule):
         classes: names in class order; left out: those of the files.
         class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
-            they keep their resolution unless ``image_size`` is given too, and are judged by tiles. Left out: whole
+            they keep their resolution unless ``image_size`` is given too, and are evaluated by tiles. Left out: whole
             images.
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
-            twice their size. What is judged and written keeps the size as stored.
+            twice their size. What is evaluated and written keeps the size as stored.
         foreground_share: share of the training patches that are laid over a box; left out: all alike.
         mosaic: chance with which a training image is put together with three others to one; not where classes have
             sides.
@@ -242,7 +242,7 @@ class DetectionData(ScanDataModule):
         return height, width
 
     def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:
-        """Boxes, and where samples are judged those that are ignored."""
+        """Boxes, and where samples are evaluated those that are ignored."""
         boxes = Boxes(self.boxes_of)
         return (boxes,) if augmented else (boxes, IgnoredBoxes(self.ignored_boxes_of))
 
@@ -271,7 +271,7 @@ class DetectionData(ScanDataModule):
         return BoxesByCase(self._boxes, labels, len(self.table))
 
     def true_boxes(self, rows: NDArray[np.int64]) -> pd.DataFrame:
-        """The boxes of the given cases (rows of the table) for judging.
+        """The boxes of the given cases (rows of the table) for evaluation.
 
         Returns:
             ``case_id``, ``label`` (class name), ``x1``, ``y1``, ``x2``, ``y2`` in pixels as stored, ``ignore`` and
@@ -325,7 +325,7 @@ class DetectionData(ScanDataModule):
 
     @cached_property
     def max_detections(self) -> int:
-        """Boxes an image that are judged: 1.5 times the most that a training image has, and at least 100."""
+        """Boxes an image that are evaluated: 1.5 times the most that a training image has, and at least 100."""
         most = max((len(self.boxes_of(int(case))[1]) for case in self.rows("train")), default=0)
         return max(100, math.ceil(1.5 * most))
 

@@ -43,12 +43,12 @@ class PhantomScans(ScanDataModule):
 
     @property
     def origin(self) -> str:
-        """Where the scans come from, in words."""
+        """Origin of the scans, in words."""
         return "drawn, no folder is read"
 
     @property
     def where(self) -> str:
-        """What messages about labels name."""
+        """Source that messages about labels name."""
         return f"Phantoms of {self.num_patients} patients"
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What all data classes with a mask a scan share."""
+"""Base of data classes with a mask for each scan."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class SegmentationData(ScanDataModule):
     Args:
         root: folder of the data set.
         classes: names for the label values 0, 1, 2, ..., background first; or ``{name: value}`` (or a list of values).
-        ignore_value: label value of pixels that neither train nor are judged.
+        ignore_value: label value of pixels that neither train nor are evaluated.
         overlapping: classes may overlap: each is predicted by itself, without a background.
         regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them.
         class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
-            they keep their resolution unless ``image_size`` is given too, and are judged by tiles. Left out: whole
+            they keep their resolution unless ``image_size`` is given too, and are evaluated by tiles. Left out: whole
             images, resized to ``image_size``.
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
-            twice their size. What is judged and written keeps the size as stored.
+            twice their size. What is evaluated and written keeps the size as stored.
         foreground_share: share of the training patches whose centre belongs to a class (of slices of volumes: that hold
             a class); left out: all alike.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
@@ -273,7 +273,7 @@ class SegmentationData(ScanDataModule):
 
     @property
     def ignore_index(self) -> int | None:
-        """Class number of pixels that neither train nor are judged, or None where there are none."""
+        """Class number of pixels that neither train nor are evaluated, or None where there are none."""
         return IGNORE if self.has_ignored else None
 
     @cached_property

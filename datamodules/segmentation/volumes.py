@@ -188,7 +188,7 @@ class Volumes(SegmentationData):
         return classes
 
     def grid(self, case: int) -> Grid:
-        """Where the voxels of a case (row of the table) lie."""
+        """Grid of the voxels of a case (row of the table)."""
         _ = self.table
         return self._scans.grids[case]
 

@@ -1,4 +1,4 @@
-"""How classification is judged: scores by case, and the operating point chosen on validation."""
+"""Evaluation of classification: scores by case, and the operating point chosen on validation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
         model.operating_points = operating_points(predictions, **target_facts(model))
 
     def called(self, model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
-        """With ``prediction_op``, or ``prediction_op_<label>``."""
+        """Predictions with ``prediction_op``, or ``prediction_op_<label>``."""
         return call_at(predictions, model.operating_points, **target_facts(model))
 
     def own_facts(self, model: ClassificationModel) -> dict[str, Any]:
@@ -74,5 +74,5 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
 
 
 def target_facts(model: ClassificationModel) -> dict[str, Any]:
-    """What a table must be told about the target to be judged."""
+    """Facts about the target that the evaluation of a table needs."""
     return {"kind": model.target, "class_names": model.class_names, "positive_class": model.positive_class}

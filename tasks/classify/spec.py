@@ -1,4 +1,4 @@
-"""What classification is made of."""
+"""Specification of the task ``classify``."""
 
 from __future__ import annotations
 

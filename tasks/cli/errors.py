@@ -1,4 +1,4 @@
-"""What a user sees when something goes wrong: one line on stderr, exit status 2, no traceback."""
+"""Errors as a user sees them: one line on stderr, exit status 2, no traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``validate`` and ``test`` share: checkpoints bring the model, the flags bring the data."""
+"""Evaluation of checkpoints, for ``validate`` and ``test``: checkpoints bring the model, the flags bring the data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OWN_FLAGS: OwnFlags = {
 
 
 def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "test"]) -> int:
-    """Judge a checkpoint, or an ensemble, on a part of a data set.
+    """Evaluate a checkpoint, or an ensemble, on a part of a data set.
 
     Args:
         task: name of the task.
@@ -95,10 +95,10 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
 
 
 # What else can be done where cases were seen.
-ALONE = "judge it on cases that it has not seen (without --data: those of its own run)"
+ALONE = "evaluate it on cases that it has not seen (without --data: those of its own run)"
 ENSEMBLE = (
-    "judge the ensemble on cases that no member has seen (folds are judged out of fold, in the metrics.json of their "
-    "run)"
+    "evaluate the ensemble on cases that no member has seen (folds are evaluated out of fold, in the metrics.json of "
+    "their run)"
 )
 # Where the scores at which an ensemble calls, and its clean-up, come from.
 ON_VALIDATION = "the ensemble's predictions of the validation part"

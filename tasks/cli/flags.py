@@ -24,7 +24,7 @@ def value_of(argv: Sequence[str], flag: str) -> str | None:
 
 
 def pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
-    """Each flag with the word that is its value; that is empty where nothing follows."""
+    """Pairs of each flag with the word that is its value; that is empty where nothing follows."""
     found = []
     for position, word in enumerate(argv):
         if word.startswith("-"):
@@ -34,7 +34,7 @@ def pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def values_of(argv: Sequence[str], flag: str) -> list[str]:
-    """All values given to a flag that takes several, up to the next flag."""
+    """Values given to a flag that takes several, up to the next flag."""
     found: list[str] = []
     taking = False
     for word in argv:
@@ -49,7 +49,7 @@ def values_of(argv: Sequence[str], flag: str) -> list[str]:
 
 
 def wants_help(argv: Sequence[str]) -> Literal["short", "all", "other"] | None:
-    """What help is asked for: the short one, that of every flag, another (``--data.help NAME``), or None."""
+    """Kind of help that is asked for: the short one, that of every flag, another (``--data.help NAME``), or None."""
     flags = {word.split("=", 1)[0] for word in argv if word.startswith("-")}
     if {"-h", "--help"} & flags:
         return "short"

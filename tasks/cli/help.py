@@ -72,5 +72,5 @@ def documented(
 
 
 def first_line(cls: Any) -> str:
-    """What a class is, in the first line of its docstring."""
+    """First line of a class's docstring."""
     return parse(cls.__doc__ or "").short_description or ""

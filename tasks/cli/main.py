@@ -16,9 +16,9 @@ from tasks.specs import spec_of, task_names
 
 VERBS = {
     "check": "look at a data set before anything is trained on it",
-    "fit": "train, then judge the best checkpoint on validation and test",
-    "validate": "judge a checkpoint, or an ensemble, on the validation part",
-    "test": "judge a checkpoint, or an ensemble, on the test part, or on a whole other data set",
+    "fit": "train, then evaluate the best checkpoint on validation and test",
+    "validate": "evaluate a checkpoint, or an ensemble, on the validation part",
+    "test": "evaluate a checkpoint, or an ensemble, on the test part, or on a whole other data set",
     "predict": "apply a checkpoint, or an ensemble, to files, folders or a table",
     "list": "show the networks that can be a backbone: size, strides, licence, tasks",
     "summary": "show a network layer by layer: sizes, receptive field, parameters, multiply-adds",

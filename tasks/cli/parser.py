@@ -216,7 +216,7 @@ class TaskParser(VerbParser):
         text: str = self.parser.dump(self.config, skip_none=False, skip_link_targets=True)
         values = yaml.safe_load(text)
         values["data"]["init_args"] |= data or {}
-        # A verb that judges takes its model from a checkpoint: what --model would have said is noise.
+        # A verb that evaluates takes its model from a checkpoint: what --model would have said is noise.
         for name in (*_ONCE, *(() if self.builds_model else ("model",))):
             values.pop(name, None)
         if not values["allow_import"]:

@@ -1,4 +1,4 @@
-"""How detection is judged: boxes of whole cases in pixels of the images as stored, against the true ones."""
+"""Evaluation of detection: boxes of whole cases in pixels of the images as stored, against the true ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOX_COLUMNS = ["case_id", "label", "score", "x1", "y1", "x2", "y2"]
 
 
 def box_rows(found: CaseBoxes, class_names: list[str]) -> pd.DataFrame:
-    """One row a box, best first: ``case_id,label,score,x1,y1,x2,y2``."""
+    """Rows of a case, one a box, highest score first: ``case_id,label,score,x1,y1,x2,y2``."""
     rows = pd.DataFrame(found.boxes.reshape(-1, 4), columns=BOX_COLUMNS[3:])
     rows.insert(0, "score", found.scores)
     rows.insert(0, "label", [class_names[label] for label in found.labels])
@@ -94,7 +94,7 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
         model.operating_points = detection_operating_points(cases, targets, predictions, names, model.max_detections)
 
     def called(self, model: DetectionModel, predictions: pd.DataFrame) -> pd.DataFrame:
-        """With ``prediction_op``: the label where a box is a call."""
+        """Predictions with ``prediction_op``: the label where a box is a call."""
         return call_boxes_at(predictions, model.operating_points)
 
     def own_facts(self, model: DetectionModel) -> dict[str, Any]:

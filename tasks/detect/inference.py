@@ -1,4 +1,4 @@
-"""How a detector is applied to files: a table of boxes, COCO JSON and pictures."""
+"""Inference of a detector on files: a table of boxes, COCO JSON and pictures."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class DetectionPredictions(Predictions):
 
     @cached_property
     def boxes(self) -> dict[str, pd.DataFrame]:
-        """By case id, highest score first: ``label,score,x1,y1,x2,y2`` (pixels as stored), and ``prediction_op``."""
+        """Boxes by case id, best first: ``label,score,x1,y1,x2,y2`` (pixels as stored), and ``prediction_op``."""
         columns = [name for name in self.table if name not in ("case_id", "path")]
         found = {str(case): rows[columns].reset_index(drop=True) for case, rows in self.table.groupby("case_id")}
         return {case: found.get(case, self.table[columns].iloc[:0]) for case in self.cases}
 
     def found(self) -> str:
-        """How many boxes, and how many of them count at the operating point."""
+        """Number of boxes, and of those that count at the operating point."""
         called = f", {int(self.table['prediction_op'].notna().sum())} called" if "prediction_op" in self.table else ""
         return f", {len(self.table)} boxes{called}"
 
@@ -97,5 +97,5 @@ class DetectionInference(Inference[DetectionModel]):
     def result(
         self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
     ) -> DetectionPredictions:
-        """With boxes by case."""
+        """Result with boxes by case."""
         return DetectionPredictions(predictions, cases, failed)

@@ -1,4 +1,4 @@
-"""What detection is made of."""
+"""Specification of the task ``detect``."""
 
 from __future__ import annotations
 

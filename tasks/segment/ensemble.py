@@ -37,7 +37,7 @@ class SegmentationEnsemble(Ensemble[SegmentationTask]):
         self.cleanup = most_agreed([member.cleanup for member in members], self.class_names)
 
     def shared(self, member: SegmentationTask) -> dict[str, Any]:
-        """Classes, how cases are cut, and how they are judged."""
+        """Classes, how cases are cut, and how they are evaluated."""
         return {
             "classes": member.class_names,
             "overlapping": member.overlapping,
@@ -68,7 +68,7 @@ class SegmentationEnsemble(Ensemble[SegmentationTask]):
 
 
 def most_agreed(cleanups: Sequence[CleanUp], class_names: Sequence[str]) -> CleanUp:
-    """What most members do to clean a mask, class by class."""
+    """Clean-up that most members agree on, class by class."""
     largest = tuple(name for name in class_names if 2 * sum(name in one.largest for one in cleanups) > len(cleanups))
     sizes = {name: median_low([one.min_size.get(name, 0.0) for one in cleanups]) for name in class_names}
     return CleanUp(largest, {name: size for name, size in sizes.items() if size > 0})

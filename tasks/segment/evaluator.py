@@ -1,4 +1,4 @@
-"""How segmentation is judged: whole cases on their original grid, with spacing."""
+"""Evaluation of segmentation: whole cases on their original grid, with spacing."""
 
 from __future__ import annotations
 

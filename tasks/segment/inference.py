@@ -1,4 +1,4 @@
-"""How a segmentation model is applied to files: a mask for each case on its own grid, and a table of sizes."""
+"""Inference of a segmentation model on files: a mask for each case on its own grid, and a table of sizes."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ class SegmentationInference(Inference[SegmentationModel]):
     def result(
         self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
     ) -> SegmentationPredictions:
-        """With the masks."""
+        """Result with the masks."""
         return SegmentationPredictions(predictions, cases, failed, self._masks, tuple(self.model.class_names))

@@ -1,4 +1,4 @@
-"""What segmentation is made of."""
+"""Specification of the task ``segment``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is in which fold, drawn for all folds before the first is trained."""
+"""Plan of the folds of a cross-validation, drawn for all before the first is trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.evaluation.tables import read_table, write_table
 
 
 class FoldPlan(NamedTuple):
-    """Who is in which fold.
+    """Plan of folds: the fold of each case.
 
     Attributes:
         cases: ``case_id,patient_id,split,fold`` of all cases: ``train`` with the fold that holds the case out, or
@@ -75,7 +75,7 @@ def _plan(tables: Sequence[pd.DataFrame]) -> FoldPlan:
         cases.loc[cases["case_id"].isin(tested[0]), "split"] = "test"
     for fold, table in enumerate(tables):
         if not (table["split"] == "train").any():
-            more = " (one fold is judged and another validates: give at least 3)" if split == "test" else ""
+            more = " (one fold is evaluated and another validates: give at least 3)" if split == "test" else ""
             raise SuiteError(f"--folds {len(tables)}: fold {fold} has no training cases{more}")
         held = (table["split"] == split).to_numpy()
         if cases["fold"][held].notna().any():

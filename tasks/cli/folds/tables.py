@@ -1,4 +1,4 @@
-"""From the run folders of finished folds to tables and figures of all of them together."""
+"""Tables and metrics of all folds together, from the run folders of finished folds."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ OUT_OF_FOLD = "the out-of-fold predictions of the folds"
 
 
 def finished(folder: Path, split: str) -> bool:
-    """Whether a run has come to its end: figures of a part are written last, after training and after the tables.
+    """Whether a run has come to its end: metrics of a part are written last, after training and after the tables.
 
     Args:
         folder: of the run.
-        split: the part that it was to judge.
+        split: the part that it was to evaluate.
     """
     file, last = folder / "metrics.json", folder / CHECKPOINTS / "last.ckpt"
     if not file.is_file() or not any(name.startswith(f"{split}/") for name in read_metrics(file)):
         return False
-    # Figures older than the checkpoint are of a run that was taken up again.
+    # Metrics older than the checkpoint are of a run that was taken up again.
     return not last.is_file() or file.stat().st_mtime_ns >= last.stat().st_mtime_ns
 
 
 def best_checkpoint(folder: Path) -> Path:
-    """The checkpoint of a run that was judged."""
+    """The checkpoint of a run that was evaluated."""
     best = folder / CHECKPOINTS / "best.ckpt"
     return best if best.is_file() else folder / CHECKPOINTS / "last.ckpt"
 
 
 def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: int) -> None:
-    """Write the out-of-fold tables and figures of finished folds, and the record of their ensemble.
+    """Write the out-of-fold tables and metrics of finished folds, and the record of their ensemble.
 
     In ``run_dir`` come to stand: ``predictions.csv``, ``cases.csv`` (and ``targets.csv``) as in a run's folder, with a
-    column ``fold``; ``split.csv``; ``metrics.json``; ``folds.csv``, the figures of each fold with mean and standard
+    column ``fold``; ``split.csv``; ``metrics.json``; ``folds.csv``, the metrics of each fold with mean and standard
     deviation; and last ``ensemble.json``.
 
     Args:
@@ -136,7 +136,7 @@ def _with_calls(table: pd.DataFrame, called: pd.DataFrame) -> pd.DataFrame:
 
 
 def _show(figures: dict[str, MetricValue], folds: Sequence[dict[str, MetricValue]], run_dir: Path, split: str) -> None:
-    """Write ``folds.csv`` and print it beside the out-of-fold figures."""
+    """Write ``folds.csv`` and print it beside the out-of-fold metrics."""
     from rich.console import Console
 
     of_folds = [

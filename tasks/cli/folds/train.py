@@ -1,4 +1,4 @@
-"""``fit --folds K``: plan the folds, train one after another, put them together, judge their ensemble."""
+"""``fit --folds K``: plan the folds, train one after another, put them together, evaluate their ensemble."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tasks.loading import RECORD
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
-ENSEMBLE = "ensemble"  # folder of the ensemble's judgement on test
+ENSEMBLE = "ensemble"  # folder of the ensemble's evaluation on test
 
 
 def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags) -> int:
@@ -72,9 +72,9 @@ class _Prepared(NamedTuple):
 
     Attributes:
         config: of all folds, as YAML.
-        plan: who is in which fold.
+        plan: the fold of each case.
         run_dir: as asked for.
-        testing: the ensemble is judged on test.
+        testing: the ensemble is evaluated on test.
     """
 
     config: str
@@ -200,12 +200,12 @@ def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
 
 
 def _evaluate_ensemble(task: str, run_dir: Path, saved: str) -> None:
-    """Judge the folds' ensemble on test, once."""
+    """Evaluate the folds' ensemble on test, once."""
     folder = run_dir / ENSEMBLE
     if finished(folder, "test"):
-        log.info("the ensemble has been judged already")
+        log.info("the ensemble has been evaluated already")
         return
-    if folder.is_dir():  # of a judgement that was broken off
+    if folder.is_dir():  # of an evaluation that was broken off
         shutil.rmtree(folder)
     config = yaml.safe_load(saved)
     words = ["test", "--ckpt_paths", str(run_dir), "--run_dir", str(folder), *_allowed()]

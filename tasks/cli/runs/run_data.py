@@ -36,7 +36,7 @@ def split_in(run_dir: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run was trained on.
+    """Data that a run was trained on.
 
     Attributes:
         folder: of the run.

@@ -67,7 +67,7 @@ def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: Me
     device = evaluation.trainer.strategy.root_device
     rows = [*_costs(parent.to(device), model.to(device), int(evaluation.data.batch_size))]
     for split in evaluation.parts:
-        rows += _figures(split, earlier.figures[split], evaluation.figures[split])
+        rows += _figures(split, earlier.metrics[split], evaluation.metrics[split])
     write_table(pd.DataFrame(rows), evaluation.run_dir / FILE)
     _show(rows, model.monitor[0], model.pruning.method)
 

@@ -70,7 +70,7 @@ def run(task: str, argv: Sequence[str]) -> int:
 
 
 def networks() -> list[Network]:
-    """All networks of the shipped tables."""
+    """Networks of the shipped tables."""
     facts = _read("networks.csv")
     tried: dict[str, list[dict[str, str]]] = {}
     for row in _read("matrix.csv"):

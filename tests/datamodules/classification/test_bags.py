@@ -153,7 +153,7 @@ def test_without_aggregate_each_slice_is_a_case_and_a_volume_stays_in_one_part(t
         (
             {},
             False,
-            r"case_id 'study 1' is duplicated \(rows 2, 13\): judge its images together with --model\.aggregate",
+            r"case_id 'study 1' is duplicated \(rows 2, 13\): evaluate its images together with --model\.aggregate",
         ),
         ({"path": "v.nii.gz"}, True, r"v\.nii\.gz is a volume and 00/0\.png is not"),
     ],

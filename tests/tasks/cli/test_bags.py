@@ -57,7 +57,7 @@ def test_hippocampi_are_classified_by_volume(aggregate: str, run: Run, shared_da
         "--data.axis", "sagittal", "--data.neighbors", "1", "--data.image_size", "32", "--run_dir", "run",
     )  # fmt: skip
     assert status == 0, err
-    assert "3 of each in training, up to 5 in judging" in err
+    assert "3 of each in training, up to 5 in evaluation" in err
     predictions, cases = pd.read_csv("run/predictions.csv"), pd.read_csv("run/cases.csv")
     split = pd.read_csv("run/split.csv")
     assert sorted(split["case_id"]) == [name.removesuffix(".nii.gz") for name in names]
