@@ -1,4 +1,4 @@
-"""What the command line asks of a task to evaluate it: from a trained model and a part of a data set to tables."""
+"""Evaluator: what the command line asks of a task, from a trained model and a part of a data set to tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EvalResult(NamedTuple):
 
 
 class Evaluator(ABC, Generic[ModelT, DataT]):
-    """From a trained model and a part of a data set to tables.
+    """Evaluator of a trained model: from it and a part of a data set to tables.
 
     Attributes:
         callback: stands among the trainer's callbacks.
@@ -74,10 +74,10 @@ class Evaluator(ABC, Generic[ModelT, DataT]):
 
     @abstractmethod
     def own_facts(self, model: ModelT) -> dict[str, Any]:
-        """What the task adds to ``task.json``, in plain types: all that metrics of the tables depend on, and more."""
+        """Facts of the task for ``task.json``, in plain types: all that metrics of the tables depend on, and more."""
 
     def run_task(self, model: ModelT) -> RunTask:
-        """What ``task.json`` says of a run: the task, its classes, what was chosen, how images are prepared."""
+        """Contents of ``task.json`` for a run: the task, its classes, what was chosen, how images are prepared."""
         prepared: dict[str, Any] = {
             "preprocess": model.preprocess.to_dict(),
             "slices": None if model.slices is None else model.slices.to_dict(),
@@ -97,7 +97,7 @@ class Evaluator(ABC, Generic[ModelT, DataT]):
 
 
 def piece_loader(trainer: Trainer, model: Tiled, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:
-    """This rank's cases of a part in pieces, for a model that sees images by tiles.
+    """Loader of this rank's cases of a part in pieces, for a model that sees images by tiles.
 
     Args:
         trainer: that will run the model over them.

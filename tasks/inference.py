@@ -1,4 +1,4 @@
-"""From a trained model and files to predictions: what the verb ``predict`` asks of a task."""
+"""Inference: what the verb ``predict`` asks of a task, from a trained model and files to predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ModelT = TypeVar("ModelT", bound=Predictor)
 
 
 class Inference(ABC, Generic[ModelT]):
-    """From a trained model and files to predictions.
+    """Inference of a trained model on files.
 
     Args:
         model: with its weights.
@@ -47,7 +47,7 @@ class Inference(ABC, Generic[ModelT]):
 
     @abstractmethod
     def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
-        """This rank's batches."""
+        """Loader of this rank's batches."""
 
     @abstractmethod
     def finish(self) -> pd.DataFrame:
@@ -60,5 +60,5 @@ class Inference(ABC, Generic[ModelT]):
         return [str(case) for case, path in pairs if path not in missing]
 
     def result(self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]) -> Predictions:
-        """What Python gets: the table of :meth:`finish`, and what a task keeps beside it where nothing is written."""
+        """Result for Python: the table of :meth:`finish`, and what a task keeps beside it where nothing is written."""
         return Predictions(predictions, cases, failed)

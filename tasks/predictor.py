@@ -18,7 +18,7 @@ Output = TypeVar("Output")
 
 
 class StepOutput(TypedDict, Generic[Output]):
-    """What a step of a model says of a batch, for the callbacks that make rows and masks of it."""
+    """Output of a step of a model for a batch, for the callbacks that make rows and masks of it."""
 
     output: Output
     batch: Batch  # without padding, in validation and test
@@ -42,11 +42,11 @@ class Sliced(Protocol):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How stored values become the model's input."""
+        """Preprocessing of stored values into the model's input."""
 
     @property
     def slices(self) -> SliceSpec | None:
-        """How volumes are cut; None where the model is for images alone."""
+        """Cutting of volumes; None where the model is for images alone."""
 
 
 class Predictor(Tiled, Sliced, Protocol):
@@ -66,7 +66,7 @@ class Predictor(Tiled, Sliced, Protocol):
 
     @property
     def class_names(self) -> list[str]:
-        """In class order."""
+        """Names of the classes, in class order."""
 
     @property
     def in_channels(self) -> int:
@@ -77,4 +77,4 @@ class Predictor(Tiled, Sliced, Protocol):
         """(H, W) in pixels that it was trained on; None where that is not known."""
 
     def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
-        """What it says of a batch without targets."""
+        """Predict a batch without targets."""

@@ -36,9 +36,10 @@ def transforms_from_list(entries: Sequence[Mapping[str, Any] | str | type], insi
     """Build the transforms of a YAML list, in order.
 
     An entry is ``{class_path: albumentations.HorizontalFlip, init_args: {p: 0.5}}``, with a short name if you like
-    (``HorizontalFlip``), or a bare name. ``OneOf`` and the like take such a list as ``transforms`` in ``init_args``.
-    Beside classes of the albumentations package those of modules that the user allows (``--allow_import``) are
-    accepted, and no others, so that a file of settings cannot run other code. In Python a class may stand for its path.
+    (``HorizontalFlip``), or a bare name. ``OneOf`` and similar ones take such a list as ``transforms`` in
+    ``init_args``. Beside classes of the albumentations package those of modules that the user allows
+    (``--allow_import``) are accepted, and no others, so that a file of settings cannot run other code. In Python a
+    class may stand for its path.
 
     Raises:
         SuiteError: an entry is of another form, names an unknown class or gives it a bad argument.

@@ -24,8 +24,8 @@ class ClassificationEnsemble(Ensemble[ClassificationTask]):
     Attributes:
         target: kind of target.
         positive_class: of a binary target.
-        aggregate: how the first member judges a case with many images.
-        bag_limit: most images of a case that are judged.
+        aggregate: how the first member evaluates a case with many images.
+        bag_limit: most images of a case that are evaluated.
     """
 
     def __init__(self, members: Sequence[ClassificationTask], names: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ class ClassificationEnsemble(Ensemble[ClassificationTask]):
             "kind of target": member.target,
             "classes": member.class_names,
             "positive class": member.positive_class,
-            "judging the images of a case together (--model.aggregate)": member.aggregate != "none",
+            "evaluating the images of a case together (--model.aggregate)": member.aggregate != "none",
             "images of a case (--data.bag_limit)": member.bag_limit,
             "the slices of volumes": cut(member),
         }

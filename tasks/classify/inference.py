@@ -1,4 +1,4 @@
-"""How a classifier is applied to files."""
+"""Inference of a classifier on files."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ class ClassificationPredictions(Predictions):
 
 
 class ClassificationInference(Inference[ClassificationModel]):
-    """One row a case, with scores and calls; see :class:`~tasks.inference.Inference`.
+    """Inference with one row a case, with scores and calls; see :class:`~tasks.inference.Inference`.
 
-    Where the model judges the images of a case together, a volume, a folder of images, or the rows of a table with one
-    ``case_id`` are a case; a model with attention leaves the weights of the images in ``attention.csv``. A model that
-    judges each slice of a volume for itself gives one row a slice.
+    Where the model evaluates the images of a case together, a volume, a folder of images, or the rows of a table with
+    one ``case_id`` are a case; a model with attention leaves the weights of the images in ``attention.csv``. A model
+    that evaluates each slice of a volume for itself gives one row a slice.
     """
 
     def __init__(
@@ -133,5 +133,5 @@ class ClassificationInference(Inference[ClassificationModel]):
     def result(
         self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
     ) -> ClassificationPredictions:
-        """With scores by case."""
+        """Result with scores by case."""
         return ClassificationPredictions(predictions, cases, failed, self.attention)

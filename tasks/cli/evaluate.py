@@ -1,4 +1,4 @@
-"""From a trained model to the tables and figures of a run folder, for ``fit``, ``validate`` and ``test``."""
+"""Evaluation of a trained model into the tables and metrics of a run folder, for ``fit``, ``validate`` and ``test``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tasks.specs import spec_of
 
 
 def evaluator_of(task: str) -> Evaluator[Any, Any]:
-    """How a task is judged."""
+    """Evaluator of a task."""
     return spec_of(task).evaluator_class()()
 
 
 class RunEvaluation:
-    """Runs a model over parts of a data set and writes the tables and figures of a run folder.
+    """Runs a model over parts of a data set and writes the tables and metrics of a run folder.
 
     Args:
-        trainer: with the judging's callback among its own.
+        trainer: with the evaluation's callback among its own.
         evaluator: the task's own part.
         data: the parts.
         run_dir: where the tables go.
@@ -40,7 +40,7 @@ class RunEvaluation:
 
     Attributes:
         pictures: titles and (H, W, 3) uint8 pictures that this rank drew.
-        figures: by part and name, once the tables are written (rank 0 alone).
+        metrics: by part and name, once the tables are written (rank 0 alone).
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class RunEvaluation:
     ) -> None:
         self.trainer, self.evaluator, self.data, self.run_dir, self.leaks = trainer, evaluator, data, run_dir, leaks
         self.pictures: list[tuple[str, NDArray[Any]]] = []
-        self.figures: dict[str, dict[str, MetricValue]] = {}
+        self.metrics: dict[str, dict[str, MetricValue]] = {}
         self._judged: dict[str, EvalResult] = {}
 
     @property
     def parts(self) -> list[str]:
-        """Parts that were judged."""
+        """Parts that were evaluated."""
         return list(self._judged)
 
     def run(self, model: Model, split: str, *, choose: bool = False) -> None:
@@ -71,13 +71,13 @@ class RunEvaluation:
         self._judged[split] = judged
 
     def choose(self, model: Model) -> None:
-        """Choose on validation what is chosen there, without judging it."""
+        """Choose on validation what is chosen there, without evaluating it."""
         model.exact = True
         with exact_float32():
             self.evaluator.run(self.trainer, model, self.data, "val", choose=True)
 
     def write(self, model: Model, *, show: bool = True) -> None:
-        """Write the tables, judge them, and print the figures unless ``show`` is False (rank 0 alone)."""
+        """Write the tables, evaluate them, and print the metrics unless ``show`` is False (rank 0 alone)."""
         if not self.trainer.is_global_zero:
             return
         predictions = [judged.predictions for judged in self._judged.values()]
@@ -92,9 +92,9 @@ class RunEvaluation:
 
         console = Console()
         for split in self._judged:
-            self.figures[split] = evaluate_run(self.run_dir, split)
+            self.metrics[split] = evaluate_run(self.run_dir, split)
             if show:
-                console.print(results_table(self.figures[split], split))
+                console.print(results_table(self.metrics[split], split))
         counts = {
             "split/images_in_two_parts": (self.data.images_in_two_parts, len(self.data.table.images)),
             "split/unreadable_cases": (len(self.data.unreadable), len(self.data.table) + len(self.data.unreadable)),

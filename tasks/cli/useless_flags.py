@@ -16,7 +16,7 @@ from tasks.base import Task
 from tasks.cli.flags import given, value_of
 from tasks.predictor import Sliced
 
-# What a checkpoint brings, and what training alone asks for: the verbs that judge make nothing of it.
+# What a checkpoint brings, and what training alone asks for: the verbs that evaluate make nothing of it.
 _OF_MODEL = ("image_size", "channels", "gamma", "normalize", "axis", "neighbors", "spacing")
 _SCALES = ("window", "percentiles", "value_range")  # where the model has none, those of the data count
 _OF_TRAINING = ["augment", "augment_args", "sampler", "mosaic", "foreground_share"]
@@ -49,14 +49,14 @@ def refuse_useless_data(
 
 
 def refuse_useless_model(words: Sequence[str], cls: type[Task], values: Mapping[str, Any], *, kept: bool) -> None:
-    """The same for ``--model``."""
+    """Refuse useless flags of ``--model``."""
     one = _first(words, "model", cls, values, kept=kept)
     if one is not None:
         raise SuiteError(f"--model.{one.flag} {values[one.flag]}: does nothing: {one.why}")
 
 
 def refuse_in_evaluation(words: Sequence[str]) -> None:
-    """Refuse typed flags of ``--data`` that say how a model is trained, where a checkpoint is judged.
+    """Refuse typed flags of ``--data`` that say how a model is trained, where a checkpoint is evaluated.
 
     Raises:
         SuiteError: names the first.
@@ -66,7 +66,7 @@ def refuse_in_evaluation(words: Sequence[str]) -> None:
 
 
 def refuse_second_scale(words: Sequence[str], model: Sliced) -> None:
-    """Refuse a scale that is typed where the model that is judged has one.
+    """Refuse a scale that is typed where the model that is evaluated has one.
 
     Raises:
         SuiteError: names the flag.

@@ -30,7 +30,7 @@ class DetectionEnsemble(Ensemble[DetectionTask]):
         self.max_detections = max(member.max_detections for member in members)
 
     def shared(self, member: DetectionTask) -> dict[str, Any]:
-        """Classes, how large images are cut, and how cases are judged."""
+        """Classes, how large images are cut, and how cases are evaluated."""
         return {
             "classes": member.class_names,
             "--model.window": member.tile,
@@ -40,7 +40,7 @@ class DetectionEnsemble(Ensemble[DetectionTask]):
         }
 
     def combined(self, said: Iterator[StepOutput[list[Detections]]]) -> StepOutput[list[list[Detections]]]:
-        """For each image what each member found, as ``output``: a list of lists."""
+        """Boxes of each image by member, as ``output``: a list of lists."""
         found = list(said)
         return {"output": [list(each) for each in zip(*(one["output"] for one in found), strict=True)],
                 "batch": found[0]["batch"]}  # fmt: skip

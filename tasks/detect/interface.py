@@ -18,7 +18,7 @@ Nms = Literal["nms", "soft"]
 
 
 class Detections(NamedTuple):
-    """What was found in one image, the surest first.
+    """What was found in one image, highest score first.
 
     Attributes:
         boxes: (N, 4) float32 xyxy in pixels of the image given, inside it, every side above 0.
@@ -36,13 +36,13 @@ class DecodeSettings:
     """How raw output becomes boxes.
 
     Attributes:
-        score_threshold: boxes at or below it are left out. For judging it must stay near 0.
+        score_threshold: boxes at or below it are left out. For evaluating it must stay near 0.
         nms: ``nms`` drops a box that overlaps a surer one of its class; ``soft`` lowers its score by the overlap
             (Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", ICCV 2017, Gaussian).
         nms_iou: overlap above which ``nms`` drops a box.
         soft_sigma: width of the Gaussian of ``soft``.
         max_detections: boxes of one image.
-        pre_nms_top: surest boxes of each level (in Faster R-CNN of the image) that are looked at.
+        pre_nms_top: highest-scoring boxes of each level (in Faster R-CNN of the image) that are looked at.
 
     Raises:
         SuiteError: a number is out of its range.

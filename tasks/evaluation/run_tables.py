@@ -1,4 +1,4 @@
-"""From the tables of a run folder and its ``task.json`` to metrics: one function a task."""
+"""Metrics from the tables of a run folder and its ``task.json``: one function a task."""
 
 from __future__ import annotations
 

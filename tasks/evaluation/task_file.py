@@ -16,7 +16,7 @@ FILE = "task.json"
 
 @dataclass(frozen=True)
 class RunTask:
-    """What a run is about.
+    """Task of a run, as ``task.json`` keeps it.
 
     Attributes:
         task: its name on the command line.

@@ -1,4 +1,4 @@
-"""From the settings of a training to what Lightning steps: the optimiser and the schedules of its learning rate."""
+"""Optimiser and learning-rate schedules that Lightning steps, from the settings of a training."""
 
 from __future__ import annotations
 
