@@ -17,6 +17,8 @@ import safetensors
 import torch
 from torch import Tensor
 
+from backbones.weight_files import load_pickled
+
 _NAME = "scansuite"
 _ENTRY = "provenance"
 
@@ -28,7 +30,7 @@ def read_record(path: Path) -> Any | None:
             with safetensors.safe_open(path, framework="pt") as file:
                 text = (file.metadata() or {}).get(_NAME)
             return None if text is None else from_text(text)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_pickled(path)
     except Exception:
         return None
     made = content.get(_NAME) if isinstance(content, Mapping) else None

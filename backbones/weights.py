@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import pickle
 import re
 import sys
@@ -23,6 +22,7 @@ from backbones.imagenet import imagenet_weights, plain_shapes
 from backbones.imagenet import pretrained_normalisation as pretrained_normalisation
 from backbones.pyramid import Backbone
 from backbones.records import metadata_of, read_record, with_record
+from backbones.weight_files import load_pickled
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
 
@@ -165,9 +165,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
         else:
-            # timm's own training checkpoints carry their arguments as a Namespace, which is harmless.
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_pickled(path)
     except pickle.UnpicklingError as error:
         if code := re.search(r"\bGLOBAL (\S+)", str(error)):
             raise SuiteError(

@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
 from backbones.names import own_network
+from backbones.weight_files import reading_once
 from datamodules.preprocess import Preprocess
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
@@ -21,7 +22,15 @@ from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, as_paths
 from tasks.batches import of_cases, without_padding
-from tasks.building import NetworkSettings, Statistics, Stem, build_backbone, build_normalisation, resolved_stem
+from tasks.building import (
+    NetworkSettings,
+    Statistics,
+    Stem,
+    build_backbone,
+    build_normalisation,
+    record_of_weights,
+    resolved_stem,
+)  # fmt: skip
 from tasks.compression.compressible import Compressible
 from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
@@ -112,6 +121,7 @@ class Task(Compressible):
         mixup: with which training images are mixed, where the task does that; likewise ``cutmix``.
         network: the flags of the backbone; likewise ``optimization``, ``schedule``, ``averaging``, ``distillation``
             and ``pruning`` those of their subject.
+        parent_record: what the file in ``weights`` says of the cases it has seen, in plain types; None: nothing.
         operating_points: threshold by class, chosen on validation once the model is trained.
         exact: compute in float32 whatever the trainer's mixed precision: figures must not depend on the machine.
     """
@@ -224,12 +234,14 @@ class Task(Compressible):
             classes: of the network's own classifier; None: none.
             args: of the network that the task asks for; ``--model.backbone_args`` comes on top.
         """
-        stem = resolved_stem(self.network, self.small_stem_below)
-        self.normalize = build_normalisation(self._normalisation[0], self.network, self._normalisation[1])
         size = padded(self.input_size) if self.pads and self.input_size is not None else self.input_size
-        self.backbone = build_backbone(
-            self.network, stem, strides=strides, classes=classes, image_size=size, args=args or {}
-        )
+        with reading_once():
+            stem = resolved_stem(self.network, self.small_stem_below)
+            self.normalize = build_normalisation(self._normalisation[0], self.network, self._normalisation[1])
+            self.backbone = build_backbone(
+                self.network, stem, strides=strides, classes=classes, image_size=size, args=args or {}
+            )
+            self.parent_record = record_of_weights(self.network)
         self.hparams.update(stem=stem)
 
     @abstractmethod

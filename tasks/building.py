@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from backbones.initialisation import Scheme, initialise
@@ -130,6 +131,15 @@ def build_backbone(
         log.info("%s", load_weights(backbone, weights))
     _freeze(backbone, settings)
     return backbone
+
+
+def record_of_weights(settings: NetworkSettings) -> Any | None:
+    """What the file of weights says of the cases it has seen, in plain types; None where it says nothing."""
+    from backbones.records import read_record
+
+    if settings.weights in (None, "imagenet") or settings.whole:
+        return None
+    return read_record(Path(str(settings.weights)))
 
 
 def _freeze(backbone: Backbone, settings: NetworkSettings) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
+from backbones.weight_files import load_pickled
 
 
 class ParentCheckpoint(NamedTuple):
@@ -32,7 +32,7 @@ def read_parent(weights: str | None) -> ParentCheckpoint | None:
     if weights is None or not weights.endswith(".ckpt") or not Path(weights).is_file():
         return None
     try:
-        checkpoint: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+        checkpoint = load_pickled(Path(weights))
         stem = str(checkpoint["hyper_parameters"]["stem"])
         state = checkpoint["state_dict"]
         mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in ("mean", "std"))

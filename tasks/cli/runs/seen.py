@@ -106,7 +106,8 @@ def ancestors_of(model: Task) -> list[Known]:
     if weights is not None and weights != "imagenet":
         pruned = model.pruning.method is not None
         path = find_checkpoint(model.name, weights, flag="--model.weights") if pruned else Path(weights)
-        found.append(Known(f"--model.weights {path}", record_of(path, read_record(path))))
+        record = read_record(path) if pruned else model.parent_record
+        found.append(Known(f"--model.weights {path}", record_of(path, record)))
     if model.distillation.teacher is not None:
         path = find_checkpoint(model.name, model.distillation.teacher, flag="--model.teacher")
         found.append(Known(f"--model.teacher {path}", record_of(path, read_record(path))))
