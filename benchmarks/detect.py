@@ -107,7 +107,7 @@ def compare(name: str, size: tuple[int, int], batch: int, channels: int, pairs: 
     torch.manual_seed(0)
     precision = choose_precision("cpu")
     model = DetectionTask(
-        "resnet18", detector=name, channels=channels, anchors="default", num_classes=CLASSES, input_size=size,  # type: ignore[arg-type]
+        "resnet18", detector=name, channels=channels, anchors="default", num_classes=CLASSES, input_size=size,
         box_loss="smooth_l1" if name == "faster_rcnn" else "l1" if name == "retinanet" else "auto",
     ).train()  # fmt: skip
     bare = bare_network(name, channels)

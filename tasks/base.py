@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
-import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import nn
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
@@ -17,11 +16,9 @@ from backbones.names import own_network
 from backbones.weight_files import reading_once
 from datamodules.preprocess import Preprocess
 from datamodules.samples.slices import SliceSpec
-from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, as_paths
-from tasks.batches import of_cases, without_padding
 from tasks.building import (
     NetworkSettings,
     Statistics,
@@ -31,13 +28,12 @@ from tasks.building import (
     record_of_weights,
     resolved_stem,
 )  # fmt: skip
-from tasks.compression.compressible import Compressible
 from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
-from tasks.own_metrics import OwnMetrics, build_own, direction, stage_values
+from tasks.own_metrics import OwnMetrics, build_own, direction
 from tasks.padding import padded
-from tasks.predictor import StepOutput
-from tasks.training.configuring import Monitor, configured, step_plateau
+from tasks.steps import Stage, Steps
+from tasks.training.configuring import Monitor, configured
 from tasks.training.flags import WITHOUT, unfreezing_epochs
 from tasks.training.provenance import Provenance, joined
 from tasks.training.schedules import Schedule, check_schedule
@@ -51,10 +47,8 @@ from tasks.training.settings import (
     within,
 )
 
-Stage = Literal["train", "val", "test"]
 
-
-class Task(Compressible):
+class Task(Steps):
     """Backbone -> head -> loss, with everything that tasks have in common.
 
     A subclass's constructor has the arguments that are its own and hands on the others; then it builds, in this order,
@@ -114,7 +108,6 @@ class Task(Compressible):
         small_stem_below: see :func:`~tasks.building.resolved_stem`.
         pads: images are filled up to a multiple of :data:`~tasks.padding.MULTIPLE` pixels before the backbone.
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
-        metrics: torchmetrics objects, ``train_metrics`` and so on, whose ``compute`` returns a dictionary.
         slices: how volumes are cut; None where the model is for images alone.
         tile: (h, w) in pixels of the parts that large images are judged and predicted by; None: whole images.
         overlap: share of a tile that the next one covers again.
@@ -123,7 +116,6 @@ class Task(Compressible):
             and ``pruning`` those of their subject.
         parent_record: what the file in ``weights`` says of the cases it has seen, in plain types; None: nothing.
         operating_points: threshold by class, chosen on validation once the model is trained.
-        exact: compute in float32 whatever the trainer's mixed precision: figures must not depend on the machine.
     """
 
     name: ClassVar[str]
@@ -141,7 +133,6 @@ class Task(Compressible):
     mixup: float | None = None
     cutmix: float | None = None
     monitor: Monitor
-    metrics: nn.ModuleDict
 
     def __init__(
         self,
@@ -219,7 +210,6 @@ class Task(Compressible):
         self.preprocess = Preprocess(channels=in_channels) if preprocess is None else Preprocess.from_dict(preprocess)
         self._normalisation: tuple[str, Statistics | None] = (normalize, statistics)
         self.operating_points: dict[str, float] = {}
-        self.exact = False
 
     def build_network(
         self, strides: Sequence[int] | None, *, classes: int | None = None, args: Mapping[str, Any] | None = None
@@ -259,93 +249,6 @@ class Task(Compressible):
     def metric_arguments(self) -> dict[str, Any]:
         """Arguments that a metric of the user's gets where its constructor names them."""
         return {"num_classes": self.num_classes, "num_labels": self.num_classes, "class_names": self.class_names}
-
-    @abstractmethod
-    def metric_inputs(self, output: Any, batch: Batch) -> tuple[Any, Any]:
-        """Prediction and target of a batch, as metrics of the user's see them."""
-
-    @abstractmethod
-    def loss(self, output: Any, batch: Batch) -> Tensor:
-        """() loss of the batch in float32; 0, with gradients of 0, for a batch without cases."""
-
-    @abstractmethod
-    def update_metrics(self, metric: Metric, output: Any, batch: Batch) -> None:
-        """Show a batch, which may be without cases, to the metrics of a stage."""
-
-    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
-        output = self._output(batch["image"], *self.further_inputs(batch))
-        kept = without_padding(batch)
-        if len(kept) < len(batch["scan"]):
-            output, batch = output[kept], of_cases(batch, kept)
-        # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
-        loss = self.loss(output, batch)
-        self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
-        if f"{stage}_metrics" in self.metrics:
-            self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
-        if f"{stage}_own" in self.metrics and kept:
-            cast("OwnMetrics", self.metrics[f"{stage}_own"]).update(*self.metric_inputs(output.detach().float(), batch))
-        return loss, output, batch
-
-    def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
-        """What ``forward`` takes of a batch beside the images."""
-        return ()
-
-    def _output(self, image: Tensor, *further: Any) -> Any:
-        """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
-        if not self.exact:
-            return self(image, *further)
-        with torch.autocast(self.device.type, enabled=False):
-            return self(image, *further)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a training batch."""
-        loss, output, batch = self._shared_step(batch, "train")
-        if self.objective is not None:
-            loss = self.objective(loss, output, batch)
-        # Not at each step: the look makes a GPU wait.
-        if batch_idx % 20 == 0 and not torch.isfinite(loss):
-            raise SuiteError(
-                f"the training loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}: lower "
-                "--model.lr, clip with --trainer.gradient_clip_val 1, or train with --trainer.precision 32-true"
-            )
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
-        """Output and cases of a validation batch, without padding."""
-        _, output, batch = self._shared_step(batch, "val")
-        return {"output": output, "batch": batch}
-
-    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
-        """Output and cases of a test batch, without padding."""
-        _, output, batch = self._shared_step(batch, "test")
-        return {"output": output, "batch": batch}
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
-        """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
-        if not batch["scan"]:
-            return {"output": batch["image"], "batch": batch}
-        return {"output": self(batch["image"], *self.further_inputs(batch)), "batch": batch}
-
-    def _log_metrics(self, stage: Stage) -> None:
-        values = stage_values(self.metrics, stage)
-        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
-
-    def on_train_epoch_start(self) -> None:
-        """Forget the last epoch's metrics: what is not validated in this one has none."""
-        self.trainer.callback_metrics.clear()
-
-    def on_train_epoch_end(self) -> None:
-        """Log the metrics of the epoch."""
-        self._log_metrics("train")
-        step_plateau(self.trainer)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the validation part."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test part."""
-        self._log_metrics("test")
 
     def note_weights(self, weights: str | None) -> None:
         """Remember what the weights of a model that is built from its checkpoint once began with."""

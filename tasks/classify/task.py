@@ -14,7 +14,7 @@ from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
-from tasks.base import Stage, Task
+from tasks.base import Task
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.metrics import ClassificationMetrics
@@ -25,6 +25,7 @@ from tasks.classify.scores import probabilities
 from tasks.links import Link, joins
 from tasks.own_loss import OwnLoss
 from tasks.predictor import StepOutput
+from tasks.steps import Stage
 from tasks.training.settings import within
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without

@@ -13,7 +13,7 @@ from torchmetrics import Metric
 from datamodules.types import Batch
 from datamodules.useless import Useless, left_out
 from scansuite.own_parts import Part, is_path, refuse_arguments
-from tasks.base import Stage, Task
+from tasks.base import Task
 from tasks.detect.collect import within_scan
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
 from tasks.detect.distillation import imitation, unlike
@@ -23,6 +23,7 @@ from tasks.detect.metrics import DetectionMetrics
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
 from tasks.padding import pad
 from tasks.predictor import StepOutput
+from tasks.steps import Stage
 from tasks.tile import evaluation_tile
 from tasks.training.settings import within
 

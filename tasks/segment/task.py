@@ -16,7 +16,7 @@ from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, refuse_arguments
-from tasks.base import Stage, Task
+from tasks.base import Task
 from tasks.batches import case_ids
 from tasks.padding import pad
 from tasks.predictor import StepOutput
@@ -27,6 +27,7 @@ from tasks.segment.distillation import imitation
 from tasks.segment.losses import LossName, OwnSegmentationLoss, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
 from tasks.segment.tta import Tta, averaged
+from tasks.steps import Stage
 from tasks.tile import evaluation_tile
 from tasks.training.settings import within
 

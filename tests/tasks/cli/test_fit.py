@@ -205,14 +205,24 @@ def test_predict_needs_no_labels_and_passes_over_broken_files(run: Run, table_ro
     assert np.allclose(by_case[evaluated.index], evaluated, atol=1e-6)
 
 
-def test_weights_of_a_run_start_another(run: Run, table_root: Path) -> None:
+def test_weights_of_a_run_start_another(run: Run, table_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted(run, table_root, "binary")
+    opened: list[str] = []
+    load = torch.load
+
+    def counted(file: Any, **more: Any) -> Any:
+        opened.append(str(file))
+        return load(file, **more)
+
+    monkeypatch.setattr(torch, "load", counted)
     flags = ["--data", "ImageTable", "--data.root", table_root, *KINDS["regression"], *TINY]
     weights = ["--model.weights", "run/checkpoints/best.ckpt"]
     same = ["--data.split_file", "run/split.csv"]  # drawn by classes there, by numbers here: its test cases would train
     status, _, err = run("fit", *flags, *same, "--run_dir", "second", *weights)
     assert status == 0, err
     assert re.search(r"(\d+) of \1 tensors loaded", err)
+    # Stem, normalisation, sizes, what it was trained on and weights: one reading.
+    assert opened.count("run/checkpoints/best.ckpt") == 1
 
 
 @pytest.mark.parametrize("config", ["trainer/cpu", "trainer/debug", "trainer/overfit"])

@@ -1,0 +1,120 @@
+"""The steps that Lightning asks of a task: from a batch to its loss, its metrics, and what callbacks get of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from datamodules.types import Batch
+from scansuite.errors import SuiteError
+from tasks.batches import of_cases, without_padding
+from tasks.compression.compressible import Compressible
+from tasks.own_metrics import OwnMetrics, stage_values
+from tasks.predictor import StepOutput
+from tasks.training.configuring import step_plateau
+
+Stage = Literal["train", "val", "test"]
+
+
+class Steps(Compressible):
+    """One step that training, validation and test share; a task says what its loss is and what its metrics see.
+
+    Attributes:
+        metrics: torchmetrics objects, ``train_metrics`` and so on, whose ``compute`` returns a dictionary; a stage
+            without any has none.
+        exact: compute in float32 whatever the trainer's mixed precision: figures must not depend on the machine.
+    """
+
+    metrics: nn.ModuleDict
+    exact: bool = False
+
+    @abstractmethod
+    def metric_inputs(self, output: Any, batch: Batch) -> tuple[Any, Any]:
+        """Prediction and target of a batch, as metrics of the user's see them."""
+
+    @abstractmethod
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """() loss of the batch in float32; 0, with gradients of 0, for a batch without cases."""
+
+    @abstractmethod
+    def update_metrics(self, metric: Metric, output: Any, batch: Batch) -> None:
+        """Show a batch, which may be without cases, to the metrics of a stage."""
+
+    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
+        output = self._output(batch["image"], *self.further_inputs(batch))
+        kept = without_padding(batch)
+        if len(kept) < len(batch["scan"]):
+            output, batch = output[kept], of_cases(batch, kept)
+        # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
+        loss = self.loss(output, batch)
+        self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
+        if f"{stage}_metrics" in self.metrics:
+            self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
+        if f"{stage}_own" in self.metrics and kept:
+            cast("OwnMetrics", self.metrics[f"{stage}_own"]).update(*self.metric_inputs(output.detach().float(), batch))
+        return loss, output, batch
+
+    def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """What ``forward`` takes of a batch beside the images."""
+        return ()
+
+    def _output(self, image: Tensor, *further: Any) -> Any:
+        """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
+        if not self.exact:
+            return self(image, *further)
+        with torch.autocast(self.device.type, enabled=False):
+            return self(image, *further)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a training batch."""
+        loss, output, batch = self._shared_step(batch, "train")
+        if self.objective is not None:
+            loss = self.objective(loss, output, batch)
+        # Not at each step: the look makes a GPU wait.
+        if batch_idx % 20 == 0 and not torch.isfinite(loss):
+            raise SuiteError(
+                f"the training loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}: lower "
+                "--model.lr, clip with --trainer.gradient_clip_val 1, or train with --trainer.precision 32-true"
+            )
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
+        """Output and cases of a validation batch, without padding."""
+        _, output, batch = self._shared_step(batch, "val")
+        return {"output": output, "batch": batch}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
+        """Output and cases of a test batch, without padding."""
+        _, output, batch = self._shared_step(batch, "test")
+        return {"output": output, "batch": batch}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
+        """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
+        if not batch["scan"]:
+            return {"output": batch["image"], "batch": batch}
+        return {"output": self(batch["image"], *self.further_inputs(batch)), "batch": batch}
+
+    def _log_metrics(self, stage: Stage) -> None:
+        values = stage_values(self.metrics, stage)
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's metrics: what is not validated in this one has none."""
+        self.trainer.callback_metrics.clear()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the metrics of the epoch."""
+        self._log_metrics("train")
+        step_plateau(self.trainer)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the validation part."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test part."""
+        self._log_metrics("test")
