@@ -94,6 +94,11 @@ class VerbParser:
         if builds:
             self.own_flags["allow_import"] = ALLOW_IMPORT
         self.words, self.more, self.groups, self.builds = words, more, groups or {}, builds
+        typed = find_configs(argv) if builds else list(argv)
+        help_wanted = wants_help(typed)
+        if help_wanted == "short":  # from docstrings: no parser is made for it
+            print(short_help(self.usage, self.about, self.sections(typed), self.further_help()))
+            raise SystemExit(0)
         follow_allowed_paths()
         self.parser = self.make_parser(
             exit_on_error=False,
@@ -104,7 +109,14 @@ class VerbParser:
         if builds:
             self.parser.add_argument("-c", "--config", action=ActionConfigFile, help=_CONFIG)
         self.add_flags(self.parser)
-        self.config: Namespace = self._parsed(find_configs(argv) if builds else list(argv))
+        if help_wanted == "all":
+            typed = ["--help"]
+        else:
+            self.check(typed)
+        self.config: Namespace = self.parser.parse_args(typed)
+        if builds:
+            # Of a config file it is a record alone: what came with a file does not choose what code runs.
+            self.config["allow_import"] = values_of(typed, "--allow_import")
 
     @property
     def command(self) -> str:
@@ -176,21 +188,6 @@ class VerbParser:
             # The parser says little of a class that is not there.
             if name.startswith("--trainer.") and any(path.startswith(f"{module}.") for module in allowed()):
                 load_part(path, object, name.removesuffix("+"))
-
-    def _parsed(self, argv: list[str]) -> Namespace:
-        kind = wants_help(argv)
-        if kind == "short":
-            print(short_help(self.usage, self.about, self.sections(argv), self.further_help()))
-            raise SystemExit(0)
-        if kind == "all":
-            argv = ["--help"]
-        else:
-            self.check(argv)
-        config = self.parser.parse_args(argv)
-        if self.builds:
-            # Of a config file it is a record alone: what came with a file does not choose what code runs.
-            config["allow_import"] = values_of(argv, "--allow_import")
-        return config
 
 
 def follow_allowed_paths() -> None:
