@@ -37,6 +37,7 @@ class TaskSpec:
             part and the :class:`~tasks.evaluation.task_file.RunTask`, reads tables alone and needs no torch.
         data_base: of the data class that all data of the task derive from.
         data: of the data classes that are known by name; the first is what is taken without ``--data``.
+        examples: commands to begin with, from the verb on.
         program: how it is called; left out: ``scansuite <name>``.
     """
 
@@ -49,6 +50,7 @@ class TaskSpec:
     metrics: str
     data_base: str
     data: tuple[str, ...]
+    examples: tuple[str, ...] = ("fit",)
     program: str = field(default="")
 
     def __post_init__(self) -> None:

@@ -19,5 +19,13 @@ SPEC = TaskSpec(
         "datamodules.classification.image_folder.ImageFolder",
         "datamodules.classification.image_table.ImageTable",
     ),
+    examples=(
+        "fit                                        train on drawn phantoms, no data needed",
+        "fit --data ImageFolder --data.root DIR     a folder for each class",
+        "fit --data ImageTable --data.root DIR --data.table labels.csv \\\n"
+        "      --data.label_columns label --data.patient_column patient",
+        "check --data ImageFolder --data.root DIR --output CHECK",
+        "fit --config experiment/medmnist --data.root DIR",
+    ),
     program="python -m tasks.classify",
 )

@@ -31,18 +31,13 @@ verbs:
 {verbs}
 
 first steps:
-  {program} fit                                        train on drawn phantoms, no data needed
-  {program} fit --data ImageFolder --data.root DIR     a folder for each class
-  {program} fit --data ImageTable --data.root DIR --data.table labels.csv \\
-      --data.label_columns label --data.patient_column patient
-  {program} check --data ImageFolder --data.root DIR --output CHECK
-  {program} fit --config experiment/medmnist --data.root DIR
+{examples}
   {program} test --ckpt_path runs/{task}/1/checkpoints/best.ckpt
   {program} predict --ckpt_path runs/{task}/1/checkpoints/best.ckpt --input DIR --output OUT
 
 flags of a verb:         {program} VERB --help
 every flag of a verb:    {program} VERB --help_all
-flags of a data class:   {program} fit --data.help ImageTable
+flags of a data class:   {program} fit --data.help {data}
 version:                 {program} --version
 """
 
@@ -66,7 +61,9 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         return 2
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
-        print(HELP.format(program=spec.program, task=task, verbs=verbs), end="")
+        examples = "\n".join(f"  {spec.program} {example}" for example in spec.examples)
+        data = spec.data_names()[-1]
+        print(HELP.format(program=spec.program, task=task, verbs=verbs, examples=examples, data=data), end="")
         return 0
     verb, flags = arguments[0], arguments[1:]
     if verb == "--version":
@@ -97,7 +94,16 @@ def script() -> int:
         print(f"scansuite {__version__}")
         return 0
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: scansuite TASK VERB [flags]\n\ntasks: {', '.join(task_names())}\n\nmore: scansuite TASK --help")
+        tasks = "\n".join(f"  {name:<10}{_about(name)}" for name in task_names())
+        print(f"usage: scansuite TASK VERB [flags]\n\ntasks:\n{tasks}\n\nmore: scansuite TASK --help")
         return 0
     print(f"error: unknown flag {arguments[0]}: give a task first: {', '.join(task_names())}", file=sys.stderr)
     return 2
+
+
+def _about(task: str) -> str:
+    """What a task does; or why one of another package cannot be used."""
+    try:
+        return spec_of(task).help
+    except SuiteError as error:
+        return str(error)

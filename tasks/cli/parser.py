@@ -151,7 +151,7 @@ class TaskParser(VerbParser):
         """Own flags, data classes and their common flags, the model, the trainer."""
         own, trainer = super().sections(argv)
         linked = [link.data for link in self.task_class.links]
-        bases = [ScanDataModule, self.data_base]
+        bases: list[type] = [ScanDataModule, self.data_base]
         shared = documented("--data.", bases, lambda name: name not in linked)
         sections: list[Section] = [
             (own[0], [*own[1][:-1], ("--seed_everything", _SEED), own[1][-1]]),

@@ -20,5 +20,11 @@ SPEC = TaskSpec(
         "datamodules.detection.yolo.Yolo",
         "datamodules.detection.instance_masks.InstanceMasks",
     ),
+    examples=(
+        "fit                                        train on drawn phantoms, no data needed",
+        "fit --data Coco --data.root DIR            boxes as COCO JSON; likewise Voc, Yolo",
+        "fit --data InstanceMasks --data.root DIR   boxes around the objects of masks",
+        "check --data Coco --data.root DIR --output CHECK",
+    ),
     program="python -m tasks.detect",
 )

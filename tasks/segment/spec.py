@@ -18,5 +18,11 @@ SPEC = TaskSpec(
         "datamodules.segmentation.mask_folder.MaskFolder",
         "datamodules.segmentation.volumes.Volumes",
     ),
+    examples=(
+        "fit                                        train on drawn phantoms, no data needed",
+        "fit --data MaskFolder --data.root DIR      images and masks in two folders",
+        "fit --data Volumes --data.root DIR         NIfTI, DICOM, NRRD or MetaImage",
+        "check --data MaskFolder --data.root DIR --output CHECK",
+    ),
     program="python -m tasks.segment",
 )
