@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from datamodules.base import ScanDataModule
 from datamodules.types import ScanInfo
 from tasks.distributed import gather
 
@@ -45,6 +46,27 @@ class Recorder(Callback):
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Keep the rows of a batch without targets."""
         self._record(pl_module, outputs)
+
+    def run(
+        self, trainer: Trainer, model: LightningModule, data: ScanDataModule, split: str
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Run a model over a part, and :meth:`take` what it says; the predictions with a column ``split``.
+
+        Args:
+            trainer: with this among its callbacks.
+            model: with its weights.
+            data: the part's data module.
+            split: ``val`` or ``test``.
+        """
+        self.active = True
+        if split == "val":
+            trainer.validate(model, dataloaders=data.val_dataloader(), verbose=False)
+        else:
+            trainer.test(model, dataloaders=data.test_dataloader(), verbose=False)
+        self.active = False
+        predictions, scans = self.take()
+        predictions.insert(1, "split", split)
+        return predictions, scans
 
     def take(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Predictions, and ``case_id,width,height,spacing`` of the scans as stored; of all ranks, each case once.

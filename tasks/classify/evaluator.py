@@ -37,14 +37,7 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
         choose: bool = False,
     ) -> EvalResult:
         """Run the model over a part; ``choose`` leaves the operating point in ``model.operating_points``."""
-        self.callback.active = True
-        if split == "val":
-            trainer.validate(model, dataloaders=data.val_dataloader(), verbose=False)
-        else:
-            trainer.test(model, dataloaders=data.test_dataloader(), verbose=False)
-        self.callback.active = False
-        predictions, scans = self.callback.take()
-        predictions.insert(1, "split", split)
+        predictions, scans = self.callback.run(trainer, model, data, split)
         if choose:
             self.choose(model, predictions)
         return EvalResult(self.called(model, predictions), scans)

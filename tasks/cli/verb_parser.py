@@ -190,11 +190,16 @@ class VerbParser:
                 load_part(path, object, name.removesuffix("+"))
 
 
+_followed: set[str] = set()  # what the parser, whose settings are those of the process, was ever allowed to import
+
+
 def follow_allowed_paths() -> None:
     """Let the parser import, for a class path in a flag or file, what is trusted or allowed, and nothing else."""
+    before, now = set(_followed), set(allowed())
+    _followed.update(now)
     set_parsing_settings(
-        import_path_denylist=["*"],
-        import_path_allowlist=[*TRUSTED, *allowed()],
+        import_path_denylist=["*", *sorted(before - now)],
+        import_path_allowlist=[*TRUSTED, *sorted(now)],
         # A dictionary with the key class_path, where any value is taken, stays a dictionary.
         instantiate_subclass_spec_in_any=False,
     )

@@ -185,15 +185,7 @@ class CountEvaluator(Evaluator[CountTask, CountData]):
         self, trainer: Trainer, model: CountTask, data: CountData, split: str, *, choose: bool = False
     ) -> EvalResult:
         """Run the model over a part."""
-        self.callback.active = True
-        if split == "val":
-            trainer.validate(model, dataloaders=data.val_dataloader(), verbose=False)
-        else:
-            trainer.test(model, dataloaders=data.test_dataloader(), verbose=False)
-        self.callback.active = False
-        predictions, scans = self.callback.take()
-        predictions.insert(1, "split", split)
-        return EvalResult(predictions, scans)
+        return EvalResult(*self.callback.run(trainer, model, data, split))
 
     def own_facts(self, model: CountTask) -> dict[str, Any]:
         """None."""
