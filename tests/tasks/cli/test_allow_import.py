@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,16 +84,15 @@ ALLOW = ["--allow_import", PACKAGE]
 
 
 @pytest.fixture(autouse=True)
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package in the working folder, which nobody has imported or allowed; afterwards it is gone again."""
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package in the working folder, which nobody has imported or allowed."""
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[name]
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(own_parts, "_allowed", set())
     (tmp_path / PACKAGE).mkdir()
     for name, text in (("__init__", ""), ("data", DATA), ("callbacks", CALLBACKS)):
         (tmp_path / PACKAGE / f"{name}.py").write_text(text, encoding="utf-8")
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
-        del sys.modules[name]
 
 
 def imported() -> bool:

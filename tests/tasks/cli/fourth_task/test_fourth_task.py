@@ -30,7 +30,9 @@ TINY = [
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The package in a folder of its own, with what ``pip install`` writes beside it; afterwards it is gone again."""
+    """The package in a folder of its own, with what ``pip install`` writes beside it, and not yet imported."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "counting"]:
+        del sys.modules[name]
     site = tmp_path_factory.mktemp("site")
     shutil.copytree(PACKAGE, site / "counting", ignore=shutil.ignore_patterns("__pycache__"))
     about = site / "counting-1.0.dist-info"
@@ -44,8 +46,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     spec_of.cache_clear()
     yield site
     spec_of.cache_clear()
-    for name in [name for name in sys.modules if name.split(".")[0] == "counting"]:
-        del sys.modules[name]
 
 
 def squares(folder: Path) -> Path:

@@ -132,6 +132,10 @@ class CountTask(Task):
         if len(output):
             metric.update(output, batch["label"])
 
+    def metric_inputs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B,) counts and true counts."""
+        return output, batch["label"]
+
     def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Self, temperature: float) -> Tensor:
         """() squared difference."""
         return F.mse_loss(output.float(), wanted.float())
