@@ -41,6 +41,11 @@ class PreparedData:
         raise NotImplementedError(f"{type(self).__name__} prepares no table")
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether the table has been made already."""
+        return self._prepared is not None
+
+    @property
     def prepared(self) -> Prepared:
         """The case table with what was found out on the way to it; prepared when it is first asked for."""
         if self._prepared is None:

@@ -32,6 +32,7 @@ from tasks.compression.pruned_sizes import resize
 from tasks.links import Link, least_side
 from tasks.own_metrics import OwnMetrics, build_own, direction
 from tasks.padding import padded
+from tasks.standalone import Standalone
 from tasks.steps import Stage, Steps
 from tasks.training.configuring import Monitor, configured
 from tasks.training.flags import WITHOUT, unfreezing_epochs
@@ -48,7 +49,7 @@ from tasks.training.settings import (
 )
 
 
-class Task(Steps):
+class Task(Steps, Standalone):
     """Backbone -> head -> loss, with everything that tasks have in common.
 
     A subclass's constructor has the arguments that are its own and hands on the others; then it builds, in this order,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 import torch
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.base import Task
     from tasks.ensemble import Ensemble
 
+T = TypeVar("T", bound="Task")
 Model: TypeAlias = Union["Task", "Ensemble[Any]"]
 Open: TypeAlias = Callable[[Path, str | None], dict[str, Any]]
 
@@ -75,10 +76,25 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
         SuiteError: there is no such network, or the weights do not fit the one that the checkpoint describes; or it was
             trained with parts of the user's own that are not allowed here, or cannot be imported.
     """
+    return rebuild(spec_of(task).task_class(), checkpoint, path)
+
+
+def rebuild(cls: type[T], checkpoint: dict[str, Any], path: Path, *, strict: bool = True) -> T:
+    """The model of a class that a checkpoint holds, with its weights.
+
+    Args:
+        cls: of the model.
+        checkpoint: opened.
+        path: of its file, for messages.
+        strict: False lets weights be missing or left over.
+
+    Raises:
+        SuiteError: as in :func:`build_from`.
+    """
     hparams = dict(checkpoint["hyper_parameters"])
     hparams["weights"] = None  # they are in the checkpoint; nothing is downloaded or looked for again
     try:
-        model = spec_of(task).task_class()(**hparams)
+        model = cls(**hparams)
     except PartError as error:
         own = ", ".join(own_paths(hparams))
         raise SuiteError(f"{path}: was trained with {own}, which must be importable and allowed: {error}") from error
@@ -86,11 +102,12 @@ def build_from(checkpoint: dict[str, Any], task: str, path: Path) -> Task:
         reason = " ".join(str(error).split())[:160]
         raise SuiteError(f"{path}: its model cannot be built again ({reason}): was it made by this version?") from error
     model.note_weights(checkpoint["hyper_parameters"].get("weights"))
-    load_into(model, checkpoint, path)
+    load_into(model, checkpoint, path, strict=strict)
+    model.pruned = True  # if at all, and not once more where training goes on
     return model
 
 
-def load_into(model: Task, checkpoint: dict[str, Any], path: Path) -> None:
+def load_into(model: Task, checkpoint: dict[str, Any], path: Path, *, strict: bool = True) -> None:
     """Fill a model of the same layout with everything that a checkpoint holds.
 
     Raises:
@@ -98,7 +115,7 @@ def load_into(model: Task, checkpoint: dict[str, Any], path: Path) -> None:
     """
     try:
         model.on_load_checkpoint(checkpoint)  # first the sizes of pruned layers
-        model.load_state_dict(checkpoint["state_dict"])
+        model.load_state_dict(checkpoint["state_dict"], strict=strict)
     except SuiteError as error:
         raise SuiteError(f"{path}: {error}") from None
     except (RuntimeError, AttributeError, KeyError) as error:

@@ -155,6 +155,11 @@ class ClassificationTask(Task):
         Raises:
             SuiteError: names them.
         """
+        if self.num_classes < 2 and self.target not in ("multilabel", "regression"):
+            raise SuiteError(
+                f"num_classes {self.num_classes} ({', '.join(self.class_names)}): there is nothing to tell apart: give "
+                "two classes, or target='regression' for a number, or target='multilabel' for one label"
+            )
         if head == "native" and self.network.freeze == "backbone":
             raise SuiteError(
                 "--model.freeze backbone: with --model.head native nothing is left to train: take another head"
@@ -174,6 +179,10 @@ class ClassificationTask(Task):
                     "which are not mixed: leave it out"
                 )
         within("dropout", dropout, "at least 0 and below 1", 0 <= dropout < 1)
+
+    def kind(self) -> str:
+        """The kind of target, and how the images of a case are put together."""
+        return self.target if self.aggregate == "none" else f"{self.target}, {self.aggregate} of a case's images"
 
     @property
     def _positive(self) -> int:

@@ -25,6 +25,7 @@ class Compressible(LightningModule, ABC):
         temperature: of distillation, where the flag is left out.
         objective: what a callback makes of the loss, output and batch of a training step; None: the loss itself.
         input_size: (H, W) in pixels that it is trained on; None where that is not known.
+        pruned: it has been pruned already, if it was to be: training that goes on leaves its layers as they are.
         pruned_sizes: of the layers whose channels were pruned.
         provenance: the cases that it and its ancestors have seen; None where it does not know.
     """
@@ -34,6 +35,7 @@ class Compressible(LightningModule, ABC):
     class_names: list[str]
     input_size: tuple[int, int] | None
     objective: Callable[[Tensor, Any, Batch], Tensor] | None = None
+    pruned: bool = False
     pruned_sizes: Sizes = {}
     provenance: Provenance | None = None
 

@@ -137,6 +137,10 @@ class DetectionTask(Task):
                 log.info("%s", self.detector.table)
         self.build_metrics()
 
+    def kind(self) -> str:
+        """The detector."""
+        return type(self.detector).__name__
+
     def configure_metrics(self) -> dict[Stage, Metric]:
         """Average precision and recall; none in training: decoding would cost more than it tells."""
         return {stage: DetectionMetrics(self.class_names, self.max_detections) for stage in ("val", "test")}

@@ -152,6 +152,7 @@ class SegmentationTask(Task):
             args=decoder_args,
         )
         self.build_metrics()
+        self._kind = str(decoder)
         self._coarser: list[Tensor] = []
 
     def _check(self, has_sides: bool | None) -> None:
@@ -169,6 +170,10 @@ class SegmentationTask(Task):
         within("nsd_tolerance", self.nsd_tolerance, "above 0", self.nsd_tolerance > 0)
         if self.tta != "none":
             _check_mirrors(names, has_sides)
+
+    def kind(self) -> str:
+        """The decoder."""
+        return self._kind
 
     def configure_metrics(self) -> dict[Stage, Metric]:
         """Overlap by class, in all stages."""

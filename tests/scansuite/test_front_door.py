@@ -186,7 +186,7 @@ def test_several_checkpoints_are_an_ensemble(tmp_path: Path) -> None:
     assert isinstance(found, ClassificationPredictions)
     mean = sum(one.table["score_malignant"] for one in each) / 2
     np.testing.assert_allclose(found.scores["malignant"], mean, rtol=1e-6)
-    for wrong, line in (([paths[0], paths[0]], "twice"), ([tmp_path / "x.ckpt"], "no such file"), ([], "name a")):
+    for wrong, line in (([paths[0], paths[0]], "duplicated"), ([tmp_path / "x.ckpt"], "no such file"), ([], "name a")):
         with pytest.raises(SuiteError, match=line):
             scansuite.load(wrong)
     detector = saved(small("detect"), tmp_path / "d.ckpt")

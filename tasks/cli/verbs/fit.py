@@ -16,6 +16,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
+from tasks.callbacks import training_callbacks
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
@@ -27,9 +28,8 @@ from tasks.cli.runs.run_data import as_lists, saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command
 from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
-from tasks.cli.training.callbacks import training_callbacks
 from tasks.cli.training.comparison import compare
-from tasks.cli.training.pruning import parent_defaults, prune, untrained
+from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
 from tasks.cli.verb_parser import OwnFlags
 from tasks.hardware import MemoryFormat, place
@@ -95,9 +95,12 @@ def run(task: str, argv: Sequence[str]) -> int:
 
     data.build_augmentation()  # refused before a folder is made
     if last is None:
-        prune(model, task)
+        prune_parent(model, task)
     seed = int(cli.config["seed_everything"])
-    callbacks = training_callbacks(model, seed)
+    teacher = model.distillation.teacher
+    path = None if teacher is None else find_checkpoint(task, teacher, flag="--model.teacher")
+    callbacks = training_callbacks(model, seed, path)
+    model.prepared = True
     ancestors = ancestors_of(model)
     if last is not None and model.provenance is not None:
         ancestors.append(Known(f"--ckpt_path {last}", model.provenance))

@@ -11,8 +11,8 @@ import torch
 from pytorch_lightning import Callback, Trainer
 
 from scansuite.errors import SuiteError
+from tasks.callbacks import training_callbacks
 from tasks.classify.task import ClassificationTask
-from tasks.cli.training.callbacks import training_callbacks
 from tasks.compression.distillation import Distillation
 from tasks.compression.features import Projections, correlation_loss, equal_levels
 from tasks.loading import build_from

@@ -15,7 +15,7 @@ from torch import nn
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.classify.task import ClassificationTask
-from tasks.cli.training.pruning import prune
+from tasks.cli.training.pruning import prune_parent as prune
 from tasks.compression.latency import paired_latency
 from tasks.compression.pruning import multiply_adds, prunable_weights, prune_channels, prune_magnitude, tensors_of
 from tasks.detect.task import DetectionTask

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from scansuite.errors import SuiteError
-from tasks.base import Task
-from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.compression.distillation import Distillation
 from tasks.compression.features import equal_levels
 from tasks.compression.pruning import tensors_of
-from tasks.loading import build_from
+from tasks.loading import build_from, open_checkpoint
+
+if TYPE_CHECKING:
+    from tasks.base import Task
 
 log = logging.getLogger(__name__)
 
 FLAG = "--model.teacher"
 
 
-def distillation(student: Task) -> Distillation:
-    """The callback that lets a model learn from the checkpoint among its flags.
+def distillation(student: Task, path: Path) -> Distillation:
+    """The callback that lets a model learn from a checkpoint, as its flags say.
 
     Both are tried on one image of the data's size: outputs must have the same shape, and for
     ``--model.distill_features`` a feature map of the backbone the same height and width.
+
+    Args:
+        student: the model that learns.
+        path: of the teacher's checkpoint.
 
     Raises:
         SuiteError: no such checkpoint, or one that this model cannot learn from.
     """
     asked = student.distillation
-    path = find_checkpoint(student.name, asked.teacher, flag=FLAG)
+    if not path.is_file():
+        raise SuiteError(f"{FLAG} {path}: no such file")
     checkpoint = open_checkpoint(path, student.name, mend=f"{FLAG} takes a trained model of the same task")
     teacher = build_from(checkpoint, student.name, path)
     mine, its = student.in_channels, teacher.in_channels

@@ -1,24 +1,30 @@
-"""Callbacks of training from the flags of a model."""
+"""Callbacks of training from the arguments of a model."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import EarlyStopping
 
-from tasks.base import Task
-from tasks.cli.training.teaching import distillation
 from tasks.compression.sparsity import Sparsity
+from tasks.teaching import distillation
 from tasks.training.averaging import Ema, Swa
 from tasks.training.mixing import Mixing
 from tasks.training.unfreezing import Unfreezing
 
+if TYPE_CHECKING:
+    from tasks.base import Task
 
-def training_callbacks(model: Task, seed: int) -> list[Callback]:
+
+def training_callbacks(model: Task, seed: int, teacher: Path | None = None) -> list[Callback]:
     """Callbacks that ``--model.teacher``, ``prune``, ``unfreeze``, ``mixup``, ``cutmix``, ``ema``, ... ask for.
 
     Args:
         model: made from these flags.
         seed: of the run.
+        teacher: where the checkpoint of ``--model.teacher`` lies; left out: at the path that it names.
 
     Raises:
         SuiteError: the teacher cannot be used.
@@ -26,7 +32,7 @@ def training_callbacks(model: Task, seed: int) -> list[Callback]:
     callbacks: list[Callback] = []
     # In front of averages, which copy the model and take up its weights after each step.
     if model.distillation.teacher is not None:
-        callbacks.append(distillation(model))
+        callbacks.append(distillation(model, teacher or Path(model.distillation.teacher)))
     if model.pruning.method == "magnitude":
         callbacks.append(Sparsity())
     if model.network.unfreeze is not None:

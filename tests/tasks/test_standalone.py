@@ -1,0 +1,206 @@
+"""Models in Python, with a plain trainer: what the command line would do for them they do themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import EarlyStopping
+
+from datamodules.phantoms import boxes, labels, masks
+from scansuite.errors import SuiteError
+from tasks.base import Task
+from tasks.classify.task import ClassificationTask
+from tasks.cli.main import main
+from tasks.compression.distillation import Distillation
+from tasks.compression.sparsity import Sparsity
+from tasks.detect.task import DetectionTask
+from tasks.loading import build_from, open_checkpoint
+from tasks.segment.task import SegmentationTask
+from tasks.training.averaging import Ema, Swa
+from tasks.training.mixing import Mixing
+from tasks.training.resuming import Resuming
+from tasks.training.seeding import SeedEpochs
+from tasks.training.unfreezing import Unfreezing
+from tests.tasks.classify.batches import small_task
+from tests.tasks.training.fits import SIDE, loader
+
+PHANTOMS: dict[str, Any] = {"num_patients": 14, "image_size": 32, "num_workers": 0, "batch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def _without_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+
+
+def trainer_of(epochs: int = 1, callbacks: Sequence[Callback] = (), **more: Any) -> Trainer:
+    return Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=list(callbacks), **more,
+    )  # fmt: skip
+
+
+def fitted(model: LightningModule, **more: Any) -> Trainer:
+    trainer = trainer_of(**more)
+    trainer.fit(model, loader(1), loader(2))
+    return trainer
+
+
+def small(**flags: Any) -> ClassificationTask:
+    return small_task(**{"input_size": (SIDE, SIDE), "lr": 0.01, **flags})
+
+
+def kinds(trainer: Any) -> list[type]:
+    return [type(callback) for callback in trainer.callbacks if type(callback).__module__.startswith("tasks.")]
+
+
+def test_arguments_of_training_work_with_a_plain_trainer() -> None:
+    model = small(ema=0.9, mixup=0.5, freeze="backbone", unfreeze=1, early_stopping=2)
+    trainer = fitted(model, epochs=2)
+    assert kinds(trainer) == [Resuming, Unfreezing, Mixing, Ema]
+    assert [type(callback) for callback in trainer.early_stopping_callbacks] == [EarlyStopping]
+    assert not model.backbone.waiting
+    # Again with the same trainer, and for another purpose: nothing is made twice.
+    trainer.fit_loop.max_epochs = 3
+    trainer.fit(model, loader(1), loader(2))
+    trainer.validate(model, loader(2), verbose=False)
+    assert kinds(trainer) == [Resuming, Unfreezing, Mixing, Ema]
+    assert kinds(fitted(small(swa=0.5, schedule="constant"))) == [Resuming, Swa]
+
+
+def test_averages_and_mixed_images_change_what_is_learnt() -> None:
+    torch.manual_seed(0)
+    start = small().state_dict()
+
+    def learnt(**flags: Any) -> tuple[float, torch.Tensor]:
+        model = small(**flags)
+        model.load_state_dict(start)
+        trainer = fitted(model)
+        weights = torch.cat([parameter.detach().ravel() for parameter in model.parameters()])
+        return float(trainer.callback_metrics["train/loss"]), weights
+
+    (loss, weights), (mixed_loss, _), (same_loss, average) = learnt(), learnt(mixup=0.5), learnt(ema=0.9)
+    assert mixed_loss != loss
+    assert same_loss == loss
+    assert not torch.allclose(average, weights)
+
+
+def test_seeds_are_those_of_the_command_line() -> None:
+    seed_everything(3)
+    data = labels.Phantoms(**PHANTOMS)
+    trainer = trainer_of()
+    trainer.fit(ClassificationTask.for_data(data, "small_cnn", mixup=0.5), data)
+    seeds = [callback.seed for callback in trainer.callbacks if isinstance(callback, (SeedEpochs, Mixing))]  # type: ignore[attr-defined]
+    assert [*seeds, data.seed] == [3, 3, 3]
+
+
+def test_the_same_weights_as_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = {"backbone": "small_cnn", "ema": 0.9, "mixup": 0.5, "lr": 0.01, "dropout": 0.2}
+    words = [
+        *(f"--data.{name}={value}" for name, value in PHANTOMS.items()),
+        *(f"--model.{name}={value}" for name, value in flags.items()),
+        *("--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.max_epochs=2", "--run_dir=run"),
+    ]
+    assert main("classify", ["fit", *words]) == 0
+    expected = torch.load("run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    seed_everything(0)
+    data = labels.Phantoms(**PHANTOMS)
+    model = ClassificationTask.for_data(data, **flags)
+    trainer = trainer_of(2)
+    trainer.fit(model, data)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cls", "data"),
+    [
+        (ClassificationTask, labels.Phantoms),
+        (SegmentationTask, masks.Phantoms),
+        (DetectionTask, boxes.Phantoms),
+    ],
+)
+def test_a_model_for_data_fits_and_says_what_it_is(cls: type[Task], data: Any, tmp_path: Path) -> None:
+    of_data = data(**PHANTOMS)
+    model = cls.for_data(of_data, "test_resnet")
+    assert model.class_names == list(of_data.class_names)
+    assert model.preprocess == of_data.preprocess
+    text = repr(model)
+    assert text.startswith(f"{cls.__name__}(test_resnet, ")
+    assert "\n" not in text
+    assert "1 channel, 32 x 32 pixels; classes: " in text
+    assert len(str(model.backbone).splitlines()) > 20  # the whole tree is a word away
+
+
+def test_what_a_model_means_for_its_data_is_handed_on_or_refused() -> None:
+    data = labels.Phantoms(**{**PHANTOMS, "image_size": None})
+    model = ClassificationTask.for_data(data, "test_resnet", aggregate="mean")
+    assert data.bags
+    assert model.bag_limit
+    read = labels.Phantoms(**PHANTOMS)
+    assert len(read.table)
+    with pytest.raises(SuiteError, match=r"aggregate 'mean': Phantoms was read already .* with bags=True"):
+        ClassificationTask.for_data(read, "test_resnet", aggregate="mean")
+    assert ClassificationTask.for_data(read, "test_resnet", bag_limit=7).bag_limit == 7  # what is given goes before
+
+
+def test_a_teacher_and_pruning_work_with_a_plain_trainer(tmp_path: Path) -> None:
+    fitted(parent := small()).save_checkpoint(tmp_path / "parent.ckpt")
+    weights = str(tmp_path / "parent.ckpt")
+    assert Distillation in kinds(fitted(small(teacher=weights)))
+    sparse = small(prune="magnitude", prune_amount=0.5, weights=weights)
+    trainer = fitted(sparse)
+    assert kinds(trainer) == [Resuming, Sparsity]
+    zeros = sum(int((parameter == 0).sum()) for parameter in sparse.parameters())
+    assert zeros > 0.4 * sum(parameter.numel() for parameter in sparse.parameters())
+    trainer.save_checkpoint(tmp_path / "sparse.ckpt")
+    smaller = small(prune="channels", prune_amount=0.3, weights=weights)
+    fitted(smaller).save_checkpoint(tmp_path / "smaller.ckpt")
+    count, whole = (sum(p.numel() for p in model.parameters()) for model in (smaller, parent))
+    assert count < whole
+    # What was pruned once is not pruned once more where training goes on.
+    again = ClassificationTask.load_from_checkpoint(tmp_path / "smaller.ckpt")
+    fitted(again)
+    assert sum(p.numel() for p in again.parameters()) == count
+    for flags, line in (
+        ({"teacher": "gone.ckpt"}, "--model.teacher gone.ckpt: no such file"),
+        ({"prune": "magnitude"}, "--model.prune: prunes what has been trained"),
+    ):
+        with pytest.raises(SuiteError, match=line):
+            fitted(small(**flags))
+
+
+def test_weights_need_not_exist_any_more(tmp_path: Path) -> None:
+    fitted(small()).save_checkpoint(tmp_path / "first.ckpt")
+    model = small(weights=str(tmp_path / "first.ckpt"))
+    fitted(model).save_checkpoint(tmp_path / "second.ckpt")
+    (tmp_path / "first.ckpt").unlink()
+    found = ClassificationTask.load_from_checkpoint(tmp_path / "second.ckpt", map_location="cpu", lr=0.5)
+    assert found.optimization.lr == 0.5
+    assert found.network.weights == str(tmp_path / "first.ckpt")  # it is remembered
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor)
+    with pytest.raises(SuiteError, match="a checkpoint of the task 'classify', not of 'segment'"):
+        SegmentationTask.load_from_checkpoint(tmp_path / "second.ckpt")
+    (tmp_path / "bad.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(SuiteError, match=r"bad\.ckpt: holds more than weights and plain values"):
+        ClassificationTask.load_from_checkpoint(tmp_path / "bad.ckpt")
+    path = tmp_path / "second.ckpt"
+    assert build_from(open_checkpoint(path), "classify", path).network.weights == found.network.weights
+
+
+@pytest.mark.parametrize("target", [None, "multiclass", "ordinal"])
+def test_one_class_is_refused(target: Any) -> None:
+    with pytest.raises(SuiteError, match=r"num_classes 1 \(0\): there is nothing to tell apart"):
+        ClassificationTask("test_resnet", num_classes=1, target=target)
+
+
+@pytest.mark.parametrize("target", ["regression", "multilabel"])
+def test_one_number_and_one_label_are_not(target: Any) -> None:
+    model = ClassificationTask("test_resnet", num_classes=1, target=target, in_channels=1)
+    assert model(torch.rand(2, 1, 32, 32)).shape == (2, 1)
