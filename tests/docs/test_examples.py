@@ -1,0 +1,76 @@
+"""The notebooks and the examples of docs/python.md run as they stand, without data and without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.docs.run_examples import examples
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+PAGE = ROOT / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one for each example."""
+    folder = tmp_path_factory.mktemp("examples")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SCANSUITE_CACHE": str(folder / "cache"),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "docs" / "run_examples.py"),
+        str(folder),
+        *map(str, NOTEBOOKS),
+        str(PAGE),
+    ]
+    subprocess.run(command, env=environment, check=False)
+    return folder
+
+
+def failure(folder: Path) -> str:
+    """The last lines of an example that failed; empty where it did not."""
+    text = (folder / "log.txt").read_text()
+    return text[-3000:] if "Traceback" in text else ""
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_runs_and_shows_pictures(file: Path, output: Path) -> None:
+    folder = output / file.stem
+    assert not failure(folder)
+    ((_, cells),) = examples(file)
+    said = (folder / "log.txt").read_text()
+    assert f"[{len(cells) - 1}] " in said or "plt.show()" in cells[-1]  # it came to its end
+    pictures = [np.asarray(Image.open(path)) for path in folder.glob("*.png")]
+    assert pictures
+    assert all(picture.std() > 10 for picture in pictures)
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_is_stored_without_outputs(file: Path) -> None:
+    notebook = json.loads(file.read_text(encoding="utf-8"))
+    assert notebook["nbformat"] == 4
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+
+
+def test_the_examples_of_the_page_run(output: Path) -> None:
+    found = list(examples(PAGE))
+    assert len(found) >= 3
+    for name, cells in found:
+        assert not failure(output / name)
+        assert sum(bool(line.strip()) for line in cells[0].splitlines()) <= 12, f"{name} is longer than promised"
