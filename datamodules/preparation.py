@@ -49,16 +49,13 @@ class Step:
     fault: str = ""
 
 
-def steps_of(
-    data: ScanDataModule, *, read: Run | None = None, weigh: Run | None = None, compare: Run | None = None
-) -> list[Step]:
+def steps_of(data: ScanDataModule, *, read: Run | None = None, weigh: Run | None = None) -> list[Step]:
     """The steps for the flags of a data class, in their order.
 
     Args:
         data: the data class.
         read: left out: :func:`read_contents`; a check measures what it reads.
         weigh: left out: :func:`find_strata`; a check says what each label lacks.
-        compare: left out: :func:`refuse_leaks`; a check names what the parts share, and what they lack.
     """
     find = [Step("find cases", find_cases, "table"), Step("name patients", add_people, "no_patient")]
     contents = [Step("read contents", read or read_contents)]
@@ -66,7 +63,7 @@ def steps_of(
     # Mistakes in tables are named before files are read, which may take long; unless cases that cannot be read are left
     # out, which the split need not name: which are those is not known yet.
     middle = [*contents, *given] if data.skip_unreadable else [*given, *contents]
-    return [*find, *middle, Step("draw the split", draw, "split"), Step("compare parts", compare or refuse_leaks)]
+    return [*find, *middle, Step("draw the split", draw, "split"), Step("compare parts", refuse_leaks)]
 
 
 def prepare(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.cases.table import SPLITS
+from datamodules.cases.table import SPLITS, CaseTable
 from datamodules.checks.boxes import check_boxes
 from datamodules.checks.examine import examine_all
 from datamodules.checks.histograms import Histogram, check_likeness
@@ -25,7 +25,7 @@ from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
 from datamodules.checks.units import FileUnits, TableUnits, Units, loose_files
 from datamodules.faults import Fault
-from datamodules.preparation import find_strata, prepare, steps_of
+from datamodules.preparation import find_strata, prepare, refuse_leaks, steps_of
 from datamodules.prepared import Prepared
 from datamodules.stored import StoredMasks
 from scansuite.errors import SuiteError
@@ -66,10 +66,12 @@ def check(
             store.note(replace(fault, path=short_path(fault.path, data.root)))
 
     try:
-        steps = steps_of(data, read=own.read, weigh=own.weigh, compare=own.compare)
-        prepared = prepare(data, steps, note)
+        # A check compares the parts more closely, and by then without the contents: as text a million take 80 MiB.
+        steps = [step for step in steps_of(data, read=own.read, weigh=own.weigh) if step.run is not refuse_leaks]
+        prepared = replace(prepare(data, steps, note), contents=())
         if len(prepared.table):
             data.adopt_table(prepared)
+            own.compare(prepared.table)
         else:
             own.examine(FileUnits(data, loose_files(data.root)))
         yield survey
@@ -105,15 +107,15 @@ class _Check:
         self.labels = Labels(prepared.table, stored, self.store)
         return replace(prepared, strata=self.labels.strata)
 
-    def compare(self, data: ScanDataModule, prepared: Prepared) -> Prepared:
+    def compare(self, table: CaseTable) -> None:
         """Note what a part lacks, and what parts share."""
-        survey, store = self.survey, self.store
-        survey.table = prepared.table
+        survey, store, data = self.survey, self.store, self.survey.data
+        survey.table = table
         content = content_numbers(survey.records)
         parts = survey.cases()["split"]
         if data.split != "all_test" and "train" not in set(parts.dropna()):
             store.add("split", "there is no train part")
-        stored = data.stored(prepared.table)
+        stored = data.stored(table)
         if self.labels is not None:
             survey.histograms += self.labels.by_part(parts)
         if stored.boxes is not None:
@@ -123,7 +125,6 @@ class _Check:
         check_patients(survey, store)
         check_duplicates(survey, content, store, None if stored.labels is None else stored.labels.single)
         check_near_duplicates(survey, content, store)
-        return prepared
 
     def examine(self, units: Units) -> None:
         """Look at all units: note what is wrong with each, and which are unlike the rest."""
