@@ -31,3 +31,13 @@ def of_cases(batch: Batch, kept: list[int]) -> Batch:
 def case_ids(scans: Sequence[ScanInfo]) -> list[str]:
     """The case ids of a batch."""
     return [scan["case_id"] for scan in scans]
+
+
+def no_case(batch: Batch) -> bool:
+    """Whether nothing is in a batch, as where none of its files was readable."""
+    return "scan" in batch and not batch["scan"]
+
+
+def without_images(batch: Batch) -> Batch:
+    """What a batch says beside its images, which would fill the memory of whoever keeps many."""
+    return cast("Batch", {key: value for key, value in batch.items() if key != "image"})

@@ -101,6 +101,9 @@ class Ensemble(LightningModule, ABC, Generic[Member]):
             said = (member.predict_step(batch, batch_idx) for member in self.members)  # type: ignore[operator]
             return self.combined(said) if batch["scan"] else next(said)
 
+    def __repr__(self) -> str:
+        return "\n  ".join([f"{type(self).__name__} of {len(self.members)}:", *map(repr, self.members)])
+
     def chosen(self) -> dict[str, Any]:
         """What was chosen on validation, in plain types."""
         return {"operating_points": self.operating_points}

@@ -6,7 +6,7 @@ how a checkpoint keeps them is known to the constructor of the task alone.
 
 from __future__ import annotations
 
-from typing import Any, Generic, NotRequired, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, Required, TypedDict, TypeVar
 
 from torch import Tensor
 
@@ -17,12 +17,21 @@ from datamodules.types import Batch
 Output = TypeVar("Output")
 
 
-class StepOutput(TypedDict, Generic[Output]):
+class PartialOutput(TypedDict, total=False):
+    """What ``predict_step`` says of a batch of a user's own loader beside the output, by case."""
+
+    case_id: list[str]  # where the batch knows its cases
+    scores: Tensor  # (B, C) float64 probabilities or (B, 1) numbers; in segmentation (B, C, H, W) float32
+    masks: Tensor  # (B, H, W) uint8 class numbers, or (B, L, H, W) regions of 0 and 1
+    boxes: list[Any]  # Detections of each image, in its pixels
+
+
+class StepOutput(PartialOutput, Generic[Output], total=False):
     """Output of a step of a model for a batch, for the callbacks that make rows and masks of it."""
 
-    output: Output
-    batch: Batch  # without padding, in validation and test
-    weights: NotRequired[Tensor | None]  # (N,) of the images of each case, where a model weighs them
+    output: Required[Output]
+    batch: Required[Batch]  # without padding, in validation and test
+    weights: Tensor | None  # (N,) of the images of each case, where a model weighs them
 
 
 class Tiled(Protocol):

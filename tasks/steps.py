@@ -11,10 +11,10 @@ from torchmetrics import Metric
 
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
-from tasks.batches import of_cases, without_padding
+from tasks.batches import case_ids, no_case, of_cases, without_images, without_padding
 from tasks.compression.compressible import Compressible
 from tasks.own_metrics import OwnMetrics, stage_values
-from tasks.predictor import StepOutput
+from tasks.predictor import PartialOutput, StepOutput
 from tasks.training.configuring import step_plateau
 
 Stage = Literal["train", "val", "test"]
@@ -94,9 +94,26 @@ class Steps(Compressible):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""
-        if not batch["scan"]:
+        if no_case(batch):
             return {"output": batch["image"], "batch": batch}
-        return {"output": self(batch["image"], *self.further_inputs(batch)), "batch": batch}
+        return self.told({"output": self(batch["image"], *self.further_inputs(batch)), "batch": batch})
+
+    def told(self, said: StepOutput[Any]) -> StepOutput[Any]:
+        """What a user's own loader gets: beside the output its meaning, by case, and the batch without its images.
+
+        The suite's own loaders, which know what could not be read, get it as it is: callbacks put their cases together.
+        """
+        batch = said["batch"]
+        if "unreadable" in batch:
+            return said
+        told: StepOutput[Any] = {**said, "batch": without_images(batch), **self.meaning(said["output"], batch)}
+        if "scan" in batch:
+            told["case_id"] = case_ids(batch["scan"])
+        return told
+
+    def meaning(self, output: Any, batch: Batch) -> PartialOutput:
+        """An output in the words of the task: ``scores``, ``masks``, ``boxes``."""
+        return {}
 
     def _log_metrics(self, stage: Stage) -> None:
         values = stage_values(self.metrics, stage)

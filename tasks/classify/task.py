@@ -24,7 +24,7 @@ from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
 from tasks.links import Link, joins
 from tasks.own_loss import OwnLoss
-from tasks.predictor import StepOutput
+from tasks.predictor import PartialOutput, StepOutput
 from tasks.steps import Stage
 from tasks.training.settings import within
 
@@ -295,7 +295,11 @@ class ClassificationTask(Task):
         if self.attention is None or not batch.get("bags"):
             return super().predict_step(batch, batch_idx)
         output, weights = self.weighed(batch["image"], *self.further_inputs(batch))
-        return {"output": output, "batch": batch, "weights": weights}
+        return self.told({"output": output, "batch": batch, "weights": weights})
+
+    def meaning(self, output: Tensor, batch: Batch) -> PartialOutput:
+        """``scores`` (B, C) float64."""
+        return {"scores": self.scores(output)}
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """() loss of the batch in float32; of images mixed in pairs that of the mixed target."""

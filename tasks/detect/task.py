@@ -14,6 +14,7 @@ from datamodules.types import Batch
 from datamodules.useless import Useless, left_out
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
+from tasks.batches import no_case
 from tasks.detect.collect import within_scan
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
 from tasks.detect.distillation import imitation, unlike
@@ -22,7 +23,7 @@ from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
 from tasks.padding import pad
-from tasks.predictor import StepOutput
+from tasks.predictor import PartialOutput, StepOutput
 from tasks.steps import Stage
 from tasks.tile import evaluation_tile
 from tasks.training.settings import within
@@ -195,6 +196,13 @@ class DetectionTask(Task):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[list[Detections]]:
         """Boxes of a batch of pieces, in pixels of each piece."""
-        if not batch["scan"]:
+        if no_case(batch):
             return {"output": [], "batch": batch}
-        return {"output": self.decode(self._output(batch["image"])), "batch": batch}
+        return self.told({"output": self.decode(self._output(batch["image"])), "batch": batch})
+
+    def meaning(self, output: list[Detections], batch: Batch) -> PartialOutput:
+        """``boxes`` of each image, in pixels of what shows the scan."""
+        height, width = batch["image"].shape[-2:]
+        sizes = [scan.get("content_size", (height, width)) for scan in batch.get("scan", [])] or [(height, width)]
+        pairs = zip(output, sizes * (len(output) // len(sizes)), strict=True)
+        return {"boxes": [within_scan(found, size, self.max_detections) for found, size in pairs]}

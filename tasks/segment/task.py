@@ -17,9 +17,9 @@ from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
-from tasks.batches import case_ids
+from tasks.batches import case_ids, no_case
 from tasks.padding import pad
-from tasks.predictor import StepOutput
+from tasks.predictor import PartialOutput, StepOutput
 from tasks.segment.assemble import call_classes
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
@@ -246,10 +246,14 @@ class SegmentationTask(Task):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
         """Probabilities (B, num_classes, H, W) and cases of a batch of pieces."""
-        if not batch["scan"]:
+        if no_case(batch):
             return {"output": batch["image"], "batch": batch}
         output = averaged(lambda image: self.scores(self._output(image)), batch["image"], self.tta)
-        return {"output": output, "batch": batch}
+        return self.told({"output": output, "batch": batch})
+
+    def meaning(self, output: Tensor, batch: Batch) -> PartialOutput:
+        """``scores`` (B, num_classes, H, W), and the ``masks`` that they call."""
+        return {"scores": output, "masks": call_classes(output, overlapping=self.overlapping)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the clean-up that was chosen on validation."""

@@ -204,3 +204,33 @@ def test_one_class_is_refused(target: Any) -> None:
 def test_one_number_and_one_label_are_not(target: Any) -> None:
     model = ClassificationTask("test_resnet", num_classes=1, target=target, in_channels=1)
     assert model(torch.rand(2, 1, 32, 32)).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "data"),
+    [
+        (ClassificationTask, labels.Phantoms),
+        (SegmentationTask, masks.Phantoms),
+        (DetectionTask, boxes.Phantoms),
+    ],
+)
+def test_a_plain_trainer_predicts_by_case(cls: type[Task], data: Any) -> None:
+    of_data = data(**PHANTOMS)
+    model = cls.for_data(of_data, "test_resnet", **({"channels": 16} if cls is DetectionTask else {}))
+    said: Any = trainer_of().predict(model, of_data.val_dataloader())
+    ids = of_data.table.cases["case_id"].iloc[of_data.rows("val")].tolist()
+    assert [case for one in said for case in one["case_id"]] == ids
+    assert all("image" not in one["batch"] for one in said)
+    first, count = said[0], len(said[0]["case_id"])
+    if cls is ClassificationTask:
+        assert first["scores"].shape == (count, 2)
+        torch.testing.assert_close(first["scores"].sum(dim=1), torch.ones(count, dtype=torch.float64))
+    elif cls is SegmentationTask:
+        assert first["scores"].shape == (count, 4, 32, 32)
+        assert torch.equal(first["masks"].long(), first["scores"].argmax(dim=1))
+    else:
+        assert [found.boxes.shape[1] for found in first["boxes"]] == [4] * count
+        assert all(bool((found.boxes >= 0).all() and (found.boxes <= 32).all()) for found in first["boxes"])
+    images = model.predict_step({"image": torch.rand(2, 1, 32, 32)}, 0)  # a batch that knows no cases
+    assert "case_id" not in images
+    assert len(images.get("boxes", images.get("scores", []))) == 2
