@@ -104,6 +104,6 @@ class Batch(TypedDict, total=False):
     boxes: list[Tensor]  # B x (N, 4)
     labels: list[Tensor]  # B x (N,)
     ignored: list[Tensor]  # B x (M, 6)
-    scan: list[ScanInfo]
+    scan: list[ScanInfo]  # left out by other people's loaders: no case is padding then, nor has it a name
     pieces: list[Piece]  # one for each image; evaluation and prediction of cases by pieces only
     unreadable: list[tuple[str, str]]  # (path, reason) of files left out of the batch; predict only

@@ -11,8 +11,15 @@ from torch import Tensor
 from datamodules.types import Batch, ScanInfo
 
 
+def count_cases(batch: Batch) -> int:
+    """How many cases a batch has; none where nothing of it was readable. Batches of other people's have no ``scan``."""
+    return len(batch["bags"] if "bags" in batch else batch["scan"] if "scan" in batch else batch["image"])
+
+
 def without_padding(batch: Batch) -> list[int]:
     """Numbers of the cases of a batch that do not stand in it for the sake of another rank."""
+    if "scan" not in batch:
+        return list(range(count_cases(batch)))
     return [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
 
 

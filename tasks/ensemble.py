@@ -15,6 +15,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
+from tasks.batches import count_cases
 from tasks.predictor import Sliced, StepOutput
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Ensemble(LightningModule, ABC, Generic[Member]):
         """What the members say together of a batch; it may be empty where none of its files was readable."""
         with torch.autocast(self.device.type, enabled=False) if self.exact else nullcontext():
             said = (member.predict_step(batch, batch_idx) for member in self.members)  # type: ignore[operator]
-            return self.combined(said) if batch["scan"] else next(said)
+            return self.combined(said) if count_cases(batch) else next(said)
 
     def __repr__(self) -> str:
         return "\n  ".join([f"{type(self).__name__} of {len(self.members)}:", *map(repr, self.members)])

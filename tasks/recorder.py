@@ -30,7 +30,7 @@ class Recorder(Callback):
         self._parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
 
     def _record(self, model: LightningModule, outputs: Any) -> None:
-        scans = outputs["batch"]["scan"]
+        scans = outputs["batch"].get("scan")
         if self.active and scans:
             rows = cast("SaysRows", model).rows(outputs["output"], outputs["batch"])
             self._parts.append((pd.DataFrame(rows), scan_rows(scans)))

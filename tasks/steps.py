@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
-from tasks.batches import case_ids, no_case, of_cases, without_images, without_padding
+from tasks.batches import case_ids, count_cases, no_case, of_cases, without_images, without_padding
 from tasks.compression.compressible import Compressible
 from tasks.own_metrics import OwnMetrics, stage_values
 from tasks.predictor import PartialOutput, StepOutput
@@ -47,7 +47,7 @@ class Steps(Compressible):
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
         output = self._output(batch["image"], *self.further_inputs(batch))
         kept = without_padding(batch)
-        if len(kept) < len(batch["scan"]):
+        if len(kept) < count_cases(batch):
             output, batch = output[kept], of_cases(batch, kept)
         # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
         loss = self.loss(output, batch)

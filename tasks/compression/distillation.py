@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from tasks.batches import count_cases
 from tasks.compression.features import Pair, Projections
 
 
@@ -69,7 +70,7 @@ class Distillation(Callback):
                 total = total + weight * parts["distill_features"]
             for name, part in {**parts, "objective": total}.items():
                 how: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
-                model.log(f"train/{name}", part.detach(), batch_size=len(batch["scan"]), **how)
+                model.log(f"train/{name}", part.detach(), batch_size=count_cases(batch), **how)
             return total
 
         model.objective = objective

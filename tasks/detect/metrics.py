@@ -59,7 +59,7 @@ class DetectionMetrics(Metric):
             judged = np.zeros(len(true))
             self._targets.append(
                 {
-                    "boxes": np.concatenate([_array(true), others[:, :4]]),
+                    "boxes": np.concatenate([_array(true).reshape(-1, 4), others[:, :4]]),
                     "labels": np.concatenate([_array(of), others[:, 4]]),
                     "ignore": np.concatenate([judged, np.ones(len(others))]),
                     "difficult": np.concatenate([judged, others[:, 5]]),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from datamodules.types import Batch
+from datamodules.types import Batch, ScanInfo
 from datamodules.useless import Useless, left_out
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
@@ -183,9 +183,11 @@ class DetectionTask(Task):
     def _found(self, output: Raw, batch: Batch) -> list[Detections]:
         """Boxes of each image of a batch, within what shows the scan."""
         size = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
+        decoded = self.decode(output)
+        scans = batch.get("scan") or [ScanInfo()] * len(decoded)
         return [
             within_scan(one, scan.get("content_size", size), self.max_detections)
-            for one, scan in zip(self.decode(output), batch["scan"], strict=True)
+            for one, scan in zip(decoded, scans, strict=True)
         ]
 
     def metric_inputs(self, output: Raw, batch: Batch) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:

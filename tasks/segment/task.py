@@ -234,7 +234,8 @@ class SegmentationTask(Task):
 
     def update_metrics(self, metric: Metric, output: Tensor, batch: Batch) -> None:
         """Show called and true masks to the metrics of a stage."""
-        metric.update(self.predictions(output), batch["mask"], case_ids(batch["scan"]))
+        cases = case_ids(batch["scan"]) if "scan" in batch else None
+        metric.update(self.predictions(output), batch["mask"], cases)
 
     def metric_inputs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, H, W) int64 class numbers and the mask, or (B, L, H, W) of 0 and 1 and the masks of the regions."""
