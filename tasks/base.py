@@ -78,8 +78,8 @@ class Task(Steps, Standalone):
         warmup: share of all steps spent warming up.
         unfreeze: the epoch (from 0) in which a frozen backbone begins to train; of several numbers each lets one more
             of its stages train, the deepest first.
-        ema: decay of an exponential moving average of the weights, such as 0.999; the average is judged and kept.
-        swa: share of the epochs, such as 0.75, after which weights are averaged; the average is judged and kept.
+        ema: decay of an exponential moving average of the weights, such as 0.999; the average is evaluated and kept.
+        swa: share of the epochs, such as 0.75, after which weights are averaged; the average is evaluated and kept.
         early_stopping: stop after this many epochs without a better validation metric (epochs that are not validated do
             not count).
         teacher: checkpoint of a trained model of the same task and classes that this one learns from (distillation).
@@ -110,7 +110,7 @@ class Task(Steps, Standalone):
         pads: images are filled up to a multiple of :data:`~tasks.padding.MULTIPLE` pixels before the backbone.
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
         slices: how volumes are cut; None where the model is for images alone.
-        tile: (h, w) in pixels of the parts that large images are judged and predicted by; None: whole images.
+        tile: (h, w) in pixels of the parts that large images are evaluated and predicted by; None: whole images.
         overlap: share of a tile that the next one covers again.
         mixup: with which training images are mixed, where the task does that; likewise ``cutmix``.
         network: the flags of the backbone; likewise ``optimization``, ``schedule``, ``averaging``, ``distillation``

@@ -1,4 +1,4 @@
-"""Several trained models of one task that are judged and predict as one."""
+"""Several trained models of one task that are evaluated and predict as one."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Member = TypeVar("Member", bound="Task")
 class Ensemble(LightningModule, ABC, Generic[Member]):
     """Shows each batch to all members and puts together what they say.
 
-    A task's ensemble has what judging and predicting read of a model of that task; where members may differ in it, it
-    is that of the first. They see the same batches, so they agree in preprocessing, whatever their networks.
+    A task's ensemble has what evaluating and predicting read of a model of that task; where members may differ in it,
+    it is that of the first. They see the same batches, so they agree in preprocessing, whatever their networks.
 
     Args:
         members: with their weights; two or more.

@@ -90,7 +90,7 @@ class Evaluator(ABC, Generic[ModelT, DataT]):
         )
 
     def pictures(
-        self, judged: EvalResult, split: str, model: ModelT, data: DataT, folder: Path
+        self, result: EvalResult, split: str, model: ModelT, data: DataT, folder: Path
     ) -> list[tuple[str, NDArray[Any]]]:
         """Write pictures of telling cases into a folder; titles and (H, W, 3) uint8 of those that this rank drew."""
         return []

@@ -128,7 +128,7 @@ class Checkpoints:
 
     Attributes:
         paths: one, or those of the members.
-        record: of the ensemble, where it was judged before: ``chosen_on`` and what was chosen.
+        record: of the ensemble, where it was evaluated before: ``chosen_on`` and what was chosen.
     """
 
     paths: tuple[Path, ...]

@@ -72,7 +72,7 @@ class TaskSpec:
         return self.part("task")  # type: ignore[no-any-return]
 
     def evaluator_class(self) -> type[Evaluator[Any, Any]]:
-        """How it is judged."""
+        """How it is evaluated."""
         return self.part("evaluator")  # type: ignore[no-any-return]
 
     def inference_class(self) -> type[Inference[Any]]:

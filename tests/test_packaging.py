@@ -62,7 +62,7 @@ def test_the_installed_wheel_fits_from_another_folder(wheel: Path, tmp_path: Pat
     flags = ["--config", "experiment/phantoms", "--data.num_patients", "24", "--trainer.fast_dev_run", "true"]
     result = python("-m", "tasks.classify", "fit", *flags)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "nothing was judged" in result.stdout
+    assert "nothing was evaluated" in result.stdout
 
 
 def test_the_console_script_is_declared(wheel: Path) -> None:

@@ -215,9 +215,9 @@ class DetectionData(ScanDataModule):
     def strata(self, table: CaseTable) -> NDArray[np.float64]:
         """(N, C) which classes an image shows."""
         shown = np.zeros((len(table), len(self._own_classes)))
-        judged = self._boxes[~self._boxes["ignore"]]
+        evaluated = self._boxes[~self._boxes["ignore"]]
         number = {name: index for index, name in enumerate(self._own_classes)}
-        shown[judged["case"], [number[label] for label in judged["label"]]] = 1
+        shown[evaluated["case"], [number[label] for label in evaluated["label"]]] = 1
         return shown
 
     def adopt_classes(self, class_names: Sequence[str]) -> None:
@@ -310,10 +310,10 @@ class DetectionData(ScanDataModule):
         return self._adopted_classes
 
     def _warn_of_absent(self, table: CaseTable) -> None:
-        judged = self._boxes[~self._boxes["ignore"]]
-        split = table.cases["split"].to_numpy()[judged["case"]]
+        evaluated = self._boxes[~self._boxes["ignore"]]
+        split = table.cases["split"].to_numpy()[evaluated["case"]]
         for part in ("train", "val", "test"):
-            present = set(judged["label"][split == part])
+            present = set(evaluated["label"][split == part])
             absent = [name for name in self._own_classes if name not in present]
             if absent and len(self.rows(part)):
                 log.warning("the %s part has no box of %s", part, ", ".join(absent))

@@ -91,9 +91,11 @@ def make_split(
                 f"--data.test_fraction {test_fraction}: of {len(np.unique(groups))} patients (or images, where no "
                 "patient is known) none fits into so small a test part: give a larger one, or 0 for none"
             )
-    judged = fold if draws_all and test_fraction == 0 else None
+    evaluated = fold if draws_all and test_fraction == 0 else None
     _refuse_too_few(groups[split == "train"], folds, folds_flag)
-    _deal_folds(split, strata, groups, folds, fold, tie_words(table.cases["case_id"], seed, "folds"), judged=judged)
+    _deal_folds(
+        split, strata, groups, folds, fold, tie_words(table.cases["case_id"], seed, "folds"), evaluated=evaluated
+    )
     return pd.Series(split, index=given.index, dtype="str")
 
 
@@ -135,17 +137,17 @@ def _deal_folds(
     folds: int,
     fold: int,
     ties: NDArray[np.uint64],
-    judged: int | None,
+    evaluated: int | None,
 ) -> None:
     """Deal the train part into folds and mark validation (and the evaluated fold) in place."""
     train = np.flatnonzero(split == "train")
     number = np.unique(groups[train], return_inverse=True)[1]
     parts = stratified_groups(strata[train], number, [1 / folds] * folds, ties[train])
-    if judged is None:
+    if evaluated is None:
         split[train[parts == fold]] = "val"
     else:
-        split[train[parts == judged]] = "test"
-        split[train[parts == (judged + 1) % folds]] = "val"
+        split[train[parts == evaluated]] = "test"
+        split[train[parts == (evaluated + 1) % folds]] = "val"
 
 
 def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_out: bool = False) -> CaseTable:

@@ -48,7 +48,7 @@ class ClassificationTask(Task):
         head_args: arguments of a head of your own.
         dropout: before the head's linear layers.
         hidden: width of the hidden layer of the ``mlp`` head.
-        aggregate: how a case with many images is judged: ``none`` takes each image for itself; ``mean``, ``max`` and
+        aggregate: how a case with many images is evaluated: ``none`` takes each image for itself; ``mean``, ``max`` and
             ``topk`` average all, the one highest or a share of the images' scores; ``attention`` weighs their features.
         topk: share of a case's images that ``topk`` averages.
         attention_hidden: width of the hidden layer that ``attention`` weighs with.
@@ -66,7 +66,7 @@ class ClassificationTask(Task):
         class_counts: training cases of each class, from the data.
         known_counts: training cases of which each class or label is known, from the data.
         slices: how volumes are cut, from the data; kept for predict.
-        bag_limit: most images of a case that are judged, from the data.
+        bag_limit: most images of a case that are evaluated, from the data.
         kwargs: network, training and further facts of the data; see :class:`~tasks.base.Task`.
     """
 
@@ -253,7 +253,7 @@ class ClassificationTask(Task):
 
         Args:
             image: (N, C, H, W) in [0, 1].
-            sizes: of the N images how many belong to each case, in order; left out: each is judged for itself.
+            sizes: of the N images how many belong to each case, in order; left out: each is evaluated for itself.
 
         Returns:
             (N, outputs), or (B, outputs) of as many cases as there are ``sizes``.
@@ -321,7 +321,7 @@ class ClassificationTask(Task):
         if (self.criterion.name == "ordinal") != (teacher.criterion.name == "ordinal"):
             return "one has the outputs of the ordinal loss and the other has not: take the same --model.loss"
         if (self.aggregate == "none") != (teacher.aggregate == "none"):
-            return "one judges images and the other cases of many images: see --model.aggregate"
+            return "one evaluates images and the other cases of many images: see --model.aggregate"
         return super().unlike(teacher)
 
     def output_layers(self) -> list[nn.Module]:

@@ -49,12 +49,12 @@ class RunEvaluation:
         self.trainer, self.evaluator, self.data, self.run_dir, self.leaks = trainer, evaluator, data, run_dir, leaks
         self.pictures: list[tuple[str, NDArray[Any]]] = []
         self.metrics: dict[str, dict[str, MetricValue]] = {}
-        self._judged: dict[str, EvalResult] = {}
+        self._results: dict[str, EvalResult] = {}
 
     @property
     def parts(self) -> list[str]:
         """Parts that were evaluated."""
-        return list(self._judged)
+        return list(self._results)
 
     def run(self, model: Model, split: str, *, choose: bool = False) -> None:
         """Run the model over a part; every rank holds the rows of all afterwards.
@@ -66,9 +66,9 @@ class RunEvaluation:
         """
         model.exact = True
         with exact_float32():
-            judged = self.evaluator.run(self.trainer, model, self.data, split, choose=choose)
-        self.pictures += self.evaluator.pictures(judged, split, model, self.data, self.run_dir / "overlays")
-        self._judged[split] = judged
+            result = self.evaluator.run(self.trainer, model, self.data, split, choose=choose)
+        self.pictures += self.evaluator.pictures(result, split, model, self.data, self.run_dir / "overlays")
+        self._results[split] = result
 
     def choose(self, model: Model) -> None:
         """Choose on validation what is chosen there, without evaluating it."""
@@ -80,18 +80,18 @@ class RunEvaluation:
         """Write the tables, evaluate them, and print the metrics unless ``show`` is False (rank 0 alone)."""
         if not self.trainer.is_global_zero:
             return
-        predictions = [judged.predictions for judged in self._judged.values()]
+        predictions = [result.predictions for result in self._results.values()]
         write_table(pd.concat(predictions, ignore_index=True), self.run_dir / "predictions.csv")
-        targets = [judged.targets for judged in self._judged.values() if judged.targets is not None]
+        targets = [result.targets for result in self._results.values() if result.targets is not None]
         if targets:
             write_table(pd.concat(targets, ignore_index=True), self.run_dir / "targets.csv")
-        write_table(self._cases(list(self._judged)), self.run_dir / "cases.csv")
+        write_table(self._cases(list(self._results)), self.run_dir / "cases.csv")
         write_split(self.data, self.run_dir)
         write_task(self.run_dir, self.evaluator.run_task(model))
         from rich.console import Console
 
         console = Console()
-        for split in self._judged:
+        for split in self._results:
             self.metrics[split] = evaluate_run(self.run_dir, split)
             if show:
                 console.print(results_table(self.metrics[split], split))
@@ -109,9 +109,9 @@ class RunEvaluation:
 
     def _cases(self, splits: Sequence[str]) -> pd.DataFrame:
         cases = self.data.table.cases
-        judged = cases[cases["split"].isin(splits)].drop(columns=["width", "height", "spacing"], errors="ignore")
-        scans = pd.concat([judged.scans for judged in self._judged.values()]).drop_duplicates("case_id")
-        known = judged.merge(scans, on="case_id", how="left")
+        evaluated = cases[cases["split"].isin(splits)].drop(columns=["width", "height", "spacing"], errors="ignore")
+        scans = pd.concat([result.scans for result in self._results.values()]).drop_duplicates("case_id")
+        known = evaluated.merge(scans, on="case_id", how="left")
         lead = ["case_id", "patient_id", "path", "split", "width", "height", "spacing"]
         return known[lead + [column for column in known.columns if column not in lead]]
 

@@ -108,12 +108,12 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
         }
 
     def pictures(
-        self, judged: EvalResult, split: str, model: DetectionModel, data: DetectionData, folder: Path
+        self, result: EvalResult, split: str, model: DetectionModel, data: DetectionData, folder: Path
     ) -> list[tuple[str, NDArray[Any]]]:
         """Draw the best, median and worst case of the part (rank 0 alone)."""
-        if judged.targets is None or not is_rank_zero():
+        if result.targets is None or not is_rank_zero():
             return []
-        targets, predictions, points = judged.targets, judged.predictions, model.operating_points
+        targets, predictions, points = result.targets, result.predictions, model.operating_points
         rows = {str(case): row for row, case in enumerate(data.table.cases["case_id"])}
 
         def shown(case_id: str) -> ShownBoxes:
@@ -121,6 +121,6 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
             image = picture(scan, data.preprocess)
             return ShownBoxes(image, *(table[table["case_id"] == case_id] for table in (targets, predictions)))
 
-        f1 = case_f1([str(case) for case in judged.scans["case_id"]], targets, predictions, points)
+        f1 = case_f1([str(case) for case in result.scans["case_id"]], targets, predictions, points)
         drawn = write_box_overlays(folder, split, f1, shown, model.class_names, points)
         return [(picture.title, picture.picture) for picture in drawn]

@@ -52,9 +52,9 @@ class DetectionTask(Task):
         focal_gamma: its focusing exponent.
         nms: ``soft`` lowers the scores of overlapping boxes instead of dropping them.
         nms_iou: boxes of one class that overlap more than this are one.
-        score_threshold: boxes below it are left out when judging and predicting.
-        window: side, or ``H,W``, in pixels of the tiles that large images are judged and predicted by, where training
-            took patches; left out: the size of the patches; ``whole``: images of any size at once.
+        score_threshold: boxes below it are left out when evaluating and predicting.
+        window: side, or ``H,W``, in pixels of the tiles that large images are evaluated and predicted by, where
+            training took patches; left out: the size of the patches; ``whole``: images of any size at once.
         overlap: share of a tile that the next one covers again.
         froc_iou: overlap from which a box has found a lesion, in FROC.
         num_classes: number of classes, without a background; from the data.

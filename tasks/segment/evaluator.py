@@ -114,10 +114,10 @@ class SegmentationEvaluator(Evaluator[SegmentationModel, SegmentationData]):
         }
 
     def pictures(
-        self, judged: EvalResult, split: str, model: SegmentationModel, data: SegmentationData, folder: Path
+        self, result: EvalResult, split: str, model: SegmentationModel, data: SegmentationData, folder: Path
     ) -> list[tuple[str, NDArray[Any]]]:
         """Draw the best, median and worst case of the part; all ranks must ask, rank 0 draws."""
-        predictions = judged.predictions
+        predictions = result.predictions
         chosen = pick_cases(predictions).values()
         called = {case: one for own in gather(self._of(chosen)) for case, one in own.items()}
         if is_rank_zero():

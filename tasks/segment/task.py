@@ -56,14 +56,14 @@ class SegmentationTask(Task):
         focal_gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
         tversky_alpha: weight of false calls in the Tversky losses; misses have the rest to 1.
         boundary_weight: of the boundary term in the ``boundary`` loss.
-        window: side, or ``H,W``, in pixels of the tiles that large images are judged and predicted by, where training
-            took patches; left out: the size of the patches; ``whole``: images of any size at once.
+        window: side, or ``H,W``, in pixels of the tiles that large images are evaluated and predicted by, where
+            training took patches; left out: the size of the patches; ``whole``: images of any size at once.
         overlap: share of a tile that the next one covers again; tiles are blended with Gaussian weights.
         tta: test-time augmentation: ``flips`` averages over the four mirror images; not where classes have sides.
         cleanup: ``auto`` chooses on validation, class by class, whether to keep the largest component alone or to drop
             small ones.
         nsd_tolerance: mm (pixels, where the spacing is unknown) of the normalised surface Dice.
-        count_lesions: judge connected components too: ``lesion_sensitivity`` and ``lesion_f1``.
+        count_lesions: evaluate connected components too: ``lesion_sensitivity`` and ``lesion_f1``.
         overlapping: masks have one plane for each region, from the data.
         ignore_index: value of pixels without annotation, from the data; 255 where it is None.
         slices: how volumes are cut, from the data; kept for predict and export.

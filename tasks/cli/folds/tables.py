@@ -68,7 +68,7 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
     checkpoints = Checkpoints(tuple(best_checkpoint(folder) for folder in folders))
     model = build_model(task, checkpoints)
     assert isinstance(model, Ensemble)  # two folds at least
-    judging = evaluator_of(task)
+    evaluator = evaluator_of(task)
     names = [name for name in ("predictions", "cases", "targets") if (_table_of(folders[0], name)) is not None]
     for name in names:
         table = _joined(folders, name, split)
@@ -76,14 +76,14 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
             _check(table, cases, run_dir)
         write_table(table, run_dir / f"{name}.csv")
     tables = {name: read_table(find_table(run_dir, name)) for name in names}
-    judging.choose(model, tables["predictions"], tables["cases"], tables.get("targets"))
+    evaluator.choose(model, tables["predictions"], tables["cases"], tables.get("targets"))
     points = model.operating_points
     if split == "val":
-        called = judging.called(model, tables["predictions"])
+        called = evaluator.called(model, tables["predictions"])
         write_table(_with_calls(_text(find_table(run_dir, "predictions")), called), run_dir / "predictions.csv")
     else:
         model.operating_points = {}
-    write_task(run_dir, judging.run_task(model))
+    write_task(run_dir, evaluator.run_task(model))
     figures = evaluate_run(run_dir, split)
     write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
     model.operating_points = points
@@ -115,10 +115,10 @@ def _joined(folders: Sequence[Path], name: str, split: str) -> pd.DataFrame:
     return pd.concat(some, ignore_index=True).sort_values("case_id", ignore_index=True, kind="stable")
 
 
-def _check(judged: pd.DataFrame, cases: pd.DataFrame, run_dir: Path) -> None:
+def _check(evaluated: pd.DataFrame, cases: pd.DataFrame, run_dir: Path) -> None:
     """Each case outside test stands in the tables once, in its own fold."""
     planned = cases.dropna(subset="fold").set_index("case_id")["fold"].astype("int64")
-    found = judged.set_index("case_id")["fold"]
+    found = evaluated.set_index("case_id")["fold"]
     if found.index.has_duplicates or set(found.index) != set(planned.index) or (found[planned.index] != planned).any():
         wrong = set(found.index) ^ set(planned.index) or set(found.index[found.index.duplicated()])
         wrong = wrong or {name for name in planned.index if found[name] != planned[name]}

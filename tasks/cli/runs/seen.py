@@ -162,7 +162,7 @@ def refuse_seen(
             log.warning("%s %s: whether cases to be evaluated are among it cannot be told", known.name, doubt)
             leaks.doubts.append(f"{known.name} {doubt}")
     for split, rows in parts.items():
-        part = _judged(data, rows)
+        part = _evaluated(data, rows)
         found = []
         for known in models:
             shared = overlap(part, known.record, split)
@@ -182,11 +182,11 @@ def has_seen(models: Sequence[Known], data: ScanDataModule, split: str) -> bool:
     """Whether a model has seen a part, or may have."""
     if any(known.record.doubt for known in models):
         return True
-    part = _judged(data, data.rows(split))
+    part = _evaluated(data, data.rows(split))
     return any(overlap(part, known.record, split).any.any() for known in models)
 
 
-def _judged(data: ScanDataModule, rows: NDArray[np.int64]) -> Part:
+def _evaluated(data: ScanDataModule, rows: NDArray[np.int64]) -> Part:
     """The hashes of cases to be evaluated.
 
     Identical images in two parts of a published split are no news: they were counted, and warned of, when it was read.

@@ -58,7 +58,7 @@ def prune_parent(model: Task, task: str) -> None:
 
 
 def untrained(cli: TaskParser, model: Task) -> bool:
-    """Whether a model is pruned and judged without training on."""
+    """Whether a model is pruned and evaluated without training on."""
     return model.pruning.method is not None and cli.config["trainer"]["max_epochs"] == 0
 
 

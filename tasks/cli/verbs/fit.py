@@ -1,4 +1,4 @@
-"""``fit``: train, keep the best and the last checkpoint, judge the best."""
+"""``fit``: train, keep the best and the last checkpoint, evaluate the best."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     else:
         trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last), weights_only=True)
     if fast:
-        print("fast_dev_run: one batch went through; nothing was judged or written")
+        print("fast_dev_run: one batch went through; nothing was evaluated or written")
         return 0
     evaluation = RunEvaluation(trainer, evaluator, data, run_dir, leaks)
     _evaluate(task, evaluation, memory_format=cli.config["memory_format"], testing=testing)
@@ -238,7 +238,7 @@ def _log_pictures(evaluation: RunEvaluation, run_dir: Path) -> None:
 
 
 def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryFormat, testing: bool) -> None:
-    """Judge the best checkpoint on validation, choosing there what is chosen, and on test where there is one."""
+    """Evaluate the best checkpoint on validation, choosing there what is chosen, and on test where there is one."""
     trainer, data, run_dir = evaluation.trainer, evaluation.data, evaluation.run_dir
     best = run_dir / CHECKPOINTS / "best.ckpt"
     if not best.is_file():
