@@ -15,6 +15,7 @@ from tasks.distributed import gather
 from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, exact_float32, place
 from tasks.inference import Inference
+from tasks.predictor import StepOutput
 
 
 class Unreadable(Callback):
@@ -23,7 +24,9 @@ class Unreadable(Callback):
     def __init__(self) -> None:
         self.files: list[tuple[str, str]] = []
 
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Any], *_: Any
+    ) -> None:
         """Keep what the loader says."""
         self.files += outputs["batch"]["unreadable"]
 

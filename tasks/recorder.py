@@ -10,14 +10,15 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from datamodules.base import ScanDataModule
-from datamodules.types import ScanInfo
+from datamodules.types import Batch, ScanInfo
 from tasks.distributed import gather
+from tasks.predictor import StepOutput
 
 
 class SaysRows(Protocol):
     """A model that can say what stands in the predictions table."""
 
-    def rows(self, output: torch.Tensor, batch: Any) -> dict[str, list[Any]]:
+    def rows(self, output: torch.Tensor, batch: Batch) -> dict[str, list[Any]]:
         """Columns for the cases of a batch, ``case_id`` first."""
         ...
 
@@ -29,7 +30,7 @@ class Recorder(Callback):
         self.active = False
         self._parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
 
-    def _record(self, model: LightningModule, outputs: Any) -> None:
+    def _record(self, model: LightningModule, outputs: StepOutput[torch.Tensor]) -> None:
         scans = outputs["batch"].get("scan")
         if self.active and scans:
             rows = cast("SaysRows", model).rows(outputs["output"], outputs["batch"])
@@ -43,7 +44,9 @@ class Recorder(Callback):
         """Keep the rows of a test batch."""
         self._record(pl_module, outputs)
 
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[torch.Tensor], *_: Any
+    ) -> None:
         """Keep the rows of a batch without targets."""
         self._record(pl_module, outputs)
 

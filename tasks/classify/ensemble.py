@@ -48,7 +48,7 @@ class ClassificationEnsemble(Ensemble[ClassificationTask]):
         """(B, C) float64 mean probabilities as ``output``."""
         scores: list[Tensor] = []
         weights: list[Tensor] = []
-        batch: Any = None
+        batch = Batch()
         for member, one in zip(self.members, said, strict=True):
             scores.append(member.scores(one["output"]))  # type: ignore[operator]
             batch = one["batch"]

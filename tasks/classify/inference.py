@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
@@ -21,6 +22,7 @@ from tasks.evaluation.classification.operating_point import call_at
 from tasks.evaluation.tables import write_table
 from tasks.inference import Inference
 from tasks.predictions import Predictions
+from tasks.predictor import StepOutput
 from tasks.recorder import Recorder
 
 
@@ -32,17 +34,20 @@ class PredictionRecorder(Recorder):
         self._weights: list[dict[str, Any]] = []
         self._paths: dict[str, str] = {}
 
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Tensor], *_: Any
+    ) -> None:
         """Keep the rows and the weights of a batch."""
         super().on_predict_batch_end(trainer, pl_module, outputs)
         batch = outputs["batch"]
         self._paths |= {scan["case_id"]: scan["path"] for scan in batch["scan"]}
-        if outputs.get("weights") is None:
+        weights = outputs.get("weights")
+        if weights is None:
             return
         named = [
             (scan["case_id"], image) for scan, bag in zip(batch["scan"], batch["bags"], strict=True) for image in bag
         ]
-        for (case_id, image), weight in zip(named, outputs["weights"].tolist(), strict=True):
+        for (case_id, image), weight in zip(named, weights.tolist(), strict=True):
             index = image.slice if image.slice >= 0 else pd.NA
             self._weights.append({"case_id": case_id, "path": image.path, "slice": index, "weight": weight})
 

@@ -17,6 +17,7 @@ from datamodules.types import Piece, ScanInfo
 from tasks.detect.fusion import fuse_boxes
 from tasks.detect.interface import Detections
 from tasks.detect.nms import suppress
+from tasks.predictor import StepOutput
 
 _AT_EDGE = 1.0  # px: a box that comes so near to a tile's border is cut off by it
 
@@ -68,7 +69,9 @@ class BoxCollector(Callback):
         self._finished, self._open = finished, {}
         self.overlap, self.nms_iou, self.max_detections = overlap, nms_iou, max_detections
 
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Any], *_: Any
+    ) -> None:
         """Add the tiles of a batch."""
         batch = outputs["batch"]
         if self._finished is None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
+from tasks.predictor import StepOutput
 from tasks.segment.assemble import AssembledCase, CaseAssembler
 
 
@@ -26,12 +28,14 @@ class CaseCollector(Callback):
         """
         self._assembler, self._finished = CaseAssembler(overlapping), finished
 
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Tensor], *_: Any
+    ) -> None:
         """Add the pieces of a batch."""
         batch = outputs["batch"]
         if self._assembler is None or self._finished is None:
             return
-        for path, _ in batch["unreadable"]:
+        for path, _reason in batch["unreadable"]:
             self._assembler.drop(path)  # what has come of it before it broke off
         if not batch["scan"]:
             return

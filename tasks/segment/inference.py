@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -56,7 +56,7 @@ class SegmentationInference(Inference[SegmentationModel]):
         self, model: SegmentationModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
     ) -> None:
         self.model, self.inputs = model, inputs
-        mask_format: Any = options["mask_format"] or "auto"
+        mask_format = cast("MaskFormat", options["mask_format"] or "auto")
         if mask_format not in get_args(MaskFormat):
             raise SuiteError(f"--mask_format {mask_format}: {nearest(mask_format, get_args(MaskFormat))}")
         self.slices = model.slices

@@ -80,7 +80,7 @@ def test_boxes_are_in_pixels_as_stored_and_broken_cases_vanish(scale: int) -> No
         batch: dict[str, Any] = Batch(image=torch.zeros(1, 1, *TILE), scan=[scan])  # type: ignore[assignment]
         batch["pieces"] = [Piece(case, 0, 1, 0, lefts[tile], size, tile == 1)]
         batch["unreadable"] = [(path, "cut off") for path in unreadable]
-        collector.on_predict_batch_end(None, None, {"output": [boxes], "batch": batch})  # type: ignore[arg-type]
+        collector.on_predict_batch_end(None, None, {"output": [boxes], "batch": batch})  # type: ignore[arg-type,typeddict-item]
 
     send(0, 0, found((10, 10, 20, 30, 0.5, 0)))
     send(1, 0, found((1, 1, 5, 5, 0.9, 0)))
