@@ -20,13 +20,14 @@ from datamodules.base import ScanDataModule
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.inputs import InputFiles
 from datamodules.types import Batch, Scan, ScanInfo
-from tasks.base import Stage, Task
+from tasks.base import Task
 from tasks.batches import of_cases, without_padding
 from tasks.ensemble import Ensemble
 from tasks.evaluator import EvalResult, Evaluator
 from tasks.inference import Inference
 from tasks.predictor import StepOutput
 from tasks.recorder import Recorder
+from tasks.steps import Stage
 
 
 class CountData(ScanDataModule):
