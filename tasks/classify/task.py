@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
-from scansuite.errors import SuiteError
+from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
 from tasks.base import Task
 from tasks.classify.distillation import imitation
@@ -221,6 +221,8 @@ class ClassificationTask(Task):
             trial = self._levels_of(torch.zeros(2, self.in_channels, *(self.input_size or (64, 64))))
             offered = {"dropout": dropout, "grid": (trial[-1].shape[-2], trial[-1].shape[-1])}
             return OwnHead(name, args, outputs=outputs, trial=trial, offered=offered)
+        if name not in get_args(HeadName):
+            raise SuiteError(f"--model.head {name!r} is unknown: {nearest(name, get_args(HeadName))}")
         refuse_arguments("head", name, args)
         if name == "native":
             return None
