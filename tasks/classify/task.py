@@ -222,7 +222,7 @@ class ClassificationTask(Task):
             offered = {"dropout": dropout, "grid": (trial[-1].shape[-2], trial[-1].shape[-1])}
             return OwnHead(name, args, outputs=outputs, trial=trial, offered=offered)
         if name not in get_args(HeadName):
-            raise SuiteError(f"--model.head {name!r} is unknown: {nearest(name, get_args(HeadName))}")
+            raise SuiteError(f"--model.head {name!r} is unknown: {nearest(str(name), get_args(HeadName))}")
         refuse_arguments("head", name, args)
         if name == "native":
             return None
