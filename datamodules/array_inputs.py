@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.arrays.scans import images_of
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans
@@ -23,36 +24,26 @@ if TYPE_CHECKING:
 _CHANNELS = (1, 2, 3, 4)  # of an image, where the last of three axes could also be its width
 
 
-def image_list(images: Any) -> list[NDArray[Any]]:
+def image_list(images: Any, channels_first: bool | None = None) -> list[NDArray[Any]]:
     """Numpy or torch images as a list of arrays (H, W) or (H, W, C), which share their memory.
 
     Args:
-        images: one image (H, W) or (H, W, C) with at most four channels; several of one size (N, H, W) or
-            (N, H, W, C); or a list of images of any sizes. Values are those that a file would hold (0..255 in uint8,
+        images: one image (H, W) or (H, W, C) with at most four channels; several of one size (N, H, W), (N, H, W, C) or
+            (N, C, H, W); or a list of images of any sizes. Values are those that a file would hold (0..255 in uint8,
             HU, ...), not scaled.
+        channels_first: see :class:`~datamodules.arrays.scans.ArrayScans`.
 
     Raises:
         SuiteError: no image, or an array of another shape.
     """
-    if isinstance(images, (np.ndarray, Tensor)):
-        array = _numpy(images)
-        if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS):
-            return [array]
-        if array.ndim not in (3, 4):
-            raise SuiteError(f"an array of shape {array.shape}: expected (N, H, W), (N, H, W, C), or one image (H, W)")
-        found = list(array)
-    else:
-        found = [_numpy(image) for image in images]
-    if not found:
-        raise SuiteError("there is no image in what was given: expected arrays (H, W) or (H, W, C)")
-    for number, image in enumerate(found):
-        if image.ndim not in (2, 3) or image.size == 0:
-            raise SuiteError(f"image {number}: an array of shape {image.shape}: expected (H, W) or (H, W, C)")
-    return found
+    if isinstance(images, (np.ndarray, Tensor)) and _is_one(tuple(images.shape), channels_first):
+        images = images[None]
+    return images_of(images, channels_first)
 
 
-def _numpy(image: Any) -> NDArray[Any]:
-    return image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+def _is_one(shape: tuple[int, ...], channels_first: bool | None) -> bool:
+    """Whether an array is one image and not several."""
+    return len(shape) == 2 or (len(shape) == 3 and shape[0 if channels_first else 2] in _CHANNELS)
 
 
 class InputArrays(InputFiles):
@@ -61,6 +52,7 @@ class InputArrays(InputFiles):
     Args:
         images: see :func:`image_list`.
         case_ids: of the images; left out: 0, 1, 2, ...
+        channels_first: see :func:`image_list`.
         kwargs: ``batch_size``, ``window``, ``percentiles`` and ``value_range`` of
             :class:`~datamodules.inputs.InputFiles`.
 
@@ -68,9 +60,11 @@ class InputArrays(InputFiles):
         SuiteError: no image, another number of ids than of images, or an id twice.
     """
 
-    def __init__(self, images: Any, case_ids: Sequence[str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, images: Any, case_ids: Sequence[str] | None = None, channels_first: bool | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**{**kwargs, "num_workers": 0})
-        arrays = image_list(images)
+        arrays = image_list(images, channels_first)
         names = [str(name) for name in (range(len(arrays)) if case_ids is None else case_ids)]
         if len(names) != len(arrays):
             raise SuiteError(f"case_ids: {len(names)} names for {len(arrays)} images")
@@ -95,7 +89,10 @@ class InputArrays(InputFiles):
     def read(self, path: str) -> Scan:
         """An array as a scan."""
         array = self.images[path]
-        return Scan(array, ScanInfo(path=path, original_size=(array.shape[0], array.shape[1])))
+        info = ScanInfo(path=path, original_size=(array.shape[0], array.shape[1]))
+        if array.ndim == 3:
+            info["alpha"] = False  # no file says that one of the channels is
+        return Scan(array, info)
 
     def reader(self, table: CaseTable) -> Callable[[int], Scan]:
         """Row number of an image of a table -> the array as a scan."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datamodules.arrays.choose import Arrays
     from datamodules.classification.image_folder import ImageFolder
     from datamodules.classification.image_table import ImageTable
     from datamodules.classification.medmnist import MedMNIST
@@ -46,6 +47,7 @@ _HOMES = {
     "Voc": "datamodules.detection.voc",
     "Yolo": "datamodules.detection.yolo",
     "InstanceMasks": "datamodules.detection.instance_masks",
+    "Arrays": "datamodules.arrays.choose",
     "load": "scansuite.front_door",
     "predict": "scansuite.front_door",
     "SuiteError": "scansuite.errors",
@@ -53,9 +55,9 @@ _HOMES = {
 }
 
 __all__ = [
-    "ClassificationPhantoms", "ClassificationTask", "Coco", "DetectionPhantoms", "DetectionTask", "ImageFolder",
-    "ImageTable", "InstanceMasks", "MaskFolder", "MedMNIST", "SegmentationPhantoms", "SegmentationTask", "SuiteError",
-    "Voc", "Volumes", "Yolo", "__version__", "load", "predict",
+    "Arrays", "ClassificationPhantoms", "ClassificationTask", "Coco", "DetectionPhantoms", "DetectionTask",
+    "ImageFolder", "ImageTable", "InstanceMasks", "MaskFolder", "MedMNIST", "SegmentationPhantoms",
+    "SegmentationTask", "SuiteError", "Voc", "Volumes", "Yolo", "__version__", "load", "predict",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # where it would let every mistyped name pass

@@ -61,6 +61,7 @@ def predict(
     *,
     output: str | PathLike[str] | None = None,
     case_ids: Sequence[str] | None = None,
+    channels_first: bool | None = None,
     batch_size: int = 32,
     num_workers: int = 0,
     accelerator: str = "auto",
@@ -73,10 +74,11 @@ def predict(
     Args:
         model: from :func:`load`, or one that was just trained; or a path to load it from.
         inputs: files, folders or a table with paths, one or several; or arrays of numpy or torch: (N, H, W),
-            (N, H, W, C), one image (H, W) or (H, W, C), or a list of images of any sizes. Arrays hold the values that a
-            file would hold (0..255 in uint8, HU, ...).
+            (N, H, W, C) or (N, C, H, W), one image (H, W) or (H, W, C), or a list of images of any sizes. Arrays hold
+            the values that a file would hold (0..255 in uint8, HU, ...).
         output: new folder to write to what ``predict`` writes on the command line; left out: nothing is written.
         case_ids: of arrays; left out: 0, 1, 2, ...
+        channels_first: whether arrays are (C, H, W); left out: the axis of one to four channels, if only one can be.
         batch_size: cases a batch.
         num_workers: processes that read files; 0 reads them in this one.
         accelerator: ``auto``, ``cpu``, ``gpu``, ...
@@ -102,7 +104,11 @@ def predict(
         raise SuiteError("case_ids: name arrays; files have names, and a table may have a column case_id")
     if arrays and output is not None:
         raise SuiteError("output: arrays have no file to lie beside: save masks, boxes or table of the result yourself")
-    files = InputArrays(inputs, case_ids, **reading) if arrays else InputFiles(num_workers=num_workers, **reading)
+    files = (
+        InputArrays(inputs, case_ids, channels_first, **reading)
+        if arrays
+        else InputFiles(num_workers=num_workers, **reading)
+    )
     inference_class = spec_of(model.name).inference_class()
     unknown = [name for name in options or {} if name not in inference_class.flags]
     if unknown:

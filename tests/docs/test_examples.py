@@ -70,7 +70,7 @@ def test_a_notebook_is_stored_without_outputs(file: Path) -> None:
 
 def test_the_examples_of_the_page_run(output: Path) -> None:
     found = list(examples(PAGE))
-    assert len(found) >= 3
+    assert len(found) >= 4
     for name, cells in found:
         assert not failure(output / name)
         assert sum(bool(line.strip()) for line in cells[0].splitlines()) <= 12, f"{name} is longer than promised"

@@ -136,6 +136,7 @@ def test_volumes_give_masks_on_their_own_grid(tmp_path: Path) -> None:
         (np.zeros((20, 30), np.uint16), 1),
         (np.zeros((20, 30, 3), np.uint8), 1),
         (torch.zeros(2, 20, 30), 2),
+        (torch.zeros(2, 3, 20, 30), 2),
         ([torch.zeros(20, 30), np.zeros((9, 9), np.uint8)], 2),
     ],
 )
@@ -148,9 +149,9 @@ def test_arrays_of_all_shapes(images: Any, cases: int) -> None:
 @pytest.mark.parametrize(
     ("images", "more", "line"),
     [
-        (np.zeros(5, np.uint8), {}, r"shape \(5,\)"),
-        (np.zeros((0, 8, 8), np.uint8), {}, "no image"),
-        ([np.zeros((8, 8)), np.zeros((2, 2, 8, 8))], {}, r"image 1: an array of shape \(2, 2, 8, 8\)"),
+        (np.zeros(5, np.uint8), {}, r"image 0 has shape \(\)"),
+        (np.zeros((0, 8, 8), np.uint8), {}, "there are none"),
+        ([np.zeros((8, 8)), np.zeros((2, 2, 8, 8))], {}, r"image 1 has shape \(2, 2, 8, 8\)"),
         (np.zeros((2, 8, 8), np.uint8), {"case_ids": ["a"]}, "1 names for 2 images"),
         (np.zeros((2, 8, 8), np.uint8), {"case_ids": ["a", "a"]}, "a is there twice"),
         (np.zeros((2, 8, 8), np.uint8), {"output": "out"}, "output: arrays have no file"),
