@@ -11,11 +11,11 @@ from scansuite.errors import SuiteError
 
 
 @overload
-def Arrays(images: Any, labels: Any, **settings: Any) -> LabelledArrays: ...
-@overload
 def Arrays(images: Any, *, masks: Any, **settings: Any) -> MaskedArrays: ...
 @overload
 def Arrays(images: Any, *, boxes: Any, labels: Any = None, **settings: Any) -> BoxedArrays: ...
+@overload
+def Arrays(images: Any, labels: Any, **settings: Any) -> LabelledArrays: ...
 def Arrays(  # noqa: N802 - it is called like the classes that it chooses from
     images: Any, labels: Any = None, *, masks: Any = None, boxes: Any = None, **settings: Any
 ) -> LabelledArrays | MaskedArrays | BoxedArrays:

@@ -49,7 +49,8 @@ def facts(data: Any) -> dict[str, Any]:
 
 
 def test_classification_from_arrays() -> None:
-    data = Arrays(IMAGES, LABELS, patients=PATIENTS, class_names=["benign", "malignant"], augment="strong", **QUICK)
+    named = {"class_names": ["benign", "malignant"]}
+    data: Any = Arrays(IMAGES, LABELS, patients=PATIENTS, augment="strong", **named, **QUICK)
     assert isinstance(data, LabelledArrays)
     assert (data.class_names, data.target, data.in_channels) == (["benign", "malignant"], "binary", 1)
     assert "test/auroc" in fitted(ClassificationTask("small_cnn", **facts(data)), data)
@@ -59,7 +60,7 @@ def test_classification_from_arrays() -> None:
 
 
 def test_segmentation_from_arrays() -> None:
-    data = Arrays(torch.from_numpy(IMAGES), masks=torch.from_numpy(MASKS), classes=["bg", "a", "b"], **QUICK)
+    data: Any = Arrays(torch.from_numpy(IMAGES), masks=torch.from_numpy(MASKS), classes=["bg", "a", "b"], **QUICK)
     assert isinstance(data, MaskedArrays)
     assert data.class_names == ["bg", "a", "b"]
     assert "test/dice" in fitted(SegmentationTask("resnet10t", **facts(data)), data)
@@ -70,7 +71,7 @@ def test_segmentation_from_arrays() -> None:
 
 def test_detection_from_arrays() -> None:
     labels = [np.arange(len(boxes)) for boxes in BOXES]
-    data = Arrays(IMAGES, boxes=BOXES, labels=labels, classes=["x", "y"], patients=PATIENTS, mosaic=0.5, **QUICK)
+    data: Any = Arrays(IMAGES, boxes=BOXES, labels=labels, classes=["x", "y"], patients=PATIENTS, mosaic=0.5, **QUICK)
     assert isinstance(data, BoxedArrays)
     assert data.class_names == ["x", "y"]
     assert "test/map" in fitted(DetectionTask("resnet10t", channels=32, **facts(data)), data)
