@@ -39,7 +39,7 @@ from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.base import Task
-from tasks.specs import SPECS, spec_of
+from tasks.registry.specs import SPECS, spec_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "configs" / "networks.csv"

@@ -18,10 +18,10 @@ from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import allow
 from tasks.loading import Model, build_model, joined, read_record
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
 
 if TYPE_CHECKING:
-    from tasks.predictions import Predictions
+    from tasks.running.predictions import Predictions
 
 Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -94,7 +94,7 @@ def predict(
     Raises:
         SuiteError: a path does not exist, nothing is found, or an array is no image.
     """
-    from tasks.apply import apply, write
+    from tasks.running.apply import apply, write
 
     if isinstance(model, (str, PathLike)):
         model = load(model)

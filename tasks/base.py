@@ -29,10 +29,10 @@ from tasks.building import (
     resolved_stem,
 )  # fmt: skip
 from tasks.compression.pruned_sizes import resize
-from tasks.links import Link, least_side
-from tasks.own_metrics import OwnMetrics, build_own, direction
+from tasks.fitting.standalone import Standalone
+from tasks.own.metrics import OwnMetrics, build_own, direction
 from tasks.padding import padded
-from tasks.standalone import Standalone
+from tasks.registry.links import Link, least_side
 from tasks.steps import Stage, Steps
 from tasks.training.configuring import Monitor, configured
 from tasks.training.flags import WITHOUT, unfreezing_epochs

@@ -13,7 +13,7 @@ import torch
 
 from scansuite.errors import SuiteError
 from scansuite.own_parts import PartError, own_paths
-from tasks.specs import is_task, spec_of
+from tasks.registry.specs import is_task, spec_of
 
 if TYPE_CHECKING:
     from tasks.base import Task

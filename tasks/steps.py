@@ -13,7 +13,7 @@ from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.batches import case_ids, count_cases, no_case, of_cases, without_images, without_padding
 from tasks.compression.compressible import Compressible
-from tasks.own_metrics import OwnMetrics, stage_values
+from tasks.own.metrics import OwnMetrics, stage_values
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.training.configuring import step_plateau
 

@@ -16,6 +16,9 @@ PACKAGES = ("scansuite", "backbones", "datamodules", "tasks")
 GROUND = tuple(f"scansuite.{name}" for name in ("errors", "files", "random_streams", "own_parts", "version"))
 COMMON = (*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling")
 
+TASKS = ("tasks.classify", "tasks.segment", "tasks.detect")
+SHARED = ("tasks.registry", "tasks.own", "tasks.fitting", "tasks.running")
+
 # What a room may import of the suite, beside itself and COMMON.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "scansuite": ("backbones", "datamodules", "tasks"),
@@ -29,10 +32,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datamodules.splitting": ("datamodules.cases",),
     "datamodules.samples": ("datamodules.caching", "datamodules.cases", "datamodules.transforms"),
     "datamodules.loading": ("datamodules.cases", "datamodules.samples"),
-    "tasks": ("backbones", "datamodules", "tasks.evaluation", "tasks.training", "tasks.compression"),
+    # What every task stands on: the modules directly below tasks/ and these rooms.
     **dict.fromkeys(
-        ("tasks.classify", "tasks.segment", "tasks.detect"),
-        ("backbones", "datamodules", "tasks.compression", "tasks.deployment", "tasks.evaluation", "tasks.training"),
+        ("tasks", "tasks.registry", "tasks.own", "tasks.fitting", "tasks.running"),
+        ("backbones", "datamodules", "tasks.compression", "tasks.evaluation", "tasks.training", *SHARED),
+    ),
+    **dict.fromkeys(
+        TASKS,
+        (
+            *("backbones", "datamodules", "tasks.compression", "tasks.deployment", "tasks.evaluation"),
+            *("tasks.training", *SHARED),
+        ),
     ),
     "tasks.evaluation": (),
     "tasks.deployment": ("tasks.evaluation",),
@@ -45,7 +55,6 @@ BASICS = {
     "datamodules": ("types", "faults", "settings", "useless", "preprocess", "resampling"),
     "tasks": ("batches", "distributed", "padding", "precision"),
 }
-TASKS = ("tasks.classify", "tasks.segment", "tasks.detect")
 NO_TORCH = (
     "scansuite/errors.py",
     "scansuite/files.py",
@@ -112,10 +121,10 @@ def refused(module: str, imported: str) -> bool:
     if any(inside(imported, common) for common in COMMON):
         return False
     room = room_of(module)
-    if inside(imported, "tasks") and room in (*TASKS, "tasks", "tasks.training", "tasks.compression"):
+    if inside(imported, "tasks") and room in (*TASKS, *SHARED, "tasks", "tasks.training", "tasks.compression"):
         if room_of(imported) == "tasks" and not any(inside(imported, one) for one in TASKS):
             # What lies directly below tasks/ is for every task; of it the rooms that stand under it take the basics.
-            return not (is_basic(imported) or room in (*TASKS, "tasks"))
+            return not (is_basic(imported) or room in (*TASKS, *SHARED, "tasks"))
         if room in TASKS and inside(imported, "tasks.cli.main"):
             return False
     if inside(imported, "datamodules") and room.startswith("datamodules.") and room_of(imported) == "datamodules":

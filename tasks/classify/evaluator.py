@@ -11,8 +11,8 @@ from datamodules.classification.base import ClassificationData
 from datamodules.samples.scaling import for_data
 from tasks.classify.ensemble import ClassificationModel
 from tasks.evaluation.classification.operating_point import call_at, operating_points
-from tasks.evaluator import EvalResult, Evaluator
-from tasks.recorder import Recorder
+from tasks.running.evaluator import EvalResult, Evaluator
+from tasks.running.recorder import Recorder
 
 
 class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]):

@@ -20,10 +20,10 @@ from tasks.classify.evaluator import target_facts
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.classification.operating_point import call_at
 from tasks.evaluation.tables import write_table
-from tasks.inference import Inference
-from tasks.predictions import Predictions
 from tasks.predictor import StepOutput
-from tasks.recorder import Recorder
+from tasks.running.inference import Inference
+from tasks.running.predictions import Predictions
+from tasks.running.recorder import Recorder
 
 
 class PredictionRecorder(Recorder):
@@ -66,7 +66,7 @@ class PredictionRecorder(Recorder):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ClassificationPredictions(Predictions):
-    """See :class:`~tasks.predictions.Predictions`.
+    """See :class:`~tasks.running.predictions.Predictions`.
 
     Attributes:
         attention: ``case_id,path,slice,weight`` of the images of each case, where the model weighs them.
@@ -85,7 +85,7 @@ class ClassificationPredictions(Predictions):
 
 
 class ClassificationInference(Inference[ClassificationModel]):
-    """Inference with one row a case, with scores and calls; see :class:`~tasks.inference.Inference`.
+    """Inference with one row a case, with scores and calls; see :class:`~tasks.running.inference.Inference`.
 
     Where the model evaluates the images of a case together, a volume, a folder of images, or the rows of a table with
     one ``case_id`` are a case; a model with attention leaves the weights of the images in ``attention.csv``. A model

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from scansuite.own_parts import load_part, make_part, named_by, path_of
-from tasks.own_trial import try_part
+from tasks.own.trial import try_part
 
 FLAG = "--model.head"
 

@@ -22,9 +22,9 @@ from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
-from tasks.links import Link, joins
-from tasks.own_loss import OwnLoss
+from tasks.own.loss import OwnLoss
 from tasks.predictor import PartialOutput, StepOutput
+from tasks.registry.links import Link, joins
 from tasks.steps import Stage
 from tasks.training.settings import within
 

@@ -12,15 +12,15 @@ from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
 from tasks.cli.runs.seen import Leaks
-from tasks.evaluate_run import evaluate_run
 from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import write_table
 from tasks.evaluation.task_file import write_task
-from tasks.evaluator import EvalResult, Evaluator
 from tasks.hardware import exact_float32
 from tasks.loading import Model
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
+from tasks.running.evaluate_run import evaluate_run
+from tasks.running.evaluator import EvalResult, Evaluator
 
 
 def evaluator_of(task: str) -> Evaluator[Any, Any]:

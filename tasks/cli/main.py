@@ -12,7 +12,7 @@ from scansuite.own_parts import allow
 from scansuite.version import __version__
 from tasks.cli.errors import guarded
 from tasks.cli.flags import values_of
-from tasks.specs import spec_of, task_names
+from tasks.registry.specs import spec_of, task_names
 
 VERBS = {
     "check": "look at a data set before anything is trained on it",
@@ -46,7 +46,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
     """Run ``python -m tasks.<task> <verb> ...`` or ``scansuite <task> <verb> ...``.
 
     Args:
-        task: its name; see :mod:`tasks.specs`.
+        task: its name; see :mod:`tasks.registry.specs`.
         argv: verb and flags; left out: those of the process.
         ends: the process ends with the command; left out: where ``argv`` is.
 

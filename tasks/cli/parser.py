@@ -20,7 +20,7 @@ from tasks.cli.help import Section, documented, first_line
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
-from tasks.specs import SPECS, spec_of
+from tasks.registry.specs import SPECS, spec_of
 from tasks.training.saving import WholeCheckpoints
 
 if TYPE_CHECKING:

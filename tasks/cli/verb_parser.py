@@ -15,7 +15,7 @@ from scansuite.own_parts import TRUSTED, allowed, load_part
 from tasks.cli.flags import find_configs, pairs, refuse_unknown, values_of, wants_help
 from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help
 from tasks.cli.main import VERBS
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace

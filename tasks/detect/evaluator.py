@@ -18,8 +18,8 @@ from tasks.detect.ensemble import DetectionModel
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.detection.metrics import detection_operating_points
 from tasks.evaluation.pictures.box_overlays import ShownBoxes, case_f1, write_box_overlays
-from tasks.evaluator import EvalResult, Evaluator, piece_loader
-from tasks.recorder import join, scan_rows
+from tasks.running.evaluator import EvalResult, Evaluator, piece_loader
+from tasks.running.recorder import join, scan_rows
 
 BOX_COLUMNS = ["case_id", "label", "score", "x1", "y1", "x2", "y2"]
 

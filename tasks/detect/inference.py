@@ -22,13 +22,13 @@ from tasks.detect.ensemble import DetectionModel
 from tasks.detect.evaluator import box_rows, call_boxes_at, join_boxes
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.pictures.box_overlays import called
-from tasks.inference import Inference
-from tasks.predictions import Predictions
-from tasks.recorder import join, scan_rows
+from tasks.running.inference import Inference
+from tasks.running.predictions import Predictions
+from tasks.running.recorder import join, scan_rows
 
 
 class DetectionPredictions(Predictions):
-    """See :class:`~tasks.predictions.Predictions`."""
+    """See :class:`~tasks.running.predictions.Predictions`."""
 
     @cached_property
     def boxes(self) -> dict[str, pd.DataFrame]:
@@ -44,7 +44,7 @@ class DetectionPredictions(Predictions):
 
 
 class DetectionInference(Inference[DetectionModel]):
-    """Draws a case as soon as its last tile has come; see :class:`~tasks.inference.Inference`."""
+    """Draws a case as soon as its last tile has come; see :class:`~tasks.running.inference.Inference`."""
 
     flags: ClassVar[dict[str, str]] = {"pictures": "true (default) draws the calls of each image, false does not"}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scansuite.own_parts import Part, load_part, make_part, path_of
-from tasks.own_trial import try_part
+from tasks.own.trial import try_part
 
 _FOUND = torch.tensor([[0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 3.0, 5.0]])
 _TRUE = torch.tensor([[0.0, 1.0, 4.0, 5.0], [2.0, 2.0, 6.0, 6.0]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.spec import TaskSpec
+from tasks.registry.spec import TaskSpec
 
 SPEC = TaskSpec(
     name="detect",

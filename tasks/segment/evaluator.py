@@ -18,8 +18,8 @@ from datamodules.types import ScanInfo
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.pictures.mask_overlays import Shown, most_telling_slice, pick_cases, write_overlays
 from tasks.evaluation.segmentation.metrics import case_rows
-from tasks.evaluator import EvalResult, Evaluator, piece_loader
-from tasks.recorder import join, scan_rows
+from tasks.running.evaluator import EvalResult, Evaluator, piece_loader
+from tasks.running.recorder import join, scan_rows
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.cleanup import CleanUpChoice
 from tasks.segment.collect import CaseCollector

@@ -18,9 +18,9 @@ from datamodules.readers.volume import is_series, may_be_volume, read_grid
 from scansuite.errors import SuiteError, nearest
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
 from tasks.distributed import gather
-from tasks.inference import Inference
-from tasks.predictions import Predictions
-from tasks.recorder import join
+from tasks.running.inference import Inference
+from tasks.running.predictions import Predictions
+from tasks.running.recorder import join
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.collect import CaseCollector
 from tasks.segment.ensemble import SegmentationModel
@@ -28,7 +28,7 @@ from tasks.segment.ensemble import SegmentationModel
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SegmentationPredictions(Predictions):
-    """See :class:`~tasks.predictions.Predictions`.
+    """See :class:`~tasks.running.predictions.Predictions`.
 
     Attributes:
         masks: by case id, on the grid as stored: (H, W) or (X, Y, Z) class numbers; where regions overlap, (L, ...) of
@@ -46,7 +46,7 @@ class SegmentationPredictions(Predictions):
 
 
 class SegmentationInference(Inference[SegmentationModel]):
-    """Writes the mask of a case as soon as its last piece has come; see :class:`~tasks.inference.Inference`."""
+    """Writes the mask of a case as soon as its last piece has come; see :class:`~tasks.running.inference.Inference`."""
 
     flags: ClassVar[dict[str, str]] = {
         "mask_format": "auto (NIfTI for volumes, PNG for flat images), nifti, png, or png16: each object its own number"

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from scansuite.errors import SuiteError, nearest
 from tasks.distributed import mean_over_ranks, sum_over_ranks
-from tasks.own_loss import OwnLoss
+from tasks.own.loss import OwnLoss
 
 LossName = Literal["dice_ce", "cross_entropy", "dice", "focal", "tversky", "focal_tversky", "lovasz", "boundary"]
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
 from scansuite.own_parts import arguments_of, load_part, make_part, named_by, path_of
-from tasks.own_trial import try_part
+from tasks.own.trial import try_part
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from backbones.pyramid import Backbone

@@ -10,7 +10,7 @@ import pytest
 
 import scansuite
 from scansuite.errors import SuiteError
-from tasks.specs import SPECS, spec_of
+from tasks.registry.specs import SPECS, spec_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "pytorch_lightning", "pandas", "numpy", "scansuite.front_door")

@@ -16,8 +16,8 @@ from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.inputs import InputFiles
 from tasks.cli.evaluate import evaluator_of
-from tasks.evaluator import piece_loader
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
+from tasks.running.evaluator import piece_loader
 from tasks.tile import evaluation_tile
 
 Seen: TypeAlias = dict[tuple[str, int], list[NDArray[np.float32]]]  # (name of its file, slice) -> its tiles

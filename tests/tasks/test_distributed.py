@@ -15,7 +15,7 @@ from torch import Tensor, distributed, multiprocessing, nn
 from tasks.classify.losses import ClassificationLoss
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.distributed import mean_over_ranks
-from tasks.recorder import Recorder
+from tasks.running.recorder import Recorder
 
 RANKS = 2
 FEATURES = 5

@@ -17,8 +17,8 @@ from tasks.detect.ensemble import DetectionEnsemble
 from tasks.detect.evaluator import DetectionEvaluator
 from tasks.detect.task import DetectionTask
 from tasks.ensemble import Ensemble
-from tasks.evaluator import Evaluator
 from tasks.predictor import Predictor
+from tasks.running.evaluator import Evaluator
 from tasks.segment.ensemble import SegmentationEnsemble
 from tasks.segment.evaluator import SegmentationEvaluator
 from tasks.segment.task import SegmentationTask

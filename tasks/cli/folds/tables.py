@@ -13,13 +13,13 @@ from tasks.cli.evaluate import evaluator_of
 from tasks.cli.runs.ensembles import build_model, write_record
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.ensemble import Ensemble
-from tasks.evaluate_run import evaluate_run
 from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
 from tasks.evaluation.spread import spread, spread_table
 from tasks.evaluation.tables import find_table, read_table, write_table
 from tasks.evaluation.task_file import write_task
 from tasks.loading import Checkpoints
+from tasks.running.evaluate_run import evaluate_run
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from scansuite.errors import SuiteError
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
 
 # In a folder while a command writes to it. A command that was killed leaves it behind; its lock ended with it.
 CLAIM = ".in-use"

@@ -11,8 +11,8 @@ from tasks.cli.flags import init_parameters, value_of
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_data import RunData, run_data
-from tasks.pruning import OTHER, prune, trained_weights
-from tasks.specs import spec_of
+from tasks.fitting.pruning import OTHER, prune, trained_weights
+from tasks.registry.specs import spec_of
 
 # Flags of the run that made a checkpoint which say nothing about what its network is or how it trains.
 OF_THAT_RUN = (

@@ -16,7 +16,6 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
-from tasks.callbacks import training_callbacks
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
@@ -32,6 +31,7 @@ from tasks.cli.training.comparison import compare
 from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
 from tasks.cli.verb_parser import OwnFlags
+from tasks.fitting.callbacks import training_callbacks
 from tasks.hardware import MemoryFormat, place
 from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from scansuite.errors import SuiteError, nearest
 from tasks.cli.tables import print_table
 from tasks.cli.verb_parser import VerbParser
-from tasks.specs import SPECS
+from tasks.registry.specs import SPECS
 
 OWN_FLAGS = {"csv": "write the networks to this file as a table instead, all where none is named"}
 WORDS = ("pattern", "'resnet*', or a family; left out: one line for each family")

@@ -9,7 +9,6 @@ from pytorch_lightning import Trainer
 
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError
-from tasks.apply import apply, write
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import COMMON
@@ -17,7 +16,8 @@ from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.runs.run_dir import new_folder
 from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import keep_memory_flat
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
+from tasks.running.apply import apply, write
 
 log = logging.getLogger(__name__)
 

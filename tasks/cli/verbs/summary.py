@@ -14,7 +14,7 @@ from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.tables import print_table
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
 
 if TYPE_CHECKING:
     from backbones.trace import Trace

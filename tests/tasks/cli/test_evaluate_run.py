@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from scansuite.errors import SuiteError
-from tasks.evaluate_run import evaluate_run
 from tasks.evaluation.metric_values import read_metrics
+from tasks.running.evaluate_run import evaluate_run
 from tests.tasks.cli.conftest import Run
 
 FIT = (
@@ -56,7 +56,7 @@ def test_metrics_are_made_again_from_files_alone(task: str, run_task: Run) -> No
         file.unlink()
     # In a process of its own, which has no torch.
     code = (
-        "import sys; sys.modules['torch'] = None; from tasks.evaluate_run import evaluate_run; "
+        "import sys; sys.modules['torch'] = None; from tasks.running.evaluate_run import evaluate_run; "
         "print([evaluate_run('run', split) is not None for split in ('val', 'test')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

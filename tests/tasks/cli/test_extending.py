@@ -22,8 +22,8 @@ from tasks.base import Task
 from tasks.classify.task import ClassificationTask
 from tasks.cli import main as front
 from tasks.detect.task import DetectionTask
+from tasks.registry.specs import spec_of
 from tasks.segment.task import SegmentationTask
-from tasks.specs import spec_of
 from tests.tasks.cli.conftest import Run, one_line
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "extending.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
 from datamodules.useless import useless_flags
 from tasks.cli.flags import init_parameters
-from tasks.specs import SPECS, spec_of
+from tasks.registry.specs import SPECS, spec_of
 from tests.datamodules.boxes_on_disk import pictures, write_coco, write_voc, write_yolo
 from tests.datamodules.scans_on_disk import write_scans
 from tests.datamodules.volumes_on_disk import write_nifti

@@ -11,10 +11,10 @@ import torch
 from pytorch_lightning import Callback, Trainer
 
 from scansuite.errors import SuiteError
-from tasks.callbacks import training_callbacks
 from tasks.classify.task import ClassificationTask
 from tasks.compression.distillation import Distillation
 from tasks.compression.features import Projections, correlation_loss, equal_levels
+from tasks.fitting.callbacks import training_callbacks
 from tasks.loading import build_from
 from tests.tasks.training.fits import fit, loader, made
 

@@ -11,8 +11,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from tasks.callbacks import training_callbacks
 from tasks.classify.task import ClassificationTask
+from tasks.fitting.callbacks import training_callbacks
 from tasks.predictor import StepOutput
 from tasks.training.configuring import step_plateau
 from tasks.training.seeding import SeedEpochs

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from tasks.callbacks import training_callbacks
+from tasks.fitting.callbacks import training_callbacks
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
 from tasks.training.resuming import Resuming

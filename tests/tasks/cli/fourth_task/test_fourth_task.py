@@ -17,7 +17,7 @@ from PIL import Image
 
 from scansuite import own_parts
 from scansuite.errors import SuiteError
-from tasks.specs import spec_of, task_names
+from tasks.registry.specs import spec_of, task_names
 from tests.tasks.cli.conftest import Run, one_line
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -145,4 +145,4 @@ def test_it_is_listed_and_found_by_the_installed_command(installed: Path, tmp_pa
 def test_the_page_shows_this_task() -> None:
     page = (ROOT / "docs" / "own_task.md").read_text(encoding="utf-8")
     spec = (PACKAGE / "spec.py").read_text(encoding="utf-8")
-    assert spec[spec.index("from tasks.spec") :] in page
+    assert spec[spec.index("from tasks.registry.spec") :] in page

@@ -11,7 +11,7 @@ import pytest
 from tasks.base import Task
 from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
 from tasks.training.schedules import ARGS
 
 DOCS = Path(__file__).resolve().parents[4] / "docs"

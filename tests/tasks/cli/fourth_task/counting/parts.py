@@ -23,10 +23,10 @@ from datamodules.types import Batch, Scan, ScanInfo
 from tasks.base import Task
 from tasks.batches import of_cases, without_padding
 from tasks.ensemble import Ensemble
-from tasks.evaluator import EvalResult, Evaluator
-from tasks.inference import Inference
 from tasks.predictor import StepOutput
-from tasks.recorder import Recorder
+from tasks.running.evaluator import EvalResult, Evaluator
+from tasks.running.inference import Inference
+from tasks.running.recorder import Recorder
 from tasks.steps import Stage
 
 

@@ -5,7 +5,7 @@ Such a package says in its ``pyproject.toml``::
     [project.entry-points."scansuite.tasks"]
     keypoints = "mypkg.spec:SPEC"
 
-and ``mypkg/spec.py`` makes a :class:`~tasks.spec.TaskSpec`. Imports nothing heavy.
+and ``mypkg/spec.py`` makes a :class:`~tasks.registry.spec.TaskSpec`. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from importlib import metadata
 
 from scansuite.errors import SuiteError, nearest
-from tasks.spec import TaskSpec, load
+from tasks.registry.spec import TaskSpec, load
 
 GROUP = "scansuite.tasks"
 # Name of each task of the suite -> where its spec is.

@@ -9,7 +9,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import EarlyStopping
 
 from tasks.compression.sparsity import Sparsity
-from tasks.teaching import distillation
+from tasks.fitting.teaching import distillation
 from tasks.training.averaging import Ema, Swa
 from tasks.training.mixing import Mixing
 from tasks.training.unfreezing import Unfreezing

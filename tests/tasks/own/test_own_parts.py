@@ -18,11 +18,11 @@ from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.detect.task import DetectionTask
 from tasks.loading import build_from
-from tasks.own_metrics import OwnMetrics
+from tasks.own.metrics import OwnMetrics
 from tests.tasks.classify.batches import KINDS, random_labels
 from tests.tasks.classify.batches import small_batch as labelled
 from tests.tasks.classify.batches import small_task as classifier
-from tests.tasks.own_classes import (
+from tests.tasks.own.own_classes import (
     CallsOf,
     CentreDetector,
     Distance,
@@ -74,7 +74,7 @@ def test_a_loss_gets_its_arguments_and_the_logits() -> None:
     torch.testing.assert_close(
         model.criterion(output.bfloat16(), label), F.cross_entropy(2 * output.bfloat16().float(), label)
     )
-    assert model.hparams["loss"] == "tests.tasks.own_classes.SharpLoss"
+    assert model.hparams["loss"] == "tests.tasks.own.own_classes.SharpLoss"
 
 
 def test_losses_of_torch_need_no_word() -> None:
@@ -131,7 +131,7 @@ def test_checkpoints_of_own_parts(own: bool, tmp_path: Path, monkeypatch: pytest
         build_from(checkpoint, "classify", tmp_path / "last.ckpt")
     assert "--allow_import tests" in str(stopped.value)
     for name in ("LearntLoss", "MaxHead", "CallsOf"):
-        assert f"tests.tasks.own_classes.{name}" in str(stopped.value)
+        assert f"tests.tasks.own.own_classes.{name}" in str(stopped.value)
 
 
 def test_checkpoints_without_the_new_arguments_load(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ _CACHE: dict[str, Any] = {}
 def test_a_metric_equals_itself_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [
         BinaryCohenKappa,
-        {"class_path": "tests.tasks.own_classes.CallsOf", "init_args": {"shift": 2.0}, "name": "calls"},
+        {"class_path": "tests.tasks.own.own_classes.CallsOf", "init_args": {"shift": 2.0}, "name": "calls"},
     ]
     own_parts.allow(["tests"])
     model = classifier(metrics=entries, monitor="calls").eval()
@@ -261,11 +261,11 @@ def test_a_number_a_class_is_logged_by_class() -> None:
         (lambda: classifier(loss="cross_entrop"), "--model.loss cross_entrop"),
         (lambda: classifier(loss="focal", loss_args={"gamma": 1}), "--model.loss_args: focal takes none"),
         (lambda: classifier(loss=dict), "must be a subclass of torch.nn.modules.module.Module"),
-        (lambda: classifier(head=SumDecoder), "--model.head tests.tasks.own_classes.SumDecoder: "),
+        (lambda: classifier(head=SumDecoder), "--model.head tests.tasks.own.own_classes.SumDecoder: "),
         (lambda: classifier(head=MaxHead, head_args={"outputs": 7}), r"gives \(2, 7\) for .*must give \(2, 2\)"),
         (lambda: classifier(head="mlp", head_args={"hidden": 7}), "--model.head_args: mlp takes none"),
         (lambda: segmenter(decoder="unett"), "did you mean 'unet'"),
-        (lambda: segmenter(decoder=MaxHead), "--model.decoder tests.tasks.own_classes.MaxHead: "),
+        (lambda: segmenter(decoder=MaxHead), "--model.decoder tests.tasks.own.own_classes.MaxHead: "),
         (lambda: segmenter(decoder=SumDecoder, decoder_args={"outputs": 2}), r"gives \(2, 2, 16, 16\)"),
         (lambda: segmenter(decoder=SumDecoder, dropout=0.5), "--model.dropout 0.5: .*takes none"),
         (lambda: segmenter(decoder=SumDecoder, deep_supervision=True), "no maps to supervise"),

@@ -12,8 +12,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from scansuite.errors import SuiteError
 from tasks.compression.compressible import Compressible
-from tasks.links import Link
 from tasks.loading import open_checkpoint, rebuild
+from tasks.registry.links import Link
 from tasks.training.resuming import Resuming
 from tasks.training.seeding import SeedEpochs
 
@@ -105,8 +105,8 @@ class Standalone(Compressible):
         """
         if self.prepared or self.trainer.state.fn != TrainerFn.FITTING:
             return []
-        from tasks.callbacks import training_callbacks
-        from tasks.pruning import prune, trained_weights
+        from tasks.fitting.callbacks import training_callbacks
+        from tasks.fitting.pruning import prune, trained_weights
 
         model = cast("Task", self)
         if self.pruning.method is not None and not (self.pruned or self.pruned_sizes):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tasks.ensemble import Ensemble
     from tasks.evaluation.metric_values import MetricValue
     from tasks.evaluation.task_file import RunTask
-    from tasks.evaluator import Evaluator
-    from tasks.inference import Inference
+    from tasks.running.evaluator import Evaluator
+    from tasks.running.inference import Inference
 
 Part = Literal["task", "evaluator", "inference", "ensemble", "data_base"]
 
@@ -30,8 +30,8 @@ class TaskSpec:
         name: on the command line, and in checkpoints.
         help: what it does, in one line.
         task: path (``package.module.Class``) of the :class:`~tasks.base.Task`.
-        evaluator: of the :class:`~tasks.evaluator.Evaluator`.
-        inference: of the :class:`~tasks.inference.Inference`.
+        evaluator: of the :class:`~tasks.running.evaluator.Evaluator`.
+        inference: of the :class:`~tasks.running.inference.Inference`.
         ensemble: of the :class:`~tasks.ensemble.Ensemble`.
         metrics: path (``package.module.function``) of what makes the metrics of a run folder: it takes the folder, the
             part and the :class:`~tasks.evaluation.task_file.RunTask`, reads tables alone and needs no torch.
@@ -84,7 +84,7 @@ class TaskSpec:
         return self.part("ensemble")  # type: ignore[no-any-return]
 
     def evaluate(self, run_dir: Path, split: str, task: RunTask) -> dict[str, MetricValue]:
-        """Evaluate the tables of a run folder; see :func:`~tasks.evaluate_run.evaluate_run`."""
+        """Evaluate the tables of a run folder; see :func:`~tasks.running.evaluate_run.evaluate_run`."""
         return load(self.metrics)(run_dir, split, task)  # type: ignore[no-any-return]
 
     def data_base_class(self) -> type[ScanDataModule]:

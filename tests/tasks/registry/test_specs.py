@@ -13,9 +13,9 @@ from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.cli.flags import init_parameters
 from tasks.ensemble import Ensemble
-from tasks.evaluator import Evaluator
-from tasks.inference import Inference
-from tasks.specs import SPECS, spec_of, task_names
+from tasks.registry.specs import SPECS, spec_of, task_names
+from tasks.running.evaluator import Evaluator
+from tasks.running.inference import Inference
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def test_links_follow_flags_of_the_model_to_arguments_of_the_data() -> None:
 
 def test_no_task_is_imported_for_the_list() -> None:
     code = (
-        "import sys; from tasks.specs import spec_of, task_names; [spec_of(name) for name in task_names()]\n"
+        "import sys; from tasks.registry.specs import spec_of, task_names; [spec_of(name) for name in task_names()]\n"
         "print(sorted({'torch', 'numpy', 'pandas', 'pytorch_lightning'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

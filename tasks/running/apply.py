@@ -14,8 +14,8 @@ from datamodules.cases.table import CaseTable
 from tasks.distributed import gather
 from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, exact_float32, place
-from tasks.inference import Inference
 from tasks.predictor import StepOutput
+from tasks.running.inference import Inference
 
 
 class Unreadable(Callback):

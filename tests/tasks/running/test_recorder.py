@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tasks.recorder import Recorder
+from tasks.running.recorder import Recorder
 
 
 class Doubles(LightningModule):

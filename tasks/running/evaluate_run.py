@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.task_file import read_task
-from tasks.specs import spec_of
+from tasks.registry.specs import spec_of
 
 
 def evaluate_run(run_dir: Path | str, split: str) -> dict[str, MetricValue]:

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
-from tasks.predictions import Predictions
 from tasks.predictor import Predictor
+from tasks.running.predictions import Predictions
 
 ModelT = TypeVar("ModelT", bound=Predictor)
 
