@@ -57,11 +57,11 @@ def main() -> None:
             ]  # fmt: skip
             if status := command_line("classify", words):
                 raise SystemExit(status)
-            figure = json.loads((run_dir / "metrics.json").read_text())["test/auroc"]
+            metric = json.loads((run_dir / "metrics.json").read_text())["test/auroc"]
             seconds = time.perf_counter() - start
             lines.append(
-                f"{aggregate:10s} AUROC {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}), "
-                f"{figure['n']} volumes, {seconds:.0f} s"
+                f"{aggregate:10s} AUROC {metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f}), "
+                f"{metric['n']} volumes, {seconds:.0f} s"
             )
         print("\n".join(lines))
 

@@ -25,7 +25,7 @@ from benchmarks.runs import Run, finished, over_seeds, parameters, table
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
-FIGURES = ("auroc", "accuracy")
+METRICS = ("auroc", "accuracy")
 STUDENTS = ("alone", "distilled")
 TITLES = {
     "teacher": "ResNet-18, the teacher",
@@ -94,19 +94,19 @@ def prune(setting: Setting, method: str, amount: float) -> None:
 def distillation_table(runs: dict[str, list[Run]]) -> str:
     """Teacher, student alone and student with the teacher (a run a seed), and what the difference comes to."""
     rows = [
-        [title, f"{parameters(own[0].folder):,}", *(over_seeds(own, figure, ends=True) for figure in FIGURES)]
+        [title, f"{parameters(own[0].folder):,}", *(over_seeds(own, metric, ends=True) for metric in METRICS)]
         for title, own in ((title, runs[name]) for name, title in TITLES.items())
     ]
     lines = [table(["network", "parameters", "AUROC", "accuracy"], rows)]
-    for figure in FIGURES:
+    for metric in METRICS:
         gains = [
-            taught.metrics[figure].value - alone.metrics[figure].value
+            taught.metrics[metric].value - alone.metrics[metric].value
             for alone, taught in zip(runs["alone"], runs["distilled"], strict=True)
         ]
         mean, better = statistics.mean(gains), sum(gain > 0 for gain in gains)
         spread = f", standard deviation {statistics.stdev(gains):.3f}" if len(gains) > 1 else ""
         lines.append(
-            f"With the teacher the student's {'AUROC' if figure == 'auroc' else figure} is "
+            f"With the teacher the student's {'AUROC' if metric == 'auroc' else metric} is "
             f"{abs(mean):.3f} {'higher' if mean > 0 else 'lower'} in the mean of {len(gains)} seed(s){spread}; it is "
             f"higher in {better} of them."
         )
@@ -160,7 +160,7 @@ def document(
         f"Written by `python -m benchmarks.compression --epochs {setting.epochs} --tuning {setting.tuning} --seeds "
         f"{' '.join(map(str, seeds))} --amounts {' '.join(map(str, amounts))} --methods {' '.join(methods)}`: official "
         "split (546 / 78 / 156 cases), 32 px, everything from scratch with the settings of "
-        "`configs/experiment/medmnist.yaml`. Figures are those of the best checkpoint by validation AUROC on the test "
+        "`configs/experiment/medmnist.yaml`. Metrics are those of the best checkpoint by validation AUROC on the test "
         "part.\n\n## Distillation\n\n"
         f"One teacher; students of {len(seeds)} seed(s): mean [lowest, highest] (95 % interval over the test cases of "
         "the first seed).\n\n" + distillation_table(runs) + "\n## Pruning\n\n"

@@ -23,7 +23,7 @@ from benchmarks.runs import Run, finished, over_seeds, table
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKBONE = "tf_efficientnet_lite0"
-FIGURES = ("auroc", "accuracy", "sensitivity", "f1")
+METRICS = ("auroc", "accuracy", "sensitivity", "f1")
 RATES = ("0.001", "0.0003")
 
 
@@ -89,7 +89,7 @@ def rows(results: dict[str, dict[str, tuple[str, list[Run]]]]) -> str:
                 [
                     SETS[name][0], WAYS[way].title, rate, f"{statistics.median(run.seconds for run in runs):.1f}",
                     over_seeds(runs, "auroc"), f"{max(values) - min(values):.3f}",
-                    *(over_seeds(runs, metric) for metric in FIGURES[1:]),
+                    *(over_seeds(runs, metric) for metric in METRICS[1:]),
                 ]
             )  # fmt: skip
     return table(head, lines)
@@ -102,7 +102,7 @@ def document(results: dict[str, dict[str, tuple[str, list[Run]]]], epochs: int, 
         "# Feature extraction, fine-tuning, or from scratch\n\n"
         f"The table is written by `{call}`: `{BACKBONE}`, {size} px, {epochs} epochs of batches of 32, light "
         "augmentation without mirroring, AdamW, cosine schedule. The learning rate of each way is the better of "
-        f"{' and '.join(RATES)} by validation AUROC with the first seed. Figures are those of the best checkpoint by "
+        f"{' and '.join(RATES)} by validation AUROC with the first seed. Metrics are those of the best checkpoint by "
         f"validation AUROC on the test part (patients apart), the mean of {len(seeds)} seed(s); in brackets the 95 % "
         "interval of the first seed; spread is the largest AUROC of a seed less the smallest.\n\n" + rows(results)
     )

@@ -72,8 +72,8 @@ def lines(runs: Path, root: Path, folds: int) -> list[str]:
 
 def auroc(folder: Path, stage: str) -> dict[str, float]:
     """One metric of a run folder."""
-    figure: dict[str, float] = json.loads((folder / "metrics.json").read_text())[f"{stage}/auroc"]
-    return figure
+    metric: dict[str, float] = json.loads((folder / "metrics.json").read_text())[f"{stage}/auroc"]
+    return metric
 
 
 def main() -> None:

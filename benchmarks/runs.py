@@ -59,8 +59,8 @@ def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
     return Run(
         folder,
         {
-            name.removeprefix("test/"): MetricValue(figure["value"], figure["low"], figure["high"])
-            for name, figure in metrics.items()
+            name.removeprefix("test/"): MetricValue(stored["value"], stored["low"], stored["high"])
+            for name, stored in metrics.items()
             if name.startswith("test/")
         },
         float(pd.read_csv(folder / "metrics.csv")["seconds"].median()),

@@ -22,7 +22,7 @@ from benchmarks.runs import Run, finished, over_seeds, parameters, table
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 TIMED_EPOCHS = 5
-FIGURES = ("auroc", "accuracy", "sensitivity", "f1")
+METRICS = ("auroc", "accuracy", "sensitivity", "f1")
 
 
 class Network(NamedTuple):
@@ -96,7 +96,7 @@ def rows(results: dict[Network, Result]) -> str:
             [
                 network.title, f"`{network.backbone}`", f"{parameters(result.runs[0].folder):,}",
                 f"{result.seconds:.1f}",
-                *(over_seeds(result.runs, metric) for metric in FIGURES),
+                *(over_seeds(result.runs, metric) for metric in METRICS),
             ]
             for network, result in results.items()
         ],
@@ -110,7 +110,7 @@ def document(results: dict[Network, Result], epochs: int, seeds: Sequence[int]) 
         f"Written by `python -m benchmarks.textbook --epochs {epochs} --seeds {' '.join(map(str, seeds))}`: "
         "BreastMNIST, official split (546 / 78 / 156 cases), each network from scratch with its own classifier (but "
         "VGG), 32 px, optimiser, schedule and augmentation of `configs/experiment/medmnist.yaml`, tuned for none of "
-        f"them. Figures are those of the best checkpoint by validation AUROC on the test part, {_seeds(seeds)}; in "
+        f"them. Metrics are those of the best checkpoint by validation AUROC on the test part, {_seeds(seeds)}; in "
         "brackets the 95 % interval over the test cases. "
         "Sensitivity and F1 are those of the malignant class. Seconds are the median of "
         f"{TIMED_EPOCHS} epochs with their validation, trained for this alone on the machine that wrote this page.\n\n"

@@ -1,4 +1,4 @@
-"""The data module under every data class: table -> split -> data sets -> loaders."""
+"""Base of all data classes: table -> split -> data sets -> loaders."""
 
 from __future__ import annotations
 

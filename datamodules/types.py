@@ -1,4 +1,4 @@
-"""The words that every room shares: one scan, one sample, one batch.
+"""Types that all packages share: a scan, a sample, a batch.
 
 Nothing here imports more than the standard library at run time, so readers, workers and tools may use it freely.
 """

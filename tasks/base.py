@@ -1,4 +1,4 @@
-"""The task under every task: one backbone, one shared step, one way to optimise."""
+"""Base of all tasks: one backbone, one shared step, one way to optimise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files to trained models: checkpoints opened safely and built again, one by itself or several as an ensemble."""
+"""Loading of trained models: checkpoints opened safely and built again, one by itself or several as an ensemble."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Steps(Compressible):
     Attributes:
         metrics: torchmetrics objects, ``train_metrics`` and so on, whose ``compute`` returns a dictionary; a stage
             without any has none.
-        exact: compute in float32 whatever the trainer's mixed precision: figures must not depend on the machine.
+        exact: compute in float32 whatever the trainer's mixed precision: metrics must not depend on the machine.
     """
 
     metrics: nn.ModuleDict

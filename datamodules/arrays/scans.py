@@ -1,4 +1,4 @@
-"""What the arrays of all tasks share: images in memory, who they are of, and what is refused."""
+"""Parts that the arrays of all tasks share: images in memory, their patients, and what is refused."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ KINDS: dict[str, Kind] = {
     "unknown_label": Kind("error", "a label that is none of the classes"),
     "empty_label": Kind("error", "a case without a label"),
     "class_missing": Kind("error", "a class without training cases"),
-    "class_absent": Kind("warning", "a class that validation or test lacks: its figures are undefined there"),
+    "class_absent": Kind("warning", "a class that validation or test lacks: its metrics are undefined there"),
     "class_spelling": Kind("warning", "classes whose names differ in capitals or spaces only"),
     "class_rare": Kind("warning", "a class with fewer than ten training cases"),
     "label_conflict": Kind("warning", "identical images with different labels"),

@@ -238,7 +238,7 @@ class ClassificationData(ScanDataModule):
             counts = targets.counts((self.table.cases["split"] == part).to_numpy())
             absent = [name for name, count in zip(targets.class_names, counts, strict=False) if count == 0]
             if absent and len(self.rows(part)):
-                log.warning("the %s part has no case of %s: its figures are undefined there", part, ", ".join(absent))
+                log.warning("the %s part has no case of %s: its metrics are undefined there", part, ", ".join(absent))
 
     def stored(self, table: CaseTable) -> Stored:
         """Labels, beside what the base says."""

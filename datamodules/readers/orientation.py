@@ -1,4 +1,4 @@
-"""Pictures that say they lie on their side are set upright."""
+"""Orientation of pictures: those that say they lie on their side are set upright."""
 
 from __future__ import annotations
 

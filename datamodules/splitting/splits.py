@@ -218,7 +218,7 @@ def warn_of_unknown_patients(table: CaseTable) -> None:
     if table.patients_known or table.published_split:
         return
     log.warning(
-        "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so figures are too good if a patient "
+        "NO PATIENTS KNOWN for %d of %d cases: these are split by image, so metrics are too good if a patient "
         "has several; say who is who with a patient column, --data.patient_pattern or --data.cases",
         table.cases["patient_id"].isna().sum(),
         len(table),

@@ -1,4 +1,4 @@
-"""Classifiers that speak as one: the mean of their probabilities."""
+"""Ensemble of classifiers: the mean of their probabilities."""
 
 from __future__ import annotations
 

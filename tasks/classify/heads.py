@@ -1,4 +1,4 @@
-"""From the deepest level of the backbone to logits."""
+"""Heads: from the deepest level of the backbone to logits."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 OWN_FLAGS: OwnFlags = {
     "ckpt_path": "the checkpoint, or best (last) of the newest run; its run's data are used where no --data is given",
     "ckpt_paths": Flag(HELP, several=True),
-    "run_dir": "new folder for tables and figures; left out: runs/<task>/<next number>",
+    "run_dir": "new folder for tables and metrics; left out: runs/<task>/<next number>",
 }
 
 

@@ -1,4 +1,4 @@
-"""The front door: which task, which verb. Nothing heavy is imported before both are known."""
+"""Entry of the command line: finds the task and the verb. Nothing heavy is imported before both are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detectors that speak as one: their boxes are fused, case by case."""
+"""Ensemble of detectors: their boxes are fused, case by case."""
 
 from __future__ import annotations
 

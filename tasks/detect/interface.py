@@ -1,4 +1,4 @@
-"""What every detector takes and gives, so that the task knows none of them by name."""
+"""Interface of detectors: what each takes and gives, so that the task knows none of them by name."""
 
 from __future__ import annotations
 

@@ -56,13 +56,13 @@ class DetectionMetrics(Metric):
                 {"boxes": _array(some.boxes), "scores": _array(some.scores), "labels": _array(some.labels)}
             )
             others = np.zeros((0, 6)) if ignored is None else _array(ignored[number])
-            judged = np.zeros(len(true))
+            counted = np.zeros(len(true))
             self._targets.append(
                 {
                     "boxes": np.concatenate([_array(true).reshape(-1, 4), others[:, :4]]),
                     "labels": np.concatenate([_array(of), others[:, 4]]),
-                    "ignore": np.concatenate([judged, np.ones(len(others))]),
-                    "difficult": np.concatenate([judged, others[:, 5]]),
+                    "ignore": np.concatenate([counted, np.ones(len(others))]),
+                    "difficult": np.concatenate([counted, others[:, 5]]),
                 }
             )
 
@@ -73,8 +73,8 @@ class DetectionMetrics(Metric):
         predictions = [one for _, some in parts for one in some]
         if not targets:
             return {}
-        figures = quick_map(targets, predictions, self.class_names, self.max_detections)
-        return {name: torch.tensor(value, dtype=torch.float32) for name, value in figures.items()}
+        values = quick_map(targets, predictions, self.class_names, self.max_detections)
+        return {name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()}
 
     def reset(self) -> None:
         """Forget the images."""

@@ -1,4 +1,4 @@
-"""A trained model becomes a smaller one, which trains on (``--model.prune``)."""
+"""Pruning of a trained model, which then trains on (``--model.prune``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model does by itself in Python, where the command line does it otherwise."""
+"""Training and loading of a model in Python, where no command line prepares it."""
 
 from __future__ import annotations
 

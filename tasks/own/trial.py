@@ -1,4 +1,4 @@
-"""A network of the user's is tried once when it is built, so that a wrong shape is said before the data are read."""
+"""Trial of a user's network when it is built, so that a wrong shape is said before the data are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task is made of, as import paths: the entry of a task in the list of tasks. Imports nothing heavy."""
+"""Entry of a task in the list of tasks: what it is made of, as import paths. Imports nothing heavy."""
 
 from __future__ import annotations
 

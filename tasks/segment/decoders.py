@@ -1,4 +1,4 @@
-"""From the backbone's pyramid to a logit for each class at each pixel.
+"""Decoders: from the backbone's pyramid to a logit for each class at each pixel.
 
 The decoders are those of segmentation-models-pytorch, fed by our own backbone, whose parameters so keep the names they
 have in every task.

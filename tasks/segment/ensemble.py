@@ -1,4 +1,4 @@
-"""Segmentation models that speak as one: the mean of their probability maps."""
+"""Ensemble of segmentation models: the mean of their probability maps."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def count_pixels(
     return torch.stack(counts, dim=1)
 
 
-def figures(counts: Tensor) -> Tensor:
+def from_counts(counts: Tensor) -> Tensor:
     """(..., 4) counts as (tp, fp, fn, tn) -> (..., 5) float64 in the order of :data:`NAMES`; undefined is NaN.
 
     Precision is 0 where the class is there and not called, as in the tables.
@@ -105,7 +105,7 @@ class SegmentationMetrics(Metric):
                 by_case[case] = by_case[case] + count if case in by_case else count
         if not by_case:
             return {}
-        means = figures(torch.stack(list(by_case.values()))).nanmean(dim=0)
+        means = from_counts(torch.stack(list(by_case.values()))).nanmean(dim=0)
         values = dict(zip(NAMES, means.nanmean(dim=0), strict=True))
         if len(self.names) > 1:
             for name, column in zip(NAMES, means.unbind(dim=1), strict=True):

@@ -16,9 +16,9 @@ from benchmarks.runs import finished, over_seeds
 def kept(folder: Path, auroc: float = 0.9) -> Path:
     """A run folder as ``fit`` leaves it, as far as tables need it."""
     (folder / "checkpoints").mkdir(parents=True)
-    figure = {"value": auroc, "low": auroc - 0.05, "high": auroc + 0.05, "n": 156}
+    metric = {"value": auroc, "low": auroc - 0.05, "high": auroc + 0.05, "n": 156}
     names = ("auroc", "accuracy", "sensitivity", "f1")
-    metrics = {f"test/{name}": figure for name in names} | {"val/auroc": {"value": 1 - auroc}}
+    metrics = {f"test/{name}": metric for name in names} | {"val/auroc": {"value": 1 - auroc}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     pd.DataFrame({"seconds": [9.0, 1.25, 1.25]}).to_csv(folder / "metrics.csv", index=False)
     state = {"backbone.conv.weight": torch.zeros(8, 3, 3, 3), "backbone.bn.running_mean": torch.zeros(8)}

@@ -1,4 +1,4 @@
-"""Models loaded and applied in Python: the same figures as on the command line, from files and from arrays."""
+"""Models loaded and applied in Python: the same metrics as on the command line, from files and from arrays."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Good(Part):
     def work(self) -> int:
         return self.depth
 
-class Lacking(Part):
+class Incomplete(Part):
     pass
 
 class Other:
@@ -81,7 +81,7 @@ def test_a_class_itself_is_trusted_and_known_by_its_path(package: str) -> None:
     ("path", "line"),
     [
         ("{}.parts.Godo", "did you mean 'Good'"),
-        ("{}.parts.Lacking", "has no work"),
+        ("{}.parts.Incomplete", "has no work"),
         ("{}.parts.Other", "must be a subclass of tests.scansuite.test_own_parts.Part"),
         ("{}.no_such.Good", "there is no module '{}.no_such'"),
         ("{}.broken.Good", "cannot be imported: ModuleNotFoundError: No module named 'numpy.no_such_part'"),

@@ -71,7 +71,7 @@ def validated(data: ScanDataModule) -> Seen:
     return collected(data.val_dataloader())
 
 
-def judged(data: ScanDataModule, model: Any, split: str, *, whole: bool = False) -> Seen:
+def evaluated(data: ScanDataModule, model: Any, split: str, *, whole: bool = False) -> Seen:
     """What ``fit``'s last step and ``test`` show the model of a part."""
     if isinstance(data, ClassificationData):
         return collected(data.val_dataloader() if split == "val" else data.test_dataloader())
@@ -85,7 +85,7 @@ def judged(data: ScanDataModule, model: Any, split: str, *, whole: bool = False)
 def tested(data: ScanDataModule, model: Any) -> Seen:
     """What ``test --data.split all_test`` shows a trained model."""
     evaluator_of(task_of(data)).adopt(model, data)
-    return judged(data, model, "test")
+    return evaluated(data, model, "test")
 
 
 def predicted(task: str, model: Any, inputs: Sequence[Path], output: Path, **settings: Any) -> Seen:
@@ -97,7 +97,7 @@ def predicted(task: str, model: Any, inputs: Sequence[Path], output: Path, **set
 
 
 def middle_patches(data: ScanDataModule, model: Any) -> Seen:
-    """The middle patch of each image of validation, cut out of the whole ones that judging shows."""
+    """The middle patch of each image of validation, cut out of the whole ones that evaluation shows."""
     patch = data.patch
     assert patch is not None
     scans = data.single_images(data.rows("val"))
@@ -106,12 +106,12 @@ def middle_patches(data: ScanDataModule, model: Any) -> Seen:
         for info in (scans.preprocessed(number)[1] for number in range(len(scans)))
     }
     cut: Seen = {}
-    for key, (image,) in judged(data, model, "val", whole=True).items():
+    for key, (image,) in evaluated(data, model, "val", whole=True).items():
         height, width = contents[key] or image.shape[1:]
         top, left = patch.middle((height, width))
         part = image[:, top : top + patch.size[0], left : left + patch.size[1]]
-        lacking = [(0, side - there) for side, there in zip(patch.size, part.shape[1:], strict=True)]
-        cut[key] = [np.pad(part, [(0, 0), *lacking], mode="edge")]
+        missing = [(0, side - there) for side, there in zip(patch.size, part.shape[1:], strict=True)]
+        cut[key] = [np.pad(part, [(0, 0), *missing], mode="edge")]
     return cut
 
 
@@ -139,13 +139,13 @@ def check_all_ways(build: Build, inputs: Sequence[Path], folder: Path, **setting
     data = build(cache_dir=str(folder / "cache"))
     task, model = task_of(data), model_of(data)
     shown = predicted(task, model, inputs, folder / "out", **settings)
-    at_the_end = judged(data, model, "val")
-    assert_same(at_the_end, shown, "fit's judgement and predict")
+    at_the_end = evaluated(data, model, "val")
+    assert_same(at_the_end, shown, "fit's evaluation and predict")
     epoch = validated(data)
     if data.patch is None:
-        assert_same(epoch, at_the_end, "validation of an epoch and fit's judgement")
+        assert_same(epoch, at_the_end, "validation of an epoch and fit's evaluation")
     else:
-        assert_same(epoch, middle_patches(data, model), "validation of an epoch and fit's judgement")
+        assert_same(epoch, middle_patches(data, model), "validation of an epoch and fit's evaluation")
     warm = build(cache_dir=str(folder / "cache"), cache="memory")
     assert_same(epoch, validated(warm), "validation without and with --data.cache memory")
     # Another user's machine: an empty cache, and flags that the checkpoint overrules.
@@ -154,5 +154,5 @@ def check_all_ways(build: Build, inputs: Sequence[Path], folder: Path, **setting
     everything = tested(cold, model)
     assert_same(everything, shown, "test and predict")
     assert everything.keys() == shown.keys()
-    assert_same(at_the_end, everything, "fit's judgement and test")
+    assert_same(at_the_end, everything, "fit's evaluation and test")
     return shown

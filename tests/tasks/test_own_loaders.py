@@ -60,21 +60,21 @@ def trained(model: LightningModule, train: Any, val: Any) -> dict[str, Tensor]:
     before = {name: value.clone() for name, value in model.named_parameters()}
     trainer.fit(model, train, val)
     assert any(not torch.equal(value, before[name]) for name, value in model.named_parameters())
-    figures = dict(trainer.callback_metrics)
-    assert torch.isfinite(figures["train/loss"])
-    assert torch.isfinite(figures["val/loss"])
-    return figures
+    metrics = dict(trainer.callback_metrics)
+    assert torch.isfinite(metrics["train/loss"])
+    assert torch.isfinite(metrics["val/loss"])
+    return metrics
 
 
-@pytest.mark.parametrize(("kind", "figure"), [("classify", "auroc"), ("segment", "dice"), ("detect", "map")])
-def test_a_loader_of_the_users_own_trains_a_task(kind: str, figure: str) -> None:
+@pytest.mark.parametrize(("kind", "metric"), [("classify", "auroc"), ("segment", "dice"), ("detect", "map")])
+def test_a_loader_of_the_users_own_trains_a_task(kind: str, metric: str) -> None:
     how: dict[str, Any] = {"batch_size": 3, "collate_fn": lists_of_boxes if kind == "detect" else None}
     loader: Any = DataLoader(own_samples(kind), **how)  # type: ignore[arg-type]
     model = task_of(kind)
-    assert f"val/{figure}" in trained(model, loader, loader)
+    assert f"val/{metric}" in trained(model, loader, loader)
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     (tested,) = trainer.test(model, loader, verbose=False)
-    assert f"test/{figure}" in tested
+    assert f"test/{metric}" in tested
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ def test_what_task_json_says_is_plain_and_of_one_model_and_several_alike() -> No
 
 
 def test_a_task_that_lacks_a_part_of_itself_cannot_be_made() -> None:
-    class Lacking(Task):
-        name = "lacking"
+    class Incomplete(Task):
+        name = "incomplete"
 
-    for cls in (Task, Lacking, Ensemble):
+    for cls in (Task, Incomplete, Ensemble):
         with pytest.raises(TypeError, match="abstract"):
             cls()  # type: ignore[abstract,call-arg]
 

@@ -1,4 +1,4 @@
-"""Whether the images of a DICOM series make a volume: alike, and at equal steps. What is not is named."""
+"""Order of a DICOM series: whether its images make a volume, alike and at equal steps. What is not is named."""
 
 from __future__ import annotations
 

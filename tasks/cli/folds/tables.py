@@ -84,11 +84,11 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
     else:
         model.operating_points = {}
     write_task(run_dir, evaluator.run_task(model))
-    figures = evaluate_run(run_dir, split)
+    metrics = evaluate_run(run_dir, split)
     write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
     model.operating_points = points
     write_table(cases, run_dir / "split.csv")
-    _show(figures, [read_metrics(folder / "metrics.json") for folder in folders], run_dir, split)
+    _show(metrics, [read_metrics(folder / "metrics.json") for folder in folders], run_dir, split)
     write_record(run_dir, model, checkpoints, OUT_OF_FOLD)
 
 
@@ -135,17 +135,17 @@ def _with_calls(table: pd.DataFrame, called: pd.DataFrame) -> pd.DataFrame:
     return plain.assign(**{name: called[name].to_numpy() for name in new})
 
 
-def _show(figures: dict[str, MetricValue], folds: Sequence[dict[str, MetricValue]], run_dir: Path, split: str) -> None:
+def _show(metrics: dict[str, MetricValue], folds: Sequence[dict[str, MetricValue]], run_dir: Path, split: str) -> None:
     """Write ``folds.csv`` and print it beside the out-of-fold metrics."""
     from rich.console import Console
 
     of_folds = [
         {name.split("/", 1)[1]: one for name, one in fold.items() if name.startswith(f"{split}/")} for fold in folds
     ]
-    table = spread(of_folds, figures)
+    table = spread(of_folds, metrics)
     write_table(table, run_dir / "folds.csv")
     console = Console()
-    console.print(results_table(figures, f"out of fold ({split})"))
+    console.print(results_table(metrics, f"out of fold ({split})"))
     console.print(spread_table(table, len(folds)))
     if split == "val":
-        print("out-of-fold figures: each case by the fold that did not train on it, but chose its epoch on it")
+        print("out-of-fold values: each case by the fold that did not train on it, but chose its epoch on it")

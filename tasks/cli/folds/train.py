@@ -196,7 +196,7 @@ def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
             f"fold {fold}: {error} (once mended, go on with --folds, --run_dir {run_dir} and --ckpt_path last)"
         ) from None
     if not finished(folder, plan.split):
-        raise SuiteError(f"fold {fold}: ended without figures in {folder}: go on with --ckpt_path last")
+        raise SuiteError(f"fold {fold}: ended without metrics in {folder}: go on with --ckpt_path last")
 
 
 def _evaluate_ensemble(task: str, run_dir: Path, saved: str) -> None:

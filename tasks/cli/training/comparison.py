@@ -67,7 +67,7 @@ def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: Me
     device = evaluation.trainer.strategy.root_device
     rows = [*_costs(parent.to(device), model.to(device), int(evaluation.data.batch_size))]
     for split in evaluation.parts:
-        rows += _figures(split, earlier.metrics[split], evaluation.metrics[split])
+        rows += _metric_rows(split, earlier.metrics[split], evaluation.metrics[split])
     write_table(pd.DataFrame(rows), evaluation.run_dir / FILE)
     _show(rows, model.monitor[0], model.pruning.method)
 
@@ -94,14 +94,14 @@ def _costs(before: Task, after: Task, batch: int) -> list[Row]:
     return rows
 
 
-def _figures(split: str, before: dict[str, MetricValue], after: dict[str, MetricValue]) -> list[Row]:
+def _metric_rows(split: str, before: dict[str, MetricValue], after: dict[str, MetricValue]) -> list[Row]:
     """The bare metrics of both, those of single classes and of operating points left out."""
     return [
         Row(
             f"{split}/{name}", before[name].value, before[name].low, before[name].high,
-            figure.value, figure.low, figure.high,
+            later.value, later.low, later.high,
         )
-        for name, figure in after.items()
+        for name, later in after.items()
         if name in before and "/" not in name and "@" not in name
     ]  # fmt: skip
 

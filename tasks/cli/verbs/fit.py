@@ -104,8 +104,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     ancestors = ancestors_of(model)
     if last is not None and model.provenance is not None:
         ancestors.append(Known(f"--ckpt_path {last}", model.provenance))
-    judged = {part: data.rows(part) for part in (("val", "test") if testing else ("val",))}
-    leaks = refuse_seen(ancestors, data, judged, ELSEWHERE)
+    evaluated = {part: data.rows(part) for part in (("val", "test") if testing else ("val",))}
+    leaks = refuse_seen(ancestors, data, evaluated, ELSEWHERE)
     begin_record(model, data, ancestors, trains=not untrained(cli, model))
     if last is None:
         search(cli, data, model)
@@ -260,5 +260,5 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
         _log_pictures(evaluation, run_dir)
         if tested:
             count_test(task, run_dir, best.name, tested)
-        print("validation figures are those the checkpoint was selected on")
+        print("validation metrics are those the checkpoint was selected on")
         print(f"written to {run_dir}")

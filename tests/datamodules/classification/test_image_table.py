@@ -184,10 +184,10 @@ def test_labels_of_a_trained_model_pick_their_columns(tmp_path: Path) -> None:
     data = ImageTable(str(tmp_path), split="all_test", label_columns="a,b,c")
     data.adopt_classes("multilabel", ["b", "a"], None)
     np.testing.assert_array_equal(data.targets.values, [[1, 0], [1, 1], [0, 0], [0, 1]])
-    lacking = ImageTable(str(tmp_path), split="all_test", label_columns="a,b,c")
-    lacking.adopt_classes("multilabel", ["b", "d"], None)
+    incomplete = ImageTable(str(tmp_path), split="all_test", label_columns="a,b,c")
+    incomplete.adopt_classes("multilabel", ["b", "d"], None)
     with pytest.raises(SuiteError, match=r"labels\.csv: no label column 'd' .*: there are .*a, b, c"):
-        _ = lacking.targets
+        _ = incomplete.targets
 
 
 def test_balanced_sampling_draws_the_rare_class_as_often(tmp_path: Path) -> None:

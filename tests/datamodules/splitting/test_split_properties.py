@@ -122,8 +122,8 @@ def test_overlapping_strata_are_dealt_within_the_largest_group(
     names = [str(number) for number in range(len(cases))]
     parts = stratified_groups(strata, groups, fractions, tie_words(names, seed, "test"))
     assert pd.Series(parts).groupby(groups).nunique().eq(1).all()
-    lacking = np.array(fractions) * len(cases) - np.bincount(parts, minlength=len(fractions))
-    assert np.abs(lacking).max() <= np.bincount(groups).max() + 1e-6
+    missing = np.array(fractions) * len(cases) - np.bincount(parts, minlength=len(fractions))
+    assert np.abs(missing).max() <= np.bincount(groups).max() + 1e-6
     # Neither the order of the cases, nor that of the classes, nor the numbers of the groups matter.
     turned = stratified_groups(strata[::-1, ::-1], 100 - groups[::-1], fractions, tie_words(names[::-1], seed, "test"))
     assert turned[::-1].tolist() == parts.tolist()

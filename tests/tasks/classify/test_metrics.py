@@ -1,4 +1,4 @@
-"""Metrics logged in training against the figures of the predictions table that the same model writes."""
+"""Metrics logged in training against the metrics of the predictions table that the same model writes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def logits_for(task: ClassificationTask, label: Tensor) -> Tensor:
 def logged_and_evaluated(
     task: ClassificationTask, label: Tensor, output: Tensor, parts: int = 3
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics of the training log, and figures of the table, of the same outputs seen in batches."""
+    """Metrics of the training log, and metrics of the table, of the same outputs seen in batches."""
     metric: Any = task.metrics["val_metrics"]
     tables = []
     cases = torch.arange(len(label))
@@ -58,10 +58,10 @@ def logged_and_evaluated(
         task.update_metrics(metric, output[chosen], batch)
         tables.append(pd.DataFrame(task.rows(output[chosen], batch)))
     logged = {name: float(value) for name, value in metric.compute().items()}
-    figures = classification_metrics(
+    metrics = classification_metrics(
         pd.concat(tables, ignore_index=True), task.target, task.class_names, task.positive_class, resamples=0
     )
-    return logged, {name: figures[name].value for name in logged}
+    return logged, {name: metrics[name].value for name in logged}
 
 
 @pytest.mark.parametrize("kind", KINDS)

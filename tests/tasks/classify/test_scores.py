@@ -83,8 +83,8 @@ def test_epoch_and_table_call_an_ordinal_target_alike() -> None:
     task.update_metrics(metric, output, batch)
     kappa = cohen_kappa_score(label, expected, weights="quadratic")
     assert float(metric.compute()["qwk"]) == pytest.approx(kappa, abs=1e-6)
-    figures = classification_metrics(table, "ordinal", NAMES["ordinal"], resamples=0)
-    assert figures["qwk"].value == pytest.approx(kappa)
+    metrics = classification_metrics(table, "ordinal", NAMES["ordinal"], resamples=0)
+    assert metrics["qwk"].value == pytest.approx(kappa)
 
 
 def test_an_ensemble_calls_by_the_mean_of_its_members_chances() -> None:
@@ -137,13 +137,13 @@ def test_the_ranks_of_a_confident_model_survive_epoch_and_table(
         else:
             others = torch.cat([exact[:, :k], exact[:, k + 1 :]], dim=1).logsumexp(dim=1)
             expected.append(roc_auc_score(label == k, exact[:, k] - others))
-    figures = classification_metrics(table, kind, task.class_names, task.positive_class, resamples=0)
+    metrics = classification_metrics(table, kind, task.class_names, task.positive_class, resamples=0)
     for name, area in zip(task.class_names, expected, strict=True):
-        assert figures[f"auroc/{name}"].value == pytest.approx(area, abs=1e-9)
+        assert metrics[f"auroc/{name}"].value == pytest.approx(area, abs=1e-9)
 
     metric: Any = task.metrics["val_metrics"]
     task.update_metrics(metric, output, small_batch(label, image=torch.zeros(len(label), 1, 1, 1)))
-    assert float(metric.compute()["auroc"]) == pytest.approx(figures["auroc"].value, abs=1e-7)
+    assert float(metric.compute()["auroc"]) == pytest.approx(metrics["auroc"].value, abs=1e-7)
 
 
 @pytest.mark.parametrize("positive", ["benign", "malignant"])
@@ -157,9 +157,9 @@ def test_ranks_survive_where_double_precision_rounds_to_one(positive: str) -> No
     task = small_task("binary", positive_class=positive)
     table = table_of(task, output, label)
     assert (table[f"score_{positive}"] == 1).mean() > 0.9
-    figures = classification_metrics(table, "binary", NAMES["binary"], positive, resamples=0)
+    metrics = classification_metrics(table, "binary", NAMES["binary"], positive, resamples=0)
     expected = roc_auc_score(label == NAMES["binary"].index(positive), margin)
-    assert figures["auroc"].value == pytest.approx(expected, abs=1e-9)
+    assert metrics["auroc"].value == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_tie_stays_a_tie() -> None:
@@ -167,9 +167,9 @@ def test_a_tie_stays_a_tie() -> None:
     scores = np.array([[0.5, 0.3, 0.2], [0.5, 0.2, 0.3], [0.2, 0.4, 0.4], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     table = pd.DataFrame({"case_id": list("vwxyz"), "target": list("abcab"), "prediction": "a"})
     table[["score_a", "score_b", "score_c"]] = scores
-    figures = classification_metrics(table, "multiclass", list("abc"), resamples=0)
+    metrics = classification_metrics(table, "multiclass", list("abc"), resamples=0)
     truth = np.array(list("abcab")) == "a"
-    assert figures["auroc/a"].value == pytest.approx(roc_auc_score(truth, scores[:, 0]))
+    assert metrics["auroc/a"].value == pytest.approx(roc_auc_score(truth, scores[:, 0]))
 
 
 def test_scores_of_grades_keep_what_is_near_nothing() -> None:

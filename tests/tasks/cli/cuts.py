@@ -50,7 +50,7 @@ def fit_cut_and_resumed(task: str, run_dir: Path, *flags: object, after: int = 2
 
 
 def assert_alike(whole: Path, other: Path) -> None:
-    """Every figure of every epoch, and the weights of both checkpoints, are those of the run that went through."""
+    """Every metric of every epoch, and the weights of both checkpoints, are those of the run that went through."""
     first, second = (pd.read_csv(folder / "metrics.csv").drop(columns="seconds") for folder in (whole, other))
     pd.testing.assert_frame_equal(first, second, rtol=1e-5, atol=1e-6, check_dtype=False)
     for name in ("last.ckpt", "best.ckpt"):

@@ -212,16 +212,16 @@ def test_from_fit_to_predict(run: Run) -> None:
 
     own_parts._allowed.clear()
     checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt"]
-    status, _, err = run("test", *checkpoint, "--run_dir", "judged")
+    status, _, err = run("test", *checkpoint, "--run_dir", "again")
     assert status == 2
     assert f"give --allow_import {PACKAGE}" in one_line(err)
     status, _, err = run("fit", "--run_dir", "run", "--ckpt_path", "last")
     assert status == 2
     assert NOT_ALLOWED in one_line(err)
-    status, _, err = run("test", *checkpoint, *ALLOW, "--run_dir", "judged", "--trainer.accelerator", "cpu")
+    status, _, err = run("test", *checkpoint, *ALLOW, "--run_dir", "again", "--trainer.accelerator", "cpu")
     assert status == 0, err
-    figures = [json.loads(Path(f"{name}/metrics.json").read_text()) for name in ("run", "judged")]
-    assert figures[0]["test/auroc"] == figures[1]["test/auroc"]
+    metrics = [json.loads(Path(f"{name}/metrics.json").read_text()) for name in ("run", "again")]
+    assert metrics[0]["test/auroc"] == metrics[1]["test/auroc"]
     # The model is the suite's: what its data were is nothing to predict.
     own_parts._allowed.clear()
     from PIL import Image

@@ -63,10 +63,10 @@ def test_hippocampi_are_classified_by_volume(aggregate: str, run: Run, shared_da
     assert sorted(split["case_id"]) == [name.removesuffix(".nii.gz") for name in names]
     evaluated = split[split["split"] != "train"]
     assert sorted(predictions["case_id"]) == sorted(evaluated["case_id"]) == sorted(cases["case_id"])
-    figures = json.loads(Path("run/metrics.json").read_text())
-    assert figures["test/auroc"]["n"] == (evaluated["split"] == "test").sum()
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert metrics["test/auroc"]["n"] == (evaluated["split"] == "test").sum()
     epoch = pd.read_csv("run/metrics.csv").iloc[-1]
-    assert epoch["val/auroc"] == pytest.approx(figures["val/auroc"]["value"])
+    assert epoch["val/auroc"] == pytest.approx(metrics["val/auroc"]["value"])
 
 
 def test_volumes_are_predicted_as_they_were_evaluated(run: Run, volume_root: Path) -> None:

@@ -130,18 +130,18 @@ def test_every_verb(detect: Run, detector: str) -> None:
         "config.yaml", "split.csv", "metrics.csv", "metrics.json", "cases.csv", "predictions.csv", "targets.csv",
         "froc_val.csv", "froc_test.csv", "overlays",
     } <= made  # fmt: skip
-    figures = json.loads(Path("run/metrics.json").read_text())
+    metrics = json.loads(Path("run/metrics.json").read_text())
     wanted = ("map", "map50", "map75", "mar", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "f1@op")
-    assert {f"{stage}/{name}" for stage in ("val", "test") for name in wanted} <= figures.keys()
+    assert {f"{stage}/{name}" for stage in ("val", "test") for name in wanted} <= metrics.keys()
     cases = pd.read_csv("run/cases.csv")
-    assert figures["test/map"]["n"] == (cases["split"] == "test").sum()
+    assert metrics["test/map"]["n"] == (cases["split"] == "test").sum()
 
     checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt"]
     for verb, part in (("test", "test"), ("validate", "val")):
         status, _, err = detect(verb, *checkpoint, "--run_dir", f"again_{verb}")
         assert status == 0, err
         again = json.loads(Path(f"again_{verb}/metrics.json").read_text())
-        assert again[f"{part}/map"] == pytest.approx(figures[f"{part}/map"])
+        assert again[f"{part}/map"] == pytest.approx(metrics[f"{part}/map"])
 
     Path("broken.png").write_bytes(b"\x89PNG")
     status, out, err = detect("predict", *checkpoint, "--input", "coco/images", "broken.png", "--output", "out")
@@ -159,7 +159,7 @@ def test_every_verb(detect: Run, detector: str) -> None:
 
 def test_three_formats_of_one_data_set_are_one(detect: Run) -> None:
     write_all(*draw_squares())
-    tables, losses, figures = {}, {}, {}
+    tables, losses, metrics = {}, {}, {}
     for name, flags in DATA.items():
         status, _, err = detect("fit", *flags, *TINY_DETECTOR, "--run_dir", name)
         assert status == 0, err
@@ -167,11 +167,11 @@ def test_three_formats_of_one_data_set_are_one(detect: Run) -> None:
         table["case_id"] = [Path(case).name for case in table["case_id"]]
         tables[name] = table.sort_values(["case_id", "x1", "y1"], ignore_index=True)
         losses[name] = pd.read_csv(f"{name}/metrics.csv")[["train/loss", "val/loss", "val/map"]]
-        figures[name] = json.loads(Path(f"{name}/metrics.json").read_text())["test/map"]["value"]
+        metrics[name] = json.loads(Path(f"{name}/metrics.json").read_text())["test/map"]["value"]
     for name in ("Voc", "Yolo"):
         pd.testing.assert_frame_equal(tables[name], tables["Coco"])
         pd.testing.assert_frame_equal(losses[name], losses["Coco"])
-        assert figures[name] == figures["Coco"]
+        assert metrics[name] == metrics["Coco"]
 
 
 def test_difficult_boxes_are_named_in_the_tables_and_ignored_in_the_epochs(detect: Run) -> None:

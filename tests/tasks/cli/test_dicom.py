@@ -1,4 +1,4 @@
-"""From DICOM series and DICOM-SEG to figures and masks, on the command line."""
+"""From DICOM series and DICOM-SEG to metrics and masks, on the command line."""
 
 from __future__ import annotations
 

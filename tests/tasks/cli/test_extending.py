@@ -133,8 +133,8 @@ def test_classification_with_everything_of_ones_own(run_line: Run, package: Path
     assert "--allow_import mypkg" in line
     status, _, err = run_line(test)
     assert status == 0, err
-    figures = [json.loads(Path(f"runs/{name}/metrics.json").read_text()) for name in ("mine", "judged")]
-    assert figures[0]["test/auroc"] == figures[1]["test/auroc"]
+    metrics = [json.loads(Path(f"runs/{name}/metrics.json").read_text()) for name in ("mine", "again")]
+    assert metrics[0]["test/auroc"] == metrics[1]["test/auroc"]
 
     status, _, err = run_line(predict)
     assert status == 1, err

@@ -23,8 +23,8 @@ def fitted(run: Run, root: Path, kind: str, run_dir: str = "run", *more: str) ->
     )
     assert status == 0, err
     assert f"written to {run_dir}" in out
-    figures: dict[str, Any] = json.loads((Path(run_dir) / "metrics.json").read_text())
-    return figures
+    metrics: dict[str, Any] = json.loads((Path(run_dir) / "metrics.json").read_text())
+    return metrics
 
 
 def predictions(run_dir: str, split: str) -> pd.DataFrame:
@@ -32,79 +32,79 @@ def predictions(run_dir: str, split: str) -> pd.DataFrame:
     return frame[frame["split"] == split]
 
 
-def close(figures: dict[str, Any], name: str, expected: float) -> None:
-    assert figures[f"test/{name}"]["value"] == pytest.approx(expected, abs=1e-6), name
+def close(metrics: dict[str, Any], name: str, expected: float) -> None:
+    assert metrics[f"test/{name}"]["value"] == pytest.approx(expected, abs=1e-6), name
 
 
 def test_binary_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
-    figures = fitted(run, table_root, "binary")
+    metrics = fitted(run, table_root, "binary")
     frame = predictions("run", "test")
     truth, call, score = frame["target"] == "ill", frame["prediction"] == "ill", frame["score_ill"]
-    close(figures, "auroc", sk.roc_auc_score(truth, score))
-    close(figures, "auprc", sk.average_precision_score(truth, score))
-    close(figures, "accuracy", sk.accuracy_score(truth, call))
-    close(figures, "sensitivity", sk.recall_score(truth, call))
-    close(figures, "specificity", sk.recall_score(~truth, ~call))
-    close(figures, "f1", sk.f1_score(truth, call, zero_division=np.nan))
-    close(figures, "brier", sk.brier_score_loss(truth, score))
+    close(metrics, "auroc", sk.roc_auc_score(truth, score))
+    close(metrics, "auprc", sk.average_precision_score(truth, score))
+    close(metrics, "accuracy", sk.accuracy_score(truth, call))
+    close(metrics, "sensitivity", sk.recall_score(truth, call))
+    close(metrics, "specificity", sk.recall_score(~truth, ~call))
+    close(metrics, "f1", sk.f1_score(truth, call, zero_division=np.nan))
+    close(metrics, "brier", sk.brier_score_loss(truth, score))
     at = frame["prediction_op"] == "ill"
-    close(figures, "sensitivity@op", sk.recall_score(truth, at))
-    close(figures, "specificity@op", sk.recall_score(~truth, ~at))
-    entry = figures["test/auroc"]
+    close(metrics, "sensitivity@op", sk.recall_score(truth, at))
+    close(metrics, "specificity@op", sk.recall_score(~truth, ~at))
+    entry = metrics["test/auroc"]
     assert entry["n"] == len(frame)
     assert entry["low"] <= entry["value"] <= entry["high"]
 
 
 def test_multiclass_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
-    figures = fitted(run, table_root, "multiclass")
+    metrics = fitted(run, table_root, "multiclass")
     frame = predictions("run", "test")
     classes = ["brain", "heart", "lung"]
     scores = frame[[f"score_{name}" for name in classes]].to_numpy()
-    close(figures, "auroc", np.mean([sk.roc_auc_score(frame["target"] == c, frame[f"score_{c}"]) for c in classes]))
-    close(figures, "auroc/lung", sk.roc_auc_score(frame["target"] == "lung", frame["score_lung"]))
-    close(figures, "accuracy", sk.accuracy_score(frame["target"], frame["prediction"]))
-    close(figures, "balanced_accuracy", sk.balanced_accuracy_score(frame["target"], frame["prediction"]))
+    close(metrics, "auroc", np.mean([sk.roc_auc_score(frame["target"] == c, frame[f"score_{c}"]) for c in classes]))
+    close(metrics, "auroc/lung", sk.roc_auc_score(frame["target"] == "lung", frame["score_lung"]))
+    close(metrics, "accuracy", sk.accuracy_score(frame["target"], frame["prediction"]))
+    close(metrics, "balanced_accuracy", sk.balanced_accuracy_score(frame["target"], frame["prediction"]))
     f1 = sk.f1_score(frame["target"], frame["prediction"], average="macro", zero_division=np.nan)
-    close(figures, "f1", f1)
+    close(metrics, "f1", f1)
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-12)
-    assert "test/kappa" in figures
-    assert "test/qwk" not in figures  # organs have no order
+    assert "test/kappa" in metrics
+    assert "test/qwk" not in metrics  # organs have no order
 
 
 def test_multilabel_figures_leave_unknown_cells_out(run: Run, table_root: Path) -> None:
-    figures = fitted(run, table_root, "multilabel")
+    metrics = fitted(run, table_root, "multilabel")
     frame = predictions("run", "test")
     areas = []
     for name in ("mass", "edema", "nodule"):
         known = frame[frame[f"target_{name}"].notna()]
         assert len(known) < len(frame)
         areas.append(sk.roc_auc_score(known[f"target_{name}"], known[f"score_{name}"]))
-        close(figures, f"auroc/{name}", areas[-1])
-        assert figures[f"test/auroc/{name}"]["n"] == len(known)
-    close(figures, "auroc", np.mean(areas))
+        close(metrics, f"auroc/{name}", areas[-1])
+        assert metrics[f"test/auroc/{name}"]["n"] == len(known)
+    close(metrics, "auroc", np.mean(areas))
 
 
 def test_ordinal_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
-    figures = fitted(run, table_root, "ordinal")
+    metrics = fitted(run, table_root, "ordinal")
     frame = predictions("run", "test")
     truth, call = frame["target"].astype(int), frame["prediction"].astype(int)
     with np.errstate(invalid="ignore"):
         expected = sk.cohen_kappa_score(truth, call, weights="quadratic", labels=[0, 1, 2, 3])
-    close(figures, "qwk", expected)
+    close(metrics, "qwk", expected)
     # CORN's call: how many grades the case is above with a chance of more than a half.
     upto = frame[[f"score_{grade}" for grade in range(4)]].cumsum(axis=1).to_numpy()[:, :3]
     assert call.tolist() == (upto < 0.5).sum(axis=1).tolist()
-    close(figures, "accuracy", sk.accuracy_score(truth, call))
+    close(metrics, "accuracy", sk.accuracy_score(truth, call))
     checkpoint = torch.load("run/checkpoints/best.ckpt", weights_only=True)
     assert checkpoint["state_dict"]["head.linear.weight"].shape[0] == 3  # CORN: one logit a step between classes
 
 
 def test_regression_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
-    figures = fitted(run, table_root, "regression")
+    metrics = fitted(run, table_root, "regression")
     frame = predictions("run", "test").astype({"target": float, "prediction": float})
-    close(figures, "mae", sk.mean_absolute_error(frame["target"], frame["prediction"]))
-    close(figures, "rmse", sk.root_mean_squared_error(frame["target"], frame["prediction"]))
-    close(figures, "r2", sk.r2_score(frame["target"], frame["prediction"]))
+    close(metrics, "mae", sk.mean_absolute_error(frame["target"], frame["prediction"]))
+    close(metrics, "rmse", sk.root_mean_squared_error(frame["target"], frame["prediction"]))
+    close(metrics, "r2", sk.r2_score(frame["target"], frame["prediction"]))
 
 
 def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Path) -> None:
@@ -129,10 +129,10 @@ def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Pat
 
 
 def test_what_was_logged_equals_the_tables(run: Run, table_root: Path) -> None:
-    figures = fitted(run, table_root, "multiclass")
+    metrics = fitted(run, table_root, "multiclass")
     epoch = pd.read_csv("run/metrics.csv").iloc[0]
     for name in ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "f1"):
-        assert figures[f"val/{name}"]["value"] == pytest.approx(epoch[f"val/{name}"], abs=1e-5), name
+        assert metrics[f"val/{name}"]["value"] == pytest.approx(epoch[f"val/{name}"], abs=1e-5), name
 
 
 def test_its_own_config_and_split_repeat_a_run(run: Run, table_root: Path) -> None:

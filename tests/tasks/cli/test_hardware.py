@@ -132,7 +132,7 @@ def test_float32_is_exact_for_a_while(asked: str) -> None:
 def test_evaluating_and_predicting_are_exact_and_training_is_as_it_was(
     run: Run, table_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Convolutions went through TF32 on a GPU, so figures depended on the machine."""
+    """Convolutions went through TF32 on a GPU, so metrics depended on the machine."""
     seen: dict[str, list[list[str]]] = {}
     forward = ClassificationTask.forward
 

@@ -91,10 +91,10 @@ def test_two_ranks_train_and_evaluate_like_one(table_root: Path, tmp_path: Path)
     assert len(tables[0]) % 2 == 1, "the test is about an uneven part"
     assert tables[1]["case_id"].is_unique
     assert tables[0]["case_id"].tolist() == tables[1]["case_id"].tolist()
-    figures = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
-    assert figures[0].keys() == figures[1].keys()
-    for name, entry in figures[0].items():
+    stored = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
+    assert stored[0].keys() == stored[1].keys()
+    for name, entry in stored[0].items():
         for part in ("value", "low", "high", "n"):
-            ours, theirs = entry[part], figures[1][name][part]
+            ours, theirs = entry[part], stored[1][name][part]
             assert (ours is None) == (theirs is None), name
             assert ours is None or abs(ours - theirs) < 1e-6, name

@@ -36,9 +36,9 @@ def test_chest_radiographs_train_with_patients_kept_together(
     assert len(split) == 1000
     assert split["patient_id"].nunique() == 264
     assert split.groupby("patient_id")["split"].nunique().max() == 1
-    figures = json.loads(Path("run/metrics.json").read_text())
-    assert {f"test/auroc/{name}" for name in names} <= figures.keys()
-    assert figures["test/auroc"]["n"] == (split["split"] == "test").sum()
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert {f"test/auroc/{name}" for name in names} <= metrics.keys()
+    assert metrics["test/auroc"]["n"] == (split["split"] == "test").sum()
     cases = pd.read_csv("run/cases.csv")
     assert {"patient_age", "patient_sex", "view_position"} <= set(cases)
 
@@ -60,9 +60,9 @@ def test_the_medmnist_experiment_runs_and_notes_the_image_in_two_parts(run: Run,
     )  # fmt: skip
     assert status == 0, err
     assert "train/00115 (train) = test/00076 (test)" in err
-    figures = json.loads(Path("run/metrics.json").read_text())
-    assert figures["split/images_in_two_parts"]["value"] == 1
-    assert figures["test/auroc"]["n"] == 156
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert metrics["split/images_in_two_parts"]["value"] == 1
+    assert metrics["test/auroc"]["n"] == 156
 
 
 def test_hippocampi_are_evaluated_by_volume_on_the_fixed_cases(run_task: Run, shared_data: Path) -> None:
@@ -78,9 +78,9 @@ def test_hippocampi_are_evaluated_by_volume_on_the_fixed_cases(run_task: Run, sh
     predictions = pd.read_csv("run/predictions.csv")
     tested = predictions[predictions["split"] == "test"]
     assert len(tested) == 80
-    figures = json.loads(Path("run/metrics.json").read_text())
-    assert figures["test/dice"]["n"] == 40
-    assert figures["test/dice"]["value"] == pytest.approx(tested.groupby("class")["dice"].mean().mean())
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert metrics["test/dice"]["n"] == 40
+    assert metrics["test/dice"]["value"] == pytest.approx(tested.groupby("class")["dice"].mean().mean())
 
 
 def test_nuclei_as_masks_and_as_boxes(run_task: Run, shared_data: Path) -> None:
@@ -107,8 +107,8 @@ def test_nuclei_as_masks_and_as_boxes(run_task: Run, shared_data: Path) -> None:
     assert targets.groupby("case_id").size().max() > 100
     model = torch.load("boxes/checkpoints/best.ckpt", weights_only=True)["hyper_parameters"]
     assert model["max_detections"] > 150
-    figures = json.loads(Path("boxes/metrics.json").read_text())
-    assert {"test/map", "test/map@100", "test/froc"} <= figures.keys()
+    metrics = json.loads(Path("boxes/metrics.json").read_text())
+    assert {"test/map", "test/map@100", "test/froc"} <= metrics.keys()
 
 
 def test_blood_cells_in_their_official_split(run_task: Run, shared_data: Path) -> None:
@@ -121,6 +121,6 @@ def test_blood_cells_in_their_official_split(run_task: Run, shared_data: Path) -
     assert "BloodImage_00338" in err  # the first of two boxes without area
     split = pd.read_csv("run/split.csv")["split"].value_counts()
     assert split.to_dict() == {"train": 205, "val": 87, "test": 72}
-    figures = json.loads(Path("run/metrics.json").read_text())
-    assert {f"test/map50/{name}" for name in ("RBC", "WBC", "Platelets")} <= figures.keys()
-    assert figures["test/map"]["n"] == 72
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert {f"test/map50/{name}" for name in ("RBC", "WBC", "Platelets")} <= metrics.keys()
+    assert metrics["test/map"]["n"] == 72

@@ -74,15 +74,15 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     }
     predictions = pd.read_csv("run/predictions.csv")
     assert (predictions[["tp", "fp", "fn", "tn"]].sum(axis=1) == 40 * 48).all()
-    figures = json.loads(Path("run/metrics.json").read_text())
-    assert {"test/dice", "test/hd95", "test/nsd", "test/volume_difference", "val/iou"} <= figures.keys()
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert {"test/dice", "test/hd95", "test/nsd", "test/volume_difference", "val/iou"} <= metrics.keys()
 
     checkpoint = ["--ckpt_path", "run/checkpoints/best.ckpt"]
     for verb, part in (("test", "test"), ("validate", "val")):
         status, _, err = segment(verb, *checkpoint, "--run_dir", f"again_{verb}")
         assert status == 0, err
         again = json.loads(Path(f"again_{verb}/metrics.json").read_text())
-        assert again[f"{part}/dice"] == pytest.approx(figures[f"{part}/dice"])
+        assert again[f"{part}/dice"] == pytest.approx(metrics[f"{part}/dice"])
 
     status, out, err = segment("predict", *checkpoint, "--input", "scans/images", "--output", "out")
     assert status == 0, err

@@ -42,7 +42,7 @@ def test_coco_reads_what_was_found(tmp_path: Path) -> None:
 
 
 def test_scores_keep_all_their_digits(tmp_path: Path) -> None:
-    """Rounded to six, the surest boxes tied, and COCO's tools ranked them by chance."""
+    """Rounded to six, the highest-scoring boxes tied, and COCO's tools ranked them by chance."""
     scores = [1 - 1e-9, 1 - 2e-9]
     write_coco(tmp_path / "detections.json", CASES, BOXES.assign(score=scores), CLASSES)
     written = json.loads((tmp_path / "detections.json").read_text())["annotations"]

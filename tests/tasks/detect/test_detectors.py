@@ -135,7 +135,7 @@ def test_a_few_rectangles_are_learnt(name: str) -> None:
             best = max(best, worst_overlap(detector.eval(), backbone.eval(), image, boxes, labels))
             if best > 0.8:
                 return
-    pytest.fail(f"a rectangle overlaps by {best:.2f} at most with the surest boxes of its class")
+    pytest.fail(f"a rectangle overlaps by {best:.2f} at most with the highest-scoring boxes of its class")
 
 
 @torch.no_grad()
@@ -147,12 +147,12 @@ def worst_overlap(
     for found, truth, classes in zip(
         detector.decode(detector(image, backbone(image)), DecodeSettings(0.2)), boxes, labels, strict=True
     ):
-        surest = found.boxes[: len(truth)], found.labels[: len(truth)]
-        if len(surest[0]) < len(truth):
+        highest = found.boxes[: len(truth)], found.labels[: len(truth)]
+        if len(highest[0]) < len(truth):
             return 0.0
-        same = surest[1][:, None] == classes
+        same = highest[1][:, None] == classes
         if len(truth):
-            worst = min(worst, float((box_iou(surest[0], truth) * same).amax(dim=0).min()))
+            worst = min(worst, float((box_iou(highest[0], truth) * same).amax(dim=0).min()))
     return worst
 
 

@@ -112,12 +112,12 @@ def test_an_epoch_says_what_is_evaluated(form: str, tmp_path: Path, monkeypatch:
     assert evaluated.targets is not None
     assert evaluated.targets["ignore"].any()
     assert evaluated.targets["difficult"].any() == (form == "voc")
-    figures = evaluate_boxes(
+    metrics = evaluate_boxes(
         evaluated.scans, evaluated.targets, evaluated.predictions, CLASSES, task.operating_points, resamples=0
     ).metrics
-    assert 0.1 < figures["map50"].value < 0.9
+    assert 0.1 < metrics["map50"].value < 0.9
     for name in COMPARED:
-        assert logged[f"test/{name}"] == pytest.approx(figures[name].value, abs=1e-6), name
+        assert logged[f"test/{name}"] == pytest.approx(metrics[name].value, abs=1e-6), name
 
 
 @pytest.mark.parametrize("patch", [None, 24])

@@ -33,34 +33,34 @@ def test_figures_come_from_the_tables_on_disk(tmp_path: Path) -> None:
     predictions = single_label(120, NAMES, 0)
     predictions["split"] = np.where(np.arange(120) < 80, "test", "val")
     cases = run_folder(tmp_path, predictions)
-    figures = evaluate_classification(tmp_path, "test", "test", "multiclass", NAMES, None, 50)
+    metrics = evaluate_classification(tmp_path, "test", "test", "multiclass", NAMES, None, 50)
     evaluate_classification(tmp_path, "val", "val", "multiclass", NAMES, None, 50)
 
     test = predictions[:80].assign(**{f"score_{n}": predictions[f"score_{n}"].astype("float32") for n in NAMES})
     expected = classification_metrics(test, "multiclass", NAMES, None, cases["patient_id"][:80], 50)
     stored = read_metrics(tmp_path / "metrics.json")
-    assert figures.keys() == expected.keys()
-    for name, figure in expected.items():
+    assert metrics.keys() == expected.keys()
+    for name, metric in expected.items():
         found = stored[f"test/{name}"]
-        assert found == figures[name]
-        assert (found.value, found.low, found.high) == pytest.approx((figure.value, figure.low, figure.high), abs=1e-6)
-        assert (found.n, found.classes) == (figure.n, figure.classes)
+        assert found == metrics[name]
+        assert (found.value, found.low, found.high) == pytest.approx((metric.value, metric.low, metric.high), abs=1e-6)
+        assert (found.n, found.classes) == (metric.n, metric.classes)
     assert {name.split("/")[0] for name in stored} == {"val", "test"}
 
     matrix = pd.read_csv(tmp_path / "confusion_matrix_test.csv", dtype={"target": "str"}, keep_default_na=False)
     assert list(matrix.columns) == ["target", *NAMES]
     assert matrix["target"].tolist() == NAMES
-    assert int(matrix[NAMES].to_numpy().sum()) == figures["accuracy"].n
+    assert int(matrix[NAMES].to_numpy().sum()) == metrics["accuracy"].n
     assert (tmp_path / "confusion_matrix_val.csv").is_file()
 
 
 def test_multilabel_and_regression_have_no_confusion_matrix(tmp_path: Path) -> None:
     predictions = multilabel(60, 0)
     cases = run_folder(tmp_path, predictions)
-    figures = evaluate_classification(tmp_path, "test", "test", "multilabel", LABELS, None, 30)
+    metrics = evaluate_classification(tmp_path, "test", "test", "multilabel", LABELS, None, 30)
     expected = classification_metrics(predictions, "multilabel", LABELS, None, cases["patient_id"], 30)
-    for name, figure in expected.items():
-        assert figures[name].low == pytest.approx(figure.low, abs=1e-6, nan_ok=True), name
+    for name, metric in expected.items():
+        assert metrics[name].low == pytest.approx(metric.low, abs=1e-6, nan_ok=True), name
 
     numbers = pd.DataFrame(
         {"case_id": ["1", "2", "3"], "split": "val", "target": [1.0, 2, 4], "prediction": [1.5, 2, 3]}
@@ -88,11 +88,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 
 def test_results_table_shows_value_interval_and_cases() -> None:
-    figures = classification_metrics(single_label(90, NAMES, 0, absent=("NA",)), "multiclass", NAMES, resamples=30)
+    metrics = classification_metrics(single_label(90, NAMES, 0, absent=("NA",)), "multiclass", NAMES, resamples=30)
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(results_table(figures, "test"))
+    console.print(results_table(metrics, "test"))
     text = console.export_text()
-    auroc = figures["auroc"]
+    auroc = metrics["auroc"]
     assert f"{auroc.value:.3f}" in text
     assert f"{auroc.low:.3f} to {auroc.high:.3f}" in text
     assert "80" in text

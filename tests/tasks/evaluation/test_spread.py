@@ -1,4 +1,4 @@
-"""Mean and deviation over folds, where a figure may be undefined in some."""
+"""Mean and deviation over folds, where a metric may be undefined in some."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.spread import spread, spread_table
 
 
-def figure(value: float) -> MetricValue:
+def metric(value: float) -> MetricValue:
     return MetricValue(value, math.nan, math.nan, 10)
 
 
 def test_by_figure() -> None:
     values = [0.7, 0.9, 0.85]
-    folds = [{"auroc": figure(value), "f1/rare": figure(math.nan)} for value in values]
-    folds[0]["f1/rare"] = figure(0.25)
+    folds = [{"auroc": metric(value), "f1/rare": metric(math.nan)} for value in values]
+    folds[0]["f1/rare"] = metric(0.25)
     del folds[2]["f1/rare"]
     table = spread(folds, {"auroc": MetricValue(0.8, 0.7, 0.9, 30)}).set_index("metric")
     row = table.loc["auroc"]
@@ -30,5 +30,5 @@ def test_by_figure() -> None:
     assert (rare["mean"], rare["folds"]) == (0.25, 1)
     assert rare[["sd", "out_of_fold"]].isna().all()
     shown = spread_table(table.reset_index(), 3)
-    assert shown.row_count == 1  # figures of the whole alone
+    assert shown.row_count == 1  # metrics of the whole alone
     assert [column._cells for column in shown.columns][1:3] == [["0.817"], ["0.104"]]

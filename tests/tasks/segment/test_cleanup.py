@@ -205,10 +205,10 @@ def test_candidates_are_evaluated_as_if_cleaned_one_by_one(
         for place, clean_up in candidates.items():
             if 12 < place < 18 or (place > 34 and place in sizes):
                 continue  # far below and above all components: a few of them are enough
-            figures = np.array([dice(case, number, clean_up, overlapping, 255) for case in cases])
-            there = ~np.isnan(figures)
+            metrics = np.array([dice(case, number, clean_up, overlapping, 255) for case in cases])
+            there = ~np.isnan(metrics)
             assert choice.defined[number, place] == there.sum()
-            assert choice.total[number, place] == pytest.approx(figures[there].sum(), abs=1e-9)
+            assert choice.total[number, place] == pytest.approx(metrics[there].sum(), abs=1e-9)
 
 
 def test_what_helps_is_chosen() -> None:

@@ -78,13 +78,13 @@ def test_figures_are_means_over_images_where_defined(regions: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, reference in references.items():
-            figures = np.array(
+            metrics = np.array(
                 [
                     [reference(truth, called, zero_division=np.nan) for truth, called in row]
                     for row in planes(prediction, mask, regions)
                 ]
             )
-            by_class = np.nanmean(figures, axis=0)
+            by_class = np.nanmean(metrics, axis=0)
             assert values[name].item() == pytest.approx(by_class.mean(), abs=1e-6)
             for label, value in zip(CLASSES if regions else CLASSES[1:], by_class, strict=True):
                 assert values[f"{name}/{label}"].item() == pytest.approx(value, abs=1e-6)

@@ -26,7 +26,7 @@ NAN = math.nan
 
 
 class Scripted(LearnsNothing):
-    """Its validation figures are what the script says."""
+    """Its validation metrics are what the script says."""
 
     script: list[tuple[float, float]]  # AUROC and loss of each validation
 
@@ -120,7 +120,7 @@ def test_a_best_checkpoint_that_is_gone_is_not_missed_in_silence(
 
 
 def test_epochs_without_validation_have_no_figures_and_change_nothing(tmp_path: Path) -> None:
-    """Early stopping ended in a traceback, the table repeated the last figures, a plateau schedule stopped the run."""
+    """Early stopping ended in a traceback, the table repeated the last metrics, a plateau schedule stopped the run."""
     flags = {"early_stopping": 2, "schedule": "plateau", "schedule_args": {"patience": 0, "factor": 0.5}}
     model = fit(tmp_path, [0.9, 0.8, 0.7, 0.6], flags=flags, check_val_every_n_epoch=2, max_epochs=20)
     table = pd.read_csv(tmp_path / "metrics.csv")
@@ -134,7 +134,7 @@ def test_epochs_without_validation_have_no_figures_and_change_nothing(tmp_path: 
 
 
 def test_a_run_that_early_stopping_has_ended_stays_ended(tmp_path: Path) -> None:
-    """Cut off while it was judged, it trained one more epoch."""
+    """Cut off while it was evaluated, it trained one more epoch."""
     flags = {"early_stopping": 1}
     assert fit(tmp_path, [0.9, 0.8, 1.0], flags=flags).validated == 2
     assert fit(tmp_path, [1.0], flags=flags, resume=True, max_epochs=3).validated == 0

@@ -24,7 +24,7 @@ from sklearn import metrics as sk
 
 from scansuite.errors import SuiteError
 from tasks.cli.command import run_command
-from tasks.cli.evaluate_checkpoint import OWN_FLAGS as JUDGE_FLAGS
+from tasks.cli.evaluate_checkpoint import OWN_FLAGS as EVALUATION_FLAGS
 from tasks.cli.folds import train as folds
 from tasks.cli.folds.tables import finished
 from tasks.cli.main import main
@@ -65,12 +65,12 @@ def table(folder: Path, name: str = "predictions") -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.csv", dtype={"target": "str", "prediction": "str", "patient_id": "str"})
 
 
-def figures(folder: Path) -> dict[str, Any]:
+def metrics(folder: Path) -> dict[str, Any]:
     entries: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return entries
 
 
-def judge(folder: Path, task: str, *words: object) -> None:
+def command(folder: Path, task: str, *words: object) -> None:
     with standing_in(folder):
         assert main(task, [str(word) for word in words]) == 0
 
@@ -79,7 +79,7 @@ def judge(folder: Path, task: str, *words: object) -> None:
 def classified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which two folds of a classifier were trained as ``f``."""
     folder = tmp_path_factory.mktemp("classified")
-    judge(folder, "classify", "fit", "--folds", 2, "--run_dir", "f", *TINY, *PATIENTS)
+    command(folder, "classify", "fit", "--folds", 2, "--run_dir", "f", *TINY, *PATIENTS)
     return folder
 
 
@@ -107,7 +107,7 @@ def out_of_fold(run_dir: Path) -> pd.DataFrame:
             rows.drop(columns=["fold", *called]).reset_index(drop=True),
             own.drop(columns=called, errors="ignore").sort_values("case_id", kind="stable", ignore_index=True),
         )
-        assert not any(name.startswith("test/") for name in figures(run_dir / f"fold_{fold}"))
+        assert not any(name.startswith("test/") for name in metrics(run_dir / f"fold_{fold}"))
     return predictions
 
 
@@ -115,7 +115,7 @@ def test_each_case_is_predicted_once_by_the_fold_without_it(classified: Path) ->
     run_dir = classified / "f"
     predictions = out_of_fold(run_dir)
     assert predictions["case_id"].is_unique
-    found = figures(run_dir)
+    found = metrics(run_dir)
     truth = predictions["target"] == "malignant"
     assert found["val/auroc"]["value"] == pytest.approx(sk.roc_auc_score(truth, predictions["score_malignant"]))
     assert found["val/auroc"]["low"] < found["val/auroc"]["value"] < found["val/auroc"]["high"]
@@ -131,17 +131,17 @@ def test_each_case_is_predicted_once_by_the_fold_without_it(classified: Path) ->
 
 def test_mean_and_deviation_over_folds(classified: Path) -> None:
     spread = pd.read_csv(classified / "f" / "folds.csv").set_index("metric")
-    own = [figures(classified / "f" / f"fold_{fold}") for fold in (0, 1)]
+    own = [metrics(classified / "f" / f"fold_{fold}") for fold in (0, 1)]
     for name in ("auroc", "accuracy", "brier"):
         values = [one[f"val/{name}"]["value"] for one in own]
         assert spread.loc[name, "mean"] == pytest.approx(np.mean(values))
         assert spread.loc[name, "sd"] == pytest.approx(np.std(values, ddof=1))
-        assert spread.loc[name, "out_of_fold"] == pytest.approx(figures(classified / "f")[f"val/{name}"]["value"])
+        assert spread.loc[name, "out_of_fold"] == pytest.approx(metrics(classified / "f")[f"val/{name}"]["value"])
 
 
 def test_a_fold_is_the_run_that_it_would_be_alone(classified: Path) -> None:
     alone = ["fit", "--data.folds", "2", "--data.fold", "1", "--run_dir", "alone", *TINY, *PATIENTS]
-    judge(classified, "classify", *alone)
+    command(classified, "classify", *alone)
     fold, single = classified / "f" / "fold_1", classified / "alone"
     states = [torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True) for folder in (fold, single)]
     for name, tensor in states[0]["state_dict"].items():
@@ -149,21 +149,21 @@ def test_a_fold_is_the_run_that_it_would_be_alone(classified: Path) -> None:
     seen = [Provenance.from_plain(state["scansuite"].pop("provenance")) for state in states]
     np.testing.assert_equal(seen[0].mine, seen[1].mine)
     assert states[0]["scansuite"] == states[1]["scansuite"]
-    whole = figures(single)
-    assert figures(fold) == {name: entry for name, entry in whole.items() if name.startswith("val/")}
+    whole = metrics(single)
+    assert metrics(fold) == {name: entry for name, entry in whole.items() if name.startswith("val/")}
     assert any(name.startswith("test/") for name in whole)
     configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in (fold, single)]
     assert configs[0] == configs[1]
 
 
-def test_the_ensemble_is_judged_on_test_once(classified: Path) -> None:
+def test_the_ensemble_is_evaluated_on_test_once(classified: Path) -> None:
     run_dir = classified / "f"
     index = pd.read_csv(classified / "runs" / "index.csv")
     assert (index["run_dir"] == "f/ensemble").sum() == 1
     assert not index["run_dir"].str.contains("fold_").any()
     for fold in (0, 1):
         checkpoint = run_dir / f"fold_{fold}" / "checkpoints" / "best.ckpt"
-        judge(classified, "classify", "test", "--ckpt_path", checkpoint, "--run_dir", f"member_{fold}")
+        command(classified, "classify", "test", "--ckpt_path", checkpoint, "--run_dir", f"member_{fold}")
     mean = [table(classified / f"member_{fold}")["score_malignant"] for fold in (0, 1)]
     together = table(run_dir / "ensemble")
     np.testing.assert_allclose(together["score_malignant"], (mean[0] + mean[1]) / 2, atol=1e-6)
@@ -171,7 +171,7 @@ def test_the_ensemble_is_judged_on_test_once(classified: Path) -> None:
     point = json.loads((run_dir / "ensemble.json").read_text())["operating_points"]["malignant"]
     assert ((together["prediction_op"] == "malignant") == (together["score_malignant"] >= point)).all()
     truth = together["target"] == "malignant"
-    found = figures(run_dir / "ensemble")["test/auroc"]
+    found = metrics(run_dir / "ensemble")["test/auroc"]
     assert found["value"] == pytest.approx(sk.roc_auc_score(truth, together["score_malignant"]))
 
 
@@ -251,11 +251,11 @@ def test_half_a_fold_is_not_finished(tmp_path: Path) -> None:
     assert not finished(folder, "test")
 
 
-def test_without_a_test_part_each_fold_is_judged(run: Run, own_process: None, table_root: Path) -> None:
+def test_without_a_test_part_each_fold_is_evaluated(run: Run, own_process: None, table_root: Path) -> None:
     data = ["--data", "ImageTable", "--data.root", str(table_root), *KINDS["multilabel"], "--data.test_fraction", "0"]
     status, _, err = run("fit", "--folds", "3", "--run_dir", "f", *TINY, *data)
     assert status == 0, err
-    predictions, found = table(Path("f")), figures(Path("f"))
+    predictions, found = table(Path("f")), metrics(Path("f"))
     assert len(predictions) == 90
     assert set(predictions["split"]) == {"test"}
     assert found["test/selected_on"] is False
@@ -321,7 +321,7 @@ def test_folds_are_trained_alike(run: Run, classified: Path) -> None:
 
 
 def test_detection(tmp_path: Path) -> None:
-    judge(tmp_path, "detect", "fit", "--folds", 2, "--run_dir", "f", *DETECT)
+    command(tmp_path, "detect", "fit", "--folds", 2, "--run_dir", "f", *DETECT)
     run_dir = tmp_path / "f"
     predictions, cases, targets = out_of_fold(run_dir), table(run_dir, "cases"), table(run_dir, "targets")
     assert set(predictions["case_id"]) <= set(cases["case_id"])
@@ -330,10 +330,10 @@ def test_detection(tmp_path: Path) -> None:
     points = json.loads((run_dir / "ensemble.json").read_text())["operating_points"]
     called = predictions["prediction_op"].notna()
     assert (called == (predictions["score"] >= predictions["label"].map(points))).all()
-    assert {"val/map", "val/f1@op"} <= figures(run_dir).keys()
+    assert {"val/map", "val/f1@op"} <= metrics(run_dir).keys()
 
     for fold in (0, 1):
-        judge(tmp_path, "detect", "test", "--ckpt_paths", f"f/fold_{fold}", "--run_dir", f"m{fold}")
+        command(tmp_path, "detect", "test", "--ckpt_paths", f"f/fold_{fold}", "--run_dir", f"m{fold}")
     members = [table(tmp_path / f"m{fold}") for fold in (0, 1)]
     together = table(run_dir / "ensemble")
     names = sorted({str(name) for member in members for name in member["label"]})
@@ -349,9 +349,9 @@ def test_detection(tmp_path: Path) -> None:
         found = together[together["case_id"] == case]
         assert len(found) == min(100, len(scores))
         np.testing.assert_allclose(found["score"], scores[:100], rtol=1e-5)
-        surest = found.iloc[:5]
-        np.testing.assert_allclose(surest[corners], boxes[:5], atol=1e-3)
-        assert surest["label"].tolist() == [names[label] for label in labels[:5]]
+        highest = found.iloc[:5]
+        np.testing.assert_allclose(highest[corners], boxes[:5], atol=1e-3)
+        assert highest["label"].tolist() == [names[label] for label in labels[:5]]
 
 
 @pytest.mark.slow
@@ -390,7 +390,7 @@ def test_command_of_the_page_is_right(command: str) -> None:
     if verb == "predict":
         parse(task, words)
         return
-    flags = OWN_FLAGS if verb == "fit" else JUDGE_FLAGS
+    flags = OWN_FLAGS if verb == "fit" else EVALUATION_FLAGS
     builder = partial(TaskParser, task, verb, words, own_flags=flags, builds_model=verb == "fit")
     assert builder().task == spec_of(task).name
     assert any(word.startswith(("--folds", "--ckpt_path", "--data.fold")) for word in words)

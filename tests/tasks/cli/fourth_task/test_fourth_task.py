@@ -72,9 +72,9 @@ def test_from_fit_to_predict(run_task: Run, tmp_path: Path) -> None:
 
     checkpoint = "run/checkpoints/best.ckpt"
     cpu = ["--trainer.accelerator", "cpu"]
-    status, _, err = run_task("count", "test", "--ckpt_path", checkpoint, "--run_dir", "judged", *cpu)
+    status, _, err = run_task("count", "test", "--ckpt_path", checkpoint, "--run_dir", "again", *cpu)
     assert status == 0, err
-    assert json.loads(Path("judged/metrics.json").read_text())["test/mae"] == metrics["test/mae"]
+    assert json.loads(Path("again/metrics.json").read_text())["test/mae"] == metrics["test/mae"]
     shutil.copy(checkpoint, "again.ckpt")
     members = ["--ckpt_paths", checkpoint, "again.ckpt", "--run_dir", "both"]
     status, _, err = run_task("count", "test", *members, "--data", "Squares", "--data.most", "4", *cpu)

@@ -94,8 +94,8 @@ def test_networks_and_normalisation_may_differ(run: Run, trained: Path) -> None:
         assert status == 0, err
     table = predictions("one").set_index("case_id")
     assert list(table.columns) == ["split", "path", "prediction", "score_healthy", "score_ill", "prediction_op"]
-    judged = predictions("test").assign(name=lambda frame: frame["case_id"].str.removeprefix("images/"))
-    np.testing.assert_allclose(table.loc[judged["name"], "score_ill"], judged["score_ill"], atol=1e-6)
+    evaluated = predictions("test").assign(name=lambda frame: frame["case_id"].str.removeprefix("images/"))
+    np.testing.assert_allclose(table.loc[evaluated["name"], "score_ill"], evaluated["score_ill"], atol=1e-6)
     # Without a validation part at hand the point is the mean of the members' own.
     saved = [open_checkpoint(folder / BEST, "classify")["scansuite"]["operating_points"] for folder in members]
     point = np.mean([own["ill"] for own in saved])
@@ -158,7 +158,7 @@ def test_masks_are_those_of_the_mean_probabilities(run_task: Run) -> None:
     assert status == 0, err
     status, _, err = run_task("segment", "test", *ensemble, "--run_dir", "test")
     assert status == 0, err
-    judged = pd.read_csv("test/predictions.csv").set_index("case_id")
+    evaluated = pd.read_csv("test/predictions.csv").set_index("case_id")
 
     models = [build_from(open_checkpoint(file, "segment"), "segment", file).eval() for file in files]
     preprocess = models[0].preprocess
@@ -176,8 +176,8 @@ def test_masks_are_those_of_the_mean_probabilities(run_task: Run) -> None:
         clear = np.abs(mean[1] - 0.5) > 1e-5
         np.testing.assert_array_equal(mask[clear], mean.argmax(axis=0)[clear])
         alone += int((mask != maps[0][0].numpy().argmax(axis=0)).sum())
-        if f"c{case:02d}" in judged.index:
-            row = judged.loc[f"c{case:02d}"]
+        if f"c{case:02d}" in evaluated.index:
+            row = evaluated.loc[f"c{case:02d}"]
             assert row["tp"] + row["fp"] == (mask == 1).sum()
     assert alone > 0, "the test is about masks that no member alone would give"
 
@@ -189,8 +189,8 @@ def test_folds_of_a_segmentation(run_task: Run, monkeypatch: pytest.MonkeyPatch)
     assert status == 0, err
     found = test_folds.out_of_fold(Path("f"))
     assert not found.duplicated(["case_id", "class"]).any()
-    assert {"val/dice", "val/selected_on"} <= test_folds.figures(Path("f")).keys()
-    assert "test/dice" in test_folds.figures(Path("f/ensemble"))
+    assert {"val/dice", "val/selected_on"} <= test_folds.metrics(Path("f")).keys()
+    assert "test/dice" in test_folds.metrics(Path("f/ensemble"))
     assert set(json.loads(Path("f/ensemble.json").read_text())) == {
         "checkpoints", "chosen_on", "operating_points", "cleanup",
     }  # fmt: skip

@@ -79,7 +79,7 @@ def add_images(root: Path, count: int) -> None:
 
 def test_images_added_since_do_not_move_training_cases_into_test(run: Run, here: Path) -> None:
     add_images(here / "data", 36)
-    before, figures = split_of("run"), metrics("run")
+    before, stored = split_of("run"), metrics("run")
     for verb, part in (("test", "test"), ("validate", "val")):
         status, _, err = run(verb, "--ckpt_path", f"run/{BEST}", "--run_dir", verb)
         assert status == 0, err
@@ -87,7 +87,7 @@ def test_images_added_since_do_not_move_training_cases_into_test(run: Run, here:
         assert "left out" in err
         assert evaluated(verb) == {case for case, where in before.items() if where == part}
         assert split_of(verb) == before
-        assert metrics(verb) == {name: entry for name, entry in figures.items() if name.startswith(f"{part}/")}
+        assert metrics(verb) == {name: entry for name, entry in stored.items() if name.startswith(f"{part}/")}
 
 
 def test_another_test_fraction_does_not_evaluate_training_cases(run: Run, here: Path) -> None:

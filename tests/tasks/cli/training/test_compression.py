@@ -59,8 +59,8 @@ def test_channels_are_pruned_trained_on_and_evaluated_before_and_after(run: Run,
     assert torch.load(small, weights_only=True)["hyper_parameters"]["backbone"] == "small_cnn"
     status, _, err = run("test", "--ckpt_path", small, "--trainer.accelerator", "cpu", "--run_dir", "tested")
     assert status == 0, err
-    figures: list[Any] = [pd.read_json(tmp_path / folder / "metrics.json").T for folder in ("small", "tested")]
-    assert figures[0].loc["test/auroc", "value"] == figures[1].loc["test/auroc", "value"]
+    metrics: list[Any] = [pd.read_json(tmp_path / folder / "metrics.json").T for folder in ("small", "tested")]
+    assert metrics[0].loc["test/auroc", "value"] == metrics[1].loc["test/auroc", "value"]
     (tmp_path / "small" / "metrics.json").unlink()
     status, out, err = run("fit", "--ckpt_path", "last", "--run_dir", "small")
     assert status == 0, err

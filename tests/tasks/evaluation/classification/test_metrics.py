@@ -1,4 +1,4 @@
-"""Every figure against scikit-learn (and torchmetrics for the calibration error), values and intervals."""
+"""Every entry against scikit-learn (and torchmetrics for the calibration error), values and intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Reference = dict[str, float]
 
 
 def quiet(function: Callable[..., float], *arguments: object, **keywords: object) -> float:
-    """scikit-learn's figure without its warning about undefined ones."""
+    """scikit-learn's entry without its warning about undefined ones."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return float(function(*arguments, **keywords))
@@ -216,9 +216,9 @@ def test_regression_equals_scikit_learn() -> None:
         "r2": sk.r2_score(frame["target"], frame["prediction"]),
     }
     unknown = pd.DataFrame({"case_id": ["x"], "target": [np.nan], "prediction": [3.0]})
-    figures = classification_metrics(pd.concat([frame, unknown]), "regression", [], resamples=0)
-    assert_equal({name: figure.value for name, figure in figures.items()}, expected)
-    assert figures["mae"].n == 100
+    metrics = classification_metrics(pd.concat([frame, unknown]), "regression", [], resamples=0)
+    assert_equal({name: entry.value for name, entry in metrics.items()}, expected)
+    assert metrics["mae"].n == 100
     # The table gives numbers as text.
     as_text = frame.assign(target=frame["target"].map(repr), prediction=frame["prediction"].map(repr))
     assert_equal(values(as_text, "regression", []), expected)
@@ -226,9 +226,9 @@ def test_regression_equals_scikit_learn() -> None:
 
 def test_r2_of_equal_targets_is_undefined() -> None:
     frame = pd.DataFrame({"case_id": range(7), "target": 0.1, "prediction": np.linspace(0, 1, 7)})
-    figures = classification_metrics(frame, "regression", [], resamples=50)
-    assert math.isnan(figures["r2"].value)
-    assert figures["rmse"].low < figures["rmse"].value < figures["rmse"].high
+    metrics = classification_metrics(frame, "regression", [], resamples=50)
+    assert math.isnan(metrics["r2"].value)
+    assert metrics["rmse"].low < metrics["rmse"].value < metrics["rmse"].high
 
 
 @pytest.mark.parametrize("certain", [0.0, 0.3])
@@ -246,16 +246,16 @@ def test_calibration_error_equals_torchmetrics_at_edges_of_bins(certain: float) 
 
 def test_undefined_figures_are_nan_and_counted() -> None:
     frame = multilabel(200, 0)
-    figures = classification_metrics(frame, "multilabel", LABELS, resamples=20)
+    metrics = classification_metrics(frame, "multilabel", LABELS, resamples=20)
     for name in ("auroc/hernia", "auprc/hernia", "sensitivity/hernia", "balanced_accuracy/hernia", "mcc/hernia"):
-        assert math.isnan(figures[name].value), name
-        assert math.isnan(figures[name].low), name
-        assert figures[name].classes is None
-    assert figures["auroc"].classes == 3
-    assert figures["specificity"].classes == 4
-    assert figures["sensitivity@op"].classes == 3
-    assert figures["auroc/mass"].n == frame["target_mass"].notna().sum()
-    assert figures["auroc"].n == frame[[f"target_{name}" for name in LABELS]].notna().any(axis=1).sum() < 200
+        assert math.isnan(metrics[name].value), name
+        assert math.isnan(metrics[name].low), name
+        assert metrics[name].classes is None
+    assert metrics["auroc"].classes == 3
+    assert metrics["specificity"].classes == 4
+    assert metrics["sensitivity@op"].classes == 3
+    assert metrics["auroc/mass"].n == frame["target_mass"].notna().sum()
+    assert metrics["auroc"].n == frame[[f"target_{name}" for name in LABELS]].notna().any(axis=1).sum() < 200
 
     names = ["a", "b", "c"]
     many = classification_metrics(single_label(90, names, 0, absent=("b",)), "multiclass", names, resamples=20)
@@ -280,9 +280,9 @@ def test_a_table_without_known_targets_gives_undefined_figures(kind: Kind) -> No
         frame = single_label(10, list(names), 0).assign(target=pd.Series([None] * 10, dtype="str"))
         if kind == "regression":
             frame["prediction"] = "1.5"
-    figures = classification_metrics(frame, kind, names, resamples=10)
-    assert figures
-    assert all(math.isnan(figure.value) and figure.n == 0 for figure in figures.values())
+    metrics = classification_metrics(frame, kind, names, resamples=10)
+    assert metrics
+    assert all(math.isnan(entry.value) and entry.n == 0 for entry in metrics.values())
 
 
 def test_binary_figures_at_the_operating_point() -> None:
@@ -303,19 +303,19 @@ def test_binary_figures_at_the_operating_point() -> None:
 def test_a_label_without_operating_point_is_left_out_there() -> None:
     frame = multilabel(100, 0)
     frame["prediction_op_mass"] = np.nan
-    figures = classification_metrics(frame, "multilabel", LABELS, resamples=0)
-    assert math.isnan(figures["f1@op/mass"].value)
-    assert figures["f1@op/mass"].n == 0
-    assert figures["accuracy@op"].classes == 3
-    assert figures["accuracy"].classes == 4
+    metrics = classification_metrics(frame, "multilabel", LABELS, resamples=0)
+    assert math.isnan(metrics["f1@op/mass"].value)
+    assert metrics["f1@op/mass"].n == 0
+    assert metrics["accuracy@op"].classes == 3
+    assert metrics["accuracy"].classes == 4
 
 
 def test_names_come_in_order_and_are_promised() -> None:
-    figures = classification_metrics(multilabel(50, 0), "multilabel", LABELS, resamples=0)
-    bare = [name for name in figures if "/" not in name and "@" not in name]
+    metrics = classification_metrics(multilabel(50, 0), "multilabel", LABELS, resamples=0)
+    bare = [name for name in metrics if "/" not in name and "@" not in name]
     assert bare == [name for name in METRICS if name in bare]
-    assert list(figures)[: len(bare)] == bare
-    assert {name.partition("/")[2] for name in figures} == {"", *LABELS}
+    assert list(metrics)[: len(bare)] == bare
+    assert {name.partition("/")[2] for name in metrics} == {"", *LABELS}
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
@@ -324,9 +324,9 @@ def test_intervals_equal_a_plain_loop_of_scikit_learn(kind: Kind) -> None:
     frame = multilabel(61, 4).iloc[1:] if kind == "multilabel" else single_label(60, names, 4).dropna()
     frame = frame.reset_index(drop=True)
     patients = pd.Series([f"p{i // 3}" if i % 7 else None for i in range(len(frame))], dtype="str")
-    figures = classification_metrics(frame, kind, names, None, patients, resamples=12, seed=5)
+    metrics = classification_metrics(frame, kind, names, None, patients, resamples=12, seed=5)
 
-    drawn: dict[str, list[float]] = {name: [] for name in figures}
+    drawn: dict[str, list[float]] = {name: [] for name in metrics}
     for weights in resample_weights(group_cases(frame["case_id"], patients), 12, seed=5):
         for row in weights:
             again = frame.iloc[np.repeat(np.arange(len(frame)), row.astype(int))]
@@ -334,14 +334,14 @@ def test_intervals_equal_a_plain_loop_of_scikit_learn(kind: Kind) -> None:
                 reference = multilabel_reference(again)
             else:
                 reference = single_reference(again, names, "a" if kind == "binary" else None)
-            for name in figures:
+            for name in metrics:
                 drawn[name].append(reference[name])
-    for name, figure in figures.items():
+    for name, entry in metrics.items():
         low, high = quiet_percentiles(drawn[name])
-        if math.isnan(figure.value):
+        if math.isnan(entry.value):
             low = high = math.nan
-        assert figure.low == pytest.approx(low, abs=tolerance(name), nan_ok=True), name
-        assert figure.high == pytest.approx(high, abs=tolerance(name), nan_ok=True), name
+        assert entry.low == pytest.approx(low, abs=tolerance(name), nan_ok=True), name
+        assert entry.high == pytest.approx(high, abs=tolerance(name), nan_ok=True), name
 
 
 def quiet_percentiles(drawn: list[float]) -> tuple[float, float]:

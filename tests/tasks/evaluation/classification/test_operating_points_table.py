@@ -60,8 +60,8 @@ def test_the_figures_at_the_chosen_point_have_the_best_youden_index() -> None:
     table = single_label(200, BINARY, seed=3)
     points = operating_points(table, "binary", BINARY, "malignant")
     called = call_at(table, points, "binary", BINARY, "malignant")
-    figures = classification_metrics(called, "binary", BINARY, "malignant", resamples=0)
-    youden = figures["sensitivity@op"].value + figures["specificity@op"].value - 1
+    metrics = classification_metrics(called, "binary", BINARY, "malignant", resamples=0)
+    youden = metrics["sensitivity@op"].value + metrics["specificity@op"].value - 1
     known = table[table["target"].notna()]
     positive = (known["target"] == "malignant").to_numpy()
     score = known["score_malignant"].to_numpy()
@@ -69,7 +69,7 @@ def test_the_figures_at_the_chosen_point_have_the_best_youden_index() -> None:
         (score[positive] >= t).mean() + (score[~positive] < t).mean() - 1 for t in np.unique(np.append(score, 1.1))
     ]
     assert youden == pytest.approx(max(possible))
-    assert figures["sensitivity"].value + figures["specificity"].value - 1 < youden + 1e-9
+    assert metrics["sensitivity"].value + metrics["specificity"].value - 1 < youden + 1e-9
 
 
 def test_multilabel_has_a_point_for_each_label_that_can_have_one() -> None:
@@ -85,8 +85,8 @@ def test_multilabel_has_a_point_for_each_label_that_can_have_one() -> None:
     for name, threshold in points.items():
         expected = (table[f"score_{name}"] >= threshold).astype(int)
         assert called[f"prediction_op_{name}"].tolist() == expected.tolist()
-    figures = classification_metrics(called, "multilabel", LABELS, resamples=0)
-    assert figures["sensitivity@op/007"].value > figures["sensitivity/007"].value  # never called at 0.5
+    metrics = classification_metrics(called, "multilabel", LABELS, resamples=0)
+    assert metrics["sensitivity@op/007"].value > metrics["sensitivity/007"].value  # never called at 0.5
 
 
 def test_targets_that_came_back_as_objects_are_read() -> None:

@@ -61,12 +61,12 @@ def test_equal_to_the_summary_of_pycocotools() -> None:
     boxes = random_boxes(9, images=20)
     evaluation = pycocotools_evaluation(boxes, [1, 10, 100])
     evaluation.summarize()
-    figures = named(coco_metrics(boxes), boxes.class_names)
+    metrics = named(coco_metrics(boxes), boxes.class_names)
     order = ("map", "map50", "map75", "map_small", "map_medium", "map_large")
-    assert [figures[metric] for metric in order] == pytest.approx(evaluation.stats[:6], abs=1e-6)
-    assert figures["mar"] == pytest.approx(evaluation.stats[8], abs=1e-6)
-    assert figures["map@100"] == figures["map"]
-    assert figures["map"] == pytest.approx(np.nanmean([figures[f"map/{name}"] for name in names()]))
+    assert [metrics[metric] for metric in order] == pytest.approx(evaluation.stats[:6], abs=1e-6)
+    assert metrics["mar"] == pytest.approx(evaluation.stats[8], abs=1e-6)
+    assert metrics["map@100"] == metrics["map"]
+    assert metrics["map"] == pytest.approx(np.nanmean([metrics[f"map/{name}"] for name in names()]))
 
 
 def test_more_than_a_hundred_boxes_an_image() -> None:
@@ -120,8 +120,8 @@ def test_nothing_found_and_nothing_there() -> None:
 def test_a_perfect_model() -> None:
     targets = [{**target, "ignore": np.zeros(len(target["labels"]), bool)} for target in random_images(0)[0]]
     found = [{**target, "scores": np.full(len(target["labels"]), 0.9)} for target in targets]
-    figures = quick_map(targets, found, names())
-    assert [figures[name] for name in ("map", "map50", "map75", "mar", "f1@op")] == pytest.approx([1.0] * 5)
+    metrics = quick_map(targets, found, names())
+    assert [metrics[name] for name in ("map", "map50", "map75", "mar", "f1@op")] == pytest.approx([1.0] * 5)
 
 
 def test_evaluating_boxes_loads_no_torch() -> None:

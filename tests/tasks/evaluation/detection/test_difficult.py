@@ -78,9 +78,9 @@ def test_false_boxes_inside_a_difficult_one_are_false() -> None:
     targets, found = in_a_difficult_box()
     boxes = join_boxes(targets, found, ["cell"])
     assert voc_evaldet(boxes, 0, 0.5) == (["false", "false", "false", "true"], 1)
-    figures = quick_map(targets, found, ["cell"])
-    assert figures["map50"] == pytest.approx(0.25)
-    assert [figures["precision@op"], figures["f1@op"]] == pytest.approx([0.25, 0.4])
+    metrics = quick_map(targets, found, ["cell"])
+    assert metrics["map50"] == pytest.approx(0.25)
+    assert [metrics["precision@op"], metrics["f1@op"]] == pytest.approx([0.25, 0.4])
     # A crowd forgives what lies in it, as in COCO.
     crowd = [{**targets[0], "ignore": targets[0]["difficult"], "difficult": [False, False]}]
     assert quick_map(crowd, found, ["cell"])["map50"] == pytest.approx(1.0)
@@ -92,11 +92,11 @@ def test_every_figure_of_the_tables_follows_the_rule() -> None:
     cases, true, predictions = as_tables(targets, found, ["cell"])
     true["difficult"] = targets[0]["difficult"]
     points = detection_operating_points(cases, true, predictions, ["cell"])
-    figures = evaluate_boxes(cases, true, predictions, ["cell"], points, resamples=0).metrics
-    assert figures["map50"].value == figures["map50/cell"].value == pytest.approx(0.25)
-    assert figures["sensitivity@2fp"].value == 0  # three false boxes stand before the lesion
-    assert figures["sensitivity@4fp"].value == 1
-    assert figures["precision@op"].value == 0.25
+    metrics = evaluate_boxes(cases, true, predictions, ["cell"], points, resamples=0).metrics
+    assert metrics["map50"].value == metrics["map50/cell"].value == pytest.approx(0.25)
+    assert metrics["sensitivity@2fp"].value == 0  # three false boxes stand before the lesion
+    assert metrics["sensitivity@4fp"].value == 1
+    assert metrics["precision@op"].value == 0.25
     # A table of an earlier version does not say which boxes are difficult: as it was evaluated then.
     before = evaluate_boxes(cases, true.drop(columns="difficult"), predictions, ["cell"], points, resamples=0).metrics
     assert before["map50"].value == pytest.approx(1.0)
@@ -167,7 +167,7 @@ def test_nothing_but_difficult_boxes_changes_with_them(seed: int) -> None:
 
 
 def test_values_are_those_of_the_library_where_only_difficult_boxes_are_new() -> None:
-    """The epoch's figures and the tables', with and without difficult boxes far from everything."""
+    """The epoch's metrics and the tables', with and without difficult boxes far from everything."""
     generator = np.random.default_rng(0)
     targets, found = [], []
     for _ in range(6):
@@ -190,5 +190,5 @@ def test_values_are_those_of_the_library_where_only_difficult_boxes_are_new() ->
     marked = as_tables([{**one, "ignore": one["difficult"]} for one in far], found, ["a", "b"])
     marked[1]["difficult"] = marked[1]["ignore"]
     plain, beside = (evaluate_boxes(*some, ["a", "b"], resamples=0).metrics for some in (tables, marked))
-    values = {name: figure.value for name, figure in plain.items()}
-    assert {name: figure.value for name, figure in beside.items()} == pytest.approx(values, nan_ok=True)
+    values = {name: metric.value for name, metric in plain.items()}
+    assert {name: metric.value for name, metric in beside.items()} == pytest.approx(values, nan_ok=True)

@@ -43,7 +43,7 @@ def test_every_box_hits_what_it_hits_in_pycocotools(seed: int) -> None:
 
 def weighted_metrics(boxes: BoxSet, weights: FloatArray) -> dict[str, FloatArray]:
     """``(B, K)`` by metric."""
-    figures: dict[str, list[FloatArray]] = {}
+    metrics: dict[str, list[FloatArray]] = {}
     for matches in matched(boxes):
         precision, recall = average_precision(weights, build_ladder(matches, 0, EVERY))
         own = {"map": precision.mean(axis=1), "map50": precision[:, 0], "map75": precision[:, 5]}
@@ -53,8 +53,8 @@ def weighted_metrics(boxes: BoxSet, weights: FloatArray) -> dict[str, FloatArray
                 sized = average_precision(weights, build_ladder(matches, area, EVERY))[0]
                 own[f"map_{name}"] = sized.mean(axis=1)
         for metric, values in own.items():
-            figures.setdefault(metric, []).append(values)
-    return {metric: np.stack(columns, axis=1) for metric, columns in figures.items()}
+            metrics.setdefault(metric, []).append(values)
+    return {metric: np.stack(columns, axis=1) for metric, columns in metrics.items()}
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -73,14 +73,14 @@ def test_a_weight_is_a_number_of_copies(seed: int) -> None:
     weights = np.random.default_rng(seed).integers(0, 4, (6, 12)).astype(np.float64)
     weights[0] = 0
     weights[1, :] = np.arange(12) == 3  # an image without a true box
-    figures = weighted_metrics(boxes, weights)
+    metrics = weighted_metrics(boxes, weights)
     for number, counts in enumerate(weights):
         exact = coco_metrics(drawn(tables, counts, names()))
-        for metric, values in figures.items():
+        for metric, values in metrics.items():
             np.testing.assert_allclose(values[number], exact[metric], rtol=0, atol=1e-9, err_msg=metric)
-    assert np.isnan(figures["map"][0]).all()
-    assert np.isnan(figures["map"][1]).all()
-    assert len({round(float(value), 6) for value in figures["map"][2:, 0]}) == 4
+    assert np.isnan(metrics["map"][0]).all()
+    assert np.isnan(metrics["map"][1]).all()
+    assert len({round(float(value), 6) for value in metrics["map"][2:, 0]}) == 4
 
 
 def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,28 +27,28 @@ NAMES = names()
 def test_every_figure_stands_in_its_place() -> None:
     tables = random_tables(0)
     points = detection_operating_points(*tables, NAMES)
-    figures = evaluate_boxes(*tables, NAMES, points, resamples=20).metrics
-    assert list(figures) == [*METRICS, *(f"{metric}/{name}" for name in NAMES for metric in METRICS)]
-    for name, figure in figures.items():
+    metrics = evaluate_boxes(*tables, NAMES, points, resamples=20).metrics
+    assert list(metrics) == [*METRICS, *(f"{metric}/{name}" for name in NAMES for metric in METRICS)]
+    for name, entry in metrics.items():
         metric = name.split("/")[0]
         pooled = "fp" in metric or "froc" in metric or metric == "image_auroc"
         if "/" in name or pooled:
-            assert figure.classes is None
+            assert entry.classes is None
         else:
-            own = [figures[f"{name}/{each}"].value for each in NAMES]
-            assert figure.value == pytest.approx(np.nanmean(own))
-            assert figure.classes == np.isfinite(own).sum()
+            own = [metrics[f"{name}/{each}"].value for each in NAMES]
+            assert entry.value == pytest.approx(np.nanmean(own))
+            assert entry.classes == np.isfinite(own).sum()
         if metric != "image_auroc":
-            assert figure.n == 12
-    assert figures["map"].classes == 4
-    assert np.isnan(figures["map/never true"].value)
+            assert entry.n == 12
+    assert metrics["map"].classes == 4
+    assert np.isnan(metrics["map/never true"].value)
     exact = named(coco_metrics(drawn(tables, np.ones(12), NAMES)), tuple(NAMES))
-    assert {name: figures[name].value for name in exact} == pytest.approx(exact, nan_ok=True, abs=1e-12)
+    assert {name: metrics[name].value for name in exact} == pytest.approx(exact, nan_ok=True, abs=1e-12)
 
 
 def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
     tables = random_tables(3, ties=False)
-    figures = evaluate_boxes(*tables, NAMES, resamples=30, seed=5).metrics
+    metrics = evaluate_boxes(*tables, NAMES, resamples=30, seed=5).metrics
     (weights,) = resample_weights(group_cases(tables[0]["case_id"], tables[0]["patient_id"]), 30, seed=5)
     values: dict[str, list[float]] = {}
     for counts in weights:
@@ -57,9 +57,9 @@ def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
     for name, own in values.items():
         known = np.array(own)[~np.isnan(own)]
         ends = tuple(np.percentile(known, [2.5, 97.5])) if len(known) else (np.nan, np.nan)
-        assert (figures[name].low, figures[name].high) == pytest.approx(ends, abs=1e-9, nan_ok=True), name
+        assert (metrics[name].low, metrics[name].high) == pytest.approx(ends, abs=1e-9, nan_ok=True), name
     for name in ("map", "froc", "patient_froc", "image_auroc", "sensitivity@1fp"):
-        assert figures[name].low < figures[name].high
+        assert metrics[name].low < metrics[name].high
 
 
 def best_f1(tables: Tables, name: str) -> tuple[float, float]:
@@ -68,9 +68,9 @@ def best_f1(tables: Tables, name: str) -> tuple[float, float]:
     best = (np.nan, -1.0)
     for threshold in np.unique(predictions["score"]):
         kept = predictions[predictions["score"] >= threshold]
-        figures = evaluate_boxes(cases, targets, kept, NAMES, dict.fromkeys(NAMES, 0.0), resamples=0).metrics
-        if figures[f"f1@op/{name}"].value > best[1]:
-            best = (float(threshold), figures[f"f1@op/{name}"].value)
+        metrics = evaluate_boxes(cases, targets, kept, NAMES, dict.fromkeys(NAMES, 0.0), resamples=0).metrics
+        if metrics[f"f1@op/{name}"].value > best[1]:
+            best = (float(threshold), metrics[f"f1@op/{name}"].value)
     return best
 
 
@@ -79,16 +79,16 @@ def test_the_operating_point_has_the_best_f1() -> None:
     points = detection_operating_points(*tables, NAMES)
     assert list(points) == ["k0", "k1", "k2", "never found"]
     assert points["never found"] == 0.5
-    figures = evaluate_boxes(*tables, NAMES, points, resamples=0).metrics
+    metrics = evaluate_boxes(*tables, NAMES, points, resamples=0).metrics
     for name in ("k0", "k1"):
         threshold, f1 = best_f1(tables, name)
-        assert figures[f"f1@op/{name}"].value == pytest.approx(f1)
+        assert metrics[f"f1@op/{name}"].value == pytest.approx(f1)
         assert threshold - 0.1 < points[name] < threshold + 0.1
-        sensitivity, precision = figures[f"sensitivity@op/{name}"].value, figures[f"precision@op/{name}"].value
+        sensitivity, precision = metrics[f"sensitivity@op/{name}"].value, metrics[f"precision@op/{name}"].value
         assert f1 == pytest.approx(2 * sensitivity * precision / (sensitivity + precision))
-    assert figures["f1@op/never found"].value == 0
-    assert figures["precision@op/never found"].value == 0
-    assert figures["precision@op"].classes == 4
+    assert metrics["f1@op/never found"].value == 0
+    assert metrics["precision@op/never found"].value == 0
+    assert metrics["precision@op"].classes == 4
 
 
 def test_operating_point_worked_out_by_hand() -> None:
@@ -104,8 +104,8 @@ def test_operating_point_worked_out_by_hand() -> None:
     found |= {"labels": [0] * 5, "scores": [0.9, 0.8, 0.6, 0.5, 0.2]}
     matches = match_boxes(join_boxes([true], [found], ["k"]), 100, np.array([0.5]))
     assert choose_thresholds(matches, ["k"], 0) == pytest.approx({"k": 0.4})  # between 0.6 and the next that counts
-    figures = quick_map([true], [found], ["k"])
-    called = [figures[f"{name}@op"] for name in ("sensitivity", "precision", "f1")]
+    metrics = quick_map([true], [found], ["k"])
+    called = [metrics[f"{name}@op"] for name in ("sensitivity", "precision", "f1")]
     assert called == pytest.approx([2 / 3] * 3)
     everything = {**found, "scores": [0.9, 0.8, 0.6, 0.5, 0.6]}
     matches = match_boxes(join_boxes([true], [everything], ["k"]), 100, np.array([0.5]))
@@ -115,33 +115,33 @@ def test_operating_point_worked_out_by_hand() -> None:
 
 def test_classes_without_an_operating_point_have_no_figures_at_it() -> None:
     tables = random_tables(1)
-    figures = evaluate_boxes(*tables, NAMES, {"k0": 0.5, "k2": 0.5}, resamples=5).metrics
-    assert np.isnan(figures["f1@op/k1"].value)
-    assert figures["f1@op"].classes == 2
+    metrics = evaluate_boxes(*tables, NAMES, {"k0": 0.5, "k2": 0.5}, resamples=5).metrics
+    assert np.isnan(metrics["f1@op/k1"].value)
+    assert metrics["f1@op"].classes == 2
     assert not [name for name in evaluate_boxes(*tables, NAMES, {}, resamples=0).metrics if "@op" in name]
 
 
 def test_image_auroc_is_that_of_the_highest_box() -> None:
     cases, targets, predictions = random_tables(2, images=40)
-    figures = evaluate_boxes(cases, targets, predictions, NAMES, resamples=10).metrics
+    metrics = evaluate_boxes(cases, targets, predictions, NAMES, resamples=10).metrics
     for name in (*NAMES[:2], None):
         own, called = (table if name is None else table[table["label"] == name] for table in (targets, predictions))
         truth = cases["case_id"].isin(own.loc[~own["ignore"], "case_id"])
         score = cases["case_id"].map(called.groupby("case_id")["score"].max()).fillna(0.0)
         known = truth | ~cases["case_id"].isin(own["case_id"])
-        figure = figures["image_auroc" if name is None else f"image_auroc/{name}"]
-        assert figure.value == pytest.approx(roc_auc_score(truth[known], score[known]))
-        assert figure.n == known.sum()
+        entry = metrics["image_auroc" if name is None else f"image_auroc/{name}"]
+        assert entry.value == pytest.approx(roc_auc_score(truth[known], score[known]))
+        assert entry.n == known.sum()
 
 
 def test_training_shows_what_evaluation_finds() -> None:
     targets, predictions = random_images(4)
     tables = as_tables(targets, predictions, NAMES)
     points = detection_operating_points(*tables, NAMES)
-    figures = evaluate_boxes(*tables, NAMES, points, max_detections=100, resamples=0).metrics
+    metrics = evaluate_boxes(*tables, NAMES, points, max_detections=100, resamples=0).metrics
     quick = quick_map(targets, predictions, NAMES, 100)
     assert {"map", "map50", "map75", "mar", "f1@op", "map/k0"} <= quick.keys()
-    assert quick == pytest.approx({name: figures[name].value for name in quick}, nan_ok=True, abs=1e-12)
+    assert quick == pytest.approx({name: metrics[name].value for name in quick}, nan_ok=True, abs=1e-12)
 
 
 @pytest.mark.parametrize(("images", "found", "classes"), [(72, 100, 3), (33, 400, 1)])
@@ -174,17 +174,17 @@ def run_dir(tmp_path: Path) -> Path:
 
 def test_evaluated_from_the_tables_on_disk(run_dir: Path) -> None:
     points = detection_operating_points(*random_tables(0), NAMES)
-    figures = evaluate_detection(run_dir, "test", "test", NAMES, points, 100, 40)
+    metrics = evaluate_detection(run_dir, "test", "test", NAMES, points, 100, 40)
     evaluate_detection(run_dir, "val", "val", NAMES, points, 100, 0)
     expected, curves = evaluate_boxes(*random_tables(1), NAMES, points, 100, 40)
-    assert list(figures) == list(expected)
+    assert list(metrics) == list(expected)
     stored = read_metrics(run_dir / "metrics.json")
     assert {name.split("/")[0] for name in stored} == {"val", "test"}
-    for name, figure in expected.items():
-        for found in (figures[name], stored[f"test/{name}"]):
-            numbers = (figure.value, figure.low, figure.high)
+    for name, entry in expected.items():
+        for found in (metrics[name], stored[f"test/{name}"]):
+            numbers = (entry.value, entry.low, entry.high)
             assert (found.value, found.low, found.high) == pytest.approx(numbers, abs=1e-9, nan_ok=True), name
-            assert (found.n, found.classes) == (figure.n, figure.classes)
+            assert (found.n, found.classes) == (entry.n, entry.classes)
     table = read_table(run_dir / "froc_test.csv")
     pd.testing.assert_frame_equal(table, curves, rtol=1e-8)
     assert table["class"].isna().any()
@@ -195,7 +195,7 @@ def test_a_model_that_finds_nothing_is_evaluated(run_dir: Path) -> None:
     predictions = read_table(run_dir / "predictions.csv")
     for kept in (predictions[predictions["split"] == "val"], predictions[:0]):
         write_table(kept, run_dir / "predictions.csv")
-        figures = evaluate_detection(run_dir, "test", "test", NAMES, {"k0": 0.5}, resamples=20)
+        metrics = evaluate_detection(run_dir, "test", "test", NAMES, {"k0": 0.5}, resamples=20)
         zero = (
             "map",
             "map50",
@@ -207,16 +207,16 @@ def test_a_model_that_finds_nothing_is_evaluated(run_dir: Path) -> None:
             "precision@op",
             "f1@op",
         )
-        assert [figures[name].value for name in zero] == [0.0] * len(zero)
-        assert figures["image_auroc"].value == 0.5
+        assert [metrics[name].value for name in zero] == [0.0] * len(zero)
+        assert metrics["image_auroc"].value == 0.5
 
 
 def test_a_part_without_true_boxes_is_evaluated(run_dir: Path) -> None:
     targets = read_table(run_dir / "targets.csv")
     write_table(targets[targets["split"] == "val"], run_dir / "targets.csv")
-    figures = evaluate_detection(run_dir, "test", "test", NAMES, resamples=5)
-    assert np.isnan([figure.value for figure in figures.values()]).all()
-    assert figures["map"].classes == 0
+    metrics = evaluate_detection(run_dir, "test", "test", NAMES, resamples=5)
+    assert np.isnan([entry.value for entry in metrics.values()]).all()
+    assert metrics["map"].classes == 0
 
 
 @pytest.mark.parametrize(

@@ -119,29 +119,29 @@ def test_wrong_masks_are_refused() -> None:
 def test_figures_are_means_over_cases_then_over_classes() -> None:
     table = cases()
     shuffled = table.sample(frac=1, random_state=0).reset_index(drop=True)
-    figures = segmentation_metrics(shuffled, NAMES, resamples=0)
-    assert list(figures) == [*METRICS, *(f"{metric}/{name}" for name in NAMES[1:] for metric in METRICS)]
+    metrics = segmentation_metrics(shuffled, NAMES, resamples=0)
+    assert list(metrics) == [*METRICS, *(f"{metric}/{name}" for name in NAMES[1:] for metric in METRICS)]
     for metric in METRICS:
         by_class = [table.loc[table["class"] == name, metric].dropna() for name in NAMES[1:]]
         for name, values in zip(NAMES[1:], by_class, strict=True):
-            figure = figures[f"{metric}/{name}"]
-            assert figure.value == pytest.approx(values.mean(), abs=1e-12, nan_ok=True)
-            assert (figure.n, figure.classes) == (len(values), None)
-        bare, known = figures[metric], [values for values in by_class if len(values)]
+            entry = metrics[f"{metric}/{name}"]
+            assert entry.value == pytest.approx(values.mean(), abs=1e-12, nan_ok=True)
+            assert (entry.n, entry.classes) == (len(values), None)
+        bare, known = metrics[metric], [values for values in by_class if len(values)]
         assert bare.value == pytest.approx(np.mean([values.mean() for values in known]), abs=1e-12)
         assert bare.n == table.dropna(subset=metric)["case_id"].nunique()
         assert bare.classes == len(known)
         assert np.isnan([bare.low, bare.high]).all()
-    assert figures["dice"].classes == 2  # empty and empty, tail has none
-    assert figures["specificity"].classes == 3
-    assert figures["hd95/007"].n < figures["dice/007"].n < len(table) / 3
-    assert np.isnan(figures["dice/tail"].value)
+    assert metrics["dice"].classes == 2  # empty and empty, tail has none
+    assert metrics["specificity"].classes == 3
+    assert metrics["hd95/007"].n < metrics["dice/007"].n < len(table) / 3
+    assert np.isnan(metrics["dice/tail"].value)
 
 
 def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
     table = cases()
     patients = table["case_id"].map(lambda case: f"p{int(case[4:]) // 2}").where(table["case_id"] != "case3")
-    figures = segmentation_metrics(table, NAMES, patients, resamples=60, seed=5)
+    metrics = segmentation_metrics(table, NAMES, patients, resamples=60, seed=5)
     ids = table["case_id"].drop_duplicates()
     groups = group_cases(ids, patients[ids.index])
     assert groups.max() == 6  # six pairs, one of them parted
@@ -155,15 +155,15 @@ def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
         drawn["dice/None"].append(by_class.loc["None", "dice"])
         drawn["hd95/007"].append(by_class.loc["007", "hd95"])
     for name, values in drawn.items():
-        assert figures[name].low == pytest.approx(np.nanpercentile(values, 2.5), abs=1e-9)
-        assert figures[name].high == pytest.approx(np.nanpercentile(values, 97.5), abs=1e-9)
-        assert figures[name].low < figures[name].value < figures[name].high
+        assert metrics[name].low == pytest.approx(np.nanpercentile(values, 2.5), abs=1e-9)
+        assert metrics[name].high == pytest.approx(np.nanpercentile(values, 97.5), abs=1e-9)
+        assert metrics[name].low < metrics[name].value < metrics[name].high
 
 
 def test_tables_without_lesions() -> None:
-    figures = segmentation_metrics(cases(4, lesions=False), NAMES, resamples=5)
-    assert "dice" in figures
-    assert not [name for name in figures if name.startswith("lesion")]
+    metrics = segmentation_metrics(cases(4, lesions=False), NAMES, resamples=5)
+    assert "dice" in metrics
+    assert not [name for name in metrics if name.startswith("lesion")]
 
 
 def test_mistakes_in_the_table_are_named() -> None:
@@ -191,19 +191,19 @@ def test_evaluated_from_the_tables_on_disk(tmp_path: Path) -> None:
     known = pd.DataFrame({"case_id": ids[::-1], "patient_id": [f"p{i // 2}" for i in range(len(ids))]})
     write_table(table, tmp_path / "predictions.csv")
     write_table(known, tmp_path / "cases.csv")
-    figures = evaluate_segmentation(tmp_path, "test", "test", NAMES, 40)
+    metrics = evaluate_segmentation(tmp_path, "test", "test", NAMES, 40)
     evaluate_segmentation(tmp_path, "val", "val", NAMES[1:], 0)
 
     patients = table["case_id"].map(known.set_index("case_id")["patient_id"])
     expected = segmentation_metrics(table[:24], NAMES, patients[:24], 40)
     stored = read_metrics(tmp_path / "metrics.json")
     assert {name.split("/")[0] for name in stored} == {"val", "test"}
-    assert list(figures) == list(expected)
-    for name, figure in expected.items():
+    assert list(metrics) == list(expected)
+    for name, entry in expected.items():
         found = stored[f"test/{name}"]
-        numbers = (figure.value, figure.low, figure.high)
+        numbers = (entry.value, entry.low, entry.high)
         assert (found.value, found.low, found.high) == pytest.approx(numbers, abs=1e-6, nan_ok=True), name
-        assert (found.n, found.classes) == (figure.n, figure.classes)
+        assert (found.n, found.classes) == (entry.n, entry.classes)
 
     with pytest.raises(SuiteError, match="no case of split 'train'"):
         evaluate_segmentation(tmp_path, "train", "train", NAMES)

@@ -99,9 +99,9 @@ def test_symmetric_and_scales_with_spacing() -> None:
     one = surface_distances(truth, prediction, (0.5, 0.8, 2.0))
     turned = surface_distances(prediction, truth, (0.5, 0.8, 2.0))
     twice = surface_distances(truth, prediction, (1.0, 1.6, 4.0))
-    for figure in (hd95, assd):
-        assert figure(one) == pytest.approx(figure(turned), abs=1e-12)
-        assert figure(twice) == pytest.approx(2 * figure(one))
+    for distance in (hd95, assd):
+        assert distance(one) == pytest.approx(distance(turned), abs=1e-12)
+        assert distance(twice) == pytest.approx(2 * distance(one))
     assert nsd(one, 1.0) == nsd(turned, 1.0) == nsd(twice, 2.0)
     same = surface_distances(truth, truth)
     assert (hd95(same), assd(same), nsd(same, 0)) == (0, 0, 1)
