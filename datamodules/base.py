@@ -152,6 +152,8 @@ class ScanDataModule(LightningDataModule, PreparedData):
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None
         self.zoom, self.mosaic = 1.0, 0.0
+        # False: for a training that began before the ranges that files state were looked at.
+        self.stored_range = True
         self.skip_unreadable = skip_unreadable
         self.unreadable: list[str] = []  # ids of the cases that are left out
         self._adopted: Preprocess | None = None
@@ -254,6 +256,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
             value_range=pair(self.value_range, "--data.value_range"),
             zoom=self.zoom,
             gamma=self.gamma,
+            stored_range=self.stored_range,
         )
 
     def _size(self) -> tuple[int, int]:

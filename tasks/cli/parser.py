@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -182,16 +182,30 @@ class TaskParser(VerbParser):
         if self.builds_model:
             refuse_useless_model(words, self.task_class, self.config["model"], kept=kept)
 
-    def build_data(self) -> ScanDataModule:
-        """The data module alone."""
+    def build_data(self, begin: Callable[[ScanDataModule], None] | None = None) -> ScanDataModule:
+        """The data module alone.
+
+        Args:
+            begin: is shown it before anything is read from it.
+        """
+        if begin is not None:
+
+            def make(cls: type[ScanDataModule], *args: Any, **kwargs: Any) -> ScanDataModule:
+                data = cls(*args, **kwargs)
+                begin(data)
+                return data
+
+            self.parser.add_instantiator(make, self.data_base, subclasses=True)
         self.config_init = self.parser.instantiate_classes(self.config)
         data = cast("ScanDataModule", self.config_init["data"])
         data.seed = int(self.config["seed_everything"])
         return data
 
-    def build_data_and_model(self) -> tuple[ScanDataModule, Task]:
-        """The data module, and the model made from its facts."""
-        data = self.build_data()
+    def build_data_and_model(
+        self, begin: Callable[[ScanDataModule], None] | None = None
+    ) -> tuple[ScanDataModule, Task]:
+        """The data module, as :meth:`build_data` makes it, and the model made from its facts."""
+        data = self.build_data(begin)
         return data, cast("Task", self.config_init["model"])
 
     def build_trainer(self, callbacks: Sequence[Callback], /, **overrides: Any) -> Trainer:

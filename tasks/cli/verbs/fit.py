@@ -23,7 +23,8 @@ from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
-from tasks.cli.runs.run_data import as_lists, saved_data
+from tasks.cli.runs.resumed import as_begun, refuse_changed_model
+from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command
 from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
@@ -82,10 +83,11 @@ def run(task: str, argv: Sequence[str]) -> int:
 
     check_name(cli.config["model"]["backbone"])  # a typo should not cost a look at all files
     begun = {} if kept is None else kept.keep_split(cli.config, goes_on=resumed is not None)
-    data, model = cli.build_data_and_model()
-    if last is not None and last.is_file():
-        checkpoint = open_checkpoint(last, task)
-        _refuse_changed_model(model, checkpoint)
+    checkpoint = open_checkpoint(last, task) if last is not None and last.is_file() else None
+    begin = None if checkpoint is None or kept is None else as_begun(checkpoint, kept, cli.config)
+    data, model = cli.build_data_and_model(begin)
+    if checkpoint is not None:
+        refuse_changed_model(model, checkpoint)
         _refuse_changed_length(cli, model, config)
         model.on_load_checkpoint(checkpoint)  # pruned sizes, before anything copies the model
     elif last is not None:
@@ -156,20 +158,6 @@ def _take(task: str, cli: TaskParser, resumed: Path | None) -> Path:
 
     asked = str(resumed) if resumed is not None else cli.config["run_dir"]
     return take_run_dir(task, asked, mend, resumed=resumed is not None)
-
-
-def _refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
-    """Flags that a resumed run cannot honour are an error, not silently those of the checkpoint."""
-    for name, value in checkpoint["hyper_parameters"].items():
-        now = model.hparams.get(name)
-        if as_lists(now) == as_lists(value):
-            continue
-        if name in model.facts:
-            raise SuiteError(f"the data differ from those of the checkpoint: {name} was {value} and is {now} now")
-        raise SuiteError(
-            f"--model.{name} {now} differs from {value} in the checkpoint: go on with the old value, or start a "
-            "new run with --model.weights"
-        )
 
 
 def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) -> None:

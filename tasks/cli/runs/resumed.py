@@ -1,0 +1,83 @@
+"""A run that goes on: what its checkpoint was made with, and as it was where an earlier version did not yet keep it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from datamodules.base import ScanDataModule
+from datamodules.cases.sides import sided_names
+from datamodules.preprocess import Preprocess
+from scansuite.errors import SuiteError
+from tasks.base import Task
+from tasks.cli.runs.run_data import RunData, as_lists
+
+log = logging.getLogger(__name__)
+
+
+def as_begun(checkpoint: dict[str, Any], kept: RunData, config: Any) -> Callable[[ScanDataModule], None]:
+    """Let the data of a run go on as they were when it began, where an earlier version knew less of them.
+
+    Ranges that files state were not looked at, and images were mirrored whatever their classes were called
+    (``--data.sided true`` ends that).
+
+    Args:
+        checkpoint: that training goes on from.
+        kept: the data of the run.
+        config: the parsed flags; changed in place.
+
+    Returns:
+        What the new data module must be shown to before anything is read from it.
+
+    Raises:
+        SuiteError: the checkpoint says what cannot be of its images.
+    """
+    spec = _saved(checkpoint["hyper_parameters"].get("preprocess"))
+    stored_range = spec is None or spec.stored_range
+    before, now = kept.section.get("init_args") or {}, config["data"]["init_args"]
+    mirrors = bool(before) and "sided" not in before and now.get("sided") is None
+    if mirrors:
+        now["sided"] = False
+
+    def begin(data: ScanDataModule) -> None:
+        data.stored_range = stored_range
+        names = sided_names(getattr(data, "class_names", None) or ()) if mirrors else []
+        if names:
+            log.warning(
+                "classes have sides (%s), but %s began with images that were mirrored, and goes on so: "
+                "--data.sided true ends it",
+                ", ".join(names[:4]),
+                kept.folder,
+            )
+
+    return begin
+
+
+def refuse_changed_model(model: Task, checkpoint: dict[str, Any]) -> None:
+    """Flags that a resumed run cannot honour are an error, not silently those of the checkpoint.
+
+    Raises:
+        SuiteError: names the first argument that is not what it was; one that the checkpoint lacks is new since.
+    """
+    for name, value in checkpoint["hyper_parameters"].items():
+        now = model.hparams.get(name)
+        if as_lists(now) == as_lists(value):
+            continue
+        if name == "preprocess" and (spec := _saved(value)) is not None and now == spec.to_dict():
+            continue  # but for fields that came since
+        if name in model.facts:
+            raise SuiteError(f"the data differ from those of the checkpoint: {name} was {value} and is {now} now")
+        raise SuiteError(
+            f"--model.{name} {now} differs from {value} in the checkpoint: go on with the old value, or start a "
+            "new run with --model.weights"
+        )
+
+
+def _saved(plain: Any) -> Preprocess | None:
+    """The spec that a checkpoint holds, if it holds one."""
+    try:
+        return None if plain is None else Preprocess.from_dict(plain)
+    except (SuiteError, TypeError, ValueError, AttributeError) as error:
+        text = " ".join(str(error).split())[:160]
+        raise SuiteError(f"last.ckpt: its preprocess cannot be read ({text}): was it made by this version?") from error
