@@ -34,11 +34,12 @@ class Facts(NamedTuple):
 
 
 def families() -> dict[str, list[str]]:
-    """Names of all networks by family, each sorted; timm's miniatures for tests left out."""
+    """Names of all networks by family, each sorted; timm's miniatures for tests and the user's own are left out."""
     return {
         family: names
         for family in sorted(timm.list_modules())
         if (names := [name for name in timm.list_models(module=family) if not name.startswith("test_")])
+        and timm.model_entrypoint(names[0]).__module__.startswith(("timm.", "backbones."))
     }
 
 

@@ -32,29 +32,21 @@ def run_command(task: str, words: Sequence[str]) -> None:
     """
     sys.stdout.flush()
     paths = os.pathsep.join([_HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.cli", task, *words],
-        env={**os.environ, "PYTHONPATH": paths},
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    assert process.stderr is not None
-    error = ""
     before = signal.signal(signal.SIGTERM, _leave)
     try:
-        for line in process.stderr:
-            if line.startswith("error: "):
-                error = line.removeprefix("error: ").strip()  # said by who called, with more
-            elif line.startswith("interrupted: "):
-                pass  # likewise
-            else:
-                sys.stderr.write(line)
-        status = process.wait()
-    except BaseException:  # the command ends as it does when it is interrupted by itself
-        process.send_signal(_interruption())
-        process.wait()
-        raise
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.cli", task, *words],
+            env={**os.environ, "PYTHONPATH": paths},
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        try:
+            status, error = _relay(process)
+        except BaseException:  # the command ends as it does when it is interrupted by itself
+            process.send_signal(_interruption())
+            process.wait()
+            raise
     finally:
         signal.signal(signal.SIGTERM, before)
     if status in (130, -signal.SIGINT):
@@ -63,6 +55,20 @@ def run_command(task: str, words: Sequence[str]) -> None:
         raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")
     if status != 0:
         raise SuiteError(error or f"ended with status {status}, see above")
+
+
+def _relay(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Pass on what a process says on stderr until it ends; its exit status, and its error line without "error:"."""
+    assert process.stderr is not None
+    error = ""
+    for line in process.stderr:
+        if line.startswith("error: "):
+            error = line.removeprefix("error: ").strip()  # said by who called, with more
+        elif line.startswith("interrupted: "):
+            pass  # likewise
+        else:
+            sys.stderr.write(line)
+    return process.wait(), error
 
 
 def _interruption() -> signal.Signals:

@@ -300,7 +300,7 @@ def test_sheet_shows_the_original_first(tmp_path: Path) -> None:
     wanted = cv2.resize(images[0], (64, 64), interpolation=cv2.INTER_NEAREST_EXACT)
     np.testing.assert_allclose(sheet[4:68, 4:68, 0] / 255, wanted, atol=0.003)
     assert not np.array_equal(sheet[4:68, 4:68], sheet[4:68, 72:136])
-    with pytest.raises(SuiteError, match="cannot write"):
+    with pytest.raises(SuiteError, match="cannot be written"):
         write_sheet(images, build_augmentation("none", channels=1), tmp_path / "missing" / "samples.png")
 
 

@@ -17,7 +17,7 @@ from tasks.registry.specs import SPECS, spec_of, task_names
 from tasks.running.evaluator import Evaluator
 from tasks.running.inference import Inference
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("name", SPECS)
