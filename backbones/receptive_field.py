@@ -10,13 +10,16 @@ other means (attention, a linear layer over positions) there is no such number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
+
+Args: TypeAlias = tuple[Any, ...]  # of an operator, in the order of its schema
 
 WHOLE, UNDEFINED = math.inf, math.nan
 
@@ -68,15 +71,16 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fields: Any = WeakIdKeyDictionary()
+        self._fields: MutableMapping[Tensor, Field] = WeakIdKeyDictionary()
         self._fields[image] = Field((1, 1), (1, 1))
 
     def of(self, tensor: Tensor) -> Field | None:
         """The field of a tensor that was computed from the image; None for others."""
-        field: Field | None = self._fields.get(tensor)
-        return field
+        return self._fields.get(tensor)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: Args = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         """Compute, and note what the outputs depend on."""
         out = func(*args, **(kwargs or {}))
         inputs = [tensor for tensor in tensors_in(args) if tensor in self._fields]
@@ -85,7 +89,7 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._fields[tensor] = self._after(func, args, inputs, tensor)
         return out
 
-    def _after(self, func: Any, args: Any, inputs: list[Tensor], out: Tensor) -> Field:
+    def _after(self, func: OpOverload, args: Args, inputs: list[Tensor], out: Tensor) -> Field:
         name = func._schema.name.partition("::")[2].removesuffix("_")
         source = inputs[0]
         field: Field = self._fields[source]
@@ -104,7 +108,7 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return _widest([self._fields[tensor] for tensor in same or inputs])
         return field.undefined()
 
-    def _convolution(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _convolution(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         weight, stride, dilation, transposed = args[1], args[3], args[5], args[6]
         if source.ndim != 4 or source is args[1]:
             return field.undefined()
@@ -115,47 +119,47 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         extent = [(side - 1) * by for side, by in zip(kernel, _two(dilation), strict=True)]
         return field.grown(extent, _two(stride))
 
-    def _max_pool2d_with_indices(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _max_pool2d_with_indices(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         kernel = _two(args[1])
         return field.grown([side - 1 for side in kernel], _two(args[2]) if len(args) > 2 and args[2] else kernel)
 
     _avg_pool2d = _max_pool2d_with_indices
 
-    def _adaptive_avg_pool2d(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _adaptive_avg_pool2d(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         if out.shape[-2:].numel() == 1:
             return field.everything() if source.shape[-2:].numel() > 1 else field
         ratio = [before / after for before, after in zip(source.shape[-2:], out.shape[-2:], strict=True)]
         return field.grown([math.ceil(by) - 1 for by in ratio], ratio)
 
-    def _upsample_bilinear2d(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _upsample_bilinear2d(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         return field.grown([1, 1], [a / b for a, b in zip(source.shape[-2:], out.shape[-2:], strict=True)])
 
-    def _upsample_nearest2d(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _upsample_nearest2d(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         return field.grown([0, 0], [a / b for a, b in zip(source.shape[-2:], out.shape[-2:], strict=True)])
 
-    def _permute(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _permute(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         order = [axis % source.ndim for axis in args[1]]
         if order[-2:] == [source.ndim - 2, source.ndim - 1]:  # a shuffle among channels
             return field
         return field._replace(channel=order.index(field.channel))
 
-    def _index(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _index(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         chosen = [axis for axis, index in enumerate(args[1]) if index is not None]
         return field if chosen == [field.channel] else field.undefined()
 
-    def _transpose(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _transpose(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         order = list(range(source.ndim))
         one, two = args[1] % source.ndim, args[2] % source.ndim
         order[one], order[two] = two, one
         return self._permute(field, source, out, (source, order))
 
-    def _addmm(self, field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+    def _addmm(self, field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
         return field if field.channel == source.ndim - 1 else field.undefined()
 
     _mm = _addmm
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: object) -> Iterator[Tensor]:
     """The tensors of a value: itself, or those in lists and tuples of any depth."""
     if isinstance(value, Tensor):
         yield value
@@ -164,7 +168,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(item)
 
 
-def _two(value: Any) -> list[float]:
+def _two(value: float | Sequence[float]) -> list[float]:
     values = list(value) if isinstance(value, Sequence) else [value]
     return values * 2 if len(values) == 1 else values
 
@@ -178,7 +182,7 @@ def _widest(fields: list[Field]) -> Field:
     return fields[0]._replace(size=(size[0], size[1]), step=(step[0], step[1]))
 
 
-def _pooled(field: Field, source: Tensor, out: Tensor, args: Any) -> Field:
+def _pooled(field: Field, source: Tensor, out: Tensor, args: Args) -> Field:
     """A mean or maximum: over channels it changes nothing, over positions it sees the whole image."""
     dims = args[1] if len(args) > 1 else range(source.ndim)
     axes = {axis % source.ndim for axis in (dims if isinstance(dims, Sequence) else [dims])}

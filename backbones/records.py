@@ -39,21 +39,21 @@ def read_record(path: Path) -> Any | None:
     return made.get(_ENTRY) if isinstance(made, Mapping) else None
 
 
-def with_record(state: Mapping[str, Tensor], record: Any | None) -> Mapping[str, Tensor]:
+def with_record(state: Mapping[str, Tensor], record: object) -> Mapping[str, Tensor]:
     """A state dict that carries a record through :func:`torch.save` and loads as it did."""
     if record is None:
         return state
-    carrying: Any = OrderedDict(state)
+    carrying = OrderedDict(state)
     setattr(carrying, _NAME, {_ENTRY: record})
-    return carrying  # type: ignore[no-any-return]
+    return carrying
 
 
-def metadata_of(record: Any | None) -> dict[str, str]:
+def metadata_of(record: object) -> dict[str, str]:
     """A record as an entry of a ``.safetensors`` file's metadata."""
     return {} if record is None else {_NAME: as_text(record)}
 
 
-def as_text(record: Any) -> str:
+def as_text(record: object) -> str:
     """A record of plain values and tensors as text."""
     file = io.BytesIO()
     torch.save(record, file)

@@ -6,13 +6,17 @@ Operations are counted by torch's own counter; torchinfo shows layers too, but n
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.receptive_field import ReceptiveFields
+
+Sides: TypeAlias = int | Sequence[int]  # one for both axes, or of each
 
 
 class Layer(NamedTuple):
@@ -74,10 +78,10 @@ def trace(net: nn.Module, image: Tensor) -> Trace:
     handles = []
     fields, counter = ReceptiveFields(image), FlopCounterMode(display=False)
 
-    def enter(module: nn.Module, args: Any) -> None:
+    def enter(module: nn.Module, args: tuple[object, ...]) -> None:
         before.append(counter.get_total_flops())
 
-    def leave(module: nn.Module, args: Any, output: Any, *, name: str) -> None:
+    def leave(module: nn.Module, args: tuple[object, ...], output: object, *, name: str) -> None:
         spent = counter.get_total_flops() - before.pop()
         if not isinstance(output, Tensor):
             return
@@ -97,7 +101,7 @@ def trace(net: nn.Module, image: Tensor) -> Trace:
     for name, module in net.named_modules():
         if not list(module.children()) and not isinstance(module, (nn.Identity, nn.Dropout, nn.Dropout2d)):
             handles.append(module.register_forward_pre_hook(enter))
-            handles.append(module.register_forward_hook(_named(leave, name)))
+            handles.append(module.register_forward_hook(partial(leave, name=name)))
     try:
         with counter, fields:
             net(image)
@@ -114,24 +118,17 @@ def trace(net: nn.Module, image: Tensor) -> Trace:
     )
 
 
-def _named(hook: Any, name: str) -> Any:
-    def named(module: nn.Module, args: Any, output: Any) -> None:
-        hook(module, args, output, name=name)
-
-    return named
-
-
 def _window(module: nn.Module) -> tuple[str, str, str]:
     """Kernel, stride and padding of a convolution or a pooling."""
-    kernel: Any = getattr(module, "kernel_size", None)
+    kernel: Sides | None = getattr(module, "kernel_size", None)
     if kernel is None:
         return "", "", ""
-    padding: Any = getattr(module, "padding", 0)
+    padding: Sides | str = getattr(module, "padding", 0)
     dynamic = type(module).__name__.endswith("Same") or padding == "same"
     return _sides(kernel), _sides(getattr(module, "stride", 1)), "same" if dynamic else _sides(padding)
 
 
-def _sides(value: Any) -> str:
+def _sides(value: Sides | str) -> str:
     if isinstance(value, (tuple, list)):
         return str(value[0]) if len(set(value)) == 1 else "x".join(str(side) for side in value)
     return str(value)

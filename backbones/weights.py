@@ -15,7 +15,7 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backbones.imagenet import average_normalisation as average_normalisation
 from backbones.imagenet import imagenet_weights, plain_shapes
@@ -163,7 +163,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     try:
         if path.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(path)
+            content: object = safetensors.torch.load_file(path)
         else:
             content = load_pickled(path)
     except pickle.UnpicklingError as error:
@@ -212,7 +212,7 @@ def _classifiers(backbone: Backbone) -> tuple[str, ...]:
 
 def _filtered(state: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor] | None:
     """The state dict through timm's filter for this family; None where there is none or it cannot read this one."""
-    entrypoint: Any = timm.models.model_entrypoint(backbone.name.partition(".")[0])
+    entrypoint: Callable[..., nn.Module] = timm.models.model_entrypoint(backbone.name.partition(".")[0])
     module = sys.modules[entrypoint.__module__]
     filters: list[Callable[..., Any]] = [getattr(module, name) for name in FILTERS if hasattr(module, name)]
     if not filters:

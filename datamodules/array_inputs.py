@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.arrays.scans import images_of
+from datamodules.arrays.scans import ManyArrays, images_of
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CHANNELS = (1, 2, 3, 4)  # of an image, where the last of three axes could also be its width
 
 
-def image_list(images: Any, channels_first: bool | None = None) -> list[NDArray[Any]]:
+def image_list(images: ManyArrays, channels_first: bool | None = None) -> list[NDArray[Any]]:
     """Numpy or torch images as a list of arrays (H, W) or (H, W, C), which share their memory.
 
     Args:
@@ -61,7 +61,11 @@ class InputArrays(InputFiles):
     """
 
     def __init__(
-        self, images: Any, case_ids: Sequence[str] | None = None, channels_first: bool | None = None, **kwargs: Any
+        self,
+        images: ManyArrays,
+        case_ids: Sequence[str] | None = None,
+        channels_first: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "num_workers": 0})
         arrays = image_list(images, channels_first)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def always(value: Any) -> bool:
+def always(value: object) -> bool:
     """Condition that holds whatever the deciding flag says."""
     return True
 
@@ -29,12 +29,12 @@ class Useless:
     idle: Callable[[Any], bool] = always
 
 
-def given(value: Any) -> bool:
+def given(value: object) -> bool:
     """The deciding flag is given."""
     return value is not None
 
 
-def left_out(value: Any) -> bool:
+def left_out(value: object) -> bool:
     """The deciding flag is left out."""
     return value is None
 

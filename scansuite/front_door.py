@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +21,7 @@ from tasks.loading import Model, build_model, joined, read_record
 from tasks.registry.specs import spec_of
 
 if TYPE_CHECKING:
+    from datamodules.arrays.scans import ManyArrays
     from tasks.running.predictions import Predictions
 
 Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -57,7 +58,7 @@ def load(paths: Paths, *, allow_import: Iterable[str] = ()) -> Model:
 
 def predict(
     model: Model | str | PathLike[str],
-    inputs: Any,
+    inputs: Paths | ManyArrays,
     *,
     output: str | PathLike[str] | None = None,
     case_ids: Sequence[str] | None = None,
@@ -99,14 +100,14 @@ def predict(
     if isinstance(model, (str, PathLike)):
         model = load(model)
     reading: dict[str, Any] = {"batch_size": batch_size, **settings}
-    arrays = _are_arrays(inputs)
-    if case_ids is not None and not arrays:
+    arrays = inputs if _are_arrays(inputs) else None
+    if case_ids is not None and arrays is None:
         raise SuiteError("case_ids: name arrays; files have names, and a table may have a column case_id")
-    if arrays and output is not None:
+    if arrays is not None and output is not None:
         raise SuiteError("output: arrays have no file to lie beside: save masks, boxes or table of the result yourself")
     files = (
-        InputArrays(inputs, case_ids, channels_first, **reading)
-        if arrays
+        InputArrays(arrays, case_ids, channels_first, **reading)
+        if arrays is not None
         else InputFiles(num_workers=num_workers, **reading)
     )
     inference_class = spec_of(model.name).inference_class()
@@ -115,7 +116,8 @@ def predict(
         raise SuiteError(f"options {unknown[0]}: not of {model.name}: {nearest(unknown[0], inference_class.flags)}")
     folder = None if output is None else _new_folder(Path(output))
     inference = inference_class(model, files, folder, dict.fromkeys(inference_class.flags) | dict(options or {}))
-    table = inference.table([] if arrays else [fspath(path) for path in _listed(inputs)])
+    paths = [] if arrays is not None else [fspath(path) for path in _listed(cast("Paths", inputs))]
+    table = inference.table(paths)
     trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": progress}
     training = model.training
     with _quiet():
@@ -123,7 +125,7 @@ def predict(
     model.train(training)
     if folder is not None:
         write(applied, folder, files.passed_over)
-    predictions = applied.predictions.drop(columns="path") if arrays else applied.predictions
+    predictions = applied.predictions.drop(columns="path") if arrays is not None else applied.predictions
     return inference.result(predictions, applied.cases, applied.unreadable)
 
 
@@ -143,7 +145,7 @@ def _listed(paths: Paths) -> list[str | PathLike[str]]:
     return [paths] if isinstance(paths, (str, PathLike)) else list(paths)
 
 
-def _are_arrays(inputs: Any) -> bool:
+def _are_arrays(inputs: Paths | ManyArrays) -> TypeGuard[ManyArrays]:
     first = next(iter(inputs), None) if isinstance(inputs, (list, tuple)) else inputs
     return isinstance(first, (np.ndarray, Tensor))
 

@@ -201,7 +201,7 @@ def named_by(cls: type, offered: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in offered.items() if name in names}
 
 
-def refuse_arguments(flag: str, name: Any, args: Mapping[str, Any] | None) -> None:
+def refuse_arguments(flag: str, name: str | type | None, args: Mapping[str, Any] | None) -> None:
     """Refuse arguments for a part that comes with the suite: its own flags are its arguments.
 
     Args:

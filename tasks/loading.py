@@ -62,7 +62,7 @@ def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> d
     return dict(checkpoint)
 
 
-def task_of(checkpoint: Any) -> str | None:
+def task_of(checkpoint: object) -> str | None:
     """Name of the task that made a checkpoint; None where it is none of the suite."""
     ours = checkpoint.get("scansuite") if isinstance(checkpoint, dict) else None
     name = ours.get("task") if isinstance(ours, dict) else None

@@ -58,10 +58,6 @@ class Steps(Compressible):
             cast("OwnMetrics", self.metrics[f"{stage}_own"]).update(*self.metric_inputs(output.detach().float(), batch))
         return loss, output, batch
 
-    def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
-        """What ``forward`` takes of a batch beside the images."""
-        return ()
-
     def _output(self, image: Tensor, *further: Any) -> Any:
         """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
         if not self.exact:

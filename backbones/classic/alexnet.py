@@ -73,7 +73,8 @@ class AlexNet(Chain):
 
     def shrink_stem(self) -> str:
         """Take away the first stride of 4, and the width of the kernel that went with it, for images under 64 px."""
-        conv: Any = self.features[0]
+        conv = self.features[0]
+        assert isinstance(conv, nn.Conv2d)
         small = nn.Conv2d(conv.in_channels, 64, 5, padding=2)
         small.to(conv.weight.device)
         self.features[0] = small

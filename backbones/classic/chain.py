@@ -131,7 +131,7 @@ class Chain(nn.Module):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """A last linear layer for another number of classes; 0: none."""
         parent, _, last = self._classifier.rpartition(".")
-        features: Any = self.classifier_features()
+        features = self.classifier_features()
         layer = nn.Linear(features, num_classes) if num_classes else nn.Identity()
         setattr(self.get_submodule(parent), last, layer)
         self.num_classes = num_classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from scansuite.errors import SuiteError, nearest
 
@@ -79,7 +79,7 @@ class Options:
             _whole("depth", self.depth, 1)
         if not isinstance(self.batch_norm, bool):
             raise SuiteError(f"{FLAG}.batch_norm {self.batch_norm}: must be true or false")
-        rate: Any = self.dropout2d
+        rate: object = self.dropout2d
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
             raise SuiteError(f"{FLAG}.dropout2d {rate}: must be a number of at least 0 and below 1")
         if self.kernel % 2 == 0 and (self.padding == "same" or self.block == "residual"):
@@ -90,7 +90,7 @@ class Options:
     @property
     def widths(self) -> tuple[int, ...]:
         """Filters of each block."""
-        given: Any = self.filters
+        given: object = self.filters
         if isinstance(given, int):
             _whole("filters", given, 1)
             return tuple(given * 2**block for block in range(self.depth or 2))
@@ -110,6 +110,6 @@ class Options:
             raise SuiteError(f"{FLAG}.groups {self.groups}: must divide all of filters {list(widths)}")
 
 
-def _whole(name: str, value: Any, least: int) -> None:
+def _whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SuiteError(f"{FLAG}.{name} {value}: must be a whole number of at least {least}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.arrays.scans import ArrayScans, list_of_arrays, same_length
+from datamodules.arrays.scans import ArrayScans, ManyArrays, list_of_arrays, same_length
 from datamodules.cases.table import CaseTable
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
@@ -25,7 +25,7 @@ class BoxedArrays(ArrayScans, DetectionData):
             :class:`~datamodules.detection.base.DetectionData`; ``classes`` names the numbers from 0.
     """
 
-    def __init__(self, images: Any, boxes: Any, labels: Any = None, **kwargs: Any) -> None:
+    def __init__(self, images: ManyArrays, boxes: ManyArrays, labels: ManyArrays | None = None, **kwargs: Any) -> None:
         super().__init__(images, **kwargs)
         self.boxes = list_of_arrays("boxes", boxes)
         same_length("boxes", len(self.boxes), len(self.images))

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any, cast, overload
+
+from numpy.typing import ArrayLike
 
 from datamodules.arrays.boxes import BoxedArrays
 from datamodules.arrays.labels import LabelledArrays
 from datamodules.arrays.masks import MaskedArrays
+from datamodules.arrays.scans import ManyArrays
 from scansuite.errors import SuiteError
 
 
 @overload
-def Arrays(images: Any, *, masks: Any, **settings: Any) -> MaskedArrays: ...
+def Arrays(images: ManyArrays, *, masks: ManyArrays, **settings: Any) -> MaskedArrays: ...
 @overload
-def Arrays(images: Any, *, boxes: Any, labels: Any = None, **settings: Any) -> BoxedArrays: ...
+def Arrays(
+    images: ManyArrays, *, boxes: ManyArrays, labels: ManyArrays | None = None, **settings: Any
+) -> BoxedArrays: ...
 @overload
-def Arrays(images: Any, labels: Any, **settings: Any) -> LabelledArrays: ...
+def Arrays(images: ManyArrays, labels: ManyArrays | ArrayLike, **settings: Any) -> LabelledArrays: ...
 def Arrays(  # noqa: N802 - it is called like the classes that it chooses from
-    images: Any, labels: Any = None, *, masks: Any = None, boxes: Any = None, **settings: Any
+    images: ManyArrays,
+    labels: ManyArrays | ArrayLike | None = None,
+    *,
+    masks: ManyArrays | None = None,
+    boxes: ManyArrays | None = None,
+    **settings: Any,
 ) -> LabelledArrays | MaskedArrays | BoxedArrays:
     """Arrays in memory as a data class: with labels for classification, masks for segmentation, boxes for detection.
 
@@ -41,7 +51,7 @@ def Arrays(  # noqa: N802 - it is called like the classes that it chooses from
     if masks is not None:
         return MaskedArrays(images, masks, **settings)
     if boxes is not None:
-        return BoxedArrays(images, boxes, labels, **settings)
+        return BoxedArrays(images, boxes, cast("ManyArrays | None", labels), **settings)
     if labels is None:
         raise SuiteError("Arrays: give labels (classification), masks (segmentation) or boxes (detection)")
     return LabelledArrays(images, labels, **settings)

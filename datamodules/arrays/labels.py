@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from datamodules.arrays.scans import ArrayScans, same_length
+from datamodules.arrays.scans import ArrayScans, ManyArrays, same_length
 from datamodules.classification.base import ClassificationData
 from scansuite.errors import SuiteError
 
@@ -27,7 +27,14 @@ class LabelledArrays(ArrayScans, ClassificationData):
             :class:`~datamodules.classification.base.ClassificationData`.
     """
 
-    def __init__(self, images: Any, labels: Any, *, class_names: Iterable[str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        images: ManyArrays,
+        labels: ManyArrays | ArrayLike,
+        *,
+        class_names: Iterable[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         names = None if class_names is None else [str(name) for name in class_names]
         super().__init__(images, class_names=names, **kwargs)
         values = _values(labels)
@@ -53,7 +60,7 @@ class LabelledArrays(ArrayScans, ClassificationData):
         self.cases["label"] = values
 
 
-def _values(labels: Any) -> NDArray[Any]:
+def _values(labels: ManyArrays | ArrayLike) -> NDArray[Any]:
     """(N,) or (N, L).
 
     Raises:

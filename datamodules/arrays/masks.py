@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.arrays.scans import ArrayScans, list_of_arrays, same_length
+from datamodules.arrays.scans import ArrayScans, ManyArrays, list_of_arrays, same_length
 from datamodules.cases.table import CaseTable
 from datamodules.samples.label_values import LabelValues, label_values, whole_values
 from datamodules.segmentation.base import SegmentationData
@@ -28,7 +28,7 @@ class MaskedArrays(ArrayScans, SegmentationData):
             first, or the L classes.
     """
 
-    def __init__(self, images: Any, masks: Any, **kwargs: Any) -> None:
+    def __init__(self, images: ManyArrays, masks: ManyArrays, **kwargs: Any) -> None:
         super().__init__(images, **kwargs)
         self.masks = list_of_arrays("masks", masks)
         same_length("masks", len(self.masks), len(self.images))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from datamodules.base import ScanDataModule
@@ -17,6 +17,7 @@ from datamodules.readers.hashing import array_hash
 from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError
 
+ManyArrays: TypeAlias = NDArray[Any] | Tensor | Sequence[ArrayLike]  # one for each image
 _CHANNELS = range(1, 5)  # of an image, by which its axis of channels is known
 
 
@@ -39,7 +40,7 @@ class ArrayScans(ScanDataModule):
 
     def __init__(
         self,
-        images: Any,
+        images: ManyArrays,
         *,
         patients: Iterable[Any] | None = None,
         case_ids: Iterable[Any] | None = None,
@@ -96,7 +97,7 @@ class ArrayScans(ScanDataModule):
         return [array_hash(self.images[self._number[path]]) for path in table.images["path"]]
 
 
-def images_of(images: Any, channels_first: bool | None = None) -> list[NDArray[Any]]:
+def images_of(images: ManyArrays, channels_first: bool | None = None) -> list[NDArray[Any]]:
     """Images as a list of arrays (H, W) or (H, W, C), which share their memory with what was given.
 
     Args:
@@ -132,7 +133,7 @@ def _channels_last(array: NDArray[Any], number: int, channels_first: bool | None
     return np.moveaxis(array, 0, 2) if channels_first else array
 
 
-def list_of_arrays(name: str, given: Any) -> list[NDArray[Any]]:
+def list_of_arrays(name: str, given: ManyArrays) -> list[NDArray[Any]]:
     """One array an image, of an array whose first axis counts images, or of a list.
 
     Args:

@@ -10,8 +10,10 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
+from ctypes import c_longlong
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from datamodules.settings import free_memory
@@ -67,9 +69,9 @@ def processes(asked: int) -> int:
 
 @dataclass
 class _Worker:
-    process: Any
+    process: BaseProcess
     pipe: Connection
-    place: Any  # shared: the unit being read, -1 between chunks
+    place: c_longlong  # shared: the unit being read, -1 between chunks
     chunk: tuple[int, int] | None = None
     seen: int = -1
     since: float = field(default_factory=time.monotonic)
@@ -147,7 +149,7 @@ class _Pool(Generic[T]):
         return Lost(unit, kind, text % reason if "%s" in text else text)
 
 
-def _live(work: Work[Any], pipe: Connection, place: Any, memory: int) -> None:
+def _live(work: Work[Any], pipe: Connection, place: c_longlong, memory: int) -> None:
     """The life of a process."""
     import cv2
 

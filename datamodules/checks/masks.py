@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +14,7 @@ _LARGE = 100  # times a speck
 _MOST_CLASSES = 256
 
 
-def check_mask(mask: NDArray[np.uint8], record: Any, note: Note, *, separate: bool = False) -> None:
+def check_mask(mask: NDArray[np.uint8], record: np.void, note: Note, *, separate: bool = False) -> None:
     """Look at the mask of an image or a volume.
 
     Args:

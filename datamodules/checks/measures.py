@@ -49,7 +49,7 @@ _MOST_SAMPLES = 1 << 18
 _LARGE = 1e30  # sums of a picture's values still are float32
 
 
-def measure(scan: Scan, record: Any, note: Note, scale: Preprocess | None) -> None:
+def measure(scan: Scan, record: np.void, note: Note, scale: Preprocess | None) -> None:
     """Fill a record with what an image (H, W[, C]) or a volume (S, H, W) says, and note what is wrong with it.
 
     Args:
@@ -73,7 +73,7 @@ def measure(scan: Scan, record: Any, note: Note, scale: Preprocess | None) -> No
         note("burned_in_text", "a row of small thin-lined shapes near the edge: look at it")
 
 
-def measure_volume(volume: Volume, record: Any, note: Note, scale: Preprocess | None) -> None:
+def measure_volume(volume: Volume, record: np.void, note: Note, scale: Preprocess | None) -> None:
     """Measure a volume in the same way (X, Y, Z[, C]); its look is that of its middle slice."""
     array = volume.array
     record["type"] = TYPES.index(array.dtype.name)
@@ -86,7 +86,7 @@ def measure_volume(volume: Volume, record: Any, note: Note, scale: Preprocess | 
     record["look"] = perceptual_hash(picture_of(array[:, :, array.shape[2] // 2]))
 
 
-def keep_hash(record: Any, content: str) -> None:
+def keep_hash(record: np.void, content: str) -> None:
     """Put a content hash into a record."""
     record["hash"] = int(content[:16], 16), int(content[16:], 16)
 
@@ -141,12 +141,12 @@ def _mean(array: NDArray[Any], largest: float) -> float:
     return float(array.mean(dtype=np.float64))
 
 
-def _spacing(scan: Scan, record: Any) -> None:
+def _spacing(scan: Scan, record: np.void) -> None:
     spacing = [float(one) for one in scan.info.get("spacing") or ()]
     record["spacing"] = [*spacing[:3], *[np.nan] * (3 - len(spacing[:3]))]
 
 
-def _values(array: NDArray[Any], record: Any, note: Note, scale: Preprocess | None, info: ScanInfo) -> None:
+def _values(array: NDArray[Any], record: np.void, note: Note, scale: Preprocess | None, info: ScanInfo) -> None:
     if array.dtype.kind == "f":
         strange = array.size - int(np.isfinite(array).sum())
         if strange:

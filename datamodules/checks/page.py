@@ -6,7 +6,8 @@ import base64
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from datamodules.checks.kinds import SEVERITIES, kind_of
 from datamodules.checks.measures import READ, thumbnail
@@ -77,7 +78,7 @@ def _bars(bars: list[tuple[str, int]]) -> list[tuple[str, int, float]]:
     return [(name, count, round(100 * count / most, 1)) for name, count in bars]
 
 
-def _shown(finding: Finding, survey: Survey, cases: Any) -> dict[str, str]:
+def _shown(finding: Finding, survey: Survey, cases: pd.DataFrame) -> dict[str, str]:
     case, unit = finding.case, finding.unit
     if unit < 0 and case >= 0:
         units = (survey.owners == case).nonzero()[0]
@@ -85,7 +86,7 @@ def _shown(finding: Finding, survey: Survey, cases: Any) -> dict[str, str]:
     who, part = finding.path, ""
     if case >= 0:
         who = str(cases["case_id"].iat[case])
-        part = cases["split"].astype("str").fillna("").iat[case]
+        part = str(cases["split"].astype("str").fillna("").iat[case])
     return {"who": who, "part": part, "detail": finding.detail, "image": _image(survey, unit)}
 
 

@@ -67,7 +67,7 @@ class Units(ABC):
             SuiteError: it cannot be read.
         """
 
-    def examine(self, unit: int, record: Any, note: Note) -> None:
+    def examine(self, unit: int, record: np.void, note: Note) -> None:
         """Read a unit, fill its record, note what is wrong."""
         record["status"] = FAILED
         volume = self.volume(unit)
@@ -77,7 +77,7 @@ class Units(ABC):
             else:
                 self._examine_volume(volume, record, note)
 
-    def _examine_image(self, unit: int, record: Any, note: Note) -> None:
+    def _examine_image(self, unit: int, record: np.void, note: Note) -> None:
         try:
             scan = self.read(unit)
         except SuiteError as error:
@@ -89,7 +89,7 @@ class Units(ABC):
         if self.masks is not None:
             _examine_mask(self.masks, unit, scan, record, note)
 
-    def _examine_volume(self, volume: StoredVolume, record: Any, note: Note) -> None:
+    def _examine_volume(self, volume: StoredVolume, record: np.void, note: Note) -> None:
         images = []
         for file in volume.images:
             try:
@@ -112,7 +112,9 @@ class Units(ABC):
         if volume.mask is not None:
             self._examine_volume_mask(volume, volume.mask, images[0], record, note)
 
-    def _examine_volume_mask(self, volume: StoredVolume, mask: Path, image: Volume, record: Any, note: Note) -> None:
+    def _examine_volume_mask(
+        self, volume: StoredVolume, mask: Path, image: Volume, record: np.void, note: Note
+    ) -> None:
         try:
             check_label(image, mask, self.data.limits)
         except SuiteError as error:
@@ -209,7 +211,7 @@ class FileUnits(Units):
         return formats.read(self.data.root / self.paths[unit], self.data.limits)
 
 
-def _examine_mask(masks: StoredMasks, unit: int, scan: Scan, record: Any, note: Note) -> None:
+def _examine_mask(masks: StoredMasks, unit: int, scan: Scan, record: np.void, note: Note) -> None:
     try:
         mask = masks.read(unit)
     except SuiteError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from datamodules.samples.tiles import fill_up, plan_tiles
 from datamodules.settings import one_thread
 from datamodules.types import Batch, Piece, Sample, Scan, ScanInfo
 from scansuite.errors import SuiteError
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
@@ -251,6 +253,6 @@ def case_loader(
     )
 
 
-def as_it_is(batch: Any) -> Any:
+def as_it_is(batch: T) -> T:
     """DataLoader's own would turn tuples to lists and affines to tensors."""
     return batch

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from datamodules.readers.itk_header import ItkHeader, read_header
 from datamodules.readers.limits import Limits
 from datamodules.readers.unpack import Unpacked
 from scansuite.errors import SuiteError
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 
 def decode_itk(path: Path, opened: Unpacked, limits: Limits, *, decode: bool, labels: bool = False) -> Grid:
@@ -138,7 +141,7 @@ def _spelt(file: Path, header: ItkHeader, kind: np.dtype[Any]) -> NDArray[Any]:
     return np.array([float(word) if kind.kind == "f" else int(word) for word in words], kind)
 
 
-def _affine(reader: Any, millimetres: float) -> NDArray[np.float64]:
+def _affine(reader: SimpleITK.ImageFileReader, millimetres: float) -> NDArray[np.float64]:
     """(4, 4) voxel index -> RAS mm from ITK's spacing, directions and origin."""
     axes = reader.GetDimension()
     direction = np.array(reader.GetDirection(), np.float64).reshape(axes, axes)

@@ -132,19 +132,22 @@ class ScanSource:
         """Read every sample once; processes of loaders that are made afterwards share the memory."""
         count = len(self.samples)
         one_size = self.preprocess.size is not None
-        images: Any = [None] * count
+        images: NDArray[np.float32] | list[NDArray[np.float32]] = []
         values: list[Any] = []
         scans: list[ScanInfo] = []
         for number in range(count):
             opened = self.open(number)
             image = opened.image.tile(0, 0, *opened.image.size)
             if number == 0:
-                images = np.empty((count, *image.shape), np.float32) if one_size else images
+                images = np.empty((count, *image.shape), np.float32) if one_size else []
                 values = [
                     annotation.memory(value, count, one_size=one_size)
                     for annotation, value in zip(self.annotations, opened.values, strict=True)
                 ]
-            images[number] = image
+            if isinstance(images, list):
+                images.append(image)
+            else:
+                images[number] = image
             for kept, value in zip(values, opened.values, strict=True):
                 kept[number] = value
             scans.append(opened.info)
@@ -163,7 +166,7 @@ class KeptSource:
     """
 
     samples: Samples
-    images: Sequence[NDArray[np.float32]]
+    images: NDArray[np.float32] | Sequence[NDArray[np.float32]]
     values: Sequence[Sequence[Any]]
     annotations: tuple[Annotation[Any], ...]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import warnings
-from typing import Any
 
 import albumentations
 import numpy as np
+from albumentations.core.composition import TransformType
 from numpy.typing import NDArray
 
 from scansuite.errors import SuiteError
@@ -27,7 +27,7 @@ def dummy_image(size: tuple[int, int], channels: int) -> NDArray[np.float32]:
     return image
 
 
-def probe_transform(step: Any, image: NDArray[np.float32], boxes: bool) -> NDArray[np.float32]:
+def probe_transform(step: TransformType, image: NDArray[np.float32], boxes: bool) -> NDArray[np.float32]:
     """Apply a transform a few times whatever its probability, and each member of a composition by itself.
 
     Args:
@@ -52,7 +52,7 @@ def probe_transform(step: Any, image: NDArray[np.float32], boxes: bool) -> NDArr
     return result
 
 
-def _apply(step: Any, image: NDArray[np.float32], boxes: bool) -> NDArray[np.float32]:
+def _apply(step: TransformType, image: NDArray[np.float32], boxes: bool) -> NDArray[np.float32]:
     name = type(step).__name__
     channels = image.shape[2]
     given = f"{channels} channel{'s' if channels > 1 else ''} of float32"

@@ -35,7 +35,7 @@ class PredictionRecorder(Recorder):
         self._paths: dict[str, str] = {}
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Tensor], *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Tensor], *_: object
     ) -> None:
         """Keep the rows and the weights of a batch."""
         super().on_predict_batch_end(trainer, pl_module, outputs)

@@ -329,7 +329,7 @@ class ClassificationTask(Task):
     def output_layers(self) -> list[nn.Module]:
         """The linear layer of the head, or the network's own classifier; and what weighs images."""
         if self.head is None:
-            classifier: Any = self.backbone.net.get_classifier()
+            classifier: nn.Module | list[nn.Module] | tuple[nn.Module, ...] = self.backbone.net.get_classifier()
             return list(classifier) if isinstance(classifier, (tuple, list)) else [classifier]
         return self.head.output_layers()
 

@@ -58,7 +58,7 @@ def wants_help(argv: Sequence[str]) -> Literal["short", "all", "other"] | None:
     return "other" if any(flag.endswith(".help") for flag in flags) else None
 
 
-def truth(value: Any, flag: str, *, default: bool) -> bool:
+def truth(value: str | bool | None, flag: str, *, default: bool) -> bool:
     """The value of a flag that is ``true`` or ``false``.
 
     Raises:

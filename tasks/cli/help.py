@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from docstring_parser import parse
 
@@ -71,6 +71,6 @@ def documented(
     return list(told.items())
 
 
-def first_line(cls: Any) -> str:
+def first_line(cls: type) -> str:
     """First line of a class's docstring."""
     return parse(cls.__doc__ or "").short_description or ""

@@ -24,7 +24,10 @@ from tasks.registry.specs import SPECS, spec_of
 from tasks.training.saving import WholeCheckpoints
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser, Namespace
+
+    from datamodules.preprocess import Preprocess
+    from datamodules.samples.slices import SliceSpec
 
 TRAINER_DEFAULTS = {"max_epochs": 20, "use_distributed_sampler": False}
 COMMON: OwnFlags = {
@@ -58,7 +61,7 @@ class TaskParser(VerbParser):
         config_init: what :meth:`build_data` has made.
     """
 
-    config_init: Any
+    config_init: Namespace
 
     def __init__(
         self,
@@ -251,6 +254,6 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _plain(spec: Any) -> dict[str, Any] | None:
+def _plain(spec: Preprocess | SliceSpec | None) -> dict[str, Any] | None:
     """A spec in plain types, as checkpoints keep it."""
-    return None if spec is None else cast("dict[str, Any]", spec.to_dict())
+    return None if spec is None else spec.to_dict()

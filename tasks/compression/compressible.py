@@ -51,6 +51,10 @@ class Compressible(LightningModule, ABC):
             temperature: that softens both.
         """
 
+    def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """What ``forward`` takes of a batch beside the images."""
+        return ()
+
     def unlike(self, teacher: Self) -> str:
         """Why outputs cannot be compared with those of another model of the task; empty where they can."""
         mine, its = (model.class_names for model in (self, teacher))

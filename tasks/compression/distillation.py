@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from datamodules.types import Batch
 from tasks.batches import count_cases
+from tasks.compression.compressible import Compressible
 from tasks.compression.features import Pair, Projections
 
 
@@ -33,12 +36,12 @@ class Distillation(Callback):
     """
 
     def __init__(
-        self, teacher: nn.Module, *, alpha: float, temperature: float, features: float, pairs: Sequence[Pair]
+        self, teacher: Compressible, *, alpha: float, temperature: float, features: float, pairs: Sequence[Pair]
     ) -> None:
-        self.teacher: Any = teacher.eval().requires_grad_(False)
+        self.teacher = teacher.eval().requires_grad_(False)
         self.alpha, self.temperature, self.features, self.pairs = alpha, temperature, features, list(pairs)
         self.projections: Projections | None = None
-        self._hooks: list[Any] = []
+        self._hooks: list[RemovableHandle] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the model the projections, before its optimiser is made and DDP wraps it."""
@@ -47,8 +50,9 @@ class Distillation(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the teacher beside the model."""
-        model: Any = pl_module
-        self.teacher = trainer.precision_plugin.convert_module(self.teacher.to(model.device)).eval()
+        model = cast("Compressible", pl_module)
+        teacher = trainer.precision_plugin.convert_module(self.teacher.to(model.device)).eval()
+        self.teacher = cast("Compressible", teacher)
         own: list[Tensor] = []
         wanted: list[Tensor] = []
         if self.pairs:
@@ -57,7 +61,7 @@ class Distillation(Callback):
         teacher, alpha, weight, projections = self.teacher, self.alpha, self.features, self.projections
         temperature = self.temperature
 
-        def objective(loss: Tensor, output: Any, batch: Any) -> Tensor:
+        def objective(loss: Tensor, output: Any, batch: Batch) -> Tensor:
             with torch.no_grad():
                 says = teacher(batch["image"], *teacher.further_inputs(batch))
             parts: dict[str, Tensor] = {}
@@ -79,7 +83,7 @@ class Distillation(Callback):
         """Leave the model as it was."""
         if stage != "fit":
             return
-        model: Any = pl_module
+        model = cast("Compressible", pl_module)
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -97,10 +101,10 @@ class Distillation(Callback):
             self.projections.load_own_state(state_dict["projections"])
 
 
-def _kept(backbone: nn.Module, levels: list[Tensor], *, grad: bool) -> Any:
+def _kept(backbone: nn.Module, levels: list[Tensor], *, grad: bool) -> RemovableHandle:
     """Keep what a backbone gives in a list, of passes with or without gradient alone: validation leaves it alone."""
 
-    def keep(module: nn.Module, args: Any, output: list[Tensor]) -> None:
+    def keep(module: nn.Module, args: tuple[object, ...], output: list[Tensor]) -> None:
         if torch.is_grad_enabled() == grad:
             levels[:] = output
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 
 class Pair(NamedTuple):
@@ -78,7 +79,7 @@ class Projections(nn.ModuleList):
         return torch.stack(losses).mean()
 
 
-def _ask_for_nothing(module: nn.Module, incompatible: Any) -> None:
+def _ask_for_nothing(module: nn.Module, incompatible: _IncompatibleKeys) -> None:
     """Take the projections' parameters off the list of what a state dict lacks."""
     mine = [name for name, _ in module.named_parameters()]
     missing = incompatible.missing_keys

@@ -62,7 +62,7 @@ def _tensors(module: nn.Module) -> dict[str, Any]:
     return {key: tensor for key, tensor in owned.items() if tensor is not None}
 
 
-def _is_size(value: Any) -> bool:
+def _is_size(value: object) -> bool:
     if isinstance(value, (tuple, list)):
         return bool(value) and all(_is_size(item) for item in value)
     return isinstance(value, int) and not isinstance(value, bool)

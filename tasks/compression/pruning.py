@@ -198,7 +198,7 @@ def _without_memory(tensor: Tensor) -> Tensor:
     return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
-def tensors_of(output: Any) -> list[Tensor]:
+def tensors_of(output: object) -> list[Tensor]:
     """All tensors of an output, in order."""
     if isinstance(output, Tensor):
         return [output]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.types import STEP_OUTPUT
 from torch import Tensor
+from torch.optim import Optimizer
 
+from datamodules.types import Batch
 from tasks.compression.pruning import prunable_weights
 
 
@@ -28,7 +29,7 @@ class Sparsity(Callback):
         weights = prunable_weights(pl_module).items()
         self.masks = {name: weight.detach() != 0 for name, weight in weights if bool((weight == 0).any())}
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Cut the gradients off."""
         for name, weight in prunable_weights(pl_module).items():
             if name in self.masks and weight.grad is not None:
@@ -36,7 +37,7 @@ class Sparsity(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int
     ) -> None:
         """Set the weights to 0 again, before averages are made of them."""
         for name, weight in prunable_weights(pl_module).items():

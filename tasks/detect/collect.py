@@ -70,7 +70,7 @@ class BoxCollector(Callback):
         self.overlap, self.nms_iou, self.max_detections = overlap, nms_iou, max_detections
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Any], *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Any], *_: object
     ) -> None:
         """Add the tiles of a batch."""
         batch = outputs["batch"]

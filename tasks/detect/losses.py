@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, genera
 from scansuite.errors import SuiteError, nearest
 from tasks.detect.own_losses import OwnBoxLoss
 from tasks.distributed import sum_over_ranks
+
+if TYPE_CHECKING:
+    from torchvision.models.detection._utils import BoxCoder
 
 BoxLoss = Literal["auto", "l1", "smooth_l1", "giou", "diou", "ciou"]
 
@@ -41,7 +44,7 @@ def check_losses(detector: str, box_loss: str | OwnBoxLoss, alpha: float, gamma:
         raise SuiteError(f"--model.focal_gamma {gamma}: must be at least 0")
 
 
-def box_loss(name: str | OwnBoxLoss, coder: Any, anchors: Tensor, truth: Tensor, codes: Tensor) -> Tensor:
+def box_loss(name: str | OwnBoxLoss, coder: BoxCoder, anchors: Tensor, truth: Tensor, codes: Tensor) -> Tensor:
     """The summed loss of boxes that belong together.
 
     - ``l1``, ``smooth_l1``: of the offsets from the anchor, as the coder writes them;

@@ -105,7 +105,7 @@ def _number(entry: float | None) -> float:
     return math.nan if entry is None else float(entry)
 
 
-def _is_metric(entry: Any) -> bool:
+def _is_metric(entry: object) -> bool:
     return isinstance(entry, dict) and {"value", "low", "high", "n"} <= entry.keys()
 
 

@@ -68,7 +68,7 @@ class Standalone(Compressible):
         cls,
         checkpoint_path: Any,
         map_location: Any = None,
-        hparams_file: Any = None,
+        hparams_file: str | os.PathLike[str] | None = None,
         strict: bool | None = None,
         weights_only: bool | None = None,
         **kwargs: Any,

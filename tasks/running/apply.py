@@ -25,7 +25,7 @@ class Unreadable(Callback):
         self.files: list[tuple[str, str]] = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Any], *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Any], *_: object
     ) -> None:
         """Keep what the loader says."""
         self.files += outputs["batch"]["unreadable"]

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.types import STEP_OUTPUT
 
 from datamodules.base import ScanDataModule
 from datamodules.types import Batch, ScanInfo
@@ -36,16 +37,18 @@ class Recorder(Callback):
             rows = cast("SaysRows", model).rows(outputs["output"], outputs["batch"])
             self._parts.append((pd.DataFrame(rows), scan_rows(scans)))
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, *_: object
+    ) -> None:
         """Keep the rows of a validation batch."""
-        self._record(pl_module, outputs)
+        self._record(pl_module, cast("StepOutput[torch.Tensor]", outputs))
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, *_: object) -> None:
         """Keep the rows of a test batch."""
-        self._record(pl_module, outputs)
+        self._record(pl_module, cast("StepOutput[torch.Tensor]", outputs))
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[torch.Tensor], *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[torch.Tensor], *_: object
     ) -> None:
         """Keep the rows of a batch without targets."""
         self._record(pl_module, outputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -29,7 +28,7 @@ class CaseCollector(Callback):
         self._assembler, self._finished = CaseAssembler(overlapping), finished
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Tensor], *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Tensor], *_: object
     ) -> None:
         """Add the pieces of a batch."""
         batch = outputs["batch"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
+
+from datamodules.types import Batch
 
 
 class Averaging(WeightAveraging):
@@ -105,7 +109,7 @@ class Swa(Averaging):
         return False
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int
     ) -> None:
         """After the last step of an epoch, before its validation."""
         epoch = trainer.current_epoch
@@ -144,7 +148,7 @@ def renew_norms(averaged: nn.Module, pl_module: LightningModule, trainer: Traine
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over batches
-    loader: Any = trainer.train_dataloader
+    loader = cast("Iterable[Batch]", trainer.train_dataloader)
     for batch in islice(loader, int(trainer.num_training_batches)):
         image = trainer.strategy.batch_to_device(batch)["image"]
         with trainer.precision_plugin.forward_context():

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import pandas as pd
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from tasks.evaluation.tables import read_table, write_table
+
+
+class Monitored(Protocol):
+    """A model that says by which metric its best weights are known, and whether that rises or falls."""
+
+    monitor: tuple[str, str]
 
 
 class EpochTable(Checkpoint):
@@ -50,7 +56,7 @@ class EpochTable(Checkpoint):
         self._rows.append({**start, **logged, "lr": float(rate), "seconds": round(seconds, 3)})
         write_table(pd.DataFrame(self._rows), self.file)
         if self.verbose:
-            task: Any = pl_module
-            shown = [name for name in ("train/loss", "val/loss", f"val/{task.monitor[0]}") if name in logged]
+            monitored = cast("Monitored", pl_module).monitor[0]
+            shown = [name for name in ("train/loss", "val/loss", f"val/{monitored}") if name in logged]
             values = "  ".join(f"{name} {logged[name]:.4f}" for name in shown)
             print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {values}  {seconds:.1f} s", flush=True)

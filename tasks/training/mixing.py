@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from datamodules.types import Batch
 from scansuite.random_streams import MIXING
 
 
@@ -29,13 +28,13 @@ class Mixing(Callback):
     def __init__(self, mixup: float | None, cutmix: float | None, seed: int) -> None:
         self.mixup, self.cutmix, self.seed = mixup or 0.0, cutmix or 0.0, seed
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Mix a batch in place."""
         rng = np.random.default_rng([self.seed, trainer.current_epoch, trainer.global_rank, batch_idx, MIXING])
         mix(batch, rng, self.mixup, self.cutmix)
 
 
-def mix(batch: Any, rng: np.random.Generator, mixup: float, cutmix: float) -> None:
+def mix(batch: Batch, rng: np.random.Generator, mixup: float, cutmix: float) -> None:
     """Mix the images of a batch in pairs, in place.
 
     Args:

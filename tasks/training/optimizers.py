@@ -79,12 +79,12 @@ def scaled_rates() -> Iterator[None]:
     """
     own: list[float] = []
 
-    def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         own[:] = [group["lr"] for group in optimizer.param_groups]
         for group in optimizer.param_groups:
             group["lr"] *= group.get(SCALE, 1.0)
 
-    def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def after(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for group, lr in zip(optimizer.param_groups, own, strict=True):
             group["lr"] = lr
 

@@ -72,7 +72,7 @@ class Seen(NamedTuple):
     patient: Hashes = _NONE
     image: Hashes = _NONE
 
-    def __or__(self, other: Any) -> Seen:
+    def __or__(self, other: Seen) -> Seen:
         return Seen(*(np.union1d(ours, theirs) for ours, theirs in zip(self, other, strict=True)))
 
 
@@ -87,7 +87,7 @@ class Lineage(NamedTuple):
     trained: Seen = Seen()
     chosen: Seen = Seen()
 
-    def __or__(self, other: Any) -> Lineage:
+    def __or__(self, other: Lineage) -> Lineage:
         return Lineage(self.trained | other.trained, self.chosen | other.chosen)
 
 
@@ -151,7 +151,7 @@ class Provenance:
             raise SuiteError("its record of the cases that it has seen is damaged") from None
 
 
-def _hashes(tensor: Any) -> Hashes:
+def _hashes(tensor: torch.Tensor) -> Hashes:
     return np.unique(tensor.numpy().astype(np.int64, casting="safe"))
 
 
@@ -257,7 +257,7 @@ class Overlap(NamedTuple):
     any: NDArray[np.bool_]
     by_kind: dict[str, NDArray[np.bool_]]
 
-    def __or__(self, other: Any) -> Overlap:
+    def __or__(self, other: Overlap) -> Overlap:
         by_kind = {kind: self.by_kind[kind] | other.by_kind[kind] for kind in KINDS}
         return Overlap(self.any | other.any, by_kind)
 

@@ -117,15 +117,20 @@ def build_schedules(
 
 
 def _build(
-    optimizer: Optimizer, name: str, args: dict[str, Any], lr: float, span: Span, rising: int, mode: Any
+    optimizer: Optimizer,
+    name: str,
+    args: dict[str, Any],
+    lr: float,
+    span: Span,
+    rising: int,
+    mode: Literal["min", "max"],
 ) -> tuple[LRScheduler | None, ReduceLROnPlateau | None]:
     rest = max(1, span.steps - rising)
 
-    def steps(epochs: Any) -> int:
+    def steps(epochs: float) -> int:
         if not epochs > 0:
             raise ValueError(f"{epochs} epochs: must be above 0")
-        count: int = round(epochs * span.steps_per_epoch)
-        return max(1, count)
+        return max(1, round(epochs * span.steps_per_epoch))
 
     if name == "plateau":
         return _warmup(optimizer, rising), ReduceLROnPlateau(optimizer, mode=mode, **args)
@@ -153,7 +158,7 @@ def _warmup(optimizer: Optimizer, rising: int) -> LRScheduler | None:
 
 
 def _staircase(
-    optimizer: Optimizer, name: str, args: dict[str, Any], span: Span, steps: Callable[[Any], int]
+    optimizer: Optimizer, name: str, args: dict[str, Any], span: Span, steps: Callable[[float], int]
 ) -> LRScheduler:
     gamma = args.get("gamma", 0.95 if name == "exponential" else 0.1)
     if not gamma > 0:
@@ -172,7 +177,7 @@ def _curve(
     lr: float,
     span: Span,
     rest: int,
-    steps: Callable[[Any], int],
+    steps: Callable[[float], int],
 ) -> LRScheduler:
     lowest = min(float(group["lr"]) for group in optimizer.param_groups)
     if args.get("min_lr", 0.0) > lowest:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+
+from datamodules.types import Batch
 
 
 class SeedEpochs(Callback):
@@ -23,7 +24,7 @@ class SeedEpochs(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Seed Python, NumPy and torch."""
         # Not on_train_epoch_start: Lightning leaves it out in the first epoch after a resume.
         if batch_idx > 0:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy
+
+if TYPE_CHECKING:  # brings timm
+    from backbones.pyramid import Backbone
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class Unfreezing(Callback):
         self._apply(trainer, pl_module)
 
     def _apply(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        backbone: Any = pl_module.backbone
+        backbone = cast("Backbone", pl_module.backbone)
         stages = list(backbone.stages)
         if isinstance(self.epochs, int):
             due = len(stages) if trainer.current_epoch >= self.epochs else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from datamodules.readers.dicom.pixels import stored_frame
 from datamodules.readers.dicom.seg_place import Frame, on_grid, refuse_twice, resampled, slab_of, stack
 from datamodules.readers.dicom.slices import SeriesGrid
 from datamodules.readers.grid import Grid, Volume
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 _LABEL_MAP = SEGMENTATIONS[1]
 
@@ -163,7 +166,7 @@ def _frames(source: Opened, facts: Facts, max_bytes: int) -> list[Frame]:
     return found
 
 
-def _drawn_on(header: Any, index: int) -> str | None:
+def _drawn_on(header: Dataset, index: int) -> str | None:
     for source in items(frame_item(header, "DerivationImageSequence", index), "SourceImageSequence")[:1]:
         return text(source, "ReferencedSOPInstanceUID")
     return None

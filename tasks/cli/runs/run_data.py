@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,6 +14,9 @@ from scansuite.errors import SuiteError
 from scansuite.own_parts import is_allowed, is_path
 from tasks.cli.flags import config_files, value_of
 from tasks.cli.runs.run_dir import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class RunData:
     section: dict[str, Any]
     split: Path | None
 
-    def keep_split(self, config: Any, *, goes_on: bool) -> dict[str, Any]:
+    def keep_split(self, config: Namespace, *, goes_on: bool) -> dict[str, Any]:
         """Part the data as the run did, not by drawing anew; cases that have come since are left out.
 
         Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class Leaks:
             write_note(file, "split/seen_in_training_unknown", "; ".join(self.doubts))
 
 
-def record_of(path: Path, plain: Any | None) -> Provenance:
+def record_of(path: Path, plain: object) -> Provenance:
     """Record of what the model in a file has seen: by its own record, else by the ``split.csv`` of its run.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,14 +82,14 @@ def _build(task: str, arguments: dict[str, Any]) -> Task:
     """The model without memory where that can be, which a few networks and detectors cannot."""
     import torch
 
-    make: Any = spec_of(task).task_class()
+    make: Callable[..., Task] = spec_of(task).task_class()
     try:
         with torch.device("meta"):
-            return make(**arguments)  # type: ignore[no-any-return]
+            return make(**arguments)
     except SuiteError:
         raise
     except (RuntimeError, NotImplementedError, ValueError):
-        return make(**arguments)  # type: ignore[no-any-return]
+        return make(**arguments)
 
 
 def print_layers(traced: Trace) -> None:

@@ -112,5 +112,5 @@ def _annotations(
     return annotations
 
 
-def _silent(*words: Any) -> None:
+def _silent(*words: object) -> None:
     """Takes the library's progress messages."""

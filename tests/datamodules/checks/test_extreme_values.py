@@ -34,7 +34,7 @@ def test_pictures_are_finite_and_keep_their_order(array: NDArray[np.float32]) ->
 
 @given(arrays(np.float64, (6, 6), elements=st.floats(allow_nan=False, allow_infinity=False)))
 def test_the_mean_lies_between_the_lowest_and_the_highest(array: NDArray[np.float64]) -> None:
-    record = np.zeros((), RECORD)
+    record = np.zeros(1, RECORD)[0]
     measure(Scan(array), record, lambda kind, detail: None, Preprocess(channels=1))
     low, mean, high = (float(record[name]) / 4 for name in ("low", "mean", "high"))  # their distances are finite
     slack = 1e-9 * max(abs(low), abs(high))

@@ -90,6 +90,7 @@ def test_the_teacher_stays_as_it_is_with_its_own_normalisation(teacher: str, tmp
     model = made(teacher=teacher, normalize="train", statistics=([0.1], [0.9]))
     callback = next(one for one in training_callbacks(model, 0) if isinstance(one, Distillation))
     before = {name: tensor.clone() for name, tensor in callback.teacher.state_dict().items()}
+    assert isinstance(callback.teacher, ClassificationTask)
     assert float(callback.teacher.normalize.mean) == pytest.approx(0.4)
 
     class Look(Callback):
