@@ -161,6 +161,30 @@ def import_allowed(module: str, where: str) -> Any:
         raise PartError(f"{where}: the module {module} cannot be imported: {type(error).__name__}: {text}") from error
 
 
+def refuse_unknown_arguments(cls: type, args: Iterable[str], flag: str, given: Iterable[str] = ()) -> None:
+    """Refuse names that are no arguments of a class.
+
+    Args:
+        cls: the class.
+        args: names of what the user gives.
+        flag: where they stand, for messages (``--model.loss_args``).
+        given: names of what the suite gives; they may not be given again.
+
+    Raises:
+        SuiteError: an argument is unknown (the nearest is named), or the suite's.
+    """
+    taken = set(given)
+    named = [name for name in arguments_of(cls) if name not in taken]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
+    for key in args:
+        if key in taken:
+            raise SuiteError(f"{flag}: {key} comes from the suite: leave it out")
+        if key not in named and not open_ended:
+            what = nearest(key, named) if named else "it takes none"
+            more = f" ({cls.__name__} takes {', '.join(named)})" if what.startswith("did") else ""
+            raise SuiteError(f"{flag}: {cls.__name__} takes no argument {key!r}: {what}{more}")
+
+
 def check_arguments(cls: type, args: Mapping[str, Any], flag: str, given: Iterable[str] = ()) -> None:
     """See that a class can be made with these arguments.
 
@@ -173,18 +197,11 @@ def check_arguments(cls: type, args: Mapping[str, Any], flag: str, given: Iterab
     Raises:
         SuiteError: an argument is unknown (the nearest is named), the suite's, or missing.
     """
-    parameters = inspect.signature(cls).parameters.values()
-    taken = set(given)
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in taken]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    for key in args:
-        if key in taken:
-            raise SuiteError(f"{flag}: {key} comes from the suite: leave it out")
-        if key not in named and not open_ended:
-            what = nearest(key, named) if named else "it takes none"
-            more = f" ({cls.__name__} takes {', '.join(named)})" if what.startswith("did") else ""
-            raise SuiteError(f"{flag}: {cls.__name__} takes no argument {key!r}: {what}{more}")
-    missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in args]
+    there = {*given, *args}
+    refuse_unknown_arguments(cls, args, flag, given)
+    parameters = inspect.signature(cls).parameters
+    missing = [name for name in arguments_of(cls) if parameters[name].default is inspect.Parameter.empty]
+    missing = [name for name in missing if name not in there]
     if missing:
         raise SuiteError(f"{flag}: {cls.__name__} needs {', '.join(missing)}")
 
@@ -193,6 +210,20 @@ def arguments_of(cls: type) -> list[str]:
     """Names of the arguments that a class's constructor shows."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [one.name for one in inspect.signature(cls).parameters.values() if one.kind in kinds]
+
+
+def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
+    """The constructor's parameters by name, those of the parents that it hands its ``kwargs`` to included."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+            for one in parameters:
+                if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+                    found.setdefault(one.name, one)
+            if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+                break
+    return found
 
 
 def named_by(cls: type, offered: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from tasks.building import (
 from tasks.compression.pruned_sizes import resize
 from tasks.fitting.standalone import Standalone
 from tasks.own.metrics import OwnMetrics, build_own, direction
+from tasks.own.parts import OwnPart
 from tasks.padding import padded
 from tasks.registry.links import Link, least_side
 from tasks.steps import Stage, Steps
@@ -106,6 +107,7 @@ class Task(Steps, Standalone):
         facts: constructor arguments that the data module fills in on the command line.
         links: arguments of the data class that follow from flags of the model.
         unsaved: arguments that checkpoints do not keep.
+        own_parts: arguments that may name a class of the user's.
         small_stem_below: see :func:`~tasks.building.resolved_stem`.
         pads: images are filled up to a multiple of :data:`~tasks.padding.MULTIPLE` pixels before the backbone.
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
@@ -126,6 +128,7 @@ class Task(Steps, Standalone):
     )  # fmt: skip
     links: ClassVar[tuple[Link, ...]] = (Link("weights", "min_image_size", least_side),)
     unsaved: ClassVar[tuple[str, ...]] = ()
+    own_parts: ClassVar[tuple[OwnPart, ...]] = ()
     small_stem_below: ClassVar[int] = 0
     pads: ClassVar[bool] = False
     slices: SliceSpec | None = None

@@ -23,6 +23,7 @@ from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
 from tasks.own.loss import OwnLoss
+from tasks.own.parts import OwnPart
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.registry.links import Link, joins
 from tasks.steps import Stage
@@ -77,6 +78,10 @@ class ClassificationTask(Task):
     )  # fmt: skip
     links: ClassVar[tuple[Link, ...]] = (*Task.links, Link("aggregate", "bags", joins))
     small_stem_below: ClassVar[int] = 64
+    own_parts: ClassVar[tuple[OwnPart, ...]] = (
+        OwnPart("head", ("channels", "outputs", "dropout", "grid")),
+        OwnPart("loss", ("num_classes", "target")),
+    )
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("hidden", "it is of --model.head mlp", "head", lambda head: head != "mlp"),

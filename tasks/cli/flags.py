@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import resources
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scansuite.errors import SuiteError, nearest
+from scansuite.own_parts import parameters_of
 
 
 def value_of(argv: Sequence[str], flag: str) -> str | None:
@@ -77,14 +77,7 @@ def given(argv: Sequence[str], flag: str) -> bool:
 
 def init_parameters(cls: type) -> set[str]:
     """Names of the constructor's parameters, those of the parents it hands ``kwargs`` to included."""
-    names: set[str] = set()
-    for base in cls.__mro__:
-        if "__init__" in vars(base) and base is not object:
-            kinds = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
-            names |= {p.name for p in kinds if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-            if not any(p.kind is p.VAR_KEYWORD for p in kinds):
-                break
-    return names - {"self"}
+    return set(parameters_of(cls))
 
 
 def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias
 
-from docstring_parser import parse
+from docstring_parser import ParseError, parse
 
+from scansuite.own_parts import parameters_of
 from tasks.cli.tables import columns, text_width
+
+if TYPE_CHECKING:
+    from tasks.own.parts import OwnPart
 
 # Of Lightning's trainer: the flags that most runs need.
 TRAINER = {
@@ -42,15 +47,44 @@ def short_help(usage: str, about: str, sections: Iterable[Section], more: Mappin
         sections: of flags; those that are empty are left out.
         more: where other flags are shown: what they are and the command.
     """
-    shown = [(title, rows) for title, rows in sections if rows]
-    first = max(len(name) for _, rows in shown for name, _ in rows)
-    parts = [f"usage: {usage}\n\n{textwrap.fill(about, text_width())}"]
-    for title, rows in shown:
-        told = columns([(f"  {name}", " ".join(text.replace("``", "").split())) for name, text in rows], first + 2)
-        parts.append(f"\n{title}:\n{told}" if title else f"\n{told}")
+    parts = [f"usage: {usage}\n\n{textwrap.fill(about, text_width())}", *shown(sections)]
     wide = max(map(len, more)) + 1
     parts.append("\n" + "\n".join(f"{what + ':':<{wide}} {how}" for what, how in more.items()))
     return "\n".join(parts)
+
+
+def shown(sections: Iterable[Section]) -> list[str]:
+    """Sections as text, those without flags left out."""
+    full = [(title, rows) for title, rows in sections if rows]
+    first = max((len(name) for _, rows in full for name, _ in rows), default=0)
+    parts = []
+    for title, rows in full:
+        told = columns([(f"  {name}", " ".join(text.replace("``", "").split())) for name, text in rows], first + 2)
+        parts.append(f"\n{title}:\n{told}" if title else f"\n{told}")
+    return parts
+
+
+def arguments_of_part(cls: type, part: OwnPart) -> Section:
+    """The arguments of a part of the user's own, with the words of its docstrings and what they are where left out."""
+    told: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        for text in (vars(base).get("__doc__"), getattr(vars(base).get("__init__"), "__doc__", None)):
+            with suppress(ParseError):
+                told |= {param.arg_name: param.description or "" for param in parse(text or "").params}
+    rows = []
+    for name, parameter in parameters_of(cls).items():
+        if name in part.withheld:
+            continue
+        text, note = told.get(name, ""), ""
+        if name in part.offered:
+            note = "(the suite gives it)"
+        elif parameter.default is parameter.empty:
+            note = "(required)"
+        elif parameter.default is not None and "default" not in text.lower():
+            note = f"(default {parameter.default})"
+        text = f"{text.rstrip('.')} {note}" if note else text
+        rows.append((f"--model.{part.flag}_args.{name}", text.strip()))
+    return f"arguments of {cls.__name__} (--model.{part.flag})", rows
 
 
 def documented(

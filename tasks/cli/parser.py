@@ -10,16 +10,18 @@ import yaml
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.cli import LightningArgumentParser
+from torch import nn
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import is_path, load_part
 from tasks.base import Task
 from tasks.cli.flags import config_files, init_parameters, section_of, value_of
-from tasks.cli.help import Section, documented, first_line
+from tasks.cli.help import Section, arguments_of_part, documented, first_line
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
+from tasks.own.parts import refuse_mistyped
 from tasks.registry.specs import SPECS, spec_of
 from tasks.training.saving import WholeCheckpoints
 
@@ -136,9 +138,14 @@ class TaskParser(VerbParser):
 
     def _name_in_configs(self, argv: Sequence[str]) -> str | None:
         """The data class in the last config that names one, or in the defaults."""
-        files = [*map(Path, config_files(argv)), *([self.default_file] if self.default_file is not None else [])]
-        sections = [*(section_of(file, "data") for file in reversed(files)), self.default_values.get("data") or {}]
-        return next((str(section["class_path"]) for section in sections if section.get("class_path")), None)
+        return self._in_configs(argv, "data", "class_path")
+
+    def _in_configs(self, argv: Sequence[str], group: str, name: str) -> str | None:
+        """A flag's value in the last config that has one, or in the defaults."""
+        defaults = [] if self.default_file is None else [self.default_file]
+        files = [*defaults, *map(Path, config_files(argv))]
+        sections = [*(section_of(file, group) for file in reversed(files)), self.default_values.get(group) or {}]
+        return next((str(section[name]) for section in sections if section.get(name)), None)
 
     def known_flags(self, argv: Sequence[str]) -> set[str]:
         """All but those of other data classes, and what follows from the model."""
@@ -161,14 +168,38 @@ class TaskParser(VerbParser):
             ("data", [(f"--data {name}", first_line(cls)) for name, cls in self.data_classes.items()]),
             ("flags of every data class", shared),
         ]
-        chosen = self.data_class(argv)
-        if chosen is not None:
-            sections.append((f"flags of {chosen.__name__}", _own_flags(chosen, dict(shared), linked)))
+        sections += self._chosen_data(argv)
         if self.builds_model:
             classes: list[type] = [cls for cls in self.task_class.__mro__ if issubclass(cls, Task)]
             model = documented("--model.", classes, lambda name: name not in self.task_class.facts)
             sections.append(("model", model))
-        return [*sections, trainer]
+        return [*sections, *self._chosen_parts(argv), trainer]
+
+    def chosen_sections(self, argv: Sequence[str]) -> list[Section]:
+        """Flags of the data class that is named, and arguments of parts of the user's own."""
+        return [*self._chosen_data(argv), *self._chosen_parts(argv)]
+
+    def _chosen_data(self, argv: Sequence[str]) -> list[Section]:
+        chosen = self.data_class(argv)
+        if chosen is None:
+            return []
+        linked = [link.data for link in self.task_class.links]
+        shared = dict(documented("--data.", [ScanDataModule, self.data_base]))
+        return [(f"flags of {chosen.__name__}", _own_flags(chosen, shared, linked))]
+
+    def _chosen_parts(self, argv: Sequence[str]) -> list[Section]:
+        if not self.builds_model:
+            return []
+        named = ((part, self._part_named(argv, part.flag)) for part in self.task_class.own_parts)
+        return [
+            arguments_of_part(load_part(path, nn.Module, f"--model.{part.flag}"), part)
+            for part, path in named
+            if path is not None and is_path(path)
+        ]
+
+    def _part_named(self, argv: Sequence[str], name: str) -> str | None:
+        typed = value_of(argv, f"--model.{name}")
+        return self._in_configs(argv, "model", name) if typed is None else typed
 
     def further_help(self) -> dict[str, str]:
         """Those of one data class, and all."""
@@ -183,7 +214,10 @@ class TaskParser(VerbParser):
         cls = ours[path] if path in ours else load_part(path, self.data_base, "--data")
         refuse_useless_data(words, cls, data["init_args"], list(self.data_classes), kept=kept)
         if self.builds_model:
-            refuse_useless_model(words, self.task_class, self.config["model"], kept=kept)
+            model = self.config["model"]
+            refuse_useless_model(words, self.task_class, model, kept=kept)
+            for part in self.task_class.own_parts:
+                refuse_mistyped(part, model[part.flag], model[f"{part.flag}_args"])
 
     def build_data(self, begin: Callable[[ScanDataModule], None] | None = None) -> ScanDataModule:
         """The data module alone.
@@ -245,7 +279,9 @@ def _own_flags(cls: type, shared: Mapping[str, str], linked: Sequence[str]) -> l
     """Flags of a data class that others do not have, those without a word in its docstring too."""
     told = dict(documented("--data.", [base for base in cls.__mro__ if issubclass(base, ScanDataModule)]))
     names = [f"--data.{name}" for name in sorted(init_parameters(cls)) if name not in linked]
-    return [(name, told.get(name, "")) for name in [*told, *names] if name in names and name not in shared]
+    return [
+        (name, told.get(name, "")) for name in dict.fromkeys([*told, *names]) if name in names and name not in shared
+    ]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
 
 from scansuite.own_parts import TRUSTED, allowed, load_part
 from tasks.cli.flags import find_configs, pairs, refuse_unknown, values_of, wants_help
-from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help
+from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help, shown
 from tasks.cli.main import VERBS
 from tasks.registry.specs import spec_of
 
@@ -110,9 +110,10 @@ class VerbParser:
             self.parser.add_argument("-c", "--config", action=ActionConfigFile, help=_CONFIG)
         self.add_flags(self.parser)
         if help_wanted == "all":
-            typed = ["--help"]
-        else:
-            self.check(typed)
+            self.parser.print_help()
+            print("\n".join(shown(self.chosen_sections(typed))))
+            raise SystemExit(0)
+        self.check(typed)
         self.config: Namespace = self.parser.parse_args(typed)
         if builds:
             # Of a config file it is a record alone: what came with a file does not choose what code runs.
@@ -176,6 +177,10 @@ class VerbParser:
             told = {name: text for name, text in TRAINER.items() if self.trains or name not in OF_TRAINING}
             sections.append(("trainer", [(f"--trainer.{name}", text) for name, text in told.items()]))
         return sections
+
+    def chosen_sections(self, argv: Sequence[str]) -> list[Section]:
+        """What help shows of the classes that other flags name."""
+        return []
 
     def further_help(self) -> dict[str, str]:
         """Where flags are shown that the short help has not."""

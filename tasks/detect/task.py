@@ -22,6 +22,7 @@ from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
+from tasks.own.parts import OwnPart
 from tasks.padding import pad
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.steps import Stage
@@ -75,6 +76,15 @@ class DetectionTask(Task):
     facts: ClassVar[tuple[str, ...]] = (*Task.facts, "max_detections", "box_sizes")
     unsaved: ClassVar[tuple[str, ...]] = ("box_sizes",)  # what is kept of them are the anchors
     pads: ClassVar[bool] = True
+    own_parts: ClassVar[tuple[OwnPart, ...]] = (
+        OwnPart(
+            "detector",
+            ("num_classes", "input_size", "channels", "anchors", "box_sizes", "focal_alpha", "focal_gamma"),
+            withheld=("backbone",),
+        ),
+        OwnPart("box_loss"),
+        OwnPart("class_loss"),
+    )
 
     def __init__(
         self,

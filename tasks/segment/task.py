@@ -18,6 +18,7 @@ from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
 from tasks.batches import case_ids, no_case
+from tasks.own.parts import OwnPart
 from tasks.padding import pad
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.segment.assemble import call_classes
@@ -77,6 +78,10 @@ class SegmentationTask(Task):
         *Task.facts, "overlapping", "ignore_index", "slices", "has_sides",
     )  # fmt: skip
     pads: ClassVar[bool] = True
+    own_parts: ClassVar[tuple[OwnPart, ...]] = (
+        OwnPart("decoder", ("channels", "strides", "outputs", "dropout")),
+        OwnPart("loss", ("num_classes", "num_labels", "class_names", "ignore_index", "overlapping")),
+    )
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("tversky_alpha", "it is of the Tversky losses", "loss", lambda loss: "tversky" not in loss),

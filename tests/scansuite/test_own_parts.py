@@ -149,6 +149,19 @@ class Needy(Part):
         return 0
 
 
+class Handing(Needy):
+    def __init__(self, *, depth: int = 5, more: str = "", **kwargs: int) -> None:
+        super().__init__(depth=depth, **kwargs)
+
+
+def test_parameters_of_parents_count_where_they_are_handed_on() -> None:
+    found = own_parts.parameters_of(Handing)
+    assert {name: one.default for name, one in found.items() if name != "width"} == {"depth": 5, "more": ""}
+    assert "width" in found
+    assert list(own_parts.parameters_of(Needy)) == ["width", "depth"]
+    assert not own_parts.parameters_of(Part)
+
+
 def test_a_module_in_the_working_folder_is_found(tmp_path: Path) -> None:
     (tmp_path / "lying_here.py").write_text("class Mine:\n    pass\n")
     code = (

@@ -9,25 +9,35 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import tasks.cli.verbs
 from datamodules.readers import format_table, own_formats
 from scansuite import own_parts
+from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.classify.task import ClassificationTask
 from tasks.cli import main as front
+from tasks.detect.interface import Detector
 from tasks.detect.task import DetectionTask
+from tasks.own.parts import OwnPart
 from tasks.registry.specs import spec_of
 from tasks.segment.task import SegmentationTask
 from tests.tasks.cli.conftest import Run, one_line
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w/.]+\.(?:py|toml))`:\n\n```\w+\n(.*?)^```$", PAGE, re.M | re.S))
+TASKS: dict[str, type[Task]] = {
+    "classify": ClassificationTask,
+    "segment": SegmentationTask,
+    "detect": DetectionTask,
+}
 COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S) for line in block.splitlines()]
 SMALL = [
     "--data.num_workers", "0", "--data.batch_size", "16", "--trainer.accelerator", "cpu", "--trainer.precision",
@@ -162,6 +172,97 @@ def test_a_task_of_ones_own(run_line: Run) -> None:
     assert status == 0, err
     config = yaml.safe_load(Path("runs/graded/config.yaml").read_text())
     assert config["model"]["label_smoothing"] == 0.1
+
+
+OWN_HELP = {
+    "classify": {
+        "--model.loss mypkg.losses.Margin": [
+            "arguments of Margin (--model.loss):",
+            "--model.loss_args.num_classes from the data (the suite gives it)",
+            "--model.loss_args.margin taken off the logit of the true class (default 0.2)",
+        ],
+        "--model.head mypkg.heads.MaxHead": ["--model.head_args.hidden width between the layers (default 64)"],
+    },
+    "segment": {
+        "--model.decoder mypkg.decoders.SumDecoder": ["--model.decoder_args.width of the sum (default 16)"],
+        "--model.loss segmentation_models_pytorch.losses.DiceLoss": [
+            "arguments of DiceLoss (--model.loss):",
+            "--model.loss_args.mode Loss mode 'binary', 'multiclass' or 'multilabel' (required)",
+        ],
+    },
+    "detect": {
+        "--model.detector mypkg.detectors.CellDetector": [
+            "--model.detector_args.weight of the corners in the loss (default 1.0)"
+        ],
+        "--model.box_loss torch.nn.SmoothL1Loss": ["--model.box_loss_args.beta"],
+        "--model.class_loss torch.nn.BCEWithLogitsLoss": ["--model.class_loss_args.pos_weight"],
+    },
+}
+
+
+@pytest.mark.parametrize("task", OWN_HELP)
+@pytest.mark.parametrize("flag", ["--help", "--help_all"])
+def test_help_shows_the_arguments_of_parts_that_are_named(run_line: Run, task: str, flag: str) -> None:
+    """The command of the page, and those of the other parts; nothing of theirs is shown where none is named."""
+    (asked,) = re.findall(r"`fit --help ([^`]*)`", PAGE)
+    assert asked.removeprefix("--allow_import mypkg ") in OWN_HELP["classify"]
+    line = f"python -m tasks.{task} fit --allow_import mypkg {flag}"
+    status, plain, err = run_line(line)
+    assert status == 0, err
+    status, out, err = run_line(line, *" ".join(OWN_HELP[task]).split())
+    assert status == 0, err
+    told, without = (" ".join(text.split()) for text in (out, plain))
+    for words in (words for rows in OWN_HELP[task].values() for words in rows):
+        assert words in told
+        assert words not in without
+    assert "detector_args.backbone" not in told  # it can be had from the suite alone
+
+
+def test_help_takes_parts_from_a_config(run_line: Run, package: Path) -> None:
+    (package / "part.yaml").write_text("model: {loss: mypkg.losses.Margin}\n", encoding="utf-8")
+    status, out, err = run_line("python -m tasks.classify fit --help --allow_import mypkg --config part.yaml")
+    assert status == 0, err
+    assert "--model.loss_args.margin" in out
+
+
+def test_help_names_a_mistyped_part_and_one_that_is_not_allowed(run_line: Run) -> None:
+    line = "python -m tasks.classify fit --help --model.loss"
+    status, _, err = run_line(f"{line} mypkg.losses.Margn --allow_import mypkg")
+    assert status == 2
+    assert "did you mean 'Margin'?" in one_line(err)
+    own_parts._allowed.clear()
+    status, _, err = run_line(f"{line} mypkg.losses.Margin")
+    assert status == 2
+    assert "allow it with --allow_import mypkg" in one_line(err)
+
+
+@pytest.mark.parametrize("args", [["--model.loss_args.margin", "0.7"], ["--model.loss_args", '{"margin": 0.7}']])
+def test_arguments_are_given_singly_or_all_at_once(run_line: Run, args: list[str]) -> None:
+    """A mistyped one is refused before the data, which are not there, are looked for."""
+    line = "python -m tasks.classify fit --allow_import mypkg --model.loss mypkg.losses.Margin"
+    status, _, err = run_line(line, *args, "--trainer.fast_dev_run", "true")
+    assert status == 0, err
+    mistyped = [word.replace("margin", "magrin") for word in args]
+    status, _, err = run_line(f"{line} --data ImageFolder --data.root nowhere", *mistyped)
+    assert status == 2
+    assert "--model.loss_args: Margin takes no argument 'magrin': did you mean 'margin'?" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param((task, part), id=f"{task}-{part.flag}") for task in TASKS for part in TASKS[task].own_parts]
+)
+def test_what_help_says_the_suite_gives_is_given(part: tuple[str, OwnPart]) -> None:
+    """A class that asks for all of it, and can be made from nothing else."""
+    task, one = part
+    names = ", ".join(("self", *one.withheld, *one.offered))
+    space: dict[str, Any] = {}
+    exec(f"def __init__({names}): raise SuiteError('all there')", {"SuiteError": SuiteError}, space)
+    base: type = Detector if one.flag == "detector" else torch.nn.Module
+    methods = {name: lambda self: None for name in getattr(base, "__abstractmethods__", ())}
+    asking = type("Asking", (base,), {**space, **methods, "reads": (8,)})
+    args: dict[str, Any] = {"backbone": "test_resnet", "num_classes": 2, "input_size": (64, 64), one.flag: asking}
+    with pytest.raises(SuiteError, match=r"^all there$"):
+        TASKS[task](**args)
 
 
 @pytest.mark.parametrize(
