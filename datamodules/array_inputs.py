@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.arrays.scans import ManyArrays, images_of
+from datamodules.arrays.scans import CHANNELS, ManyArrays, images_of
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans
@@ -21,10 +21,8 @@ from scansuite.errors import SuiteError
 if TYPE_CHECKING:
     from datamodules.samples.slices import SliceSpec
 
-_CHANNELS = (1, 2, 3, 4)  # of an image, where the last of three axes could also be its width
 
-
-def image_list(images: ManyArrays, channels_first: bool | None = None) -> list[NDArray[Any]]:
+def image_list(images: ManyArrays, channels_first: bool | None = None, channels: int = 1) -> list[NDArray[Any]]:
     """Numpy or torch images as a list of arrays (H, W) or (H, W, C), which share their memory.
 
     Args:
@@ -32,18 +30,26 @@ def image_list(images: ManyArrays, channels_first: bool | None = None) -> list[N
             (N, C, H, W); or a list of images of any sizes. Values are those that a file would hold (0..255 in uint8,
             HU, ...), not scaled.
         channels_first: see :class:`~datamodules.arrays.scans.ArrayScans`.
+        channels: of the images that the model takes.
 
     Raises:
-        SuiteError: no image, or an array of another shape.
+        SuiteError: no image, an array of another shape, or one of (C, H, W) that may be one image or C.
     """
-    if isinstance(images, (np.ndarray, Tensor)) and _is_one(tuple(images.shape), channels_first):
-        images = images[None]
+    if isinstance(images, (np.ndarray, Tensor)):
+        shape = tuple(images.shape)
+        if channels_first is None and len(shape) == 3 and shape[0] == channels > 1 and shape[2] not in CHANNELS:
+            raise SuiteError(
+                f"images: shape {shape} may be one image of {channels} channels, or {channels} grey ones: "
+                "say channels_first=True or False"
+            )
+        if _is_one(shape, channels_first):
+            images = images[None]
     return images_of(images, channels_first)
 
 
 def _is_one(shape: tuple[int, ...], channels_first: bool | None) -> bool:
     """Whether an array is one image and not several."""
-    return len(shape) == 2 or (len(shape) == 3 and shape[0 if channels_first else 2] in _CHANNELS)
+    return len(shape) == 2 or (len(shape) == 3 and shape[0 if channels_first else 2] in CHANNELS)
 
 
 class InputArrays(InputFiles):
@@ -53,6 +59,7 @@ class InputArrays(InputFiles):
         images: see :func:`image_list`.
         case_ids: of the images; left out: 0, 1, 2, ...
         channels_first: see :func:`image_list`.
+        channels: of the images that the model takes.
         kwargs: ``batch_size``, ``window``, ``percentiles`` and ``value_range`` of
             :class:`~datamodules.inputs.InputFiles`.
 
@@ -65,10 +72,11 @@ class InputArrays(InputFiles):
         images: ManyArrays,
         case_ids: Sequence[str] | None = None,
         channels_first: bool | None = None,
+        channels: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "num_workers": 0})
-        arrays = image_list(images, channels_first)
+        arrays = image_list(images, channels_first, channels)
         names = [str(name) for name in (range(len(arrays)) if case_ids is None else case_ids)]
         if len(names) != len(arrays):
             raise SuiteError(f"case_ids: {len(names)} names for {len(arrays)} images")

@@ -26,7 +26,7 @@ from datamodules.samples.collate import collate
 from datamodules.samples.dataset import ScanDataset
 from datamodules.samples.scaling import with_scale
 from datamodules.samples.sources import Samples, ScanSource
-from datamodules.settings import default_workers, one_thread
+from datamodules.settings import check_loading, default_workers, one_thread
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
 from scansuite.errors import SuiteError
 
@@ -69,6 +69,7 @@ class InputFiles:
         percentiles: list[float] | str | None = None,
         value_range: list[float] | str | None = None,
     ) -> None:
+        check_loading(batch_size, num_workers)
         self.root, self.path_column = root, path_column
         self.batch_size = batch_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes, load_readers(readers)), allow_outside

@@ -73,7 +73,10 @@ def numbers(value: object, flag: str) -> list[float] | None:
     """Numbers from a flag: one number, a list of them, or text with commas."""
     if value is None:
         return None
-    parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    several = isinstance(value, Sequence) or hasattr(value, "tolist")  # arrays and numbers of numpy, tensors
+    parts: Any = value.split(",") if isinstance(value, str) else value if several else [value]
+    parts = parts.tolist() if hasattr(parts, "tolist") else parts
+    parts = parts if isinstance(parts, Sequence) else [parts]
     try:
         return [float(part) for part in parts]
     except (TypeError, ValueError):

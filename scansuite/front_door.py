@@ -6,9 +6,10 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -48,9 +49,7 @@ def load(paths: Paths, *, allow_import: Iterable[str] = ()) -> Model:
         SuiteError: a path leads to no checkpoint of the suite, or members differ in what they must agree in.
     """
     allow([allow_import] if isinstance(allow_import, str) else allow_import)
-    names = [Path(path) for path in _listed(paths)]
-    if not names:
-        raise SuiteError("load: name a checkpoint, or the folder of a run")
+    names = [Path(path) for path in _paths("load", paths)]
     model = build_model(joined(names, [found for path in names for found in _checkpoints_at(path)], "load"))
     model.eval()
     return model
@@ -99,6 +98,13 @@ def predict(
 
     if isinstance(model, (str, PathLike)):
         model = load(model)
+    if not hasattr(model, "operating_points"):
+        raise SuiteError(f"model: expected one of the suite, or a path to load it from, not {type(model).__name__}")
+    known = [name for name in signature(InputFiles).parameters if name not in ("batch_size", "num_workers")]
+    for name in settings:
+        if name not in known:
+            what = nearest(name, [*signature(predict).parameters, *known])
+            raise SuiteError(f"{name}: predict has no such argument: {what}")
     reading: dict[str, Any] = {"batch_size": batch_size, **settings}
     arrays = inputs if _are_arrays(inputs) else None
     if case_ids is not None and arrays is None:
@@ -106,18 +112,18 @@ def predict(
     if arrays is not None and output is not None:
         raise SuiteError("output: arrays have no file to lie beside: save masks, boxes or table of the result yourself")
     files = (
-        InputArrays(arrays, case_ids, channels_first, **reading)
+        InputArrays(arrays, case_ids, channels_first, model.in_channels, **reading)
         if arrays is not None
         else InputFiles(num_workers=num_workers, **reading)
     )
     inference_class = spec_of(model.name).inference_class()
-    unknown = [name for name in options or {} if name not in inference_class.flags]
-    if unknown:
-        raise SuiteError(f"options {unknown[0]}: not of {model.name}: {nearest(unknown[0], inference_class.flags)}")
+    for name in options or {}:
+        if name not in inference_class.flags:
+            what = nearest(name, inference_class.flags) if inference_class.flags else "it has none"
+            raise SuiteError(f"options {name}: not of {model.name}: {what}")
     folder = None if output is None else _new_folder(Path(output))
     inference = inference_class(model, files, folder, dict.fromkeys(inference_class.flags) | dict(options or {}))
-    paths = [] if arrays is not None else [fspath(path) for path in _listed(cast("Paths", inputs))]
-    table = inference.table(paths)
+    table = inference.table([] if arrays is not None else _paths("inputs", inputs))
     trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": progress}
     training = model.training
     with _quiet():
@@ -141,8 +147,23 @@ def _checkpoints_at(path: Path) -> list[Path]:
     return found
 
 
-def _listed(paths: Paths) -> list[str | PathLike[str]]:
-    return [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+def _paths(name: str, given: Any) -> list[str]:
+    """One path or several as texts.
+
+    Raises:
+        SuiteError: there are none, or something is no path.
+    """
+    one_thing = isinstance(given, (str, PathLike)) or not isinstance(given, Iterable) or hasattr(given, "columns")
+    listed = [given] if one_thing else list(given)
+    for one in listed:
+        if not isinstance(one, (str, PathLike)) or not str(one).strip():
+            what = repr(one) if isinstance(one, str) else type(one).__name__
+            others = "" if name == "load" else ", nor an array of numpy or torch"
+            raise SuiteError(f"{name}: {what} is no path{others}")
+    if not listed:
+        what = "a checkpoint, or the folder of a run" if name == "load" else "files or folders, or give arrays"
+        raise SuiteError(f"{name}: is empty: name {what}")
+    return [fspath(one) for one in listed]
 
 
 def _are_arrays(inputs: Paths | ManyArrays) -> TypeGuard[ManyArrays]:

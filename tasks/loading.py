@@ -49,7 +49,8 @@ def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> d
             f"{path}: holds more than weights and plain values{what}, and pickled code is never run: is it one of ours?"
         ) from None
     except Exception as error:  # damaged pickles raise whatever their parts raise
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        damage = isinstance(error, (LookupError, EOFError))  # they name what was looked for in the pickle
+        reason = "it is damaged, or none" if damage else " ".join(str(error).split())[:160] or type(error).__name__
         raise SuiteError(f"{path}: cannot be read as a checkpoint: {reason}") from None
     made_by = task_of(checkpoint)
     if made_by is None or (task is not None and made_by != task):

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
-from datamodules.arrays.scans import ArrayScans, ManyArrays, same_length
+from datamodules.arrays.scans import ArrayScans, ManyArrays, as_numpy, same_length
 from datamodules.classification.base import ClassificationData
 from scansuite.errors import SuiteError
 
@@ -50,7 +49,8 @@ class LabelledArrays(ArrayScans, ClassificationData):
         missing = np.flatnonzero(pd.isna(values))
         if len(missing):
             raise SuiteError(f"labels: that of image {missing[0]} is missing: leave the image out")
-        if names is not None and values.dtype.kind in "bui" and self.task_kind != "regression":
+        whole = values.dtype.kind in "bui" or (values.dtype.kind == "f" and bool((values % 1 == 0).all()))
+        if names is not None and whole and self.task_kind != "regression":
             wrong = np.flatnonzero((values < 0) | (values >= len(names)))
             if len(wrong):
                 raise SuiteError(
@@ -66,7 +66,7 @@ def _values(labels: ManyArrays | ArrayLike) -> NDArray[Any]:
     Raises:
         SuiteError: another shape.
     """
-    values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    values = as_numpy(labels)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim not in (1, 2):

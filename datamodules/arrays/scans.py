@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError
 
 ManyArrays: TypeAlias = NDArray[Any] | Tensor | Sequence[ArrayLike]  # one for each image
-_CHANNELS = range(1, 5)  # of an image, by which its axis of channels is known
+CHANNELS = range(1, 5)  # of an image, by which its axis of channels is known
 
 
 class ArrayScans(ScanDataModule):
@@ -51,17 +52,18 @@ class ArrayScans(ScanDataModule):
         super().__init__(**kwargs)
         self.images = images_of(images, channels_first)
         count = len(self.images)
-        names = clean_ids(pd.Series(list(range(count) if case_ids is None else _listed(case_ids))).astype("str"))
+        given = range(count) if case_ids is None else _listed("case_ids", case_ids)
+        names = clean_ids(pd.Series(list(given)).astype("str"))
         same_length("case_ids", len(names), count)
         if names.isna().any() or names.duplicated().any():
             wrong = names[names.isna() | names.duplicated()].index[0]
             raise SuiteError(f"case_ids: that of image {wrong} is empty or a duplicate: give each image its own name")
         columns = {"path": names, "case_id": names}
         if patients is not None:
-            columns["patient_id"] = pd.Series(list(_listed(patients)), dtype="object")
+            columns["patient_id"] = pd.Series(_listed("patients", patients), dtype="object")
             same_length("patients", len(columns["patient_id"]), count)
         if parts is not None:
-            columns["split"] = split_words(pd.Series(list(_listed(parts)), dtype="str"), "parts")
+            columns["split"] = split_words(pd.Series(_listed("parts", parts), dtype="str"), "parts")
             same_length("parts", len(columns["split"]), count)
         self.cases = pd.DataFrame(columns)
         self._number = {name: number for number, name in enumerate(names)}
@@ -125,7 +127,7 @@ def images_of(images: ManyArrays, channels_first: bool | None = None) -> list[ND
 
 def _channels_last(array: NDArray[Any], number: int, channels_first: bool | None) -> NDArray[Any]:
     if channels_first is None:
-        first, last = array.shape[0] in _CHANNELS, array.shape[2] in _CHANNELS
+        first, last = array.shape[0] in CHANNELS, array.shape[2] in CHANNELS
         if first == last:
             why = "the first axis or the last may be that of the channels" if first else "no axis has 1 to 4 channels"
             raise SuiteError(f"images: image {number} has shape {array.shape}: {why}: say channels_first=True or False")
@@ -144,11 +146,19 @@ def list_of_arrays(name: str, given: ManyArrays) -> list[NDArray[Any]]:
         SuiteError: neither, or a single number.
     """
     if isinstance(given, Tensor):
-        given = given.detach().cpu().numpy()
+        given = as_numpy(given)
     listed = isinstance(given, Sequence) and not isinstance(given, str | bytes)
     if not listed and not (isinstance(given, np.ndarray) and given.ndim):
         raise SuiteError(f"{name}: expected an array of numpy or torch, or a list of them, not {type(given).__name__}")
-    return [one.detach().cpu().numpy() if isinstance(one, Tensor) else np.asarray(one) for one in given]
+    return [as_numpy(one) for one in given]
+
+
+def as_numpy(values: Any) -> NDArray[Any]:
+    """Values of numpy, torch or a list as an array; bfloat16, which numpy does not know, becomes float32."""
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())
 
 
 def same_length(name: str, found: int, images: int) -> None:
@@ -161,5 +171,8 @@ def same_length(name: str, found: int, images: int) -> None:
         raise SuiteError(f"{name}: {found} for {images} images: give one for each image")
 
 
-def _listed(values: Iterable[Any]) -> Iterable[Any]:
-    return values.tolist() if isinstance(values, Tensor | np.ndarray) else values
+def _listed(name: str, values: Iterable[Any]) -> list[Any]:
+    """One value an image, in plain types where numpy or torch has them."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
+        raise SuiteError(f"{name}: expected a list or an array with one for each image, not {type(values).__name__}")
+    return list(values.tolist() if isinstance(values, Tensor | np.ndarray) else values)

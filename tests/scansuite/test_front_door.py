@@ -155,6 +155,14 @@ def test_arrays_of_all_shapes(images: Any, cases: int) -> None:
         (np.zeros((2, 8, 8), np.uint8), {"case_ids": ["a"]}, "1 names for 2 images"),
         (np.zeros((2, 8, 8), np.uint8), {"case_ids": ["a", "a"]}, "a is there twice"),
         (np.zeros((2, 8, 8), np.uint8), {"output": "out"}, "output: arrays have no file"),
+        (np.zeros((2, 8, 8), np.uint8), {"batch_size": 0}, "batch_size 0: must be at least 1"),
+        (np.zeros((2, 8, 8), np.uint8), {"options": {"pictures": "true"}}, "options pictures: not of classify: it has"),
+        (np.zeros((2, 8, 8), np.uint8), {"windw": "bone"}, "windw: predict has no such argument: .*'window'"),
+        ([], {}, "inputs: is empty"),
+        (None, {}, "inputs: NoneType is no path"),
+        ([[0, 1], [1, 0]], {}, "inputs: list is no path, nor an array"),
+        (["a.png", np.zeros((8, 8))], {}, "inputs: ndarray is no path"),
+        (pd.DataFrame({"path": ["a.png"]}), {}, "inputs: DataFrame is no path"),
         ("nowhere.png", {}, "nowhere.png: no such file"),
         ("nowhere.png", {"case_ids": ["a"]}, "case_ids: name arrays"),
     ],
@@ -166,6 +174,38 @@ def test_what_is_no_input_is_said_in_one_line(
     with pytest.raises(SuiteError, match=line) as caught:
         scansuite.predict(small("classify"), images, **more)
     assert "\n" not in str(caught.value)
+
+
+def test_one_image_with_channels_first_is_no_three_images() -> None:
+    model = small("classify", in_channels=3, preprocess=Preprocess(size=SIZE, channels=3).to_dict())
+    image = torch.rand(3, 32, 40)
+    with pytest.raises(SuiteError, match=r"may be one image of 3 channels, or 3 grey ones: say channels_first"):
+        scansuite.predict(model, image)
+    assert len(scansuite.predict(model, image, channels_first=True)) == 1
+    assert len(scansuite.predict(model, image, channels_first=False)) == 3
+    assert len(scansuite.predict(small("classify"), image)) == 3
+
+
+@pytest.mark.parametrize("model", [None, torch.nn.Linear(2, 2)])
+def test_only_models_of_the_suite_predict(model: Any) -> None:
+    with pytest.raises(SuiteError, match="model: expected one of the suite"):
+        scansuite.predict(model, np.zeros((8, 8), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("paths", "line"), [([], "load: is empty"), (None, "load: NoneType is no path"), ("", "no path")]
+)
+def test_load_takes_paths(paths: Any, line: str) -> None:
+    with pytest.raises(SuiteError, match=line):
+        scansuite.load(paths)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"", b"fit:\n- a"])
+def test_a_file_that_is_no_checkpoint_is_said_to_be_none(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "best.ckpt"
+    file.write_bytes(content)
+    with pytest.raises(SuiteError, match=r"best\.ckpt: (cannot be read as a checkpoint: it is|holds more than)"):
+        scansuite.load(file)
 
 
 def test_an_array_without_a_scale_is_named_and_the_rest_goes_on() -> None:

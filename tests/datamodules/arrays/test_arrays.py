@@ -169,6 +169,8 @@ def with_nan(images: NDArray[Any]) -> NDArray[Any]:
         ({"labels": np.where(LABELS, np.nan, 1.0)}, "labels: that of image 1 is missing"),
         ({"labels": LABELS * 2, "class_names": ["a", "b"]}, "labels: that of image 1 is 2, but class_names has 2"),
         ({"labels": np.zeros((N, 3)), "class_names": ["a", "b"]}, "class_names: 2 names for 3 labels"),
+        ({"labels": LABELS, "patients": 3}, "patients: expected a list or an array with one for each image, not int"),
+        ({"labels": LABELS, "patients": "a" * N}, "patients: expected a list .* not str"),
         ({"labels": LABELS, "patients": PATIENTS[:3]}, "patients: 3 for 24 images"),
         ({"labels": LABELS, "parts": ["train"] * 23 + ["judge"]}, "split 'judge' in row 24"),
         ({"labels": LABELS, "case_ids": ["a"] * N}, "case_ids: that of image 1 is empty or a duplicate"),
@@ -196,3 +198,19 @@ def test_patients_may_be_unknown_and_are_names_whatever_their_type() -> None:
     cases = Arrays(IMAGES, LABELS, patients=patients, **QUICK).table.cases
     assert pd.isna(cases["patient_id"][4])
     assert cases["patient_id"][8] == "2"
+
+
+def test_whole_numbers_name_classes_whatever_their_type() -> None:
+    for labels in (LABELS.astype(np.float64), LABELS.astype(bool), torch.from_numpy(LABELS).float()):
+        data: Any = Arrays(IMAGES, labels, class_names=["dark", "bright"], **QUICK)
+        assert data.cases["label"].tolist() == ["dark", "bright"] * (N // 2)
+
+
+def test_bfloat16_and_tuples_are_taken() -> None:
+    images = torch.from_numpy(IMAGES).bfloat16()
+    data: Any = Arrays(images, LABELS, value_range=(0, 256), image_size=(16, 24), **QUICK)
+    assert data.preprocess.value_range == (0, 256)
+    assert data.dataset(np.arange(2))[0]["image"].shape == (1, 16, 24)
+    with_numpy: Any = Arrays(IMAGES, LABELS, percentiles=np.array([1, 99]), image_size=np.int64(16), **QUICK)
+    assert with_numpy.preprocess.percentiles == (1, 99)
+    assert with_numpy.preprocess.size == (16, 16)
