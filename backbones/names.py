@@ -15,6 +15,8 @@ def own_network(name: str) -> str:
     Raises:
         SuiteError: the module is not allowed or cannot be imported, or registers no such network.
     """
+    if not isinstance(name, str):
+        raise SuiteError(f"--model.backbone: expected a name, not {type(name).__name__}: see docs/extending.md")
     module, _, last = name.rpartition(".")
     if not module or not (is_allowed(name) or "." in module):
         return name

@@ -32,6 +32,7 @@ class PartError(SuiteError):
     """A part of the user's cannot be had: its module is not allowed, is missing or fails, or has no such class."""
 
 
+_NO_PART = "a {} was given as a part: give its class or a dotted path, and what it is made from beside it (loss_args)"
 _allowed: set[str] = set()
 _given: dict[str, type] = {}  # classes that were handed over in Python, by their paths
 
@@ -63,7 +64,13 @@ def allowed() -> tuple[str, ...]:
 
 
 def is_path(name: Part) -> bool:
-    """Whether it is a dotted path, or a class, and not the name of a part that comes with the suite."""
+    """Whether it is a dotted path, or a class, and not the name of a part that comes with the suite.
+
+    Raises:
+        PartError: it is an object or a function.
+    """
+    if not isinstance(name, (str, type)):
+        raise PartError(_NO_PART.format(type(name).__name__))
     return isinstance(name, type) or "." in name
 
 
@@ -117,6 +124,8 @@ def load_part(path: Part, base: type[T], flag: str) -> type[T]:
     if isinstance(path, type):
         _given[path_of(path)] = path
         return _checked(path, base, f"{flag} {path_of(path)}")
+    if not isinstance(path, str):
+        raise PartError(f"{flag}: {_NO_PART.format(type(path).__name__)}")
     if path in _given:
         return _checked(_given[path], base, f"{flag} {path}")
     where = f"{flag} {path}"

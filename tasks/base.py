@@ -209,6 +209,8 @@ class Task(Steps, Standalone):
         self.in_channels, self.num_classes = in_channels, num_classes
         self.input_size = None if input_size is None else (input_size[0], input_size[1])
         self.class_names = list(class_names or [str(number) for number in range(num_classes)])
+        if isinstance(class_names, str) or len(set(self.class_names)) < len(self.class_names):
+            raise SuiteError(f"class_names {class_names!r}: expected a list of different names")
         if len(self.class_names) != num_classes:
             raise SuiteError(f"{num_classes} classes, but {len(self.class_names)} class names")
         self.preprocess = Preprocess(channels=in_channels) if preprocess is None else Preprocess.from_dict(preprocess)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,13 @@ from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.batches import case_ids, count_cases, no_case, of_cases, without_images, without_padding
 from tasks.compression.compressible import Compressible
+from tasks.own.loader_batches import check_images
 from tasks.own.metrics import OwnMetrics, stage_values
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.training.configuring import step_plateau
 
 Stage = Literal["train", "val", "test"]
+LOOK = 20  # steps from one look at values to the next: it makes a GPU wait
 
 
 class Steps(Compressible):
@@ -26,9 +28,12 @@ class Steps(Compressible):
     Attributes:
         metrics: torchmetrics objects, ``train_metrics`` and so on, whose ``compute`` returns a dictionary; a stage
             without any has none.
+        targets: keys of a batch that training and evaluation need beside ``image``.
         exact: compute in float32 whatever the trainer's mixed precision: metrics must not depend on the machine.
     """
 
+    targets: ClassVar[tuple[str, ...]] = ()
+    in_channels: int
     metrics: nn.ModuleDict
     exact: bool = False
 
@@ -44,7 +49,21 @@ class Steps(Compressible):
     def update_metrics(self, metric: Metric, output: Any, batch: Batch) -> None:
         """Show a batch, which may be without cases, to the metrics of a stage."""
 
-    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Any, Batch]:
+    def check_targets(self, batch: Batch, *, values: bool) -> None:
+        """See that the targets of a batch of the user's own loader are such as the loss takes.
+
+        Args:
+            batch: with :attr:`targets`.
+            values: look at the values too, which makes a GPU wait.
+
+        Raises:
+            SuiteError: a shape, type or number does not fit.
+        """
+
+    def _shared_step(self, batch: Batch, stage: Stage, batch_idx: int = 0) -> tuple[Tensor, Any, Batch]:
+        check_images(batch, self.in_channels, self.targets)
+        if "scan" not in batch:  # data sets of the suite have looked
+            self.check_targets(batch, values=not batch["image"].is_cuda or batch_idx % LOOK == 0)
         output = self._output(batch["image"], *self.further_inputs(batch))
         kept = without_padding(batch)
         if len(kept) < count_cases(batch):
@@ -67,11 +86,10 @@ class Steps(Compressible):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a training batch."""
-        loss, output, batch = self._shared_step(batch, "train")
+        loss, output, batch = self._shared_step(batch, "train", batch_idx)
         if self.objective is not None:
             loss = self.objective(loss, output, batch)
-        # Not at each step: the look makes a GPU wait.
-        if batch_idx % 20 == 0 and not torch.isfinite(loss):
+        if batch_idx % LOOK == 0 and not torch.isfinite(loss):
             raise SuiteError(
                 f"the training loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}: lower "
                 "--model.lr, clip with --trainer.gradient_clip_val 1, or train with --trainer.precision 32-true"
@@ -80,13 +98,17 @@ class Steps(Compressible):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a validation batch, without padding."""
-        _, output, batch = self._shared_step(batch, "val")
+        _, output, batch = self._shared_step(batch, "val", batch_idx)
         return {"output": output, "batch": batch}
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a test batch, without padding."""
-        _, output, batch = self._shared_step(batch, "test")
+        _, output, batch = self._shared_step(batch, "test", batch_idx)
         return {"output": output, "batch": batch}
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Refuse a batch of a loader of the user's own that the networks cannot take."""
+        check_images(batch, self.in_channels)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""

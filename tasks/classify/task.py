@@ -15,6 +15,7 @@ from datamodules.useless import Useless
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
 from tasks.base import Task
+from tasks.batches import count_cases
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.metrics import ClassificationMetrics
@@ -22,6 +23,7 @@ from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
+from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.loss import OwnLoss
 from tasks.own.parts import OwnPart
 from tasks.predictor import PartialOutput, StepOutput
@@ -72,6 +74,7 @@ class ClassificationTask(Task):
     """
 
     name: ClassVar[str] = "classify"
+    targets: ClassVar[tuple[str, ...]] = ("label",)
     temperature: ClassVar[float] = 4.0
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "target", "positive_class", "class_counts", "known_counts", "slices", "bag_limit",
@@ -307,6 +310,14 @@ class ClassificationTask(Task):
     def meaning(self, output: Tensor, batch: Batch) -> PartialOutput:
         """``scores`` (B, C) float64."""
         return {"scores": self.scores(output)}
+
+    def check_targets(self, batch: Batch, *, values: bool) -> None:
+        """See that labels are (B,) class numbers or numbers, or (B, L) of 0, 1 and NaN."""
+        label, cases = batch["label"], count_cases(batch)
+        if self.target in ("multilabel", "regression"):
+            check_shape("label", label, (cases, self.num_classes) if self.target == "multilabel" else (cases,))
+        else:
+            check_classes("label", label, (cases,), self.num_classes, look=values)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """() loss of the batch in float32; of images mixed in pairs that of the mixed target."""

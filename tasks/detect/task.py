@@ -12,6 +12,7 @@ from torchmetrics import Metric
 
 from datamodules.types import Batch, ScanInfo
 from datamodules.useless import Useless, left_out
+from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
 from tasks.batches import no_case
@@ -22,6 +23,7 @@ from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
+from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.parts import OwnPart
 from tasks.padding import pad
 from tasks.predictor import PartialOutput, StepOutput
@@ -65,6 +67,7 @@ class DetectionTask(Task):
     """
 
     name: ClassVar[str] = "detect"
+    targets: ClassVar[tuple[str, ...]] = ("boxes", "labels")
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("detector_args", "they are of a detector of your own", "detector", lambda name: not is_path(name)),
         Useless("box_loss_args", "they are of a loss of your own", "box_loss", lambda loss: not is_path(loss)),
@@ -164,6 +167,20 @@ class DetectionTask(Task):
         image = pad(self.normalize(image))
         raw: Raw = self.detector(image, self.backbone(image))
         return raw
+
+    def check_targets(self, batch: Batch, *, values: bool) -> None:
+        """See that each image has (n, 4) boxes and (n,) class numbers."""
+        for key in self.targets:
+            given: Any = batch[key]  # type: ignore[literal-required]
+            if len(given) != len(batch["image"]):
+                raise SuiteError(f"a batch of the loader has {key} of {len(given)} images, but {len(batch['image'])}")
+        for boxes, labels in zip(batch["boxes"], batch["labels"], strict=True):
+            check_classes("labels", labels, (len(boxes),), self.num_classes, look=values)
+            if not len(boxes):
+                continue
+            check_shape("boxes", boxes, (len(boxes), 4))
+            if values and not (boxes[:, 2:] > boxes[:, :2]).all():
+                raise SuiteError("a batch of the loader has a box without area: expected x1, y1, x2, y2 in pixels")
 
     def loss(self, output: Raw, batch: Batch) -> Tensor:
         """() sum of the detector's losses in float32; 0, with gradients of 0, for a batch without cases."""

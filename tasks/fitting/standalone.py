@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +11,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from pytorch_lightning import Callback
 from pytorch_lightning.trainer.states import TrainerFn
 
+from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from tasks.compression.compressible import Compressible
 from tasks.loading import open_checkpoint, rebuild
 from tasks.registry.links import Link
+from tasks.registry.specs import spec_of
 from tasks.training.resuming import Resuming
 from tasks.training.seeding import SeedEpochs
 
 if TYPE_CHECKING:
-    from datamodules.base import ScanDataModule
     from tasks.base import Task
     from tasks.building import NetworkSettings
     from tasks.training.settings import PruningSettings
 
+log = logging.getLogger(__name__)
+
+_MUST_AGREE = ("in_channels", "num_classes", "target", "overlapping")
 SEED = "PL_GLOBAL_SEED"  # where Lightning's seed_everything leaves the seed
 
 
@@ -55,8 +60,13 @@ class Standalone(Compressible):
             kwargs: of the constructor; they go before what the data say.
 
         Raises:
-            SuiteError: the data were read already in another way than the model asks for; or an argument is wrong.
+            SuiteError: the data are no data module of this task, or were read already in another way than the model
+                asks for; or an argument is wrong.
         """
+        base = spec_of(cls.name).data_base_class()
+        if not isinstance(data, base):
+            what = data.__name__ if isinstance(data, type) else f"one {type(data).__name__}"
+            raise SuiteError(f"{cls.__name__}.for_data: expected a data module of {cls.name}, not {what}")
         for link in cls.links:
             if link.model in kwargs:
                 _tell(data, link, kwargs[link.model])
@@ -105,6 +115,7 @@ class Standalone(Compressible):
         """
         if self.prepared or self.trainer.state.fn != TrainerFn.FITTING:
             return []
+        refuse_other_data(cast("Task", self), self.trainer.datamodule)  # type: ignore[attr-defined]
         from tasks.fitting.callbacks import training_callbacks
         from tasks.fitting.pruning import prune, trained_weights
 
@@ -132,6 +143,26 @@ class Standalone(Compressible):
     def kind(self) -> str:
         """What kind of model of its task it is, in a word or two."""
         return self.name
+
+
+def refuse_other_data(model: Task, data: Any) -> None:
+    """Refuse to train a model on a data module that it was not made for; where only its scale differs, say so.
+
+    Raises:
+        SuiteError: the data are of another task, or have other classes or channels.
+    """
+    if not isinstance(data, ScanDataModule):
+        return
+    mend = f"make it with {type(model).__name__}.for_data(data, ...)"
+    base = spec_of(model.name).data_base_class()
+    if not isinstance(data, base):
+        raise SuiteError(f"{type(model).__name__}: {type(data).__name__} is no data module of {model.name}")
+    for fact in _MUST_AGREE:
+        if fact in model.facts and getattr(model, fact) != getattr(data, fact):
+            mine, theirs = getattr(model, fact), getattr(data, fact)
+            raise SuiteError(f"the model has {fact} {mine}, but {type(data).__name__} has {theirs}: {mend}")
+    if model.preprocess != data.preprocess:
+        log.warning("the model prepares images otherwise than it is trained on, so predict will err: %s", mend)
 
 
 def _tell(data: ScanDataModule, link: Link, value: Any) -> None:

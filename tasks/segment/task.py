@@ -18,6 +18,7 @@ from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
 from tasks.batches import case_ids, no_case
+from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.parts import OwnPart
 from tasks.padding import pad
 from tasks.predictor import PartialOutput, StepOutput
@@ -74,6 +75,7 @@ class SegmentationTask(Task):
     """
 
     name: ClassVar[str] = "segment"
+    targets: ClassVar[tuple[str, ...]] = ("mask",)
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "overlapping", "ignore_index", "slices", "has_sides",
     )  # fmt: skip
@@ -198,6 +200,14 @@ class SegmentationTask(Task):
         logits: Tensor
         logits, *self._coarser = self.decoder(image, self.backbone(image))
         return logits[..., :height, :width]
+
+    def check_targets(self, batch: Batch, *, values: bool) -> None:
+        """See that masks are (B, H, W) class numbers, or (B, L, H, W)."""
+        mask, (cases, _, *size) = batch["mask"], batch["image"].shape
+        if self.overlapping:
+            check_shape("mask", mask, (cases, self.num_classes, *size))
+        else:
+            check_classes("mask", mask, (cases, *size), self.num_classes, self.ignore_index, look=values)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """() loss of the batch in float32; while training under deep supervision, of the coarser maps too."""

@@ -9,9 +9,10 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules.phantoms import boxes, labels, masks
+from scansuite.errors import SuiteError
 from tasks.batches import count_cases, without_padding
 from tasks.classify.task import ClassificationTask
 from tasks.detect.task import DetectionTask
@@ -86,6 +87,81 @@ def test_our_data_set_in_a_loader_of_torchs_trains_a_task(kind: str, data_class:
     loader: Any = DataLoader(dataset, batch_size=4, shuffle=True)
     other: Any = DataLoader(data.dataset(np.arange(8, 12)), batch_size=4)
     trained(task_of(kind, data.in_channels), loader, other)
+
+
+def batches_of(kind: str, **changed: Any) -> Any:
+    """A loader of two batches, in which some parts are others; None takes one away."""
+    samples = own_samples(kind, 2)
+    whole: dict[str, Any] = lists_of_boxes(samples) if kind == "detect" else dict(next(iter(DataLoader(samples, 2))))  # type: ignore[arg-type]
+    batch = {key: value for key, value in {**whole, **changed}.items() if value is not None}
+    return DataLoader([batch, batch], batch_size=None)  # type: ignore[arg-type]
+
+
+IMAGES = torch.zeros(2, 1, SIDE, SIDE)
+ONE = [torch.zeros(1).long()] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "line"),
+    [
+        ("classify", {"image": None, "img": IMAGES}, "no 'image': it has label, img"),
+        ("classify", {"image": IMAGES[:, 0]}, r"image of shape \(2, 32, 32\) .* expected \(B, 1, H, W\)"),
+        ("classify", {"image": IMAGES.permute(0, 2, 3, 1)}, r"image of shape \(2, 32, 32, 1\)"),
+        ("classify", {"image": IMAGES.repeat(1, 3, 1, 1)}, r"image of shape \(2, 3, 32, 32\)"),
+        ("classify", {"image": IMAGES.byte()}, "type uint8: expected .* float32 from 0 to 1"),
+        ("classify", {"image": IMAGES.double()}, "type float64"),
+        ("classify", {"label": None}, "no 'label': it has image"),
+        ("classify", {"label": torch.zeros(2, 1).long()}, r"label of shape \(2, 1\) .* class numbers of shape \(2,\)"),
+        ("classify", {"label": torch.zeros(2)}, "label of shape .* type float32: expected int64"),
+        ("classify", {"label": torch.tensor([0, 2])}, "class 2 in label: there are 2"),
+        ("classify", {"label": torch.tensor([0, -1])}, "class -1 in label"),
+        ("segment", {"mask": None}, "no 'mask'"),
+        ("segment", {"mask": torch.zeros(2, 1, SIDE, SIDE).long()}, r"mask of shape \(2, 1, 32, 32\)"),
+        ("segment", {"mask": torch.full((2, SIDE, SIDE), 4)}, "class 4 in mask: there are 4"),
+        ("detect", {"labels": None}, "no 'labels'"),
+        ("detect", {"boxes": [torch.zeros(0, 4)], "labels": [torch.zeros(0).long()]}, "boxes of 1 images, but 2"),
+        (
+            "detect",
+            {"boxes": [torch.ones(1, 5)] * 2, "labels": ONE},
+            r"boxes of shape \(1, 5\)",
+        ),
+        ("detect", {"boxes": [torch.ones(1, 4)] * 2, "labels": ONE}, "a box without area"),
+        (
+            "detect",
+            {"boxes": [torch.ones(1, 4)] * 2, "labels": [torch.zeros(1)] * 2},
+            "labels of shape .* type float32",
+        ),
+    ],
+)
+def test_what_a_loader_gives_amiss_is_said_before_training(kind: str, changed: dict[str, Any], line: str) -> None:
+    loader = batches_of(kind, **changed)
+    with pytest.raises(SuiteError, match=line) as caught:
+        trained(task_of(kind), loader, loader)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_predicted_is_looked_at_too() -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    with pytest.raises(SuiteError, match="a batch of the loader is a Tensor"):
+        trainer.predict(task_of("segment"), DataLoader(IMAGES, batch_size=2))  # type: ignore[arg-type]
+    with pytest.raises(SuiteError, match=r"image of shape \(2, 1, 1, 32, 32\)"):
+        trainer.predict(task_of("detect"), batches_of("detect", image=IMAGES[:, None]))
+
+
+def test_pairs_of_image_and_label_are_no_batch() -> None:
+    loader: Any = DataLoader(TensorDataset(IMAGES, torch.zeros(2).long()), batch_size=2)
+    with pytest.raises(SuiteError, match="a batch of the loader is a list: expected a dictionary of image, label"):
+        trained(task_of("classify"), loader, loader)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("multilabel", (2, 3)), ("regression", (2,))])
+def test_labels_of_other_targets_have_their_shape(kind: Any, shape: tuple[int, ...]) -> None:
+    classes = 3 if kind == "multilabel" else 1
+    model = ClassificationTask("small_cnn", target=kind, num_classes=classes, in_channels=1, input_size=(SIDE, SIDE))
+    right, wrong = batches_of("classify", label=torch.zeros(shape)), batches_of("classify", label=torch.zeros(2, 2))
+    trained(model, right, right)
+    with pytest.raises(SuiteError, match=r"label of shape \(2, 2\) .* expected shape"):
+        trained(model, wrong, wrong)
 
 
 def test_cases_are_counted_by_what_a_batch_has() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
@@ -135,6 +136,42 @@ def test_a_model_for_data_fits_and_says_what_it_is(cls: type[Task], data: Any, t
     assert "\n" not in text
     assert "1 channel, 32 x 32 pixels; classes: " in text
     assert len(str(model.backbone).splitlines()) > 20  # the whole tree is a word away
+
+
+def test_a_model_for_other_data_is_refused_or_said(caplog: pytest.LogCaptureFixture) -> None:
+    data = labels.Phantoms(**PHANTOMS)
+    facts: dict[str, Any] = {"num_classes": data.num_classes, "in_channels": 1, "input_size": (32, 32)}
+    with pytest.raises(SuiteError, match=r"the model has num_classes 4, but Phantoms has .*\.for_data\(data"):
+        trainer_of().fit(ClassificationTask("small_cnn", **{**facts, "num_classes": 4}), data)
+    with pytest.raises(SuiteError, match="the model has in_channels 3, but Phantoms has 1"):
+        trainer_of().fit(ClassificationTask("small_cnn", **{**facts, "in_channels": 3}), data)
+    with pytest.raises(SuiteError, match="SegmentationTask: Phantoms is no data module of segment"):
+        trainer_of().fit(SegmentationTask("test_resnet", in_channels=1), data)
+    assert "prepares images otherwise" not in caplog.text
+    trainer_of(fast_dev_run=True).fit(ClassificationTask("small_cnn", **facts), data)
+    assert "prepares images otherwise" in caplog.text
+
+
+@pytest.mark.parametrize("data", [None, labels.Phantoms, np.zeros((4, 8, 8)), masks.Phantoms(**PHANTOMS)])
+def test_a_model_is_made_for_data_of_its_task_alone(data: Any) -> None:
+    with pytest.raises(SuiteError, match=r"ClassificationTask\.for_data: expected a data module of classify, not"):
+        ClassificationTask.for_data(data, "small_cnn")
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"loss": torch.nn.CrossEntropyLoss()}, "a CrossEntropyLoss was given as a part: give its class"),
+        ({"loss": torch.nn.functional.cross_entropy}, "a function was given as a part"),
+        ({"metrics": [torch.nn.Linear(2, 2)]}, "--model.metrics: a Linear was given as a part"),
+        ({"backbone": torch.nn.Linear}, "--model.backbone: expected a name, not type"),
+        ({"class_names": "ab"}, "class_names 'ab': expected a list of different names"),
+        ({"class_names": ["a", "a"]}, "expected a list of different names"),
+    ],
+)
+def test_objects_in_the_place_of_names_are_refused(given: dict[str, Any], line: str) -> None:
+    with pytest.raises(SuiteError, match=line):
+        ClassificationTask(**{"backbone": "small_cnn", "in_channels": 1, "input_size": (32, 32), **given})
 
 
 def test_what_a_model_means_for_its_data_is_handed_on_or_refused() -> None:
