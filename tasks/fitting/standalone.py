@@ -162,7 +162,9 @@ def refuse_other_data(model: Task, data: Any) -> None:
             mine, theirs = getattr(model, fact), getattr(data, fact)
             raise SuiteError(f"the model has {fact} {mine}, but {type(data).__name__} has {theirs}: {mend}")
     if model.preprocess != data.preprocess:
-        log.warning("the model prepares images otherwise than it is trained on, so predict will err: %s", mend)
+        log.warning(
+            "the model prepares images otherwise than the data it is trained on, so predict would be wrong: %s", mend
+        )
 
 
 def _tell(data: ScanDataModule, link: Link, value: Any) -> None:
