@@ -163,7 +163,7 @@ def refuse_other_data(model: Task, data: Any) -> None:
             raise SuiteError(f"the model has {fact} {mine}, but {type(data).__name__} has {theirs}: {mend}")
     if model.preprocess != data.preprocess:
         log.warning(
-            "the model prepares images otherwise than the data it is trained on, so predict would be wrong: %s", mend
+            "predict would be wrong: the model prepares images otherwise than the data that it is trained on: %s", mend
         )
 
 
