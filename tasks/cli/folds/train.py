@@ -96,7 +96,7 @@ def _prepare(task: str, argv: Sequence[str], own_flags: OwnFlags, count: int) ->
         refuse_existing(cli.config["run_dir"])
     config = cli.saved_config()
     if before is not None:
-        _refuse_changes(config, before)
+        _refuse_changes(config, before, argv, count)
 
     from backbones.network import check_name  # brings timm: not before the flags are known to be right
 
@@ -154,16 +154,34 @@ def _config_of(folder: str | None, checkpoint: str | None) -> Path | None:
     return file if file.is_file() else None  # broken off before it was written, or folds that were started singly
 
 
-def _refuse_changes(now: str, file: Path) -> None:
-    """Folds of one run are trained alike, also those that are trained later."""
+def _refuse_changes(now: str, file: Path, argv: Sequence[str], count: int) -> None:
+    """Folds of one run are trained alike, also those that are trained later.
+
+    A flag that came since the run began was left out then, and is where nobody types it; folds that have begun know by
+    their own files how they were trained.
+    """
     ours, before = (_flat(yaml.safe_load(text)) for text in (now, file.read_text(encoding="utf-8")))
+    since = []
     for name in {**before, **ours}.keys() - {"allow_import"}:
         if ours.get(name) != before.get(name):
             flag = "--" + ("folds" if name == "data.init_args.folds" else name.replace(".init_args.", "."))
+            if not given(argv, flag) and not any(f"{name}.".startswith(f"{known}.") for known in before):
+                since.append(flag)
+                continue
             raise SuiteError(
                 f"{flag} {ours.get(name)}: was {before.get(name)} when this run began (see {file}), and its folds are "
                 "trained alike: go on with the old value, or start a new run"
             )
+
+    unbegun = [
+        fold for fold in range(count) if not (file.parent / f"fold_{fold}" / CHECKPOINTS / "last.ckpt").is_file()
+    ]
+    if since and unbegun:
+        raise SuiteError(
+            f"--run_dir {file.parent}: an earlier version began it, and would not train fold {unbegun[0]} as this one "
+            "does, but folds are trained alike: go on without --folds, and with --ckpt_path last, with each that has "
+            f"begun (--run_dir {file.parent / 'fold_0'}), or start a new run"
+        )
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,25 @@ def test_a_stopped_run_goes_on(classified: Path, tmp_path: Path) -> None:
             assert Path("f/fold_0/checkpoints/last.ckpt").stat().st_mtime_ns == before
     for name in ("predictions.csv", "metrics.json", "ensemble.json", "ensemble/metrics.json", "folds.csv"):
         assert (tmp_path / "f" / name).read_text() == (classified / "f" / name).read_text(), name
+
+
+def test_flags_that_came_since_do_not_stop_folds_that_have_all_begun(classified: Path, run: Run) -> None:
+    shutil.copytree(classified / "f", "f")
+    config = yaml.safe_load(Path("f/config.yaml").read_text())
+    for name in ("sided", "new_cases", "readers", "skip_unreadable"):
+        del config["data"]["init_args"][name]
+    Path("f/config.yaml").write_text(yaml.safe_dump(config))
+    again = ["fit", "--folds", "2", "--run_dir", "f", "--ckpt_path", "last"]
+    with standing_in(Path.cwd()):
+        status, _, err = run(*again)
+        assert status == 0, err
+        status, _, err = run(*again, "--data.sided", "true")  # folds that have begun would not heed it
+        assert status == 2
+        assert "--data.sided True: was None when this run began" in one_line(err)
+        Path("f/fold_1/checkpoints/last.ckpt").unlink()
+        status, _, err = run(*again)
+        assert status == 2
+        assert "an earlier version began it, and would not train fold 1 as this one does" in one_line(err)
 
 
 def test_what_failed_is_said_with_its_fold(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
