@@ -38,6 +38,11 @@ class BoxedArrays(ArrayScans, DetectionData):
                 raise SuiteError(f"boxes: one of image {number} is NaN or infinite: mend or remove it")
             if given is not None and given[number].size != array.size // 4:
                 raise SuiteError(f"labels: {given[number].size} for the {array.size // 4} boxes of image {number}")
+        if not any(array.size for array in self.boxes) and self.classes is None:
+            raise SuiteError("boxes: no image has one: name the classes, classes=[...]")
+        corners = np.concatenate([array.reshape(-1, 4) for array in self.boxes])
+        if len(corners) and corners.max() <= 1 and corners.min() >= 0:
+            raise SuiteError("boxes: all lie between 0 and 1: give x1, y1, x2, y2 in pixels, not as shares")
         self.labels = [
             ["object"] * (array.size // 4) if given is None else self._names(given[number].ravel().tolist(), number)
             for number, array in enumerate(self.boxes)
@@ -61,6 +66,9 @@ class BoxedArrays(ArrayScans, DetectionData):
         """Classes by name."""
         names = []
         for label in labels:
+            if label is None or label != label:
+                raise SuiteError(f"labels: that of a box of image {number} is missing: leave the box out, or name it")
+            label = int(label) if isinstance(label, float) and label.is_integer() else label
             if isinstance(label, str) or self.classes is None:
                 names.append(str(label))
             elif label in range(len(self.classes)):

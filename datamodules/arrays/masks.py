@@ -77,4 +77,6 @@ class MaskedArrays(ArrayScans, SegmentationData):
         named = {"background": 0} | {str(value): value for value in sorted(seen - {0, self.ignore_value})}
         if min(seen) < 0:
             raise SuiteError(f"masks: {min(seen)} is no class number: classes count from 0, the background")
+        if len(named) == 1:
+            raise SuiteError("masks: all are background: name the classes, classes=[...]")
         return label_values(named, self.ignore_value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -63,6 +65,8 @@ def _in_one_line(run: Callable[[], int]) -> int:
     except argparse.ArgumentError as error:
         return _say(_inner(error) or parser_line(str(error)))
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 128 + signal.SIGPIPE
         name = f"{error.filename}: " if error.filename else ""
         return _say(full_disk(error) or f"{name}{error.strerror or error}")
     except Exception as error:
@@ -70,6 +74,16 @@ def _in_one_line(run: Callable[[], int]) -> int:
         if line is None:
             raise  # a fault of ours: the traceback is what a report needs
         return _say(line)
+
+
+def _nobody_reads() -> bool:
+    """Whether who read standard output has gone, as ``head`` does; what is still to be said goes nowhere then."""
+    there = select.poll()
+    there.register(sys.stdout, 0)
+    if not any(event & select.POLLERR for _, event in there.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _inner(error: BaseException) -> str | None:

@@ -147,13 +147,26 @@ def config_files(argv: Sequence[str]) -> list[str]:
     return [value for flag, value in pairs(find_configs(argv)) if flag in ("--config", "-c")]
 
 
-def section_of(file: Path, name: str) -> dict[str, Any]:
-    """A section of a config; empty where there is none. One that cannot be read is named by the parser."""
+def read_config(file: Path) -> Any:
+    """What a config holds.
+
+    Raises:
+        SuiteError: it cannot be read, or is no YAML.
+    """
     import yaml
 
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SuiteError(f"--config {file}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+
+
+def section_of(file: Path, name: str) -> dict[str, Any]:
+    """A section of a config; empty where there is none.
+
+    Raises:
+        SuiteError: see :func:`read_config`.
+    """
+    values = read_config(file)
     section = values.get(name) if isinstance(values, dict) else None
     return section if isinstance(section, dict) else {}

@@ -7,12 +7,13 @@ module brings neither torch nor Lightning.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
 
 from scansuite.own_parts import TRUSTED, allowed, load_part
-from tasks.cli.flags import find_configs, pairs, refuse_unknown, values_of, wants_help
+from tasks.cli.flags import config_files, find_configs, pairs, read_config, refuse_unknown, values_of, wants_help
 from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help, shown
 from tasks.cli.main import VERBS
 from tasks.registry.specs import spec_of
@@ -189,6 +190,8 @@ class VerbParser:
     def check(self, argv: Sequence[str]) -> None:
         """Refuse what can be seen to be wrong before anything is parsed; a subclass adds to it."""
         refuse_unknown(argv, self.known_flags(argv))
+        for file in config_files(argv) if self.builds else ():
+            read_config(Path(file))
         for name, path in pairs(argv):
             # The parser says little of a class that is not there.
             if name.startswith("--trainer.") and any(path.startswith(f"{module}.") for module in allowed()):

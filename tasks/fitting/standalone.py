@@ -113,9 +113,12 @@ class Standalone(Compressible):
         A model with ``prune`` is pruned here: before anything copies it. After Lightning's ``seed_everything`` epochs
         are seeded as the command line seeds them, so that the same training is repeated.
         """
-        if self.prepared or self.trainer.state.fn != TrainerFn.FITTING:
+        if self.prepared:
             return []
-        refuse_other_data(cast("Task", self), self.trainer.datamodule)  # type: ignore[attr-defined]
+        if self.trainer.state.fn != TrainerFn.PREDICTING:
+            refuse_other_data(cast("Task", self), self.trainer.datamodule)  # type: ignore[attr-defined]
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return []
         from tasks.fitting.callbacks import training_callbacks
         from tasks.fitting.pruning import prune, trained_weights
 
@@ -146,7 +149,7 @@ class Standalone(Compressible):
 
 
 def refuse_other_data(model: Task, data: Any) -> None:
-    """Refuse to train a model on a data module that it was not made for; where only its scale differs, say so.
+    """Refuse a data module that a model was not made for; where only its preprocessing differs, say so.
 
     Raises:
         SuiteError: the data are of another task, or have other classes or channels.
@@ -163,7 +166,9 @@ def refuse_other_data(model: Task, data: Any) -> None:
             raise SuiteError(f"the model has {fact} {mine}, but {type(data).__name__} has {theirs}: {mend}")
     if model.preprocess != data.preprocess:
         log.warning(
-            "predict would be wrong: the model prepares images otherwise than the data that it is trained on: %s", mend
+            "%s prepares images otherwise than the model will in predict, which would be wrong: %s",
+            type(data).__name__,
+            mend,
         )
 
 

@@ -182,6 +182,14 @@ def with_nan(images: NDArray[Any]) -> NDArray[Any]:
         ({"masks": np.stack([MASKS] * 2, axis=1)}, r"masks: image 0: unknown label value 2"),
         ({"boxes": [np.zeros((1, 5))] * N}, r"boxes: those of image 0 have shape \(1, 5\)"),
         ({"boxes": [np.full((1, 4), np.inf)] * N}, "boxes: one of image 0 is NaN or infinite"),
+        ({"boxes": [box / SIDE for box in BOXES]}, "boxes: all lie between 0 and 1: give .* in pixels"),
+        (
+            {"boxes": BOXES, "labels": [[None] * len(box) for box in BOXES]},
+            "labels: that of a box of image 1 is miss",
+        ),
+        ({"boxes": BOXES, "labels": [[np.nan] * len(box) for box in BOXES]}, "labels: that of a box .* is missing"),
+        ({"boxes": [[]] * N}, "boxes: no image has one: name the classes"),
+        ({"masks": MASKS * 0}, "masks: all are background: name the classes"),
         ({"boxes": BOXES[:3]}, "boxes: 3 for 24 images"),
         ({"boxes": BOXES, "labels": [[0]] * N}, "labels: 1 for the 0 boxes of image 0"),
         ({"boxes": [[[1, 1, 4, 4]]] * N, "labels": [[3]] * N, "classes": ["a"]}, "is of class 3, but classes has 1"),
@@ -214,3 +222,8 @@ def test_bfloat16_and_tuples_are_taken() -> None:
     with_numpy: Any = Arrays(IMAGES, LABELS, percentiles=np.array([1, 99]), image_size=np.int64(16), **QUICK)
     assert with_numpy.preprocess.percentiles == (1, 99)
     assert with_numpy.preprocess.size == (16, 16)
+
+
+def test_whole_numbers_of_boxes_are_classes_whatever_their_type() -> None:
+    data: Any = Arrays(IMAGES, boxes=BOXES, labels=[np.arange(len(box), dtype=np.float64) for box in BOXES], **QUICK)
+    assert data.class_names == ["0", "1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -27,6 +28,16 @@ def test_families_one_a_line(run: Run) -> None:
     named = [line.split()[0] for line in lines[1:] if line and not line.startswith("the networks")]
     assert named == sorted({row.family for row in networks()})
     assert {"resnet", "vgg", "small_cnn", "lenet5"} <= set(named)
+
+
+def test_who_reads_a_part_alone_sees_no_error() -> None:
+    command = [sys.executable, "-m", "tasks.cli", "classify", "list", "resnet"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 128 + signal.SIGPIPE
 
 
 def test_networks_by_pattern_and_by_family(run: Run) -> None:

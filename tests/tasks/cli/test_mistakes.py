@@ -196,3 +196,11 @@ def test_foreign_checkpoints_are_named(run: Run) -> None:
 def test_debug_shows_the_traceback(run: Run) -> None:
     with pytest.raises(Exception, match="no such file"):
         run("test", "--ckpt_path", "nothing.ckpt", "--debug")
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict", "check"])
+def test_a_config_that_is_no_yaml_is_named(run: Run, verb: str) -> None:
+    Path("mine.yaml").write_text("data: [", encoding="utf-8")
+    status, _, err = run(verb, "--config", "mine.yaml")
+    assert status == 2
+    assert "--config mine.yaml: cannot be read: while parsing" in one_line(err)

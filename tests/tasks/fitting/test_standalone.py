@@ -149,7 +149,9 @@ def test_a_model_for_other_data_is_refused_or_said(caplog: pytest.LogCaptureFixt
         trainer_of().fit(SegmentationTask("test_resnet", in_channels=1), data)
     assert "prepares images otherwise" not in caplog.text
     trainer_of(fast_dev_run=True).fit(ClassificationTask("small_cnn", **facts), data)
-    assert "prepares images otherwise" in caplog.text
+    assert "Phantoms prepares images otherwise than the model" in caplog.text
+    with pytest.raises(SuiteError, match="the model has num_classes 4"):
+        trainer_of().test(ClassificationTask("small_cnn", **{**facts, "num_classes": 4}), data)
 
 
 @pytest.mark.parametrize("data", [None, labels.Phantoms, np.zeros((4, 8, 8)), masks.Phantoms(**PHANTOMS)])
