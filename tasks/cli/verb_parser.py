@@ -16,6 +16,7 @@ from scansuite.own_parts import TRUSTED, allowed, load_part
 from tasks.cli.flags import config_files, find_configs, pairs, read_config, refuse_unknown, values_of, wants_help
 from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help, shown
 from tasks.cli.main import VERBS
+from tasks.registry.spec import load
 from tasks.registry.specs import spec_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ ALLOW_IMPORT = Flag(
     [],
     several=True,
 )
+# What classes that flags of the trainer name must be.
+_BASES = {"callbacks": "pytorch_lightning.callbacks.Callback", "logger": "pytorch_lightning.loggers.Logger"}
 _CONFIG = "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated"
 _DEBUG = "show the traceback of an error"
 
@@ -195,7 +198,8 @@ class VerbParser:
         for name, path in pairs(argv):
             # The parser says little of a class that is not there.
             if name.startswith("--trainer.") and any(path.startswith(f"{module}.") for module in allowed()):
-                load_part(path, object, name.removesuffix("+"))
+                base = _BASES.get(name.removeprefix("--trainer.").removesuffix("+"))
+                load_part(path, object if base is None else load(base), name.removesuffix("+"))
 
 
 _followed: set[str] = set()  # what the parser, whose settings are those of the process, was ever allowed to import

@@ -12,7 +12,8 @@ from pytorch_lightning import Callback
 from pytorch_lightning.trainer.states import TrainerFn
 
 from datamodules.base import ScanDataModule
-from scansuite.errors import SuiteError
+from scansuite.errors import SuiteError, nearest
+from scansuite.own_parts import arguments_of
 from tasks.compression.compressible import Compressible
 from tasks.loading import open_checkpoint, rebuild
 from tasks.registry.links import Link
@@ -97,8 +98,13 @@ class Standalone(Compressible):
             kwargs: arguments of the constructor that replace those in the checkpoint.
 
         Raises:
-            SuiteError: the file is no checkpoint of this task, or its weights do not fit.
+            SuiteError: the file is no checkpoint of this task, its weights do not fit, or there is no such argument.
         """
+        bases = [base for base in cls.__mro__ if issubclass(base, Standalone) and "__init__" in vars(base)]
+        known = [name for base in bases for name in arguments_of(base)]
+        for name in kwargs:
+            if name not in known:
+                raise SuiteError(f"{cls.__name__} takes no argument {name!r}: {nearest(name, known)}")
         path = Path(checkpoint_path)
         checkpoint = open_checkpoint(path, cls.name)
         checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], **kwargs}

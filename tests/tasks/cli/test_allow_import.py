@@ -158,6 +158,8 @@ def test_a_config_runs_no_command(run: Run, path: str) -> None:
         (["--data", f"{PACKAGE}.dta.Cohort"], f"there is no module '{PACKAGE}.dta'"),
         (["--data", f"{PACKAGE}.data.NoData"], "must be a subclass of datamodules.classification.base.Classif"),
         (["--data", "datamodules.detection.coco.Coco"], "must be a subclass of datamodules.classification.base.Cl"),
+        (["--trainer.callbacks+", f"{PACKAGE}.callbacks.Logger"], "Logger: must be a subclass of pytorch_lightning.c"),
+        (["--trainer.logger", f"{PACKAGE}.callbacks.Counter"], "Counter: must be a subclass of pytorch_lightning.l"),
         (["--trainer.callbacks+", f"{PACKAGE}.callbacks.Countr"], "has no class 'Countr': did you mean 'Counter'?"),
         (
             ["--trainer.callbacks+", f"{PACKAGE}.callbacks.Counter", "--trainer.callbacks.fil", "x"],

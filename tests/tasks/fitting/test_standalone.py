@@ -226,6 +226,8 @@ def test_weights_need_not_exist_any_more(tmp_path: Path) -> None:
         assert torch.equal(found.state_dict()[name], tensor)
     with pytest.raises(SuiteError, match="a checkpoint of the task 'classify', not of 'segment'"):
         SegmentationTask.load_from_checkpoint(tmp_path / "second.ckpt")
+    with pytest.raises(SuiteError, match=r"ClassificationTask takes no argument 'dropuot': did you mean 'dropout'\?"):
+        ClassificationTask.load_from_checkpoint(tmp_path / "second.ckpt", dropuot=0.5)
     (tmp_path / "bad.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(SuiteError, match=r"bad\.ckpt: holds more than weights and plain values"):
         ClassificationTask.load_from_checkpoint(tmp_path / "bad.ckpt")
