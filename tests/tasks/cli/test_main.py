@@ -120,3 +120,13 @@ def test_unexpected_faults_keep_their_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         errors.guarded(fault, debug=False)
+
+
+def test_help_says_everything_before_it_ends_the_process() -> None:
+    """It does not wait for what libraries do at the end of a process, but for whoever reads a pipe."""
+    help_text = subprocess.run(
+        [sys.executable, "-m", "tasks.classify", "list", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert help_text.startswith("usage: python -m tasks.classify list")
+    assert "--csv" in help_text
+    assert help_text.endswith("\n")
