@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.arrays.scans import CHANNELS, ManyArrays, images_of
+from datamodules.arrays.scans import CHANNELS, ManyArrays, as_scan, images_of
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans
 from datamodules.preprocess import Preprocess
-from datamodules.types import Scan, ScanInfo
+from datamodules.types import Scan
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -100,11 +100,7 @@ class InputArrays(InputFiles):
 
     def read(self, path: str) -> Scan:
         """An array as a scan."""
-        array = self.images[path]
-        info = ScanInfo(path=path, original_size=(array.shape[0], array.shape[1]))
-        if array.ndim == 3:
-            info["alpha"] = False  # no file says that one of the channels is
-        return Scan(array, info)
+        return as_scan(self.images[path], path)
 
     def reader(self, table: CaseTable) -> Callable[[int], Scan]:
         """Row number of an image of a table -> the array as a scan."""

@@ -235,9 +235,15 @@ def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def named_by(cls: type, offered: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what the suite offers to a part, what its constructor has an argument for."""
-    names = arguments_of(cls)
+def named_by(cls: type, offered: Mapping[str, Any], args: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Of what the suite offers to a part, what its constructor has an argument for and the user does not give.
+
+    Args:
+        cls: of the part.
+        offered: by the suite, by name.
+        args: of the user's, by name; they go before what is offered.
+    """
+    names = set(arguments_of(cls)) - set(args or {})
     return {name: value for name, value in offered.items() if name in names}
 
 

@@ -88,15 +88,24 @@ class ArrayScans(ScanDataModule):
 
     def read(self, image: int) -> Scan:
         """An image as it was given."""
-        array = self.images[self.number_of(image)]
-        info = ScanInfo(path=str(self.table.images["path"].iat[image]), original_size=(array.shape[0], array.shape[1]))
-        if array.ndim == 3:
-            info["alpha"] = False  # no file says that one of the channels is
-        return Scan(array, info)
+        return as_scan(self.images[self.number_of(image)], str(self.table.images["path"].iat[image]))
 
     def hashes(self, table: CaseTable) -> list[str]:
         """A content hash for each row of ``table.images``."""
         return [array_hash(self.images[self._number[path]]) for path in table.images["path"]]
+
+
+def as_scan(array: NDArray[Any], path: str) -> Scan:
+    """An array (H, W) or (H, W, C) as what a reader returns of a file.
+
+    Args:
+        array: stored values.
+        path: name of the image, in the place of its file's.
+    """
+    info = ScanInfo(path=path, original_size=(array.shape[0], array.shape[1]))
+    if array.ndim == 3:
+        info["alpha"] = False  # no file says that one of the channels is
+    return Scan(array, info)
 
 
 def images_of(images: ManyArrays, channels_first: bool | None = None) -> list[NDArray[Any]]:

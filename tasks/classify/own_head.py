@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from scansuite.own_parts import load_part, make_part, named_by, path_of
-from tasks.own.trial import try_part
+from tasks.own.trial import layers_of, try_part
 
 FLAG = "--model.head"
 
@@ -43,8 +43,7 @@ class OwnHead(nn.Module):
         super().__init__()
         cls = load_part(path, nn.Module, FLAG)
         offers = {"channels": trial[-1].shape[1], "outputs": outputs, **offered}
-        given = {name: value for name, value in named_by(cls, offers).items() if name not in (args or {})}
-        self.module: Any = make_part(cls, args, FLAG, given)
+        self.module: Any = make_part(cls, args, FLAG, named_by(cls, offers, args))
         self.pools = all(hasattr(self.module, name) for name in ("width", "features", "classify"))
         try_part(self, trial, shape=(len(trial[-1]), outputs), where=f"{FLAG} {path_of(cls)}")
 
@@ -68,4 +67,4 @@ class OwnHead(nn.Module):
 
     def output_layers(self) -> list[nn.Module]:
         """All of its layers: which of them gives the logits is not known."""
-        return [layer for layer in self.module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        return layers_of(self.module)

@@ -53,8 +53,7 @@ def own_detector(
     for flag, value in asked.items():
         if value is not None and flag not in arguments_of(cls):
             raise SuiteError(f"--model.{flag}: {path_of(cls)} takes none: leave it out")
-    offers = {name: value for name, value in {**offered, **asked}.items() if name not in (args or {})}
-    detector = make_part(cls, args, FLAG, {"backbone": backbone, **named_by(cls, offers)})
+    detector = make_part(cls, args, FLAG, {"backbone": backbone, **named_by(cls, {**offered, **asked}, args)})
     detector.num_classes = num_classes
     if not hasattr(detector, "strides"):
         detector.strides = list(backbone.strides)

@@ -44,10 +44,8 @@ class OwnLoss(nn.Module):
         for name in given:
             if name not in arguments_of(cls):
                 raise SuiteError(f"--model.{name}: {path_of(cls)} takes none: leave it out")
-        mine = args or {}
-        offers = {name: value for name, value in {**offered, **given}.items() if name not in mine}
         self.where = f"{flag} {path_of(cls)}"
-        self.module = make_part(cls, mine, flag, named_by(cls, offers))
+        self.module = make_part(cls, args, flag, named_by(cls, {**offered, **given}, args))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch.

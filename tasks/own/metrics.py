@@ -39,7 +39,7 @@ def build_own(
             raise SuiteError(f"{_FLAG} {entry}: give a dotted path, or class_path, init_args and name")
         cls = load_part(spec["class_path"], Metric, _FLAG)  # type: ignore[type-abstract]
         args = spec.get("init_args") or {}
-        given = {name: value for name, value in named_by(cls, offered).items() if name not in args}
+        given = named_by(cls, offered, args)
         name = str(spec.get("name") or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower())
         if name in found:
             raise SuiteError(f"{_FLAG}: two are called {name}: give one of them another name")

@@ -1,4 +1,4 @@
-"""Trial of a user's network when it is built, so that a wrong shape is said before the data are read."""
+"""A user's network: tried once when it is built, so that a wrong shape is said before the data are read; its layers."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def try_part(part: nn.Module, *inputs: object, shape: tuple[int, ...], where: st
     if sizes is None or len(sizes) != len(shape) or any(a not in (-1, b) for a, b in zip(shape, sizes, strict=True)):
         found = type(output).__name__ if sizes is None else _text(sizes)
         raise SuiteError(f"{where}: gives {found} for {_shapes(inputs)}, and must give {_text(shape)}")
+
+
+def layers_of(part: nn.Module) -> list[nn.Module]:
+    """All linear layers and convolutions of a user's network: which of them gives the logits is not known."""
+    return [layer for layer in part.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
 
 def _shapes(inputs: tuple[object, ...]) -> str:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
 from scansuite.own_parts import arguments_of, load_part, make_part, named_by, path_of
-from tasks.own.trial import try_part
+from tasks.own.trial import layers_of, try_part
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from backbones.pyramid import Backbone
@@ -52,8 +52,7 @@ class OwnDecoder(nn.Module):
             raise SuiteError(f"--model.dropout {dropout}: {path_of(cls)} takes none: leave it out")
         strides, channels = list(backbone.strides), list(backbone.channels)
         offers = {"channels": channels, "strides": strides, "outputs": outputs, "dropout": dropout}
-        given = {name: value for name, value in named_by(cls, offers).items() if name not in (args or {})}
-        self.module = make_part(cls, args, FLAG, given)
+        self.module = make_part(cls, args, FLAG, named_by(cls, offers, args))
         image = torch.zeros(2, backbone.in_channels, _SIDE, _SIDE)
         levels = [torch.zeros(2, c, _SIDE // s, _SIDE // s) for c, s in zip(channels, strides, strict=True)]
         try_part(self.module, image, levels, shape=(2, outputs, -1, -1), where=f"{FLAG} {path_of(cls)}")
@@ -61,7 +60,7 @@ class OwnDecoder(nn.Module):
     @property
     def heads(self) -> list[nn.Module]:
         """All of its layers: which of them gives the logits is not known."""
-        return [layer for layer in self.module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        return layers_of(self.module)
 
     def forward(self, image: Tensor, levels: list[Tensor]) -> list[Tensor]:
         """The (B, outputs, H, W) logits of (B, C, H, W) images."""
