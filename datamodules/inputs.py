@@ -15,7 +15,7 @@ from datamodules.cases.ids import clean_ids
 from datamodules.cases.no_scans import NO_IMAGE, NO_VOLUME, why_no_scan
 from datamodules.cases.table import CaseTable, read_frame, table_of_images
 from datamodules.classification.case_rows import join_files
-from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans, case_loader
+from datamodules.loading.case_stream import CaseSource, CaseStream, FileCases, LazyScans, case_loader
 from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
 from datamodules.readers.dicom.header import is_dicom, is_scan
@@ -213,17 +213,8 @@ class InputFiles:
         world_size: int,
     ) -> DataLoader[Any]:
         """Pieces of the cases of a source (see :mod:`~datamodules.loading.case_stream`); the unreadable are named."""
-        return case_loader(
-            source,
-            preprocess,
-            batch_size=self.batch_size,
-            tile=tile,
-            overlap=overlap,
-            rank=rank,
-            world_size=world_size,
-            num_workers=self.num_workers,
-            tolerant=True,
-        )
+        stream = CaseStream(source, preprocess, self.batch_size, tile, overlap, rank, world_size, tolerant=True)
+        return case_loader(stream, num_workers=self.num_workers)
 
     def reader(self, table: CaseTable) -> Callable[[int], Scan]:
         """Row number of an image of a table -> the scan as stored."""

@@ -215,34 +215,14 @@ def _batch(waiting: list[tuple[Sample, Piece]]) -> Batch:
     return batch
 
 
-def case_loader(
-    source: CaseSource,
-    preprocess: Preprocess,
-    *,
-    batch_size: int,
-    tile: tuple[int, int] | None = None,
-    overlap: float = 0.5,
-    rank: int = 0,
-    world_size: int = 1,
-    tolerant: bool = False,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-) -> DataLoader[Any]:
-    """A loader of :class:`CaseStream`, whose arguments it takes.
+def case_loader(stream: CaseStream, *, num_workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:
+    """A loader of a stream's batches.
 
     Args:
-        source: see :class:`CaseStream`, also for all below.
-        preprocess: stored values -> the model's image.
-        batch_size: most pieces in a batch.
-        tile: (h, w) in pixels of the model's image, or None.
-        overlap: share of a tile that its neighbour covers too.
-        rank: number of this process.
-        world_size: number of processes.
-        tolerant: name cases that cannot be read, and go on.
+        stream: that makes them.
         num_workers: loader processes; 0 reads in this one.
         pin_memory: for faster copies to a GPU.
     """
-    stream = CaseStream(source, preprocess, batch_size, tile, overlap, rank, world_size, tolerant)
     return DataLoader(
         stream,
         batch_size=None,

@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from datamodules.base import ScanDataModule
-from datamodules.loading.case_stream import TableCases, case_loader
+from datamodules.loading.case_stream import CaseStream, TableCases, case_loader
 from tasks.evaluation.task_file import RunTask
 from tasks.predictor import Predictor, Tiled
 
@@ -105,14 +105,14 @@ def piece_loader(trainer: Trainer, model: Tiled, data: ScanDataModule, rows: NDA
         data: the part's data module.
         rows: (N,) row numbers of the part's cases.
     """
-    return case_loader(
+    stream = CaseStream(
         TableCases(data, rows),
         data.preprocess,
-        batch_size=data.batch_size,
-        tile=model.tile,
-        overlap=model.overlap,
+        data.batch_size,
+        model.tile,
+        model.overlap,
         rank=trainer.global_rank,
         world_size=trainer.world_size,
-        num_workers=data.loader_workers,
-        pin_memory=trainer.strategy.root_device.type == "cuda",
     )
+    pin_memory = trainer.strategy.root_device.type == "cuda"
+    return case_loader(stream, num_workers=data.loader_workers, pin_memory=pin_memory)

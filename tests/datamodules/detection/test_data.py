@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from datamodules.detection.coco import Coco
-from datamodules.loading.case_stream import TableCases, case_loader
+from datamodules.loading.case_stream import CaseStream, TableCases, case_loader
 from datamodules.phantoms.boxes import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers.raster import write_png
@@ -148,7 +148,7 @@ def test_checkpoints_without_a_fit_stretch() -> None:
 def test_evaluation_sees_what_shows_the_scan(tmp_path: Path) -> None:
     data = data_of(write_scans(tmp_path), image_size=40)
     dataset = data.dataset(np.arange(5))
-    batches = list(case_loader(TableCases(data, np.arange(5)), data.preprocess, batch_size=2))
+    batches = list(case_loader(CaseStream(TableCases(data, np.arange(5)), data.preprocess, batch_size=2)))
     assert len(batches) == 5
     for case, batch in enumerate(batches):
         torch.testing.assert_close(batch["image"][0], dataset[case]["image"], rtol=0, atol=0)

@@ -107,9 +107,8 @@ def expected_pieces(source: Drawn, cases: Iterable[int], tile: tuple[int, int]) 
 def test_each_piece_once_and_in_order_on_any_number_of_workers_and_ranks(workers: int, world: int) -> None:
     source = Drawn([[(40 + 9 * case, 50)] * (1 + case % 3) for case in range(7)])
     for rank in range(world):
-        loader = case_loader(
-            source, GREY, batch_size=3, tile=(32, 32), rank=rank, world_size=world, num_workers=workers
-        )
+        stream = CaseStream(source, GREY, batch_size=3, tile=(32, 32), rank=rank, world_size=world)
+        loader = case_loader(stream, num_workers=workers)
         pieces = pieces_of(loader)
         # Those of a case keep their order, however cases mix.
         assert sorted(pieces, key=lambda piece: piece.case) == expected_pieces(source, range(rank, 7, world), (32, 32))
@@ -120,7 +119,8 @@ def test_each_piece_once_and_in_order_on_any_number_of_workers_and_ranks(workers
 def test_more_workers_and_ranks_than_cases() -> None:
     source = Drawn([[(8, 8)]])
     seen = [
-        pieces_of(case_loader(source, GREY, batch_size=1, rank=rank, world_size=3, num_workers=2)) for rank in (0, 1)
+        pieces_of(case_loader(CaseStream(source, GREY, batch_size=1, rank=rank, world_size=3), num_workers=2))
+        for rank in (0, 1)
     ]
     assert [len(pieces) for pieces in seen] == [1, 0]
 
@@ -158,7 +158,7 @@ def test_what_was_filled_up_gets_no_tiles_of_its_own() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_case_that_cannot_be_read_is_named_and_the_rest_comes(workers: int) -> None:
     source = Drawn([[(8, 8)] * 3 for _ in range(4)], broken={(1, 2), (3, 0)})
-    batches = list(case_loader(source, GREY, batch_size=2, tolerant=True, num_workers=workers))
+    batches = list(case_loader(CaseStream(source, GREY, batch_size=2, tolerant=True), num_workers=workers))
     assert [(piece.case, piece.image) for piece in sorted(pieces_of(batches))] == [
         (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from datamodules.loading.case_stream import CaseSource, case_loader
+from datamodules.loading.case_stream import CaseSource, CaseStream, case_loader
 from datamodules.preprocess import Preprocess
 from datamodules.types import Piece, Scan, ScanInfo
 from tasks.segment.assemble import (
@@ -337,9 +337,8 @@ def test_through_the_loader_and_back(tile: Size | None, workers: int) -> None:
     generator = np.random.default_rng(0)
     shapes = [(1, 50, 61), (5, 20, 30), (1, 9, 70), (3, 40, 40), (1, 16, 24)]
     cases = [generator.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
-    loader = case_loader(
-        Arrays(cases), Preprocess(channels=1), batch_size=4, tile=tile, overlap=0.5, num_workers=workers
-    )
+    stream = CaseStream(Arrays(cases), Preprocess(channels=1), batch_size=4, tile=tile, overlap=0.5)
+    loader = case_loader(stream, num_workers=workers)
     assembler, found = CaseAssembler(overlapping=False), {}
     for batch in loader:
         grey = batch["image"]
