@@ -38,16 +38,32 @@ class TrainSampler(Sampler[Draw]):
     ) -> None:
         self.num_cases, self.seed, self.rank, self.world_size = num_cases, seed, rank, world_size
         self.chance = None if weights is None else weights / weights.sum()
-        self.epoch = 0
+        self.epoch, self.start = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
         self.epoch = epoch
 
+    def set_start(self, draws: int) -> None:
+        """Let the next iteration, and that alone, leave out the first draws of this rank, which a run has behind it.
+
+        The length stays that of the whole epoch: so do the loader's number of batches and the schedules.
+
+        Args:
+            draws: how many of this rank's are behind.
+
+        Raises:
+            ValueError: fewer than none.
+        """
+        if draws < 0:
+            raise ValueError(f"{draws} draws cannot be left out")
+        self.start = draws
+
     def __len__(self) -> int:
         return -(-self.num_cases // self.world_size)
 
     def __iter__(self) -> Iterator[Draw]:
+        first, self.start = self.rank + self.start * self.world_size, 0
         rng = np.random.default_rng([self.seed, self.epoch])
         if self.chance is None:
             order = rng.permutation(self.num_cases)
@@ -55,7 +71,7 @@ class TrainSampler(Sampler[Draw]):
             order = rng.choice(self.num_cases, size=self.num_cases, p=self.chance)
         total = len(self) * self.world_size
         order = np.resize(order, total)
-        for position in range(self.rank, total, self.world_size):
+        for position in range(first, total, self.world_size):
             yield Draw(int(order[position]), (self.seed, self.epoch, position))
 
 

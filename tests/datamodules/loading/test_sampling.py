@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import BatchSampler
 
 from datamodules.loading.sampling import EvaluationSampler, TrainSampler, balanced_weights
 from datamodules.types import Draw
@@ -65,6 +68,42 @@ def test_going_on_in_an_epoch_repeats_it() -> None:
     resumed = TrainSampler(20, 0)
     resumed.set_epoch(3)
     assert list(resumed) == list(resumed) == epochs[3]
+
+
+@given(
+    cases=st.integers(1, 40),
+    world=st.integers(1, 5),
+    epoch=st.integers(0, 3),
+    start=st.integers(0, 50),
+    balanced=st.booleans(),
+)
+def test_a_start_leaves_out_the_first_draws_of_each_rank_once(
+    cases: int, world: int, epoch: int, start: int, balanced: bool
+) -> None:
+    weights = np.linspace(1, 2, cases) if balanced else None
+    for rank in range(world):
+        sampler = TrainSampler(cases, 7, rank, world, weights)
+        sampler.set_epoch(epoch)
+        whole = list(sampler)
+        sampler.set_start(start)
+        assert len(sampler) == len(whole)  # batches and schedules are those of the whole epoch
+        assert list(sampler) == whole[start:]
+        assert list(sampler) == whole
+
+
+def test_a_start_within_an_epoch_keeps_the_batches_and_the_last_one_that_is_dropped() -> None:
+    for drop_last in (False, True):
+        sampler = TrainSampler(23, 1)
+        batches = BatchSampler(sampler, 4, drop_last)
+        whole = list(batches)
+        sampler.set_start(3 * 4)
+        assert list(batches) == whole[3:]
+        assert len(batches) == len(whole) == 6 - drop_last
+
+
+def test_no_fewer_than_no_draws_are_left_out() -> None:
+    with pytest.raises(ValueError, match="-1 draws"):
+        TrainSampler(5, 0).set_start(-1)
 
 
 # Balance.
