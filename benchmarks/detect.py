@@ -16,6 +16,7 @@ import statistics
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import timm
@@ -39,11 +40,11 @@ NAMES = ("retinanet", "fcos", "faster_rcnn")
 class Body(nn.Module):
     """Timm's features and torchvision's pyramid."""
 
-    def __init__(self, channels: int, finest: int, *, extra: bool) -> None:
+    def __init__(self, channels: int, finest: int, backbone: str, in_chans: int, *, extra: bool) -> None:
         super().__init__()
         self.out_channels = channels
         indices = tuple(index for index, stride in enumerate((2, 4, 8, 16, 32)) if stride >= finest)
-        self.net = timm.create_model("resnet18", features_only=True, out_indices=indices)
+        self.net = timm.create_model(backbone, features_only=True, out_indices=indices, in_chans=in_chans)
         blocks = LastLevelP6P7(channels, channels) if extra else LastLevelMaxPool()
         self.fpn = FeaturePyramidNetwork(self.net.feature_info.channels(), channels, blocks, norm_layer=group_norm)
 
@@ -65,19 +66,20 @@ class NoTransform(nn.Module):
         return detections
 
 
-def bare_network(name: str, channels: int) -> Any:
+def bare_network(name: str, channels: int, backbone: str = "resnet18", in_chans: int = 3) -> Any:
     """Torchvision's detector with as many anchors as ours."""
+    body = partial(Body, channels, backbone=backbone, in_chans=in_chans)
     model: Any
     if name == "faster_rcnn":
         anchors = AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5)
-        model = FasterRCNN(Body(channels, 4, extra=False), CLASSES + 1, rpn_anchor_generator=anchors)
+        model = FasterRCNN(body(finest=4, extra=False), CLASSES + 1, rpn_anchor_generator=anchors)
     elif name == "fcos":
-        model = FCOS(Body(channels, 8, extra=True), CLASSES)
+        model = FCOS(body(finest=8, extra=True), CLASSES)
     else:
         sizes = tuple(tuple(side * 2 ** (k / 3) for k in range(3)) for side in (32, 64, 128, 256, 512))
         anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 5)
         head = RetinaNetHead(channels, 9, CLASSES, norm_layer=group_norm)
-        model = RetinaNet(Body(channels, 8, extra=True), CLASSES, anchor_generator=anchors, head=head)
+        model = RetinaNet(body(finest=8, extra=True), CLASSES, anchor_generator=anchors, head=head)
     model.transform = NoTransform()
     return model.train()
 

@@ -1,0 +1,85 @@
+"""The GPU benchmark's machinery, on a CPU with tiny networks: what it prints of a GPU needs one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.drawn import FORMATS
+from benchmarks.gpu import Comparison, DataOfNetworks, Row, cells, chosen_rows, compare, parse
+from benchmarks.sides import Budget, Network
+
+TINY = Budget(steps=1, windows=1, warm_up=1, seconds=0.0, epochs=2)
+NETWORKS = {
+    "classify": Network("classify", "classify", "test_resnet", 32, 4),
+    "segment": Network("segment", "segment", "test_resnet", 32, 2),
+    "detect": Network("detect", "detect", "test_resnet", 64, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    data = DataOfNetworks(tmp_path_factory.mktemp("drawn"), steps=2, workers=0)
+    return Comparison(torch.device("cpu"), data, TINY)
+
+
+@pytest.mark.parametrize(
+    ("task", "source"),
+    [
+        *(("classify", source) for source in gpu.SOURCES),
+        ("segment", "memory"), ("segment", "dicom"), ("detect", "memory"), ("detect", "jpeg"), ("detect", "resident"),
+    ],
+)  # fmt: skip
+def test_both_sides_train_from_every_source(comparison: Comparison, task: str, source: str) -> None:
+    row = comparison.row(NETWORKS[task], source, 99)
+    assert row.bare > 0
+    assert row.suite > 0
+    assert row.ratio == pytest.approx(row.suite / row.bare)
+    assert row.epoch == 2
+    assert len(row.windows) >= 2
+    assert 0 <= row.wait < 1
+    assert row.memory is None
+    assert row.target == (0.95 if source in ("resident", "memory") else 0.85)
+
+
+def test_formats_are_those_that_sources_name() -> None:
+    assert {kind for kind, _, _ in gpu.SOURCES.values()} == set(FORMATS)
+
+
+def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(
+    comparison: Comparison, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = Network("nothing", "classify", "no_such_network", 32, 4)
+    rows = [(bad, "memory", 1), (NETWORKS["classify"], "memory", 1)]
+    measured, left_out = compare(comparison, rows, end=float("inf"))
+    assert [row.network for row in measured] == ["classify"]
+    assert left_out[0].startswith("nothing, memory, 1 cores: ")
+    assert compare(comparison, rows, end=0.0) == (
+        [],
+        ["nothing, memory, 1 cores: the time was over", "classify, memory, 1 cores: the time was over"],
+    )
+
+
+@pytest.mark.parametrize(("ratio", "memory", "met"), [(0.95, 1.1, "met"), (0.94, 1.0, "missed"), (1, 1.2, "missed")])
+def test_a_row_is_met_in_speed_and_memory(ratio: float, memory: float, met: str) -> None:
+    row = Row("n", "memory", 8, 100, 100 * ratio, ratio, 0.95, 0.0, 0.0, 8, memory, 1.0, [])
+    assert cells(row)[-1] == met
+
+
+def test_rows_that_flags_choose() -> None:
+    flags = ["--networks", "resnet18", "--sources", "memory", "dicom", "--cores", "16", "8"]
+    assert [(row[0].label, *row[1:]) for row in chosen_rows(parse(flags))] == [
+        ("ResNet-18", "memory", 16), ("ResNet-18", "memory", 8), ("ResNet-18", "dicom", 16), ("ResNet-18", "dicom", 8),
+    ]  # fmt: skip
+    assert {row[0].task for row in chosen_rows(parse(["--tasks", "detect"]))} == {"detect"}
+    assert len(chosen_rows(parse(["--quick"]))) < len(chosen_rows(parse([])))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_reason_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert gpu.main(["--output", str(tmp_path / "gpu.json")]) == 0
+    assert capsys.readouterr().out == "skipped: torch sees no CUDA GPU on this machine\n"
+    assert not (tmp_path / "gpu.json").exists()
