@@ -239,7 +239,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
     @cached_property
     def preprocess(self) -> Preprocess:
         """The one spec that turns stored values into what the model sees."""
-        from datamodules.preprocess import parse_windows
+        from datamodules.windows import parse_windows
 
         if self._adopted is not None:
             return self._adopted

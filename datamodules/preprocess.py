@@ -6,37 +6,30 @@ The same :class:`Preprocess` serves training, prediction and export; it is saved
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.opened_image import OpenedImage
 from datamodules.resampling import resize_image, resize_mask
 from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError
 
-# Centre and width in HU, as radiologists use them (Radiopaedia, "Windowing (CT)").
-WINDOWS: dict[str, tuple[float, float]] = {
-    "brain": (40, 80), "subdural": (80, 200), "stroke": (40, 40), "temporal_bone": (600, 2800), "bone": (400, 1800),
-    "lung": (-600, 1500), "mediastinum": (50, 350), "soft": (40, 400), "abdomen": (50, 400), "liver": (30, 150),
-    "spine": (50, 250), "angio": (300, 600),
-}  # fmt: skip
-
 # Types whose whole range has a meaning: 0 is black and the largest value is white.
 _TYPE_RANGE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
+# Types in which an image is kept and travels; torch and OpenCV know them all. What has another becomes one of them.
+_STORED_TYPES = ("uint8", "uint16", "int16", "float32")
+_WIDER = {"bool": "uint8", "int8": "int16"}  # others become float32, as every type does before it is scaled
 _LUMINANCE = tuple(np.float32(weight) for weight in (0.299, 0.587, 0.114))  # of R, G and B, ITU-R BT.601
 _MOST_VALUES = 2**24  # that percentiles are taken from: 64 MiB of float32
 _BLOCK_VALUES = 2**20  # converted at once to look at all values of an image
 _WINDOW_FLAG = "--data.window (a name such as brain, or CENTRE:WIDTH in stored units such as 40:400)"
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_PAIR = re.compile(rf"\s*\(?({_NUMBER})\s*[,:/ ]\s*({_NUMBER})\)?\s*")
 
 _NOTHING_SAID = ScanInfo()
-_Limits: TypeAlias = tuple[NDArray[Any] | float, NDArray[Any] | float]
 
 
 @dataclass(frozen=True)
@@ -140,7 +133,7 @@ class Preprocess:
         stored one is asked for, the whole image is resized here, once.
 
         Raises:
-            SuiteError: as in :meth:`image`; a channel count with no rule may show with the first tile.
+            SuiteError: as in :meth:`image`.
         """
         return self._opened(scan.array, scan.info.get("path", "image"), scan.info)
 
@@ -174,7 +167,55 @@ class Preprocess:
         content = self.content_size((array.shape[0], array.shape[1]))
         if content != array.shape[:2]:
             array = resize_image(self._to_channels(array, where), content, self.enlarge)
-        return OpenedImage(self, array, limits, where)
+        else:
+            self._to_channels(array[:1, :1], where)  # refuses channels that there is no rule for
+        return OpenedImage(self, self._as_stored(array), limits, where)
+
+    def scaled(self, stored: NDArray[Any], limits: NDArray[np.float32], where: str = "image") -> NDArray[np.float32]:
+        """Turn values as stored into those that the model sees, one pixel like the other.
+
+        Args:
+            stored: (h, w) or (h, w, c), part of :attr:`OpenedImage.stored`.
+            limits: :attr:`OpenedImage.limits`.
+            where: the path, for messages.
+
+        Returns:
+            (h, w, C) float32 in [0, 1], contiguous, with memory of its own.
+
+        Raises:
+            SuiteError: a channel count with no rule.
+        """
+        values = self._to_channels(stored, where)
+        if len(self.windows) > 1:
+            image = np.stack([_scale(values, *window) for window in limits.T], axis=-1)
+        else:
+            image = _scale(values, *(limits[:, 0] if limits.shape[1] == 1 else limits))
+        if self.gamma != 1:
+            np.power(image, np.float32(self.gamma), out=image)
+        if image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if self.channels == 3 else image[:, :, None]
+        return image
+
+    def darkest(self, stored: NDArray[Any], limits: NDArray[np.float32]) -> NDArray[Any] | None:
+        """The stored value that the model sees as 0 in all channels, in the type of an image; None where it has none.
+
+        Args:
+            stored: an image; it says type and channels.
+            limits: of it.
+        """
+        low = limits[0].min() if stored.dtype.kind == "f" else np.iinfo(stored.dtype).min
+        value = np.asarray(low, stored.dtype)
+        seen = self.scaled(np.full((1, 1, *stored.shape[2:]), value), limits)
+        return None if seen.any() else value
+
+    def _as_stored(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An image in one of the types that are kept, without channels that are not looked at."""
+        if array.ndim == 3 and self._wanted in (1, 3):
+            count = array.shape[2]
+            array = array[:, :, 0] if count in (1, 2) else array[:, :, :3] if count == 4 else array
+        kind = array.dtype.newbyteorder("=").name
+        kind = kind if kind in _STORED_TYPES else _WIDER.get(kind, "float32")
+        return np.asarray(array, dtype=kind)
 
     def mask(self, array: NDArray[Any]) -> NDArray[Any]:
         """Bring a mask (H, W) or (L, H, W) to the model's size by nearest neighbour; type and values stay.
@@ -250,12 +291,12 @@ class Preprocess:
         target = f"{len(self.windows)} windows take a scan with 1" if several else f"the model takes {self._wanted}"
         return SuiteError(f"{where}: has {stored} channels, but {target}, and no rule turns one into the other")
 
-    def _limits(self, array: NDArray[Any], where: str, stated: tuple[float, float] | None) -> Sequence[_Limits]:
-        """The stored values that become 0 and 1: one pair, or one for each window."""
+    def _limits(self, array: NDArray[Any], where: str, stated: tuple[float, float] | None) -> NDArray[np.float32]:
+        """The stored values that become 0 and 1, as :attr:`OpenedImage.limits`."""
         if self.windows:
-            return [(centre - width / 2, centre + width / 2) for centre, width in self.windows]
+            return _limits([(centre - width / 2, centre + width / 2) for centre, width in self.windows])
         if self.value_range is not None:
-            return [self.value_range]
+            return _limits([self.value_range])
         if self.percentiles is not None:
             step = math.ceil(math.sqrt(array.size / _MOST_VALUES))
             values = self._to_channels(array[::step, ::step], where)
@@ -263,11 +304,11 @@ class Preprocess:
             # With a step the values are a copy of our own, which may be sorted in place.
             axis = None if together else (0, 1)
             lower, upper = np.percentile(values, self.percentiles, axis=axis, overwrite_input=step > 1)
-            return [(lower, upper)]
+            return _limits([(lower, upper)])
         if stated is not None:
-            return [stated]
+            return _limits([stated])
         if array.dtype.name in _TYPE_RANGE:
-            return [(0.0, _TYPE_RANGE[array.dtype.name])]
+            return _limits([(0.0, _TYPE_RANGE[array.dtype.name])])
         if array.dtype.kind != "f":
             raise SuiteError(f"{where}: {array.dtype.name} values have no scale of their own: give {_WINDOW_FLAG}")
         ranges = [(block.min(), block.max()) for block in (self._to_channels(rows, where) for rows in _blocks(array))]
@@ -277,54 +318,7 @@ class Preprocess:
                 f"{where}: {array.dtype.name} values from {low:.4g} to {high:.4g} lie outside [0, 1]: give "
                 f"{_WINDOW_FLAG}"
             )
-        return [(0.0, 1.0)]
-
-
-class OpenedImage:
-    """An image that is converted tile by tile; :meth:`Preprocess.opened` makes it.
-
-    What is held is the scan as stored, or all of it as float32 where it was resized.
-
-    Attributes:
-        size: (H, W) of the model's image.
-        content_size: (h, w) of it that show the scan; below and on the right of them is filling.
-    """
-
-    def __init__(self, spec: Preprocess, array: NDArray[Any], limits: Sequence[_Limits], where: str) -> None:
-        self.content_size: tuple[int, int] = (array.shape[0], array.shape[1])
-        self.size = self.content_size if spec.size is None else spec.size
-        self._spec, self._array, self._limits, self._where = spec, array, limits, where
-
-    def tile(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
-        """A part of the model's image, equal bit for bit to that part of :meth:`Preprocess.image`.
-
-        Args:
-            top: first row.
-            left: first column.
-            height: rows; those below the image's edge are left out.
-            width: columns; those beyond the image's edge are left out.
-
-        Returns:
-            (h, w, C) float32 in [0, 1], contiguous, with memory of its own.
-        """
-        part = self._array[top : top + height, left : left + width]
-        image = self._scaled(part) if part.size else np.zeros((0, 0, self._spec.channels), np.float32)
-        inside = (max(0, min(height, self.size[0] - top)), max(0, min(width, self.size[1] - left)))
-        if image.shape[:2] == inside:
-            return image
-        filled = np.zeros((*inside, image.shape[2]), np.float32)
-        filled[: image.shape[0], : image.shape[1]] = image
-        return filled
-
-    def _scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
-        values = self._spec._to_channels(part, self._where)
-        scaled = [_scale(values, lower, upper) for lower, upper in self._limits]
-        image = scaled[0] if len(scaled) == 1 else np.stack(scaled, axis=-1)
-        if self._spec.gamma != 1:
-            np.power(image, np.float32(self._spec.gamma), out=image)
-        if image.ndim == 2:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if self._spec.channels == 3 else image[:, :, None]
-        return image
+        return _limits([(0.0, 1.0)])
 
 
 def _blocks(array: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
@@ -334,55 +328,15 @@ def _blocks(array: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         yield np.ascontiguousarray(array[first : first + rows], dtype=np.float32)
 
 
-def _scale(
-    values: NDArray[np.float32], lower: NDArray[Any] | float, upper: NDArray[Any] | float
-) -> NDArray[np.float32]:
-    """Map ``lower..upper`` to 0..1 and clip, into new memory."""
-    width = np.asarray(np.subtract(upper, lower), dtype=np.float32)
-    width = np.where(width > 0, width, np.float32(1))
-    scaled = values - np.asarray(lower, dtype=np.float32)
+def _limits(pairs: Sequence[tuple[NDArray[Any] | float, NDArray[Any] | float]]) -> NDArray[np.float32]:
+    """:attr:`OpenedImage.limits` of the values that become 0 and 1; what has one value alone becomes 0."""
+    lower = np.concatenate([np.atleast_1d(np.asarray(low, np.float32)) for low, _ in pairs])
+    width = np.concatenate([np.atleast_1d(np.asarray(np.subtract(high, low), np.float32)) for low, high in pairs])
+    return np.stack([lower, np.where(width > 0, width, np.float32(1))])
+
+
+def _scale(values: NDArray[np.float32], lower: NDArray[np.float32], width: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Map what lies from ``lower`` on to 0..1 and clip, into new memory."""
+    scaled = values - lower
     scaled /= width
     return np.clip(scaled, 0, 1, out=scaled)
-
-
-def parse_windows(value: str | Sequence[Any] | None) -> tuple[tuple[float, float], ...]:
-    """Read ``--data.window``: names and centre-width pairs, one or several.
-
-    ``brain``, ``40,400``, ``40:400``, ``brain,subdural,600:2800``, ``["brain", "40:400"]``, ``[40, 400]`` and
-    ``[[40, 80], [80, 200]]`` are all understood; ``None`` and an empty list mean no window.
-
-    Returns:
-        (centre, width) pairs in stored units (HU for CT).
-
-    Raises:
-        SuiteError: a name is unknown, a text is no pair of numbers, or a width is not above 0.
-    """
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        parts = [value] if _PAIR.fullmatch(value) else [part for part in re.split(r"[,;\s]+", value) if part]
-        if not parts:
-            raise SuiteError("--data.window is empty: give a name such as brain, or CENTRE:WIDTH")
-        return tuple(_one_window(part) for part in parts)
-    items = list(value)
-    if len(items) == 2 and all(re.fullmatch(_NUMBER, str(item).strip()) for item in items):
-        return (_one_window(f"{items[0]}:{items[1]}"),)
-    texts = [
-        ":".join(map(str, item)) if isinstance(item, Sequence) and not isinstance(item, str) else item for item in items
-    ]
-    return tuple(_one_window(str(text)) for text in texts)
-
-
-def _one_window(text: str) -> tuple[float, float]:
-    name = text.strip().lower()
-    if name in WINDOWS:
-        return WINDOWS[name]
-    pair = _PAIR.fullmatch(text)
-    if pair is None:
-        raise SuiteError(
-            f"--data.window {text!r} is neither CENTRE:WIDTH nor one of {', '.join(WINDOWS)}: write for example 40:400"
-        )
-    centre, width = float(pair[1]), float(pair[2])
-    if not (math.isfinite(centre) and 0 < width < math.inf):
-        raise SuiteError(f"--data.window {text!r}: the width (second number) must be above 0")
-    return centre, width

@@ -52,7 +52,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # What lies directly below a package and stands under its rooms: they import it, it imports none of them.
 BASICS = {
-    "datamodules": ("types", "faults", "settings", "useless", "preprocess", "resampling"),
+    "datamodules": ("types", "faults", "settings", "useless", "preprocess", "opened_image", "resampling", "windows"),
     "tasks": ("batches", "distributed", "padding", "precision"),
 }
 NO_TORCH = (
@@ -65,6 +65,8 @@ NO_TORCH = (
     "datamodules/types.py",
     "datamodules/preprocess.py",
     "datamodules/resampling.py",
+    "datamodules/opened_image.py",
+    "datamodules/windows.py",
     "datamodules/cases/table.py",
     "tasks/evaluation",
 )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.preprocess import Preprocess, parse_windows
+from datamodules.preprocess import Preprocess
 from datamodules.settings import pair
 from datamodules.types import Scan, ScanInfo
+from datamodules.windows import parse_windows
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule

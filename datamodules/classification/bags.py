@@ -70,6 +70,11 @@ class BagDataset(SampleDataset):
         return len(self.single)
 
     @property
+    def pixel_bytes(self) -> float:
+        """Bytes that a pixel of an image takes in memory, with all its channels."""
+        return self.single.pixel_bytes
+
+    @property
     def augmented(self) -> bool:
         """Whether images are augmented."""
         return self.single.augmented

@@ -61,7 +61,7 @@ def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataL
 
 
 def in_memory(data: ScanDataModule, dataset: SampleDataset) -> SampleDataset:
-    """Keep a data set in memory (``--data.cache memory``), unless it would fill the machine.
+    """Keep a data set in memory as it was stored (``--data.cache memory``), unless it would fill the machine.
 
     Args:
         data: says how large an image is.
@@ -72,7 +72,7 @@ def in_memory(data: ScanDataModule, dataset: SampleDataset) -> SampleDataset:
     """
     stored = data.image_facts.size or (512, 512)
     height, width = data.preprocess.size or data.preprocess.content_size(stored)
-    needed = dataset.num_images * height * width * data.in_channels * 4
+    needed = dataset.num_images * height * width * dataset.pixel_bytes
     free = free_memory()
     if free is not None and needed > 0.8 * free:
         raise SuiteError(

@@ -54,6 +54,11 @@ class SampleDataset(Dataset[Sample], ABC):
     def num_images(self) -> int:
         """Number of images that are read."""
 
+    @property
+    @abstractmethod
+    def pixel_bytes(self) -> float:
+        """Bytes that a pixel of an image takes in memory, with all its channels; the largest of some images."""
+
     def __getitem__(self, draw: Draw | int) -> Sample:
         """A sample, of a draw or of its number.
 
@@ -90,6 +95,13 @@ class ScanDataset(SampleDataset):
     def num_images(self) -> int:
         """Number of images that are read."""
         return len(self)
+
+    @property
+    def pixel_bytes(self) -> float:
+        """Bytes that a pixel of an image takes in memory, with all its channels; the largest of some images."""
+        numbers = np.linspace(0, len(self) - 1, min(8, len(self))).astype(int)
+        images = (self.source.open(int(number), annotated=False).image.stored for number in numbers)
+        return float(max(image.nbytes / (image.shape[0] * image.shape[1]) for image in images))
 
     @property
     def augmented(self) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from datamodules.preprocess import Preprocess, parse_windows
+from datamodules.preprocess import Preprocess
 from datamodules.samples.slices import SliceSpec
 from datamodules.settings import numbers, pair
+from datamodules.windows import parse_windows
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.opened_image import OpenedImage
 from datamodules.preprocess import Preprocess
 from datamodules.samples.annotation import Annotation
 from datamodules.types import Scan, ScanInfo
@@ -33,27 +34,16 @@ class Samples:
         return len(self.images)
 
 
-class TiledImage(Protocol):
-    """A model's image of which parts can be had: an :class:`~datamodules.preprocess.OpenedImage`, or one in memory."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-
-    def tile(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
-        """(h, w, C) of the image; rows and columns beyond its edge are left out."""
-
-
 class Opened(NamedTuple):
     """A sample before anything of it is shown.
 
     Attributes:
-        image: the model's image.
+        image: as stored, to be made the model's image.
         values: of the annotations, on the model's image.
         info: what is known of the scan.
     """
 
-    image: TiledImage
+    image: OpenedImage
     values: tuple[Any, ...]
     info: ScanInfo
 
@@ -131,66 +121,73 @@ class ScanSource:
     def in_memory(self) -> KeptSource:
         """Read every sample once; processes of loaders that are made afterwards share the memory."""
         count = len(self.samples)
-        one_size = self.preprocess.size is not None
-        images: NDArray[np.float32] | list[NDArray[np.float32]] = []
+        memory = _Memory(count)
+        limits: list[NDArray[np.float32]] = []
         values: list[Any] = []
         scans: list[ScanInfo] = []
         for number in range(count):
             opened = self.open(number)
-            image = opened.image.tile(0, 0, *opened.image.size)
+            memory.put(number, opened.image.stored)
             if number == 0:
-                images = np.empty((count, *image.shape), np.float32) if one_size else []
                 values = [
-                    annotation.memory(value, count, one_size=one_size)
+                    annotation.memory(value, count, one_size=self.preprocess.size is not None)
                     for annotation, value in zip(self.annotations, opened.values, strict=True)
                 ]
-            if isinstance(images, list):
-                images.append(image)
-            else:
-                images[number] = image
+            limits.append(opened.image.limits)
             for kept, value in zip(values, opened.values, strict=True):
                 kept[number] = value
             scans.append(opened.info)
-        return KeptSource(Samples(self.samples.images, scans, self.samples.labels), images, values, self.annotations)
+        samples = Samples(self.samples.images, scans, self.samples.labels)
+        return KeptSource(samples, self.preprocess, memory.images, np.array(limits), values, self.annotations)
+
+
+class _Memory:
+    """Images as they come: one array as long as all have one size and type, else a list."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.images: NDArray[Any] | list[NDArray[Any]] = []
+
+    def put(self, number: int, image: NDArray[Any]) -> None:
+        """Keep one more; they come in order."""
+        if number == 0:
+            self.images = np.empty((self.count, *image.shape), image.dtype)
+        if isinstance(self.images, np.ndarray):
+            if self.images.shape[1:] == image.shape and self.images.dtype == image.dtype:
+                self.images[number] = image
+                return
+            self.images = list(self.images[:number])  # memory that was never written to was never taken
+        self.images.append(np.array(image))
 
 
 @dataclass(frozen=True)
 class KeptSource:
-    """Samples in memory.
+    """Samples in memory, their images as they were stored.
 
     Attributes:
         samples: which images, with all that is known of the scans.
-        images: the model's image of each sample, (H, W, C) float32 in [0, 1].
+        preprocess: stored values -> (H, W, C) float32 in [0, 1].
+        images: of each sample :attr:`~datamodules.preprocess.OpenedImage.stored`; one array where all have one size and
+            type.
+        limits: (N, 2, K) of each.
         values: of each annotation, one for each sample.
         annotations: what they are of.
     """
 
     samples: Samples
-    images: NDArray[np.float32] | Sequence[NDArray[np.float32]]
+    preprocess: Preprocess
+    images: NDArray[Any] | list[NDArray[Any]]
+    limits: NDArray[np.float32]
     values: Sequence[Sequence[Any]]
     annotations: tuple[Annotation[Any], ...]
 
     def open(self, number: int, *, annotated: bool = True) -> Opened:
         """A sample as it was kept."""
         values = tuple(kept[number] for kept in self.values) if annotated else ()
-        return Opened(KeptImage(self.images[number]), values, self.samples.scans[number])
+        info = self.samples.scans[number]
+        image = OpenedImage(self.preprocess, self.images[number], self.limits[number], info.get("path", "image"))
+        return Opened(image, values, info)
 
     def in_memory(self) -> KeptSource:
         """This."""
         return self
-
-
-@dataclass(frozen=True)
-class KeptImage:
-    """An image in memory; its parts are views."""
-
-    array: NDArray[np.float32]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        return (self.array.shape[0], self.array.shape[1])
-
-    def tile(self, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
-        """(h, w, C) of the image; rows and columns beyond its edge are left out."""
-        return self.array[top : top + height, left : left + width]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.preprocess import WINDOWS, Preprocess, parse_windows
+from datamodules.preprocess import Preprocess
 from datamodules.types import Scan
+from datamodules.windows import WINDOWS, parse_windows
 from scansuite.errors import SuiteError
 
 RNG = np.random.default_rng(0)
