@@ -71,6 +71,8 @@ class ScanDataModule(LightningDataModule, PreparedData):
         value_range: lower and upper stored value that become 0 and 1.
         gamma: exponent of the values once they lie in 0..1: 0.5 lifts dim structures beside bright ones, as in
             fluorescence microscopy; 1 leaves them.
+        round_resized: round resized images to the type they were stored in, which makes them four times as small in
+            memory and on the way to a GPU where they have 8 bits.
         normalize: subtract mean and divide by deviation, inside the model: of the pretrained weights (``imagenet``), of
             the training images (``train``), of each image (``image``), or not (``none``, the plain rescale to 0..1);
             ``auto`` is ``imagenet`` with pretrained weights and ``train`` without.
@@ -112,6 +114,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         percentiles: list[float] | str | None = None,
         value_range: list[float] | str | None = None,
         gamma: float = 1.0,
+        round_resized: bool = False,
         normalize: Normalize = "auto",
         augment: str = "light",
         augment_args: AugmentArgs | None = None,
@@ -140,7 +143,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         self.channels, self.window = channels, window
         self.percentiles = numbers(percentiles, "--data.percentiles")
         self.value_range = numbers(value_range, "--data.value_range")
-        self.gamma = gamma
+        self.gamma, self.round_resized = gamma, round_resized
         self.normalize: Normalize = normalize
         self.augment, self.augment_args, self.sided = augment, augment_args or AugmentArgs(), sided
         self.cache = cache
@@ -257,6 +260,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
             zoom=self.zoom,
             gamma=self.gamma,
             stored_range=self.stored_range,
+            round_resized=self.round_resized,
         )
 
     def _size(self) -> tuple[int, int]:

@@ -40,9 +40,9 @@ class Preprocess:
     states (``info["stored_range"]``: 0..4095 of 12-bit DICOM), else that of the type (uint8: 0..255, uint16: 0..65535;
     floats must lie in [0, 1] already) becomes 0..1.
 
-    The order is: channels, then size (in stored units, so that 8-bit values are never rounded and partial volume is
-    linear, as in a coarser scan), then the scale, clipped to [0, 1], then the exponent. A side that shrinks is averaged
-    over the area, one that grows is interpolated.
+    The order is: channels, then size (in stored units, so that partial volume is linear, as in a coarser scan), then
+    the scale, clipped to [0, 1], then the exponent. A side that shrinks is averaged over the area, one that grows is
+    interpolated.
 
     Attributes:
         size: (H, W) in pixels, or None for the size as stored.
@@ -64,6 +64,9 @@ class Preprocess:
             binomial and negative-binomial data, Biometrika 35:246-254, 1948).
         stored_range: whether the range that a file states is looked at. False in what models were saved with before it
             was: they go on seeing the range of the type.
+        round_resized: whether a resized image of uint8, uint16 or int16 is rounded to that type again, before the
+            scale: in memory, and on the way to a GPU, it is then as small as an image of the size as stored. Half a
+            stored unit is lost at most.
     """
 
     size: tuple[int, int] | None = None
@@ -76,6 +79,7 @@ class Preprocess:
     zoom: float = 1.0
     gamma: float = 1.0
     stored_range: bool = True
+    round_resized: bool = False
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -166,7 +170,7 @@ class Preprocess:
         limits = self._limits(array, where, info.get("stored_range") if self.stored_range else None)
         content = self.content_size((array.shape[0], array.shape[1]))
         if content != array.shape[:2]:
-            array = resize_image(self._to_channels(array, where), content, self.enlarge)
+            array = self._resized(array, content, where)
         else:
             self._to_channels(array[:1, :1], where)  # refuses channels that there is no rule for
         return OpenedImage(self, self._as_stored(array), limits, where)
@@ -207,6 +211,15 @@ class Preprocess:
         value = np.asarray(low, stored.dtype)
         seen = self.scaled(np.full((1, 1, *stored.shape[2:]), value), limits)
         return None if seen.any() else value
+
+    def _resized(self, array: NDArray[Any], size: tuple[int, int], where: str) -> NDArray[Any]:
+        """An image at another size: as float32, or rounded to its own type."""
+        resized = resize_image(self._to_channels(array, where), size, self.enlarge)
+        if not self.round_resized or array.dtype.kind == "f" or array.dtype.name not in _STORED_TYPES:
+            return resized
+        kind = array.dtype.newbyteorder("=")
+        limits = np.iinfo(kind)
+        return np.rint(resized, out=resized).clip(limits.min, limits.max).astype(kind)
 
     def _as_stored(self, array: NDArray[Any]) -> NDArray[Any]:
         """An image in one of the types that are kept, without channels that are not looked at."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -361,3 +362,42 @@ def test_percentiles_of_a_very_large_image_come_from_a_part_of_it() -> None:
     np.testing.assert_allclose(image[:50, :50, 0], np.clip((array[:50, :50] - low) / (high - low), 0, 1), atol=1e-6)
     np.testing.assert_array_equal(array, kept)
     np.testing.assert_allclose((low, high), np.percentile(array, (1, 99)), atol=60)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, ">u2"])
+@pytest.mark.parametrize("size", [(7, 9), (33, 20)], ids=["smaller", "larger"])
+@pytest.mark.parametrize("enlarge", ["linear", "cubic"])
+def test_a_resized_image_is_rounded_to_its_own_type(kind: Any, size: tuple[int, int], enlarge: Any) -> None:
+    low, high = np.iinfo(np.dtype(kind)).min, np.iinfo(np.dtype(kind)).max
+    array = RNG.choice([low, high, 0, 100], (20, 16)).astype(kind)
+    spec = Preprocess(size=size, channels=1, value_range=(low, high), enlarge=enlarge)
+    exact, rounded = spec.opened(Scan(array)), replace(spec, round_resized=True).opened(Scan(array))
+    assert exact.stored.dtype == np.float32
+    assert rounded.stored.dtype == np.dtype(kind).newbyteorder("=")
+    np.testing.assert_array_equal(rounded.stored, np.rint(exact.stored).clip(low, high))
+    np.testing.assert_array_equal(
+        rounded.tile(0, 0, *size), spec.scaled(np.rint(exact.stored).clip(low, high).astype(kind), exact.limits)
+    )
+    assert np.abs(rounded.tile(0, 0, *size) - exact.tile(0, 0, *size)).max() <= 0.51 / (high - low)
+
+
+def test_rounding_leaves_alone_what_has_no_whole_numbers_or_its_size_already() -> None:
+    spec = Preprocess(size=(5, 5), channels=3, value_range=(0, 9), round_resized=True)
+    for array in (RNG.random((8, 8)), RNG.integers(0, 2, (8, 8)).astype(bool), RNG.integers(0, 9, (8, 8))):
+        np.testing.assert_array_equal(spec.image(array, "a"), replace(spec, round_resized=False).image(array, "a"))
+    array = RNG.integers(0, 9, (5, 5), np.uint8)
+    np.testing.assert_array_equal(spec.image(array, "a"), replace(spec, round_resized=False).image(array, "a"))
+
+
+def test_colour_becomes_grey_before_it_is_resized_and_rounded() -> None:
+    array = RNG.integers(0, 256, (8, 8, 3), np.uint8)
+    opened = Preprocess(size=(5, 5), channels=1, round_resized=True).opened(Scan(array))
+    assert opened.stored.shape == (5, 5)
+    assert opened.stored.dtype == np.uint8
+
+
+def test_specs_of_before_do_not_round() -> None:
+    plain = Preprocess(size=(5, 5)).to_dict()
+    del plain["round_resized"]
+    assert not Preprocess.from_dict(plain).round_resized
+    assert Preprocess.from_dict(Preprocess(round_resized=True).to_dict()).round_resized
