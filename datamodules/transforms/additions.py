@@ -1,4 +1,4 @@
-"""Three transforms of our own: two whose strength follows the image, and turns that keep its shape.
+"""Four transforms of our own: two whose strength follows the image, turns that keep its shape, and a deformation.
 
 Albumentations' ``RandomBrightnessContrast`` and ``GaussNoise`` measure by the full range of the type. Dim scans,
 such as fluorescence that fills a tenth of the range, turn black or drown in noise by that.
@@ -11,6 +11,9 @@ from typing import Any
 import albumentations
 import numpy as np
 from numpy.typing import NDArray
+
+from datamodules.transforms.elastic import POINTS, displacement_field
+from datamodules.transforms.moved_boxes import bent_boxes
 
 
 class BrightnessContrast(albumentations.ImageOnlyTransform):
@@ -77,3 +80,37 @@ class QuarterTurns(albumentations.RandomRotate90):
         """Keep the half turn of the drawn number of quarter turns where the sides differ."""
         height, width = params["shape"][:2]
         return {} if height == width else {"factor": params["factor"] // 2 * 2}
+
+
+class FreeFormDeformation(albumentations.ElasticTransform):
+    """Smooth deformation by cubic B-splines (see :mod:`~datamodules.transforms.elastic`); pixels from outside are 0.
+
+    Args:
+        elastic: control points are displaced by at most a share of the side, uniform in 0..elastic.
+        p: probability.
+    """
+
+    def __init__(self, elastic: float, p: float = 0.5) -> None:
+        super().__init__(fill=0, fill_mask=0, p=p)
+        self.elastic = elastic
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Draw the control points, and where each pixel comes from by them."""
+        height, width = params["shape"][:2]
+        reach = self.py_random.uniform(0, self.elastic)
+        control = self.random_generator.uniform(-reach, reach, (POINTS, POINTS, 2)) * (width, height)
+        field = displacement_field(control, (height, width))
+        return {
+            "control": control,
+            "map_x": (field[..., 0] + np.arange(width)).astype(np.float32),
+            "map_y": (field[..., 1] + np.arange(height)[:, None]).astype(np.float32),
+        }
+
+    def apply_to_bboxes(
+        self, bboxes: NDArray[np.float32], control: NDArray[np.float64], **params: Any
+    ) -> NDArray[np.float32]:
+        """Follow the boxes' edges; the library's own way draws each as a mask, to whole pixels."""
+        height, width = params["shape"][:2]
+        sides = np.array([width, height] * 2)
+        moved = bent_boxes(bboxes[:, :4] * sides, control, (height, width)) / sides
+        return np.concatenate([moved, bboxes[:, 4:]], axis=1).astype(np.float32)

@@ -25,6 +25,7 @@ class AugmentConfig:
         speckle: multiplicative noise, uniform within this fraction of the pixel's value.
         noise: largest standard deviation of additive Gaussian noise, as a fraction of the image's own.
         blur: largest standard deviation of a Gaussian blur, in pixels.
+        elastic: largest displacement of a smooth random deformation, as a fraction of the side, at most 0.1.
     """
 
     rotation: float = 0.0
@@ -41,7 +42,28 @@ class AugmentConfig:
     speckle: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
+    elastic: float = 0.0
 
+
+@dataclass(frozen=True)
+class Chances:
+    """Share of the cases that each change strikes, where its range is not 0; flips and quarter turns are fair."""
+
+    blur: float = 0.2
+    brightness_contrast: float = 0.8
+    gamma: float = 0.5
+    bias_field: float = 0.5
+    color: float = 0.8
+    speckle: float = 0.5
+    noise: float = 0.3
+    flip: float = 0.5
+    affine: float = 0.8
+    elastic: float = 0.3
+
+
+CHANCES = Chances()
+# Boxes of which less than this part of the area is still in the image are dropped.
+MIN_VISIBILITY = 0.1
 
 PRESET_CONFIGS: dict[str, AugmentConfig] = {
     "none": AugmentConfig(),
@@ -108,6 +130,7 @@ class AugmentArgs:
         color: fraction of saturation; hue turns by a fifth of it.
         horizontal_flip: mirror left and right in half of the cases.
         vertical_flip: mirror up and down in half of the cases.
+        elastic: fraction of the side, 0..0.1, by which a smooth random deformation displaces pixels at most.
         transforms: any Albumentations list, ``[{class_path: HorizontalFlip, init_args: {p: 0.5}}]``, after the preset.
     """
 
@@ -119,4 +142,5 @@ class AugmentArgs:
     color: float | None = None
     horizontal_flip: bool | None = None
     vertical_flip: bool | None = None
+    elastic: float | None = None
     transforms: list[dict[str, Any]] | None = None

@@ -11,11 +11,9 @@ import albumentations
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.transforms.names import MIN_VISIBILITY
 from datamodules.transforms.probe import dummy_image, probe_steps
 from scansuite.errors import SuiteError
-
-# Boxes of which less than this part of the area is still in the image are dropped.
-_MIN_VISIBILITY = 0.1
 
 
 class Augmentation:
@@ -121,7 +119,7 @@ class Augmentation:
             label_fields=["rows"],
             clip=True,
             filter_invalid_bboxes=True,
-            min_visibility=_MIN_VISIBILITY,
+            min_visibility=MIN_VISIBILITY,
         )
         with warnings.catch_warnings():
             # Steps that move nothing leave boxes where they are, which is right.

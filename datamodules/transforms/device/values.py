@@ -1,0 +1,103 @@
+"""Changes of values in whole batches: blur, brightness, contrast, gamma, shading, colour, speckle, noise.
+
+Each is what the transform of the CPU's pipeline does for the same parameters
+(:func:`~datamodules.transforms.presets.transforms_of`), in its order. Neither torchvision's functions (one factor for a
+whole batch) nor Kornia's (random numbers of a batch's own, and of its device) take a factor a case.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datamodules.transforms.device import parameters as at
+from datamodules.transforms.device.pixel_noise import normal, uniform
+from datamodules.transforms.names import AugmentConfig
+
+_SPECKLE, _NOISE = 1, 2  # streams of a case's pixel noise
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV's grey
+
+
+def change_values(image: Tensor, params: Tensor, config: AugmentConfig) -> Tensor:
+    """Change the values of a batch.
+
+    Args:
+        image: (B, C, H, W) float32 in [0, 1]; not changed.
+        params: (B, K), see :mod:`~datamodules.transforms.device.parameters`.
+        config: ranges; what is 0 there costs nothing here.
+
+    Returns:
+        (B, C, H, W) float32 in [0, 1].
+    """
+    case = params[:, :, None, None, None].unbind(1)  # each (B, 1, 1, 1)
+    channels, height, width = image.shape[1:]
+    if config.blur:
+        image = blurred(image, params[:, at.BLUR], config.blur)
+    if config.brightness or config.contrast:
+        offset = image.mean((1, 2, 3), keepdim=True) * case[at.PULL]
+        image = torch.addcmul(offset, image, case[at.GAIN]).clamp_(0, 1)
+    if config.gamma:
+        image = torch.pow(image, case[at.GAMMA])
+    if config.bias_field:
+        across, down = (
+            torch.arange(side, device=image.device, dtype=torch.float32) / max(1, side - 1) for side in (width, height)
+        )
+        column = case[at.SHADE] + case[at.SHADE + 2] * down[:, None]
+        image = (image * (column + case[at.SHADE + 1] * across)).clamp_(0, 1)
+    if config.color and channels == 3:
+        image = recoloured(image, case[at.SATURATION], case[at.HUE])
+    if config.speckle:
+        pattern = uniform(params[:, at.SEED_HIGH], params[:, at.SEED_LOW], _SPECKLE, (1, height, width))
+        image = (image * (pattern.mul_(case[at.SPECKLE]).add_(1))).clamp_(0, 1)
+    if config.noise:
+        pattern = normal(params[:, at.SEED_HIGH], params[:, at.SEED_LOW], _NOISE, (channels, height, width))
+        sigma = image.std((1, 2, 3), correction=0, keepdim=True) * case[at.NOISE]
+        image = torch.addcmul(image, pattern, sigma).clamp_(0, 1)
+    return image
+
+
+def blurred(image: Tensor, sigma: Tensor, largest: float) -> Tensor:
+    """Gaussian blur of each case with its own standard deviation; 0 leaves a case as it is.
+
+    Args:
+        image: (B, C, H, W).
+        sigma: (B,) in pixels; kernels reach to 3.5 of it, rounded down; beyond its edge pixels the image is mirrored.
+        largest: that may occur.
+    """
+    batch, channels, height, width = image.shape
+    radius = min(int(largest * 3.5), height - 1, width - 1)
+    if radius < 1:
+        return image
+    offsets = torch.arange(-radius, radius + 1, device=image.device)
+    sigma = sigma[:, None]
+    kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3)) ** 2) * (offsets.abs() <= (sigma * 3.5).floor())
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+    # Each channel of each case is a group of its own: torch's kernel for that computes in float32 throughout.
+    padded = F.pad(image.contiguous(), (radius, radius, radius, radius), mode="reflect").flatten(0, 1)[None]
+    across = F.conv2d(padded, kernel[:, None, None, :], groups=batch * channels)
+    return F.conv2d(across, kernel[:, None, :, None], groups=batch * channels).view(image.shape).clamp_(0, 1)
+
+
+def recoloured(image: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
+    """Saturation (a factor), then hue (a turn in sixths of the circle) of (B, 3, H, W).
+
+    Albumentations draws the order of the two; they commute but for a product of two small changes.
+    """
+    red, green, blue = image.unbind(1)
+    grey = torch.add(torch.add(red * _LUMA[0], green, alpha=_LUMA[1]), blue, alpha=_LUMA[2])
+    image = torch.lerp(grey[:, None], image, saturation).clamp_(0, 1)
+    # Hue and back by one formula for all channels: V - C max(0, min(k, 4 - k, 1)), k = (n + H) mod 6, n = 5, 3, 1.
+    red, green, blue = image.unbind(1)
+    value = image.amax(1)
+    chroma = value - image.amin(1)
+    scale = chroma.clamp_min(1e-8)
+    angle = torch.where(
+        value == red,
+        (green - blue) / scale,
+        torch.where(value == green, (blue - red) / scale + 2, (red - green) / scale + 4),
+    )
+    starts = torch.arange(5, 0, -2, device=image.device)[:, None, None]
+    turned = torch.remainder((angle[:, None] + hue) + starts, 6)
+    share = torch.minimum(turned, 4 - turned).clamp_(0, 1)
+    return torch.addcmul(value[:, None], chroma[:, None], share, value=-1).clamp_(0, 1)
