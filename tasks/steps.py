@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -64,18 +65,24 @@ class Steps(Compressible):
         check_images(batch, self.in_channels, self.targets)
         if "scan" not in batch:  # data sets of the suite have looked
             self.check_targets(batch, values=not batch["image"].is_cuda or batch_idx % LOOK == 0)
-        output = self._output(batch["image"], *self.further_inputs(batch))
+        with self._part("forward"):
+            output = self._output(batch["image"], *self.further_inputs(batch))
         kept = without_padding(batch)
         if len(kept) < count_cases(batch):
             output, batch = output[kept], of_cases(batch, kept)
         # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
-        loss = self.loss(output, batch)
+        with self._part("loss"):
+            loss = self.loss(output, batch)
         self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
         if f"{stage}_metrics" in self.metrics:
             self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         if f"{stage}_own" in self.metrics and kept:
             cast("OwnMetrics", self.metrics[f"{stage}_own"]).update(*self.metric_inputs(output.detach().float(), batch))
         return loss, output, batch
+
+    def _part(self, name: str) -> AbstractContextManager[object]:
+        """A part of the step, under its name in the trainer's profile."""
+        return nullcontext() if self._trainer is None else self._trainer.profiler.profile(name)
 
     def _output(self, image: Tensor, *further: Any) -> Any:
         """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
@@ -88,7 +95,8 @@ class Steps(Compressible):
         """The loss of a training batch."""
         loss, output, batch = self._shared_step(batch, "train", batch_idx)
         if self.objective is not None:
-            loss = self.objective(loss, output, batch)
+            with self._part("loss"):
+                loss = self.objective(loss, output, batch)
         if batch_idx % LOOK == 0 and not torch.isfinite(loss):
             raise SuiteError(
                 f"the training loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}: lower "
