@@ -99,11 +99,16 @@ class FreeFormDeformation(albumentations.ElasticTransform):
         height, width = params["shape"][:2]
         reach = self.py_random.uniform(0, self.elastic)
         control = self.random_generator.uniform(-reach, reach, (POINTS, POINTS, 2)) * (width, height)
-        field = displacement_field(control, (height, width))
+        return {"control": control, **self.maps(control, (height, width))}
+
+    @staticmethod
+    def maps(control: NDArray[np.float64], size: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
+        """Where each pixel of an image of (H, W) comes from: ``map_x`` and ``map_y``, (H, W) in pixels."""
+        field = displacement_field(control, size)
+        rows, columns = np.indices(size)
         return {
-            "control": control,
-            "map_x": (field[..., 0] + np.arange(width)).astype(np.float32),
-            "map_y": (field[..., 1] + np.arange(height)[:, None]).astype(np.float32),
+            "map_x": (field[..., 0] + columns).astype(np.float32),
+            "map_y": (field[..., 1] + rows).astype(np.float32),
         }
 
     def apply_to_bboxes(
