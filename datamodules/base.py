@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,8 +15,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.augmenting import AugmentOn, TrainingAugmentation
 from datamodules.cases.contents import Unit, Unreadable, image_contents
-from datamodules.cases.sides import have_sides, refuse_mirrors
 from datamodules.cases.table import SPLITS, CaseTable, scans_of
 from datamodules.loading.loaders import in_memory, loader_of
 from datamodules.preparation import prepare
@@ -42,7 +41,7 @@ log = logging.getLogger(__name__)
 Normalize = Literal["auto", "none", "imagenet", "train", "image"]
 
 
-class ScanDataModule(LightningDataModule, PreparedData):
+class ScanDataModule(TrainingAugmentation, LightningDataModule, PreparedData):
     """Everything that all data classes share; a data class says where its cases come from.
 
     Args:
@@ -78,6 +77,8 @@ class ScanDataModule(LightningDataModule, PreparedData):
             ``auto`` is ``imagenet`` with pretrained weights and ``train`` without.
         augment: preset of the training augmentation.
         augment_args: ranges and transforms that change the preset.
+        augment_on: ``cpu`` augments by Albumentations in the loader's processes, ``gpu`` by batch on the GPU, with the
+            same ranges; ``auto`` is ``gpu`` in training on a CUDA GPU without ``augment_args.transforms``.
         sided: whether classes have sides, so that no image is mirrored; left out: whether their names tell left from
             right.
         cache: ``memory`` reads every scan once and keeps it.
@@ -118,6 +119,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         normalize: Normalize = "auto",
         augment: str = "light",
         augment_args: AugmentArgs | None = None,
+        augment_on: AugmentOn = "auto",
         sided: bool | None = None,
         cache: Literal["none", "memory"] = "none",
         cache_dir: str | None = None,
@@ -146,6 +148,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
         self.gamma, self.round_resized = gamma, round_resized
         self.normalize: Normalize = normalize
         self.augment, self.augment_args, self.sided = augment, augment_args or AugmentArgs(), sided
+        self.augment_on: AugmentOn = augment_on
         self.cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
@@ -166,8 +169,6 @@ class ScanDataModule(LightningDataModule, PreparedData):
         return {name: value for name, value in vars(self).items() if name not in ("trainer", "_datasets")} | {
             "trainer": None
         }
-
-    has_boxes: ClassVar[bool] = False  # whether augmentation moves boxes too
 
     # What a data class says.
 
@@ -284,11 +285,6 @@ class ScanDataModule(LightningDataModule, PreparedData):
         self._adopted = preprocess
 
     @property
-    def in_channels(self) -> int:
-        """Channels of the images the model sees."""
-        return self.preprocess.channels
-
-    @property
     def input_size(self) -> tuple[int, int]:
         """(H, W) of the images, or patches of them, that the model is trained on."""
         if self.patch is not None:
@@ -315,7 +311,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
     def dataset_of(self, samples: Samples, *, augmented: bool = False) -> ScanDataset:
         """The data set of some images, whole."""
         source = ScanSource(self.read, samples, self.preprocess, self.annotations(augmented=augmented))
-        return ScanDataset(source, self.build_augmentation() if augmented else None, self.patch, self.mosaic)
+        return ScanDataset(source, self.training_augmentation() if augmented else None, self.patch, self.mosaic)
 
     def single_images(self, rows: NDArray[np.int64]) -> ScanDataset:
         """The images of the given cases one by one, for a look at them."""
@@ -324,28 +320,6 @@ class ScanDataModule(LightningDataModule, PreparedData):
     def cases_in_batch(self, split: str) -> int:
         """Number of cases in a batch of a part on each device."""
         return self.batch_size
-
-    def build_augmentation(self) -> Any:
-        """The training augmentation for the images the model sees; refused here if it cannot take them."""
-        from datamodules.transforms.presets import build_augmentation
-
-        ranges = asdict(self.augment_args)
-        if len(self.preprocess.windows) > 1:
-            ranges["color"] = 0.0  # the channels are windows of one scan, no colours
-        if self.has_sides:
-            self._refuse_mirrors()
-            ranges["horizontal_flip"] = ranges["vertical_flip"] = False
-        size = self.input_size
-        return build_augmentation(self.augment, **ranges, channels=self.in_channels, size=size, boxes=self.has_boxes)
-
-    @cached_property
-    def has_sides(self) -> bool:
-        """Whether a mirrored image may show another class: as the user says, else by the names of the classes."""
-        return have_sides(getattr(self, "class_names", ()), self.sided, self.augment)
-
-    def _refuse_mirrors(self) -> None:
-        """Refuse what the user asks for and classes with sides do not bear."""
-        refuse_mirrors(self.augment_args)
 
     def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Relative chance of each training case, or None for a plain shuffle."""
@@ -378,6 +352,7 @@ class ScanDataModule(LightningDataModule, PreparedData):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented training batches."""
+        self.refuse_missing_gpu()
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Sample]:

@@ -22,13 +22,18 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MMAP_THRESHOLD = 128 * 1024  # its default, until freed blocks raise it
 
 
+def on_cuda(accelerator: object) -> bool:
+    """Whether a training with Lightning's ``accelerator`` runs on a CUDA GPU."""
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
 def choose_precision(accelerator: str) -> str:
     """Lightning's name of the precision that this machine computes natively and fast.
 
     bf16 or fp16 on GPUs; on a CPU bf16 only where the processor multiplies it itself (AVX512-BF16, AMX, Arm BF16):
     elsewhere autocast is 5 to 15 times slower than float32.
     """
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if on_cuda(accelerator):
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     if accelerator in ("auto", "cpu") and _cpu_has_bf16():
         return "bf16-mixed"

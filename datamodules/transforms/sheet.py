@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.resampling import resize_image
+from datamodules.transforms.device.augmentation import DeviceAugmentation
 from datamodules.transforms.pipeline import Augmentation
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
@@ -20,7 +21,7 @@ _GROUND = 96  # grey of the ground, neither the black nor the white of a scan
 
 def write_sheet(
     images: Sequence[NDArray[np.float32]],
-    augmentation: Augmentation,
+    augmentation: Augmentation | DeviceAugmentation,
     file: Path,
     *,
     columns: int = 8,

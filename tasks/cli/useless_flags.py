@@ -19,7 +19,7 @@ from tasks.predictor import Sliced
 # What a checkpoint brings, and what training alone asks for: the verbs that evaluate make nothing of it.
 _OF_MODEL = ("image_size", "channels", "gamma", "round_resized", "normalize", "axis", "neighbors", "spacing")
 _SCALES = ("window", "percentiles", "value_range")  # where the model has none, those of the data count
-_OF_TRAINING = ["augment", "augment_args", "sampler", "mosaic", "foreground_share"]
+_OF_TRAINING = ["augment", "augment_args", "augment_on", "sampler", "mosaic", "foreground_share"]
 
 
 def refuse_useless_data(

@@ -68,6 +68,32 @@ class DeviceAugmentation:
         moved, kept = move_boxes(params, boxes, self.size)
         return moved, labels[kept]
 
+    def __call__(
+        self,
+        image: NDArray[np.float32],
+        seed: Sequence[int],
+        mask: NDArray[Any] | None = None,
+        boxes: NDArray[np.float32] | None = None,
+        labels: NDArray[Any] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Augment one case where it is, as :class:`~datamodules.transforms.pipeline.Augmentation` is called.
+
+        Raises:
+            ValueError: boxes came without labels, or the image has another shape.
+        """
+        params = self.draw(seed)
+        whole = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))[None]
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        result, moved = self.apply(pixels, torch.from_numpy(params)[None], whole)
+        sample: dict[str, NDArray[Any]] = {"image": np.ascontiguousarray(result[0].permute(1, 2, 0).numpy())}
+        if moved is not None:
+            sample["mask"] = moved[0].numpy()
+        if boxes is not None:
+            if labels is None:
+                raise ValueError("boxes need labels")
+            sample["boxes"], sample["labels"] = self.move_boxes(params, boxes, labels)
+        return sample
+
     @torch.no_grad()
     def apply(self, image: Tensor, params: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Augment a batch, without waiting for its device.

@@ -26,6 +26,7 @@ from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
 from tasks.cli.verb_parser import OwnFlags
+from tasks.hardware import on_cuda
 from tasks.loading import RECORD
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def _prepare(task: str, argv: Sequence[str], own_flags: OwnFlags, count: int) ->
             if begun is not None:
                 refuse_changed(plan, begun, count)
         data, model = cli.build_data_and_model()  # mistakes in flags show before a folder is made
-        data.build_augmentation()
+        data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))
     held = np.concatenate([data.rows("train"), data.rows("val")])
     parts = {plan.split: held}
     if testing or plan.split == "test":

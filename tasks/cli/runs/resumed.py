@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 def as_begun(checkpoint: dict[str, Any], kept: RunData, config: Any) -> Callable[[ScanDataModule], None]:
     """Let the data of a run go on as they were when it began, where an earlier version knew less of them.
 
-    Ranges that files state were not looked at, and images were mirrored whatever their classes were called
-    (``--data.sided true`` ends that).
+    Ranges that files state were not looked at, images were mirrored whatever their classes were called
+    (``--data.sided true`` ends that), and augmentation ran on the CPU. A run that was augmented on a GPU goes on so on
+    any machine.
 
     Args:
         checkpoint: that training goes on from.
@@ -39,8 +40,11 @@ def as_begun(checkpoint: dict[str, Any], kept: RunData, config: Any) -> Callable
     mirrors = bool(before) and "sided" not in before and now.get("sided") is None
     if mirrors:
         now["sided"] = False
+    if before and "augment_on" not in before and now.get("augment_on") == "auto":
+        now["augment_on"] = "cpu"
 
     def begin(data: ScanDataModule) -> None:
+        data.augmented_on_gpu_before = before.get("augment_on") == "gpu"
         data.stored_range = stored_range
         names = sided_names(getattr(data, "class_names", None) or ()) if mirrors else []
         if names:

@@ -33,7 +33,7 @@ from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
 from tasks.cli.verb_parser import OwnFlags
 from tasks.fitting.callbacks import training_callbacks
-from tasks.hardware import MemoryFormat, place
+from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
@@ -95,7 +95,7 @@ def run(task: str, argv: Sequence[str]) -> int:
             log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
         last = None
 
-    data.build_augmentation()  # refused before a folder is made
+    data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))  # refused before a folder is made
     if last is None:
         prune_parent(model, task)
     seed = int(cli.config["seed_everything"])
@@ -114,12 +114,18 @@ def run(task: str, argv: Sequence[str]) -> int:
     run_dir = Path() if fast else _take(task, cli, resumed)
     evaluator = evaluator_of(task)
     trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks], fast=fast)
+    augmented_on = data.settle_augmentation(cuda=trainer.strategy.root_device.type == "cuda")
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
-        write_text(run_dir / "config.yaml", cli.saved_config(begun))
+        write_text(run_dir / "config.yaml", cli.saved_config({**begun, "augment_on": augmented_on}))
         write_split(data, run_dir)
         _sheet(data, run_dir)
-    log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
+    log.info(
+        "precision %s, memory %s, augmentation on the %s",
+        trainer.precision,
+        place(model, cli.config["memory_format"]),
+        augmented_on.upper(),
+    )
     if untrained(cli, model):
         trainer.strategy.connect(model)
         trainer.save_checkpoint(run_dir / CHECKPOINTS / "best.ckpt", weights_only=True)
@@ -212,7 +218,7 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     dataset = data.single_images(data.rows("train")[:8])
     chosen = range(0, len(dataset), max(1, len(dataset) // 8))[:8]
     images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in chosen]
-    write_sheet(images, data.build_augmentation(), run_dir / "augmented.png")
+    write_sheet(images, data.training_augmentation(), run_dir / "augmented.png")
 
 
 def _log_pictures(evaluation: RunEvaluation, run_dir: Path) -> None:

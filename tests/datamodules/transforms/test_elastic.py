@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from datamodules.transforms.elastic import LARGEST, POINTS, displacement, displacement_field, weights
 from datamodules.transforms.moved_boxes import bent
@@ -14,7 +15,7 @@ from scansuite.errors import SuiteError
 sides = st.integers(2, 70)
 
 
-def control(size: tuple[int, int], seed: int, reach: float = LARGEST) -> np.ndarray:  # type: ignore[type-arg]
+def control(size: tuple[int, int], seed: int, reach: float = LARGEST) -> NDArray[np.float64]:
     """Control points at the limit: each is displaced as far as it may be, to either side."""
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(POINTS, POINTS, 2))
     return np.asarray(signs * reach * np.array(size[::-1]))

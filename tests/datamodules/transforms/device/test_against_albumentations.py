@@ -34,7 +34,7 @@ def brightness_contrast(image: Image, row: Row) -> Image:
 
 
 def gamma(image: Image, row: Row) -> Image:
-    return pixel.gamma_transform(image, gamma=float(row[at.GAMMA]))
+    return np.asarray(pixel.gamma_transform(image, gamma=float(row[at.GAMMA])), dtype=np.float32)
 
 
 def shading(image: Image, row: Row) -> Image:
@@ -43,19 +43,21 @@ def shading(image: Image, row: Row) -> Image:
     if not (across or down):
         return image
     angle = math.degrees(math.atan2(sign * down, sign * across)) % 360
-    return pixel.apply_linear_illumination(image, intensity=sign * math.hypot(across, down) / 2, angle=angle)
+    shaded = pixel.apply_linear_illumination(image, intensity=sign * math.hypot(across, down) / 2, angle=angle)
+    return np.asarray(shaded, dtype=np.float32)
 
 
 def color(image: Image, row: Row) -> Image:
     changed = pixel.adjust_saturation_torchvision(image, float(row[at.SATURATION]))
-    return pixel.adjust_hue_torchvision(changed, float(row[at.HUE]) / 6)
+    return np.asarray(pixel.adjust_hue_torchvision(changed, float(row[at.HUE]) / 6), dtype=np.float32)
 
 
 def blur(image: Image, row: Row) -> Image:
     sigma = float(row[at.BLUR])
     if not sigma:
         return image
-    return albumentations.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1)(image=image)["image"]
+    blurred = albumentations.GaussianBlur(blur_limit=0, sigma_limit=(sigma, sigma), p=1)(image=image)["image"]
+    return np.asarray(blurred, dtype=np.float32)
 
 
 @pytest.mark.parametrize(

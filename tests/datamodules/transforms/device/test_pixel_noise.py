@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import kstest
 
 from datamodules.transforms.device.pixel_noise import normal, uniform
@@ -15,13 +16,13 @@ def words(*numbers: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(high), torch.tensor(low)
 
 
-def mixed(bits: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def mixed(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """MurmurHash3's finalizer on unsigned numbers, as it is published."""
     bits = bits ^ (bits >> np.uint32(16))
     bits = bits * np.uint32(0x85EBCA6B)
     bits = bits ^ (bits >> np.uint32(13))
     bits = bits * np.uint32(0xC2B2AE35)
-    return bits ^ (bits >> np.uint32(16))
+    return np.asarray(bits ^ (bits >> np.uint32(16)), dtype=np.uint32)
 
 
 def test_bits_are_those_of_unsigned_arithmetic() -> None:

@@ -12,6 +12,7 @@ import tifffile
 import torch
 import yaml
 
+from datamodules.augmenting import TrainingAugmentation
 from tests.tasks.cli.conftest import Run, one_line
 from tests.tasks.cli.cuts import Killed, assert_alike, cut_after, fit
 
@@ -21,7 +22,7 @@ FLAGS = [
     "--trainer.precision", "32-true", "--trainer.max_epochs", "2", "--model.backbone", "test_resnet",
 ]  # fmt: skip
 PHANTOMS = ["--data.num_patients", "10", *FLAGS]
-NEW_FLAGS = ("sided", "new_cases", "readers", "skip_unreadable")
+NEW_FLAGS = ("sided", "new_cases", "readers", "skip_unreadable", "augment_on")
 NEW_ARGUMENTS = ("has_sides", "metrics", "monitor", "loss_args", "head_args", "box_loss_args", "class_loss")
 
 
@@ -85,7 +86,9 @@ def test_ranges_and_sides_are_those_of_the_beginning(hands: list[str], run: Run)
     assert status == 0, err
     assert "classes have sides (left, right), but run began with images that were mirrored" in " ".join(err.split())
     assert saved()["preprocess"]["stored_range"] is False
-    assert yaml.safe_load(Path("run/config.yaml").read_text())["data"]["init_args"]["sided"] is False
+    now = yaml.safe_load(Path("run/config.yaml").read_text())["data"]["init_args"]
+    assert now["sided"] is False
+    assert now["augment_on"] == "cpu"
 
 
 def test_a_run_of_today_looks_at_ranges_when_it_goes_on(hands: list[str], run: Run) -> None:
@@ -115,3 +118,18 @@ def test_other_images_are_refused_still(hands: list[str], run: Run) -> None:
     status, _, err = run("fit", "--run_dir", "run", "--ckpt_path", "last", *flags)
     assert status == 2
     assert "the data differ from those of the checkpoint: preprocess was" in one_line(err)
+
+
+def test_a_run_that_a_gpu_augmented_goes_on_so_on_a_cpu(run_task: Run) -> None:
+    """Played on a CPU: the tensor code is the same."""
+    flags = [*PHANTOMS, "--data.augment", "strong", "--model.channels", "16"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingAugmentation, "_place", lambda self, cuda: ("gpu", ""))
+        fit("detect", Path("whole"), *flags)
+        with cut_after(1), pytest.raises(Killed):
+            fit("detect", Path("run"), *flags)
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["data"]["init_args"]["augment_on"] == "gpu"
+    status, _, err = run_task("detect", "fit", "--run_dir", "run", "--ckpt_path", "last", "--judge_test", "false")
+    assert status == 0, err
+    assert "augmentation on the GPU: as the run began on a GPU, with the same numbers" in " ".join(err.split())
+    assert_alike(Path("whole"), Path("run"))
