@@ -111,14 +111,18 @@ class TrainingAugmentation:
         if not cuda and not self.augmented_on_gpu_before:
             raise SuiteError(_NO_GPU)
 
-    def refuse_missing_gpu(self) -> None:
-        """Refuse to train elsewhere than on the GPU that was asked for, where the place is not settled yet.
+    def settle_for_training(self) -> None:
+        """Settle the place by the trainer, where there is one and nobody has done so before.
 
         Raises:
-            SuiteError: there is a trainer, and it does not use a CUDA GPU.
+            SuiteError: a GPU was asked for, and the trainer does not use one.
         """
-        if self.augment_on == "gpu" and self.augment_place is None and self.trainer and not self._trains_on_cuda():
+        if self.augment_place is not None or self.trainer is None:
+            return
+        cuda = self._trains_on_cuda()
+        if self.augment_on == "gpu" and not cuda:
             raise SuiteError(_NO_GPU)
+        self.settle_augmentation(cuda=cuda)
 
     def settle_augmentation(self, *, cuda: bool) -> AugmentPlace:
         """Decide where the augmentation runs, for good, and say why where that is not plain.

@@ -352,7 +352,7 @@ class ScanDataModule(TrainingAugmentation, LightningDataModule, PreparedData):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented training batches."""
-        self.refuse_missing_gpu()
+        self.settle_for_training()
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Sample]:

@@ -128,3 +128,13 @@ def test_a_training_that_began_on_a_gpu_goes_on_with_its_numbers_anywhere() -> N
     data.check_augmentation(cuda=False)
     assert data.settle_augmentation(cuda=False) == "gpu"
     assert isinstance(training_part(data).augment, DeviceAugmentation)
+
+
+def test_a_trainer_in_python_settles_it_with_the_loader(caplog: pytest.LogCaptureFixture) -> None:
+    data = LabelPhantoms(**SMALL)
+    data.trainer = on("cpu")
+    data.trainer.global_rank, data.trainer.world_size = 0, 1
+    with caplog.at_level(logging.INFO, logger="datamodules"):
+        data.train_dataloader()
+    assert data.augment_place == "cpu"
+    assert not [record for record in caplog.records if "augmentation" in record.getMessage()]

@@ -44,7 +44,13 @@ def parent_defaults(task: str, argv: Sequence[str]) -> tuple[dict[str, Any] | No
     known = init_parameters(cls) - {*cls.facts, *OF_THAT_RUN}
     flags = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in known}
     data = run_data(argv, path.parent.parent)
-    return ({} if data is None else {"data": data.section}) | {"model": flags}, data
+    return ({} if data is None else {"data": _for_a_new_training(data.section)}) | {"model": flags}, data
+
+
+def _for_a_new_training(section: dict[str, Any]) -> dict[str, Any]:
+    """The data of a run without what was settled for its machine."""
+    arguments = section.get("init_args") or {}
+    return {**section, "init_args": {name: value for name, value in arguments.items() if name != "augment_on"}}
 
 
 def prune_parent(model: Task, task: str) -> None:

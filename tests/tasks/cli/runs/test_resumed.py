@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,3 +134,6 @@ def test_a_run_that_a_gpu_augmented_goes_on_so_on_a_cpu(run_task: Run) -> None:
     assert status == 0, err
     assert "augmentation on the GPU: as the run began on a GPU, with the same numbers" in " ".join(err.split())
     assert_alike(Path("whole"), Path("run"))
+    sheet = cv2.imread("run/augmented.png")  # of what the model saw: an image, then its augmentations
+    assert sheet is not None
+    assert len({sheet[4:132, 4 + 132 * column : 132 + 132 * column].tobytes() for column in range(4)}) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,12 @@ def test_channels_are_pruned_trained_on_and_evaluated_before_and_after(run: Run,
 
 
 def test_weights_are_pruned_without_training(run: Run, parent: Path, tmp_path: Path) -> None:
+    augmented_on_a_gpu = shutil.copytree(parent, tmp_path / "parent")  # which the machine that prunes need not have
+    config = augmented_on_a_gpu / "config.yaml"
+    assert "augment_on: cpu" in config.read_text()
+    config.write_text(config.read_text().replace("augment_on: cpu", "augment_on: gpu"))
     status, _, err = run(
-        "fit", "--model.weights", parent / "checkpoints" / "best.ckpt", "--model.prune", "magnitude",
+        "fit", "--model.weights", augmented_on_a_gpu / "checkpoints" / "best.ckpt", "--model.prune", "magnitude",
         "--model.prune_amount", 0.7, "--trainer.max_epochs", 0, "--trainer.accelerator", "cpu", "--run_dir", "sparse",
     )  # fmt: skip
     assert status == 0, err
