@@ -35,7 +35,8 @@ def weights(place: Array, side: int, points: Array) -> Array:
     """
     along = ((place + 0.5) * (_INTERVALS / side)).clip(0, _INTERVALS) + 1
     distance = abs(along - points)
-    return ((2 - distance).clip(0) ** 3 - 4 * (1 - distance).clip(0) ** 3) / 6
+    shares: Array = ((2 - distance).clip(0) ** 3 - 4 * (1 - distance).clip(0) ** 3) / 6
+    return shares
 
 
 def displacement(
