@@ -41,7 +41,7 @@ COMMON: OwnFlags = {
 }
 _SEED = "seed of the run (default 0)"
 # Of a run's flags: what says nothing of how the same run is started again.
-_ONCE = ("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test")
+_ONCE = ("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test", "profile")
 
 
 class TaskParser(VerbParser):

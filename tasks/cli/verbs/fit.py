@@ -37,6 +37,7 @@ from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
+from tasks.training.profiling import ProfileTraining, TrainingProfiler
 from tasks.training.resuming import Resuming
 from tasks.training.saving import save_whole
 from tasks.training.seeding import SeedEpochs
@@ -51,6 +52,7 @@ OWN_FLAGS: OwnFlags = {
     "judge_test": "false: leave the test part alone, as folds and sweeps do (default true)",
     "find_lr": "true: look for a learning rate first (Smith's range test), and train with it",
     "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
+    "profile": "true: say at the end where the time went, and what would save some; see docs/training.md",
 }
 
 
@@ -71,6 +73,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     if cli.config["folds"] is not None:
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
     testing = truth(cli.config["judge_test"], "--judge_test", default=True)
+    _profiled(cli)
     refuse_no_batches(cli.config["trainer"], "train", "val")
     if testing:
         refuse_no_batches(cli.config["trainer"], "test")
@@ -190,9 +193,20 @@ def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) ->
             )
 
 
+def _profiled(cli: TaskParser) -> bool:
+    """Whether a profile is asked for."""
+    asked = truth(cli.config["profile"], "--profile", default=False)
+    if asked and cli.config["trainer"]["profiler"] is not None:
+        raise SuiteError("--profile true with --trainer.profiler: give one of the two")
+    return asked
+
+
 def _trainer(cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callback], *, fast: bool) -> Trainer:
     bar = sys.stdout.isatty()
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
+    if _profiled(cli):
+        overrides["profiler"] = TrainingProfiler()
+        callbacks.insert(0, ProfileTraining(overrides["profiler"], None if fast else run_dir))
     if fast:
         return cli.build_trainer(callbacks, logger=False, **overrides)
     metric, mode = model.monitor
