@@ -1,15 +1,16 @@
 """Benchmark of training on a CUDA GPU: the whole suite beside a bare loop, in the same run.
 
     python -m benchmarks.gpu [--quick] [--networks resnet50 ...] [--sources memory png ...] [--cores 16 8]
+        [--data augment_on=gpu ...] [--model ema=0.999 ...]
 
 The bare loop does forward, loss, backward and step of the same timm network (segmentation: the U-Net of
 segmentation-models-pytorch on it; detection: torchvision's detector on it) over one batch that lies on the GPU: bf16
 autocast, the suite's memory format, AdamW, no data. The suite reads, augments (``light``), moves the learning rate and
 keeps metrics: a data class, its loader, and ``Trainer.fit`` with the task as the command line makes it. ``resident`` is
 the suite's task with one batch on the GPU and no loader. Images are drawn into a temporary folder. The bare loop is
-measured before and after each run of the suite; the suite in whole epochs, with the gaps between them, after those
-that warm up. Speeds are medians over windows that begin and end with a synchronisation. Without a GPU nothing is
-measured, and the reason is printed.
+measured before and after each run of the suite; the suite in whole epochs after those that warm up, with the gaps
+between epochs (``in epochs`` is the ratio without them). Speeds are medians over windows that begin and end with a
+synchronisation. Without a GPU nothing is measured, and the reason is printed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from benchmarks.drawn import classification_files, detection_files, segmentation_files
 from benchmarks.runs import table
@@ -72,6 +74,7 @@ class Row:
         bare: images a second of the bare loop, before and after.
         suite: images a second of the suite.
         ratio: of the two.
+        within: the same of the suite within its epochs, without the gaps between them.
         target: least ratio.
         wait: share of the time in which a batch was waited for.
         gap: ms between two epochs.
@@ -87,6 +90,7 @@ class Row:
     bare: float
     suite: float
     ratio: float
+    within: float
     target: float
     wait: float
     gap: float
@@ -101,8 +105,8 @@ class Row:
         return self.ratio >= self.target and (self.memory is None or self.memory <= PEAK)
 
 
-HEAD = ("network", "source", "cores", "bare images/s", "suite images/s", "ratio", "target", "memory", "data wait",
-        "gap ms", "")  # fmt: skip
+HEAD = ("network", "source", "cores", "bare images/s", "suite images/s", "ratio", "in epochs", "target", "memory",
+        "data wait", "gap ms", "")  # fmt: skip
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -110,7 +114,8 @@ def cells(row: Row) -> tuple[str, ...]:
     memory = "" if row.memory is None else f"{row.memory:.2f} ({row.memory_gib:.1f} GiB)"
     return (
         row.network, row.source, str(row.cores), f"{row.bare:.0f}", f"{row.suite:.0f}", f"{row.ratio:.3f}",
-        f"{row.target:.2f}", memory, f"{row.wait:.1%}", f"{1000 * row.gap:.0f}", "met" if row.met else "missed",
+        f"{row.within:.3f}", f"{row.target:.2f}", memory, f"{row.wait:.1%}",
+        f"{1000 * row.gap:.0f}", "met" if row.met else "missed",
     )  # fmt: skip
 
 
@@ -134,10 +139,11 @@ class DataOfNetworks:
         root: folder for all of it.
         steps: of an epoch, roughly.
         workers: loader processes; None: as the suite chooses.
+        further: arguments of the data classes.
     """
 
-    def __init__(self, root: Path, steps: int, workers: int | None) -> None:
-        self.root, self.steps, self.workers = root, steps, workers
+    def __init__(self, root: Path, steps: int, workers: int | None, further: Mapping[str, Any] | None = None) -> None:
+        self.root, self.steps, self.workers, self.further = root, steps, workers, further or {}
         self._made: dict[tuple[str, int, int, str], ScanDataModule] = {}
 
     def of(self, network: Network, source: str) -> ScanDataModule:
@@ -150,7 +156,7 @@ class DataOfNetworks:
         key = (folder.name, network.side, network.batch, cache)
         if key not in self._made:
             kind_of_data = {"classify": ImageFolder, "segment": MaskFolder, "detect": Yolo}[network.task]
-            settings: dict[str, Any] = {"cache": cache}
+            settings: dict[str, Any] = {"cache": cache, **self.further}
             self._made[key] = kind_of_data(
                 str(folder), image_size=network.side, batch_size=network.batch, num_workers=self.workers,
                 cache_dir=str(self.root / "cache"), **settings,
@@ -173,10 +179,20 @@ class Comparison:
         data: of the networks.
         budget: how long each side is measured.
         fused: the bare loop's optimiser is one kernel.
+        model_arguments: further ones of the tasks.
     """
 
-    def __init__(self, device: torch.device, data: DataOfNetworks, budget: Budget, *, fused: bool = False) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        data: DataOfNetworks,
+        budget: Budget,
+        *,
+        fused: bool = False,
+        model_arguments: Mapping[str, Any] | None = None,
+    ) -> None:
         self.device, self.data, self.budget, self.fused = device, data, budget, fused
+        self.model_arguments = model_arguments
         self.precision: str = choose_precision(device.type)
         self._bare: tuple[Network, BareLoop] | None = None
         self._before: tuple[int, Measured] | None = None  # cores, and what followed the row before
@@ -190,7 +206,9 @@ class Comparison:
         bare = self._bare[1]
         data = self.data.of(network, source)
         before = self._measure(bare) if self._before is None or self._before[0] != cores else self._before[1]
-        suite = run_suite(network, data, self.device, self.budget, resident=source == "resident")
+        suite = run_suite(
+            network, data, self.device, self.budget, resident=source == "resident", model_arguments=self.model_arguments
+        )
         gc.collect()
         after = self._measure(bare)
         self._before = cores, after
@@ -198,6 +216,7 @@ class Comparison:
         steps = len(data.rows("train")) // network.batch
         return Row(
             network.label, source, cores, speed, suite.speed, suite.speed / speed,
+            statistics.median(suite.within) / speed if suite.within else 0.0,
             network.target[0 if source in CACHED else 1], statistics.median(suite.waits), statistics.median(suite.gaps),
             steps, suite.peak / before.peak if before.peak else None, suite.peak / 2**30, suite.images,
         )  # fmt: skip
@@ -272,13 +291,25 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sources", nargs="+", choices=list(SOURCES))
     parser.add_argument("--cores", nargs="+", type=int, help="left out: all, and for ResNet-50 eight of them too")
     parser.add_argument("--workers", type=int, help="loader processes; left out: as the suite chooses")
-    parser.add_argument("--steps", type=int, default=48, help="of an epoch, on new images each")
+    parser.add_argument("--data", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="flags of the data")
+    parser.add_argument(
+        "--model", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="flags of the model"
+    )
+    parser.add_argument("--steps", type=int, default=100, help="of an epoch, on new images each")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run of the suite, once it is warm")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which no further row is begun")
     parser.add_argument("--fused", action="store_true", help="the bare loop's AdamW is one kernel")
     parser.add_argument("--quick", action="store_true", help="a few rows, in about 90 seconds")
     parser.add_argument("--output", type=Path, help="JSON file for all that was measured")
     return parser.parse_args(argv)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """A flag of the data or the model: its name and value."""
+    name, given, value = text.partition("=")
+    if not given:
+        raise argparse.ArgumentTypeError(f"{text}: expected NAME=VALUE")
+    return name, yaml.safe_load(value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -290,14 +321,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     device = torch.device("cuda", 0)
     if arguments.quick:
-        arguments.steps, arguments.seconds = min(arguments.steps, 32), min(arguments.seconds, 2.0)
+        arguments.steps, arguments.seconds = min(arguments.steps, 50), min(arguments.seconds, 2.0)
         arguments.minutes = min(arguments.minutes, 1.5)
-    budget = Budget(steps=20, windows=2, warm_up=12, seconds=arguments.seconds, epochs=3)
+    budget = Budget(steps=20, windows=2, warm_up=12, seconds=arguments.seconds, epochs=2)
     with tempfile.TemporaryDirectory() as folder:
-        data = DataOfNetworks(Path(folder), arguments.steps, arguments.workers)
-        comparison = Comparison(device, data, budget, fused=arguments.fused)
+        data = DataOfNetworks(Path(folder), arguments.steps, arguments.workers, dict(arguments.data))
+        comparison = Comparison(device, data, budget, fused=arguments.fused, model_arguments=dict(arguments.model))
         rows, left_out = compare(comparison, chosen_rows(arguments), start + 60 * arguments.minutes)
-    facts = machine(device)
+    facts = machine(device) | {f"data.{name}": value for name, value in arguments.data}
+    facts |= {f"model.{name}": value for name, value in arguments.model}
     print(f"\n{', '.join(f'{name} {value}' for name, value in facts.items())}; {time.monotonic() - start:.0f} s\n")
     print(table(HEAD, [cells(row) for row in rows]))
     for line in left_out:

@@ -6,7 +6,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,7 +61,8 @@ class Measured:
     """A side.
 
     Attributes:
-        images: a second, by window.
+        images: a second, by window; of the suite in whole epochs, gaps and all.
+        within: images a second of the suite within each epoch, from its first step's end to its last one's.
         peak: bytes on the GPU at most; 0 on a CPU.
         waits: share of each window in which the next batch was waited for.
         gaps: seconds between the last step of an epoch and the first of the next.
@@ -71,6 +72,7 @@ class Measured:
     peak: int = 0
     waits: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
+    within: list[float] = field(default_factory=list)
 
     @property
     def speed(self) -> float:
@@ -188,14 +190,15 @@ def _image_size(network: Network) -> dict[str, Any]:
     return {"img_size": network.side} if "vit" in network.backbone else {}
 
 
-def suite_model(network: Network, data: ScanDataModule) -> Task:
-    """The suite's model of a network, as ``fit`` makes it."""
+def suite_model(network: Network, data: ScanDataModule, **further: Any) -> Task:
+    """The suite's model of a network, as ``fit`` makes it, with further arguments."""
     torch.manual_seed(0)
     if network.task == "classify":
-        return ClassificationTask.for_data(data, network.backbone)
+        return ClassificationTask.for_data(data, network.backbone, **further)
     if network.task == "segment":
-        return SegmentationTask.for_data(data, network.backbone)
-    return DetectionTask.for_data(data, network.backbone, detector=network.detector, anchors="default")
+        return SegmentationTask.for_data(data, network.backbone, **further)
+    given = {"detector": network.detector, "anchors": "default", **further}
+    return DetectionTask.for_data(data, network.backbone, **given)
 
 
 class Resident:
@@ -260,7 +263,7 @@ class Clock(Callback):
     def __init__(self, seconds: float, epochs: int, warm_up: int, batch: int) -> None:
         self.seconds, self.epochs, self.warm_up, self.batch = seconds, epochs, warm_up, batch
         self.measured = Measured()
-        self._began = self._start = self._end = 0.0
+        self._began = self._start = self._first = self._end = 0.0
         self.waiting = Waiting()
         self._steps = 0
 
@@ -281,12 +284,17 @@ class Clock(Callback):
             self._start, self._steps, self.waiting.seconds = now, 0, 0.0
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """The last step of an epoch."""
+        """The first and the last step of an epoch end."""
         if self._began:
             self._steps += 1
+        if self._steps == 1:
+            synchronize(trainer.strategy.root_device)
+            self._first = time.perf_counter()
         if trainer.is_last_batch:
             synchronize(trainer.strategy.root_device)
             self._end = time.perf_counter()
+            if self._steps > 1:
+                self.measured.within.append((self._steps - 1) * self.batch / (self._end - self._first))
 
 
 @dataclass(frozen=True)
@@ -301,7 +309,13 @@ class Budget:
 
 
 def run_suite(
-    network: Network, data: ScanDataModule, device: torch.device, budget: Budget, *, resident: bool = False
+    network: Network,
+    data: ScanDataModule,
+    device: torch.device,
+    budget: Budget,
+    *,
+    resident: bool = False,
+    model_arguments: Mapping[str, Any] | None = None,
 ) -> Measured:
     """Train as ``fit`` does, without validation and files, and time it.
 
@@ -311,8 +325,9 @@ def run_suite(
         device: where.
         budget: how long.
         resident: one batch on the device instead of the loader.
+        model_arguments: further ones of the task.
     """
-    model = suite_model(network, data)
+    model = suite_model(network, data, **(model_arguments or {}))
     place(model, "auto")
     model.prepared = True
     clock = Clock(budget.seconds, budget.epochs, budget.warm_up, network.batch)

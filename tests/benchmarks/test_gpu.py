@@ -40,6 +40,7 @@ def test_both_sides_train_from_every_source(comparison: Comparison, task: str, s
     assert row.ratio == pytest.approx(row.suite / row.bare)
     assert row.epoch == 2
     assert len(row.windows) >= 2
+    assert row.within > 0
     assert 0 <= row.wait < 1
     assert row.memory is None
     assert row.target == (0.95 if source in ("resident", "memory") else 0.85)
@@ -65,7 +66,7 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(
 
 @pytest.mark.parametrize(("ratio", "memory", "met"), [(0.95, 1.1, "met"), (0.94, 1.0, "missed"), (1, 1.2, "missed")])
 def test_a_row_is_met_in_speed_and_memory(ratio: float, memory: float, met: str) -> None:
-    row = Row("n", "memory", 8, 100, 100 * ratio, ratio, 0.95, 0.0, 0.0, 8, memory, 1.0, [])
+    row = Row("n", "memory", 8, 100, 100 * ratio, ratio, 1.0, 0.95, 0.0, 0.0, 8, memory, 1.0, [])
     assert cells(row)[-1] == met
 
 
@@ -76,6 +77,18 @@ def test_rows_that_flags_choose() -> None:
     ]  # fmt: skip
     assert {row[0].task for row in chosen_rows(parse(["--tasks", "detect"]))} == {"detect"}
     assert len(chosen_rows(parse(["--quick"]))) < len(chosen_rows(parse([])))
+
+
+def test_flags_of_data_and_model_reach_both(tmp_path: Path) -> None:
+    arguments = parse(["--data", "augment=none", "round_resized=true", "--model", "ema=0.9"])
+    data = DataOfNetworks(tmp_path, 2, 0, dict(arguments.data))
+    comparison = Comparison(torch.device("cpu"), data, TINY, model_arguments=dict(arguments.model))
+    assert comparison.row(NETWORKS["classify"], "png-resized", 99).suite > 0
+    made = data.of(NETWORKS["classify"], "png-resized")
+    assert made.augment == "none"
+    assert made.preprocess.round_resized
+    with pytest.raises(SystemExit):
+        parse(["--data", "augment"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
