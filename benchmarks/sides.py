@@ -174,7 +174,8 @@ def _bare(network: Network, device: torch.device) -> tuple[nn.Module, BareLoss, 
 
         def overlap(net: Any, image: Tensor, target: Tensor) -> Tensor:
             logits = net(image)
-            return F.cross_entropy(logits, target) + dice(logits, target)
+            both: Tensor = F.cross_entropy(logits, target) + dice(logits, target)
+            return both
 
         return net, overlap, target
     boxes, labels = boxes_of((side, side), batch)

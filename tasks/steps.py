@@ -82,7 +82,7 @@ class Steps(Compressible):
 
     def _part(self, name: str) -> AbstractContextManager[object]:
         """A part of the step, under its name in the trainer's profile."""
-        return nullcontext() if self._trainer is None else self._trainer.profiler.profile(name)
+        return nullcontext() if self._trainer is None else self._trainer.profiler.profile(name)  # type: ignore[attr-defined]
 
     def _output(self, image: Tensor, *further: Any) -> Any:
         """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""

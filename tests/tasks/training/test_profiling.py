@@ -15,7 +15,6 @@ from pytorch_lightning import Trainer
 from scansuite import ClassificationPhantoms, ClassificationTask, DetectionPhantoms, DetectionTask
 from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
-from tasks.training import profiling
 from tasks.training.device_times import BETWEEN, DeviceTimes, covered
 from tasks.training.profile_parts import (
     BACKWARD,
@@ -42,7 +41,7 @@ class FakeClock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(profiling.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr("tasks.training.profiling.time.perf_counter", lambda: self.now)
 
 
 def test_an_action_within_another_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
