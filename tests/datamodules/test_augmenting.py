@@ -29,7 +29,8 @@ FLIP: dict[str, Any] = {"class_path": "HorizontalFlip"}
 
 def on(kind: str) -> Any:
     """A trainer as far as a data module asks it for its device."""
-    return SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(kind)), num_devices=1)
+    strategy = SimpleNamespace(root_device=torch.device(kind))
+    return SimpleNamespace(strategy=strategy, num_devices=1, global_rank=0, world_size=1)
 
 
 def training_part(data: ScanDataModule) -> ScanDataset:
@@ -133,7 +134,6 @@ def test_a_training_that_began_on_a_gpu_goes_on_with_its_numbers_anywhere() -> N
 def test_a_trainer_in_python_settles_it_with_the_loader(caplog: pytest.LogCaptureFixture) -> None:
     data = LabelPhantoms(**SMALL)
     data.trainer = on("cpu")
-    data.trainer.global_rank, data.trainer.world_size = 0, 1
     with caplog.at_level(logging.INFO, logger="datamodules"):
         data.train_dataloader()
     assert data.augment_place == "cpu"
