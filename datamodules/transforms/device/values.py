@@ -34,6 +34,8 @@ def change_values(image: Tensor, params: Tensor, config: AugmentConfig) -> Tenso
     channels, height, width = image.shape[1:]
     if config.blur:
         image = blurred(image, params[:, at.BLUR], config.blur)
+    if config.color and channels == 3:
+        image = image.contiguous()  # colours in planes: each is read by itself many times
     if config.brightness or config.contrast:
         offset = image.mean((1, 2, 3), keepdim=True) * case[at.PULL]
         image = torch.addcmul(offset, image, case[at.GAIN]).clamp_(0, 1)
@@ -87,17 +89,18 @@ def recoloured(image: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
     red, green, blue = image.unbind(1)
     grey = torch.add(torch.add(red * _LUMA[0], green, alpha=_LUMA[1]), blue, alpha=_LUMA[2])
     image = torch.lerp(grey[:, None], image, saturation).clamp_(0, 1)
-    # Hue and back by one formula for all channels: V - C max(0, min(k, 4 - k, 1)), k = (n + H) mod 6, n = 5, 3, 1.
     red, green, blue = image.unbind(1)
-    value = image.amax(1)
-    chroma = value - image.amin(1)
-    scale = chroma.clamp_min(1e-8)
-    angle = torch.where(
-        value == red,
-        (green - blue) / scale,
-        torch.where(value == green, (blue - red) / scale + 2, (red - green) / scale + 4),
-    )
-    starts = torch.arange(5, 0, -2, device=image.device)[:, None, None]
-    turned = torch.remainder((angle[:, None] + hue) + starts, 6)
-    share = torch.minimum(turned, 4 - turned).clamp_(0, 1)
-    return torch.addcmul(value[:, None], chroma[:, None], share, value=-1).clamp_(0, 1)
+    value, darkest = image.amax(1), image.amin(1)
+    chroma = value - darkest
+    by_red, by_green = value == red, value == green
+    angle = torch.where(by_red, green - blue, torch.where(by_green, blue - red, red - green))
+    angle /= chroma.clamp_min(1e-8)
+    angle += torch.where(by_red, 0.0, torch.where(by_green, 2.0, 4.0))
+    angle = torch.remainder(angle + hue[:, 0], 6)
+    # And back, on the circle of 6: red |h - 3| - 1, green 2 - |h - 2|, blue 2 - |h - 4|, each from 0 to 1.
+    number = torch.arange(3, device=image.device, dtype=torch.float32)[:, None, None]
+    middle = 3 - 0.5 * number * (5 - 3 * number)  # 3, 2, 4
+    sign = 1 - 2 * number.clamp(max=1)  # 1, -1, -1
+    share = (angle[:, None] - middle).abs_()
+    share = torch.addcmul(0.5 - 1.5 * sign, share, sign).clamp_(0, 1)
+    return torch.addcmul(darkest[:, None], chroma[:, None], share).clamp_(0, 1)
