@@ -69,7 +69,7 @@ class Settings:
         workers: loader processes of a rank.
         cores: of the machine that this rank may use.
         cache: ``--data.cache``.
-        augment_on: ``--data.augment_on``; None where the data know no such flag.
+        augment_on: where the data are augmented; None where that is not settled.
     """
 
     batch_size: int

@@ -290,5 +290,5 @@ def settings_of(trainer: Trainer) -> Settings:
         workers=data.loader_workers if ours else 0,
         cores=cores // max(1, trainer.num_devices),
         cache=data.cache if ours else "none",
-        augment_on=getattr(data, "augment_on", None),
+        augment_on=data.augment_place if ours else None,
     )
