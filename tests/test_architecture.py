@@ -48,6 +48,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "tasks.deployment": ("tasks.evaluation",),
     "tasks.training": ("backbones", "datamodules", "tasks.evaluation"),
     "tasks.compression": ("backbones", "datamodules", "tasks.evaluation", "tasks.training"),
+    "tasks.cluster": (),  # command lines and SLURM: no model, no data
     "tasks.cli": ("backbones", "datamodules", "tasks"),
 }
 # What lies directly below a package and stands under its rooms: they import it, it imports none of them.
@@ -69,6 +70,7 @@ NO_TORCH = (
     "datamodules/windows.py",
     "datamodules/cases/table.py",
     "tasks/evaluation",
+    "tasks/cluster",
 )
 
 
@@ -160,6 +162,8 @@ def test_arrows_point_one_way(file: Path) -> None:
         ("scansuite.version", "scansuite.front_door"),
         ("datamodules.base", "scansuite.front_door"),
         ("tasks.cli.main", "scansuite"),
+        ("tasks.cluster.submission", "tasks.cli.submit"),
+        ("tasks.cluster.command_job", "tasks.training.stop_signals"),
     ],
 )
 def test_the_check_sees_a_wrong_arrow(module: str, imported: str) -> None:

@@ -147,8 +147,12 @@ def config_files(argv: Sequence[str]) -> list[str]:
     return [value for flag, value in pairs(find_configs(argv)) if flag in ("--config", "-c")]
 
 
-def read_config(file: Path) -> Any:
+def read_config(file: Path, flag: str = "--config") -> Any:
     """What a config holds.
+
+    Args:
+        file: YAML.
+        flag: that names it, for the message.
 
     Raises:
         SuiteError: it cannot be read, or is no YAML.
@@ -158,7 +162,7 @@ def read_config(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SuiteError(f"--config {file}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise SuiteError(f"{flag} {file}: cannot be read: {' '.join(str(error).split())[:200]}") from None
 
 
 def section_of(file: Path, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import allow
 from scansuite.version import __version__
 from tasks.cli.errors import guarded
-from tasks.cli.flags import values_of
+from tasks.cli.flags import given, values_of, wants_help
 from tasks.registry.specs import spec_of, task_names
 
 VERBS = {
@@ -23,6 +23,8 @@ VERBS = {
     "list": "show the networks that can be a backbone: size, strides, licence, tasks",
     "summary": "show a network layer by layer: sizes, receptive field, parameters, multiply-adds",
 }
+# Of no task.
+BESIDE = {"jobs": "list, follow and cancel what fit --slurm has submitted"}
 
 HELP = """\
 usage: {program} VERB [flags]
@@ -79,7 +81,8 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
 
     def run() -> int:
         allow([*values_of(flags, "--allow_import"), *spec.own_packages])
-        module = importlib.import_module(f"tasks.cli.verbs.{verb}")
+        name = "submit" if verb == "fit" and given(flags, "--slurm") and wants_help(flags) is None else f"verbs.{verb}"
+        module = importlib.import_module(f"tasks.cli.{name}")
         return int(module.run(task, flags))
 
     return guarded(run, debug=debug, ends=argv is None if ends is None else ends)
@@ -88,6 +91,10 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
 def script() -> int:
     """Run ``scansuite <task> <verb> ...``."""
     arguments = sys.argv[1:]
+    if arguments and arguments[0] in BESIDE:
+        beside = importlib.import_module(f"tasks.cli.verbs.{arguments[0]}")
+        flags = [flag for flag in arguments[1:] if flag != "--debug"]
+        return guarded(lambda: int(beside.run(flags)), debug="--debug" in arguments, ends=True)
     if arguments and not arguments[0].startswith("-"):
         return main(arguments[0], arguments[1:], ends=True)
     if arguments and arguments[0] == "--version":
@@ -95,7 +102,11 @@ def script() -> int:
         return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         tasks = "\n".join(f"  {name:<10}{_about(name)}" for name in task_names())
-        print(f"usage: scansuite TASK VERB [flags]\n\ntasks:\n{tasks}\n\nmore: scansuite TASK --help")
+        verbs = "\n".join(f"  {name:<10}{text}" for name, text in BESIDE.items())
+        print(
+            f"usage: scansuite TASK VERB [flags]\n\ntasks:\n{tasks}\n\nbeside them:\n{verbs}\n\n"
+            "more: scansuite TASK --help"
+        )
         return 0
     print(f"error: unknown flag {arguments[0]}: give a task first: {', '.join(task_names())}", file=sys.stderr)
     return 2

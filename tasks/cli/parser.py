@@ -41,7 +41,10 @@ COMMON: OwnFlags = {
 }
 _SEED = "seed of the run (default 0)"
 # Of a run's flags: what says nothing of how the same run is started again.
-_ONCE = ("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test", "profile")
+_ONCE = (
+    *("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test", "profile"),
+    "slurm",
+)
 
 
 class TaskParser(VerbParser):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import yaml
@@ -33,15 +33,18 @@ log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 ENSEMBLE = "ensemble"  # folder of the ensemble's evaluation on test
+# Starts folds in another way: from the run folder, the words of each fold that is not finished, and the number of all.
+QueueFolds: TypeAlias = Callable[[Path, dict[int, list[str]], int], int]
 
 
-def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags) -> int:
+def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags, queue: QueueFolds | None = None) -> int:
     """Train all folds and put together what they say of the cases they did not train on.
 
     Args:
         task: name of the task.
         argv: flags as typed, ``--folds`` among them.
         own_flags: of the verb ``fit``.
+        queue: what is done in place of training, when folds are drawn; it is to put them together itself.
     """
     configure_logs()
     count = _count(argv)
@@ -55,6 +58,9 @@ def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags) -> int:
     if not (run_dir / CONFIG).is_file():
         write_text(run_dir / CONFIG, prepared.config)
     write_splits(plan, run_dir, count)
+    if queue is not None:
+        left = [fold for fold in range(count) if not finished(run_dir / f"fold_{fold}", plan.split)]
+        return queue(run_dir, {fold: _words(run_dir, fold, plan) for fold in left}, count)
     for fold in range(count):
         if finished(run_dir / f"fold_{fold}", plan.split):
             log.info("fold %d of %d is finished already", fold, count)
@@ -198,8 +204,8 @@ def _allowed() -> list[str]:
     return ["--allow_import", *names] if names else []
 
 
-def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
-    """Train a fold as a run of its own, or go on with it."""
+def _words(run_dir: Path, fold: int, plan: FoldPlan) -> list[str]:
+    """Verb and flags of a fold, as a run of its own that begins or goes on."""
     folder = run_dir / f"fold_{fold}"
     words = ["fit", "--run_dir", str(folder), *_allowed()]
     if folder.is_dir() and holds_something(folder):
@@ -208,6 +214,13 @@ def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
         words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold)]
     if plan.split == "val":
         words += ["--judge_test", "false"]
+    return words
+
+
+def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
+    """Train a fold as a run of its own, or go on with it."""
+    folder = run_dir / f"fold_{fold}"
+    words = _words(run_dir, fold, plan)
     try:
         run_command(task, words)
     except SuiteError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, re
 from tasks.cli.training.comparison import compare
 from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
-from tasks.cli.verb_parser import OwnFlags
+from tasks.cli.verb_parser import Flag, OwnFlags
 from tasks.fitting.callbacks import training_callbacks
 from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
@@ -53,15 +53,27 @@ OWN_FLAGS: OwnFlags = {
     "find_lr": "true: look for a learning rate first (Smith's range test), and train with it",
     "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
     "profile": "true: say at the end where the time went, and what would save some; see docs/training.md",
+    "slurm": Flag(
+        "queue it on a SLURM cluster: settings (partition=gpu,gpus=4,nodes=2,time=12h), a file of them, or one that is "
+        "shipped (one_gpu); see docs/cluster.md",
+        str,
+        [],
+        several=True,
+    ),
 }
 
 
-def run(task: str, argv: Sequence[str]) -> int:
+def run(
+    task: str, argv: Sequence[str], queue: Callable[[Path | None], int] | None = None, *, looks_at_data: bool = True
+) -> int:
     """Train.
 
     Args:
         task: name of the task.
         argv: flags as typed.
+        queue: from the folder that is asked for to an exit status: what is done in place of training, when all has been
+            looked at.
+        looks_at_data: data and model too have been made by then, not the flags alone parsed.
     """
     configure_logs()
     if value_of(argv, "--folds") is not None and not wants_help(argv):
@@ -72,6 +84,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     cli = TaskParser(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults)
     if cli.config["folds"] is not None:
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
+    if cli.config["slurm"]:
+        raise SuiteError("slurm in a --config: type --slurm SETTINGS")
     testing = truth(cli.config["judge_test"], "--judge_test", default=True)
     _profiled(cli)
     refuse_no_batches(cli.config["trainer"], "train", "val")
@@ -85,6 +99,9 @@ def run(task: str, argv: Sequence[str]) -> int:
     from backbones.network import check_name  # brings timm: not before the flags are known to be right
 
     check_name(cli.config["model"]["backbone"])  # a typo should not cost a look at all files
+    asked = resumed if resumed is not None or cli.config["run_dir"] is None else Path(cli.config["run_dir"])
+    if queue is not None and not looks_at_data:
+        return queue(asked)
     begun = {} if kept is None else kept.keep_split(cli.config, goes_on=resumed is not None)
     checkpoint = open_checkpoint(last, task) if last is not None and last.is_file() else None
     begin = None if checkpoint is None or kept is None else as_begun(checkpoint, kept, cli.config)
@@ -112,6 +129,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     evaluated = {part: data.rows(part) for part in (("val", "test") if testing else ("val",))}
     leaks = refuse_seen(ancestors, data, evaluated, ELSEWHERE)
     begin_record(model, data, ancestors, trains=not untrained(cli, model))
+    if queue is not None:
+        return queue(asked)
     if last is None:
         search(cli, data, model)
     run_dir = Path() if fast else _take(task, cli, resumed)
