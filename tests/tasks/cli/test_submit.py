@@ -1,0 +1,166 @@
+"""`fit --slurm`: everything is looked at before a job is queued, and the folder is there when its number is printed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.cluster.job_file import read_job
+from tests.tasks.cli.conftest import TINY, Run, one_line
+from tests.tasks.cluster.fakes import calls, fake_slurm
+
+pytest.importorskip("submitit", reason="submitit (extra: cluster) is not installed")
+
+FLAGS = [
+    *(word for word in TINY if not word.startswith("--trainer.acc") and word != "cpu"),
+    "--data.num_patients",
+    "24",
+]
+TIME = "time=1h"
+
+
+@pytest.fixture(autouse=True)
+def fake(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("slurm") / "fake"
+    for name, value in fake_slurm(folder, squeue="cat $FAKE/queue 2>/dev/null\n", scancel="exit 0\n").items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def queued(folder: Path, job: str) -> list[list[str]]:
+    """The commands of a job: at its first start, and where it goes on."""
+    with (folder / "slurm" / f"{job}_submitted.pkl").open("rb") as file:
+        function = pickle.load(file).function
+    return [function.first, function.again]
+
+
+def test_a_fit_is_looked_at_and_queued(run: Run, fake: Path) -> None:
+    status, out, _ = run("fit", *FLAGS, "--judge_test", "false", "--slurm", f"{TIME},nodes=2,processes=2", "signal=5m")
+    assert status == 0
+    folder = Path("runs/classify/1")
+    assert "submitted job 100: runs/classify/1" in out
+    assert not (folder / "config.yaml").exists()  # the job's own
+    job = read_job(folder)
+    assert job is not None
+    assert (job.job, job.kind, job.nodes, job.processes, job.minutes) == ("100", "fit", 2, 2, 60)
+    first, again = queued(folder, "100")
+    end = ["--run_dir", str(folder.absolute()), "--ckpt_path", "last", "--trainer.num_nodes", "2"]
+    end += ["--trainer.devices", "2", "--trainer.accelerator", "cpu"]
+    assert first[1:5] == ["-m", "tasks.cli", "classify", "fit"]
+    assert "--slurm" not in first
+    assert first[-10:] == again[-10:] == end
+    assert again[5:-10] == ["--judge_test", "false"]  # the rest stands in config.yaml
+    assert first[5:-10] == [*FLAGS, "--judge_test", "false"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model.lrr", "1"], "unknown flag --model.lrr"),
+        (["--model.lr", "abc"], "--model.lr abc: expected a number"),
+        (["--model.backbone", "resnett18"], "resnett18"),
+        (["--data", "ImageFolder", "--data.root", "nowhere"], "nowhere"),
+        (["--trainer.devices", "2"], "--slurm gpus=N"),
+        (["--trainer.num_nodes", "2"], "--slurm nodes=N"),
+        (["--trainer.fast_dev_run", "true"], "run it here"),
+    ],
+)
+def test_mistakes_cost_no_place_in_the_queue(run: Run, fake: Path, words: list[str], said: str) -> None:
+    data = [] if "--data" in words else FLAGS
+    status, _, err = run("fit", *data, *words, "--slurm", TIME)
+    assert status == 2
+    assert said in one_line(err)
+    assert calls(fake, "sbatch") == []
+    assert not Path("runs").exists()
+
+
+def test_a_refused_job_leaves_no_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_REFUSES", "invalid account")
+    status, _, err = run("fit", *FLAGS, "--slurm", f"{TIME},check=flags")
+    assert status == 2
+    assert "sbatch says: invalid account" in one_line(err)
+    assert list(Path("runs/classify").iterdir()) == []
+
+
+def test_flags_alone_where_the_data_are_not_here(run: Run, fake: Path) -> None:
+    words = ["fit", "--data", "ImageFolder", "--data.root", "/on/the/nodes/alone"]
+    assert run(*words, "--slurm", f"{TIME},check=flags")[0] == 0
+    status, _, err = run(*words, "--model.lrr", "1", "--slurm", f"{TIME},check=flags")
+    assert (status, "lrr" in one_line(err)) == (2, True)
+    assert len(calls(fake, "sbatch")) == 1
+
+
+def test_without_a_look_nothing_heavy_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from tasks.cli.main import main\n"
+        "assert main('classify', ['fit', '--slurm', 'time=1h', 'check=none']) == 0\n"
+        "print(sorted({'torch', 'pandas', 'pytorch_lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_files_of_settings_are_found(run: Run, fake: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("time: 2h\npartition: long\n")
+    assert run("fit", "--slurm", "mine.yaml", "check=none")[0] == 0
+    assert run("fit", "--slurm", "four_nodes", "check=none,partition=big")[0] == 0
+    scripts = [(fake / f"script_{number}.sh").read_text() for number in (0, 1)]
+    assert "--partition=long" in scripts[0]
+    assert all(word in scripts[1] for word in ("--partition=big", "--nodes=4", "--gpus-per-node=4"))
+    status, _, err = run("fit", "--slurm", "for_nodes")
+    assert (status, "did you mean 'four_nodes'" in one_line(err)) == (2, True)
+
+
+def test_a_run_that_stopped_is_queued_again_but_not_beside_its_job(run: Run, fake: Path) -> None:
+    assert run("fit", "--run_dir", "mine", "--slurm", f"{TIME},check=none")[0] == 0
+    status, _, err = run("fit", "--run_dir", "mine", "--slurm", f"{TIME},check=none")
+    assert (status, "exists already" in one_line(err)) == (2, True)
+    (fake / "queue").write_text("100|RUNNING|1:00|None\n")
+    status, _, err = run("fit", "--run_dir", "mine", "--ckpt_path", "last", "--slurm", f"{TIME},check=none")
+    assert (status, "job 100 of it is RUNNING" in one_line(err)) == (2, True)
+    (fake / "queue").unlink()
+    assert run("fit", "--run_dir", "mine", "--ckpt_path", "last", "--slurm", f"{TIME},check=none")[0] == 0
+    first, _ = queued(Path("mine"), "101")
+    assert first.count("--ckpt_path") == first.count("--run_dir") == 1
+
+
+def test_folds_are_drawn_then_queued_as_an_array(run: Run, fake: Path) -> None:
+    status, out, _ = run("fit", *FLAGS, "--folds", "3", "--slurm", TIME)
+    assert status == 0
+    folder = Path("runs/classify/1")
+    assert "submitted job 100: 3 of 3 folds" in out
+    assert all((folder / f"fold_{fold}" / "split.csv").is_file() for fold in range(3))
+    jobs = [read_job(one) for one in (folder, *(folder / f"fold_{fold}" for fold in range(3)))]
+    assert [(job.job, job.kind) for job in jobs if job is not None] == [
+        ("101", "pool"), ("100_0", "fold"), ("100_1", "fold"), ("100_2", "fold"),
+    ]  # fmt: skip
+    first, again = queued(folder, "100_1")
+    assert "--data.fold" in first
+    assert first[first.index("--run_dir") + 1] == str((folder / "fold_1").absolute())
+    assert again[again.index("--judge_test") + 1] == "false"
+    pool, _ = queued(folder, "101")
+    assert pool[5:] == ["--folds", "3", "--run_dir", str(folder.absolute()), "--ckpt_path", "last"]
+    status, _, err = run("fit", *FLAGS, "--folds", "3", "--slurm", f"{TIME},check=flags")
+    assert (status, "leave it out" in one_line(err)) == (2, True)
+
+
+def test_a_config_submits_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("slurm: [time=1h]\n")
+    status, _, err = run("fit", *FLAGS, "--config", "mine.yaml")
+    assert (status, "type --slurm" in one_line(err)) == (2, True)
+
+
+def test_help_names_the_flag(run: Run) -> None:
+    status, out, _ = run("fit", "--slurm", TIME, "--help")
+    assert (status, "--slurm" in out) == (0, True)
+
+
+def test_a_job_file_is_small(run: Run) -> None:
+    assert run("fit", "--slurm", f"{TIME},check=none")[0] == 0
+    held = json.loads(Path("runs/classify/1/job.json").read_text())
+    assert set(held) == {"job", "kind", "task", "submitted", "minutes", "nodes", "processes", "logs"}
