@@ -1,4 +1,4 @@
-"""Recipes of images and of a Kubernetes job are well-formed, and name what is there. Nothing is built: there is no engine."""
+"""Recipes of images and of a Kubernetes job are well-formed, and name what is there; none is built here."""
 
 from __future__ import annotations
 

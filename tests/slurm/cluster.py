@@ -40,8 +40,9 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,bf_interval=1,requeue_delay=1
 KillWait=30
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{second}] CPUs=4 RealMemory=4000 State=UNKNOWN
+NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{second}] CPUs=64 RealMemory=400000 State=UNKNOWN
 PartitionName=cpu Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=n[1-2] MaxTime=INFINITE State=UP
 """
 
 
@@ -55,7 +56,7 @@ def missing() -> str | None:
 
 
 class Cluster:
-    """Two nodes, ``n1`` and ``n2``, of four cores each.
+    """Two nodes, ``n1`` and ``n2``, with room for any job of the tests.
 
     Args:
         folder: for configuration, state and logs; its path is short, since a socket lies in it.

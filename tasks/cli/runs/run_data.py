@@ -65,7 +65,8 @@ class RunData:
             SuiteError: a flag asks for another split.
         """
         if self.split is None:
-            log.warning("%s has no split.csv: its split is drawn again, and differs if the data do", self.folder)
+            if self.section:  # else it has not begun
+                log.warning("%s has no split.csv: its split is drawn again, and differs if the data do", self.folder)
             return {}
         now, before = config["data"]["init_args"], self.section.get("init_args") or {}
         for name in (*_DRAWN_BY, *(("split_file",) if goes_on else ())):
