@@ -128,9 +128,8 @@ class CommandJob:
         except (UncompletedJobError, subprocess.SubprocessError, OSError) as error:
             note_end(Path(self.folder), STOPPED, name)
             said = " ".join(str(error).split())
-            print(
-                f"error: saved, but not requeued: {said}: submit {self.folder} again with --ckpt_path last", flush=True
-            )
+            mend = f"submit it again with --run_dir {self.folder} --ckpt_path last"
+            print(f"error: saved, but not requeued ({said}): {mend}", flush=True)
 
 
 def _handler_of_submitit() -> Callable[[int, FrameType | None], Any] | None:
