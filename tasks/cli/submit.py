@@ -24,7 +24,7 @@ from tasks.cluster.submission import command_line, require_slurm, submit, unset
 FLAG = "--slurm"
 _CONFIG = "config.yaml"
 # Flags of fit that no config keeps, and that a run that goes on must hear again.
-_AGAIN = ("--judge_test", "--allow_import")
+_AGAIN = ("--judge_test", "--profile", "--allow_import")
 
 
 def run(task: str, argv: Sequence[str]) -> int:
