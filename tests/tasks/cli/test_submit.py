@@ -27,7 +27,7 @@ TIME = "time=1h"
 @pytest.fixture(autouse=True)
 def fake(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path_factory.mktemp("slurm") / "fake"
-    for name, value in fake_slurm(folder, squeue="cat $FAKE/queue 2>/dev/null\n", scancel="exit 0\n").items():
+    for name, value in fake_slurm(folder, squeue="cat $FAKE/queue 2>/dev/null || true\n", scancel="exit 0\n").items():
         monkeypatch.setenv(name, value)
     return folder
 
