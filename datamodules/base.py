@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from datamodules.augmenting import AugmentOn, TrainingAugmentation
 from datamodules.cases.contents import Unit, Unreadable, image_contents
 from datamodules.cases.table import SPLITS, CaseTable, scans_of
+from datamodules.loading.batch_size import BatchSize
 from datamodules.loading.loaders import in_memory, loader_of
 from datamodules.preparation import prepare
 from datamodules.prepared import Prepared, PreparedData
@@ -33,7 +34,7 @@ from datamodules.settings import check_loading, default_cache_dir, default_worke
 from datamodules.stored import Stored
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Sample, Scan
-from datamodules.useless import Useless, left_out
+from datamodules.useless import Useless, given, left_out
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 Normalize = Literal["auto", "none", "imagenet", "train", "image"]
 
 
-class ScanDataModule(TrainingAugmentation, LightningDataModule, PreparedData):
+class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, PreparedData):
     """Everything that all data classes share; a data class says where its cases come from.
 
     Args:
@@ -60,6 +61,7 @@ class ScanDataModule(TrainingAugmentation, LightningDataModule, PreparedData):
         patient_pattern: regular expression that finds the patient in a path relative to ``root``.
         cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups.
         batch_size: cases a batch on each device.
+        total_batch_size: cases a batch of all devices together, instead of ``batch_size``; they must divide it.
         num_workers: loader processes; left out: by the cores this process may use.
         image_size: side, or ``H,W``, in pixels of what the model sees; left out: the images' own size, 224 where they
             differ or are larger than 256.
@@ -108,6 +110,7 @@ class ScanDataModule(TrainingAugmentation, LightningDataModule, PreparedData):
         patient_pattern: str | None = None,
         cases: str | None = None,
         batch_size: int = 32,
+        total_batch_size: int | None = None,
         num_workers: int | None = None,
         image_size: int | list[int] | str | None = None,
         channels: int | None = None,
@@ -133,13 +136,13 @@ class ScanDataModule(TrainingAugmentation, LightningDataModule, PreparedData):
         min_image_size: int = 0,
     ) -> None:
         super().__init__()
-        check_loading(batch_size, num_workers)
+        check_loading(batch_size, num_workers, total_batch_size)
         self.root = Path(root)
         self.split_file, self.new_cases = split_file, new_cases
         self.stratify = name_list(stratify)
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
         self.split, self.patient_pattern, self.cases_file = split, patient_pattern, cases
-        self.batch_size = batch_size
+        self._batch_size, self.total_batch_size = batch_size, total_batch_size
         self.num_workers = num_workers
         self.image_size = numbers(image_size, "--data.image_size")
         self.channels, self.window = channels, window
@@ -174,6 +177,7 @@ class ScanDataModule(TrainingAugmentation, LightningDataModule, PreparedData):
 
     useless: ClassVar[tuple[Useless, ...]] = (  # flags that do nothing here
         Useless("new_cases", "it is of cases that a --data.split_file does not name", "split_file", left_out),
+        Useless("batch_size", "--data.total_batch_size says it for all devices", "total_batch_size", given),
     )
 
     @property

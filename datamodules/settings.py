@@ -32,7 +32,7 @@ def default_workers(ranks: int = 1) -> int:
     return max(0, min(8, share - 1))
 
 
-def check_loading(batch_size: int, num_workers: int | None) -> None:
+def check_loading(batch_size: int, num_workers: int | None, total_batch_size: int | None = None) -> None:
     """Refuse numbers of cases a batch and of loader processes that cannot be.
 
     Raises:
@@ -40,8 +40,25 @@ def check_loading(batch_size: int, num_workers: int | None) -> None:
     """
     if batch_size < 1:
         raise SuiteError(f"--data.batch_size {batch_size}: must be at least 1")
+    if total_batch_size is not None and total_batch_size < 1:
+        raise SuiteError(f"--data.total_batch_size {total_batch_size}: must be at least 1")
     if num_workers is not None and num_workers < 0:
         raise SuiteError(f"--data.num_workers {num_workers}: must be at least 0")
+
+
+def per_device(total: int, devices: int) -> int:
+    """Cases a batch on each device, where all of them together have ``total``.
+
+    Raises:
+        SuiteError: it cannot be shared out evenly; with the nearest numbers that can.
+    """
+    if total % devices:
+        near = [count for count in (total - total % devices, total - total % devices + devices) if count]
+        raise SuiteError(
+            f"--data.total_batch_size {total}: cannot be shared out evenly among {devices} devices: give "
+            f"{' or '.join(map(str, near))}"
+        )
+    return total // devices
 
 
 def free_memory() -> int | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.types import Batch, ScanInfo
+from tasks.distributed import sum_of_counts
 
 
 def count_cases(batch: Batch) -> int:
@@ -21,6 +22,30 @@ def without_padding(batch: Batch) -> list[int]:
     if "scan" not in batch:
         return list(range(count_cases(batch)))
     return [position for position, scan in enumerate(batch["scan"]) if not scan.get("padding")]
+
+
+def cases_of_all(batch: Batch, ranks: int, *, last: bool) -> int:
+    """How many cases the training batches of all ranks have together, padding left out.
+
+    Args:
+        batch: of this rank; those of the others are as large, as the suite's own loaders make them.
+        ranks: how many.
+        last: the batch is the last of the epoch, where alone there is padding: ranks ask each other, and a GPU waits.
+    """
+    count = count_cases(batch)
+    if ranks == 1 or not last or "scan" not in batch:
+        return count * ranks
+    return count * ranks - sum_of_counts(count - len(without_padding(batch)), batch["image"].device)
+
+
+def images_of_cases(batch: Batch, kept: list[int]) -> list[int]:
+    """Numbers of the images of the given cases; a case is one image unless the batch holds bags."""
+    if "bags" not in batch:
+        return kept
+    first = [0]
+    for bag in batch["bags"]:
+        first.append(first[-1] + len(bag))
+    return [number for case in kept for number in range(first[case], first[case + 1])]
 
 
 def of_cases(batch: Batch, kept: list[int]) -> Batch:

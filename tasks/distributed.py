@@ -6,6 +6,7 @@ differentiable ``all_reduce`` makes the ranks wait for each other once more on t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -49,6 +50,42 @@ def sum_over_ranks(own: Tensor) -> Tensor:
     return total + torch.distributed.get_world_size() * (own - own.detach())
 
 
+def from_batch_of_all(own: Tensor, sources: Sequence[int]) -> Tensor:
+    """Cases of the batch of all ranks together, of which each rank holds every N-th, as samplers deal them out.
+
+    Each rank is sent what it asks for and nothing else: as many cases as it holds. All ranks call this with tensors of
+    one shape.
+
+    Args:
+        own: (B, ...) cases of this rank; number ``i`` of rank ``r`` of N is number ``r + i * N`` of all.
+        sources: (B * N) for each case of all, the number of the one that takes its place.
+
+    Returns:
+        (B, ...) what takes the place of this rank's cases.
+    """
+    ranks, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+    sent, places = [], []
+    for other in range(ranks):
+        asked = [source for source in sources[other::ranks] if source % ranks == rank]
+        sent.append([source // ranks for source in asked])
+        places.append([place for place, source in enumerate(sources[rank::ranks]) if source % ranks == other])
+    outgoing = own[[number for some in sent for number in some]].contiguous()
+    arrived = torch.empty_like(outgoing[:1]).expand(len(own), *own.shape[1:]).contiguous()
+    torch.distributed.all_to_all_single(arrived, outgoing, list(map(len, places)), list(map(len, sent)))
+    taken = torch.empty_like(own)
+    taken[[place for some in places for place in some]] = arrived
+    return taken
+
+
+def sum_of_counts(own: int, device: torch.device) -> int:
+    """The sum over ranks of a number, on each; it makes a GPU wait."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return own
+    total = torch.tensor(own, device=device)
+    torch.distributed.all_reduce(total)
+    return int(total)
+
+
 def gather(own: T) -> list[T]:
     """Plain Python objects of all ranks, in order of rank; the same list on every rank."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
@@ -56,6 +93,12 @@ def gather(own: T) -> list[T]:
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, own)
     return gathered
+
+
+def count_ranks() -> int:
+    """How many processes train or evaluate together."""
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if there else 1
 
 
 def is_rank_zero() -> bool:

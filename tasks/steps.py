@@ -12,8 +12,18 @@ from torchmetrics import Metric
 
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
-from tasks.batches import case_ids, count_cases, no_case, of_cases, without_images, without_padding
+from tasks.batches import (
+    case_ids,
+    cases_of_all,
+    count_cases,
+    images_of_cases,
+    no_case,
+    of_cases,
+    without_images,
+    without_padding,
+)
 from tasks.compression.compressible import Compressible
+from tasks.distributed import count_ranks
 from tasks.own.loader_batches import check_images
 from tasks.own.metrics import OwnMetrics, stage_values
 from tasks.predictor import PartialOutput, StepOutput
@@ -67,13 +77,18 @@ class Steps(Compressible):
             self.check_targets(batch, values=not batch["image"].is_cuda or batch_idx % LOOK == 0)
         with self._part("forward"):
             output = self._output(batch["image"], *self.further_inputs(batch))
-        kept = without_padding(batch)
+        kept, self.kept_images = without_padding(batch), None
+        # Lightning divides the sum of weights over ranks by their number, and drops the remainder.
+        self.weight = len(kept) * (ranks := count_ranks())
+        if stage == "train" and ranks > 1:  # shares of one loss, in which each rank's counts alike
+            self.weight = cases_of_all(batch, ranks, last=batch_idx + 1 >= self.trainer.num_training_batches)
         if len(kept) < count_cases(batch):
+            self.kept_images = images_of_cases(batch, kept)
             output, batch = output[kept], of_cases(batch, kept)
         # A batch of padding alone, empty by now, still takes part in what ranks do together, with weight 0.
         with self._part("loss"):
             loss = self.loss(output, batch)
-        self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(kept), sync_dist=True)
+        self.log(f"{stage}/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=self.weight, sync_dist=True)
         if f"{stage}_metrics" in self.metrics:
             self.update_metrics(cast("Metric", self.metrics[f"{stage}_metrics"]), output.detach().float(), batch)
         if f"{stage}_own" in self.metrics and kept:

@@ -18,7 +18,8 @@ from datamodules.types import Draw
 class TrainSampler(Sampler[Draw]):
     """Shuffled (or weighted) draws, the same order on every rank, dealt out in turn.
 
-    Every rank gets the same number of draws; the order is filled up from its own start where the count is uneven.
+    Every rank gets the same number of draws. Where the count is uneven the order is filled up from its own start, with
+    draws that are marked as padding and left out of losses and metrics: the ranks together see what one process sees.
 
     Args:
         num_cases: size of the training part.
@@ -72,7 +73,7 @@ class TrainSampler(Sampler[Draw]):
         total = len(self) * self.world_size
         order = np.resize(order, total)
         for position in range(first, total, self.world_size):
-            yield Draw(int(order[position]), (self.seed, self.epoch, position))
+            yield Draw(int(order[position]), (self.seed, self.epoch, position), padding=position >= self.num_cases)
 
 
 class EvaluationSampler(Sampler[Draw]):

@@ -323,7 +323,8 @@ class ClassificationTask(Task):
         """() loss of the batch in float32; of images mixed in pairs that of the mixed target."""
         loss: Tensor = self.criterion(output, batch["label"])
         if "label_other" in batch:
-            share = batch["label_share"][0]
+            shares = batch["label_share"]
+            share = shares[0] if len(shares) else shares.new_tensor(1.0)  # a rank with padding alone has none
             loss = share * loss + (1 - share) * self.criterion(output, batch["label_other"])
         return loss
 

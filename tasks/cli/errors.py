@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from scansuite.errors import SuiteError, from_worker, nearest
 from tasks.cli.flags import init_parameters
+from tasks.cli.runs import ranks
 from tasks.cli.runs.run_dir import global_rank
 from tasks.cli.runs.running import full_disk, interrupted, release
 
@@ -31,8 +32,10 @@ def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
         ends: the process ends with the command: a second Ctrl-C does not break into that.
     """
     handler = signal.getsignal(signal.SIGINT)
+    status = 1
     try:
-        return run() if debug else _in_one_line(run)
+        status = run() if debug else _in_one_line(run)
+        return status
     except KeyboardInterrupt:
         return _stopped()
     except SystemExit as stop:
@@ -42,6 +45,8 @@ def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
             _leave_after_help()
         raise
     finally:
+        if status not in (0, ranks.STOPPED):
+            ranks.end_others()
         release()
         if not ends and _may_handle_signals():
             signal.signal(signal.SIGINT, handler)
@@ -86,8 +91,11 @@ def _in_one_line(run: Callable[[], int]) -> int:
         name = f"{error.filename}: " if error.filename else ""
         return _say(full_disk(error) or f"{name}{error.strerror or error}")
     except Exception as error:
+        if (line := ranks.lost(error)) is not None:
+            return _say(line)
         line = full_disk(error) or _inner(error) or _known(error)
         if line is None:
+            ranks.say_unknown(error)
             raise  # a fault of ours: the traceback is what a report needs
         return _say(line)
 
@@ -149,7 +157,7 @@ def _of_libraries(error: BaseException) -> str | None:
 
 
 def _say(line: str) -> int:
-    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    ranks.say_error(ranks.name_rank(line))
     return 2
 
 

@@ -15,8 +15,9 @@ from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints, known_models, write_record
+from tasks.cli.runs.ranks import separate_output
 from tasks.cli.runs.run_data import names_data, run_data
-from tasks.cli.runs.run_dir import count_test, refuse_existing, take_run_dir
+from tasks.cli.runs.run_dir import count_test, forget_launch, refuse_existing, take_run_dir
 from tasks.cli.runs.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_evaluation, refuse_second_scale
 from tasks.cli.verb_parser import Flag, OwnFlags
@@ -44,6 +45,7 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
         split: ``val`` or ``test``.
     """
     configure_logs()
+    forget_launch(task)
     refuse_in_evaluation(argv)
     typed = None if wants_help(argv) else _find(task, argv)
     if given(argv, "--model"):
@@ -71,6 +73,7 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
     leaks = refuse_seen(models, data, {split: data.rows(split)}, ENSEMBLE if isinstance(model, Ensemble) else ALONE)
     data.case_labels(data.rows(split))  # labels are checked before a folder is made
     run_dir = take_run_dir(task, cli.config["run_dir"])
+    separate_output(run_dir)
     settings = {"logger": False, "enable_checkpointing": False, "default_root_dir": str(run_dir)}
     trainer = cli.build_trainer([evaluator.callback], **settings)
     if trainer.is_global_zero:

@@ -16,8 +16,10 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import is_path, load_part
 from tasks.base import Task
+from tasks.cli.devices import several
 from tasks.cli.flags import config_files, init_parameters, section_of, value_of
 from tasks.cli.help import Section, arguments_of_part, documented, first_line
+from tasks.cli.launching import watch
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
@@ -43,7 +45,7 @@ _SEED = "seed of the run (default 0)"
 # Of a run's flags: what says nothing of how the same run is started again.
 _ONCE = (
     *("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test", "profile"),
-    "slurm",
+    *("slurm", "scale_lr", "memory"),
 )
 
 
@@ -249,17 +251,28 @@ class TaskParser(VerbParser):
         return data, cast("Task", self.config_init["model"])
 
     def build_trainer(self, callbacks: Sequence[Callback], /, **overrides: Any) -> Trainer:
-        """The trainer; unless ``--trainer.precision`` says it, training computes in what suits the machine."""
+        """The trainer; unless ``--trainer.precision`` says it, training computes in what suits the machine.
+
+        Raises:
+            SuiteError: what is asked for several devices is not there.
+        """
         config = dict(self.config_init["trainer"])
         if config["precision"] is None and self.builds_model:
             config["precision"] = choose_precision(str(config["accelerator"]))
         config["use_distributed_sampler"] = False
         config.update(overrides)
         config["callbacks"] = [*_as_list(config["callbacks"]), *callbacks]
-        trainer = Trainer(**config)
+        trainer = several(config, static=self._static_graph()) if self.builds_model else Trainer(**config)
+        watch(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # neither the user's nor the strategy's own
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer
+
+    def _static_graph(self) -> bool:
+        """Whether the graph of the loss is the same in every step, as it is with the suite's own parts."""
+        model = self.config["model"]
+        own = any(is_path(model[part.flag]) for part in self.task_class.own_parts)
+        return model["unfreeze"] is None and not own
 
     def saved_config(self, data: Mapping[str, Any] | None = None) -> str:
         """The whole configuration as YAML that starts the same run again.

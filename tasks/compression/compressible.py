@@ -25,6 +25,8 @@ class Compressible(LightningModule, ABC):
         temperature: of distillation, where the flag is left out.
         objective: what a callback makes of the loss, output and batch of a training step; None: the loss itself.
         input_size: (H, W) in pixels that it is trained on; None where that is not known.
+        weight: of the last step's loss in the mean of its epoch, in cases.
+        kept_images: numbers of the images of the last batch that are no padding; None: all.
         pruned: it has been pruned already, if it was to be: training that goes on leaves its layers as they are.
         pruned_sizes: of the layers whose channels were pruned.
         provenance: the cases that it and its ancestors have seen; None where it does not know.
@@ -35,6 +37,8 @@ class Compressible(LightningModule, ABC):
     class_names: list[str]
     input_size: tuple[int, int] | None
     objective: Callable[[Tensor, Any, Batch], Tensor] | None = None
+    weight: int = 0
+    kept_images: list[int] | None = None
     pruned: bool = False
     pruned_sizes: Sizes = {}
     provenance: Provenance | None = None

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from datamodules.types import Batch
-from tasks.batches import count_cases
 from tasks.compression.compressible import Compressible
 from tasks.compression.features import Pair, Projections
 
@@ -70,11 +69,13 @@ class Distillation(Callback):
                 parts["distill_output"] = model.imitation(output, says, batch, teacher, temperature)
                 total = (1 - alpha) * loss + alpha * parts["distill_output"]
             if projections is not None:
-                parts["distill_features"] = projections(own, wanted)
+                kept = model.kept_images
+                levels = own if kept is None else [level[kept] for level in own]
+                parts["distill_features"] = projections(levels, wanted)
                 total = total + weight * parts["distill_features"]
             for name, part in {**parts, "objective": total}.items():
                 how: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
-                model.log(f"train/{name}", part.detach(), batch_size=count_cases(batch), **how)
+                model.log(f"train/{name}", part.detach(), batch_size=model.weight, **how)
             return total
 
         model.objective = objective

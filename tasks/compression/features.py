@@ -66,12 +66,16 @@ class Projections(nn.ModuleList):
             parameter.copy_(state[name])
 
     def forward(self, own: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-        """() mean over the levels of :func:`correlation_loss`, in float32.
+        """() mean over the levels of :func:`correlation_loss`, in float32; 0, with gradients of 0, without images.
 
         Args:
             own: levels of the student.
             wanted: levels of the teacher.
         """
+        if not len(own[0]):
+            return torch.stack(
+                [project(own[pair.own]).sum() for project, pair in zip(self, self.pairs, strict=True)]
+            ).sum()
         losses = [
             correlation_loss(project(own[pair.own]), wanted[pair.wanted])
             for project, pair in zip(self, self.pairs, strict=True)

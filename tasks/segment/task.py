@@ -212,6 +212,8 @@ class SegmentationTask(Task):
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """() loss of the batch in float32; while training under deep supervision, of the coarser maps too."""
         coarser, self._coarser = self._coarser, []
+        if coarser and self.kept_images is not None:
+            coarser = [level[self.kept_images] for level in coarser]
         loss: Tensor = self.criterion(output, batch["mask"], coarser)
         return loss
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from scansuite.errors import SuiteError
-from scansuite.files import write_text
+from scansuite.files import safe_name, write_text
 from tasks.cli.runs.running import claim, holds_something
 
 RUNS = Path("runs")
@@ -115,6 +115,14 @@ def _next_number(parent: Path) -> Path:
         number += 1
 
 
+def forget_launch(task: str) -> None:
+    """Take away what an earlier launch by the same name left behind, before the ranks of this one look for it."""
+    pointer = _pointer(task)
+    if global_rank() == 0 and pointer is not None:
+        with contextlib.suppress(OSError):
+            pointer.unlink()
+
+
 def _pointer(task: str) -> Path | None:
     """A file that all processes of one external launch can name."""
     launch = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")]
@@ -122,7 +130,9 @@ def _pointer(task: str) -> Path | None:
         launch = [
             os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
         ]
-    return RUNS / task / f".launch-{'-'.join(launch)}" if launch[0] else None
+    if not launch[0] and int(os.environ.get("WORLD_SIZE") or 1) > 1:  # set by hand, or by an MPI
+        launch = [os.environ.get(name, "") for name in ("MASTER_PORT", "MASTER_ADDR")]
+    return RUNS / task / f".launch-{'-'.join(map(safe_name, launch))}" if launch[0] else None
 
 
 def _await(pointer: Path | None, asked: str | None) -> Path:

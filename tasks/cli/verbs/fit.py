@@ -16,6 +16,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
+from tasks.cli.devices import say_batch, scale_lr, scaling_of
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
@@ -23,9 +24,10 @@ from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
+from tasks.cli.runs.ranks import separate_output
 from tasks.cli.runs.resumed import as_begun, refuse_changed_model
 from tasks.cli.runs.run_data import saved_data
-from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, newest_run, refuse_existing, take_run_dir
+from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, forget_launch, newest_run, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command
 from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
 from tasks.cli.training.comparison import compare
@@ -51,6 +53,7 @@ OWN_FLAGS: OwnFlags = {
     "folds": "train this many folds one after another, and put their predictions together; see docs/folds.md",
     "judge_test": "false: leave the test part alone, as folds and sweeps do (default true)",
     "find_lr": "true: look for a learning rate first (Smith's range test), and train with it",
+    "scale_lr": "linear or sqrt: multiply --model.lr, as meant for one device, by devices x accumulated batches",
     "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
     "profile": "true: say at the end where the time went, and what would save some; see docs/training.md",
     "slurm": Flag(
@@ -76,6 +79,7 @@ def run(
         looks_at_data: data and model too have been made by then, not the flags alone parsed.
     """
     configure_logs()
+    forget_launch(task)
     if value_of(argv, "--folds") is not None and not wants_help(argv):
         return train_folds(task, argv, OWN_FLAGS)
     resumed = _resumed_run(task, argv)
@@ -91,6 +95,7 @@ def run(
     refuse_no_batches(cli.config["trainer"], "train", "val")
     if testing:
         refuse_no_batches(cli.config["trainer"], "test")
+    scaling = scaling_of(cli.config["scale_lr"])
     fast = bool(cli.config["trainer"]["fast_dev_run"])
     last = resumed / CHECKPOINTS / "last.ckpt" if resumed is not None else None
     if resumed is None and not fast:
@@ -137,6 +142,10 @@ def run(
     evaluator = evaluator_of(task)
     trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks], fast=fast)
     augmented_on = data.settle_augmentation(cuda=trainer.strategy.root_device.type == "cuda")
+    if last is None and scaling != "none":
+        scale_lr(trainer, model, scaling)
+        cli.config["model"]["lr"] = model.optimization.lr
+    say_batch(trainer, data, model, scaling)
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config({**begun, "augment_on": augmented_on}))
@@ -185,7 +194,9 @@ def _take(task: str, cli: TaskParser, resumed: Path | None) -> Path:
         return f"go on with: {command(task, 'fit', run_dir=folder, ckpt_path='last')}"
 
     asked = str(resumed) if resumed is not None else cli.config["run_dir"]
-    return take_run_dir(task, asked, mend, resumed=resumed is not None)
+    run_dir = take_run_dir(task, asked, mend, resumed=resumed is not None)
+    separate_output(run_dir)
+    return run_dir
 
 
 def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) -> None:
@@ -193,7 +204,12 @@ def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) ->
     schedule, args = model.schedule.name, model.schedule.args
     if config is None or schedule in ("constant", "plateau"):
         return
-    flags = ["--data.batch_size", "--trainer.accumulate_grad_batches", "--trainer.limit_train_batches"]
+    flags = [
+        "--data.batch_size",
+        "--data.total_batch_size",
+        "--trainer.accumulate_grad_batches",
+        "--trainer.limit_train_batches",
+    ]
     if schedule in ("cosine", "onecycle", "polynomial") and "t_max" not in args:
         flags += ["--trainer.max_epochs", "--trainer.max_steps"]
     import yaml
@@ -202,7 +218,8 @@ def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) ->
     for flag in flags:
         group, name = flag.removeprefix("--").split(".")
         before, now = (
-            (values[group]["init_args"] if group == "data" else values[group])[name] for values in (earlier, cli.config)
+            (values[group]["init_args"] if group == "data" else values[group]).get(name)
+            for values in (earlier, cli.config)
         )
         if now != before:
             length = "without it" if before in (None, -1) else f"for {before}"

@@ -45,9 +45,10 @@ def test_the_order_and_its_seed_words_do_not_depend_on_the_number_of_ranks(world
     assert dealt(draws(30, seed=1, epoch=4, world=world)) == alone
 
 
-def test_training_draws_are_never_padding_and_have_seed_words_of_their_own() -> None:
+def test_training_draws_beyond_the_last_case_are_padding_and_all_have_seed_words_of_their_own() -> None:
     drawn = dealt(draws(10, seed=3, epoch=2, world=4))
-    assert not any(draw.padding for draw in drawn)
+    assert [draw.padding for draw in drawn] == [False] * 10 + [True] * 2
+    assert not any(draw.padding for draw in draws(10, seed=3)[0])
     assert [draw.seed for draw in drawn] == [(3, 2, position) for position in range(12)]
 
 

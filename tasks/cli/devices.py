@@ -1,0 +1,82 @@
+"""Training on several devices: the trainer for them, and what is said of its batch and learning rate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from pytorch_lightning import Trainer
+
+from datamodules.base import ScanDataModule
+from scansuite.errors import SuiteError
+from tasks.base import Task
+from tasks.training.parallel import SyncNorms, refuse_sync_on_cpu, several_devices
+
+log = logging.getLogger(__name__)
+
+LrScaling = Literal["none", "linear", "sqrt"]
+
+
+def several(config: Mapping[str, Any], *, static: bool) -> Trainer:
+    """A trainer from Lightning's arguments, with the suite's settings where it chooses among several devices itself.
+
+    Args:
+        config: of the trainer; a strategy of the user's is left alone.
+        static: the graph of the loss is the same in every step.
+
+    Raises:
+        SuiteError: batch norms cannot be synchronised on these devices.
+    """
+    wanted = dict(config)
+    if wanted["sync_batchnorm"]:
+        given = wanted["plugins"] or []
+        wanted |= {"sync_batchnorm": False, "plugins": [*(given if isinstance(given, list) else [given]), SyncNorms()]}
+    trainer = Trainer(**wanted)
+    if config["sync_batchnorm"]:
+        refuse_sync_on_cpu(trainer.strategy)
+    # With gradients that are added up over batches torch does not count the same parameters in each pass.
+    static = static and config["accumulate_grad_batches"] == 1
+    ours = several_devices(trainer.strategy, static=static) if config["strategy"] == "auto" else None
+    if ours is None:
+        return trainer
+    kind = "static" if static else "changing"
+    log.info("%d processes: DDP with gradients as views of its buckets, %s graph", trainer.world_size, kind)
+    return Trainer(**{**wanted, "strategy": ours})
+
+
+def say_batch(trainer: Trainer, data: ScanDataModule, model: Task, scaling: LrScaling) -> None:
+    """Say how many cases a step of the optimiser sees, and at which learning rate."""
+    devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
+    if devices * accumulated == 1 and scaling == "none":
+        return
+    batch = data.batch_size_on(devices)
+    scaled = "as given" if scaling == "none" else f"scaled by the batch (--scale_lr {scaling})"
+    log.info(
+        "%d cases a device x %d device%s x %d batch%s accumulated = %d cases a step; learning rate %g, %s",
+        batch, devices, "s" * (devices > 1), accumulated, "es" * (accumulated > 1), batch * devices * accumulated,
+        model.optimization.lr, scaled,
+    )  # fmt: skip
+
+
+def scale_lr(trainer: Trainer, model: Task, scaling: LrScaling) -> None:
+    """Multiply the learning rate, which is meant for the batch of one device, by devices x accumulated batches.
+
+    ``linear`` as in Goyal et al., "Accurate, Large Minibatch SGD" (2017, arXiv:1706.02677); ``sqrt`` by the root, as
+    Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms" (NeurIPS 2022) for Adam and kin.
+    """
+    factor = float(trainer.world_size * trainer.accumulate_grad_batches)
+    if scaling != "none":
+        model.set_lr(model.optimization.lr * (factor if scaling == "linear" else factor**0.5))
+
+
+def scaling_of(value: str | None) -> LrScaling:
+    """The value of ``--scale_lr``.
+
+    Raises:
+        SuiteError: there is no such rule.
+    """
+    names = get_args(LrScaling)
+    if (value or "none") not in names:
+        raise SuiteError(f"--scale_lr {value}: one of {', '.join(names)}")
+    return value or "none"  # type: ignore[return-value]
