@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.network import build, intermediates, plan
+from backbones.checkpointing import CountedOnce, checkpoint_gradients
+from backbones.network import build, intermediates, own_size, plan
 from backbones.stages import resting_modules, stages
 
 
@@ -36,6 +38,7 @@ class Backbone(nn.Module):
             it, and a network that cannot take it is refused now, not in the first batch. None: the size timm states.
         small_stem: see ``backbones.stem.shrink_stem``.
         dropout: rate of timm's ``drop_rate``, before the classifier; only of use together with ``classes``.
+        grad_checkpointing: compute activations again in the backward pass instead of keeping them, as timm does it.
         **args: further arguments of the timm network, such as ``drop_path_rate`` or ``output_stride``.
 
     Attributes:
@@ -61,6 +64,7 @@ class Backbone(nn.Module):
         image_size: tuple[int, int] | None = None,
         small_stem: bool = False,
         dropout: float = 0.0,
+        grad_checkpointing: bool = False,
         **args: Any,
     ) -> None:
         super().__init__()
@@ -86,6 +90,9 @@ class Backbone(nn.Module):
         self._resize = strides is not None
         self._closed: set[str] = set()
         self._require_grad()
+        self._once: CountedOnce | None = None
+        if grad_checkpointing:
+            self._once = checkpoint_gradients(network, made, image_size or own_size(name))
 
     @property
     def net(self) -> Any:
@@ -103,7 +110,8 @@ class Backbone(nn.Module):
             ``strides=None`` one map as large as the network makes it.
         """
         self.net.training = self.training  # Lightning sets this flag on registered modules without calling train()
-        levels = intermediates(self.__dict__["_network"], image)
+        with nullcontext() if self._once is None else self._once.forward_pass():
+            levels = intermediates(self.__dict__["_network"], image)
         if not self._resize:
             return levels
         height, width = image.shape[-2:]
@@ -128,7 +136,8 @@ class Backbone(nn.Module):
         if self.classes is None:
             raise RuntimeError("forward_native needs a Backbone built with classes=N")
         self.net.training = self.training
-        logits: Tensor = self.net(image)
+        with nullcontext() if self._once is None else self._once.forward_pass():
+            logits: Tensor = self.net(image)
         return logits
 
     @property

@@ -67,6 +67,8 @@ class Task(Steps, Standalone):
         stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``,
             or in classification ``small`` for images under 64 px trained from scratch.
         drop_path: highest chance with which a block of the network is passed over in training (stochastic depth).
+        grad_checkpointing: compute the activations of the backbone, and of a decoder, again in the backward pass
+            instead of keeping them: less memory, more time.
         optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
         optimizer_args: further arguments of the optimiser (``momentum``, ``betas``, ``alpha``, ...).
         lr: learning rate at its highest.
@@ -148,6 +150,7 @@ class Task(Steps, Standalone):
         freeze: Literal["backbone"] | None = None,
         stem: Stem = "auto",
         drop_path: float = 0.0,
+        grad_checkpointing: bool = False,
         optimizer: str = "adamw",
         optimizer_args: dict[str, Any] | None = None,
         lr: float = 1e-3,
@@ -205,6 +208,7 @@ class Task(Steps, Standalone):
             in_channels,
             input_size,
             whole=prune is not None,
+            grad_checkpointing=grad_checkpointing,
         )
         self.in_channels, self.num_classes = in_channels, num_classes
         self.input_size = None if input_size is None else (input_size[0], input_size[1])

@@ -30,6 +30,7 @@ class NetworkSettings:
     Attributes:
         input_size: (H, W) in pixels of the images to come; None where it is not known.
         unfreeze: the epoch in which a frozen backbone begins to train, or one for each of its stages; None: never.
+        grad_checkpointing: activations are computed again in the backward pass.
         whole: the weights are those of a whole model, which is pruned: they are loaded later.
     """
 
@@ -44,6 +45,7 @@ class NetworkSettings:
     in_channels: int = 3
     input_size: Sequence[int] | None = None
     whole: bool = False
+    grad_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         within("drop_path", self.drop_path, "at least 0 and below 1", 0 <= self.drop_path < 1)
@@ -95,7 +97,9 @@ def build_backbone(
         raise SuiteError(
             f"--model.init {settings.init}: --model.weights {weights} would replace what it draws: leave one out"
         )
-    set_here = {"in_channels", "strides", "classes", "image_size", "small_stem"} & set(settings.args)
+    set_here = {"in_channels", "strides", "classes", "image_size", "small_stem", "grad_checkpointing"} & set(
+        settings.args
+    )
     if set_here:
         raise SuiteError(
             f"--model.backbone_args: {min(set_here)} comes from the data and from --model.stem and --model.head: "
@@ -110,6 +114,7 @@ def build_backbone(
             classes=classes,
             image_size=image_size,
             small_stem=stem == "small",
+            grad_checkpointing=settings.grad_checkpointing,
             **{**dropped, **args, **settings.args},
         )
     except SuiteError as error:

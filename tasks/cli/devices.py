@@ -12,6 +12,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.training.parallel import SyncNorms, refuse_sync_on_cpu, several_devices
+from tasks.training.sharding import FSDP2, Sharding, refuse_without_blocks
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +30,68 @@ def several(config: Mapping[str, Any], *, static: bool) -> Trainer:
         SuiteError: batch norms cannot be synchronised on these devices.
     """
     wanted = dict(config)
+    if wanted["strategy"] == FSDP2:
+        wanted["strategy"] = Sharding()
     if wanted["sync_batchnorm"]:
-        given = wanted["plugins"] or []
-        wanted |= {"sync_batchnorm": False, "plugins": [*(given if isinstance(given, list) else [given]), SyncNorms()]}
-    trainer = Trainer(**wanted)
+        wanted |= {"sync_batchnorm": False, "plugins": [*(wanted["plugins"] or []), SyncNorms()]}
+    trainer = _made(wanted)
+    if config["strategy"] == FSDP2:
+        refuse_with_sharding(trainer.world_size, config)
     if config["sync_batchnorm"]:
         refuse_sync_on_cpu(trainer.strategy)
-    # With gradients that are added up over batches torch does not count the same parameters in each pass.
+    # Where gradients are added up over batches torch's reducer fails on it (an internal assert, torch 2.14).
     static = static and config["accumulate_grad_batches"] == 1
     ours = several_devices(trainer.strategy, static=static) if config["strategy"] == "auto" else None
     if ours is None:
         return trainer
     kind = "static" if static else "changing"
     log.info("%d processes: DDP with gradients as views of its buckets, %s graph", trainer.world_size, kind)
-    return Trainer(**{**wanted, "strategy": ours})
+    return _made({**wanted, "strategy": ours})
+
+
+def _made(config: Mapping[str, Any]) -> Trainer:
+    """A trainer that leaves the list of callbacks as it is, to which Lightning adds its own."""
+    return Trainer(**{**config, "callbacks": list(config["callbacks"])})
+
+
+def refuse_with_sharding(devices: int, config: Mapping[str, Any]) -> None:
+    """Refuse flags of the trainer that do not go with ``--trainer.strategy fsdp2``.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    if devices == 1:
+        raise SuiteError(
+            f"--trainer.strategy {FSDP2}: shares a model out among devices, and there is one: leave it out"
+        )
+    if config["sync_batchnorm"]:
+        raise SuiteError(f"--trainer.sync_batchnorm: not with --trainer.strategy {FSDP2}: take --trainer.strategy auto")
+    if str(config["precision"]) == "16-mixed":
+        raise SuiteError(f"--trainer.precision 16-mixed: not with --trainer.strategy {FSDP2}: take bf16-mixed")
+
+
+def refuse_model_with_sharding(config: Mapping[str, Any], model: Task) -> None:
+    """Refuse what a model whose weights lie on several devices cannot do.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    if config["strategy"] != FSDP2:
+        return
+    asked = {
+        "ema": model.averaging.ema is not None,
+        "swa": model.averaging.swa is not None,
+        "teacher": model.distillation.teacher is not None,
+        "prune": model.pruning.method is not None,
+        "unfreeze": model.network.unfreeze is not None,
+    }
+    for flag, given in asked.items():
+        if given:
+            raise SuiteError(
+                f"--model.{flag}: not with --trainer.strategy {FSDP2}, where no device has the whole weights: leave it "
+                "out, or take --trainer.strategy auto"
+            )
+    refuse_without_blocks(model.network.name, model.backbone.net)
 
 
 def say_batch(trainer: Trainer, data: ScanDataModule, model: Task, scaling: LrScaling) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TRAINER = {
     "max_epochs": "passes over the training part (default 20)",
     "accelerator": "cpu, gpu, mps; auto takes the best there is",
-    "devices": "how many; with more than one give --trainer.strategy ddp",
+    "devices": "how many; see docs/devices.md for what several share",
     "precision": "32-true, bf16-mixed, 16-mixed; left out: what this machine computes natively",
     "deterministic": "true: the same numbers on every run on this machine",
     "gradient_clip_val": "largest norm of the gradient",

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
@@ -15,6 +17,18 @@ from tasks.cli.runs.ranks import LOGS, LOOK, Here, end_others, ending, failed, s
 from tasks.cli.runs.running import release
 
 _GRACE = 10.0  # seconds that this process has to end by itself once another one has failed
+
+
+def environment_by_hand() -> list[ClusterEnvironment]:
+    """Lightning's reading of ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK`` and ``MASTER_ADDR`` that somebody has set.
+
+    An MPI's launcher or a script does so. Lightning itself reads the ranks from there where torchrun has set them, and
+    would else count them by ``NODE_RANK``, which nobody sets: two machines would both be rank 0.
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
+    if TorchElasticEnvironment.detect() or not all(os.environ.get(name) for name in names):
+        return []
+    return [TorchElasticEnvironment()]
 
 
 def watch(trainer: Trainer) -> None:

@@ -19,13 +19,15 @@ from tasks.base import Task
 from tasks.cli.devices import several
 from tasks.cli.flags import config_files, init_parameters, section_of, value_of
 from tasks.cli.help import Section, arguments_of_part, documented, first_line
-from tasks.cli.launching import watch
+from tasks.cli.launching import environment_by_hand, watch
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
 from tasks.own.parts import refuse_mistyped
 from tasks.registry.specs import SPECS, spec_of
+from tasks.training.half import keep_targets
 from tasks.training.saving import WholeCheckpoints
+from tasks.training.sharding import FSDP2
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -262,8 +264,12 @@ class TaskParser(VerbParser):
         config["use_distributed_sampler"] = False
         config.update(overrides)
         config["callbacks"] = [*_as_list(config["callbacks"]), *callbacks]
+        config["plugins"] = [*_as_list(config["plugins"]), *environment_by_hand()] or None
+        if not self.builds_model and config["strategy"] == FSDP2:
+            config["strategy"] = "auto"  # without gradients each device holds the whole model
         trainer = several(config, static=self._static_graph()) if self.builds_model else Trainer(**config)
         watch(trainer)
+        keep_targets(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # neither the user's nor the strategy's own
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         return trainer

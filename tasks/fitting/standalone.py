@@ -20,6 +20,7 @@ from tasks.registry.links import Link
 from tasks.registry.specs import spec_of
 from tasks.training.resuming import Resuming
 from tasks.training.seeding import SeedEpochs
+from tasks.training.sharding import shard
 
 if TYPE_CHECKING:
     from tasks.base import Task
@@ -112,6 +113,11 @@ class Standalone(Compressible):
         if map_location is not None:
             model.to(map_location)
         return cast("Self", model)
+
+    def configure_model(self) -> None:
+        """Share the weights out among the devices where the strategy asks for it (``--trainer.strategy fsdp2``)."""
+        if self.device_mesh is not None:
+            shard(self, self.backbone.net, self.device_mesh)
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """The callbacks that the model's arguments ask for (``ema``, ``mixup``, ``early_stopping``, ``teacher``, ...).

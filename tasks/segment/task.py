@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchmetrics import Metric
 
+from backbones.checkpointing import CountedOnce
 from datamodules.cases.sides import sided_names
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
@@ -158,6 +160,7 @@ class SegmentationTask(Task):
             deep_supervision=deep_supervision,
             args=decoder_args,
         )
+        self._once = CountedOnce(self.decoder) if self.network.grad_checkpointing else None
         self.build_metrics()
         self._kind = str(decoder)
         self._coarser: list[Tensor] = []
@@ -198,8 +201,18 @@ class SegmentationTask(Task):
         height, width = image.shape[-2:]
         image = pad(self.normalize(image))
         logits: Tensor
-        logits, *self._coarser = self.decoder(image, self.backbone(image))
+        logits, *self._coarser = self._decoded(image, self.backbone(image))
         return logits[..., :height, :width]
+
+    def _decoded(self, image: Tensor, levels: list[Tensor]) -> Sequence[Tensor]:
+        """What the decoder makes of the levels; under ``grad_checkpointing`` it is computed again going back."""
+        maps: Sequence[Tensor]
+        if self._once is None:
+            maps = self.decoder(image, levels)
+        else:
+            with self._once.forward_pass():
+                maps = checkpoint(self.decoder, image, levels, use_reentrant=False)
+        return maps
 
     def check_targets(self, batch: Batch, *, values: bool) -> None:
         """See that masks are (B, H, W) class numbers, or (B, L, H, W)."""

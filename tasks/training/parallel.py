@@ -46,7 +46,7 @@ class SyncNorms(LayerSync):
         convert_sync_batchnorm(model)
         for name, before in self._before.items():
             after = model.get_submodule(name)
-            for hooks in ("_forward_pre_hooks", "_forward_hooks"):
+            for hooks in ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called"):
                 setattr(after, hooks, getattr(before, hooks))
             after.training = before.training
         return model

@@ -109,4 +109,5 @@ def ending(status: int) -> str:
 
 
 def _several() -> bool:
-    return int(os.environ.get("WORLD_SIZE") or 1) > 1 or bool(Here.started) or Here.file is not None
+    launched = any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
+    return launched or bool(Here.started) or Here.file is not None

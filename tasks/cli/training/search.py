@@ -64,6 +64,7 @@ def _find_batch_size(tuner: Tuner, cli: TaskParser, data: ScanDataModule, model:
     data.batch_size = tuner.scale_batch_size(model, datamodule=data, init_val=2, max_trials=trials) or before
     print(f"batch size {data.batch_size} found (instead of {before}): --data.batch_size {data.batch_size}")
     cli.config["data"]["init_args"]["batch_size"] = data.batch_size
+    cli.config["data"]["init_args"]["total_batch_size"] = None
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -16,7 +16,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
-from tasks.cli.devices import say_batch, scale_lr, scaling_of
+from tasks.cli.devices import refuse_model_with_sharding, say_batch, scale_lr, scaling_of
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
@@ -31,6 +31,7 @@ from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, forget_launch, newes
 from tasks.cli.runs.running import command
 from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
 from tasks.cli.training.comparison import compare
+from tasks.cli.training.memory import keep_within
 from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
 from tasks.cli.verb_parser import Flag, OwnFlags
@@ -39,6 +40,7 @@ from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
+from tasks.training.half import evaluate_exactly
 from tasks.training.profiling import ProfileTraining, TrainingProfiler
 from tasks.training.resuming import Resuming
 from tasks.training.saving import save_whole
@@ -54,6 +56,7 @@ OWN_FLAGS: OwnFlags = {
     "judge_test": "false: leave the test part alone, as folds and sweeps do (default true)",
     "find_lr": "true: look for a learning rate first (Smith's range test), and train with it",
     "scale_lr": "linear or sqrt: multiply --model.lr, as meant for one device, by devices x accumulated batches",
+    "memory": "of the GPU (20GiB): choose the largest batch within it, and add gradients up to the same cases a step",
     "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
     "profile": "true: say at the end where the time went, and what would save some; see docs/training.md",
     "slurm": Flag(
@@ -121,6 +124,7 @@ def run(
         last = None
 
     data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))  # refused before a folder is made
+    refuse_model_with_sharding(cli.config["trainer"], model)
     if last is None:
         prune_parent(model, task)
     seed = int(cli.config["seed_everything"])
@@ -138,6 +142,7 @@ def run(
         return queue(asked)
     if last is None:
         search(cli, data, model)
+        keep_within(cli, data, model, cli.config["memory"])
     run_dir = Path() if fast else _take(task, cli, resumed)
     evaluator = evaluator_of(task)
     trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks], fast=fast)
@@ -291,6 +296,7 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
     model = build_from(checkpoint, task, best)
     place(model, memory_format)
     trainer.loggers = []  # the event file is about training
+    evaluate_exactly(trainer)
     evaluation.run(model, "val", choose=True)
     if trainer.is_global_zero:
         model.on_save_checkpoint(checkpoint)  # what was chosen on validation

@@ -90,7 +90,7 @@ SCENARIOS: dict[str, Scenario] = {
 }  # fmt: skip
 # One thing at a time.
 GRID: dict[str, Scenario] = {
-    **{f"{task}, plain": Scenario(task) for task in ("classify", "segment", "detect")},
+    **{f"{task}, static graph": Scenario(task, static=True, epochs=2) for task in ("classify", "segment", "detect")},
     **{f"{task}, augmented": Scenario(task, data={"augment": "medium"}) for task in ("classify", "segment", "detect")},
     **{f"{task}, distilled": Scenario(task, teacher=True) for task in ("classify", "segment", "detect")},
     **{f"{task}, averaged": Scenario(task, {"ema": 0.9}, epochs=2) for task in ("classify", "segment", "detect")},
@@ -100,7 +100,7 @@ GRID: dict[str, Scenario] = {
     "classify, swa": Scenario(model={"swa": 0.0, "schedule": "constant"}, epochs=2),
     "classify, focal": Scenario(model={"loss": "focal"}),
     "classify, balanced draws": Scenario(data={"sampler": "balanced"}),
-    "classify, one case a process": Scenario(data={"total_batch_size": 4}),
+    "classify, one case a process": Scenario(data={"total_batch_size": 4}, static=True),
     "classify, clipped": Scenario(clip=0.1),
     "segment, dice": Scenario("segment", {"loss": "dice", "lr": 0.005}),
     "segment, deep supervision": Scenario("segment", {"deep_supervision": True}),
@@ -141,6 +141,8 @@ def data_of(scenario: Scenario, volumes: Path) -> Any:
 def model_of(scenario: Scenario, data: Any, seed: int, **more: Any) -> Any:
     """A model whose weights are drawn from a seed; no norm counts over a batch, and nothing is drawn in training."""
     torch.manual_seed(seed)
+    cls: Any
+    given: dict[str, Any]
     cls, given = {
         "classify": (ClassificationTask, {"backbone": "test_vit"}),
         "segment": (SegmentationTask, {"backbone": "test_convnext", "decoder": "unet", "decoder_args": UNNORMED}),

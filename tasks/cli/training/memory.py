@@ -1,0 +1,154 @@
+"""``fit --memory 20GiB``: the largest batch within so much memory of a GPU, the cases of a step staying as they are."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+
+from datamodules.base import ScanDataModule
+from scansuite.errors import SuiteError
+from tasks.base import Task
+from tasks.cli.flags import truth
+from tasks.cli.logs import quiet
+from tasks.cli.parser import TaskParser
+from tasks.cli.runs.checkpoints import find_checkpoint
+from tasks.fitting.callbacks import training_callbacks
+from tasks.hardware import place
+
+log = logging.getLogger(__name__)
+
+_UNITS = {"MIB": 2**20, "GIB": 2**30, "MB": 10**6, "GB": 10**9}
+_STEPS = 3  # of a trial: the optimiser's state is there from the first on, and cuDNN has chosen its kernels
+_MEND = "give --model.grad_checkpointing true, a smaller --data.image_size or another --model.backbone"
+
+
+def keep_within(cli: TaskParser, data: ScanDataModule, model: Task, asked: str | None) -> None:
+    """Choose batch size and accumulation where ``--memory`` is given, and set them in data and configuration.
+
+    The cases of a step of the optimiser, ``--data.batch_size`` x ``--trainer.accumulate_grad_batches``, stay as given:
+    its divisors are tried from the largest down, each in a few steps of training, and the first that stays within the
+    memory is taken. The model's weights are as they were afterwards.
+
+    Args:
+        cli: the flags.
+        data: its batch size is set.
+        model: that trains.
+        asked: ``20GiB``; None: nothing is looked for.
+
+    Raises:
+        SuiteError: no size, no GPU, several devices, or not even the smallest batch stays within the memory.
+    """
+    if asked is None or cli.config["trainer"]["fast_dev_run"]:
+        return
+    limit = size_of(asked)
+    if truth(cli.config["find_batch_size"], "--find_batch_size", default=False):
+        raise SuiteError(f"--memory {asked} with --find_batch_size: both look for the batch: leave one out")
+    with tempfile.TemporaryDirectory() as folder:
+        trial = _Trial(cli, data, model, folder)
+        devices, device = trial.trainer().world_size, trial.trainer().strategy.root_device
+        if devices > 1:
+            raise SuiteError(f"--memory {asked}: try it on one device (--trainer.devices 1), and give what is found")
+        if device.type != "cuda":
+            raise SuiteError(
+                f"--memory {asked}: it is of a GPU, and this trains on {device.type}, whose memory is that of all "
+                "programs: give --data.batch_size"
+            )
+        wanted = data.batch_size * int(cli.config["trainer"]["accumulate_grad_batches"])
+        batch, peak = largest_within(limit, wanted, trial.peak)
+    if batch is None:
+        raise SuiteError(f"--memory {asked}: a batch of {least(wanted)} needs {peak / 2**30:.2f} GiB: {_MEND}")
+    data.batch_size = batch
+    data.trainer = None
+    accumulated = wanted // batch
+    cli.config["data"]["init_args"]["batch_size"] = batch
+    cli.config["data"]["init_args"]["total_batch_size"] = None
+    for config in (cli.config, cli.config_init):
+        config["trainer"]["accumulate_grad_batches"] = accumulated
+    print(
+        f"{peak / 2**30:.2f} of {limit / 2**30:.2f} GiB with batches of {batch}, {accumulated} of them added up to "
+        f"{wanted} cases a step: --data.batch_size {batch} --trainer.accumulate_grad_batches {accumulated}"
+    )
+
+
+def size_of(text: str) -> int:
+    """Bytes of ``20GiB``, ``800MiB``, ``20GB`` or ``800MB``.
+
+    Raises:
+        SuiteError: it is none of these.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]i?B)", text.strip(), re.IGNORECASE)
+    if found is None or found[2].upper() not in _UNITS or not float(found[1]):
+        raise SuiteError(f"--memory {text}: a size such as 20GiB or 800MiB")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def least(wanted: int) -> int:
+    """The smallest batch that is tried: of two cases, since a batch norm needs two, where that divides the step."""
+    return next(size for size in range(min(2, wanted), wanted + 1) if wanted % size == 0)
+
+
+def largest_within(limit: int, wanted: int, peak: Callable[[int], int | None]) -> tuple[int | None, int]:
+    """The largest divisor of ``wanted``, and at least :func:`least`, whose peak stays within the limit, and that peak.
+
+    Args:
+        limit: in bytes.
+        wanted: cases a step.
+        peak: from a batch size to the bytes in use at their highest; None: it did not fit on the device.
+
+    Returns:
+        None where not even the smallest stays within, and the peak of the smallest (0 where it did not fit).
+    """
+    used: int | None = 0
+    for batch in (size for size in range(wanted, least(wanted) - 1, -1) if wanted % size == 0):
+        used = peak(batch)
+        log.info("batch of %d: %s", batch, "out of memory" if used is None else f"{used / 2**30:.2f} GiB")
+        if used is not None and used <= limit:
+            return batch, used
+    return None, used or 0
+
+
+class _Trial:
+    """A few steps of the training that is to come, with all that it will keep on the device."""
+
+    def __init__(self, cli: TaskParser, data: ScanDataModule, model: Task, folder: str) -> None:
+        self.cli, self.data, self.model, self.folder = cli, data, model, folder
+
+    def trainer(self, *callbacks: Any) -> Trainer:
+        settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        settings |= {"max_steps": _STEPS, "max_epochs": 1000, "limit_val_batches": 0, "num_sanity_val_steps": 0}
+        settings |= {"accumulate_grad_batches": 1, "enable_model_summary": False, "default_root_dir": self.folder}
+        return self.cli.build_trainer(list(callbacks), **settings)
+
+    def peak(self, batch: int) -> int | None:
+        """Bytes that the process holds on the GPU at its highest, its CUDA context included."""
+        model = copy.deepcopy(self.model)
+        teacher = model.distillation.teacher
+        path: Path | None = None
+        if teacher is not None:
+            path = find_checkpoint(self.cli.task, teacher, flag="--model.teacher")
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        free, total = torch.cuda.mem_get_info()
+        others = total - free - torch.cuda.memory_reserved()  # of other programs, and of this one's context
+        self.data.batch_size = batch
+        with quiet():
+            callbacks = training_callbacks(model, 0, path)
+            model.prepared = True
+            place(model, self.cli.config["memory_format"])
+            trainer = self.trainer(*callbacks)
+            try:
+                trainer.fit(model, datamodule=self.data)
+            except torch.cuda.OutOfMemoryError:
+                return None
+            finally:
+                model.to("cpu")
+                del trainer
+        return int(torch.cuda.max_memory_reserved() + max(0, others))
