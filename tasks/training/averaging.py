@@ -75,19 +75,58 @@ class Ema(Averaging):
     The decay grows to its value as (1 + n) / (10 + n) with the updates n, as in timm and TensorFlow: with the plain
     0.999 the first weights would bear on a short training to its end.
 
+    ``AveragedModel.update_parameters`` does the same tensor by tensor, and asks the device for the number of updates
+    before each: here all tensors are averaged in one call, and the number is counted on the host too.
+
     Args:
         decay: share of the old average in the new one, 0..1.
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(avg_fn=lambda old, new, count: ema(old, new, float(count), decay))
+        super().__init__()
+        self.decay = decay
+        self._updates = 0
+        self._moving: tuple[list[Tensor], list[Tensor]] = [], []  # of the average, and of the model
+        self._copied: tuple[list[Tensor], list[Tensor]] = [], []  # likewise: whole numbers
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See :meth:`Averaging.on_train_start`; and note which tensors belong together, which takes a millisecond."""
+        super().on_train_start(trainer, pl_module)
+        assert self._average_model is not None
+        self._updates = int(self._average_model.n_averaged)
+        self._moving, self._copied = ([], []), ([], [])
+        for old, new in zip(_tensors(self._average_model.module), _tensors(pl_module), strict=True):
+            pairs = self._moving if old.is_floating_point() else self._copied
+            pairs[0].append(old)
+            pairs[1].append(new)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int
+    ) -> None:
+        """Average after a step of the optimiser."""
+        if trainer.global_step <= self._latest_update_step:  # gradients are being accumulated
+            return
+        assert self._average_model is not None
+        average(*self._moving, self._updates, self.decay)
+        average(*self._copied, 0, self.decay)
+        self._average_model.n_averaged += 1
+        self._updates += 1
+        self._latest_update_step = trainer.global_step
 
 
-def ema(old: Tensor, new: Tensor, count: float, decay: float) -> Tensor:
-    """The average after update ``count`` (from 1; update 0 copies); what never changes stays exactly the same."""
-    if not old.is_floating_point():
-        return new
-    return old.lerp(new, 1 - min(decay, (1 + count) / (10 + count)))
+def _tensors(model: nn.Module) -> list[Tensor]:
+    """Parameters and buffers of a model, outside of the graph."""
+    return [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
+
+
+def average(old: list[Tensor], new: list[Tensor], count: int, decay: float) -> None:
+    """Bring averages to update ``count``, in place; update 0 copies. What never changes stays exactly the same."""
+    if not old:
+        return
+    if count == 0:
+        torch._foreach_copy_(old, new)
+    else:
+        torch._foreach_lerp_(old, new, 1 - min(decay, (1 + count) / (10 + count)))
 
 
 class Swa(Averaging):

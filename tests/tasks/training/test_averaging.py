@@ -148,3 +148,26 @@ def test_swa_begins_after_its_share_of_the_training_however_that_is_counted(
     """Counted in steps, it began with the first epoch."""
     saved = fit(made(swa=0.5, schedule="constant"), tmp_path, **length)  # of three batches an epoch
     assert int(saved["averaging_state"]["n_averaged"]) == 2
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.999])
+def test_the_average_is_to_the_bit_what_it_was_tensor_by_tensor(decay: float) -> None:
+    from tasks.training.averaging import average
+
+    generator = torch.Generator().manual_seed(0)
+    old, new = ([torch.randn(shape, generator=generator) for shape in ((3, 4, 2), (7,), ())] for _ in range(2))
+    expected = [tensor.clone() for tensor in old]
+    for count in range(12):
+        share = 1 - min(decay, (1 + count) / (10 + count))
+        expected = [b.clone() if count == 0 else a.lerp(b, share) for a, b in zip(expected, new, strict=True)]
+        average(old, new, count, decay)
+        assert all(map(torch.equal, old, expected))
+        new = [tensor + 0.1 for tensor in new]
+
+
+def test_whole_numbers_are_copied_and_updates_counted(tmp_path: Path) -> None:
+    watch, model = Watch(), made(ema=0.9)
+    saved = fit(model, tmp_path, watch, epochs=2)
+    assert int(saved["averaging_state"]["n_averaged"]) == 6
+    name = "backbone.bn1.num_batches_tracked"
+    assert torch.equal(saved["state_dict"][name], watch.trained[-1][name])
