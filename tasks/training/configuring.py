@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from scansuite.errors import SuiteError
 from tasks.training.flags import learning_rate_scales
-from tasks.training.optimizers import build_optimizer
+from tasks.training.optimizers import build_optimizer, let_clip
 from tasks.training.schedules import Span, build_schedules
 from tasks.training.settings import OptimizerSettings, ScheduleSettings
 
@@ -54,6 +54,8 @@ def configured(
         waiting={f"backbone.{name}" for name in backbone.waiting} if unfreezes else (),
     )
     trainer = model.trainer
+    if trainer.gradient_clip_val:
+        let_clip(optimizer)
     steps, epochs = trainer.estimated_stepping_batches, trainer.max_epochs
     if steps == math.inf or epochs is None:
         raise SuiteError("--trainer.max_epochs -1: the learning-rate schedule needs an end: give a number")

@@ -8,13 +8,17 @@ from fnmatch import fnmatch
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from scansuite.errors import SuiteError, nearest
 
 # In a group of parameters: its learning rate as a share of --model.lr, by the name that timm gives it.
 SCALE = "lr_scale"
+# Optimisers of torch that update all parameters of a GPU in one kernel where they are asked to.
+FUSED = (Adam, AdamW, SGD)
+# In a group of parameters: how the optimiser is computed, which is no part of what was learnt.
+_COMPUTED = ("fused", "foreach", "capturable", "differentiable")
 
 
 def check_optimizer(name: str) -> None:
@@ -42,6 +46,10 @@ def build_optimizer(
 ) -> Optimizer:
     """Build any of timm's optimisers by name (``adamw``, ``adam``, ``sgd``, ``rmsprop``, ...).
 
+    Where all parameters are on a GPU, ``adam``, ``adamw`` and ``sgd`` are fused unless ``args`` say something else:
+    without it they launch some twenty kernels a step, and AMP's scaler waits for the device. The state of an optimiser
+    that is loaded does not change how it is computed, so a run goes on as well on a machine without a GPU.
+
     Args:
         model: its parameters that require gradient are optimised.
         name: timm's name. Its ``sgd`` has Nesterov momentum, ``momentum`` is the plain one, both with 0.9 unless
@@ -59,6 +67,8 @@ def build_optimizer(
 
     check_optimizer(name)
     groups = parameter_groups(model, lr, weight_decay, scales=scales or {}, waiting=waiting)
+    if fits_fused(name, groups) and not set(_COMPUTED) & set(args):
+        args = {**args, "fused": True}
     try:
         optimizer: Optimizer = create_optimizer_v2(groups, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
     except TypeError as error:
@@ -68,7 +78,36 @@ def build_optimizer(
             f"--model.optimizer {name} does not take --model.lr {lr}, --model.weight_decay {weight_decay} and "
             f"--model.optimizer_args {args}: {error}"
         ) from None
+    optimizer.register_load_state_dict_pre_hook(_computed_as_before)
     return optimizer
+
+
+def fits_fused(name: str, groups: Collection[Mapping[str, Any]]) -> bool:
+    """Whether an optimiser of timm's name is one of :data:`FUSED`, and all its parameters are on a GPU."""
+    from timm.optim import get_optimizer_class
+
+    if get_optimizer_class(name.lower(), bind_defaults=False) not in FUSED:
+        return False
+    return all(parameter.is_cuda and parameter.is_floating_point() for group in groups for parameter in group["params"])
+
+
+def let_clip(optimizer: Optimizer) -> None:
+    """Let Lightning clip the gradients of a fused optimiser.
+
+    It refuses to, because a fused one divides them by the scale of 16-bit training itself, after they were clipped. Let
+    be treated as any other it gets gradients of their own size, at the cost of one wait for the device a step where
+    there is such a scale.
+    """
+    vars(optimizer).pop("_step_supports_amp_scaling", None)
+
+
+def _computed_as_before(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """A state to load, with the settings of this optimiser that say how it is computed."""
+    groups = [
+        {**saved, **{name: own[name] for name in _COMPUTED if name in own}}
+        for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=False)
+    ]
+    return {**state, "param_groups": [*groups, *state["param_groups"][len(groups) :]]}
 
 
 @contextmanager

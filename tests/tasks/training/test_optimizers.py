@@ -11,8 +11,9 @@ from torch import nn
 from backbones.stages import layer_numbers, stages
 from scansuite.errors import SuiteError
 from tasks.training.flags import learning_rate_scales
-from tasks.training.optimizers import build_optimizer, scaled_rates
+from tasks.training.optimizers import build_optimizer, fits_fused, let_clip, scaled_rates
 from tests.tasks.classify.batches import small_task
+from tests.tasks.fake_cuda import fake_cuda
 
 
 @pytest.fixture
@@ -201,3 +202,65 @@ def test_layers_and_stages_are_in_order(name: str) -> None:
     parts = stages(net)
     assert {key for part in parts.values() for key in part} == names
     assert 2 <= len(parts) <= max(layers.values()) + 1
+
+
+def stepped(model: Any, **args: Any) -> torch.optim.Optimizer:
+    optimizer = build_optimizer(model, "adamw", 0.1, 0.0, args)
+    model(torch.rand(3, 1, 4, 4)).square().sum().backward()
+    optimizer.step()
+    return optimizer
+
+
+def test_without_a_gpu_nothing_is_fused(model: nn.Module) -> None:
+    assert all(group["fused"] is None for group in build_optimizer(model, "adamw", 0.1, 0.0, {}).param_groups)
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [("adamw", True), ("AdamW", True), ("adam", True), ("sgd", True), ("momentum", True),
+     ("rmsprop", False), ("lamb", False), ("nadamw", False)],
+)  # fmt: skip
+def test_what_is_fused_on_a_gpu(name: str, fits: bool) -> None:
+    with fake_cuda():
+        there = [{"params": [nn.Parameter(torch.empty(2, device="cuda"))]}]
+        both = [*there, {"params": [nn.Parameter(torch.empty(2))]}]
+        assert fits_fused(name, there) == fits
+        assert not fits_fused(name, both)
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, None), (None, True), (True, False)])
+def test_a_state_does_not_change_how_an_optimiser_is_computed(
+    before: bool | None, after: bool | None, model: nn.Module
+) -> None:
+    """A run of a GPU goes on without one, and the other way round; what was learnt comes along."""
+    args = [{} if fused is None else {"fused": fused} for fused in (before, after)]
+    saved = stepped(model, **args[0]).state_dict()
+    optimizer = build_optimizer(model, "adamw", 0.3, 0.0, args[1])
+    optimizer.load_state_dict(saved)
+    assert all(group["fused"] is after and group["lr"] == 0.1 for group in optimizer.param_groups)
+    parameter = next(model.parameters())
+    assert float(optimizer.state[parameter]["step"]) == 1
+    assert torch.equal(optimizer.state[parameter]["exp_avg"], saved["state"][next(iter(saved["state"]))]["exp_avg"])
+    optimizer.step()
+    assert float(optimizer.state[parameter]["step"]) == 2
+
+
+def test_a_state_of_another_optimiser_is_refused_as_ever(model: nn.Module) -> None:
+    saved = stepped(model).state_dict()
+    saved["param_groups"] = saved["param_groups"][:1]
+    with pytest.raises(ValueError, match="different number of parameter groups"):
+        build_optimizer(model, "adamw", 0.3, 0.1, {}).load_state_dict(saved)
+
+
+def test_lightning_clips_what_is_fused(model: nn.Module) -> None:
+    from pytorch_lightning.plugins.precision import MixedPrecision
+
+    optimizer = stepped(model, fused=True)
+    norms = nn.utils.get_total_norm([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    plugin = MixedPrecision("bf16-mixed", "cpu")
+    with pytest.raises(RuntimeError, match="does not allow for gradient clipping"):
+        plugin.clip_gradients(optimizer, 1e-3)
+    let_clip(optimizer)
+    plugin.clip_gradients(optimizer, float(norms) / 2)
+    after = nn.utils.get_total_norm([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    assert float(after) == pytest.approx(float(norms) / 2, rel=1e-4)
