@@ -32,7 +32,7 @@ def imitation(output: Tensor, wanted: Tensor, target: str, *, ordinal: bool, tem
         () float32.
     """
     output, wanted = output.float(), wanted.detach().float()
-    cases, cells = (torch.tensor(count, device=output.device) for count in (len(output), output.numel()))
+    cases, cells = (torch.full((), count, device=output.device) for count in (len(output), output.numel()))
     if target == "regression":
         return mean_over_ranks((output - wanted).square().sum(), cells)
     own, wanted = output / temperature, wanted / temperature

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
 from tasks.distributed import mean_over_ranks
+from tasks.masked import sum_where
 
 LossName = Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber", "ordinal"]
 
@@ -87,7 +88,7 @@ class ClassificationLoss(nn.Module):
         weights = torch.ones(classes, device=logits.device) if self.weights is None else self.weights
         if self.name == "mse":  # the Brier score as a loss
             total = (logits.softmax(dim=1) - soft).square().sum()
-            return mean_over_ranks(total, torch.tensor(len(label), device=logits.device))
+            return mean_over_ranks(total, torch.full((), len(label), device=logits.device))
         log_p = logits.log_softmax(dim=1)
         # Focal loss: (1 - p)^gamma on the cross-entropy of each class (Lin et al., ICCV 2017).
         # Never quite 0, where a gamma below 1 has no finite slope.
@@ -107,12 +108,12 @@ class ClassificationLoss(nn.Module):
             focus_p = (self.gamma * log_q).exp() if self.name == "focal" else 1.0
             focus_q = (self.gamma * log_p).exp() if self.name == "focal" else 1.0
             cell = -(positive * soft * focus_p * log_p + (1 - soft) * focus_q * log_q)
-        return mean_over_ranks(cell[known].sum(), known.sum())
+        return mean_over_ranks(sum_where(cell, known), known.sum())
 
     def _distance(self, output: Tensor, label: Tensor) -> Tensor:
         distances: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
         total = distances[self.name](output.squeeze(1), label.float(), reduction="sum")
-        return mean_over_ranks(total, torch.tensor(len(label), device=output.device))
+        return mean_over_ranks(total, torch.full((), len(label), device=output.device))
 
     def _ranks(self, logits: Tensor, label: Tensor) -> Tensor:
         """CORN (Shi, Cao and Raschka, 2021, arXiv:2111.08851).
@@ -124,7 +125,7 @@ class ClassificationLoss(nn.Module):
         above = (label[:, None] > steps).float()
         soft = above * (1 - self.smoothing) + self.smoothing / 2
         cell = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-        return mean_over_ranks(cell[asked].sum(), asked.sum())
+        return mean_over_ranks(sum_where(cell, asked), asked.sum())
 
 
 def balanced_class_weights(target: str, counts: Sequence[float], known: Sequence[float]) -> list[float]:

@@ -56,6 +56,75 @@ class Assigned(NamedTuple):
         """(B, M) bool: has a box or is background; those in between bear on nothing."""
         return self.match.ne(Matcher.BETWEEN_THRESHOLDS)
 
+    def classes(self, count: int) -> Tensor:
+        """(B, M, count) float32: 1 for the class of an anchor's box, else 0."""
+        numbers = torch.arange(count, device=self.labels.device)
+        return (self.positive[..., None] & (self.labels[..., None] == numbers)).float()
+
+
+class Pairs(NamedTuple):
+    """Anchors with their boxes, to compare what was predicted with.
+
+    Attributes:
+        anchors: (P, 4).
+        boxes: (P, 4) that they shall give.
+        codes: (P, 4) predicted.
+        further: (P,) further prediction, where there is one.
+        weight: (P,) 1 where there is a box; None: there is one everywhere.
+    """
+
+    anchors: Tensor
+    boxes: Tensor
+    codes: Tensor
+    further: Tensor | None
+    weight: Tensor | None
+
+
+def pairs(
+    truth: Assigned,
+    anchors: Tensor,
+    codes: Tensor,
+    further: Tensor | None = None,
+    *,
+    all_: bool,
+    itself: float = 0.0,
+) -> Pairs:
+    """The positive anchors of a batch.
+
+    Args:
+        truth: of the batch.
+        anchors: (M, 4).
+        codes: (B, M, 4).
+        further: (B, M).
+        all_: take all anchors instead, those without a box with a weight of 0 and as if each had found itself: a GPU
+            would have to be waited for to learn how many are positive.
+        itself: code of an anchor's own box.
+    """
+    positive, placed = truth.positive, anchors.expand(len(truth.match), -1, -1)
+    if not all_:
+        other = None if further is None else further[positive]
+        return Pairs(placed[positive], truth.boxes[positive], codes[positive], other, None)
+    boxes = torch.where(positive[..., None], truth.boxes, placed)
+    codes = codes.masked_fill(~positive[..., None], itself)
+    other = None if further is None else further.flatten()
+    return Pairs(placed.reshape(-1, 4), boxes.flatten(0, 1), codes.flatten(0, 1), other, positive.flatten().float())
+
+
+class SilentMatcher(Matcher):  # type: ignore[misc]
+    """torchvision's matcher, which finds the best anchors of a box without telling the host how many they are."""
+
+    def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:
+        """Give each box the anchors with which it overlaps most, however little that is.
+
+        Args:
+            matches: (M,) changed in place.
+            all_matches: (M,) the box with which each anchor overlaps most.
+            match_quality_matrix: (N, M) overlaps.
+        """
+        highest = match_quality_matrix.amax(dim=1, keepdim=True)
+        best = (match_quality_matrix == highest).any(dim=0)
+        matches.copy_(torch.where(best, all_matches, matches))
+
 
 def assign(match: Matcher, anchors: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> Assigned:
     """Give each anchor of each image a box or background.

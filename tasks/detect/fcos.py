@@ -13,13 +13,14 @@ from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSRegres
 from torchvision.ops import sigmoid_focal_loss
 
 from tasks.detect.anchors import AnchorGrid, shrink
-from tasks.detect.dense import DenseDetector, DenseRaw, assign
+from tasks.detect.dense import DenseDetector, DenseRaw, assign, pairs
 from tasks.detect.fpn import Neck, group_norm
 from tasks.detect.interface import Raw
-from tasks.detect.losses import overlap_loss, shares
+from tasks.detect.losses import overlap_loss, shares, weighed
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
 
 RADIUS = 1.5  # strides around the centre of a box within which places are positive
+HALF = 0.5  # of an anchor's side, from its place to its edges
 NEAR, FAR = 4, 8  # strides: a level takes boxes whose farthest side lies between, the outer levels all beyond
 
 
@@ -53,7 +54,7 @@ class Fcos(DenseDetector):
         squares = [[[float(stride), float(stride)]] for stride in neck.strides]
         super().__init__(neck, AnchorGrid(neck.strides, squares), num_classes)
         self.factor = shrink(NEAR * neck.strides[-1], input_size)
-        self.box_loss, self.alpha, self.gamma, self.class_loss = overlap_loss(box_loss), alpha, gamma, class_loss
+        self.box_loss, self.alpha, self.gamma, self.class_loss = box_loss, alpha, gamma, class_loss
         channels = neck.fpn.layer_blocks[0][0].out_channels
         self.classification_head = FCOSClassificationHead(channels, 1, num_classes, norm_layer=group_norm)
         self.regression_head = FCOSRegressionHead(channels, 1, norm_layer=group_norm)
@@ -104,19 +105,20 @@ class Fcos(DenseDetector):
         with torch.autocast(raw.logits.device.type, enabled=False):
             anchors = torch.cat(self.grid(raw.grids))
             truth = assign(self.match, anchors, boxes, labels)
-            positive = truth.positive
-            wanted = torch.zeros_like(raw.logits)
-            wanted[positive, truth.labels[positive]] = 1.0
+            wanted = truth.classes(self.num_classes)
             if self.class_loss is not None:
                 cost = self.class_loss(raw.logits, wanted).sum()
             else:
                 cost = sigmoid_focal_loss(raw.logits, wanted, self.alpha, self.gamma, reduction="sum")
-            placed, found = anchors.expand(len(positive), -1, -1)[positive], truth.boxes[positive]
-            box = self.box_loss(self.boxes(raw.codes[positive], placed), found, reduction="sum")
-            sides = self.coder.encode(placed, found)
-            pairs = torch.stack([sides[:, 0::2], sides[:, 1::2]])  # left and right, top and bottom
-            central = (pairs.amin(dim=2) / pairs.amax(dim=2)).prod(dim=0).sqrt()
-            guessed = cast("Tensor", raw.centerness)[positive][:, 0]
-            centerness = F.binary_cross_entropy_with_logits(guessed, central, reduction="sum")
-            share = shares(positive.sum()[None])[0]
+            # A loss of the user's need have no gradient where a box is already right.
+            all_ = anchors.is_cuda and isinstance(self.box_loss, str)
+            guesses = cast("Tensor", raw.centerness)[..., 0]
+            found = pairs(truth, anchors, raw.codes, guesses, all_=all_, itself=HALF)
+            box = overlap_loss(self.box_loss, self.boxes(found.codes, found.anchors), found.boxes, found.weight)
+            sides = self.coder.encode(found.anchors, found.boxes)
+            opposite = torch.stack([sides[:, 0::2], sides[:, 1::2]])  # left and right, top and bottom
+            central = (opposite.amin(dim=2) / opposite.amax(dim=2)).prod(dim=0).sqrt()
+            guessed = cast("Tensor", found.further)
+            centerness = weighed(F.binary_cross_entropy_with_logits, guessed, central, weight=found.weight)
+            share = shares(truth.positive.sum()[None])[0]
             return {"classification": cost / share, "box": box / share, "centerness": centerness / share}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.models.detection._utils import encode_boxes
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
 from scansuite.errors import SuiteError, nearest
+from tasks.detect.overlaps import decode, each_overlap_loss
 from tasks.detect.own_losses import OwnBoxLoss
 from tasks.distributed import sum_over_ranks
 
@@ -23,9 +26,19 @@ BETA = 1 / 9  # where smooth L1 turns linear, as in Faster R-CNN and RetinaNet
 OVERLAP_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
 
 
-def overlap_loss(loss: str | OwnBoxLoss) -> Callable[..., Tensor]:
-    """What compares boxes: one of :data:`OVERLAP_LOSSES`, or the user's."""
-    return OVERLAP_LOSSES[loss] if isinstance(loss, str) else loss
+def overlap_loss(loss: str | OwnBoxLoss, found: Tensor, wanted: Tensor, weight: Tensor | None = None) -> Tensor:
+    """() sum of what compares boxes: one of :data:`OVERLAP_LOSSES`, or the user's.
+
+    Args:
+        loss: which one.
+        found: (P, 4) xyxy.
+        wanted: (P, 4) xyxy, sides above 0.
+        weight: (P,) of each, with a loss of the suite's; None: 1.
+    """
+    if isinstance(loss, str) and weight is not None:
+        return (each_overlap_loss(loss, found, wanted) * weight).sum()
+    summed: Tensor = (OVERLAP_LOSSES[loss] if isinstance(loss, str) else loss)(found, wanted, reduction="sum")
+    return summed
 
 
 def check_losses(detector: str, box_loss: str | OwnBoxLoss, alpha: float, gamma: float) -> None:
@@ -44,7 +57,14 @@ def check_losses(detector: str, box_loss: str | OwnBoxLoss, alpha: float, gamma:
         raise SuiteError(f"--model.focal_gamma {gamma}: must be at least 0")
 
 
-def box_loss(name: str | OwnBoxLoss, coder: BoxCoder, anchors: Tensor, truth: Tensor, codes: Tensor) -> Tensor:
+def box_loss(
+    name: str | OwnBoxLoss,
+    coder: BoxCoder,
+    anchors: Tensor,
+    truth: Tensor,
+    codes: Tensor,
+    weight: Tensor | None = None,
+) -> Tensor:
     """The summed loss of boxes that belong together.
 
     - ``l1``, ``smooth_l1``: of the offsets from the anchor, as the coder writes them;
@@ -56,17 +76,29 @@ def box_loss(name: str | OwnBoxLoss, coder: BoxCoder, anchors: Tensor, truth: Te
         anchors: (P, 4) xyxy.
         truth: (P, 4) xyxy, sides above 0.
         codes: (P, 4) predicted offsets.
+        weight: (P,) of each; None: 1.
 
     Returns:
         () 0, with a gradient of 0, where P is 0.
     """
     if not isinstance(name, str) or name in OVERLAP_LOSSES:
-        summed: Tensor = overlap_loss(name)(coder.decode_single(codes, anchors), truth, reduction="sum")
-        return summed
-    wanted = coder.encode_single(truth, anchors)
+        if weight is None:
+            return overlap_loss(name, coder.decode_single(codes, anchors), truth)
+        return overlap_loss(name, decode(codes, anchors, coder.weights, coder.bbox_xform_clip), truth, weight)
+    # What the coder's own method does, but for its weights, which that brings from the host each time.
+    scales = torch.stack([anchors.new_full((), scale) for scale in coder.weights])
+    wanted = encode_boxes(truth, anchors, scales)
     if name == "l1":
-        return F.l1_loss(codes, wanted, reduction="sum")
-    return F.smooth_l1_loss(codes, wanted, reduction="sum", beta=BETA)
+        return weighed(F.l1_loss, codes, wanted, weight=weight)
+    return weighed(partial(F.smooth_l1_loss, beta=BETA), codes, wanted, weight=weight)
+
+
+def weighed(loss: Callable[..., Tensor], found: Tensor, wanted: Tensor, *, weight: Tensor | None) -> Tensor:
+    """() sum of a loss over (P, ...) values of things that weigh (P,); None: each 1."""
+    if weight is None:
+        return loss(found, wanted, reduction="sum")
+    each = loss(found, wanted, reduction="none")
+    return (each.flatten(1).sum(dim=1) * weight if each.ndim > 1 else each * weight).sum()
 
 
 def shares(counts: Tensor) -> Tensor:

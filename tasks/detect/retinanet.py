@@ -6,12 +6,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.retinanet import RetinaNetClassificationHead, RetinaNetRegressionHead
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from tasks.detect.anchors import AnchorGrid, AnchorTable
-from tasks.detect.dense import DenseDetector, DenseRaw, assign
+from tasks.detect.dense import DenseDetector, DenseRaw, SilentMatcher, assign, pairs
 from tasks.detect.fpn import Neck, group_norm
 from tasks.detect.interface import Raw
 from tasks.detect.losses import box_loss, shares
@@ -55,7 +55,7 @@ class RetinaNet(DenseDetector):
         )
         self.regression_head = RetinaNetRegressionHead(channels, self.grid.count, norm_layer=group_norm)
         self.coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
-        self.matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
+        self.matcher = SilentMatcher(0.5, 0.4, allow_low_quality_matches=True)
 
     def heads(self, levels: list[Tensor]) -> tuple[Tensor, Tensor, None]:
         """See :meth:`DenseDetector.heads`."""
@@ -79,19 +79,13 @@ class RetinaNet(DenseDetector):
         with torch.autocast(raw.logits.device.type, enabled=False):
             anchors = torch.cat(self.grid(raw.grids))
             truth = assign(lambda found, placed: self.matcher(box_iou(found, placed)), anchors, boxes, labels)
-            positive = truth.positive
-            wanted = torch.zeros_like(raw.logits)
-            wanted[positive, truth.labels[positive]] = 1.0
+            wanted = truth.classes(self.num_classes)
             if self.class_loss is not None:
                 cost = self.class_loss(raw.logits, wanted)
             else:
                 cost = sigmoid_focal_loss(raw.logits, wanted, self.alpha, self.gamma)
-            box = box_loss(
-                self.box_loss,
-                self.coder,
-                anchors.expand(len(positive), -1, -1)[positive],
-                truth.boxes[positive],
-                raw.codes[positive],
-            )
-            share = shares(positive.sum()[None])[0]
+            # A loss of the user's need have no gradient where a box is already right.
+            found = pairs(truth, anchors, raw.codes, all_=anchors.is_cuda and isinstance(self.box_loss, str))
+            box = box_loss(self.box_loss, self.coder, found.anchors, found.boxes, found.codes, found.weight)
+            share = shares(truth.positive.sum()[None])[0]
             return {"classification": (cost.sum(dim=2) * truth.counted).sum() / share, "box": box / share}

@@ -82,7 +82,9 @@ def mix(batch: Batch, rng: np.random.Generator, mixup: float, cutmix: float, *, 
 def _partners(image: Tensor, label: Tensor, rng: np.random.Generator, count: int | None) -> tuple[Tensor, Tensor]:
     """Image and label that each case of a batch is mixed with."""
     if count is None:
-        partner = torch.from_numpy(rng.permutation(len(image))).to(image.device)
+        partner = torch.from_numpy(rng.permutation(len(image)))
+        if image.is_cuda:  # the host waits where memory is copied that is not pinned
+            partner = partner.pin_memory().to(image.device, non_blocking=True)
         return image[partner], label[partner]
     everywhere = len(image) * torch.distributed.get_world_size()
     sources = [*map(int, rng.permutation(count)), *range(count, everywhere)]
