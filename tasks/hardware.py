@@ -45,11 +45,16 @@ def _cpu_has_bf16() -> bool:
     return any(bool(getattr(torch.cpu, name)()) for name in checks if hasattr(torch.cpu, name))
 
 
-def place(model: nn.Module, asked: MemoryFormat) -> str:
+def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
     """Set the memory format of a model's weights: channels-last for convolutional networks unless asked otherwise.
 
     Depthwise convolutions with a stride or a kernel above 3 are made to stay in float32 where a CPU autocasts: their
     backward pass in bf16 is up to ten times slower there.
+
+    Args:
+        model: is changed in place.
+        asked: format.
+        device: kind of device that the model is trained on.
 
     Returns:
         The format chosen, as it is said in the log.
@@ -61,7 +66,7 @@ def place(model: nn.Module, asked: MemoryFormat) -> str:
         chosen = "channels_last" if convolutions > 2 else "contiguous"
     if chosen == "channels_last":
         model.to(memory_format=torch.channels_last)
-    for module in model.modules():
+    for module in model.modules() if device == "cpu" else ():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             slow = max(module.kernel_size) > 3 or max(module.stride) > 1
             if slow and "forward" not in vars(module):  # placed already

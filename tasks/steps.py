@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from datamodules.types import Batch
-from scansuite.errors import SuiteError
 from tasks.batches import (
     case_ids,
     cases_of_all,
@@ -28,9 +27,12 @@ from tasks.own.loader_batches import check_images
 from tasks.own.metrics import OwnMetrics, stage_values
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.training.configuring import step_plateau
+from tasks.training.finite import LOOK, FiniteLoss
+
+if TYPE_CHECKING:
+    from tasks.fitting.compiling import CompiledForward
 
 Stage = Literal["train", "val", "test"]
-LOOK = 20  # steps from one look at values to the next: it makes a GPU wait
 
 
 class Steps(Compressible):
@@ -41,12 +43,18 @@ class Steps(Compressible):
             without any has none.
         targets: keys of a batch that training and evaluation need beside ``image``.
         exact: compute in float32 whatever the trainer's mixed precision: metrics must not depend on the machine.
+        compiled: ``forward`` for steps of training, where it was compiled (:mod:`tasks.fitting.compiling`).
     """
 
     targets: ClassVar[tuple[str, ...]] = ()
     in_channels: int
     metrics: nn.ModuleDict
     exact: bool = False
+    compiled: CompiledForward | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._finite = FiniteLoss()
 
     @abstractmethod
     def metric_inputs(self, output: Any, batch: Batch) -> tuple[Any, Any]:
@@ -101,6 +109,8 @@ class Steps(Compressible):
 
     def _output(self, image: Tensor, *further: Any) -> Any:
         """What the networks say of images: a tensor, or what can be indexed, detached and made float as one can."""
+        if self.compiled is not None and self.training and self.compiled.takes(image):
+            return self.compiled(image, *further)
         if not self.exact:
             return self(image, *further)
         with torch.autocast(self.device.type, enabled=False):
@@ -112,11 +122,7 @@ class Steps(Compressible):
         if self.objective is not None:
             with self._part("loss"):
                 loss = self.objective(loss, output, batch)
-        if batch_idx % LOOK == 0 and not torch.isfinite(loss):
-            raise SuiteError(
-                f"the training loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}: lower "
-                "--model.lr, clip with --trainer.gradient_clip_val 1, or train with --trainer.precision 32-true"
-            )
+        self._finite.look(loss, self.current_epoch, batch_idx)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
@@ -166,6 +172,7 @@ class Steps(Compressible):
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the epoch."""
+        self._finite.settle()
         self._log_metrics("train")
         step_plateau(self.trainer)
 

@@ -36,6 +36,7 @@ from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
 from tasks.cli.verb_parser import Flag, OwnFlags
 from tasks.fitting.callbacks import training_callbacks
+from tasks.fitting.compiling import CompileMode, Compiling
 from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
@@ -59,6 +60,12 @@ OWN_FLAGS: OwnFlags = {
     "memory": "of the GPU (20GiB): choose the largest batch within it, and add gradients up to the same cases a step",
     "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
     "profile": "true: say at the end where the time went, and what would save some; see docs/training.md",
+    "compile": Flag(
+        "networks for training: none, default, reduce-overhead (CUDA graphs), max-autotune, or auto, which tries it on "
+        "a GPU where the training is long, and keeps it where it pays",
+        CompileMode,
+        "auto",
+    ),
     "slurm": Flag(
         "queue it on a SLURM cluster: settings (partition=gpu,gpus=4,nodes=2,time=12h), a file of them, or one that is "
         "shipped (one_gpu); see docs/cluster.md",
@@ -145,7 +152,8 @@ def run(
         keep_within(cli, data, model, cli.config["memory"])
     run_dir = Path() if fast else _take(task, cli, resumed)
     evaluator = evaluator_of(task)
-    trainer = _trainer(cli, model, run_dir, [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks], fast=fast)
+    callbacks = [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks, Compiling(cli.config["compile"])]
+    trainer = _trainer(cli, model, run_dir, callbacks, fast=fast)
     augmented_on = data.settle_augmentation(cuda=trainer.strategy.root_device.type == "cuda")
     if last is None and scaling != "none":
         scale_lr(trainer, model, scaling)
@@ -156,12 +164,8 @@ def run(
         write_text(run_dir / "config.yaml", cli.saved_config({**begun, "augment_on": augmented_on}))
         write_split(data, run_dir)
         _sheet(data, run_dir)
-    log.info(
-        "precision %s, memory %s, augmentation on the %s",
-        trainer.precision,
-        place(model, cli.config["memory_format"]),
-        augmented_on.upper(),
-    )
+    memory = place(model, cli.config["memory_format"], trainer.strategy.root_device.type)
+    log.info("precision %s, memory %s, augmentation on the %s", trainer.precision, memory, augmented_on.upper())
     if untrained(cli, model):
         trainer.strategy.connect(model)
         trainer.save_checkpoint(run_dir / CHECKPOINTS / "best.ckpt", weights_only=True)

@@ -52,6 +52,13 @@ def test_slow_depthwise_convolutions_stay_in_float32() -> None:
     torch.testing.assert_close(again["wide"], before["wide"])
 
 
+def test_on_a_gpu_no_convolution_is_wrapped() -> None:
+    """There is nothing to gain there, and the compiler would have to look through it."""
+    net = Net()
+    assert place(net, "auto", "cuda") == "channels_last"
+    assert not any("forward" in vars(module) for module in net.modules())
+
+
 @pytest.mark.parametrize(("asked", "last"), [("auto", True), ("channels_last", True), ("contiguous", False)])
 def test_memory_format(asked: str, last: bool) -> None:
     net = Net()
