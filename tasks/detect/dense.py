@@ -110,7 +110,7 @@ def pairs(
     return Pairs(placed.reshape(-1, 4), boxes.flatten(0, 1), codes.flatten(0, 1), other, positive.flatten().float())
 
 
-class SilentMatcher(Matcher):  # type: ignore[misc]
+class SilentMatcher(Matcher):
     """torchvision's matcher, which finds the best anchors of a box without telling the host how many they are."""
 
     def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:

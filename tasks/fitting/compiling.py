@@ -55,7 +55,7 @@ class CompiledForward:
         """The model's output; errors of the compiler are raised."""
         assert self._run is not None
         if self.graphs and image.is_cuda:
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return self._run(image, *further)
 
     def __call__(self, image: Tensor, *further: Any) -> Any:

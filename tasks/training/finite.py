@@ -41,7 +41,7 @@ class FiniteLoss:
                 self._answer = torch.empty((), dtype=torch.bool, pin_memory=True)
             self._answer.copy_(torch.isfinite(loss.detach()), non_blocking=True)
             self._asked = epoch, step, loss.detach()
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
 
     def settle(self) -> None:

@@ -20,7 +20,7 @@ class WaitsForGpuError(AssertionError):
     """The host would wait for the device, or the device for the host."""
 
 
-class _RefuseCopies(TorchDispatchMode):
+class _RefuseCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
@@ -47,7 +47,7 @@ def _refuse(name: str, args: Any, kwargs: Any) -> None:
 @contextmanager
 def fake_cuda() -> Iterator[None]:
     """Let tensors be made on a GPU that is not there; see the module."""
-    with FakeTensorMode(allow_non_fake_inputs=True), _RefuseCopies():
+    with FakeTensorMode(allow_non_fake_inputs=True), _RefuseCopies():  # type: ignore[no-untyped-call]
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def _classify(kind: str = "binary", **flags: Any) -> Case:
 def _bags(aggregate: str) -> Case:
     model = small_task(aggregate=aggregate, input_size=(32, 32))
     batch = small_batch(random_labels("binary", 2), torch.rand(5, 1, 32, 32))
-    scans = batch["scan"]
+    scans: Any = batch["scan"]
     batch["bags"] = [scans[:2], scans[2:]]
     batch["scan"] = [scans[0], scans[2]]
     return model, batch
@@ -57,7 +58,7 @@ def _detect(detector: str, **flags: Any) -> Case:
 
 
 CASES: dict[str, Callable[[], Case]] = {
-    **{kind: (lambda kind=kind: _classify(kind)) for kind in ("binary", "multiclass", "multilabel", "ordinal")},
+    **{kind: partial(_classify, kind) for kind in ("binary", "multiclass", "multilabel", "ordinal")},
     "regression": lambda: _classify("regression"),
     "huber": lambda: _classify("regression", loss="huber"),
     "focal": lambda: _classify("multiclass", loss="focal", class_weights=[1.0, 2.0, 1.0, 1.0]),
@@ -66,9 +67,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "brier": lambda: _classify("multiclass", loss="mse"),
     "mixup": _mixed,
     "native head": lambda: _classify(head="native"),
-    **{f"bags, {name}": (lambda name=name: _bags(name)) for name in ("mean", "max", "attention")},
+    **{f"bags, {name}": partial(_bags, name) for name in ("mean", "max", "attention")},
     **{
-        loss: (lambda loss=loss: _segment(loss=loss))
+        loss: partial(_segment, loss=loss)
         for loss in ("dice_ce", "cross_entropy", "dice", "tversky", "focal_tversky", "lovasz")
     },
     "focal of pixels": lambda: _segment(loss="focal"),

@@ -29,7 +29,7 @@ def test_all_by_weight_are_the_positive_by_index(
 ) -> None:
     detector = detector_of(name, box_loss=box_loss)
     pictures, boxes, labels = drawn(images)
-    found: list[tuple[dict[str, Tensor], list[Tensor]]] = []
+    found: list[tuple[dict[str, Tensor], tuple[Tensor, ...]]] = []
     for all_ in (False, True):
 
         def chosen(*args: Any, all_: bool, force: bool = all_, **options: Any) -> Any:
@@ -40,7 +40,7 @@ def test_all_by_weight_are_the_positive_by_index(
         losses = detector.loss(detector(pictures, levels_of(name, images)), boxes, labels)
         learning = list(detector.parameters())
         grads = torch.autograd.grad(torch.stack(list(losses.values())).sum(), learning)
-        found.append((losses, list(grads)))
+        found.append((losses, grads))
     (losses, grads), (others, other_grads) = found
     for part, loss in losses.items():
         torch.testing.assert_close(others[part], loss, rtol=1e-4, atol=1e-5)
@@ -60,10 +60,9 @@ def test_a_class_is_wanted_where_its_box_is() -> None:
 def test_the_matcher_finds_what_that_of_torchvision_finds(boxes: int, anchors: int, seed: int) -> None:
     # Few values, so that many anchors are equally good.
     quality = torch.randint(0, 6, (boxes, anchors), generator=torch.Generator().manual_seed(seed)) / 5
-    make = partial(dict, high_threshold=0.5, low_threshold=0.4)
     for low_quality in (True, False):
-        arguments = make(allow_low_quality_matches=low_quality)
-        assert torch.equal(SilentMatcher(**arguments)(quality), Matcher(**arguments)(quality))
+        mine, its = (matcher(0.5, 0.4, low_quality)(quality) for matcher in (SilentMatcher, Matcher))
+        assert torch.equal(mine, its)
 
 
 def some_boxes(count: int, seed: int) -> Tensor:
@@ -81,7 +80,7 @@ def test_overlap_losses_are_those_of_torchvision(name: str) -> None:
         values: Tensor = loss(found, wanted)
         values.sum().backward()  # type: ignore[no-untyped-call]
         results.append((values.detach(), found.grad))
-    assert ((results[0][0] < 1).any(), (results[0][0] > 1).any()) == (True, True)  # some overlap and some do not
+    assert 0 < int((results[0][0] < 1).sum()) < 200  # some overlap and some do not
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
+from torch.utils.data import DataLoader
 
+from tasks.compression.pruning import tensors_of
 from tasks.fitting import compiling
 from tasks.fitting.compiling import Compiling
 from tests.tasks.classify.batches import random_labels, small_batch
@@ -61,9 +63,9 @@ def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def same(one: dict[str, Any], other: dict[str, Any], *, exactly: bool) -> None:
     assert list(one["state_dict"]) == list(other["state_dict"])
-    tolerance = {"rtol": 0.0, "atol": 0.0} if exactly else {"rtol": 1e-3, "atol": 1e-4}
+    relative, absolute = (0.0, 0.0) if exactly else (1e-3, 1e-4)
     for name, tensor in one["state_dict"].items():
-        torch.testing.assert_close(other["state_dict"][name], tensor, **tolerance, msg=name)
+        torch.testing.assert_close(other["state_dict"][name], tensor, rtol=relative, atol=absolute, msg=name)
 
 
 def test_a_compiled_training_learns_the_same_and_leaves_no_trace(
@@ -107,7 +109,7 @@ def test_what_fails_later_goes_on_without(tmp_path: Path, compiler: Any, told: p
 def test_a_smaller_last_batch_goes_through_the_model_as_it_is(compiler: Any) -> None:
     used, model = compiler(), made()
     batches = [small_batch(random_labels("binary", count), torch.rand(count, 1, 32, 32)) for count in (4, 4, 3)]
-    trainer(Compiling("default")).fit(model, torch.utils.data.DataLoader(batches, batch_size=None))  # type: ignore
+    trainer(Compiling("default")).fit(model, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
     assert used.calls == 1 + compiling.WARM + compiling.TIMED + 2
     assert used.asked == [{"mode": None, "dynamic": False}]
 
@@ -126,7 +128,7 @@ def test_networks_of_every_task_are_one_graph(name: str) -> None:
     model.train()
     inputs = batch["image"], *model.further_inputs(batch)
     compiled = REAL(model.forward, backend="eager", fullgraph=True)
-    outputs = [compiling.tensors_of(forward(*inputs)) for forward in (model.forward, compiled)]
+    outputs = [tensors_of(forward(*inputs)) for forward in (model.forward, compiled)]
     for one, other in zip(*outputs, strict=True):
         torch.testing.assert_close(one, other)
     torch._dynamo.reset()
@@ -147,7 +149,7 @@ def test_graphs_are_for_fixed_shapes_and_no_accumulation(
 ) -> None:  # fmt: skip
     used = compiler()
     model, batch = CASES["bags, mean" if bags else "binary"]()
-    batches = torch.utils.data.DataLoader([batch] * 2, batch_size=None)  # type: ignore[arg-type, list-item]
+    batches: DataLoader[Any] = DataLoader([batch] * 2, batch_size=None)  # type: ignore[arg-type]
     trainer(Compiling(mode), **settings).fit(model, batches)
     assert used.asked == [{"mode": chosen, "dynamic": bags}]
     assert words in told.text
