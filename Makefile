@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 WORKERS ?= $(shell cores=$$(env -u OMP_NUM_THREADS nproc); echo $$((cores < 8 ? cores : 8)))
 FAST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
-.PHONY: setup fit test test-slow test-random lint format clean
+.PHONY: setup fit test test-slow test-slurm test-random lint format clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)  ## make .venv with every extra
@@ -33,6 +33,9 @@ test-random: $(STAMP)  ## the fast tests in random order, whose seed is printed
 
 test-slow: $(STAMP)  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(STAMP)  ## of the slow ones, the shortest on a real SLURM of two nodes: as root, with slurm-wlm and munge
+	$(BIN)/python -m pytest -m slow tests/slurm -k "two_nodes_train or requeued"
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

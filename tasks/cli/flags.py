@@ -126,7 +126,8 @@ def find_configs(argv: Sequence[str]) -> list[str]:
         name = inline or (words[position + 1] if position + 1 < len(words) else "")
         if not name or Path(name).is_file():
             continue
-        shipped = shipped_configs()
+        # Those of slurm/ are settings of jobs, which --slurm takes.
+        shipped = {key: file for key, file in shipped_configs().items() if not key.startswith("slurm/")}
         key = name.removeprefix("configs/").removesuffix(".yaml")
         if key not in shipped:
             hint = nearest(key, shipped)
