@@ -90,7 +90,7 @@ def take_run_dir(task: str, asked: str | None, mend: Mend | None = None, *, resu
     again = "run the command again with a new --run_dir" if mend is None else mend(folder)
     claim(folder, "--run_dir", again, fresh=not resumed, made=asked is None)
     os.environ[SHARED] = str(folder.resolve())
-    if pointer is not None:
+    if pointer is not None and asked is None:  # who is told a folder needs no file that names it
         _make(pointer.parent)
         write_text(pointer, str(folder.resolve()))
     return folder
