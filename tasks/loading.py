@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ Open: TypeAlias = Callable[[Path, str | None], dict[str, Any]]
 RECORD = "ensemble.json"
 
 
+class DamagedCheckpointError(SuiteError):
+    """A file that is no checkpoint any more, or never was one."""
+
+
 def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> dict[str, Any]:
     """The contents of a checkpoint of the suite; pickled code is refused, not run.
 
@@ -36,10 +41,12 @@ def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> d
         mend: what to do about a checkpoint of something else.
 
     Raises:
-        SuiteError: the file is damaged, unsafe, or made by something else.
+        DamagedCheckpointError: the file is cut off, its checksums say that it is not what was written, or it is none.
+        SuiteError: it is unsafe, or made by something else.
     """
     from pickle import UnpicklingError
 
+    _refuse_damage(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -51,7 +58,7 @@ def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> d
     except Exception as error:  # damaged pickles raise whatever their parts raise
         damage = isinstance(error, (LookupError, EOFError))  # they name what was looked for in the pickle
         reason = "it is damaged, or none" if damage else " ".join(str(error).split())[:160] or type(error).__name__
-        raise SuiteError(f"{path}: cannot be read as a checkpoint: {reason}") from None
+        raise DamagedCheckpointError(f"{path}: cannot be read as a checkpoint: {reason}") from None
     made_by = task_of(checkpoint)
     if made_by is None or (task is not None and made_by != task):
         what = "no checkpoint of this suite" if made_by is None else f"a checkpoint of the task {made_by!r}"
@@ -61,6 +68,19 @@ def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> d
         if not isinstance(checkpoint.get(part), dict):
             raise SuiteError(f"{path}: has no {part}: it is damaged, or was not made by fit")
     return dict(checkpoint)
+
+
+def _refuse_damage(path: Path) -> None:
+    """Compare the parts of a checkpoint, which is a zip archive, with their checksums: torch reads them without."""
+    if not zipfile.is_zipfile(path):
+        return  # cut off, or of another kind: torch says what
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except Exception as error:  # damaged directories of the archive raise whatever their parts raise
+        wrong = " ".join(str(error).split())[:120] or type(error).__name__
+    if wrong is not None:
+        raise DamagedCheckpointError(f"{path}: is damaged: its checksum does not fit ({wrong})")
 
 
 def task_of(checkpoint: object) -> str | None:

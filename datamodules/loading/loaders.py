@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Sampler
 
+from datamodules.loading.loader_process import begin_loader_process
 from datamodules.loading.sampling import EvaluationSampler, TrainSampler
-from datamodules.settings import free_memory, one_thread
+from datamodules.settings import free_memory
 from datamodules.types import Draw, Sample
 from scansuite.errors import SuiteError
 
@@ -56,7 +57,7 @@ def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataL
         drop_last=split == "train" and len(sampler) % data.batch_size == 1 and len(sampler) > data.batch_size,
         persistent_workers=workers > 0 and split != "test",
         pin_memory=data.trainer is not None and data.trainer.strategy.root_device.type == "cuda",
-        worker_init_fn=one_thread,
+        worker_init_fn=begin_loader_process,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from scansuite.errors import SuiteError
+from tasks.training.stop_signals import EX_TEMPFAIL, Stopped
 
 # Where the packages lie: they need not be installed, and the user may stand in another folder.
 _HOME = str(Path(__file__).resolve().parents[2])
@@ -29,10 +30,13 @@ def run_command(task: str, words: Sequence[str]) -> None:
     Raises:
         SuiteError: it failed; with its error line.
         KeyboardInterrupt: it was interrupted, or this process was.
+        Stopped: a signal has ended it with everything saved.
     """
     sys.stdout.flush()
     paths = os.pathsep.join([_HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
-    before = signal.signal(signal.SIGTERM, _leave)
+    before = signal.getsignal(signal.SIGTERM)
+    if before == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _leave)
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "tasks.cli", task, *words],
@@ -44,13 +48,15 @@ def run_command(task: str, words: Sequence[str]) -> None:
         try:
             status, error = _relay(process)
         except BaseException:  # the command ends as it does when it is interrupted by itself
-            process.send_signal(_interruption())
+            process.send_signal(_interruption(words))
             process.wait()
             raise
     finally:
         signal.signal(signal.SIGTERM, before)
     if status in (130, -signal.SIGINT):
         raise KeyboardInterrupt
+    if status == EX_TEMPFAIL:
+        raise Stopped(signal.SIGTERM.name)
     if status < 0:
         raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")
     if status != 0:
@@ -64,16 +70,20 @@ def _relay(process: subprocess.Popen[str]) -> tuple[int, str]:
     for line in process.stderr:
         if line.startswith("error: "):
             error = line.removeprefix("error: ").strip()  # said by who called, with more
-        elif line.startswith("interrupted: "):
+        elif line.startswith(("interrupted: ", "interrupted after ", "stopped by SIG")):
             pass  # likewise
         else:
             sys.stderr.write(line)
     return process.wait(), error
 
 
-def _interruption() -> signal.Signals:
-    """What ends a child. A shell's background jobs ignore Ctrl-C, and their children with them."""
-    return signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
+def _interruption(words: Sequence[str]) -> signal.Signals:
+    """What ends a child. A shell's background jobs ignore Ctrl-C, and their children with them.
+
+    Of a training a second Ctrl-C, after that of the terminal, would end it at once, without saving.
+    """
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    return signal.SIGTERM if ignored or words[0] == "fit" else signal.SIGINT
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

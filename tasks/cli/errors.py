@@ -17,7 +17,8 @@ from scansuite.errors import SuiteError, from_worker, nearest
 from tasks.cli.flags import init_parameters
 from tasks.cli.runs import ranks
 from tasks.cli.runs.run_dir import global_rank
-from tasks.cli.runs.running import full_disk, interrupted, release
+from tasks.cli.runs.running import full_disk, go_on, interrupted, release, stopped
+from tasks.training.stop_signals import EX_TEMPFAIL, Stopped
 
 _PARTS = ("callbacks", "loggers", "profilers", "plugins", "strategies")
 _OF_TRAINER = tuple(f"pytorch_lightning.{part}." for part in _PARTS)
@@ -37,10 +38,12 @@ def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
         status = run() if debug else _in_one_line(run)
         return status
     except KeyboardInterrupt:
-        return _stopped()
+        return _interrupted()
+    except Stopped as stop:
+        return _stopped(stop)
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning leaves so, with status 1
-            return _stopped()
+            return _interrupted()
         if ends and stop.code == 0:
             _leave_after_help()
         raise
@@ -69,13 +72,23 @@ def _may_handle_signals() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _stopped() -> int:
+def _interrupted(line: str | None = None) -> int:
     """Say how to go on."""
     if _may_handle_signals():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if global_rank() == 0:
-        print(interrupted(), file=sys.stderr)
+        print(interrupted() if line is None else line, file=sys.stderr)
     return 130
+
+
+def _stopped(stop: Stopped) -> int:
+    """Say where a training stands and how to go on."""
+    line = stopped(stop.name, stop.where)
+    if stop.name == signal.SIGINT.name:
+        return _interrupted(line)
+    if global_rank() == 0:
+        print(line, file=sys.stderr)
+    return EX_TEMPFAIL
 
 
 def _in_one_line(run: Callable[[], int]) -> int:
@@ -131,8 +144,15 @@ def _known(error: Exception) -> str | None:
         return line
     if "SuiteError" in text and "DataLoader worker" in text:
         return from_worker(str(error))[0]
-    if "DataLoader worker" in text and "exited unexpectedly" in text:
-        return "a loader process died, as it does when memory or /dev/shm runs out: give fewer --data.num_workers"
+    if "DataLoader worker" in text and ("exited unexpectedly" in text or "killed by signal" in text):
+        which = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", text)
+        by = re.search(r"killed by signal: (\w[\w ]*)", text)
+        process = f"a loader process{f' (pid {which[1]})' if which is not None else ''}"
+        how = f"was ended from outside ({by[1]})" if by is not None else "died"
+        return (
+            f"{process} {how}, as it happens where memory or /dev/shm runs out: give fewer --data.num_workers or more "
+            f"memory{go_on()}"
+        )
     return None
 
 

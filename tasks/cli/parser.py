@@ -28,6 +28,7 @@ from tasks.registry.specs import SPECS, spec_of
 from tasks.training.half import keep_targets
 from tasks.training.saving import WholeCheckpoints
 from tasks.training.sharding import FSDP2
+from tasks.training.stopping import without_handlers
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -269,6 +270,7 @@ class TaskParser(VerbParser):
             config["strategy"] = "auto"  # without gradients each device holds the whole model
         trainer = several(config, static=self._static_graph()) if self.builds_model else Trainer(**config)
         watch(trainer)
+        without_handlers(trainer)
         keep_targets(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # neither the user's nor the strategy's own
             trainer.strategy.checkpoint_io = WholeCheckpoints()

@@ -16,6 +16,7 @@ from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, exact_float32, place
 from tasks.predictor import StepOutput
 from tasks.running.inference import Inference
+from tasks.training.stopping import without_handlers
 
 
 class Unreadable(Callback):
@@ -71,6 +72,7 @@ def apply(
     unreadable = Unreadable()
     fixed: dict[str, Any] = {"logger": False, "use_distributed_sampler": False, "enable_checkpointing": False}
     trainer = Trainer(**{**settings, **fixed, "callbacks": [inference.callback, unreadable]})
+    without_handlers(trainer)
     place(model, memory_format)
     loader = inference.loader(table, trainer.global_rank, trainer.world_size)
     with exact_float32():

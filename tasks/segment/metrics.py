@@ -68,9 +68,11 @@ class SegmentationMetrics(Metric):
 
     Attributes:
         images: how many this rank has seen.
+        kept: what a run that goes on within an epoch has to know again.
     """
 
     full_state_update = False
+    kept = ("images", "_counts")
 
     def __init__(self, class_names: Sequence[str], *, overlapping: bool = False, ignore_index: int = 255) -> None:
         super().__init__(sync_on_compute=False)  # ranks may share a case: counts are gathered by name below

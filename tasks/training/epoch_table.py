@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import pandas as pd
 from pytorch_lightning import LightningModule, Trainer
@@ -35,15 +35,23 @@ class EpochTable(Checkpoint):
     def __init__(self, file: Path, *, verbose: bool) -> None:
         self.file, self.verbose = file, verbose
         self._rows: list[dict[str, float]] = []
-        self._started = 0.0
+        self._started = self._before = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take up the epochs that a resumed run has behind it; earlier the trainer does not know its epoch."""
-        self._started = time.monotonic()
+        self._started, self._before = time.monotonic() - self._before, 0.0
         if self.file.is_file():
             past = read_table(self.file)
             rows = past[past["epoch"] < trainer.current_epoch].to_dict("records")
             self._rows = [{str(name): value for name, value in row.items()} for row in rows]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seconds since the last row: of an epoch that is cut off."""
+        return {"seconds": time.monotonic() - self._started}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count them to those to come."""
+        self._before = float(state_dict["seconds"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the table anew; Lightning has run the validation of the epoch by now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from datamodules.base import ScanDataModule
@@ -11,9 +12,44 @@ from datamodules.cases.sides import sided_names
 from datamodules.preprocess import Preprocess
 from scansuite.errors import SuiteError
 from tasks.base import Task
+from tasks.cli.runs.checkpoints import open_checkpoint
 from tasks.cli.runs.run_data import RunData, as_lists
+from tasks.loading import DamagedCheckpointError
+from tasks.training.saving import LAST, PREVIOUS
 
 log = logging.getLogger(__name__)
+
+
+def open_last(folder: Path, task: str) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint that a run goes on from: the last one, or the one before where the last one is damaged.
+
+    Args:
+        folder: of the checkpoints.
+        task: name of the task.
+
+    Returns:
+        Its path and contents; None where none was written yet.
+
+    Raises:
+        SuiteError: both are damaged, or the last one is made by something else.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    try:
+        if last.is_file():
+            return last, open_checkpoint(last, task)
+        reason = f"{last}: is gone"
+    except DamagedCheckpointError as error:
+        if not previous.is_file():
+            raise SuiteError(f"{error}; and there is none from before it: start a new run") from None
+        reason = str(error)
+    if not previous.is_file():
+        return None
+    try:
+        found = open_checkpoint(previous, task)
+    except DamagedCheckpointError as error:
+        raise SuiteError(f"{reason}; and so is the one from before it ({error}): start a new run") from None
+    log.warning("%s: goes on from the save before, %s", reason, previous)
+    return previous, found
 
 
 def as_begun(checkpoint: dict[str, Any], kept: RunData, config: Any) -> Callable[[ScanDataModule], None]:

@@ -120,6 +120,23 @@ def interrupted() -> str:
     return f"interrupted: {_begun[0].ended_early(listed=False) if _begun else 'nothing was written'}"
 
 
+def stopped(name: str, where: str) -> str:
+    """The line for a training that a signal has ended with everything saved.
+
+    Args:
+        name: of the signal.
+        where: the training stands; empty: before its first step, or behind its last one.
+    """
+    by = "interrupted" if name == "SIGINT" else f"stopped by {name}"
+    ended = _begun[0].ended_early(listed=False) if _begun else "nothing was written"
+    return f"{by}{f' {where}' if where else ''}: {ended}"
+
+
+def go_on() -> str:
+    """What to do where a command that writes to a folder ended before its time, after a semicolon; empty: run again."""
+    return f"; {_begun[0].mend}" if _begun and _begun[0].left else ""
+
+
 def full_disk(error: BaseException) -> str | None:
     """A line for an error, or one that it was raised from, that says that there is no room; None for others."""
     inner: BaseException | None = error

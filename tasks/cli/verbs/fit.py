@@ -25,9 +25,17 @@ from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.ranks import separate_output
-from tasks.cli.runs.resumed import as_begun, refuse_changed_model
+from tasks.cli.runs.resumed import as_begun, open_last, refuse_changed_model
 from tasks.cli.runs.run_data import saved_data
-from tasks.cli.runs.run_dir import CHECKPOINTS, count_test, forget_launch, newest_run, refuse_existing, take_run_dir
+from tasks.cli.runs.run_dir import (
+    CHECKPOINTS,
+    count_test,
+    forget_launch,
+    global_rank,
+    newest_run,
+    refuse_existing,
+    take_run_dir,
+)
 from tasks.cli.runs.running import command
 from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
 from tasks.cli.training.comparison import compare
@@ -42,10 +50,13 @@ from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
 from tasks.training.half import evaluate_exactly
+from tasks.training.mid_epoch import MidEpoch
 from tasks.training.profiling import ProfileTraining, TrainingProfiler
 from tasks.training.resuming import Resuming
-from tasks.training.saving import save_whole
+from tasks.training.saving import LAST, WholeCheckpoints, remove_leftovers, save_whole
 from tasks.training.seeding import SeedEpochs
+from tasks.training.stop_signals import StopSignals
+from tasks.training.stopping import Stopping
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +76,10 @@ OWN_FLAGS: OwnFlags = {
         "a GPU where the training is long, and keeps it where it pays",
         CompileMode,
         "auto",
+    ),
+    "save_every_minutes": Flag(
+        "save within an epoch too, where so many minutes have passed since the last save; left out: at the end of each",
+        float | None,
     ),
     "slurm": Flag(
         "queue it on a SLURM cluster: settings (partition=gpu,gpus=4,nodes=2,time=12h), a file of them, or one that is "
@@ -87,7 +102,22 @@ def run(
         queue: from the folder that is asked for to an exit status: what is done in place of training, when all has been
             looked at.
         looks_at_data: data and model too have been made by then, not the flags alone parsed.
+
+    Raises:
+        Stopped: by a signal.
     """
+    with StopSignals() as signals:
+        return _run(task, argv, signals, queue, looks_at_data=looks_at_data)
+
+
+def _run(
+    task: str,
+    argv: Sequence[str],
+    signals: StopSignals,
+    queue: Callable[[Path | None], int] | None,
+    *,
+    looks_at_data: bool,
+) -> int:
     configure_logs()
     forget_launch(task)
     if value_of(argv, "--folds") is not None and not wants_help(argv):
@@ -107,7 +137,7 @@ def run(
         refuse_no_batches(cli.config["trainer"], "test")
     scaling = scaling_of(cli.config["scale_lr"])
     fast = bool(cli.config["trainer"]["fast_dev_run"])
-    last = resumed / CHECKPOINTS / "last.ckpt" if resumed is not None else None
+    _refuse_no_time(cli.config["save_every_minutes"])
     if resumed is None and not fast:
         refuse_existing(cli.config["run_dir"])
 
@@ -118,17 +148,16 @@ def run(
     if queue is not None and not looks_at_data:
         return queue(asked)
     begun = {} if kept is None else kept.keep_split(cli.config, goes_on=resumed is not None)
-    checkpoint = open_checkpoint(last, task) if last is not None and last.is_file() else None
+    found = None if resumed is None else open_last(resumed / CHECKPOINTS, task)
+    last, checkpoint = (None, None) if found is None else found
     begin = None if checkpoint is None or kept is None else as_begun(checkpoint, kept, cli.config)
     data, model = cli.build_data_and_model(begin)
     if checkpoint is not None:
         refuse_changed_model(model, checkpoint)
         _refuse_changed_length(cli, model, config)
         model.on_load_checkpoint(checkpoint)  # pruned sizes, before anything copies the model
-    elif last is not None:
-        if config is not None:
-            log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
-        last = None
+    elif config is not None:
+        log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
 
     data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))  # refused before a folder is made
     refuse_model_with_sharding(cli.config["trainer"], model)
@@ -153,7 +182,9 @@ def run(
     run_dir = Path() if fast else _take(task, cli, resumed)
     evaluator = evaluator_of(task)
     callbacks = [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks, Compiling(cli.config["compile"])]
-    trainer = _trainer(cli, model, run_dir, callbacks, fast=fast)
+    trainer = _trainer(cli, model, run_dir, callbacks, signals, fast=fast)
+    if last is not None and last.name != LAST and isinstance(trainer.strategy.checkpoint_io, WholeCheckpoints):
+        trainer.strategy.checkpoint_io.damaged = last.with_name(LAST)
     augmented_on = data.settle_augmentation(cuda=trainer.strategy.root_device.type == "cuda")
     if last is None and scaling != "none":
         scale_lr(trainer, model, scaling)
@@ -205,7 +236,15 @@ def _take(task: str, cli: TaskParser, resumed: Path | None) -> Path:
     asked = str(resumed) if resumed is not None else cli.config["run_dir"]
     run_dir = take_run_dir(task, asked, mend, resumed=resumed is not None)
     separate_output(run_dir)
+    if resumed is not None and global_rank() == 0:
+        for place in (run_dir, run_dir / CHECKPOINTS):
+            remove_leftovers(place)
     return run_dir
+
+
+def _refuse_no_time(minutes: float | None) -> None:
+    if minutes is not None and not minutes > 0:
+        raise SuiteError(f"--save_every_minutes {minutes:g}: must be above 0; leave it out to save at ends of epochs")
 
 
 def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) -> None:
@@ -246,7 +285,9 @@ def _profiled(cli: TaskParser) -> bool:
     return asked
 
 
-def _trainer(cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callback], *, fast: bool) -> Trainer:
+def _trainer(
+    cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callback], signals: StopSignals, *, fast: bool
+) -> Trainer:
     bar = sys.stdout.isatty()
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
     if _profiled(cli):
@@ -255,7 +296,11 @@ def _trainer(cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callba
     if fast:
         return cli.build_trainer(callbacks, logger=False, **overrides)
     metric, mode = model.monitor
+    mid_epoch = MidEpoch()
+    every = cli.config["save_every_minutes"]
     callbacks += [
+        mid_epoch,
+        Stopping(signals, mid_epoch, run_dir / CHECKPOINTS / LAST, every),
         EpochTable(run_dir / "metrics.csv", verbose=not bar),
         BestCheckpoint(run_dir / CHECKPOINTS, f"val/{metric}", mode),
         ModelCheckpoint(run_dir / CHECKPOINTS, "last", save_on_train_epoch_end=True, enable_version_counter=False),
@@ -267,7 +312,11 @@ def _trainer(cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callba
         logger = cli.config_init["trainer"]["logger"]
     if not bar:
         overrides["enable_progress_bar"] = False
-    return cli.build_trainer(callbacks, logger=logger, **overrides)
+    trainer = cli.build_trainer(callbacks, logger=logger, **overrides)
+    # In front of the user's too: nothing has happened yet in a step that is not taken.
+    ours: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    ours.sort(key=lambda callback: not isinstance(callback, (MidEpoch, Stopping)))
+    return trainer
 
 
 def _sheet(data: ScanDataModule, run_dir: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_start_leaves_out_the_first_draws_of_each_rank_once(
 def test_a_start_within_an_epoch_keeps_the_batches_and_the_last_one_that_is_dropped() -> None:
     for drop_last in (False, True):
         sampler = TrainSampler(23, 1)
-        batches = BatchSampler(sampler, 4, drop_last)
+        batches = BatchSampler(sampler, 4, drop_last)  # type: ignore[arg-type]
         whole = list(batches)
         sampler.set_start(3 * 4)
         assert list(batches) == whole[3:]
