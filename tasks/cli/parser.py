@@ -279,7 +279,7 @@ class TaskParser(VerbParser):
     def _static_graph(self) -> bool:
         """Whether the graph of the loss is the same in every step, as it is with the suite's own parts."""
         model = self.config["model"]
-        own = any(is_path(model[part.flag]) for part in self.task_class.own_parts)
+        own = any(model[part.flag] is not None and is_path(model[part.flag]) for part in self.task_class.own_parts)
         return model["unfreeze"] is None and not own
 
     def saved_config(self, data: Mapping[str, Any] | None = None) -> str:
