@@ -50,8 +50,16 @@ def several(config: Mapping[str, Any], *, static: bool) -> Trainer:
 
 
 def _made(config: Mapping[str, Any]) -> Trainer:
-    """A trainer that leaves the list of callbacks as it is, to which Lightning adds its own."""
-    return Trainer(**{**config, "callbacks": list(config["callbacks"])})
+    """A trainer that leaves the list of callbacks as it is, to which Lightning adds its own.
+
+    Raises:
+        SuiteError: a package of the precision that is asked for is not installed.
+    """
+    try:
+        return Trainer(**{**config, "callbacks": list(config["callbacks"])})
+    except ModuleNotFoundError as error:
+        said = " ".join(str(error).split())
+        raise SuiteError(f"--trainer.precision {config['precision']}: {said}") from None
 
 
 def refuse_with_sharding(devices: int, config: Mapping[str, Any]) -> None:

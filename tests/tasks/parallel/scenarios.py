@@ -141,13 +141,12 @@ def data_of(scenario: Scenario, volumes: Path) -> Any:
 def model_of(scenario: Scenario, data: Any, seed: int, **more: Any) -> Any:
     """A model whose weights are drawn from a seed; no norm counts over a batch, and nothing is drawn in training."""
     torch.manual_seed(seed)
-    cls: Any
-    given: dict[str, Any]
-    cls, given = {
+    networks: dict[str, tuple[Any, dict[str, Any]]] = {
         "classify": (ClassificationTask, {"backbone": "test_vit"}),
         "segment": (SegmentationTask, {"backbone": "test_convnext", "decoder": "unet", "decoder_args": UNNORMED}),
         "detect": (DetectionTask, {"backbone": "test_convnext", "channels": 16}),
-    }[scenario.task]
+    }
+    cls, given = networks[scenario.task]
     training = {"optimizer": "momentum", "lr": 0.02, "warmup": 0.0, **scenario.model, **more}
     return cls.for_data(data, **{**given, **training})
 
