@@ -40,7 +40,8 @@ def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except Stopped as stop:
-        return _stopped(stop)
+        status = _stopped(stop)
+        return status
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning leaves so, with status 1
             return _interrupted()
@@ -48,7 +49,7 @@ def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
             _leave_after_help()
         raise
     finally:
-        if status not in (0, ranks.STOPPED):
+        if status not in (0, EX_TEMPFAIL):  # else the others end by themselves
             ranks.end_others()
         release()
         if not ends and _may_handle_signals():

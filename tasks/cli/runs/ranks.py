@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 from tasks.cli.logs import OURS
 from tasks.cli.runs.run_dir import global_rank
+from tasks.training.stop_signals import EX_TEMPFAIL
 
 LOGS = "logs"
-STOPPED = 75  # EX_TEMPFAIL: a process that was asked to stop, and can be started again
 LOOK = 0.2  # seconds from one look at the processes to the next
 # What a process says of a connection to one that has ended: gloo, NCCL, and the store that all of them share.
 _LOST = (
@@ -94,7 +94,7 @@ def failed(wait: float = 0.0) -> tuple[int, int] | None:
     while True:
         for number, process in enumerate(Here.started, start=1):
             status = process.poll()
-            if status not in (None, 0, STOPPED, -signal.SIGKILL):
+            if status not in (None, 0, EX_TEMPFAIL, -signal.SIGKILL):
                 return global_rank() + number, int(status or 0)
         if time.monotonic() >= until:
             break
