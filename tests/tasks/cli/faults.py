@@ -99,6 +99,7 @@ def _child(folder: Path, words: list[str], fault: Fault, environment: dict[str, 
     output = os.open(f"said_{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(output, stream)
+    multiprocessing.set_start_method("fork", force=True)  # of loader processes: that of a command
     from tasks.cli.main import main
 
     _note_saves()
@@ -158,17 +159,26 @@ def _kill_in_write(fault: Fault) -> None:
 
 
 def _leave_no_room(fault: Fault) -> None:
-    """Let there be no room for the so-manieth writing of a file."""
-    count, with_name = 0, Path.with_name
+    """Let there be no room for the so-manieth writing of a file, and again for what is said of that."""
+    from scansuite import files
+
+    count, with_name, failed = 0, Path.with_name, files._cannot_be_written
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def counting(self: Path, name: str) -> Path:
         nonlocal count
         if name.startswith(f".{fault.file}."):
             count += 1
             if count == fault.write:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
         return with_name(self, name)
 
+    def with_room(file: Path, error: OSError) -> Exception:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return failed(file, error)
+
+    patched: Any = files
+    patched._cannot_be_written = with_room
     Path.with_name = counting  # type: ignore[method-assign, assignment]
 
 
