@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor
 
 from datamodules.types import Batch
@@ -126,6 +127,11 @@ class Compiling(Callback):
         if auto and (not _on_one_gpu(trainer, model) or torch.are_deterministic_algorithms_enabled()):
             return
         name = f"{model.name} with {model.network.name}"
+        if isinstance(trainer.strategy, ModelParallelStrategy):
+            log.warning(
+                "--compile %s: not where weights are shared out among devices: %s trains without", self.mode, name
+            )
+            return
         fixed = "bags" not in batch
         mode = _mode(self.mode, fixed=fixed, accumulates=trainer.accumulate_grad_batches > 1)
         passes = Passes(trainer, model, batch)

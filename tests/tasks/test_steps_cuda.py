@@ -141,6 +141,26 @@ def test_fused_steps_are_those_of_other_kernels(name: str, clip: float | None, p
         torch.testing.assert_close(one, other, rtol=0.02, atol=2e-3)
 
 
+@pytest.mark.parametrize("name", [*CASES, *WAITING])
+def test_losses_are_those_of_the_processor(name: str) -> None:
+    torch.manual_seed(0)
+    model, batch = {**CASES, **WAITING}[name]()
+    model.eval()  # Faster R-CNN samples the same regions
+    with torch.no_grad():
+        output = model(batch["image"], *model.further_inputs(batch))
+        expected = model.loss(output, batch)
+        model.criterion = getattr(model, "criterion", torch.nn.Identity()).cuda()
+        there = on_gpu(batch)
+        if model.name == "detect":
+            model.detector.cuda()
+            output = output.apply(lambda tensor: tensor.cuda())
+        else:
+            output = output.cuda()
+        loss = model.loss(output, there)
+    tolerance = 0.2 if name == "faster_rcnn" else 1e-4  # its samples are drawn by the device
+    torch.testing.assert_close(loss.cpu(), expected, rtol=tolerance, atol=tolerance)
+
+
 def test_an_infinite_loss_is_refused_though_nobody_waits() -> None:
     model = small_task("regression", input_size=(32, 32))
     batch = small_batch(torch.full((6,), torch.inf))
