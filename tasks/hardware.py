@@ -66,10 +66,13 @@ def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
         chosen = "channels_last" if convolutions > 2 else "contiguous"
     if chosen == "channels_last":
         model.to(memory_format=torch.channels_last)
-    for module in model.modules() if device == "cpu" else ():
+    for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            placed = getattr(vars(module).get("forward"), "func", None) is _in_float32_on_cpu
             slow = max(module.kernel_size) > 3 or max(module.stride) > 1
-            if slow and "forward" not in vars(module):  # placed already
+            if device != "cpu" and placed:  # for another device, as while a batch size was looked for
+                del module.forward
+            elif device == "cpu" and slow and "forward" not in vars(module):
                 module.forward = partial(_in_float32_on_cpu, module.forward)  # type: ignore[method-assign]
     return chosen
 

@@ -26,6 +26,7 @@ CompileMode = Literal["auto", "none", "default", "reduce-overhead", "max-autotun
 GRAPHS = ("reduce-overhead", "max-autotune")  # modes that record CUDA graphs
 
 WORTH = 600.0  # seconds of forward and backward passes to come from which auto tries
+FEW = 200  # of them, which are never so long
 GAIN = 1.05  # times as fast as without from which it is kept
 WARM, TIMED = 3, 10  # passes before, and passes that are timed
 
@@ -125,6 +126,8 @@ class Compiling(Callback):
         if self.mode == "none" or not len(batch["image"]):
             return
         if auto and (not _on_one_gpu(trainer, model) or torch.are_deterministic_algorithms_enabled()):
+            return
+        if auto and _batches_left(trainer) < FEW:
             return
         name = f"{model.name} with {model.network.name}"
         if isinstance(trainer.strategy, ModelParallelStrategy):

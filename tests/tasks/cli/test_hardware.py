@@ -55,6 +55,8 @@ def test_slow_depthwise_convolutions_stay_in_float32() -> None:
 def test_on_a_gpu_no_convolution_is_wrapped() -> None:
     """There is nothing to gain there, and the compiler would have to look through it."""
     net = Net()
+    place(net, "auto")
+    assert "forward" in vars(net.wide)
     assert place(net, "auto", "cuda") == "channels_last"
     assert not any("forward" in vars(module) for module in net.modules())
 

@@ -167,7 +167,8 @@ def test_without_a_gpu_nothing_is_tried_unless_asked_for(mode: Any, compiler: An
     [
         (0.02, 0.01, 10**6, True, "compiled (reduce-overhead) in"),
         (0.02, 0.0199, 10**6, False, "--compile auto: does not pay"),
-        (0.02, 0.01, 10, False, "--compile auto: not tried: 0 s of forward and backward passes are to come"),
+        (0.02, 0.01, 10**3, False, "--compile auto: not tried: 20 s of forward and backward passes are to come"),
+        (0.02, 0.01, 10, False, ""),
     ],
 )
 def test_auto_keeps_what_pays(
