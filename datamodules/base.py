@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.augmenting import AugmentOn, TrainingAugmentation
+from datamodules.caching.scratch import Scratch
 from datamodules.cases.contents import Unit, Unreadable, image_contents
-from datamodules.cases.table import SPLITS, CaseTable, scans_of
+from datamodules.cases.table import CaseTable, scans_of
 from datamodules.loading.batch_size import BatchSize
-from datamodules.loading.loaders import in_memory, loader_of
+from datamodules.loading.caches import Cache, KeptOnDisk, kept
+from datamodules.loading.loaders import loader_of
 from datamodules.preparation import prepare
 from datamodules.prepared import Prepared, PreparedData
 from datamodules.preprocess import Preprocess
@@ -42,7 +44,7 @@ log = logging.getLogger(__name__)
 Normalize = Literal["auto", "none", "imagenet", "train", "image"]
 
 
-class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, PreparedData):
+class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, PreparedData, KeptOnDisk):
     """Everything that all data classes share; a data class says where its cases come from.
 
     Args:
@@ -83,8 +85,11 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
             same ranges; ``auto`` is ``gpu`` in training on a CUDA GPU without ``augment_args.transforms``.
         sided: whether classes have sides, so that no image is mirrored; left out: whether their names tell left from
             right.
-        cache: ``memory`` reads every scan once and keeps it.
+        cache: ``memory`` reads every scan once and keeps it; ``disk`` keeps it in ``cache_dir``, at the size that the
+            model sees, for all runs; ``auto`` chooses, and says so (docs/caching.md).
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
+        scratch: folder on a disk of this machine (``$SLURM_TMPDIR``) that caches are copied to, and read from.
+        keep_scratch: leave the copies there at the end.
         allow_leakage: go on although a patient or an identical image stands in two parts.
         readers: modules of yours that register file formats (docs/extending.md).
         skip_unreadable: go on without the cases that cannot be read, instead of stopping before anything is done.
@@ -124,8 +129,10 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         augment_args: AugmentArgs | None = None,
         augment_on: AugmentOn = "auto",
         sided: bool | None = None,
-        cache: Literal["none", "memory"] = "none",
+        cache: Cache = "none",
         cache_dir: str | None = None,
+        scratch: str | None = None,
+        keep_scratch: bool = False,
         allow_leakage: bool = False,
         readers: list[str] | str | None = None,
         skip_unreadable: bool = False,
@@ -152,8 +159,10 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         self.normalize: Normalize = normalize
         self.augment, self.augment_args, self.sided = augment, augment_args or AugmentArgs(), sided
         self.augment_on: AugmentOn = augment_on
-        self.cache = cache
+        self.cache: Cache = cache
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
+        self.scratch = Scratch(scratch, self.cache_dir, keep=keep_scratch) if scratch else None
+        self._datasets: dict[str, SampleDataset] = {}
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes, load_readers(readers)), allow_outside
         self.seed = 0
@@ -178,6 +187,7 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
     useless: ClassVar[tuple[Useless, ...]] = (  # flags that do nothing here
         Useless("new_cases", "it is of cases that a --data.split_file does not name", "split_file", left_out),
         Useless("batch_size", "--data.total_batch_size says it for all devices", "total_batch_size", given),
+        Useless("keep_scratch", "there is no --data.scratch", "scratch", left_out),
     )
 
     @property
@@ -208,6 +218,10 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
             Unit((os.path.join(root, path),), f"{frame} {self.limits}")  # noqa: PTH118 - there may be a million
             for path, frame in zip(images["path"], images["frame"], strict=True)
         ]
+
+    def path_of(self, image: int) -> str:
+        """The file of image number ``image``, as its reader names it."""
+        return str(self.root / str(self.table.images["path"].iat[image]))
 
     def hashes(self, table: CaseTable) -> Sequence[str | Unreadable]:
         """A content hash for each row of ``table.images``, or why it cannot be read; equal pixels, equal hash."""
@@ -331,21 +345,13 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
 
     # Lightning's hooks.
 
-    @cached_property
-    def _datasets(self) -> dict[str, SampleDataset]:
-        datasets: dict[str, SampleDataset] = {}
-        for split in SPLITS:
-            rows = self.rows(split)
-            if len(rows):
-                dataset = self.dataset(rows, augmented=split == "train")
-                datasets[split] = in_memory(self, dataset) if self.cache == "memory" else dataset
-        return datasets
-
     def _loader(self, split: str) -> DataLoader[Sample]:
-        dataset = self._datasets.get(split)
-        if dataset is None:
-            raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test")
-        return loader_of(self, split, dataset)
+        if split not in self._datasets:
+            rows = self.rows(split)
+            if not len(rows):
+                raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test")
+            self._datasets[split] = kept(self, split, self.dataset(rows, augmented=split == "train"))
+        return loader_of(self, split, self._datasets[split])
 
     @property
     def loader_workers(self) -> int:

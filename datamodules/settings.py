@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,48 @@ def free_memory() -> int | None:
     """Bytes that can be taken without swapping, or None where the system does not say.
 
     ``MemAvailable`` of Linux: free pages alone leave out what the page cache gives back, which is most of the memory
-    after reading a data set. (psutil would be a dependency for this one line.)
+    after reading a data set. A container's or a job's own limit (cgroup) counts where it is nearer. (psutil would be a
+    dependency for these lines, and knows no cgroups.)
     """
     file = Path("/proc/meminfo")
     lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(found[0]) * 1024 if found else None
+    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return min([*found, *free_in_cgroups()], default=None)
+
+
+def free_in_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Bytes that are left below the limit of each cgroup (version 2 or 1) that this process is in.
+
+    What the page cache holds of files counts as free: it is given back before a limit is enforced.
+
+    Args:
+        root: where cgroups are mounted.
+        own: says which are this process's.
+    """
+    free: list[int] = []
+    with suppress(OSError):
+        for line in own.read_text(encoding="utf-8").splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds and "memory" not in kinds.split(","):
+                continue
+            top = root / kinds
+            group = top / path.lstrip("/")
+            # In a container the path may be that of the outside, and the limit lies at the top.
+            groups = [top, *(one for one in (group, *group.parents) if top in one.parents)]
+            free += [left for one in groups if (left := _left_in(one)) is not None]
+    return free
+
+
+def _left_in(group: Path) -> int | None:
+    names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+    for limit, used in names:
+        with suppress(OSError, ValueError):
+            most, now = (int((group / name).read_text(encoding="ascii")) for name in (limit, used))
+            kept = re.findall(
+                r"^(?:total_)?inactive_file (\d+)", (group / "memory.stat").read_text(encoding="ascii"), re.M
+            )
+            return max(0, most - now + max(map(int, kept), default=0))
+    return None
 
 
 def default_cache_dir() -> Path:

@@ -31,7 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datamodules.cases": ("datamodules.caching", "datamodules.transforms"),
     "datamodules.splitting": ("datamodules.cases",),
     "datamodules.samples": ("datamodules.caching", "datamodules.cases", "datamodules.transforms"),
-    "datamodules.loading": ("datamodules.cases", "datamodules.samples"),
+    "datamodules.loading": ("datamodules.caching", "datamodules.cases", "datamodules.samples"),
     # What every task stands on: the modules directly below tasks/ and these rooms.
     **dict.fromkeys(
         ("tasks", "tasks.registry", "tasks.own", "tasks.fitting", "tasks.running"),

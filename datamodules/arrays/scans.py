@@ -68,6 +68,10 @@ class ArrayScans(ScanDataModule):
         self.cases = pd.DataFrame(columns)
         self._number = {name: number for number, name in enumerate(names)}
 
+    def not_on_disk(self) -> str | None:
+        """Why images are not kept on disk."""
+        return "the images are arrays in memory"
+
     @property
     def origin(self) -> str:
         """Where the scans come from, in words."""

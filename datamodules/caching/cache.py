@@ -17,6 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from datamodules.caching.reading_version import behaviour
+from datamodules.caching.scratch import Scratch
 from datamodules.readers.hashing import content_hashes
 from scansuite.errors import SuiteError
 from scansuite.files import lock_if_possible, replacing
@@ -51,10 +52,11 @@ class VolumeCache:
     Args:
         folder: where the arrays are kept; made where it is missing.
         hashes: SQLite file with the content hashes of files; left out: one in ``folder``.
+        scratch: takes copies of the entries that are used, which are read from then on.
     """
 
-    def __init__(self, folder: Path, hashes: Path | None = None) -> None:
-        self.folder, self.hashes = folder, hashes or folder / "hashes.sqlite"
+    def __init__(self, folder: Path, hashes: Path | None = None, scratch: Scratch | None = None) -> None:
+        self.folder, self.hashes, self.scratch = folder, hashes or folder / "hashes.sqlite", scratch
         self._files: dict[_Key, Path] = {}
         self._open: OrderedDict[_Key, np.memmap[Any, Any]] = OrderedDict()
 
@@ -92,6 +94,9 @@ class VolumeCache:
                     mapped = _map(entry)
         if mapped is None:
             raise CacheError(f"{entry}: cannot be read back: give another folder with --data.cache_dir")
+        if self.scratch is not None:
+            copied = _map(self.scratch.copy(entry))
+            mapped = mapped if copied is None else copied
         self._open[key] = mapped
         if len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)

@@ -48,7 +48,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "buif":
         kind = "array" if isinstance(value, np.ndarray) else "number"
-        return {_TAG: kind, "type": value.dtype.str, "of": value.tolist()}
+        return {_TAG: kind, "type": value.dtype.str, "shape": list(value.shape), "of": value.ravel().tolist()}
     raise TypeError(f"{type(value).__name__} cannot be kept as text")
 
 
@@ -62,5 +62,5 @@ def _typed(value: Any) -> Any:
         return {name: _typed(one) for name, one in value.items()}
     if kind == "tuple":
         return tuple(_typed(one) for one in value["of"])
-    array = np.array(value["of"], np.dtype(value["type"]))
+    array = np.array(value["of"], np.dtype(value["type"])).reshape(value["shape"])
     return array if kind == "array" else array[()]

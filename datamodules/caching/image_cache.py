@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import secrets
 import shutil
 import time
@@ -179,22 +180,29 @@ class ImageCache:
                 if time.time() - file.stat().st_mtime > _STALE:
                     file.unlink()
 
-    def note(self, data_set: str, images: int, settings: dict[str, Any]) -> None:
-        """Write down what is kept here, so that it can be told what may be deleted; its time is that of the last use.
+    def note(self, data_set: str, part: str, images: int, settings: dict[str, Any]) -> None:
+        """Write down what is kept here, for people and for what deletes caches.
 
         Args:
             data_set: whose images they are.
+            part: of it.
             images: how many of them.
             settings: that all of them were made with.
         """
         about = self.folder / ABOUT
-        noted: dict[str, Any] = {}
+        noted: Any = None
         with suppress(OSError, ValueError):
             noted = json.loads(about.read_text(encoding="utf-8"))
         sets = noted["data"] if isinstance(noted, dict) and isinstance(noted.get("data"), dict) else {}
-        sets[data_set] = {"images": images, "used": datetime.now(UTC).isoformat(timespec="seconds")}
+        parts = sets.get(data_set)
+        sets[data_set] = {
+            **(parts if isinstance(parts, dict) else {}),
+            part: images,
+            "filled": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         text = {
             "what": "decoded images, made by scansuite; may be deleted when no run uses them",
+            "used": "the time of this file is that of the last use",
             "version": __version__,
             "bytes": sum(file.stat().st_size for file in self.folder.glob("*.arrow")),
             "data": sets,
@@ -202,6 +210,11 @@ class ImageCache:
         }
         with suppress(CacheError), replacing(about, failed=lambda error: CacheError(str(error)), durable=False) as new:
             new.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+
+    def used(self) -> None:
+        """Note that it is in use now."""
+        with suppress(OSError):  # a folder that is only read
+            os.utime(self.folder / ABOUT)
 
 
 def _as_many_as_fit(first: pa.RecordBatch, more: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from datamodules.readers.own_formats import own_version
 
@@ -22,26 +25,56 @@ _LIBRARIES = (
 )  # fmt: skip
 
 
-def behaviour() -> str:
+# Parents that count by nothing: they read no files.
+_NOT_OURS = (
+    "abc",
+    "builtins",
+    "lightning",
+    "lightning_fabric",
+    "lightning_utilities",
+    "pytorch_lightning",
+    "torch",
+    "typing",
+)
+
+
+def behaviour(*more: str) -> str:
     """A digest of the source text of all that reads and cuts files, and of the versions of the decoding libraries.
 
     It is part of the key of everything that is kept, so that nothing that an older reader made stays in use. Where the
     sources are not there the version of the package stands for them. Readers of the user's count where there are any.
+
+    Args:
+        more: modules that make what is kept beside those that read and cut; what they import counts too.
     """
     own = own_version()
-    return f"{_of_the_suite()}-{own}" if own else _of_the_suite()
+    return f"{_of_the_suite(more)}-{own}" if own else _of_the_suite(more)
 
 
 @cache
-def _of_the_suite() -> str:
-    return digest_of(resources.files("datamodules"))
+def _of_the_suite(more: tuple[str, ...]) -> str:
+    return digest_of(resources.files("datamodules"), more)
 
 
-def digest_of(package: Traversable) -> str:
+def of_classes(*classes: type) -> str:
+    """A digest of the files of some classes and of their parents, as far as they have any: own data classes too."""
+    modules = {base.__module__ for cls in classes for base in cls.__mro__}
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(modules):
+        if name.split(".")[0] in _NOT_OURS:
+            continue
+        file = getattr(sys.modules.get(name), "__file__", None)
+        digest.update(f"{name}\0".encode())
+        with suppress(OSError, TypeError):
+            digest.update(Path(str(file)).read_bytes())
+    return digest.hexdigest()
+
+
+def digest_of(package: Traversable, more: tuple[str, ...] = ()) -> str:
     """The digest of a copy of this package: a folder, or one inside a zip."""
     digest = hashlib.blake2b(digest_size=8)
     try:
-        for name, text in sorted(sources(package).items()):
+        for name, text in sorted(sources(package, more).items()):
             digest.update(f"{name}\0".encode() + text + b"\0")
     except OSError:
         digest.update(f"scansuite {_version('scansuite')}".encode())
@@ -49,14 +82,14 @@ def digest_of(package: Traversable) -> str:
     return digest.hexdigest()
 
 
-def sources(package: Traversable) -> dict[str, bytes]:
+def sources(package: Traversable, more: tuple[str, ...] = ()) -> dict[str, bytes]:
     """Path in the package, without suffix -> text, of the modules that count.
 
     Raises:
         OSError: the package has been installed without its sources.
     """
     found: dict[str, bytes] = {}
-    waiting = [name for root in _ROOTS for name in _modules(package, root)]
+    waiting = [name for root in (*_ROOTS, *more) for name in _modules(package, root)]
     if not waiting:
         raise FileNotFoundError("no sources")
     while waiting:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import getpass
 import logging
+import multiprocessing
 import os
 import re
 import shutil
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from scansuite.files import lock_if_possible, replacing, safe_name
+from scansuite.files import lock_if_possible, replacing
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +49,23 @@ class Scratch:
         folder = self._open_folder()
         if folder is None or not files:
             return files
+        copies = [folder / file.relative_to(self.shared) for file in files]
+        if multiprocessing.parent_process() is None and not all(map(_is_copy, files, copies)):
+            self._make(files, copies, folder)
+        return [copy if _is_copy(file, copy) else file for file, copy in zip(files, copies, strict=True)]
+
+    def _make(self, files: Sequence[Path], copies: Sequence[Path], folder: Path) -> None:
+        """Copy what is missing; not in processes of loaders, which end without removing anything."""
         began, copied = time.monotonic(), 0
         with lock_if_possible(folder / ".lock"):
-            made: list[Path] = []
-            for file in files:
-                copy = folder / file.relative_to(self.shared)
+            for file, copy in zip(files, copies, strict=True):
                 try:
                     copied += self._copy(file, copy)
                 except _CopyError as error:
                     self._refuse(str(error))
                     break
-                made.append(copy)
-        if time.monotonic() - began > _SAY_AFTER:
-            seconds = time.monotonic() - began
+        if (seconds := time.monotonic() - began) > _SAY_AFTER:
             log.info("%.1f GiB of caches copied to %s in %.0f seconds", copied / 2**30, folder, seconds)
-        return made + files[len(made) :]
 
     def copy(self, file: Path) -> Path:
         """The copy of one file, or the file itself."""
@@ -79,11 +81,16 @@ class Scratch:
             if missing is not None:
                 self._refuse(f"{missing[0]} is not set here")
                 return None
-            folder = Path(given).expanduser() / f"scansuite-{safe_name(getpass.getuser())}"
+            user = os.getuid()
+            folder = Path(given).expanduser() / f"scansuite-{user}"
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                owner = folder.stat().st_uid
             except OSError as error:
                 self._refuse(f"it cannot be made ({error.strerror})")
+                return None
+            if owner != user:  # a name that anyone can guess, in a folder that all may write to
+                self._refuse(f"{folder} belongs to another user")
                 return None
             self._folder = folder
         return self._folder
@@ -100,7 +107,7 @@ class Scratch:
 
         try:
             size = file.stat().st_size
-            if copy.is_file() and copy.stat().st_size == size:
+            if _is_copy(file, copy):  # another rank may just have made it
                 return 0
             free = shutil.disk_usage(self._folder or copy.parent).free
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +122,14 @@ class Scratch:
         if not self.keep:
             atexit.register(_remove, copy, os.getpid())
         return size
+
+
+def _is_copy(file: Path, copy: Path) -> bool:
+    """Whether a file has been copied: names stand for contents, and copies appear whole."""
+    try:
+        return copy.stat().st_size == file.stat().st_size
+    except OSError:
+        return False
 
 
 def _remove(copy: Path, process: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.samples.dataset import SampleDataset, ScanDataset
+from datamodules.samples.sources import Source
 from datamodules.types import BagImage, Batch, Draw, Sample, ScanInfo
 from scansuite.random_streams import BAGS
 
@@ -82,6 +83,10 @@ class BagDataset(SampleDataset):
     def in_memory(self) -> BagDataset:
         """Copy of the bags, their images read once and kept."""
         return replace(self, single=self.single.in_memory())
+
+    def with_source(self, change: Callable[[Source], Source]) -> BagDataset:
+        """Copy of the bags whose images come from elsewhere: what ``change`` makes of their source."""
+        return replace(self, single=self.single.with_source(change))
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Put bags together."""

@@ -166,7 +166,7 @@ class ImageTable(ClassificationData):
         self.percentiles = None  # of the volume, not of each slice
         if self.augment_args.color is None:  # channels are slices or frames, no colours
             self.augment_args = replace(self.augment_args, color=0.0)
-        cache = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
+        cache = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite", self.scratch)
         table, files = self._readable(table, self._slices, cache)
         self._volumes = SlicedVolumes([[file] for file in files], self._slices, cache, self.limits)
         self._volumes.decode_all()
@@ -198,6 +198,11 @@ class ImageTable(ClassificationData):
     def _stored_volume(self, image: int) -> StoredVolume | None:
         file = self.root / str(self.table.images["path"].iat[image])
         return StoredVolume([file]) if is_stack(file) else None
+
+    def not_on_disk(self) -> str | None:
+        """Why images are not kept on disk: slices of volumes are."""
+        _ = self.table
+        return None if self._volumes is None else "slices come from the cache of volumes already"
 
     def read(self, image: int) -> Scan:
         """A file of the table, or a slice of a volume with its neighbours."""

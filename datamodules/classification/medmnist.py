@@ -62,6 +62,10 @@ class MedMNIST(ClassificationData):
         self.task_kind = self.task_kind or published.kind
         return medmnist_table(self.arrays, published, self.size)
 
+    def not_on_disk(self) -> str | None:
+        """Why images are not kept on disk."""
+        return "images come from one unpacked file already"
+
     def read(self, image: int) -> Scan:
         """Read image number ``image`` of ``self.table.images``."""
         frame = int(self.table.images["frame"].to_numpy()[image])

@@ -78,6 +78,6 @@ def in_memory(data: ScanDataModule, dataset: SampleDataset) -> SampleDataset:
     if free is not None and needed > 0.8 * free:
         raise SuiteError(
             f"--data.cache memory: {needed / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: use "
-            "--data.cache none"
+            "--data.cache none or disk"
         )
     return dataset.in_memory()

@@ -41,6 +41,10 @@ class PhantomScans(ScanDataModule):
         super().__init__(root, **kwargs)
         self.num_patients, self.difficulty, self.phantom_seed = num_patients, difficulty, phantom_seed
 
+    def not_on_disk(self) -> str | None:
+        """Why images are not kept on disk."""
+        return "phantoms are drawn, and no file is read"
+
     @property
     def origin(self) -> str:
         """Origin of the scans, in words."""

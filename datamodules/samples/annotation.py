@@ -45,9 +45,12 @@ class Annotation(ABC, Generic[Value]):
 
     Attributes:
         names: keys of the sample, and of the batch, that it fills.
+        from_files: whether :meth:`read` reads files, or looks at the scan; a cache on disk keeps what it gives then,
+            arrays or a tuple of arrays. False for what is known without either.
     """
 
     names: ClassVar[tuple[str, ...]]
+    from_files: ClassVar[bool] = True
 
     @abstractmethod
     def read(self, image: int, scan: Scan) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -43,6 +43,10 @@ class SampleDataset(Dataset[Sample], ABC):
     @abstractmethod
     def in_memory(self) -> SampleDataset:
         """Copy of the data set, its images read once and kept."""
+
+    @abstractmethod
+    def with_source(self, change: Callable[[Source], Source]) -> SampleDataset:
+        """Copy of the data set whose images come from elsewhere: what ``change`` makes of their source."""
 
     @property
     @abstractmethod
@@ -114,7 +118,11 @@ class ScanDataset(SampleDataset):
 
     def in_memory(self) -> ScanDataset:
         """Copy of the data set, its images read once and kept."""
-        return ScanDataset(self.source.in_memory(), self.augment, self.patch, self.mosaic)
+        return replace(self, source=self.source.in_memory())
+
+    def with_source(self, change: Callable[[Source], Source]) -> ScanDataset:
+        """Copy of the data set whose images come from elsewhere: what ``change`` makes of their source."""
+        return replace(self, source=change(self.source))
 
     def preprocessed(self, number: int) -> tuple[NDArray[np.float32], ScanInfo]:
         """The image (H, W, C) in [0, 1] before augmentation, and what is known of the scan."""

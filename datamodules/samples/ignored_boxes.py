@@ -32,6 +32,7 @@ class IgnoredBoxes(Annotation[MarkedBoxes]):
     read_boxes: Callable[[int], MarkedBoxes]
 
     names: ClassVar[tuple[str, ...]] = ("ignored",)
+    from_files: ClassVar[bool] = False
 
     def read(self, image: int, scan: Scan) -> MarkedBoxes:
         """The ignored boxes of an image."""

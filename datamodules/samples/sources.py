@@ -120,25 +120,30 @@ class ScanSource:
 
     def in_memory(self) -> KeptSource:
         """Read every sample once; processes of loaders that are made afterwards share the memory."""
-        count = len(self.samples)
-        memory = _Memory(count)
-        limits: list[NDArray[np.float32]] = []
-        values: list[Any] = []
-        scans: list[ScanInfo] = []
-        for number in range(count):
-            opened = self.open(number)
-            memory.put(number, opened.image.stored)
-            if number == 0:
-                values = [
-                    annotation.memory(value, count, one_size=self.preprocess.size is not None)
-                    for annotation, value in zip(self.annotations, opened.values, strict=True)
-                ]
-            limits.append(opened.image.limits)
-            for kept, value in zip(values, opened.values, strict=True):
-                kept[number] = value
-            scans.append(opened.info)
-        samples = Samples(self.samples.images, scans, self.samples.labels)
-        return KeptSource(samples, self.preprocess, memory.images, np.array(limits), values, self.annotations)
+        return keep_in_memory(self, self.preprocess)
+
+
+def keep_in_memory(source: Source, preprocess: Preprocess) -> KeptSource:
+    """Open every sample of a source once and keep it."""
+    count = len(source.samples)
+    memory = _Memory(count)
+    limits: list[NDArray[np.float32]] = []
+    values: list[Any] = []
+    scans: list[ScanInfo] = []
+    for number in range(count):
+        opened = source.open(number)
+        memory.put(number, opened.image.stored)
+        if number == 0:
+            values = [
+                annotation.memory(value, count, one_size=preprocess.size is not None)
+                for annotation, value in zip(source.annotations, opened.values, strict=True)
+            ]
+        limits.append(opened.image.limits)
+        for kept, value in zip(values, opened.values, strict=True):
+            kept[number] = value
+        scans.append(opened.info)
+    samples = Samples(source.samples.images, scans, source.samples.labels)
+    return KeptSource(samples, preprocess, memory.images, np.array(limits), values, source.annotations)
 
 
 class _Memory:

@@ -98,6 +98,12 @@ class SegmentationData(ScanDataModule):
         """The file of an image's mask, for messages."""
         raise NotImplementedError(f"{type(self).__name__} names no masks")
 
+    def annotation_meaning(self) -> str:
+        """How stored class numbers become the model's."""
+        order = self._members if self.overlapping else self._order
+        numbers = None if order is None else order.tolist()
+        return f"{self.stored_classes} {self.separate_masks} {self.overlapping} {self.class_names} {numbers}"
+
     @property
     def has_ignored(self) -> bool:
         """Whether pixels may be :data:`~.masks.IGNORE`."""

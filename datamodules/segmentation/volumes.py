@@ -85,7 +85,7 @@ class Volumes(SegmentationData):
             self.augment_args = replace(self.augment_args, color=0.0)
         self._named_values: LabelValues | None = None
         self._image_hashes: dict[int, str] = {}
-        self.volumes = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite")
+        self.volumes = VolumeCache(self.cache_dir / "volumes", self.cache_dir / "hashes.sqlite", self.scratch)
 
     def build_table(self) -> CaseTable:
         """Pair volumes, check their grids and decode what is not in the cache; one case a volume, one image a slice."""
@@ -128,6 +128,10 @@ class Volumes(SegmentationData):
             }
         )
         return replace(table, images=slices)
+
+    def not_on_disk(self) -> str | None:
+        """Why images are not kept on disk."""
+        return "slices come from the cache of volumes already"
 
     def read(self, image: int) -> Scan:
         """A slice with its neighbours: (H, W), or (H, W, C)."""
