@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.fitting.compiling import Compiling
 from tasks.hardware import place
+from tasks.training.optimizers import build_optimizer, let_clip
 from tests.tasks.classify.batches import random_labels, small_batch, small_task
 from tests.tasks.step_cases import CASES, WAITING
 
@@ -123,29 +125,52 @@ def test_what_has_to_wait_is_counted(name: str) -> None:
     assert watch.count > 0
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "nadamw"])
-@pytest.mark.parametrize("clip", [None, 0.5])
-@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
-def test_fused_steps_are_those_of_other_kernels(name: str, clip: float | None, precision: str) -> None:
-    """Scaled gradients are divided again before they are clipped, whoever does it."""
-    ends = []
-    for args in ({}, {"foreach": False} if name != "nadamw" else {}):
+class Lines(LightningModule):
+    """A network whose gradients are the same in each run."""
+
+    def __init__(self, optimizer: str, args: dict[str, Any]) -> None:
+        super().__init__()
         torch.manual_seed(0)
-        model = small_task("multiclass", input_size=(32, 32), optimizer=name, optimizer_args=args, warmup=0.0)
-        torch.manual_seed(1)
-        batch = small_batch(random_labels("multiclass", 6))
-        trainer = fit(model, batch, steps=5, gradient_clip_val=clip, precision=precision)
-        assert bool(trainer.optimizers[0].param_groups[0].get("fused")) == (name != "nadamw" and not args)
-        ends.append([parameter.detach().cpu() for parameter in model.parameters()])
-    for one, other in zip(*ends, strict=True):
-        torch.testing.assert_close(one, other, rtol=0.02, atol=2e-3)
+        self.net = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3))
+        self.optimizer, self.args = optimizer, args
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.net(batch).float().square().mean()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self, self.optimizer, 0.01, 0.1, self.args)
+        if self.trainer.gradient_clip_val:
+            let_clip(optimizer)
+        return optimizer
 
 
-@pytest.mark.parametrize("name", [*CASES, *WAITING])
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "momentum"])
+@pytest.mark.parametrize("clip", [None, 0.05])
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
+def test_fused_steps_are_those_of_other_kernels(name: str, clip: float | None, precision: Any) -> None:
+    """Scaled gradients are divided again before they are clipped, whoever does it."""
+    batches = list(torch.rand(8, 12, 16, generator=torch.Generator().manual_seed(1)))
+    ends = []
+    for args in ({}, {"foreach": False}):
+        model = Lines(name, args)
+        trainer = Trainer(
+            accelerator="gpu", devices=1, precision=precision, gradient_clip_val=clip, max_epochs=1, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(model, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+        assert bool(trainer.optimizers[0].param_groups[0].get("fused")) == (not args)
+        ends.append(list(model.cpu().parameters()))
+    start = list(Lines(name, {}).parameters())
+    for one, other, before in zip(*ends, start, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(one, before)
+
+
+@pytest.mark.parametrize("name", [*CASES, "boundary"])
 def test_losses_are_those_of_the_processor(name: str) -> None:
     torch.manual_seed(0)
     model, batch = {**CASES, **WAITING}[name]()
-    model.eval()  # Faster R-CNN samples the same regions
+    model.eval()
     with torch.no_grad():
         output = model(batch["image"], *model.further_inputs(batch))
         expected = model.loss(output, batch)
@@ -157,8 +182,7 @@ def test_losses_are_those_of_the_processor(name: str) -> None:
         else:
             output = output.cuda()
         loss = model.loss(output, there)
-    tolerance = 0.2 if name == "faster_rcnn" else 1e-4  # its samples are drawn by the device
-    torch.testing.assert_close(loss.cpu(), expected, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(loss.cpu(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_an_infinite_loss_is_refused_though_nobody_waits() -> None:
@@ -177,7 +201,7 @@ def test_the_average_is_that_of_the_processor() -> None:
     average(old, new, 5, 0.9)
     average(there, [tensor.cuda() for tensor in new], 5, 0.9)
     for one, other in zip(old, there, strict=True):
-        torch.testing.assert_close(one, other.cpu(), rtol=1e-6, atol=0)
+        torch.testing.assert_close(one, other.cpu(), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
@@ -187,11 +211,12 @@ def test_compiled_steps_learn_the_same(name: str, mode: Any, caplog: pytest.LogC
     torch.manual_seed(0)
     plain, batch = CASES[name]()
     compiled = copy.deepcopy(plain)
-    fit(plain, batch, steps=6, precision="32-true")
-    fit(compiled, batch, Compiling(mode), steps=6, precision="32-true")
+    losses = [
+        float(fit(model, batch, *callbacks, steps=6, precision="32-true").callback_metrics["train/loss"])
+        for model, callbacks in ((plain, []), (compiled, [Compiling(mode)]))
+    ]
     print([record.getMessage() for record in caplog.records if "compil" in record.getMessage()])
     assert f"compiled ({mode})" in caplog.text
     assert compiled.compiled is None
     assert list(compiled.state_dict()) == list(plain.state_dict())
-    for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0.05, atol=5e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
