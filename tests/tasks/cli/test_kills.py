@@ -66,7 +66,8 @@ def befall(folder: Path, words: list[str], fault: Fault, ranks: int = 1) -> str:
     statuses = train(folder, words, fault, ranks=ranks)
     text = said(folder)
     status = statuses[0]  # of several ranks the last one is killed
-    assert "Traceback" not in text, text[-3000:]
+    # A loader process says so of itself where its parent is no more.
+    assert status == -signal.SIGKILL or "Traceback" not in text, text[-3000:]
     if status == 2:
         assert text.count("error: ") == 1, text[-3000:]
     elif status == 75:
