@@ -51,6 +51,11 @@ class RunData:
     section: dict[str, Any]
     split: Path | None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything of the run: its config, its split or its checkpoints."""
+        return bool(self.section) or self.split is not None or (self.folder / CHECKPOINTS).is_dir()
+
     def keep_split(self, config: Namespace, *, goes_on: bool) -> dict[str, Any]:
         """Part the data as the run did, not by drawing anew; cases that have come since are left out.
 
@@ -65,8 +70,7 @@ class RunData:
             SuiteError: a flag asks for another split.
         """
         if self.split is None:
-            if self.section:  # else it has not begun
-                log.warning("%s has no split.csv: its split is drawn again, and differs if the data do", self.folder)
+            log.warning("%s has no split.csv: its split is drawn again, and differs if the data do", self.folder)
             return {}
         now, before = config["data"]["init_args"], self.section.get("init_args") or {}
         for name in (*_DRAWN_BY, *(("split_file",) if goes_on else ())):

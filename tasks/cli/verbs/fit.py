@@ -124,7 +124,9 @@ def _run(
         return train_folds(task, argv, OWN_FLAGS)
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
-    defaults, kept = (config, saved_data(resumed)) if resumed is not None else parent_defaults(task, argv)
+    before = None if resumed is None else saved_data(resumed)
+    has_begun = before is not None and before.has_begun  # else the folder was made for a job that begins now
+    defaults, kept = (config, before) if has_begun else parent_defaults(task, argv)
     cli = TaskParser(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults)
     if cli.config["folds"] is not None:
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
@@ -147,7 +149,7 @@ def _run(
     asked = resumed if resumed is not None or cli.config["run_dir"] is None else Path(cli.config["run_dir"])
     if queue is not None and not looks_at_data:
         return queue(asked)
-    begun = {} if kept is None else kept.keep_split(cli.config, goes_on=resumed is not None)
+    begun = {} if kept is None else kept.keep_split(cli.config, goes_on=has_begun)
     found = None if resumed is None else open_last(resumed / CHECKPOINTS, task)
     last, checkpoint = (None, None) if found is None else found
     begin = None if checkpoint is None or kept is None else as_begun(checkpoint, kept, cli.config)

@@ -164,3 +164,10 @@ def test_a_job_file_is_small(run: Run) -> None:
     assert run("fit", "--slurm", f"{TIME},check=none")[0] == 0
     held = json.loads(Path("runs/classify/1/job.json").read_text())
     assert set(held) == {"job", "kind", "task", "submitted", "minutes", "nodes", "processes", "logs"}
+
+
+def test_a_job_begins_in_its_folder_as_a_run_begins(run: Run) -> None:
+    assert run("fit", "--run_dir", "mine", "--slurm", f"{TIME},check=none")[0] == 0
+    status, out, err = run("fit", *FLAGS, "--run_dir", "mine", "--ckpt_path", "last", "--trainer.fast_dev_run", "true")
+    assert (status, "one batch went through" in out) == (0, True)
+    assert "split" not in err.replace("validation", "")
