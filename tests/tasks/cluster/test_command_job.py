@@ -14,6 +14,7 @@ import pytest
 
 from tasks.cluster.command_job import STOPPED, CommandJob
 from tasks.cluster.job_file import noted_state
+from tasks.training.stop_signals import EX_TEMPFAIL
 from tests.tasks.cluster.fakes import calls, fake_slurm, start_job
 
 pytest.importorskip("submitit", reason="submitit (extra: cluster) is not installed")
@@ -56,6 +57,10 @@ def wait_for(there: Callable[[], bool]) -> None:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     return fake_slurm(tmp_path / "fake", scontrol="exit 0\n")
+
+
+def test_the_status_is_that_of_a_stopped_training() -> None:
+    assert STOPPED == EX_TEMPFAIL
 
 
 def test_a_signal_before_the_limit_stops_saves_and_requeues(tmp_path: Path, environment: dict[str, str]) -> None:
