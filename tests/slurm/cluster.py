@@ -15,6 +15,7 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol")
 
+# A requeued job waits until the credentials of its last start have expired: two minutes unless said otherwise.
 # Nodes are told apart by port; their cores and memory are as this file says, not as the machine has them.
 CONF = """\
 ClusterName=tests
@@ -23,7 +24,7 @@ SlurmctldPort={controller}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -38,7 +39,7 @@ SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
-SchedulerParameters=sched_interval=1,bf_interval=1,requeue_delay=1
+SchedulerParameters=sched_interval=1,bf_interval=1
 KillWait=30
 NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{second}] CPUs=64 RealMemory=400000 State=UNKNOWN
 PartitionName=cpu Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
@@ -100,8 +101,7 @@ class Cluster:
             subprocess.run(["scancel", "--user=root"], check=False, timeout=20)
         for name in ("slurmctld", "slurmd-n1", "slurmd-n2"):
             with suppress(OSError, ValueError):
-                os.kill(int((self.folder / f"{name}.pid").read_text()), signal.SIGTERM)
-        time.sleep(1)
+                _end(int((self.folder / f"{name}.pid").read_text()))
         if self.munged is not None:
             self.munged.terminate()
             self.munged.wait(10)
@@ -129,6 +129,15 @@ class Cluster:
             if time.monotonic() > end:
                 raise TimeoutError(f"not within {seconds} seconds")
             time.sleep(0.2)
+
+
+def _end(process: int) -> None:
+    """End a daemon; with force where it does not within ten seconds."""
+    os.kill(process, signal.SIGTERM)
+    for _ in range(100):
+        time.sleep(0.1)
+        os.kill(process, 0)  # raises where it has ended
+    os.kill(process, signal.SIGKILL)
 
 
 def _free_ports(count: int) -> list[int]:
