@@ -135,7 +135,8 @@ class Lines(LightningModule):
         self.optimizer, self.args = optimizer, args
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        return self.net(batch).float().square().mean()
+        output: Tensor = self.net(batch)
+        return output.float().square().mean()
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.optimizer, 0.01, 0.1, self.args)
