@@ -12,22 +12,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.transforms.device import pixel_noise
 from datamodules.transforms.elastic import POINTS
 from datamodules.transforms.names import CHANCES, AugmentConfig
 
 # Columns.
-SEED_HIGH, SEED_LOW = 0, 1  # of the pixels' noise: 16 bits each, which float32 holds exactly
-GAIN, PULL = 2, 3  # brightness and contrast: value * gain + mean * pull
-GAMMA = 4  # exponent
-SHADE = 5  # three: value * (s0 + s1 * x + s2 * y), x and y from 0 to 1 across the image
-SATURATION, HUE = 8, 9  # factor; turn in sixths of the circle
-SPECKLE, NOISE = 10, 11  # share of the pixel's value; share of the image's standard deviation
-BLUR = 12  # standard deviation in pixels
-MAP = 13  # six: from a pixel of the result to a place in the image, both in pixels from the middle (see `Placement`)
-MOVED = 19  # 1 where places lie between pixels
-ELASTIC = 20  # control points: (POINTS, POINTS, 2) pixels; only where there is an elastic deformation
+GAIN, PULL = 0, 1  # brightness and contrast: value * gain + mean * pull
+GAMMA = 2  # exponent
+SHADE = 3  # three: value * (s0 + s1 * x + s2 * y), x and y from 0 to 1 across the image
+SATURATION, HUE = 6, 7  # factor; turn in sixths of the circle
+SPECKLE, NOISE = 8, 9  # share of the pixel's value; share of the image's standard deviation
+BLUR = 10  # standard deviation in pixels
+MAP = 11  # six: from a pixel of the result to a place in the image, both in pixels from the middle
+MOVED = 17  # 1 where places lie between pixels
+SPECKLE_WORD, NOISE_WORD = 18, 20  # two each: where the pixels' noise is drawn from (`pixel_noise.word`)
+ELASTIC = 22  # control points: (POINTS, POINTS, 2) pixels; only where there is an elastic deformation
 
-_PLAIN = 20  # columns without elastic
+_PLAIN = 22  # columns without elastic
 _CONTROL = POINTS * POINTS * 2
 _UNIFORMS = 27  # random numbers of a case, whatever it is changed by: one range of a user's does not shift the others
 
@@ -50,10 +51,11 @@ def draw(config: AugmentConfig, size: tuple[int, int], seed: Sequence[int]) -> N
     """
     # A SeedSequence takes (5,) and (5, 0) for the same words; their number as the last word tells them apart.
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((*seed, len(seed) + 1))))
-    word = int(rng.integers(2**32))
+    number = int(rng.integers(2**32))
     u = rng.random(_UNIFORMS).tolist()  # plain floats: NumPy's scalars are slow to reckon with
     row = [0.0] * _PLAIN
-    row[SEED_HIGH], row[SEED_LOW] = float(word >> 16), float(word & 0xFFFF)
+    row[SPECKLE_WORD : SPECKLE_WORD + 2] = pixel_noise.word(number, stream=1)
+    row[NOISE_WORD : NOISE_WORD + 2] = pixel_noise.word(number, stream=2)
     _values(row, u, config)
     _places(row, u, config, size)
     if not config.elastic:

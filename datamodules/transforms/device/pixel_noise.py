@@ -14,43 +14,64 @@ from torch import Tensor
 # The largest result is 1 - 2**-23: exactly 1 would be an infinite normal number.
 _TO_UNIT = 2.0**-31 * (1 - 2.0**-23)
 _ROOT_2 = 2.0**0.5
+_FACTORS = (0x85EBCA6B, 0xC2B2AE35)
+_ALL = 0xFFFFFFFF
 
 
-def uniform(high: Tensor, low: Tensor, stream: int, shape: tuple[int, int, int]) -> Tensor:
+def word(number: int, stream: int) -> tuple[float, float]:
+    """A case's number for one use, as two numbers of 16 bits, which float32 holds exactly.
+
+    Args:
+        number: 32 bits that are the case's own.
+        stream: tells several uses of one number apart.
+    """
+    bits = _mixed(_mixed(number) ^ (stream * 0x9E3779B9 & _ALL))
+    return float(bits >> 16), float(bits & 0xFFFF)
+
+
+def uniform(high: Tensor, low: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Uniform numbers in (-1, 1).
 
     Args:
-        high: (B,) upper 16 bits of each case's number, in float32.
-        low: (B,) lower 16 bits.
-        stream: tells several uses of one number apart.
+        high: (B,) first half of each case's :func:`word`.
+        low: (B,) the second.
         shape: (C, H, W).
 
     Returns:
         (B, C, H, W) float32, the same on every device.
     """
-    word = _mixed(_mixed((high.to(torch.int32) << 16) | low.to(torch.int32)) ^ _signed(stream * 0x9E3779B9))
-    counter = _mixed(torch.arange(shape[0] * shape[1] * shape[2], dtype=torch.int32, device=high.device))
-    # The counter is mixed once for all cases; what follows the case's number is the second half of the mixing.
-    bits = counter.view(1, *shape) ^ word.view(-1, 1, 1, 1)
-    bits *= _signed(0x85EBCA6B)
-    bits ^= (bits >> 13) & 0x7FFFF
-    bits *= _signed(0xC2B2AE35)
+    words = (high.to(torch.int32) << 16) | low.to(torch.int32)
+    counter = torch.arange(shape[0] * shape[1] * shape[2], dtype=torch.int32, device=high.device)
+    # The counter is mixed once for all cases; what follows the case's word is the second half of the mixing.
+    counter = _half_mixed(_half_mixed(counter, 16, _FACTORS[0]), 13, _FACTORS[1])
+    bits = (counter ^ _shifted(counter, 16)).view(1, *shape) ^ words.view(-1, 1, 1, 1)
+    bits *= _signed(_FACTORS[0])
+    bits ^= _shifted(bits, 13)
+    bits *= _signed(_FACTORS[1])
     return bits * _TO_UNIT
 
 
-def normal(high: Tensor, low: Tensor, stream: int, shape: tuple[int, int, int]) -> Tensor:
+def normal(high: Tensor, low: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Standard normal numbers (B, C, H, W), by the inverse of the distribution; see :func:`uniform`."""
-    return torch.erfinv(uniform(high, low, stream, shape)).mul_(_ROOT_2)
+    return torch.erfinv(uniform(high, low, shape)).mul_(_ROOT_2)
 
 
-def _mixed(bits: Tensor) -> Tensor:
-    """MurmurHash3's finalizer; what is shifted in is 0, as with unsigned numbers."""
-    bits = (bits ^ ((bits >> 16) & 0xFFFF)) * _signed(0x85EBCA6B)
-    bits = (bits ^ ((bits >> 13) & 0x7FFFF)) * _signed(0xC2B2AE35)
-    return bits ^ ((bits >> 16) & 0xFFFF)
+def _mixed(bits: int) -> int:
+    """MurmurHash3's finalizer."""
+    bits = (bits ^ bits >> 16) * _FACTORS[0] & _ALL
+    bits = (bits ^ bits >> 13) * _FACTORS[1] & _ALL
+    return bits ^ bits >> 16
 
 
-def _signed(word: int) -> int:
+def _half_mixed(bits: Tensor, shift: int, factor: int) -> Tensor:
+    return (bits ^ _shifted(bits, shift)) * _signed(factor)
+
+
+def _shifted(bits: Tensor, shift: int) -> Tensor:
+    """To the right; what is shifted in is 0, as with unsigned numbers."""
+    return (bits >> shift) & ((1 << 32 - shift) - 1)
+
+
+def _signed(bits: int) -> int:
     """The 32-bit number of two's complement with these bits."""
-    word &= 0xFFFFFFFF
-    return word - (1 << 32) if word >> 31 else word
+    return bits - (1 << 32) if bits >> 31 else bits

@@ -15,7 +15,6 @@ from datamodules.transforms.device import parameters as at
 from datamodules.transforms.device.pixel_noise import normal, uniform
 from datamodules.transforms.names import AugmentConfig
 
-_SPECKLE, _NOISE = 1, 2  # streams of a case's pixel noise
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV's grey
 
 
@@ -50,10 +49,10 @@ def change_values(image: Tensor, params: Tensor, config: AugmentConfig) -> Tenso
     if config.color and channels == 3:
         image = recoloured(image, case[at.SATURATION], case[at.HUE])
     if config.speckle:
-        pattern = uniform(params[:, at.SEED_HIGH], params[:, at.SEED_LOW], _SPECKLE, (1, height, width))
+        pattern = uniform(params[:, at.SPECKLE_WORD], params[:, at.SPECKLE_WORD + 1], (1, height, width))
         image = (image * (pattern.mul_(case[at.SPECKLE]).add_(1))).clamp_(0, 1)
     if config.noise:
-        pattern = normal(params[:, at.SEED_HIGH], params[:, at.SEED_LOW], _NOISE, (channels, height, width))
+        pattern = normal(params[:, at.NOISE_WORD], params[:, at.NOISE_WORD + 1], (channels, height, width))
         sigma = image.std((1, 2, 3), correction=0, keepdim=True) * case[at.NOISE]
         image = torch.addcmul(image, pattern, sigma).clamp_(0, 1)
     return image

@@ -93,7 +93,7 @@ def test_one_range_does_not_change_what_is_drawn_for_the_others() -> None:
     more = DeviceAugmentation(AugmentConfig(rotation=10, noise=0.1, gamma=0.3, color=0.2, blur=1.0), 1, (20, 20))
     for number in range(20):
         first, second = plain.draw((number,)), more.draw((number,))
-        columns = [at.SEED_HIGH, at.SEED_LOW, at.NOISE, *range(at.MAP, at.MAP + 7)]
+        columns = [*range(at.SPECKLE_WORD, at.NOISE_WORD + 2), at.NOISE, *range(at.MAP, at.MAP + 7)]
         np.testing.assert_array_equal(first[columns], second[columns])
 
 
