@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +16,9 @@ from torch.utils.data import DataLoader
 
 from datamodules.augmenting import AugmentOn, TrainingAugmentation
 from datamodules.caching.scratch import Scratch
-from datamodules.cases.contents import Unit, Unreadable, image_contents
-from datamodules.cases.table import CaseTable, scans_of
+from datamodules.cases.contents import ImageUnits, Unit, Unreadable, image_contents
+from datamodules.cases.scan_rows import ScanRows
+from datamodules.cases.table import CaseTable
 from datamodules.loading.batch_size import BatchSize
 from datamodules.loading.caches import Cache, KeptOnDisk, kept
 from datamodules.loading.loaders import loader_of
@@ -92,6 +92,9 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         keep_scratch: leave the copies there at the end.
         allow_leakage: go on although a patient or an identical image stands in two parts.
         readers: modules of yours that register file formats (docs/extending.md).
+        check_files: read every file once before training, to find damaged files and identical images; ``false`` for
+            millions of files: what is damaged then ends the training where it is met, and identical images in two parts
+            are not found.
         skip_unreadable: go on without the cases that cannot be read, instead of stopping before anything is done.
         max_pixels: largest height times width of an image, slice or page that is read.
         max_bytes: largest size of one file's values, unpacked.
@@ -135,6 +138,7 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         keep_scratch: bool = False,
         allow_leakage: bool = False,
         readers: list[str] | str | None = None,
+        check_files: bool = True,
         skip_unreadable: bool = False,
         max_pixels: int = DEFAULT.max_pixels,
         max_bytes: int = DEFAULT.max_bytes,
@@ -172,7 +176,12 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         self.zoom, self.mosaic = 1.0, 0.0
         # False: for a training that began before the ranges that files state were looked at.
         self.stored_range = True
-        self.skip_unreadable = skip_unreadable
+        if skip_unreadable and not check_files:
+            raise SuiteError(
+                "--data.skip_unreadable true: which cases cannot be read is not known with --data.check_files false: "
+                "leave one of the two out"
+            )
+        self.check_files, self.skip_unreadable = check_files, skip_unreadable
         self.unreadable: list[str] = []  # ids of the cases that are left out
         self._adopted: Preprocess | None = None
 
@@ -211,13 +220,9 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         """:meth:`read`, and whatever else training reads of an image (its mask), so that it is known to be readable."""
         return self.read(image)
 
-    def units(self, table: CaseTable) -> list[Unit]:
+    def units(self, table: CaseTable) -> Sequence[Unit]:
         """Units that :meth:`read_whole` depends on, for each row of ``table.images``."""
-        images, root = table.images, str(self.root)
-        return [
-            Unit((os.path.join(root, path),), f"{frame} {self.limits}")  # noqa: PTH118 - there may be a million
-            for path, frame in zip(images["path"], images["frame"], strict=True)
-        ]
+        return ImageUnits(table.images, self.root, str(self.limits))
 
     def path_of(self, image: int) -> str:
         """The file of image number ``image``, as its reader names it."""
@@ -320,7 +325,7 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
 
     def samples(self, rows: NDArray[np.int64]) -> Samples:
         """Images of the given cases that are samples, and their targets."""
-        return Samples(self.first_images(rows), scans_of(self.table.cases.iloc[rows]), self.case_labels(rows))
+        return Samples(self.first_images(rows), ScanRows(self.table.cases.iloc[rows]), self.case_labels(rows))
 
     def dataset(self, rows: NDArray[np.int64], *, augmented: bool = False) -> SampleDataset:
         """The given cases as a data set."""

@@ -115,12 +115,18 @@ def add_people(data: ScanDataModule, prepared: Prepared) -> Prepared:
 
 
 def read_contents(data: ScanDataModule, prepared: Prepared) -> Prepared:
-    """The cases that can be read, and the content hash of each of their images.
+    """The cases that can be read, and the content hash of each of their images; nothing without ``check_files``.
 
     Raises:
         SuiteError: some cannot be read, and ``--data.skip_unreadable`` is not given.
     """
     table = prepared.table
+    if not data.check_files:
+        log.warning(
+            "no file is read before it is used (--data.check_files false): whether images are damaged, or identical in "
+            "two parts of the split, is not known"
+        )
+        return prepared
     before = data.adopt_table(prepared)  # readers ask for their rows
     try:
         found = data.hashes(table)
@@ -173,7 +179,8 @@ def draw(data: ScanDataModule, prepared: Prepared) -> Prepared:
     strata = np.ones((len(table), 1)) if prepared.strata is None else prepared.strata
     chosen = table if usable.all() else table.select(usable.tolist())
     of_chosen = usable[table.images["case"].to_numpy()]
-    contents = [content for content, one in zip(prepared.contents, of_chosen, strict=True) if one]
+    known = zip(prepared.contents, of_chosen, strict=True) if len(prepared.contents) else ()
+    contents = [content for content, one in known if one]
     split = make_split(
         chosen,
         strata[usable],

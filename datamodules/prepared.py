@@ -17,7 +17,8 @@ class Prepared:
 
     Attributes:
         table: the cases; with patients and split at the end.
-        contents: content hash of each image, in the order of ``table.images``.
+        contents: content hash of each image, in the order of ``table.images``; empty where no file was looked at
+            (``--data.check_files false``).
         strata: (N, S) what a split spreads evenly; None before it is known, and where nothing is drawn.
         usable: (N,) the cases that have a part; a check keeps the others in its table, so that it can name them. None:
             all.
@@ -68,7 +69,7 @@ class PreparedData:
 
     @property
     def contents(self) -> Sequence[str]:
-        """A content hash for each row of ``table.images``; equal images have equal hashes."""
+        """A content hash for each row of ``table.images``, equal for equal images; empty where they are not known."""
         return self.prepared.contents
 
     @property

@@ -6,12 +6,13 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,22 @@ from datamodules.caching.cache import CacheError
 from datamodules.caching.reading_version import behaviour
 from datamodules.cases.pool import Lost, in_chunks, processes
 from datamodules.readers.hashing import array_hash, parts_of
+from datamodules.readers.itk_header import HEADERS
 from datamodules.readers.kept import Kept
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from scansuite.files import lock_if_possible
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from datamodules.base import ScanDataModule
     from datamodules.cases.table import CaseTable
 
 log = logging.getLogger(__name__)
 
+_DIGEST = 16  # bytes
+_NO_STAMP = bytes(_DIGEST)
 _AT_ONCE = 1024  # units whose files are looked at by a thread
 _SECONDS = 600.0  # that one unit may take: slow disks have large volumes
 _SAY_AFTER = 5.0  # seconds: what is done sooner needs no words
@@ -48,6 +54,40 @@ class Unit(NamedTuple):
 
     files: tuple[str, ...]
     settings: str = ""
+
+
+class ImageUnits(Sequence[Unit]):
+    """Images as units, each made when it is asked for: a million of them would take a third of a GiB.
+
+    Args:
+        images: rows with ``path`` and ``frame``.
+        root: folder of the paths.
+        settings: that reading depends on beside the frame.
+    """
+
+    def __init__(self, images: pd.DataFrame, root: Path, settings: str) -> None:
+        self._paths, self._frames = images["path"], images["frame"]
+        self._root, self._settings = str(root), settings
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[Unit]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
+
+    @overload
+    def __getitem__(self, number: int) -> Unit: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Unit]: ...
+    def __getitem__(self, number: int | slice) -> Unit | list[Unit]:
+        """Unit of an image, or of those of a slice."""
+        if not isinstance(number, slice):
+            return self._unit(self._paths.iat[number], self._frames.iat[number])
+        return list(map(self._unit, self._paths.iloc[number], self._frames.iloc[number]))
+
+    def _unit(self, path: str, frame: int) -> Unit:
+        return Unit((os.path.join(self._root, path),), f"{frame} {self._settings}")  # noqa: PTH118 - there may be many
 
 
 class Unreadable(NamedTuple):
@@ -71,46 +111,79 @@ class KeptContents:
         file: SQLite file; None keeps nothing.
 
     Attributes:
-        known: content hash by number of the unit.
+        known: (N,) content hash of each unit, as bytes; empty where it is unknown.
+        names: (N, 16) digest that stands for each unit.
     """
 
     def __init__(self, units: Sequence[Unit], file: Path | None) -> None:
         self._kept = Kept(file, "content hashes")
         parts = [units[start : start + _AT_ONCE] for start in range(0, len(units), _AT_ONCE)]
         with ThreadPoolExecutor(8) as pool:
-            pairs = [pair for some in pool.map(_names_and_stamps, parts) for pair in some]
-        self.names = [name for name, _ in pairs]
-        self._stamps = dict(pairs)
-        self.known: dict[int, str] = {}
+            digests = b"".join(pool.map(_names_and_stamps, parts))
+        # In arrays: a million pairs of texts would take half a GiB.
+        table = np.frombuffer(digests, np.uint8).reshape(-1, 2, _DIGEST)
+        self.names, self._stamps = table[:, 0], table[:, 1]
+        self.known = np.zeros(len(units), "S32")
         self.look_up()
 
     def look_up(self) -> None:
         """Look for what another process may have kept in the meantime."""
-        values = self._kept.look_up(self._stamps)
-        self.known |= {unit: values[name] for unit, name in enumerate(self.names) if name in values}
+        unknown = np.flatnonzero(self.known == b"")
+        for some in np.split(unknown, range(_AT_ONCE, len(unknown), _AT_ONCE)):
+            texts = {self._name(unit): self._stamp(unit) for unit in some}
+            values = self._kept.look_up({name: stamp for name, stamp in texts.items() if stamp})
+            for unit in some:
+                self.known[unit] = values.get(self._name(unit), "").encode()
 
     def keep(self, fresh: Iterable[tuple[int, str]]) -> None:
         """Keep the content hashes of some units."""
-        named = [(self.names[unit], content) for unit, content in fresh]
-        self._kept.keep([(name, self._stamps[name], content) for name, content in named if self._stamps[name]])
+        named = [(self._name(unit), self._stamp(unit), content) for unit, content in fresh]
+        self._kept.keep([(name, stamp, content) for name, stamp, content in named if stamp])
+
+    def first_of_each(self) -> NDArray[np.int64]:
+        """(N,) For each unit the first one that is named as it is: what is named twice is read once."""
+        words = np.ascontiguousarray(self.names).view(np.uint64)
+        order = np.lexsort((words[:, 1], words[:, 0]))  # stable: of equal ones the first comes first
+        new = np.ones(len(order), np.bool_)
+        new[1:] = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+        first = np.empty(len(order), np.int64)
+        first[order] = order[np.flatnonzero(new)][np.cumsum(new) - 1]
+        return first
+
+    def _name(self, unit: int) -> str:
+        return f"content {self.names[unit].tobytes().hex()}"
+
+    def _stamp(self, unit: int) -> str:
+        """The state of a unit's files, or "" where one is missing."""
+        stamp = self._stamps[unit].tobytes()
+        return "" if stamp == _NO_STAMP else stamp.hex()
 
 
-def _names_and_stamps(units: Sequence[Unit]) -> list[tuple[str, str]]:
-    return [_name_and_stamp(unit) for unit in units]
+def _names_and_stamps(units: Sequence[Unit]) -> bytes:
+    return b"".join(map(_name_and_stamp, units))
 
 
-def _name_and_stamp(unit: Unit) -> tuple[str, str]:
-    name, stamp = hashlib.blake2b(unit.settings.encode(), digest_size=16), hashlib.blake2b(digest_size=16)
+def _name_and_stamp(unit: Unit) -> bytes:
+    name, stamp = hashlib.blake2b(unit.settings.encode(), digest_size=_DIGEST), hashlib.blake2b(digest_size=_DIGEST)
     name.update(json.dumps([os.path.abspath(file) for file in unit.files]).encode())  # noqa: PTH100 - much faster
     stamp.update(behaviour().encode())
     try:
         for file in unit.files:
-            for part in parts_of(Path(file)):
-                status = os.stat(part)  # noqa: PTH116 - as above
-                stamp.update(f"{part.name} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            for part, status in _parts(file):
+                stamp.update(f"{part} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
     except OSError:
-        return f"content {name.hexdigest()}", ""  # its reader says what is missing
-    return f"content {name.hexdigest()}", stamp.hexdigest()
+        return name.digest() + _NO_STAMP  # its reader says what is missing
+    return name.digest() + stamp.digest()
+
+
+def _parts(file: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Name and state of the files that hold what a path stands for (:func:`~datamodules.readers.hashing.parts_of`)."""
+    status = os.stat(file)  # noqa: PTH116 - there may be a million
+    if stat.S_ISDIR(status.st_mode) or file.lower().endswith(HEADERS):
+        for part in parts_of(Path(file)):
+            yield part.name, part.stat()
+    else:
+        yield os.path.basename(file), status  # noqa: PTH119 - as above
 
 
 def image_contents(data: ScanDataModule, table: CaseTable) -> list[str | Unreadable]:
@@ -134,30 +207,29 @@ def read_units(data: ScanDataModule, units: Sequence[Unit], read: Callable[[int]
         SuiteError: the cache that ``read`` fills cannot be written.
     """
     kept = KeptContents(units, data.cache_dir / "hashes.sqlite")
-    if len(kept.known) < len(units):
+    if (kept.known == b"").any():
         # The ranks of a training come here at the same time: one reads, the others find what it has kept.
         root = hashlib.blake2b(os.path.abspath(data.root).encode(errors="surrogateescape"), digest_size=8)  # noqa: PTH100
         with lock_if_possible(data.cache_dir / f".contents-{root.hexdigest()}.lock"):
             kept.look_up()
             return _complete(data, units, kept, read)
-    return [kept.known[unit] for unit in range(len(units))]
+    return [content.decode() for content in kept.known.tolist()]
 
 
 def _complete(
     data: ScanDataModule, units: Sequence[Unit], kept: KeptContents, read: Callable[[int], str]
 ) -> list[str | Unreadable]:
-    # What is named twice is read once.
-    first: dict[str, int] = {}
-    for unit, name in enumerate(kept.names):
-        first.setdefault(name, unit)
-    found: dict[int, str | Unreadable] = dict(kept.known)
-    waiting = np.array([unit for unit in first.values() if unit not in found], np.int64)
+    first = kept.first_of_each()
+    waiting = np.flatnonzero((kept.known == b"") & (first == np.arange(len(first))))
+    unreadable: dict[int, Unreadable] = {}
     asked = data.num_workers if data.num_workers is not None else max(1, default_workers())
     fresh: list[tuple[int, str]] = []
     told = _Told(len(waiting))
     for unit, content in _read(units, waiting, read, processes(asked)):
-        found[unit] = content
-        if isinstance(content, str):
+        if isinstance(content, Unreadable):
+            unreadable[unit] = content
+        else:
+            kept.known[unit] = content.encode()
             fresh.append((unit, content))
         if len(fresh) >= _KEEP_AFTER:
             kept.keep(fresh)
@@ -165,7 +237,8 @@ def _complete(
         told.one_more()
     kept.keep(fresh)
     told.done()
-    return [found[first[name]] if unit not in found else found[unit] for unit, name in enumerate(kept.names)]
+    known = kept.known[first].tolist()
+    return [unreadable.get(unit, content.decode()) for unit, content in zip(first.tolist(), known, strict=True)]
 
 
 def _read(

@@ -31,8 +31,8 @@ def join_identity(table: CaseTable, root: Path, *, keep_ids: bool = False) -> Ca
         root: folder that their paths are relative to.
         keep_ids: PatientID as it stands, instead of its keyed hash.
     """
-    files = [root / path for path in table.cases["path"]]
-    chosen = [number for number, file in enumerate(files) if _may_be_dicom(file) and (file.is_dir() or is_dicom(file))]
+    files = {number: root / path for number, path in enumerate(table.cases["path"]) if _may_be_dicom(path)}
+    chosen = [number for number, file in files.items() if file.is_dir() or is_dicom(file)]
     if not chosen:
         return table
 
@@ -59,7 +59,7 @@ def join_identity(table: CaseTable, root: Path, *, keep_ids: bool = False) -> Ca
     return table.with_columns(**columns)
 
 
-def _may_be_dicom(file: Path) -> bool:
+def _may_be_dicom(path: str) -> bool:
     """Whether it is worth a look: DICOM files and series folders have all kinds of names, but not these."""
-    name, found = file.name.lower(), by_name(file.name)
-    return (found is None or found is DICOM) and not name.endswith(_PACKED)
+    found = by_name(path)
+    return (found is None or found is DICOM) and not path.lower().endswith(_PACKED)

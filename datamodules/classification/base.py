@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from datamodules.base import ScanDataModule
 from datamodules.cases.class_names import class_text, clean_map, refuse_twice, renamed, warn_of_unused
 from datamodules.cases.ids import clean_text
-from datamodules.cases.table import CaseTable, scans_of
+from datamodules.cases.scan_rows import ScanRows
+from datamodules.cases.table import CaseTable
 from datamodules.classification.target import ClassificationTarget, TargetKind, join_labels, make_target
 from datamodules.loading.sampling import balanced_weights
 from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.sources import Samples
 from datamodules.stored import Stored, StoredLabels
-from datamodules.types import ScanInfo
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -135,11 +135,7 @@ class ClassificationData(ScanDataModule):
         """All images of the given cases, without targets."""
         images = [self.table.images_by_case[row] for row in rows]
         # Without the path, which is that of the case's first image: the reader says that of each.
-        bare = [
-            ScanInfo(case_id=scan["case_id"], patient_id=scan["patient_id"])
-            for scan in scans_of(self.table.cases.iloc[rows])
-        ]
-        scans = [scan for scan, some in zip(bare, images, strict=True) for _ in some]
+        scans = ScanRows(self.table.cases, np.repeat(rows, [len(some) for some in images]), path=False)
         return Samples(np.concatenate([*images, np.empty(0, np.int64)]), scans)
 
     def cases_in_batch(self, split: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -113,7 +114,8 @@ class ImageTable(ClassificationData):
         frame = frame.assign(**{name: clean_ids(frame[name]) for name in ("case_id", "patient_id") if name in frame})
         frame = drop_empty(frame, "path", self.table_file, self.path_column)
         refuse_outside(self.root, frame["path"], str(self.table_file), allow=self.allow_outside)
-        there = [(self.root / path).exists() for path in frame["path"]]
+        root = str(self.root)
+        there = [os.path.exists(os.path.join(root, path)) for path in frame["path"]]  # noqa: PTH110, PTH118 - many
         if not all(there):
             missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]
             report_fault(
@@ -129,7 +131,7 @@ class ImageTable(ClassificationData):
         table = self._cases(frame)
         if is_collecting():  # a check reads volumes whole
             return table
-        volumes = [is_stack(self.root / path) for path in table.images["path"]]
+        volumes = [is_stack(os.path.join(root, path)) for path in table.images["path"]]  # noqa: PTH118
         if any(volumes):  # what cannot be read among them is named with all such
             pairs = zip(table.images["path"], volumes, strict=True)
             volumes = [known or is_damaged_tiff(self.root / path) for path, known in pairs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -39,19 +40,20 @@ def images_below(folder: Path) -> list[str]:
     return files_below(folder, is_image)
 
 
-def is_stack(path: Path) -> bool:
+def is_stack(path: Path | str) -> bool:
     """Whether a path has slices rather than one image: a folder (of a series), a volume, or a TIFF with pages.
 
     A volume is told by its name, also where it has one slice. A damaged TIFF has no pages: reading it says why.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - as below
         return True
-    found = by_name(path.name)
+    name = os.path.basename(path)  # noqa: PTH119 - a table may have a million, and a Path costs more than the answer
+    found = by_name(name)
     if found is not None and found.frames is not None:
         with suppress(SuiteError):
-            return raster.count_pages(path) > 1
+            return raster.count_pages(Path(path)) > 1
         return False
-    return volume.is_volume(path.name)
+    return volume.is_volume(name)
 
 
 def is_damaged_tiff(path: Path) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.cases.class_names import clean_map, warn_of_unused
-from datamodules.cases.table import scans_of
+from datamodules.cases.scan_rows import ScanRows
 from datamodules.samples.annotation import Annotation
 from datamodules.samples.label_values import IGNORE
 from datamodules.samples.masks import Masks
@@ -210,8 +210,7 @@ class SegmentationData(ScanDataModule):
     def samples(self, rows: NDArray[np.int64]) -> Samples:
         """All images of the given cases."""
         images = self.images_by_case(rows)
-        of_case = scans_of(self.table.cases.iloc[rows])
-        scans = [scan for scan, some in zip(of_case, images, strict=True) for _ in some]
+        scans = ScanRows(self.table.cases, np.repeat(rows, [len(some) for some in images]))
         return Samples(np.concatenate([*images, np.empty(0, np.int64)]), scans)
 
     def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:

@@ -21,7 +21,7 @@ def grouping(table: CaseTable, hashes: Sequence[str]) -> NDArray[np.int64]:
 
     Args:
         table: the cases; a case without a patient is a group of its own.
-        hashes: content hash of each image, in the order of ``table.images``.
+        hashes: content hash of each image, in the order of ``table.images``; empty where they are not known.
 
     Returns:
         (N,) group number of each case, 0..G-1.
@@ -33,7 +33,7 @@ def grouping(table: CaseTable, hashes: Sequence[str]) -> NDArray[np.int64]:
     patients = table.cases["patient_id"]
     keys = patients.where(patients.notna(), "\0" + table.cases["case_id"])
     patient = pd.factorize(keys)[0]
-    case = table.images["case"].to_numpy()
+    case = table.images["case"].to_numpy()[: len(hashes)]
     content = pd.factorize(np.asarray(hashes, dtype=object))[0]
     # Nodes: cases, then patients, then contents; cases hang together through what they share.
     ends = np.concatenate([count + patient, count + patient.max() + 1 + content])
@@ -51,7 +51,7 @@ def refuse_leakage(table: CaseTable, hashes: Sequence[str], *, allow: bool) -> i
 
     Args:
         table: the cases with their split.
-        hashes: content hash of each image, in the order of ``table.images``.
+        hashes: content hash of each image, in the order of ``table.images``; empty where they are not known.
         allow: ``--data.allow_leakage``.
 
     Returns:
@@ -69,6 +69,8 @@ def refuse_leakage(table: CaseTable, hashes: Sequence[str], *, allow: bool) -> i
         )
         text = f"{len(patients)} patients stand in more than one part of the split: {first}"
         _stop_or_warn(f"{text}{', ...' if len(patients) > 5 else ''}", allow)
+    if not len(hashes):
+        return 0
     case = table.images["case"].to_numpy()
     content = pd.Series(list(hashes), dtype="str")
     images = shared_between_parts(content, split.iloc[case].reset_index(drop=True))

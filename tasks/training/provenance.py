@@ -207,6 +207,7 @@ def part_of(data: ScanDataModule, rows: NDArray[np.int64], *, without: Sequence[
     place[rows] = np.arange(len(rows))
     owners = place[data.table.images["case"].to_numpy()]
     contents = np.asarray(data.contents, dtype=object)
+    owners = owners[: len(contents)]  # none of them where no file was looked at
     taken = np.flatnonzero((owners >= 0) & ~np.isin(contents, np.asarray(without, dtype=object)))
     names = cases["case_id"].to_numpy(dtype=object)
     return Part(

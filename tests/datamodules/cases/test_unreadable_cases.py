@@ -20,6 +20,7 @@ from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.segmentation.volumes import Volumes
 from datamodules.types import Scan
 from scansuite.errors import SuiteError
+from tasks.training.provenance import provenance_of
 from tests.datamodules.checks.checking import findings
 from tests.datamodules.pictures_on_disk import picture, refuse_reading, write_masks, write_pairs
 from tests.datamodules.volumes_on_disk import write_nifti
@@ -191,3 +192,27 @@ def test_a_full_cache_is_no_fault_of_the_data(tmp_path: Path) -> None:
         _ = Volumes(str(tmp_path), classes="a,b", num_workers=0, cache_dir=str(tmp_path / "taken" / "cache"),
                     skip_unreadable=True).table  # fmt: skip
     assert "cases cannot be read" not in str(caught.value)
+
+
+def test_no_file_is_read_before_it_is_used_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pairs(tmp_path)
+    cut_off(tmp_path / "a" / "00.png")
+    flags: dict[str, Any] = {"num_workers": 0, "image_size": 16, "channels": 1, "normalize": "none"}
+    with monkeypatch.context() as patch:
+        read = refuse_reading(patch)
+        data = ImageFolder(str(tmp_path), check_files=False, **flags)
+        assert len(data.table) == 20
+        assert set(data.table.cases["split"]) == {"train", "val", "test"}
+        assert read == []
+    assert list(data.contents) == []
+    assert data.images_in_two_parts == 0
+    assert "no file is read before it is used" in caplog.text
+    case = data.table.cases.index[data.table.cases["case_id"] == "a/00"].to_numpy()
+    with pytest.raises(SuiteError, match=r"a/00\.png"):
+        _ = data.dataset(case)[0]
+    with pytest.raises(SuiteError, match="leave one of the two out"):
+        ImageFolder(str(tmp_path), check_files=False, skip_unreadable=True)
+    assert len(provenance_of(data).mine.trained.image) == 0
+    assert len(provenance_of(data).mine.trained.case_id) == len(data.rows("train"))

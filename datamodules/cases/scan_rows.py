@@ -1,0 +1,78 @@
+"""Identity of many cases, row by row, in memory that does not grow with the loader's processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from datamodules.types import ScanInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ScanRows(Sequence[ScanInfo]):
+    """Identity of cases as samples carry it: ``case_id``, ``patient_id`` (None where it is unknown), ``path``.
+
+    Each is made when it is asked for. A million dictionaries would take half a GiB, and half a GiB more in each loader
+    process: to count who refers to an object is to write to its page of memory, which is then copied.
+
+    Args:
+        cases: with these columns.
+        rows: (N,) row numbers in ``cases``, of which some may come again; left out: all.
+        path: whether the path is among them: that of a case is its first image's.
+    """
+
+    def __init__(self, cases: pd.DataFrame, rows: NDArray[np.int64] | None = None, *, path: bool = True) -> None:
+        names = ("case_id", "patient_id", *(("path",) if path else ()))
+        # Arrow keeps texts in one piece, without an object for each.
+        self._columns = {name: pa.array(cases[name], pa.large_string(), from_pandas=True) for name in names}
+        self._rows = np.arange(len(cases)) if rows is None else np.asarray(rows, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, number: int) -> ScanInfo: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[ScanInfo]: ...
+    def __getitem__(self, number: int | slice) -> ScanInfo | list[ScanInfo]:
+        """Row ``number``, or those of a slice."""
+        if isinstance(number, slice):
+            return [self._scan(int(row)) for row in self._rows[number]]
+        return self._scan(int(self._rows[number]))
+
+    def _scan(self, row: int) -> ScanInfo:
+        return ScanInfo(**{name: column[row].as_py() for name, column in self._columns.items()})  # type: ignore[typeddict-item]
+
+
+class RowsByOwner(Sequence[NDArray[np.int64]]):
+    """Row numbers of what belongs to each owner (images of cases), cut out of one array when they are asked for.
+
+    Args:
+        owners: (M,) the owner of each row, 0..count-1.
+        count: how many owners there are.
+    """
+
+    def __init__(self, owners: NDArray[np.int64], count: int) -> None:
+        self._order = np.argsort(owners, kind="stable")
+        self._ends = np.cumsum(np.bincount(owners, minlength=count))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, owner: int) -> NDArray[np.int64]: ...
+    @overload
+    def __getitem__(self, owner: slice) -> list[NDArray[np.int64]]: ...
+    def __getitem__(self, owner: int | slice) -> NDArray[np.int64] | list[NDArray[np.int64]]:
+        """(m,) rows of an owner, in their order; or those of the owners of a slice."""
+        if isinstance(owner, slice):
+            return [self[one] for one in range(*owner.indices(len(self)))]
+        end = int(self._ends[owner])  # IndexError ends an iteration
+        first = owner % len(self)
+        return self._order[int(self._ends[first - 1]) if first else 0 : end]
