@@ -83,7 +83,7 @@ class ImageUnits(Sequence[Unit]):
     def __getitem__(self, number: int | slice) -> Unit | list[Unit]:
         """Unit of an image, or of those of a slice."""
         if not isinstance(number, slice):
-            return self._unit(self._paths.iat[number], self._frames.iat[number])
+            return self._unit(str(self._paths.iat[number]), int(self._frames.to_numpy()[number]))
         return list(map(self._unit, self._paths.iloc[number], self._frames.iloc[number]))
 
     def _unit(self, path: str, frame: int) -> Unit:
