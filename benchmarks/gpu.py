@@ -1,7 +1,7 @@
 """Benchmark of training on a CUDA GPU: the whole suite beside a bare loop, in the same run.
 
     python -m benchmarks.gpu [--quick] [--networks resnet50 ...] [--sources memory png ...] [--cores 16 8]
-        [--data augment_on=gpu ...] [--model ema=0.999 ...]
+        [--compile none reduce-overhead] [--data augment_on=gpu ...] [--model ema=0.999 ...]
 
 The bare loop does forward, loss, backward and step of the same timm network (segmentation: the U-Net of
 segmentation-models-pytorch on it; detection: torchvision's detector on it) over one batch that lies on the GPU: bf16
@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import yaml
@@ -38,6 +38,7 @@ from datamodules.base import ScanDataModule
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.detection.yolo import Yolo
 from datamodules.segmentation.mask_folder import MaskFolder
+from tasks.fitting.compiling import CompileMode
 from tasks.hardware import choose_precision
 
 NETWORKS = {
@@ -60,6 +61,7 @@ SOURCES = {
     "png-resized": ("png", 256 / 224, "none"),
 }
 CACHED = ("resident", "memory")
+COMPILED = 1.0  # of the bare loop that is not compiled, at least
 PEAK = 1.1  # times the bare loop's memory, at most
 
 
@@ -71,6 +73,7 @@ class Row:
         network: label.
         source: of :data:`SOURCES`.
         cores: that the process and its loaders may use.
+        compiled: ``fit --compile`` of the suite; the bare loop is never compiled.
         bare: images a second of the bare loop, before and after.
         suite: images a second of the suite.
         ratio: of the two.
@@ -87,6 +90,7 @@ class Row:
     network: str
     source: str
     cores: int
+    compiled: CompileMode
     bare: float
     suite: float
     ratio: float
@@ -105,16 +109,16 @@ class Row:
         return self.ratio >= self.target and (self.memory is None or self.memory <= PEAK)
 
 
-HEAD = ("network", "source", "cores", "bare images/s", "suite images/s", "ratio", "in epochs", "target", "memory",
-        "data wait", "gap ms", "")  # fmt: skip
+HEAD = ("network", "source", "cores", "compile", "bare images/s", "suite images/s", "ratio", "in epochs", "target",
+        "memory", "data wait", "gap ms", "")  # fmt: skip
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row in the table."""
     memory = "" if row.memory is None else f"{row.memory:.2f} ({row.memory_gib:.1f} GiB)"
     return (
-        row.network, row.source, str(row.cores), f"{row.bare:.0f}", f"{row.suite:.0f}", f"{row.ratio:.3f}",
-        f"{row.within:.3f}", f"{row.target:.2f}", memory, f"{row.wait:.1%}",
+        row.network, row.source, str(row.cores), row.compiled, f"{row.bare:.0f}", f"{row.suite:.0f}",
+        f"{row.ratio:.3f}", f"{row.within:.3f}", f"{row.target:.2f}", memory, f"{row.wait:.1%}",
         f"{1000 * row.gap:.0f}", "met" if row.met else "missed",
     )  # fmt: skip
 
@@ -197,7 +201,7 @@ class Comparison:
         self._bare: tuple[Network, BareLoop] | None = None
         self._before: tuple[int, Measured] | None = None  # cores, and what followed the row before
 
-    def row(self, network: Network, source: str, cores: int) -> Row:
+    def row(self, network: Network, source: str, cores: int, compiled: CompileMode = "none") -> Row:
         """Measure one row; rows of a network should follow one another, as the bare loop is kept."""
         cores = use_cores(cores)
         if self._bare is None or self._bare[0] != network:
@@ -207,7 +211,13 @@ class Comparison:
         data = self.data.of(network, source)
         before = self._measure(bare) if self._before is None or self._before[0] != cores else self._before[1]
         suite = run_suite(
-            network, data, self.device, self.budget, resident=source == "resident", model_arguments=self.model_arguments
+            network,
+            data,
+            self.device,
+            self.budget,
+            resident=source == "resident",
+            compiled=compiled,
+            model_arguments=self.model_arguments,
         )
         gc.collect()
         after = self._measure(bare)
@@ -215,9 +225,10 @@ class Comparison:
         speed = statistics.median([*before.images, *after.images])
         steps = len(data.rows("train")) // network.batch
         return Row(
-            network.label, source, cores, speed, suite.speed, suite.speed / speed,
+            network.label, source, cores, compiled, speed, suite.speed, suite.speed / speed,
             statistics.median(suite.within) / speed if suite.within else 0.0,
-            network.target[0 if source in CACHED else 1], statistics.median(suite.waits), statistics.median(suite.gaps),
+            COMPILED if compiled != "none" else network.target[0 if source in CACHED else 1],
+            statistics.median(suite.waits), statistics.median(suite.gaps),
             steps, suite.peak / before.peak if before.peak else None, suite.peak / 2**30, suite.images,
         )  # fmt: skip
 
@@ -225,7 +236,10 @@ class Comparison:
         return bare.measure(self.budget.steps, self.budget.windows, self.budget.warm_up)
 
 
-def chosen_rows(arguments: argparse.Namespace) -> list[tuple[Network, str, int]]:
+Chosen = tuple[Network, str, int, CompileMode]
+
+
+def chosen_rows(arguments: argparse.Namespace) -> list[Chosen]:
     """What is measured: without flags a choice that tells most in a few minutes."""
     cores = arguments.cores or [len(_ALL_CORES)]
     names = arguments.networks or [name for name in NETWORKS if NETWORKS[name].task in arguments.tasks]
@@ -238,7 +252,7 @@ def chosen_rows(arguments: argparse.Namespace) -> list[tuple[Network, str, int]]
         few = sorted({min(8, len(_ALL_CORES)), len(_ALL_CORES)}, reverse=True)
         for source in sources:
             several = arguments.cores or (few if name == "resnet50" and not arguments.quick else cores)
-            rows += [(network, source, count) for count in several]
+            rows += [(network, source, count, mode) for count in several for mode in arguments.compile]
     return rows
 
 
@@ -261,19 +275,17 @@ def machine(device: torch.device) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def compare(
-    comparison: Comparison, rows: Sequence[tuple[Network, str, int]], end: float
-) -> tuple[list[Row], list[str]]:
+def compare(comparison: Comparison, rows: Sequence[Chosen], end: float) -> tuple[list[Row], list[str]]:
     """Measure rows until the time is over; what cannot be measured is said and left out."""
     measured: list[Row] = []
     left_out: list[str] = []
-    for network, source, cores in rows:
-        name = f"{network.label}, {source}, {cores} cores"
+    for network, source, cores, compiled in rows:
+        name = f"{network.label}, {source}, {cores} cores, compile {compiled}"
         if time.monotonic() > end:
             left_out.append(f"{name}: the time was over")
             continue
         try:
-            measured.append(comparison.row(network, source, cores))
+            measured.append(comparison.row(network, source, cores, compiled))
         except (torch.OutOfMemoryError, RuntimeError, ValueError, ImportError) as error:
             left_out.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             print(left_out[-1], flush=True)
@@ -290,6 +302,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS))
     parser.add_argument("--sources", nargs="+", choices=list(SOURCES))
     parser.add_argument("--cores", nargs="+", type=int, help="left out: all, and for ResNet-50 eight of them too")
+    parser.add_argument("--compile", nargs="+", choices=get_args(CompileMode), default=["none"], help="of the suite")
     parser.add_argument("--workers", type=int, help="loader processes; left out: as the suite chooses")
     parser.add_argument("--data", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="flags of the data")
     parser.add_argument(

@@ -198,11 +198,16 @@ class ForUltralytics(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.net = timm.create_model("resnet18", num_classes=len(CLASSES))
+        self.criterion = None  # the trainer looks whether it changes by the epoch
 
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The loss, and what is shown of it."""
-        loss = F.cross_entropy(self.net(batch["img"]), batch["cls"])
-        return loss, loss.detach()
+    def forward(self, batch: Any, **_: Any) -> Any:
+        """The loss of a batch, and what is shown of it; or what the network says of images."""
+        return self.net(batch) if isinstance(batch, Tensor) else self.loss(batch, self.net(batch["img"]))
+
+    def loss(self, batch: dict[str, Tensor], output: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy."""
+        loss = F.cross_entropy(output, batch["cls"])
+        return loss, {"loss": loss.detach()}
 
 
 def ultralytics(setting: Setting) -> list[float]:

@@ -34,8 +34,8 @@ from datamodules.settings import default_workers
 INSTALL = (
     "pip install --no-deps --target PEERS torchgeo monai ultralytics ultralytics-thop einops geopandas kornia "
     "kornia_rs lightly lightly_utils lightning pyproj rasterio shapely pyogrio polars polars-runtime-32 psutil "
-    "nvidia-ml-py requests urllib3 charset_normalizer idna certifi aenum affine cligj click attrs tqdm pyparsing pydantic pydantic-core "
-    "annotated-types typing-inspection"
+    "nvidia-ml-py requests urllib3 charset_normalizer idna certifi aenum affine cligj click attrs tqdm pyparsing "
+    "pydantic pydantic-core annotated-types typing-inspection"
 )
 _SAYS = "seconds of epochs: "
 

@@ -25,6 +25,7 @@ from tasks.base import Task
 from tasks.classify.task import ClassificationTask
 from tasks.detect.task import DetectionTask
 from tasks.fitting.callbacks import training_callbacks
+from tasks.fitting.compiling import CompileMode, Compiling
 from tasks.hardware import choose_precision, place
 from tasks.segment.task import SegmentationTask
 from tasks.training.resuming import Resuming
@@ -316,6 +317,7 @@ def run_suite(
     budget: Budget,
     *,
     resident: bool = False,
+    compiled: CompileMode = "none",
     model_arguments: Mapping[str, Any] | None = None,
 ) -> Measured:
     """Train as ``fit`` does, without validation and files, and time it.
@@ -326,6 +328,7 @@ def run_suite(
         device: where.
         budget: how long.
         resident: one batch on the device instead of the loader.
+        compiled: ``fit --compile``.
         model_arguments: further ones of the task.
     """
     model = suite_model(network, data, **(model_arguments or {}))
@@ -334,10 +337,11 @@ def run_suite(
     clock = Clock(budget.seconds, budget.epochs, budget.warm_up, network.batch)
     peak = Peak(device)
     kind = "gpu" if device.type == "cuda" else "cpu"
+    callbacks = [SeedEpochs(0), Resuming(), *training_callbacks(model, 0), Compiling(compiled), clock]
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             accelerator=kind, devices=1, precision=choose_precision(kind),  # type: ignore[arg-type]
-            max_epochs=1000, callbacks=[SeedEpochs(0), Resuming(), *training_callbacks(model, 0), clock],
+            max_epochs=1000, callbacks=callbacks,
             logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             use_distributed_sampler=False, default_root_dir=folder, num_sanity_val_steps=0, limit_val_batches=0,
             profiler=clock.waiting,

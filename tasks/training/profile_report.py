@@ -70,6 +70,7 @@ class Settings:
         cores: of the machine that this rank may use.
         cache: ``--data.cache``.
         augment_on: where the data are augmented; None where that is not settled.
+        compiled: whether the networks are.
     """
 
     batch_size: int
@@ -77,6 +78,7 @@ class Settings:
     cores: int
     cache: str = "none"
     augment_on: str | None = None
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class Report:
         busy = self.busy
         if busy is None or busy >= BUSY or self.waiting > WAITS:
             return ""
-        way = "a larger batch (--data.batch_size)"
+        way = "a larger batch (--data.batch_size)" if self.settings.compiled else "--compile reduce-overhead"
         return f"the GPU is busy {busy:.0%} of a step, and waits for Python in the rest: {way}"
 
     def _about_epochs(self) -> str:

@@ -291,4 +291,5 @@ def settings_of(trainer: Trainer) -> Settings:
         cores=cores // max(1, trainer.num_devices),
         cache=data.cache if ours else "none",
         augment_on=data.augment_place if ours else None,
+        compiled=getattr(trainer.lightning_module, "compiled", None) is not None,
     )

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import gpu
 from benchmarks.drawn import FORMATS
-from benchmarks.gpu import Comparison, DataOfNetworks, Row, cells, chosen_rows, compare, parse
+from benchmarks.gpu import Chosen, Comparison, DataOfNetworks, Row, cells, chosen_rows, compare, parse
 from benchmarks.sides import Budget, Network
 
 TINY = Budget(steps=1, windows=1, warm_up=1, seconds=0.0, epochs=2)
@@ -54,27 +54,32 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(
     comparison: Comparison, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = Network("nothing", "classify", "no_such_network", 32, 4)
-    rows = [(bad, "memory", 1), (NETWORKS["classify"], "memory", 1)]
+    rows: list[Chosen] = [(bad, "memory", 1, "none"), (NETWORKS["classify"], "memory", 1, "none")]
     measured, left_out = compare(comparison, rows, end=float("inf"))
     assert [row.network for row in measured] == ["classify"]
-    assert left_out[0].startswith("nothing, memory, 1 cores: ")
+    assert left_out[0].startswith("nothing, memory, 1 cores, compile none: ")
     assert compare(comparison, rows, end=0.0) == (
         [],
-        ["nothing, memory, 1 cores: the time was over", "classify, memory, 1 cores: the time was over"],
+        [
+            "nothing, memory, 1 cores, compile none: the time was over",
+            "classify, memory, 1 cores, compile none: the time was over",
+        ],
     )
 
 
 @pytest.mark.parametrize(("ratio", "memory", "met"), [(0.95, 1.1, "met"), (0.94, 1.0, "missed"), (1, 1.2, "missed")])
 def test_a_row_is_met_in_speed_and_memory(ratio: float, memory: float, met: str) -> None:
-    row = Row("n", "memory", 8, 100, 100 * ratio, ratio, 1.0, 0.95, 0.0, 0.0, 8, memory, 1.0, [])
+    row = Row("n", "memory", 8, "none", 100, 100 * ratio, ratio, 1.0, 0.95, 0.0, 0.0, 8, memory, 1.0, [])
     assert cells(row)[-1] == met
 
 
 def test_rows_that_flags_choose() -> None:
     flags = ["--networks", "resnet18", "--sources", "memory", "dicom", "--cores", "16", "8"]
     assert [(row[0].label, *row[1:]) for row in chosen_rows(parse(flags))] == [
-        ("ResNet-18", "memory", 16), ("ResNet-18", "memory", 8), ("ResNet-18", "dicom", 16), ("ResNet-18", "dicom", 8),
+        ("ResNet-18", "memory", 16, "none"), ("ResNet-18", "memory", 8, "none"),
+        ("ResNet-18", "dicom", 16, "none"), ("ResNet-18", "dicom", 8, "none"),
     ]  # fmt: skip
+    assert [row[3] for row in chosen_rows(parse([*flags[:4], "--compile", "none", "default"]))] == ["none", "default"]
     assert {row[0].task for row in chosen_rows(parse(["--tasks", "detect"]))} == {"detect"}
     assert len(chosen_rows(parse(["--quick"]))) < len(chosen_rows(parse([])))
 

@@ -200,7 +200,8 @@ ALONE = Settings(batch_size=8, workers=2, cores=8)
         (measured(wait=2, forward=8), Settings(8, 7, 8, "memory"), ["--data.augment light"]),
         (measured(gpu(between=1), wait=5, forward=5), ALONE, []),  # the GPU had work left while the host waited
         (measured(gpu(between=5), wait=5, forward=5), Settings(8, 7, 8, "memory", "cpu"), ["--data.augment_on gpu"]),
-        (measured(gpu(kernels=10), forward=10), ALONE, ["--data.batch_size"]),
+        (measured(gpu(kernels=10), forward=10), ALONE, ["--compile reduce-overhead"]),
+        (measured(gpu(kernels=10), forward=10), Settings(8, 7, 8, compiled=True), ["--data.batch_size"]),
         (measured(gpu(kernels=None), forward=10), ALONE, []),
         (measured(gpu(peak=10), forward=10), ALONE, ["--data.batch_size 32"]),
         (measured(forward=5, validation=5), ALONE, ["--trainer.check_val_every_n_epoch 5"]),
