@@ -80,7 +80,7 @@ class Steps(Compressible):
         """
 
     def _shared_step(self, batch: Batch, stage: Stage, batch_idx: int = 0) -> tuple[Tensor, Any, Batch]:
-        check_images(batch, self.in_channels, self.targets)
+        check_images(batch, self.in_channels, self.targets, double=self.dtype == torch.float64)
         if "scan" not in batch:  # data sets of the suite have looked
             self.check_targets(batch, values=not batch["image"].is_cuda or batch_idx % LOOK == 0)
         with self._part("forward"):
@@ -137,7 +137,7 @@ class Steps(Compressible):
 
     def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Refuse a batch of a loader of the user's own that the networks cannot take."""
-        check_images(batch, self.in_channels)
+        check_images(batch, self.in_channels, double=self.dtype == torch.float64)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a batch without targets; a batch may be empty where none of its files was readable."""

@@ -10,13 +10,14 @@ from torch import Tensor, float64
 from scansuite.errors import SuiteError
 
 
-def check_images(batch: Any, channels: int, targets: Sequence[str] = ()) -> None:
+def check_images(batch: Any, channels: int, targets: Sequence[str] = (), *, double: bool = False) -> None:
     """See that a batch has images as the model takes them, and what else it must have.
 
     Args:
         batch: of any loader.
         channels: of the model's images.
         targets: keys that it must have beside ``image``.
+        double: the model computes in float64.
 
     Raises:
         SuiteError: says what is there and what is expected.
@@ -32,7 +33,7 @@ def check_images(batch: Any, channels: int, targets: Sequence[str] = ()) -> None
     if not isinstance(image, Tensor):
         raise SuiteError(f"a batch of the loader has {type(image).__name__} as image: {wanted}")
     fits = image.ndim == 4 and image.shape[1] == channels
-    if len(image) and not (fits and image.is_floating_point() and image.dtype != float64):
+    if len(image) and not (fits and image.is_floating_point() and (double or image.dtype != float64)):
         raise SuiteError(f"a batch of the loader has an image of {shown(image)}: {wanted}")
 
 

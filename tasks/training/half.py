@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.plugins import DoublePrecision, HalfPrecision, MixedPrecision, Precision
+from torch import nn
+from torch.optim import Optimizer
+
+from scansuite.errors import SuiteError
 
 
 class HalfImages(HalfPrecision):
@@ -16,6 +21,23 @@ class HalfImages(HalfPrecision):
     Lightning's own converts boxes and numbers to predict too (bf16 has 8 bits: a box at 200 px would move by one), and
     makes half precision the default type of every new tensor, anchors and sums of losses among them.
     """
+
+    def connect(
+        self, model: nn.Module, optimizers: list[Optimizer], lr_schedulers: list[Any]
+    ) -> tuple[nn.Module, list[Optimizer], list[Any]]:
+        """Refuse an optimiser that divides by what half precision rounds to 0.
+
+        Raises:
+            SuiteError: its ``eps`` does so.
+        """
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            eps = group.get("eps")
+            if eps and not torch.tensor(eps, dtype=self._desired_input_dtype):
+                raise SuiteError(
+                    f"--trainer.precision {self.precision}: the optimiser's eps {eps:g} is 0 in half precision: give "
+                    "--model.optimizer_args.eps 0.0001, or train in bf16-true"
+                )
+        return super().connect(model, optimizers, lr_schedulers)
 
     def convert_input(self, data: Any) -> Any:
         """A batch with its images in half precision."""
