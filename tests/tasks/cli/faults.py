@@ -145,8 +145,10 @@ def _kill_in_write(fault: Fault) -> None:
         flush(temporary)
 
     def replacing(self: Path, target: Any) -> Path:
+        nonlocal count
+        count += Path(target).name == fault.file == "previous.ckpt"  # a link, which is not flushed
         here = count == fault.write and Path(target).name == fault.file
-        if here and fault.place == "name":
+        if here and fault.place != "after":
             _die()
         moved = replace(self, target)
         if here:
