@@ -15,6 +15,7 @@ from datamodules.cases.ids import clean_ids
 from datamodules.cases.no_scans import NO_IMAGE, NO_VOLUME, why_no_scan
 from datamodules.cases.table import CaseTable, read_frame, table_of_images
 from datamodules.classification.case_rows import join_files
+from datamodules.loading.ahead import loader_on
 from datamodules.loading.case_stream import CaseSource, CaseStream, FileCases, LazyScans, case_loader
 from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
@@ -22,8 +23,8 @@ from datamodules.readers.dicom.header import is_dicom, is_scan
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
 from datamodules.readers.own_formats import load_readers
-from datamodules.samples.collate import collate
 from datamodules.samples.dataset import ScanDataset
+from datamodules.samples.moving import PackedBatch, pack
 from datamodules.samples.scaling import with_scale
 from datamodules.samples.sources import Samples, ScanSource
 from datamodules.settings import check_loading, default_workers, one_thread
@@ -53,6 +54,7 @@ class InputFiles:
 
     Attributes:
         passed_over: (path, reason) of the files in folders that are no scans, once :meth:`table` has looked.
+        device: a GPU that batches are wanted on, finished there; None: loader processes finish them.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class InputFiles:
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.window, self.percentiles, self.value_range = window, percentiles, value_range
         self.passed_over: list[tuple[str, str]] = []
+        self.device: torch.device | None = None
 
     def table(
         self, inputs: Sequence[str], *, volumes: bool = False, sequences: int = 1, together: bool = False
@@ -214,7 +217,7 @@ class InputFiles:
     ) -> DataLoader[Any]:
         """Pieces of the cases of a source (see :mod:`~datamodules.loading.case_stream`); the unreadable are named."""
         stream = CaseStream(source, preprocess, self.batch_size, tile, overlap, rank, world_size, tolerant=True)
-        return case_loader(stream, num_workers=self.num_workers)
+        return case_loader(stream, num_workers=self.num_workers, device=self.device)
 
     def reader(self, table: CaseTable) -> Callable[[int], Scan]:
         """Row number of an image of a table -> the scan as stored."""
@@ -225,13 +228,16 @@ class InputFiles:
         cases = table.cases
         scans = [ScanInfo(case_id=case, path=path) for case, path in zip(cases["case_id"], cases["path"], strict=True)]
         samples = Samples(table.images.index.to_numpy(), scans)
-        dataset = _Tolerant(ScanDataset(ScanSource(self.reader(table), samples, preprocess)))
-        return DataLoader(
+        scanned = ScanDataset(ScanSource(self.reader(table), samples, preprocess))
+        dataset = _Tolerant(scanned if self.device is None else scanned.as_stored())
+        return loader_on(
+            self.device,
             dataset,
+            scanned.finish,
             batch_size=self.batch_size,
             sampler=EvaluationSampler(len(dataset), rank, world_size),
             num_workers=self.num_workers,
-            collate_fn=_collate,
+            collate_fn=dataset.collate if self.device is None else dataset.packed,
             worker_init_fn=one_thread,
         )
 
@@ -287,9 +293,11 @@ class _Tolerant(Dataset[Any]):
         except SuiteError as error:
             return self.dataset.source.samples.scans[draw.case]["path"], str(error)
 
+    def collate(self, items: Sequence[Sample | tuple[str, str]]) -> Batch:
+        samples = [item for item in items if not isinstance(item, tuple)]
+        batch = self.dataset.collate(samples) if samples else Batch(image=torch.empty(0), scan=[])
+        batch["unreadable"] = [item for item in items if isinstance(item, tuple)]
+        return batch
 
-def _collate(items: Sequence[Sample | tuple[str, str]]) -> Batch:
-    samples = [item for item in items if not isinstance(item, tuple)]
-    batch = collate(samples) if samples else Batch(image=torch.empty(0), scan=[])
-    batch["unreadable"] = [item for item in items if isinstance(item, tuple)]
-    return batch
+    def packed(self, items: Sequence[Sample | tuple[str, str]]) -> PackedBatch:
+        return pack(self.collate(items))

@@ -66,6 +66,13 @@ class OpenedImage:
         dark = self.spec.darkest(self.stored, self.limits)
         return None if dark is None else _filled(part, inside, dark)
 
+    def part(
+        self, top: int, left: int, height: int, width: int, *, stored: bool
+    ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """:meth:`stored_tile` with the limits, where it is asked for and can be had; else :meth:`tile` and None."""
+        part = self.stored_tile(top, left, height, width) if stored else None
+        return (self.tile(top, left, height, width), None) if part is None else (part, self.limits)
+
     def _inside(self, top: int, left: int, height: int, width: int) -> tuple[int, int]:
         """(h, w) of a part that lies inside the model's image."""
         return max(0, min(height, self.size[0] - top)), max(0, min(width, self.size[1] - left))

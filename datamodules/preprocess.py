@@ -24,7 +24,7 @@ _TYPE_RANGE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
 # Types in which an image is kept and travels; torch and OpenCV know them all. What has another becomes one of them.
 _STORED_TYPES = ("uint8", "uint16", "int16", "float32")
 _WIDER = {"bool": "uint8", "int8": "int16"}  # others become float32, as every type does before it is scaled
-_LUMINANCE = tuple(np.float32(weight) for weight in (0.299, 0.587, 0.114))  # of R, G and B, ITU-R BT.601
+LUMINANCE = tuple(np.float32(weight) for weight in (0.299, 0.587, 0.114))  # of R, G and B, ITU-R BT.601
 _MOST_VALUES = 2**24  # that percentiles are taken from: 64 MiB of float32
 _BLOCK_VALUES = 2**20  # converted at once to look at all values of an image
 _WINDOW_FLAG = "--data.window (a name such as brain, or CENTRE:WIDTH in stored units such as 40:400)"
@@ -219,7 +219,7 @@ class Preprocess:
             return resized
         kind = array.dtype.newbyteorder("=")
         limits = np.iinfo(kind)
-        return np.rint(resized, out=resized).clip(limits.min, limits.max).astype(kind)
+        return np.asarray(np.rint(resized, out=resized).clip(limits.min, limits.max), dtype=kind)
 
     def _as_stored(self, array: NDArray[Any]) -> NDArray[Any]:
         """An image in one of the types that are kept, without channels that are not looked at."""
@@ -287,9 +287,9 @@ class Preprocess:
             return np.ascontiguousarray(values[:, :, :3])
         if stored in (3, 4) and wanted == 1:
             # Not cv2.cvtColor, which rounds the last pixels of a row in another way: a tile is as the whole image.
-            grey: NDArray[np.float32] = values[:, :, 0] * _LUMINANCE[0]
+            grey: NDArray[np.float32] = values[:, :, 0] * LUMINANCE[0]
             for channel in (1, 2):
-                grey += values[:, :, channel] * _LUMINANCE[channel]
+                grey += values[:, :, channel] * LUMINANCE[channel]
             return grey
         raise self._unlike(stored, where)
 

@@ -83,6 +83,8 @@ class Sample(TypedDict, total=False):
     """One case as a dataset returns it."""
 
     image: Tensor  # (C, H, W) float32 in [0, 1]; (n, C, H, W) of a bag
+    limits: Tensor  # (2, K) float32, or (n, 2, K): ``image`` is as stored, these make it the model's (OpenedImage)
+    augment: Tensor  # (P,) float32, or (n, P): parameters of the augmentation that is still to come, on the device
     bag: list[BagImage]  # of the n images of a case that is evaluated by them together
     label: Tensor  # () int64, () float32 for regression, or (L,) float32 with NaN = unknown
     mask: Tensor  # (H, W) int64, or (L, H, W)
@@ -96,6 +98,8 @@ class Batch(TypedDict, total=False):
     """Samples put together; images of one batch have one size."""
 
     image: Tensor  # (B, C, H, W) float32 in [0, 1]; where there are bags, those of all cases: (sum of n, C, H, W)
+    limits: Tensor  # (B, 2, K) float32, (B, P) float32: on the way to the device only, as in a sample
+    augment: Tensor
     bags: list[list[BagImage]]  # B x n: the images of each case, in the order of ``image``
     label: Tensor  # (B,) int64 or float32, or (B, L) float32 with NaN = unknown
     label_other: Tensor  # where images were mixed in pairs: of the image with the smaller share

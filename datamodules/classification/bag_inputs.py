@@ -13,10 +13,13 @@ from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.classification.bags import bag_of, collate_bags, spaced
 from datamodules.classification.case_rows import slice_name
 from datamodules.inputs import InputFiles
+from datamodules.loading.ahead import loader_on
 from datamodules.loading.case_stream import CaseSource, as_it_is
 from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
-from datamodules.samples.collate import collate
+from datamodules.samples.collate import collate, sample_of
+from datamodules.samples.finish import alike, finish
+from datamodules.samples.moving import PackedBatch, pack
 from datamodules.samples.slices import SliceSpec
 from datamodules.settings import one_thread
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
@@ -49,9 +52,11 @@ def bag_loader(
     paths = table.images["path"]
     files = table_of_images(pd.DataFrame({"path": paths, "case_id": [str(number) for number in range(len(paths))]}))
     source = inputs.source(files, preprocess, slices)
-    dataset = _Bags(source, table, preprocess, joined=joined, limit=limit)
-    return DataLoader(
+    dataset = _Bags(source, table, preprocess, joined=joined, limit=limit, stored=inputs.device is not None)
+    return loader_on(
+        inputs.device,
         dataset,
+        dataset.finish,
         batch_size=None,
         sampler=EvaluationSampler(len(dataset), rank, world_size),
         collate_fn=as_it_is,
@@ -60,13 +65,16 @@ def bag_loader(
     )
 
 
-class _Bags(Dataset[Batch]):
-    """One batch a case. What cannot be read is named and left out; a case of which nothing is readable too."""
+class _Bags(Dataset[Any]):
+    """One batch a case, packed with its images as stored where asked for.
+
+    What cannot be read is named and left out; a case of which nothing is readable too.
+    """
 
     def __init__(
-        self, source: CaseSource, table: CaseTable, preprocess: Preprocess, *, joined: bool, limit: int
+        self, source: CaseSource, table: CaseTable, preprocess: Preprocess, *, joined: bool, limit: int, stored: bool
     ) -> None:
-        self.source, self.preprocess, self.joined = source, preprocess, joined
+        self.source, self.preprocess, self.joined, self.stored = source, preprocess, joined, stored
         self.limit = limit if joined else 0
         self.files = [[int(file) for file in some] for some in table.images_by_case]
         self.paths = [str(path) for path in table.images["path"]]
@@ -78,7 +86,14 @@ class _Bags(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def finish(self, batch: Batch) -> Batch:
+        return finish(batch, self.preprocess)
+
+    def __getitem__(self, draw: Draw) -> Batch | PackedBatch:
+        batch = self._case(draw)
+        return pack(batch) if self.stored else batch
+
+    def _case(self, draw: Draw) -> Batch:
         unreadable: list[tuple[str, str]] = []
         images: list[tuple[int, Sequence[Scan], int]] = []
         for file in self.files[draw.case]:
@@ -93,12 +108,13 @@ class _Bags(Dataset[Batch]):
             file, scans, index = images[number]
             try:
                 scan = scans[index]
-                image = torch.from_numpy(self.preprocess(scan)).permute(2, 0, 1)
+                opened = self.preprocess.opened(scan)
+                part = opened.part(0, 0, *opened.size, stored=self.stored)
             except SuiteError as error:
                 unreadable.append((self.paths[file], str(error)))
                 continue
-            samples.append(Sample(image=image, scan=cast("ScanInfo", {**scan.info, "path": self.paths[file]})))
-        batch = self._batch(samples, self.scans[draw.case])
+            samples.append(sample_of(*part, cast("ScanInfo", {**scan.info, "path": self.paths[file]})))
+        batch = self._batch(list(alike(samples, self.preprocess)), self.scans[draw.case])
         batch["unreadable"] = list(dict.fromkeys(unreadable))
         return batch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.samples.dataset import SampleDataset, ScanDataset
+from datamodules.samples.finish import alike
+from datamodules.samples.moving import MovingBatch
 from datamodules.samples.sources import Source
 from datamodules.types import BagImage, Batch, Draw, Sample, ScanInfo
 from scansuite.random_streams import BAGS
@@ -90,7 +92,20 @@ class BagDataset(SampleDataset):
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Put bags together."""
-        return collate_bags(samples)
+        return collate_bags(alike(samples, self.single.source.preprocess))
+
+    def as_stored(self) -> BagDataset:
+        """Copy of the bags whose images are as they were stored."""
+        return replace(self, single=self.single.as_stored())
+
+    @property
+    def augments_on_device(self) -> bool:
+        """Whether batches are augmented as a whole, in :meth:`finish`."""
+        return self.single.augments_on_device
+
+    def finish(self, batch: Batch) -> Batch:
+        """A batch as stored as the model sees it, on the device where it is."""
+        return self.single.finish(batch)
 
     @cached_property
     def _first(self) -> NDArray[np.int64]:
@@ -103,7 +118,7 @@ class BagDataset(SampleDataset):
         chosen = drawn(count, self.size, draw.seed) if self.augmented else spaced(count, self.limit)
         first = self._first[draw.case]
         samples = [self.single.sample(Draw(int(first + number), (*draw.seed, int(number)))) for number in chosen]
-        sample = bag_of(samples, self.scans[draw.case])
+        sample = bag_of(alike(samples, self.single.source.preprocess), self.scans[draw.case])
         if draw.padding:
             sample["scan"]["padding"] = True
         if self.labels is not None:
@@ -114,10 +129,15 @@ class BagDataset(SampleDataset):
 def collate_bags(samples: Sequence[Sample]) -> Batch:
     """Put bags together: their images one after the other, channels last in memory."""
     images = torch.cat([sample["image"].permute(0, 2, 3, 1) for sample in samples]).permute(0, 3, 1, 2)
-    batch = Batch(image=images, bags=[sample["bag"] for sample in samples], scan=[sample["scan"] for sample in samples])
+    batch = MovingBatch(
+        image=images, bags=[sample["bag"] for sample in samples], scan=[sample["scan"] for sample in samples]
+    )
     if "label" in samples[0]:
         batch["label"] = torch.stack([sample["label"] for sample in samples])
-    return batch
+    for name in ("limits", "augment"):
+        if name in samples[0]:
+            batch[name] = torch.cat([cast("dict[str, Any]", sample)[name] for sample in samples])
+    return cast("Batch", batch)
 
 
 def bag_of(samples: Sequence[Sample], identity: ScanInfo) -> Sample:
@@ -127,4 +147,8 @@ def bag_of(samples: Sequence[Sample], identity: ScanInfo) -> Sample:
     scan = cast("ScanInfo", {**scans[0], **identity})
     scan.pop("slice", None)
     bag = [BagImage(one["path"], -1 if (index := one.get("slice")) is None else index) for one in scans]
-    return Sample(image=image, bag=bag, scan=scan)
+    whole = Sample(image=image, bag=bag, scan=scan)
+    for name in ("limits", "augment"):
+        if name in samples[0]:
+            cast("dict[str, Any]", whole)[name] = torch.stack([cast("dict[str, Any]", one)[name] for one in samples])
+    return whole

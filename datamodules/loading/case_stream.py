@@ -5,6 +5,7 @@ What is in memory at a time is one image of each loader process and a few batche
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, overload
@@ -16,8 +17,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.cases.table import CaseTable
+from datamodules.loading.ahead import loader_on
+from datamodules.opened_image import OpenedImage
 from datamodules.preprocess import Preprocess
-from datamodules.samples.collate import collate
+from datamodules.samples.collate import collate, sample_of
+from datamodules.samples.finish import finish
+from datamodules.samples.moving import pack
 from datamodules.samples.tiles import fill_up, plan_tiles
 from datamodules.settings import one_thread
 from datamodules.types import Batch, Piece, Sample, Scan, ScanInfo
@@ -124,7 +129,7 @@ class FileCases(CaseSource):
         return self._scans[case]
 
 
-class CaseStream(IterableDataset[Batch]):
+class CaseStream(IterableDataset[Any]):
     """Batches of pieces: each case once, on one rank and in one loader process.
 
     A batch holds pieces of one case and of one shape: ``image`` (b, C, h, w) float32 in [0, 1], channels last in
@@ -145,6 +150,7 @@ class CaseStream(IterableDataset[Batch]):
         world_size: number of processes; cases are dealt out to them in turn.
         tolerant: a case with a :class:`~scansuite.errors.SuiteError` becomes a batch without images, whose
             ``unreadable`` has its path and the reason; no piece of the case follows. Else the error is raised.
+        stored: batches are packed, their images as stored, for :meth:`finish`.
     """
 
     def __init__(
@@ -157,7 +163,9 @@ class CaseStream(IterableDataset[Batch]):
         rank: int = 0,
         world_size: int = 1,
         tolerant: bool = False,
+        stored: bool = False,
     ) -> None:
+        self.stored = stored
         self.source, self.preprocess, self.batch_size = source, preprocess, batch_size
         self.tile, self.overlap = tile, overlap
         if batch_size < 1:
@@ -166,7 +174,21 @@ class CaseStream(IterableDataset[Batch]):
         if tile is not None:
             plan_tiles(tile, tile, overlap)  # refuses what is not allowed at start
 
-    def __iter__(self) -> Iterator[Batch]:
+    def as_stored(self) -> CaseStream:
+        """The same with batches as stored."""
+        stream = copy.copy(self)
+        stream.stored = True
+        return stream
+
+    def finish(self, batch: Batch) -> Batch:
+        """A batch as stored as the model sees it, on the device where it is."""
+        return finish(batch, self.preprocess)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._all():
+            yield pack(batch) if self.stored else batch
+
+    def _all(self) -> Iterator[Batch]:
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         first, step = self.rank + number * self.world_size, self.world_size * workers
@@ -184,7 +206,7 @@ class CaseStream(IterableDataset[Batch]):
         waiting: list[tuple[Sample, Piece]] = []
         for number in range(len(images)):
             for sample, place in self._tiles(images[number], identity):
-                if waiting and waiting[0][0]["image"].shape != sample["image"].shape:
+                if waiting and _kind(waiting[0][0]) != _kind(sample):
                     yield _batch(waiting)
                     waiting = []
                 waiting.append((sample, Piece(case, number, len(images), *place)))
@@ -204,8 +226,16 @@ class CaseStream(IterableDataset[Batch]):
         tile = self.tile if self.tile is not None else image.size
         places = plan_tiles(size, tile, self.overlap)
         for number, (top, left) in enumerate(places):
-            part = torch.from_numpy(fill_up(image.tile(top, left, *tile), tile)).permute(2, 0, 1)
-            yield Sample(image=part, scan=info), (top, left, size, number == len(places) - 1)
+            yield self._sample(image, top, left, tile, info), (top, left, size, number == len(places) - 1)
+
+    def _sample(self, image: OpenedImage, top: int, left: int, tile: tuple[int, int], info: ScanInfo) -> Sample:
+        part, limits = image.part(top, left, *tile, stored=self.stored)
+        return sample_of(fill_up(part, tile), limits, info)
+
+
+def _kind(sample: Sample) -> tuple[object, ...]:
+    """What samples of a batch have in common."""
+    return sample["image"].shape, sample["image"].dtype, "limits" in sample
 
 
 def _batch(waiting: list[tuple[Sample, Piece]]) -> Batch:
@@ -215,22 +245,21 @@ def _batch(waiting: list[tuple[Sample, Piece]]) -> Batch:
     return batch
 
 
-def case_loader(stream: CaseStream, *, num_workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:
+def case_loader(stream: CaseStream, *, num_workers: int = 0, device: torch.device | None = None) -> DataLoader[Any]:
     """A loader of a stream's batches.
 
     Args:
         stream: that makes them.
         num_workers: loader processes; 0 reads in this one.
-        pin_memory: for faster copies to a GPU.
+        device: a GPU that they are wanted on, finished there; left out: the processes finish them.
     """
-    return DataLoader(
-        stream,
-        batch_size=None,
-        collate_fn=as_it_is,
-        num_workers=num_workers,
-        worker_init_fn=one_thread,
-        pin_memory=pin_memory,
-    )
+    settings: dict[str, Any] = {
+        "batch_size": None,
+        "collate_fn": as_it_is,
+        "num_workers": num_workers,
+        "worker_init_fn": one_thread,
+    }
+    return loader_on(device, stream if device is None else stream.as_stored(), stream.finish, **settings)
 
 
 def as_it_is(batch: T) -> T:

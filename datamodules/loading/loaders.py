@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from torch.utils.data import DataLoader, Sampler
+import torch
+from torch.utils.data import DataLoader
 
+from datamodules.loading.ahead import AheadEpochLoader, loader_on
+from datamodules.loading.epochs import EpochLoader
 from datamodules.loading.loader_process import begin_loader_process
 from datamodules.loading.sampling import EvaluationSampler, TrainSampler
 from datamodules.settings import free_memory
-from datamodules.types import Draw, Sample
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -18,21 +19,10 @@ if TYPE_CHECKING:
     from datamodules.samples.dataset import SampleDataset
 
 
-class LateLoader(DataLoader[Sample]):
-    """A loader that draws nothing before its first batch is asked for.
-
-    Lightning makes the iterator of an epoch before it says which epoch that is: the first one of a resumed run, whose
-    number it does not know itself by then, and each one with ``reload_dataloaders_every_n_epochs``. Processes that read
-    ahead from that moment on would draw epoch 0.
-    """
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """The batches; a generator runs nothing before the first of them."""
-        yield from super().__iter__()
-
-
-def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataLoader[Sample]:
+def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataLoader[Any]:
     """Shuffled batches of the training part, batches in table order of the others; this rank's share.
+
+    They are on the device of the trainer where that is a GPU, or where they are augmented as a whole.
 
     Args:
         data: says seed, batch size and processes.
@@ -40,25 +30,32 @@ def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataL
         dataset: its cases.
     """
     rank, world = (data.trainer.global_rank, data.trainer.world_size) if data.trainer is not None else (0, 1)
-    sampler: Sampler[Draw]
-    if split == "train":
-        sampler = TrainSampler(len(dataset), data.seed, rank, world, data.sampler_weights(data.rows("train")))
-    else:
-        sampler = EvaluationSampler(len(dataset), rank, world)
-    workers = data.loader_workers
-    kind: type[DataLoader[Sample]] = LateLoader if split == "train" else DataLoader
-    return kind(
-        dataset,
-        batch_size=data.cases_in_batch(split),
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=dataset.collate,
-        # A last batch of one case has no batch statistics to normalise by.
-        drop_last=split == "train" and len(sampler) % data.batch_size == 1 and len(sampler) > data.batch_size,
-        persistent_workers=workers > 0 and split != "test",
-        pin_memory=data.trainer is not None and data.trainer.strategy.root_device.type == "cuda",
-        worker_init_fn=begin_loader_process,
-    )
+    batch_size, workers = data.cases_in_batch(split), data.loader_workers
+    device = finishing_device(data, dataset)
+    given = dataset if device is None else dataset.as_stored()
+    settings: dict[str, Any] = {
+        "batch_size": batch_size,
+        "num_workers": workers,
+        "collate_fn": given.collate if device is None else given.packed,
+        "persistent_workers": workers > 0 and split != "test",
+        "worker_init_fn": begin_loader_process,
+    }
+    if split != "train":
+        return loader_on(device, given, given.finish, sampler=EvaluationSampler(len(dataset), rank, world), **settings)
+    sampler = TrainSampler(len(dataset), data.seed, rank, world, data.sampler_weights(data.rows("train")))
+    # A last batch of one case has no batch statistics to normalise by.
+    drop_last = len(sampler) % data.batch_size == 1 and len(sampler) > data.batch_size
+    settings |= {"sampler": sampler, "drop_last": drop_last}
+    if device is None:
+        return EpochLoader(given, **settings)
+    pin = device.type == "cuda"
+    return AheadEpochLoader(given, device=device, finish=given.finish, pin_memory=pin, **settings)
+
+
+def finishing_device(data: ScanDataModule, dataset: SampleDataset) -> torch.device | None:
+    """The device on which a loader finishes its batches; None where its processes do."""
+    device = torch.device("cpu") if data.trainer is None else data.trainer.strategy.root_device
+    return device if device.type == "cuda" or dataset.augments_on_device else None
 
 
 def in_memory(data: ScanDataModule, dataset: SampleDataset) -> SampleDataset:

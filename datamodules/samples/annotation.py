@@ -100,6 +100,10 @@ class Annotation(ABC, Generic[Value]):
             arrays: of :meth:`arrays`, augmented in training; with those of the image and of other annotations.
         """
 
+    def stored_tensors(self, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+        """:meth:`tensors` in the types that they travel in, for ``finish`` to bring to those of a batch."""
+        return self.tensors(arrays)
+
     def foreground(
         self, value: Value, patch: tuple[int, int], free: tuple[int, int], rng: np.random.Generator
     ) -> tuple[int, int] | None:

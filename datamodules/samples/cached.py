@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from datamodules.caching.image_cache import ImageCache
 from datamodules.caching.shards import Row
 from datamodules.opened_image import OpenedImage
+from datamodules.preprocess import Preprocess
 from datamodules.samples.annotation import Annotation
 from datamodules.samples.sources import KeptSource, Opened, Samples, ScanSource, keep_in_memory
 from datamodules.types import Scan, ScanInfo
@@ -46,6 +47,11 @@ class CachedSource:
         """Annotations that samples have beside images."""
         return self.source.annotations
 
+    @property
+    def preprocess(self) -> Preprocess:
+        """Stored values -> (H, W, C) float32 in [0, 1]."""
+        return self.source.preprocess
+
     def open(self, number: int, *, annotated: bool = True) -> Opened:
         """A sample from the cache."""
         image = int(self.samples.images[number])
@@ -55,7 +61,7 @@ class CachedSource:
             return self.source.open(number, annotated=annotated)
         facts, arrays = row.facts, iter(row.arrays)
         pixels, limits = next(arrays), next(arrays)
-        stored, spec = facts["stored"], self.source.preprocess
+        stored, spec = facts["stored"], self.preprocess
         read = cast("ScanInfo", facts["info"])
         if facts["named"]:
             read["path"] = self.path_of(image)
@@ -78,7 +84,7 @@ class CachedSource:
 
     def in_memory(self) -> KeptSource:
         """Every sample, as it comes from the cache."""
-        return keep_in_memory(self, self.source.preprocess)
+        return keep_in_memory(self)
 
 
 def row_of(source: ScanSource, image: int, path: str, key: bytes) -> Row:

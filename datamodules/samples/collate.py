@@ -5,24 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from datamodules.samples.annotation import Annotation
-from datamodules.types import Batch, Sample
+from datamodules.samples.moving import MovingBatch
+from datamodules.types import Batch, Sample, ScanInfo
 
 Collate = Callable[[Sequence[Sample]], Batch]
+
+
+def sample_of(image: NDArray[Any], limits: NDArray[np.float32] | None, scan: ScanInfo) -> Sample:
+    """A sample of an image (H, W) or (H, W, C), with its limits where it is as stored.
+
+    The channels of the tensor come first, but lie last in memory, where they were. Memory is copied only where a tensor
+    cannot have it: turned around, or mapped from a file.
+    """
+    array = np.ascontiguousarray(image if image.ndim == 3 else image[:, :, None])
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy()).permute(2, 0, 1)
+    return Sample(image=tensor, scan=scan) | ({} if limits is None else {"limits": torch.tensor(limits)})
 
 
 def collate(samples: Sequence[Sample], annotations: Sequence[Annotation[Any]] = ()) -> Batch:
     """Put samples together; the images' memory stays channels-last, which convolutions like best."""
     images = torch.stack([sample["image"].permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2)
-    batch = Batch(image=images, scan=[sample["scan"] for sample in samples])
-    if "label" in samples[0]:
-        batch["label"] = torch.stack([sample["label"] for sample in samples])
+    batch = MovingBatch(image=images, scan=[sample["scan"] for sample in samples])
+    for name in ("label", "limits", "augment"):
+        if name in samples[0]:
+            batch[name] = torch.stack([cast("dict[str, Any]", sample)[name] for sample in samples])
     for annotation in annotations:
-        cast("dict[str, Any]", batch).update(annotation.collate(samples))
-    return batch
+        batch.update(annotation.collate(samples))
+    return cast("Batch", batch)
 
 
 class DataSetSample(dict[str, Any]):

@@ -11,14 +11,19 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.opened_image import OpenedImage
 from datamodules.samples.annotation import Crop
-from datamodules.samples.collate import DataSetSample, collate
+from datamodules.samples.collate import DataSetSample, collate, sample_of
+from datamodules.samples.finish import alike, finish
 from datamodules.samples.mosaic import mosaic
+from datamodules.samples.moving import PackedBatch, pack
 from datamodules.samples.patches import PatchPlace
 from datamodules.samples.sources import Shown, Source
 from datamodules.samples.tiles import fill_up
+from datamodules.transforms.device.augmentation import DeviceAugmentation
 from datamodules.types import Batch, Draw, Sample, ScanInfo
 from scansuite.random_streams import MOSAIC_CHOICE
 
@@ -47,6 +52,23 @@ class SampleDataset(Dataset[Sample], ABC):
     @abstractmethod
     def with_source(self, change: Callable[[Source], Source]) -> SampleDataset:
         """Copy of the data set whose images come from elsewhere: what ``change`` makes of their source."""
+
+    def as_stored(self) -> SampleDataset:
+        """Copy of the data set whose samples are as they were stored, where it can hand over such."""
+        return self
+
+    @property
+    def augments_on_device(self) -> bool:
+        """Whether batches are augmented as a whole, in :meth:`finish`."""
+        return False
+
+    def packed(self, samples: Sequence[Sample]) -> PackedBatch:
+        """Put samples together for the way to a device."""
+        return pack(self.collate(samples))
+
+    def finish(self, batch: Batch) -> Batch:
+        """A batch of :meth:`as_stored` as the model sees it, on the device where it is."""
+        return batch
 
     @property
     @abstractmethod
@@ -81,16 +103,18 @@ class ScanDataset(SampleDataset):
 
     Attributes:
         source: where images, labels and annotations come from.
-        augment: image, seed words, and what annotations hand over -> dict of the same, augmented; None outside
-            training.
+        augment: image, seed words, and what annotations hand over -> dict of the same, augmented; or an augmentation
+            of whole batches; None outside training.
         patch: what is taken of each image: a random patch where there is ``augment``, else the middle; None: all of it.
         mosaic: chance with which a case is shown in a mosaic with three others, where there is ``augment``.
+        stored: hand over images and masks as stored, for :meth:`finish`, where nothing but it is still to come.
     """
 
     source: Source
-    augment: Augment | None = None
+    augment: Augment | DeviceAugmentation | None = None
     patch: PatchPlace | None = None
     mosaic: float = 0.0
+    stored: bool = False
 
     def __len__(self) -> int:
         return len(self.source.samples)
@@ -114,7 +138,7 @@ class ScanDataset(SampleDataset):
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Put samples of this data set together."""
-        return collate(samples, self.source.annotations)
+        return collate(alike(samples, self.source.preprocess), self.source.annotations)
 
     def in_memory(self) -> ScanDataset:
         """Copy of the data set, its images read once and kept."""
@@ -123,6 +147,23 @@ class ScanDataset(SampleDataset):
     def with_source(self, change: Callable[[Source], Source]) -> ScanDataset:
         """Copy of the data set whose images come from elsewhere: what ``change`` makes of their source."""
         return replace(self, source=change(self.source))
+
+    def as_stored(self) -> ScanDataset:
+        """Copy of the data set whose samples are as they were stored."""
+        return replace(self, stored=True)
+
+    def finish(self, batch: Batch) -> Batch:
+        """A batch as stored as the model sees it, on the device where it is."""
+        return finish(batch, self.source.preprocess, self._on_device)
+
+    @property
+    def augments_on_device(self) -> bool:
+        """Whether batches are augmented as a whole, in :meth:`finish`."""
+        return self._on_device is not None
+
+    @property
+    def _on_device(self) -> DeviceAugmentation | None:
+        return self.augment if isinstance(self.augment, DeviceAugmentation) else None
 
     def preprocessed(self, number: int) -> tuple[NDArray[np.float32], ScanInfo]:
         """The image (H, W, C) in [0, 1] before augmentation, and what is known of the scan."""
@@ -138,27 +179,40 @@ class ScanDataset(SampleDataset):
         arrays: dict[str, Any] = {"image": shown.image}
         for annotation, value in zip(annotations, shown.values, strict=True):
             arrays |= annotation.arrays(value)
-        if self.augment is not None:
+        params: NDArray[np.float32] | None = None
+        if isinstance(self.augment, DeviceAugmentation):
+            params = self.augment.draw(draw.seed)
+            if "boxes" in arrays:
+                arrays["boxes"], arrays["labels"] = self.augment.move_boxes(params, arrays["boxes"], arrays["labels"])
+        elif self.augment is not None:
             arrays = self.augment(arrays.pop("image"), draw.seed, **arrays)
         scan: dict[str, Any] = {**shown.info}
         for annotation in annotations:
             scan |= annotation.scan_facts(shown.content)
         if draw.padding:
             scan["padding"] = True
-        # A view with the channels first: collate puts images together with the channels last, as they lie in memory.
-        image = torch.from_numpy(arrays["image"]).permute(2, 0, 1)
-        sample = Sample(image=image, scan=cast("ScanInfo", scan))
+        sample = sample_of(arrays["image"], shown.limits, cast("ScanInfo", scan))
+        if params is not None:
+            sample["augment"] = torch.from_numpy(params)
         if self.source.samples.labels is not None:
             sample["label"] = self.source.samples.labels[draw.case]
         for annotation in annotations:
-            cast("dict[str, Any]", sample).update(annotation.tensors(arrays))
-        return sample
+            tensors = annotation.stored_tensors(arrays) if self.stored else annotation.tensors(arrays)
+            cast("dict[str, Any]", sample).update(tensors)
+        return sample if self.stored or params is None else self._finished(sample)
+
+    def _finished(self, sample: Sample) -> Sample:
+        """A sample alone as the model sees it, where the augmentation is one of whole batches."""
+        names = [name for name in ("image", "augment", "mask") if name in sample]
+        batch = self.finish(cast("Batch", {name: sample.pop(name)[None] for name in names}))
+        return cast("Sample", {**sample, **{name: cast("Tensor", value)[0] for name, value in batch.items()}})
 
     def _shown(self, draw: Draw) -> Shown:
         opened = self.source.open(draw.case)
         size = opened.content
         if self.patch is None:
-            return Shown(opened.image.tile(0, 0, *opened.image.size), opened.values, opened.info, size)
+            image, limits = self._part(opened.image, 0, 0, opened.image.size)
+            return Shown(image, opened.values, opened.info, size, limits)
         # Of a scan that is not in memory the patch alone is converted.
         annotated = list(zip(self.source.annotations, opened.values, strict=True))
         if self.augment is None:
@@ -167,11 +221,19 @@ class ScanDataset(SampleDataset):
             foreground = [partial(annotation.foreground, value) for annotation, value in annotated]
             top, left = self.patch.random(size, draw.seed, foreground)
         content = (min(self.patch.size[0], size[0] - top), min(self.patch.size[1], size[1] - left))
-        image = fill_up(opened.image.tile(top, left, *self.patch.size), self.patch.size)
+        image, limits = self._part(opened.image, top, left, self.patch.size)
+        image = fill_up(image, self.patch.size)
         crop = Crop(top, left, self.patch.size, content)
         values = tuple(annotation.crop(value, crop) for annotation, value in annotated)
         # A copy: collating must not hold the whole image, and memory must not change.
-        return Shown(np.ascontiguousarray(image), values, opened.info, content)
+        return Shown(np.ascontiguousarray(image), values, opened.info, content, limits)
+
+    def _part(
+        self, image: OpenedImage, top: int, left: int, size: tuple[int, int]
+    ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """A part of an image as stored with its limits, where that may travel; else as the model sees it."""
+        may_travel = self.stored and (self.augment is None or self._on_device is not None)
+        return image.part(top, left, *size, stored=may_travel)
 
     def _in_mosaic(self, draw: Draw, shown: Shown) -> Shown:
         """Perhaps a mosaic of a case and three others, drawn from the seed words."""
@@ -182,4 +244,25 @@ class ScanDataset(SampleDataset):
             self._shown(Draw(int(case), (*draw.seed, number)))
             for number, case in enumerate(rng.integers(len(self), size=3), start=1)
         ]
-        return mosaic([shown, *others], self.source.annotations, draw.seed)
+        parts, fill = self._of_one_kind([shown, *others])
+        return mosaic(parts, self.source.annotations, draw.seed, fill)
+
+    def _of_one_kind(self, parts: Sequence[Shown]) -> tuple[Sequence[Shown], Any]:
+        """Parts as stored where types and limits are equal, else as the model sees them; and what is 0 in them."""
+        spec, first = self.source.preprocess, parts[0]
+        same = all(
+            part.limits is not None
+            and first.limits is not None
+            and part.image.dtype == first.image.dtype
+            and part.image.shape[2:] == first.image.shape[2:]
+            and np.array_equal(part.limits, first.limits)
+            for part in parts
+        )
+        dark = spec.darkest(first.image, first.limits) if same and first.limits is not None else None
+        if dark is not None:
+            return parts, dark
+        seen = [
+            part if part.limits is None else part._replace(image=spec.scaled(part.image, part.limits), limits=None)
+            for part in parts
+        ]
+        return seen, 0

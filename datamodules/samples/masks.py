@@ -61,6 +61,10 @@ class Masks(Annotation[NDArray[Any]]):
         """``mask``: (H, W) or (L, H, W) int64."""
         return {"mask": torch.from_numpy(arrays["mask"]).long()}
 
+    def stored_tensors(self, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+        """``mask`` in its own type, an eighth of int64."""
+        return {"mask": torch.from_numpy(arrays["mask"])}
+
     def foreground(
         self, value: NDArray[Any], patch: tuple[int, int], free: tuple[int, int], rng: np.random.Generator
     ) -> tuple[int, int] | None:

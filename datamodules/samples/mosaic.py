@@ -18,23 +18,24 @@ from scansuite.random_streams import MOSAIC_LAYOUT
 _NEAREST = 0.25  # of a side: how near to the border the seams come
 
 
-def mosaic(parts: Sequence[Shown], annotations: Sequence[Annotation[Any]], seed: Sequence[int]) -> Shown:
+def mosaic(parts: Sequence[Shown], annotations: Sequence[Annotation[Any]], seed: Sequence[int], fill: Any = 0) -> Shown:
     """Put four images of one size together to one of that size.
 
     Two seams, a row and a column in the middle half, divide the image. Each of the four fields shows a part of one
-    image, taken at random of what shows its scan; where that is smaller than the field, the rest is 0. Annotations are
-    cropped with their images: boxes are dropped with less than
+    image, taken at random of what shows its scan; where that is smaller than the field, the rest is ``fill``.
+    Annotations are cropped with their images: boxes are dropped with less than
     :data:`~datamodules.samples.box_geometry.MIN_VISIBILITY` of their area left.
 
     Args:
         parts: top left, top right, bottom left, bottom right; the whole has the identity of the first.
         annotations: what ``values`` of the parts are of.
         seed: words of the draw; equal words, equal mosaic.
+        fill: the value that the model sees as 0.
     """
     rng = np.random.default_rng([*seed, MOSAIC_LAYOUT])
-    height, width, _ = parts[0].image.shape
+    height, width = parts[0].image.shape[:2]
     row, column = (int(side * rng.uniform(_NEAREST, 1 - _NEAREST)) for side in (height, width))
-    whole = np.zeros_like(parts[0].image)
+    whole = np.full_like(parts[0].image, fill)
     crops: list[Crop] = []
     corners: list[tuple[int, int]] = []
     for number, part in enumerate(parts):
@@ -57,4 +58,4 @@ def mosaic(parts: Sequence[Shown], annotations: Sequence[Annotation[Any]], seed:
         )
         for place, annotation in enumerate(annotations)
     )
-    return Shown(whole, values, parts[0].info, (height, width))
+    return Shown(whole, values, parts[0].info, (height, width), parts[0].limits)

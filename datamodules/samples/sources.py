@@ -57,16 +57,18 @@ class Shown(NamedTuple):
     """View of a sample before augmentation, as the model is shown it.
 
     Attributes:
-        image: (H, W, C) float32 in [0, 1].
+        image: (H, W, C) float32 in [0, 1], or as stored, (H, W) or (H, W, c).
         values: of the annotations, in pixels of the image.
         info: what is known of the scan.
         content: (h, w) of the image that show the scan.
+        limits: (2, K) of an image as stored, :attr:`~datamodules.opened_image.OpenedImage.limits`; else None.
     """
 
-    image: NDArray[np.float32]
+    image: NDArray[Any]
     values: tuple[Any, ...]
     info: ScanInfo
     content: tuple[int, int]
+    limits: NDArray[np.float32] | None = None
 
 
 class Source(Protocol):
@@ -79,6 +81,10 @@ class Source(Protocol):
     @property
     def annotations(self) -> tuple[Annotation[Any], ...]:
         """Annotations that samples have beside images."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Stored values -> (H, W, C) float32 in [0, 1]."""
 
     def open(self, number: int, *, annotated: bool = True) -> Opened:
         """A sample, with its annotations or without."""
@@ -120,10 +126,10 @@ class ScanSource:
 
     def in_memory(self) -> KeptSource:
         """Read every sample once; processes of loaders that are made afterwards share the memory."""
-        return keep_in_memory(self, self.preprocess)
+        return keep_in_memory(self)
 
 
-def keep_in_memory(source: Source, preprocess: Preprocess) -> KeptSource:
+def keep_in_memory(source: Source) -> KeptSource:
     """Open every sample of a source once and keep it."""
     count = len(source.samples)
     memory = _Memory(count)
@@ -135,7 +141,7 @@ def keep_in_memory(source: Source, preprocess: Preprocess) -> KeptSource:
         memory.put(number, opened.image.stored)
         if number == 0:
             values = [
-                annotation.memory(value, count, one_size=preprocess.size is not None)
+                annotation.memory(value, count, one_size=source.preprocess.size is not None)
                 for annotation, value in zip(source.annotations, opened.values, strict=True)
             ]
         limits.append(opened.image.limits)
@@ -143,7 +149,7 @@ def keep_in_memory(source: Source, preprocess: Preprocess) -> KeptSource:
             kept[number] = value
         scans.append(opened.info)
     samples = Samples(source.samples.images, scans, source.samples.labels)
-    return KeptSource(samples, preprocess, memory.images, np.array(limits), values, source.annotations)
+    return KeptSource(samples, source.preprocess, memory.images, np.array(limits), values, source.annotations)
 
 
 class _Memory:
@@ -172,8 +178,8 @@ class KeptSource:
     Attributes:
         samples: which images, with all that is known of the scans.
         preprocess: stored values -> (H, W, C) float32 in [0, 1].
-        images: of each sample :attr:`~datamodules.preprocess.OpenedImage.stored`; one array where all have one size and
-            type.
+        images: :attr:`~datamodules.opened_image.OpenedImage.stored` of each sample; one array where all have one size
+            and type.
         limits: (N, 2, K) of each.
         values: of each annotation, one for each sample.
         annotations: what they are of.

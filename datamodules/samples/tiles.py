@@ -38,14 +38,14 @@ def plan_tiles(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> 
 
 
 def fill_up(part: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
-    """(h, w, C) of an image that ends within a tile: its last pixels below and on the right are repeated.
+    """(h, w) or (h, w, C) of an image that ends within a tile: its last pixels below and on the right are repeated.
 
     For patches in training as for tiles in evaluation and prediction: the network sees the same.
     """
     if part.shape[:2] == tile:
         return part
     missing = [(0, tile[0] - part.shape[0]), (0, tile[1] - part.shape[1])]
-    return np.pad(part, [*missing, (0, 0)], mode="edge")
+    return np.pad(part, missing + [(0, 0)] * (part.ndim - 2), mode="edge")
 
 
 def _starts(side: int, tile: int, overlap: float) -> list[int]:

@@ -74,6 +74,9 @@ def apply(
     trainer = Trainer(**{**settings, **fixed, "callbacks": [inference.callback, unreadable]})
     without_handlers(trainer)
     place(model, memory_format)
+    inputs, device = getattr(inference, "inputs", None), trainer.strategy.root_device
+    if inputs is not None and device.type == "cuda":
+        inputs.device = device
     loader = inference.loader(table, trainer.global_rank, trainer.world_size)
     with exact_float32():
         trainer.predict(model, loader, return_predictions=False)

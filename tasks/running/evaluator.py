@@ -114,5 +114,5 @@ def piece_loader(trainer: Trainer, model: Tiled, data: ScanDataModule, rows: NDA
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )
-    pin_memory = trainer.strategy.root_device.type == "cuda"
-    return case_loader(stream, num_workers=data.loader_workers, pin_memory=pin_memory)
+    device = trainer.strategy.root_device
+    return case_loader(stream, num_workers=data.loader_workers, device=device if device.type == "cuda" else None)

@@ -29,12 +29,14 @@ class Inference(ABC, Generic[ModelT]):
         options: values of :attr:`flags`, None where left out.
 
     Attributes:
+        inputs: how files are read.
         flags: own flags of the task, and their meaning.
         callback: stands among the trainer's callbacks.
     """
 
     flags: ClassVar[dict[str, str]] = {}
     callback: Callback
+    inputs: InputFiles
 
     @abstractmethod
     def __init__(

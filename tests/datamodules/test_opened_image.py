@@ -11,48 +11,14 @@ from datamodules.opened_image import OpenedImage
 from datamodules.preprocess import Preprocess
 from datamodules.types import Scan
 from scansuite.errors import SuiteError
-
-TYPES = ("bool", "uint8", "int8", "uint16", "int16", ">u2", "int32", "float16", "float32", "float64")
-SCALES: tuple[dict[str, Any], ...] = (
-    {"windows": ((40.0, 400.0),)},
-    {"percentiles": (1.0, 99.0)},
-    {"value_range": (-10.5, 300.25)},
-    {"value_range": (3.0, 250.0)},
-)
-
-
-@st.composite
-def images(draw: st.DrawFn, channels: int) -> np.ndarray[Any, Any]:
-    kind: np.dtype[Any] = np.dtype(draw(st.sampled_from(TYPES)))
-    counts = {1: [0, 1, 2, 3, 4], 3: [0, 1, 2, 3, 4], 2: [2], 5: [5]}[channels]
-    count = draw(st.sampled_from(counts))
-    shape = (draw(st.integers(1, 9)), draw(st.integers(1, 9)), *([count] if count else []))
-    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
-    if kind.kind == "f":
-        return rng.normal(50, 120, shape).astype(kind)
-    low, high = (0, 1) if kind.kind == "b" else (max(np.iinfo(kind).min, -2000), min(np.iinfo(kind).max, 4000))
-    return rng.integers(low, high + 1, shape).astype(kind)
-
-
-@st.composite
-def specs(draw: st.DrawFn) -> Preprocess:
-    several = draw(st.booleans())
-    size = draw(st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9)))
-    how: dict[str, Any] = {
-        "size": size,
-        "fit": draw(st.sampled_from(["stretch", "pad"])),
-        "gamma": draw(st.sampled_from([1.0, 0.5])),
-    }
-    if several:
-        return Preprocess(channels=2, windows=((40.0, 80.0), (-600.0, 1500.0)), **how)
-    return Preprocess(channels=draw(st.sampled_from([1, 2, 3, 5])), **draw(st.sampled_from(SCALES)), **how)
+from tests.datamodules.images_of_all_kinds import batches, specs
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_parts_as_stored_make_the_same_image(data: st.DataObject) -> None:
     spec = data.draw(specs())
-    array = data.draw(images(1 if len(spec.windows) > 1 else spec.channels))
+    array = data.draw(batches(1 if len(spec.windows) > 1 else spec.channels, 1))[0]
     whole = spec.image(array, "a.png")
     opened = spec.opened(Scan(array, {"path": "a.png"}))
     assert opened.stored.dtype in (np.uint8, np.uint16, np.int16, np.float32)

@@ -251,7 +251,7 @@ def test_a_mosaic_keeps_the_boxes_of_all_four() -> None:
         parts.append(Shown(image, (box,), ScanInfo(), (height, width)))
     counts = []
     for seed in range(40):
-        image, ((boxes, labels),), _, content = mosaic(parts, [BOXES], (seed,))
+        image, ((boxes, labels),), _, content, _ = mosaic(parts, [BOXES], (seed,))
         assert (image.shape, content) == ((80, 80, 1), (80, 80))
         bright = image[:, :, 0] == 1
         inside = bright_pixels_of(boxes, (80, 80))

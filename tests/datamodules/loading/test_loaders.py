@@ -11,7 +11,9 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import Dataset
 
-from datamodules.loading.loaders import LateLoader, loader_of
+from datamodules.loading.epochs import EpochLoader
+from datamodules.loading.loaders import loader_of
+from datamodules.samples.moving import PackedBatch, pack
 from datamodules.types import Draw
 from tasks.training.resuming import Resuming
 
@@ -23,7 +25,10 @@ Drawn = list[tuple[int, int, int]]  # case, epoch and position among the seed wo
 
 
 class Echo(Dataset[Any]):
-    """Gives back what was drawn."""
+    """Gives back what was drawn, or, on the way to a device, packs it."""
+
+    def __init__(self, augments_on_device: bool) -> None:
+        self.augments_on_device = augments_on_device
 
     def __len__(self) -> int:
         return CASES
@@ -35,15 +40,25 @@ class Echo(Dataset[Any]):
     def collate(draws: list[Draw]) -> Drawn:
         return [(draw.case, *draw.seed[1:]) for draw in draws]  # type: ignore[misc]
 
+    def as_stored(self) -> Echo:
+        return self
+
+    def packed(self, draws: list[Draw]) -> PackedBatch:
+        return pack({"draws": self.collate(draws)})
+
+    @staticmethod
+    def finish(batch: dict[str, Drawn]) -> Drawn:
+        return batch["draws"]
+
 
 class Data(LightningDataModule):
     """What :func:`loader_of` asks of a data module."""
 
     seed, batch_size = 7, BATCH
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, ahead: bool = False) -> None:
         super().__init__()
-        self.loader_workers = workers
+        self.loader_workers, self.ahead = workers, ahead
 
     def rows(self, split: str) -> None:
         return None
@@ -55,7 +70,7 @@ class Data(LightningDataModule):
         return BATCH
 
     def train_dataloader(self) -> Any:
-        return loader_of(self, "train", Echo())  # type: ignore[arg-type]
+        return loader_of(self, "train", Echo(self.ahead))  # type: ignore[arg-type]
 
 
 class Learner(LightningModule):
@@ -76,9 +91,11 @@ class Learner(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def shown(workers: int, folder: Path, *, resume: bool = False, **settings: Any) -> dict[int, list[Drawn]]:
+def shown(
+    workers: int, folder: Path, *, ahead: bool = False, resume: bool = False, **settings: Any
+) -> dict[int, list[Drawn]]:
     """What is drawn in each epoch of a run, or of its rest after the second epoch."""
-    learner, data = Learner(), Data(workers)
+    learner, data = Learner(), Data(workers, ahead)
     saved = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
     trainer = Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -88,6 +105,7 @@ def shown(workers: int, folder: Path, *, resume: bool = False, **settings: Any) 
     return learner.shown
 
 
+@pytest.mark.parametrize("ahead", [False, True], ids=["as read", "ahead"])
 @pytest.mark.parametrize(
     ("workers", "settings"),
     [
@@ -102,11 +120,11 @@ def shown(workers: int, folder: Path, *, resume: bool = False, **settings: Any) 
     ],
 )
 def test_a_resumed_run_draws_in_its_first_epoch_what_the_whole_one_draws_in_it(
-    workers: int, settings: dict[str, Any], tmp_path: Path
+    workers: int, settings: dict[str, Any], ahead: bool, tmp_path: Path
 ) -> None:
     """With loader processes the first epoch after a resume was drawn as epoch 0."""
-    whole = shown(workers, tmp_path, **settings)
-    again = shown(workers, tmp_path, resume=True, **settings)
+    whole = shown(workers, tmp_path, ahead=ahead, **settings)
+    again = shown(workers, tmp_path, ahead=ahead, resume=True, **settings)
     assert sorted(whole) == list(range(EPOCHS))
     assert sorted(again) == [2, 3]
     assert again == {epoch: whole[epoch] for epoch in again}
@@ -118,7 +136,7 @@ def test_a_resumed_run_draws_in_its_first_epoch_what_the_whole_one_draws_in_it(
 
 def test_nothing_is_drawn_before_the_first_batch_is_asked_for() -> None:
     loader = Data(1).train_dataloader()
-    assert isinstance(loader, LateLoader)
+    assert isinstance(loader, EpochLoader)
     early = iter(loader)
     sampler: Any = loader.sampler
     sampler.set_epoch(5)
