@@ -34,7 +34,9 @@ def draw(number: int, side: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(number)
     coarse = cv2.resize(rng.random((8, 8), np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     fine = cv2.GaussianBlur(rng.standard_normal((side, side), np.float32), (0, 0), 1.5)
-    return np.clip(0.15 + 0.7 * coarse + 0.05 * fine + 0.01 * rng.standard_normal((side, side), np.float32), 0, 1)
+    grain = rng.standard_normal((side, side), np.float32)
+    image: NDArray[np.float32] = np.clip(0.15 + 0.7 * coarse + 0.05 * fine + 0.01 * grain, 0, 1)
+    return image
 
 
 def write_image(file: Path, number: int, side: int, kind: str) -> None:

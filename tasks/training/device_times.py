@@ -29,7 +29,7 @@ class Mark(Protocol):
 
 
 def _cuda_event() -> Mark:
-    return torch.cuda.Event(enable_timing=True)
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 class DeviceTimes:
@@ -125,7 +125,7 @@ class KernelTrace:
         spans = [
             (float(event.time_range.start), float(event.time_range.end))
             for event in self._profiler.events()
-            if event.device_type == torch.autograd.DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
+            if event.device_type.name == "CUDA" and not event.name.startswith(("Memcpy", "Memset"))
         ]
         self._profiler = None
         if spans:  # none where the system lets nobody trace

@@ -30,7 +30,9 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     ("task", "source"),
     [
         *(("classify", source) for source in gpu.SOURCES),
-        ("segment", "memory"), ("segment", "dicom"), ("detect", "memory"), ("detect", "jpeg"), ("detect", "resident"),
+        ("segment", "dicom"), ("detect", "jpeg"),
+        *(pytest.param(task, source, marks=pytest.mark.slow)
+          for task in ("segment", "detect") for source in ("memory", "resident")),
     ],
 )  # fmt: skip
 def test_both_sides_train_from_every_source(comparison: Comparison, task: str, source: str) -> None:

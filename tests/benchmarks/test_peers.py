@@ -39,6 +39,7 @@ def test_the_table_says_who_was_left_out(
     assert out.count("left out: Nowhere cannot be imported: pip install --no-deps --target") == 1
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
     setting = Setting(tmp_path / "nothing", 32, 4, workers=0, epochs=2, threads=1)
     with pytest.raises(RuntimeError, match=r"lightning: .*nothing"):
