@@ -15,6 +15,7 @@ from scansuite.errors import SuiteError
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
+    from datamodules.samples.annotation import Annotation
     from datamodules.transforms.device.augmentation import DeviceAugmentation
     from datamodules.transforms.pipeline import Augmentation
 
@@ -66,6 +67,10 @@ class TrainingAugmentation:
         """Channels of the images the model sees."""
         return self.preprocess.channels
 
+    def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:
+        """Annotations of images."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its images are annotated with")
+
     def build_augmentation(self) -> Augmentation:
         """The augmentation by Albumentations for the images the model sees; refused here if it cannot take them."""
         from datamodules.transforms.presets import build_augmentation
@@ -108,6 +113,8 @@ class TrainingAugmentation:
                 f"{_FLAG} gpu: --data.augment_args.transforms are Albumentations', which run on the CPU: leave one of "
                 "the two out"
             )
+        if kinds := self._for_albumentations():
+            raise SuiteError(f"{_FLAG} gpu: {kinds} is moved by Albumentations alone, on the CPU: leave it out")
         if not cuda and not self.augmented_on_gpu_before:
             raise SuiteError(_NO_GPU)
 
@@ -163,7 +170,13 @@ class TrainingAugmentation:
             return "cpu", ""
         if self.augment_args.transforms:
             return "cpu", "--data.augment_args.transforms are Albumentations'"
+        if kinds := self._for_albumentations():
+            return "cpu", f"{kinds} is moved by Albumentations alone"
         return "gpu", "by batch (--data.augment_on cpu: by Albumentations in the loader's processes)"
+
+    def _for_albumentations(self) -> str:
+        """Kinds of annotations that no augmentation of whole batches moves."""
+        return ", ".join(type(one).__name__ for one in self.annotations(augmented=True) if not one.by_batch)
 
     def _trains_on_cuda(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

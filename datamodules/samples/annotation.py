@@ -45,11 +45,13 @@ class Annotation(ABC, Generic[Value]):
 
     Attributes:
         names: keys of the sample, and of the batch, that it fills.
+        by_batch: whether the augmentation of whole batches on a GPU moves it too; else Albumentations is taken.
         from_files: whether :meth:`read` reads files, or looks at the scan; a cache on disk keeps what it gives then,
             arrays or a tuple of arrays. False for what is known without either.
     """
 
     names: ClassVar[tuple[str, ...]]
+    by_batch: ClassVar[bool] = False
     from_files: ClassVar[bool] = True
 
     @abstractmethod

@@ -30,6 +30,7 @@ class Boxes(Annotation[LabelledBoxes]):
     read_boxes: Callable[[int], LabelledBoxes]
 
     names: ClassVar[tuple[str, ...]] = ("boxes", "labels")
+    by_batch: ClassVar[bool] = True
     from_files: ClassVar[bool] = False
 
     def read(self, image: int, scan: Scan) -> LabelledBoxes:

@@ -28,6 +28,7 @@ class Masks(Annotation[NDArray[Any]]):
     read_mask: Callable[[int, Scan], NDArray[Any]]
 
     names: ClassVar[tuple[str, ...]] = ("mask",)
+    by_batch: ClassVar[bool] = True
 
     def read(self, image: int, scan: Scan) -> NDArray[Any]:
         """The mask of an image."""

@@ -31,6 +31,7 @@ from datamodules.samples.patches import PatchPlace
 from datamodules.samples.sources import Shown
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Draw, Scan, ScanInfo
+from scansuite.errors import SuiteError
 
 Points = NDArray[Any]  # (N, 2) x and y in pixels
 
@@ -240,3 +241,19 @@ def test_numbers_are_augmented_anew_each_time_and_draws_repeat() -> None:
     assert not torch.equal(first, second)
     assert torch.equal(first, again)
     assert torch.equal(dataset[Draw(0, (1, 2))]["image"], dataset[Draw(0, (1, 2))]["image"])
+
+
+def test_what_batches_on_a_gpu_cannot_move_keeps_the_augmentation_on_the_cpu(
+    folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = Marked(folder)
+    data.prepare_data()
+    data.setup("fit")
+    with caplog.at_level("INFO"):
+        assert data.settle_augmentation(cuda=True) == "cpu"
+    assert "KeyPoints is moved by Albumentations alone" in caplog.text
+    asked = Marked(folder, augment_on="gpu")
+    asked.prepare_data()
+    asked.setup("fit")
+    with pytest.raises(SuiteError, match=r"--data\.augment_on gpu: KeyPoints is moved by Albumentations alone"):
+        asked.check_augmentation(cuda=True)
