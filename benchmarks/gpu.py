@@ -54,13 +54,14 @@ NETWORKS = {
 SOURCES = {
     "resident": ("png", 1.0, "none"),
     "memory": ("png", 1.0, "memory"),
+    "disk": ("png", 1.0, "disk"),
     "png": ("png", 1.0, "none"),
     "jpeg": ("jpeg", 1.0, "none"),
     "dicom": ("dicom", 1.0, "none"),
     "dicom-jpeg": ("dicom-jpeg", 1.0, "none"),
     "png-resized": ("png", 256 / 224, "none"),
 }
-CACHED = ("resident", "memory")
+CACHED = ("resident", "memory", "disk")
 COMPILED = 1.0  # of the bare loop that is not compiled, at least
 PEAK = 1.1  # times the bare loop's memory, at most
 

@@ -160,7 +160,7 @@ class Report:
         if settings.workers < settings.cores - 1:
             ways.append(f"more loader processes (--data.num_workers {settings.cores - 1})")
         if settings.cache == "none":
-            ways.append("images kept as they are read (--data.cache memory)")
+            ways.append("images kept as they are read (--data.cache auto)")
         if self.device is not None and settings.augment_on == "cpu":
             ways.append("augmentation on the GPU (--data.augment_on gpu)")
         if not ways:
@@ -181,7 +181,7 @@ class Report:
         if shares[CHECKPOINTS] > SAVES:
             return f"writing checkpoints took {shares[CHECKPOINTS]:.0%} of the time: use a faster disk (--run_dir)"
         if shares[GAP] > GAPS:
-            keep = "" if self.settings.cache != "none" else ", and keep the images (--data.cache memory)"
+            keep = "" if self.settings.cache != "none" else ", and keep the images (--data.cache auto)"
             return f"{shares[GAP]:.0%} of the time lay between the epochs, which are short: {rarely}{keep}"
         return ""
 

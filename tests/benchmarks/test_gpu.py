@@ -45,7 +45,7 @@ def test_both_sides_train_from_every_source(comparison: Comparison, task: str, s
     assert row.within > 0
     assert 0 <= row.wait < 1
     assert row.memory is None
-    assert row.target == (0.95 if source in ("resident", "memory") else 0.85)
+    assert row.target == (0.95 if source in gpu.CACHED else 0.85)
 
 
 def test_formats_are_those_that_sources_name() -> None:

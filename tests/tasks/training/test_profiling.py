@@ -195,8 +195,8 @@ ALONE = Settings(batch_size=8, workers=2, cores=8)
     [
         (measured(wait=0.0, forward=10), ALONE, []),
         (measured(wait=0.9, forward=9.1), ALONE, []),
-        (measured(wait=2, forward=8), ALONE, ["--data.num_workers 7", "--data.cache memory"]),
-        (measured(wait=2, forward=8), Settings(8, 7, 8), ["--data.cache memory"]),
+        (measured(wait=2, forward=8), ALONE, ["--data.num_workers 7", "--data.cache auto"]),
+        (measured(wait=2, forward=8), Settings(8, 7, 8), ["--data.cache auto"]),
         (measured(wait=2, forward=8), Settings(8, 7, 8, "memory"), ["--data.augment light"]),
         (measured(gpu(between=1), wait=5, forward=5), ALONE, []),  # the GPU had work left while the host waited
         (measured(gpu(between=5), wait=5, forward=5), Settings(8, 7, 8, "memory", "cpu"), ["--data.augment_on gpu"]),
@@ -205,7 +205,7 @@ ALONE = Settings(batch_size=8, workers=2, cores=8)
         (measured(gpu(kernels=None), forward=10), ALONE, []),
         (measured(gpu(peak=10), forward=10), ALONE, ["--data.batch_size 32"]),
         (measured(forward=5, validation=5), ALONE, ["--trainer.check_val_every_n_epoch 5"]),
-        (measured(forward=8, gap=2), ALONE, ["--trainer.check_val_every_n_epoch 5", "--data.cache memory"]),
+        (measured(forward=8, gap=2), ALONE, ["--trainer.check_val_every_n_epoch 5", "--data.cache auto"]),
         (measured(forward=8, checkpoints=2), ALONE, ["--run_dir"]),
     ],
 )
