@@ -27,6 +27,7 @@ from datamodules.prepared import Prepared, PreparedData
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.own_formats import load_readers
+from datamodules.remote import local
 from datamodules.samples.annotation import Annotation
 from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.patches import PatchPlace
@@ -48,7 +49,8 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
     """Everything that all data classes share; a data class says where its cases come from.
 
     Args:
-        root: folder (or file) of the data set.
+        root: folder (or file) of the data set; or, as tables too, a URL (``s3://bucket/set``), whose files are copied
+            to ``cache_dir`` (docs/scale.md).
         split_file: a ``split.csv`` (``case_id,split``) to use instead of drawing a split; where it names no validation
             cases, these are drawn from its train part.
         new_cases: cases that ``split_file`` does not name are an error, or (``leave_out``) in no part, as where the
@@ -148,11 +150,14 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
     ) -> None:
         super().__init__()
         check_loading(batch_size, num_workers, total_batch_size)
-        self.root = Path(root)
-        self.split_file, self.new_cases = split_file, new_cases
+        self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
+        self.root = self.local(root, "root")
+        self.split_file = None if split_file is None else str(self.local(split_file, "split_file"))
+        self.new_cases = new_cases
         self.stratify = name_list(stratify)
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
-        self.split, self.patient_pattern, self.cases_file = split, patient_pattern, cases
+        self.split, self.patient_pattern = split, patient_pattern
+        self.cases_file = None if cases is None else str(self.local(cases, "cases"))
         self._batch_size, self.total_batch_size = batch_size, total_batch_size
         self.num_workers = num_workers
         self.image_size = numbers(image_size, "--data.image_size")
@@ -164,7 +169,6 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         self.augment, self.augment_args, self.sided = augment, augment_args or AugmentArgs(), sided
         self.augment_on: AugmentOn = augment_on
         self.cache: Cache = cache
-        self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.scratch = Scratch(scratch, self.cache_dir, keep=keep_scratch) if scratch else None
         self._datasets: dict[str, SampleDataset] = {}
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
@@ -190,6 +194,10 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         return {name: value for name, value in vars(self).items() if name not in ("trainer", "_datasets")} | {
             "trainer": None
         }
+
+    def local(self, name: str, flag: str) -> Path:
+        """The path that a flag of the data names, or the local copy where it is a URL."""
+        return local(name, self.cache_dir, f"--data.{flag}")
 
     # What a data class says.
 

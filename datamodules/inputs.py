@@ -23,11 +23,12 @@ from datamodules.readers.dicom.header import is_dicom, is_scan
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
 from datamodules.readers.own_formats import load_readers
+from datamodules.remote import local, local_input
 from datamodules.samples.dataset import ScanDataset
 from datamodules.samples.moving import PackedBatch, pack
 from datamodules.samples.scaling import with_scale
 from datamodules.samples.sources import Samples, ScanSource
-from datamodules.settings import check_loading, default_workers, one_thread
+from datamodules.settings import check_loading, default_cache_dir, default_workers, one_thread
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
 from scansuite.errors import SuiteError
 
@@ -39,7 +40,7 @@ class InputFiles:
     """Input files of ``predict``.
 
     Args:
-        root: folder that the paths of a table are relative to; left out: the table's own folder.
+        root: folder or URL that the paths of a table are relative to; left out: the table's own folder.
         path_column: column of a table with the image's path.
         batch_size: cases a batch on each device.
         num_workers: loader processes; left out: by the cores this process may use.
@@ -97,7 +98,7 @@ class InputFiles:
         """
         import pandas as pd
 
-        rows = [row for text in inputs for row in self._rows(Path(text), volumes)]
+        rows = [row for text in inputs for row in self._rows(self._local(text), volumes)]
         if not rows:
             kind = "volumes" if volumes else "images"
             others = f" ({len(self.passed_over)} passed over: {self.passed_over[0][1]})" if self.passed_over else ""
@@ -116,6 +117,9 @@ class InputFiles:
         table = table_of_images(frame.assign(case_id=frame["case_id"].mask(unclear, frame["path"])))
         images = pd.DataFrame({"case": files.index, "path": files.astype("str").array, "frame": -1})
         return replace(table, images=images)
+
+    def _local(self, text: str) -> Path:
+        return local_input(text, "--input", alone=self.root is not None)
 
     def _rows(self, path: Path, volumes: bool) -> list[dict[str, object]]:
         from datamodules.cases.table import case_id_of
@@ -137,7 +141,7 @@ class InputFiles:
             empty = frame.index[frame[self.path_column].isna()]
             if len(empty):
                 raise SuiteError(f"{path}: column {self.path_column!r} is empty in row {empty[0] + 1}: drop the row")
-            root = Path(self.root) if self.root is not None else path.parent
+            root = path.parent if self.root is None else local(self.root, default_cache_dir(), "--data.root")
             refuse_outside(root, frame[self.path_column], str(path), allow=self.allow_outside)
             names = clean_ids(frame["case_id"]) if "case_id" in frame else frame[self.path_column].map(case_id_of)
             pairs = zip(frame[self.path_column], names, strict=True)

@@ -53,7 +53,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # What lies directly below a package and stands under its rooms: they import it, it imports none of them.
 BASICS = {
-    "datamodules": ("types", "faults", "settings", "useless", "preprocess", "opened_image", "resampling", "windows"),
+    "datamodules": (
+        "types",
+        "faults",
+        "settings",
+        "useless",
+        "preprocess",
+        "opened_image",
+        "resampling",
+        "windows",
+        "remote",
+    ),
     "tasks": ("batches", "distributed", "padding", "precision"),
 }
 NO_TORCH = (

@@ -13,6 +13,7 @@ from datamodules.checks.kinds import SEVERITIES, kind_of
 from datamodules.checks.measures import READ, thumbnail
 from datamodules.checks.store import Finding, FindingStore
 from datamodules.checks.survey import Survey
+from datamodules.remote import as_typed
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 
@@ -50,7 +51,7 @@ def write_page(file: Path, survey: Survey, store: FindingStore) -> None:
         Environment(autoescape=True, trim_blocks=True)
         .from_string(template)
         .render(
-            root=str(data.root) if str(data.root) != "." else type(data).__name__,
+            root=as_typed(str(data.root)) if str(data.root) != "." else type(data).__name__,
             what=f"{type(data).__name__}: {len(cases)} cases, {len(survey.units)} images or volumes",
             when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             errors=errors,

@@ -78,8 +78,8 @@ class ImageTable(ClassificationData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        here = Path(table)
-        self.table_file = here if here.is_file() and not (self.root / table).is_file() else self.root / table
+        here = self.local(table, "table")
+        self.table_file = here if here.is_file() and not (self.root / here).is_file() else self.root / here
         self.path_column, self.patient_column = path_column, patient_column
         self.split_column, self.case_column = split_column, case_column
         self.label_columns = name_list(label_columns)

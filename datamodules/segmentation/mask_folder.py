@@ -90,7 +90,8 @@ class MaskFolder(SegmentationData):
     ) -> None:
         super().__init__(root, **kwargs)
         self.images_folder, self.masks_folder, self.mask_kind = images, masks, mask_kind
-        self.palette_file, self.table_file = _beside(self.root, palette), _beside(self.root, table)
+        self.palette_file = None if palette is None else _beside(self.root, self.local(palette, "palette"))
+        self.table_file = None if table is None else _beside(self.root, self.local(table, "table"))
         self._kind: MaskKind = mask_kind
         self._mask_top = ""  # folder of the masks in root, once it is found
         self._reader: LabelValues | Palette | None = None
@@ -335,11 +336,9 @@ def _binary(names: tuple[str, ...], ignore_value: int | None = None) -> LabelVal
     return LabelValues(names, ((0,), tuple(value for value in (1, 255) if value not in ignore)), ignore)
 
 
-def _beside(root: Path, name: str | None) -> Path | None:
+def _beside(root: Path, name: Path) -> Path:
     """A file named by a flag: looked for in ``root`` first, then as it stands."""
-    if name is None:
-        return None
-    return root / name if (root / name).is_file() or not Path(name).is_file() else Path(name)
+    return root / name if (root / name).is_file() or not name.is_file() else name
 
 
 def _partner(stem: str, files: dict[str, str]) -> str | None:

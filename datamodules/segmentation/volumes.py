@@ -232,7 +232,8 @@ class Volumes(SegmentationData):
     # Files and their arrays.
 
     def _table_file(self, name: str) -> Path:
-        return self.root / name if (self.root / name).is_file() or not Path(name).is_file() else Path(name)
+        here = self.local(name, "table")
+        return self.root / here if (self.root / here).is_file() or not here.is_file() else here
 
     def _readable(self, table: CaseTable) -> CaseTable:
         """Read each volume with its mask once, and leave out the cases where that is not possible.

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from datamodules.remote import as_typed
 from scansuite.errors import SuiteError, from_worker, nearest
 from tasks.cli.flags import init_parameters
 from tasks.cli.runs import ranks
@@ -178,7 +179,7 @@ def _of_libraries(error: BaseException) -> str | None:
 
 
 def _say(line: str) -> int:
-    ranks.say_error(ranks.name_rank(line))
+    ranks.say_error(ranks.name_rank(as_typed(line)))
     return 2
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from datamodules.remote import as_typed
 from tasks.cli.runs.run_dir import global_rank
 
 OURS = ("backbones", "datamodules", "tasks")
@@ -30,7 +31,7 @@ def configure_logs() -> None:
     for pattern in QUIET:
         warnings.filterwarnings("ignore", pattern)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_AsTyped("%(message)s"))
     for name in OURS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
@@ -38,6 +39,13 @@ def configure_logs() -> None:
         logger.propagate = False
     for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _AsTyped(logging.Formatter):
+    """Lines that name data as the user does: by their URL, not by the local copy."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_typed(super().format(record))
 
 
 @contextmanager

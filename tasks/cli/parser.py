@@ -20,6 +20,7 @@ from tasks.cli.devices import several
 from tasks.cli.flags import config_files, init_parameters, section_of, value_of
 from tasks.cli.help import Section, arguments_of_part, documented, first_line
 from tasks.cli.launching import environment_by_hand, watch
+from tasks.cli.runs.remote_data import refuse_unasked
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
@@ -92,6 +93,7 @@ class TaskParser(VerbParser):
         self.trains = builds_model
         super().__init__(task, verb, argv, own_flags={**own_flags, **COMMON}, groups={"trainer": Trainer})
         self._refuse_useless(argv)
+        refuse_unasked(argv, self.config["data"]["init_args"])
         seed = self.config["seed_everything"]
         if seed is not False:
             self.config["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)

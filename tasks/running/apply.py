@@ -11,6 +11,7 @@ import pandas as pd
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from datamodules.cases.table import CaseTable
+from datamodules.remote import as_typed
 from tasks.distributed import gather
 from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, exact_float32, place
@@ -98,8 +99,14 @@ def write(applied: Applied, output: Path, passed_over: Sequence[tuple[str, str]]
     if applied.cases:
         predictions = applied.predictions.copy()
         predictions.insert(1, "split", "predict")
-        write_table(predictions, output / "predictions.csv")
+        write_table(_as_typed(predictions), output / "predictions.csv")
     if passed_over:
-        write_table(pd.DataFrame(passed_over, columns=["path", "reason"]), output / "passed_over.csv")
+        write_table(_as_typed(pd.DataFrame(passed_over, columns=["path", "reason"])), output / "passed_over.csv")
     if applied.unreadable:
-        write_table(pd.DataFrame(applied.unreadable, columns=["path", "error"]), output / "errors.csv")
+        write_table(_as_typed(pd.DataFrame(applied.unreadable, columns=["path", "error"])), output / "errors.csv")
+
+
+def _as_typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose files bear the URLs that the user has typed, where they are local copies of such."""
+    names = [name for name in ("path", "reason", "error") if name in frame]
+    return frame.assign(**{name: frame[name].map(as_typed, na_action="ignore") for name in names})
