@@ -28,8 +28,8 @@ from tasks.fitting.callbacks import training_callbacks
 from tasks.fitting.compiling import CompileMode, Compiling
 from tasks.hardware import choose_precision, place
 from tasks.segment.task import SegmentationTask
-from tasks.training.resuming import Resuming
 from tasks.training.seeding import SeedEpochs
+from tasks.training.stopping.resuming import Resuming
 
 TaskName = Literal["classify", "segment", "detect"]
 

@@ -173,7 +173,7 @@ def test_arrows_point_one_way(file: Path) -> None:
         ("datamodules.base", "scansuite.front_door"),
         ("tasks.cli.main", "scansuite"),
         ("tasks.cluster.submission", "tasks.cli.submit"),
-        ("tasks.cluster.command_job", "tasks.training.stop_signals"),
+        ("tasks.cluster.command_job", "tasks.training.stopping.signals"),
     ],
 )
 def test_the_check_sees_a_wrong_arrow(module: str, imported: str) -> None:

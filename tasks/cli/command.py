@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from scansuite.errors import SuiteError
-from tasks.training.stop_signals import EX_TEMPFAIL, Stopped
+from tasks.training.stopping.signals import EX_TEMPFAIL, Stopped
 
 # Where the packages lie: they need not be installed, and the user may stand in another folder.
 _HOME = str(Path(__file__).resolve().parents[2])

@@ -19,7 +19,7 @@ from tasks.cli.flags import init_parameters
 from tasks.cli.runs import ranks
 from tasks.cli.runs.run_dir import global_rank
 from tasks.cli.runs.running import full_disk, go_on, interrupted, release, stopped
-from tasks.training.stop_signals import EX_TEMPFAIL, Stopped
+from tasks.training.stopping.signals import EX_TEMPFAIL, Stopped
 
 _PARTS = ("callbacks", "loggers", "profilers", "plugins", "strategies")
 _OF_TRAINER = tuple(f"pytorch_lightning.{part}." for part in _PARTS)

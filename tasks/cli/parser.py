@@ -29,7 +29,7 @@ from tasks.registry.specs import SPECS, spec_of
 from tasks.training.half import keep_targets
 from tasks.training.saving import WholeCheckpoints
 from tasks.training.sharding import FSDP2
-from tasks.training.stopping import without_handlers
+from tasks.training.stopping.callback import without_handlers
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace

@@ -17,7 +17,7 @@ from typing import Any
 
 from tasks.cluster.job_file import note_end
 
-# "Stopped before its time and saved: go on", of sysexits.h. What tasks/training/stopping.py ends a run with.
+# "Stopped before its time and saved: go on", of sysexits.h. What tasks/training/stopping/callback.py ends a run with.
 STOPPED = 75
 # What says "stop, save": SLURM's signal before the limit (submitit: SIGUSR2), and what people send by hand.
 _ASKING = (signal.SIGUSR1, signal.SIGUSR2)

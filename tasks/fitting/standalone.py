@@ -18,9 +18,9 @@ from tasks.compression.compressible import Compressible
 from tasks.loading import open_checkpoint, rebuild
 from tasks.registry.links import Link
 from tasks.registry.specs import spec_of
-from tasks.training.resuming import Resuming
 from tasks.training.seeding import SeedEpochs
 from tasks.training.sharding import shard
+from tasks.training.stopping.resuming import Resuming
 
 if TYPE_CHECKING:
     from tasks.base import Task

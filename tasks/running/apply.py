@@ -17,7 +17,7 @@ from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, exact_float32, place
 from tasks.predictor import StepOutput
 from tasks.running.inference import Inference
-from tasks.training.stopping import without_handlers
+from tasks.training.stopping.callback import without_handlers
 
 
 class Unreadable(Callback):

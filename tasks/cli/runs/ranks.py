@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from tasks.cli.logs import OURS
 from tasks.cli.runs.run_dir import global_rank
-from tasks.training.stop_signals import EX_TEMPFAIL
+from tasks.training.stopping.signals import EX_TEMPFAIL
 
 LOGS = "logs"
 LOOK = 0.2  # seconds from one look at the processes to the next

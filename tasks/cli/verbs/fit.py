@@ -50,13 +50,13 @@ from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
 from tasks.training.half import evaluate_exactly
-from tasks.training.mid_epoch import MidEpoch
-from tasks.training.profiling import ProfileTraining, TrainingProfiler
-from tasks.training.resuming import Resuming
+from tasks.training.profile.profiling import ProfileTraining, TrainingProfiler
 from tasks.training.saving import LAST, WholeCheckpoints, remove_leftovers, save_whole
 from tasks.training.seeding import SeedEpochs
-from tasks.training.stop_signals import StopSignals
-from tasks.training.stopping import Stopping
+from tasks.training.stopping.callback import Stopping
+from tasks.training.stopping.mid_epoch import MidEpoch
+from tasks.training.stopping.resuming import Resuming
+from tasks.training.stopping.signals import StopSignals
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from datamodules.loading.epochs import EpochLoader
 from datamodules.loading.loaders import loader_of
 from datamodules.samples.moving import PackedBatch, pack
 from datamodules.types import Draw
-from tasks.training.resuming import Resuming
+from tasks.training.stopping.resuming import Resuming
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 

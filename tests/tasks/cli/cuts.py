@@ -16,7 +16,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from tasks.cli.main import main
-from tasks.training.mid_epoch import MidEpoch
+from tasks.training.stopping.mid_epoch import MidEpoch
 
 
 class Killed(BaseException):

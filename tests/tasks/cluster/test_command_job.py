@@ -14,7 +14,7 @@ import pytest
 
 from tasks.cluster.command_job import STOPPED, CommandJob
 from tasks.cluster.job_file import noted_state
-from tasks.training.stop_signals import EX_TEMPFAIL
+from tasks.training.stopping.signals import EX_TEMPFAIL
 from tests.tasks.cluster.fakes import calls, fake_slurm, start_job
 
 pytest.importorskip("submitit", reason="submitit (extra: cluster) is not installed")

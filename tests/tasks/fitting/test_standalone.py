@@ -24,8 +24,8 @@ from tasks.loading import build_from, open_checkpoint
 from tasks.segment.task import SegmentationTask
 from tasks.training.averaging import Ema, Swa
 from tasks.training.mixing import Mixing
-from tasks.training.resuming import Resuming
 from tasks.training.seeding import SeedEpochs
+from tasks.training.stopping.resuming import Resuming
 from tasks.training.unfreezing import Unfreezing
 from tests.tasks.classify.batches import small_task
 from tests.tasks.training.fits import SIDE, loader

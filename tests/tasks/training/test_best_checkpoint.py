@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from tasks.fitting.callbacks import training_callbacks
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
-from tasks.training.resuming import Resuming
+from tasks.training.stopping.resuming import Resuming
 from tests.tasks.classify.batches import small_task
 from tests.tasks.training.fits import LearnsNothing, loader
 

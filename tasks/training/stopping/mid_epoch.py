@@ -20,7 +20,7 @@ from datamodules.loading.sampling import TrainSampler
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.distributed import gather
-from tasks.training.epoch_state import State, epoch_state, random_state, set_epoch_state, set_random_state
+from tasks.training.stopping.epoch_state import State, epoch_state, random_state, set_epoch_state, set_random_state
 
 KEY = "mid_epoch"  # in a checkpoint
 # Lightning does not know that the loader begins where the run was cut off.

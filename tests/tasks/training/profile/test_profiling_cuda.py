@@ -10,9 +10,9 @@ import torch
 from pytorch_lightning import Trainer
 
 from scansuite import ClassificationPhantoms, ClassificationTask
-from tasks.training.device_times import BETWEEN, DeviceTimes, KernelTrace
-from tasks.training.profile_parts import FORWARD
-from tasks.training.profiling import ProfileTraining, TrainingProfiler
+from tasks.training.profile.device_times import BETWEEN, DeviceTimes, KernelTrace
+from tasks.training.profile.parts import FORWARD
+from tasks.training.profile.profiling import ProfileTraining, TrainingProfiler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU")
 

@@ -22,9 +22,8 @@ from pytorch_lightning.profilers import Profiler
 from datamodules.base import ScanDataModule
 from scansuite.files import write_text
 from tasks.distributed import gather
-from tasks.training.device_times import DeviceTimes, KernelTrace
-from tasks.training.process_memory import memory_of_processes
-from tasks.training.profile_parts import (
+from tasks.training.profile.device_times import DeviceTimes, KernelTrace
+from tasks.training.profile.parts import (
     BACKWARD,
     CALLBACKS,
     CHECKPOINTS,
@@ -40,7 +39,8 @@ from tasks.training.profile_parts import (
     VALIDATION,
     WAIT,
 )  # fmt: skip
-from tasks.training.profile_report import Device, Measurement, Report, Settings
+from tasks.training.profile.process_memory import memory_of_processes
+from tasks.training.profile.report import Device, Measurement, Report, Settings
 
 _HOOKS = {  # of the model or the strategy
     "batch_to_device": TRANSFER, "transfer_batch_to_device": TRANSFER,

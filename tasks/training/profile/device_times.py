@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from tasks.training.profile_parts import BACKWARD, FORWARD, LOSS, METRICS, OPTIMISER
+from tasks.training.profile.parts import BACKWARD, FORWARD, LOSS, METRICS, OPTIMISER
 
 BETWEEN = "between steps"
 ON_DEVICE = (FORWARD, LOSS, METRICS, BACKWARD, OPTIMISER)

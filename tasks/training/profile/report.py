@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.training.device_times import BETWEEN
-from tasks.training.profile_parts import CHECKPOINTS, GAP, IN_STEPS, PARTS, PROFILING, VALIDATION, WAIT
+from tasks.training.profile.device_times import BETWEEN
+from tasks.training.profile.parts import CHECKPOINTS, GAP, IN_STEPS, PARTS, PROFILING, VALIDATION, WAIT
 
 # The rules of the advice, as shares of the time (of the memory).
 WAITS, GAPS, VALIDATES, SAVES = 0.10, 0.10, 0.30, 0.10

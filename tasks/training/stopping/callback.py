@@ -12,9 +12,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
 from datamodules.types import Batch
-from tasks.training.agreement import Agreement
-from tasks.training.mid_epoch import MidEpoch, Place
-from tasks.training.stop_signals import Stopped, StopSignals
+from tasks.training.stopping.agreement import Agreement
+from tasks.training.stopping.mid_epoch import MidEpoch, Place
+from tasks.training.stopping.signals import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 

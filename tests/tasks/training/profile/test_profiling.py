@@ -15,8 +15,8 @@ from pytorch_lightning import Trainer
 from scansuite import ClassificationPhantoms, ClassificationTask, DetectionPhantoms, DetectionTask
 from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
-from tasks.training.device_times import BETWEEN, DeviceTimes, covered
-from tasks.training.profile_parts import (
+from tasks.training.profile.device_times import BETWEEN, DeviceTimes, covered
+from tasks.training.profile.parts import (
     BACKWARD,
     CALLBACKS,
     CHECKPOINTS,
@@ -32,8 +32,8 @@ from tasks.training.profile_parts import (
     VALIDATION,
     WAIT,
 )  # fmt: skip
-from tasks.training.profile_report import Device, Measurement, Report, Settings
-from tasks.training.profiling import ProfileTraining, TrainingProfiler, part_of
+from tasks.training.profile.profiling import ProfileTraining, TrainingProfiler, part_of
+from tasks.training.profile.report import Device, Measurement, Report, Settings
 
 
 class FakeClock:
@@ -41,7 +41,7 @@ class FakeClock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr("tasks.training.profiling.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("tasks.training.profile.profiling.time.perf_counter", lambda: self.now)
 
 
 def test_an_action_within_another_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
