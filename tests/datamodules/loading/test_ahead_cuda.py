@@ -92,7 +92,7 @@ def test_streams_do_not_run_into_one_another(early: bool) -> None:
 
 def test_nothing_waits_for_the_device() -> None:
     spec = Preprocess(channels=3, gamma=0.7)
-    limits = torch.tensor([[0.0], [255.0]]).expand(64, 2, 1)
+    limits = torch.tensor([[0.0], [255.0]]).repeat(64, 1, 1)
     batches = [
         pack({**one.unpacked(), "limits": limits, "mask": torch.zeros(64, 224, 224, dtype=torch.uint8)}).pin_memory()
         for one in packed_batches(4)
@@ -154,7 +154,7 @@ def shown(kind: Any, accelerator: str, workers: int) -> dict[str, list[Any]]:
     "kind", [labels.Phantoms, masks.Phantoms, boxes.Phantoms], ids=["classify", "segment", "detect"]
 )
 def test_a_fit_shows_the_model_what_it_shows_it_on_a_cpu(kind: Any, workers: int) -> None:
-    cpu, cuda = (shown(kind.Phantoms, accelerator, workers) for accelerator in ("cpu", "gpu"))
+    cpu, cuda = (shown(kind, accelerator, workers) for accelerator in ("cpu", "gpu"))
     for stage in ("train", "val"):
         assert len(cpu[stage]) == len(cuda[stage])
         for wanted, got in zip(cpu[stage], cuda[stage], strict=True):
