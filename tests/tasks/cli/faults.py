@@ -69,7 +69,7 @@ def train(folder: Path, words: list[str], fault: Fault = NONE, *, ranks: int = 1
     given = {name: os.environ[name] for name in ("SCANSUITE_CACHE", "SCANSUITE_CONFIG")}
     processes: list[BaseProcess] = []
     for rank in range(ranks):
-        own = {"LOCAL_RANK": str(rank)} if ranks > 1 else {}
+        own = {"LOCAL_RANK": str(rank), "RANK": str(rank)} if ranks > 1 else {}
         process: BaseProcess = _CONTEXT.Process(
             target=_child, args=(folder, words, fault, {**given, **spread, **own}, rank)
         )

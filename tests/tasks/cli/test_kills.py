@@ -22,8 +22,9 @@ DATA = [
     "--run_dir", "run", "--save_every_minutes", "0.01",
 ]  # fmt: skip
 ALONE = [*DATA, "--data.num_workers", "1"]
-TWO = [*DATA, "--data.num_workers", "0", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
 GO_ON = ["--ckpt_path", "last"]
+# Ranks that are started side by side: the last one may be the first to write to the folder.
+TWO = [*DATA, *GO_ON, "--data.num_workers", "0", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
 DAMAGES = ("cut off", "bit flipped", "gone")
 
 
