@@ -13,12 +13,13 @@ from typing import TypeAlias
 
 from scansuite.errors import SuiteError
 from scansuite.files import safe_name, write_text
-from tasks.cli.runs.running import claim, holds_something
+from tasks.cli.runs.running import CLAIM, claim, holds_something
 
 RUNS = Path("runs")
 # A run that trains has this folder from its first moment; one that only evaluates has none.
 CHECKPOINTS = "checkpoints"
 Mend: TypeAlias = Callable[[Path], str]
+_LONGEST = 600  # seconds that other ranks wait for rank 0 to take it: it may look for a learning rate before
 # Rank 0 tells the processes it starts.
 SHARED = "SCANSUITE_RUN_DIR"
 
@@ -79,7 +80,7 @@ def take_run_dir(task: str, asked: str | None, mend: Mend | None = None, *, resu
         resumed: what the folder holds is gone on with.
 
     Raises:
-        SuiteError: the folder cannot be made, another command writes to it, or rank 0 does not name it within two
+        SuiteError: the folder cannot be made, another command writes to it, or rank 0 does not take it within ten
             minutes.
     """
     pointer = _pointer(task)
@@ -136,13 +137,17 @@ def _pointer(task: str) -> Path | None:
 
 
 def _await(pointer: Path | None, asked: str | None) -> Path:
-    if asked is not None:
-        return Path(asked)
-    for _ in range(1200):
-        if pointer is not None and pointer.is_file() and (name := pointer.read_text()):
+    """The folder once rank 0 has taken it: what another rank wrote there before would be taken for an earlier run."""
+    for _ in range(10 * _LONGEST):
+        if asked is not None:
+            if (Path(asked) / CLAIM).is_file():
+                return Path(asked)
+        elif pointer is not None and pointer.is_file() and (name := pointer.read_text()):
             return Path(name)
         time.sleep(0.1)
-    raise SuiteError("rank 0 named no run folder within two minutes: give one with --run_dir")
+    if asked is not None:
+        raise SuiteError(f"--run_dir {asked}: rank 0 did not take it within ten minutes: see what it says")
+    raise SuiteError("rank 0 named no run folder within ten minutes: give one with --run_dir")
 
 
 def count_test(task: str, run_dir: Path, checkpoint: str, cases: int) -> None:
