@@ -36,12 +36,13 @@ class PackedBatch:
     """A batch whose lists of tensors are one tensor each.
 
     A hundred images have two hundred tensors of boxes and classes: each would be a file between processes, memory to be
-    pinned, and a copy to the device of its own. What is no tensor (identity of the scans) is left alone.
+    pinned, and a copy to the device of its own. What is no tensor (identity of the scans) is left alone, and so are
+    lists of tensors that cannot be joined: they move with the unpacked batch.
 
     Args:
         tensors: by key of the batch; lists of tensors joined along their first axis.
         counts: for keys that had lists: the length of each.
-        others: what is no tensor.
+        others: what is neither.
     """
 
     def __init__(self, tensors: dict[str, Tensor], counts: dict[str, list[int]], others: dict[str, Any]) -> None:
@@ -73,7 +74,7 @@ def pack(batch: Mapping[str, Any]) -> PackedBatch:
     for key, value in batch.items():
         if isinstance(value, Tensor):
             packed.tensors[key] = value
-        elif isinstance(value, list) and value and all(isinstance(one, Tensor) for one in value):
+        elif isinstance(value, list) and _can_be_joined(value):
             packed.tensors[key] = torch.cat(value)
             packed.counts[key] = [len(one) for one in value]
         else:
@@ -100,6 +101,12 @@ def _tensors(batch: Mapping[str, Any]) -> list[Tensor]:
         elif _is_list_of_tensors(value):
             found += value
     return found
+
+
+def _can_be_joined(values: list[Any]) -> bool:
+    """Whether these are tensors of one type that differ in length alone."""
+    kinds = {(one.dtype, one.shape[1:]) if isinstance(one, Tensor) and one.ndim else None for one in values}
+    return len(kinds) == 1 and None not in kinds
 
 
 def _mapped(batch: Mapping[str, Any], change: Callable[[Tensor], Tensor]) -> MovingBatch:

@@ -130,6 +130,25 @@ def test_batches_keep_their_order_and_lists_come_apart_again(early: bool) -> Non
     assert [[len(part) for part in batch["boxes"]] for batch in got] == [[number, 1] for number in range(4)]
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [torch.tensor(1), torch.tensor(2)],
+        [torch.ones(2, 3), torch.ones(2, 4)],
+        [torch.ones(2, 3), torch.ones(2, 3, dtype=torch.int64)],
+        [torch.zeros(0), torch.ones(2, 3)],
+        [],
+    ],
+)
+def test_lists_of_tensors_that_cannot_be_joined_stay_lists(parts: list[torch.Tensor]) -> None:
+    def packed() -> Iterator[PackedBatch]:
+        yield pack({"of_a_users": parts, "boxes": [torch.ones(1, 4)]})
+
+    (got,) = ahead(packed(), CPU, lambda batch: batch, early=True)
+    assert_same(got, {"of_a_users": parts, "boxes": [torch.ones(1, 4)]})
+    assert [one.dtype for one in dict(got)["of_a_users"]] == [one.dtype for one in parts]
+
+
 @pytest.mark.parametrize(("early", "sent"), [(False, [1, 2, 3]), (True, [2, 3, 3])])
 def test_a_batch_is_sent_before_the_one_in_front_of_it_is_handed_over(early: bool, sent: list[int]) -> None:
     finished: list[Any] = []
