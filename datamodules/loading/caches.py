@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -77,8 +77,10 @@ def kept(data: ScanDataModule, split: str, dataset: SampleDataset) -> SampleData
         dataset: of files.
 
     Raises:
-        SuiteError: they fit neither into memory nor onto the disk; an image cannot be read.
+        SuiteError: they fit neither into memory nor onto the disk; an image cannot be read; there is no such cache.
     """
+    if data.cache not in get_args(Cache):
+        raise SuiteError(f"--data.cache {data.cache}: one of {', '.join(get_args(Cache))}")
     if data.cache == "none":
         return dataset
     if data.cache == "memory":

@@ -415,6 +415,13 @@ def test_auto_chooses_and_says_so(
     assert line.startswith(f"--data.cache auto: {choice} for the {count} images of train: ")
 
 
+def test_a_cache_that_there_is_not_is_refused_from_python_too() -> None:
+    other: Any = "Memory"
+    data = Phantoms(num_patients=20, num_workers=0, cache=other, image_size=32)
+    with pytest.raises(SuiteError, match=r"--data\.cache Memory: one of none, memory, disk, auto"):
+        data.train_dataloader()
+
+
 def test_data_that_are_no_files_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
     arrays: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 255, (20, 8, 8), dtype=np.uint8)
     made = [
