@@ -174,17 +174,17 @@ def test_boxes_lie_about_what_they_lay_about(elastic: float) -> None:
         AugmentConfig(horizontal_flip=True, vertical_flip=True, quarter_turns=True, elastic=elastic), 1, size
     )
     boxes = np.array([[20, 30, 60, 50], [70, 10, 100, 80], [30, 55, 60, 90]], np.float32)
-    for number in range(60):
-        for which in (augmentation, upright):
-            params = which.draw((number,))
-            moved, kept = which.move_boxes(params, boxes, np.arange(3))
+    filled = torch.zeros(60, len(boxes), *size, dtype=torch.uint8)
+    for number, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
+        filled[:, number, y1:y2, x1:x2] = 1
+    for which in (augmentation, upright):
+        params = drawn(which, len(filled))
+        _, shown = which.apply(torch.zeros(len(filled), 1, *size), params, filled)
+        assert shown is not None
+        for row, seen in zip(params.numpy(), shown.numpy(), strict=True):
+            moved, kept = which.move_boxes(row, boxes, np.arange(3))
             for box, place in zip(moved, kept, strict=True):
-                x1, y1, x2, y2 = boxes[place].astype(int)
-                mask = torch.zeros(1, *size, dtype=torch.uint8)
-                mask[0, y1:y2, x1:x2] = 1
-                _, shown = which.apply(torch.zeros(1, 1, *size), torch.from_numpy(params)[None], mask)
-                assert shown is not None
-                rows, columns = np.nonzero(shown[0].numpy())
+                rows, columns = np.nonzero(seen[place])
                 edges = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
                 # Pixels whose middle lies inside, of corners that come to a point.
                 assert np.abs(box - edges).max() < 2.5
