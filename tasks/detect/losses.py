@@ -37,6 +37,8 @@ def overlap_loss(loss: str | OwnBoxLoss, found: Tensor, wanted: Tensor, weight: 
     """
     if isinstance(loss, str) and weight is not None:
         return (each_overlap_loss(loss, found, wanted) * weight).sum()
+    if loss == "ciou":  # torchvision's is no number for a box without height, which FCOS may give
+        return each_overlap_loss(loss, found, wanted).sum()
     summed: Tensor = (OVERLAP_LOSSES[loss] if isinstance(loss, str) else loss)(found, wanted, reduction="sum")
     return summed
 

@@ -27,12 +27,12 @@ def each_overlap_loss(name: str, found: Tensor, wanted: Tensor) -> Tensor:
     """
     own, true = found[:, 2:] - found[:, :2], wanted[:, 2:] - wanted[:, :2]
     shared = torch.min(found[:, 2:], wanted[:, 2:]) - torch.max(found[:, :2], wanted[:, :2])
-    both = shared.clamp_min(0.0).prod(dim=1)
-    union = own.prod(dim=1) + true.prod(dim=1) - both
+    both = _area(shared.clamp_min(0.0))
+    union = _area(own) + _area(true) - both
     iou = both / (union + EPS)
     hull = torch.max(found[:, 2:], wanted[:, 2:]) - torch.min(found[:, :2], wanted[:, :2])
     if name == "giou":
-        area = hull.prod(dim=1)
+        area = _area(hull)
         return 1 - iou + (area - union) / (area + EPS)
     centres = (found[:, :2] + found[:, 2:] - wanted[:, :2] - wanted[:, 2:]) / 2
     loss = 1 - iou + centres.square().sum(dim=1) / (hull.square().sum(dim=1) + EPS)
@@ -43,6 +43,12 @@ def each_overlap_loss(name: str, found: Tensor, wanted: Tensor) -> Tensor:
     with torch.no_grad():
         share = shape / (1 - iou + shape + EPS)
     return loss + share * shape
+
+
+def _area(sides: Tensor) -> Tensor:
+    """(P,) product of (P, 2): the gradient of ``prod`` asks the device whether there is a 0."""
+    width, height = sides.unbind(dim=1)
+    return width * height
 
 
 def decode(codes: Tensor, anchors: Tensor, scales: tuple[float, ...], clip: float) -> Tensor:

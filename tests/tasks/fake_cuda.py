@@ -26,6 +26,8 @@ class _RefuseCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.overloadpacket.__name__
         if name in ("_to_copy", "copy_", "index_put_", "index_put", "index"):
             _refuse(name, args, kwargs)
+        if name in ("prod", "cumprod") and args[0].is_cuda and args[0].requires_grad:
+            raise WaitsForGpuError(f"the gradient of {name} asks whether there is a 0")
         return func(*args, **kwargs)
 
 

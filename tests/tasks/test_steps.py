@@ -49,6 +49,7 @@ def test_what_has_to_wait_shows(name: str) -> None:
         lambda x: x.cpu(),
         lambda x: torch.tensor([1.0], device=x.device),
         lambda x: x[torch.tensor([0, 1])],
+        lambda x: x.view(1, 3).requires_grad_().prod(dim=1),
         lambda x: x.index_put((x > 0,), torch.zeros(3, device=x.device)),
     ],
 )

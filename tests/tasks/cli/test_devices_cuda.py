@@ -22,6 +22,7 @@ def test_memory_chooses_batch_and_accumulation(run: Run) -> None:
     free, total = torch.cuda.mem_get_info()
     limit = (total - free) / 2**20 + 1500
     words = ["--model.backbone", "resnet50", "--data.batch_size", "64", "--memory", f"{limit:.0f}MiB"]
+    words += ["--data.image_size", "224"]  # 64 of them need some 3 GiB
     status, out, err = run("fit", *FLAGS, *words)
     assert status == 0, err
     print(out.splitlines()[0], torch.cuda.get_device_name())
@@ -43,7 +44,8 @@ def test_checkpointing_takes_less_memory(run: Run) -> None:
     for number, more in enumerate(([], ["--model.grad_checkpointing", "true"])):
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        words = ["--model.backbone", "resnet50", "--data.batch_size", "32", "--judge_test", "false", *more]
+        # Not a ResNet, whose levels timm computes again from 1.0.31 on alone.
+        words = ["--model.backbone", "convnext_nano", "--data.batch_size", "32", "--judge_test", "false", *more]
         status, _, err = run("fit", *FLAGS, *words, "--run_dir", f"run{number}")
         assert status == 0, err
         peaks.append(torch.cuda.max_memory_allocated())
@@ -53,10 +55,13 @@ def test_checkpointing_takes_less_memory(run: Run) -> None:
 
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_b0"])
 def test_synchronised_norms_on_one_process_train_as_plain_ones(backbone: str, run: Run) -> None:
-    tables = []
+    """In one step: in later ones rounding grows, and the scores of a few cases change places."""
+    losses = []
     for number, more in enumerate(([], ["--trainer.sync_batchnorm", "true"])):
         words = ["--model.backbone", backbone, "--trainer.strategy", "ddp", "--trainer.precision", "32-true", *more]
-        status, _, err = run("fit", *FLAGS, *words, "--model.optimizer", "sgd", "--run_dir", f"run{number}")
+        words += ["--model.optimizer", "sgd", "--trainer.limit_train_batches", "1", "--judge_test", "false"]
+        status, _, err = run("fit", *FLAGS, *words, "--run_dir", f"run{number}")
         assert status == 0, err
-        tables.append(pd.read_csv(f"run{number}/metrics.csv").drop(columns="seconds"))
-    pd.testing.assert_frame_equal(tables[0], tables[1], rtol=0.02, atol=0.02)
+        losses.append(pd.read_csv(f"run{number}/metrics.csv")[["train/loss", "val/loss"]])
+    assert losses[0].notna().all(axis=None)
+    pd.testing.assert_frame_equal(losses[0], losses[1], rtol=0.01)
