@@ -37,7 +37,7 @@ def several(config: Mapping[str, Any], *, static: bool) -> Trainer:
     trainer = _made(wanted)
     if config["strategy"] == FSDP2:
         refuse_with_sharding(trainer.world_size, config)
-    if config["sync_batchnorm"]:
+    if config["sync_batchnorm"] and trainer.world_size > 1:  # one device has nothing to synchronise
         refuse_sync_on_cpu(trainer.strategy)
     # Where gradients are added up over batches torch's reducer fails on it (an internal assert, torch 2.14).
     static = static and config["accumulate_grad_batches"] == 1

@@ -225,6 +225,8 @@ def _nearest_argument(path: str, name: str) -> str:
 def _kind(text: str) -> str:
     text = text.split(". Got value", 1)[0]
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).strip()
+    if choices := re.fullmatch(r"(?:typing\.)?Literal\[(.*)\]", text):
+        return f"one of {choices[1].replace(chr(39), '')}"
     names = {
         "int": "a whole number",
         "float": "a number",

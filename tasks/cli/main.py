@@ -53,7 +53,8 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         ends: the process ends with the command; left out: where ``argv`` is.
 
     Returns:
-        The exit status: 0, 1 (done, with files passed over), 2 (something the user can mend), 130 (interrupted).
+        The exit status: 0, 1 (done, with files passed over), 2 (something the user can mend), 75 (a signal has ended it
+        with everything saved: go on with ``--ckpt_path last``), 130 (interrupted).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:

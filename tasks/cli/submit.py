@@ -17,7 +17,7 @@ from tasks.cli.runs.run_dir import SHARED, newest_run, refuse_existing, take_run
 from tasks.cli.runs.running import command, release
 from tasks.cluster.command_job import CommandJob
 from tasks.cluster.job_file import LOGS, JobFile, Kind, read_job
-from tasks.cluster.scheduler import has_slurm, states_of
+from tasks.cluster.scheduler import cancel, has_slurm, states_of
 from tasks.cluster.settings import JobSettings, settings_of
 from tasks.cluster.submission import command_line, require_slurm, submit, unset
 
@@ -112,7 +112,12 @@ class Submission:
             queued = submit(jobs, self.settings, self._logs(run_dir), name) if jobs else []
             after = queued[0].split("_")[0] if queued else None
             last_job = self._job(run_dir, pool, pool, one)
-            (pooling,) = submit([last_job], one, self._logs(run_dir), f"{name}-pool", after=after)
+            try:
+                (pooling,) = submit([last_job], one, self._logs(run_dir), f"{name}-pool", after=after)
+            except SuiteError:
+                if after is not None:
+                    cancel([after])  # else folds would be trained that nobody puts together
+                raise
         for fold, job in zip(folds, queued, strict=True):
             self._note(run_dir / f"fold_{fold}", job, "fold", run_dir)
         self._note(run_dir, pooling, "pool", run_dir)
@@ -212,6 +217,11 @@ def _refuse(words: Sequence[str], settings: JobSettings) -> None:
     ):
         if given(words, flag):
             raise SuiteError(f"{flag} with {FLAG}: {why}: leave it out")
+    if given(words, "--memory") and (settings.gpus, settings.nodes) != (1, 1):
+        raise SuiteError(
+            f"--memory with {FLAG} gpus={settings.gpus},nodes={settings.nodes}: tried on one GPU: take gpus=1, or give "
+            "--data.batch_size and --trainer.accumulate_grad_batches"
+        )
     if settings.check != "data" and given(words, "--folds"):
         raise SuiteError(f"{FLAG} check={settings.check}: folds are drawn before they are queued: leave it out")
 

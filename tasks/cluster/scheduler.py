@@ -87,7 +87,10 @@ def cancel(jobs: Sequence[str]) -> None:
     """
     if shutil.which("scancel") is None:
         raise SuiteError("scancel is not on PATH: cancel on a machine from which jobs are submitted")
-    done = subprocess.run(["scancel", *jobs], capture_output=True, text=True, check=False, timeout=_WAIT)
+    try:
+        done = subprocess.run(["scancel", *jobs], capture_output=True, text=True, check=False, timeout=_WAIT)
+    except subprocess.TimeoutExpired:
+        raise SuiteError(f"scancel: no answer within {_WAIT} s: is the controller of SLURM up? Try again") from None
     if done.returncode != 0:
         raise SuiteError(f"scancel: {' '.join(done.stderr.split())[:300]}")
 

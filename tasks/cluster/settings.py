@@ -179,7 +179,7 @@ def _from_file(name: str, value: Any) -> Any:
 
 def _scalar(name: str, text: str) -> Any:
     if name in _WHOLE:
-        if not text.isdigit():
+        if not text.isdecimal():
             raise SuiteError(f"--slurm {name}={text}: a whole number")
         return int(text)
     return _seconds(name, text) if name in _SECONDS else _line(name, text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +149,8 @@ def submit(
     executor.update_parameters(**parameters(settings, name, after))
     kept = {key: value for key in ("SLURM_CONF",) if (value := os.environ.get(key)) is not None}
     try:
-        with submitit.helpers.clean_env():  # of the job in which this may run
+        # Of the job in which this may run; and submitit prints what sbatch says, which the error says again.
+        with submitit.helpers.clean_env(), redirect_stderr(io.StringIO()):
             os.environ.update(kept)
             if len(jobs) == 1:
                 return [str(executor.submit(jobs[0]).job_id)]

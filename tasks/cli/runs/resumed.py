@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +121,41 @@ def _saved(plain: Any) -> Preprocess | None:
     except (SuiteError, TypeError, ValueError, AttributeError) as error:
         text = " ".join(str(error).split())[:160]
         raise SuiteError(f"last.ckpt: its preprocess cannot be read ({text}): was it made by this version?") from error
+
+
+def refuse_changed_length(now: Mapping[str, Any], model: Task, config: Path | None) -> None:
+    """Refuse to stretch a schedule that was laid out for so many epochs, of so many steps.
+
+    Args:
+        now: the parsed flags.
+        model: with its schedule.
+        config: ``config.yaml`` of the run; None: it has none yet.
+
+    Raises:
+        SuiteError: names the flag that sets another length.
+    """
+    schedule, args = model.schedule.name, model.schedule.args
+    if config is None or schedule in ("constant", "plateau"):
+        return
+    flags = [
+        "--data.batch_size",
+        "--data.total_batch_size",
+        "--trainer.accumulate_grad_batches",
+        "--trainer.limit_train_batches",
+    ]
+    if schedule in ("cosine", "onecycle", "polynomial") and "t_max" not in args:
+        flags += ["--trainer.max_epochs", "--trainer.max_steps"]
+    import yaml
+
+    earlier = yaml.safe_load(config.read_text(encoding="utf-8"))
+    for flag in flags:
+        group, name = flag.removeprefix("--").split(".")
+        before, value = (
+            (values[group]["init_args"] if group == "data" else values[group]).get(name) for values in (earlier, now)
+        )
+        if value != before:
+            length = "without it" if before in (None, -1) else f"for {before}"
+            raise SuiteError(
+                f"{flag} {value}: the schedule {schedule} was laid out {length}: go on with the old value, or start a "
+                "new run with --model.weights"
+            )

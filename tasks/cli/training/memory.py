@@ -30,7 +30,21 @@ _STEPS = 3  # of a trial: the optimiser's state is there from the first on, and 
 _MEND = "give --model.grad_checkpointing true, a smaller --data.image_size or another --model.backbone"
 
 
-def keep_within(cli: TaskParser, data: ScanDataModule, model: Task, asked: str | None) -> None:
+def refuse_memory(cli: TaskParser) -> None:
+    """Refuse a ``--memory`` that is no size, or that another flag contradicts, before the data is read.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    asked = cli.config["memory"]
+    if asked is None:
+        return
+    size_of(asked)
+    if truth(cli.config["find_batch_size"], "--find_batch_size", default=False):
+        raise SuiteError(f"--memory {asked} with --find_batch_size: both look for the batch: leave one out")
+
+
+def keep_within(cli: TaskParser, data: ScanDataModule, model: Task) -> None:
     """Choose batch size and accumulation where ``--memory`` is given, and set them in data and configuration.
 
     The cases of a step of the optimiser, ``--data.batch_size`` x ``--trainer.accumulate_grad_batches``, stay as given:
@@ -41,16 +55,14 @@ def keep_within(cli: TaskParser, data: ScanDataModule, model: Task, asked: str |
         cli: the flags.
         data: its batch size is set.
         model: that trains.
-        asked: ``20GiB``; None: nothing is looked for.
 
     Raises:
-        SuiteError: no size, no GPU, several devices, or not even the smallest batch stays within the memory.
+        SuiteError: no GPU, several devices, or not even the smallest batch stays within the memory.
     """
+    asked = cli.config["memory"]
     if asked is None or cli.config["trainer"]["fast_dev_run"]:
         return
     limit = size_of(asked)
-    if truth(cli.config["find_batch_size"], "--find_batch_size", default=False):
-        raise SuiteError(f"--memory {asked} with --find_batch_size: both look for the batch: leave one out")
     with tempfile.TemporaryDirectory() as folder:
         trial = _Trial(cli, data, model, folder)
         devices, device = trial.trainer().world_size, trial.trainer().strategy.root_device

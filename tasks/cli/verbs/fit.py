@@ -25,7 +25,7 @@ from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.ranks import separate_output
-from tasks.cli.runs.resumed import as_begun, open_last, refuse_changed_model
+from tasks.cli.runs.resumed import as_begun, open_last, refuse_changed_length, refuse_changed_model
 from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import (
     CHECKPOINTS,
@@ -39,7 +39,7 @@ from tasks.cli.runs.run_dir import (
 from tasks.cli.runs.running import command
 from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
 from tasks.cli.training.comparison import compare
-from tasks.cli.training.memory import keep_within
+from tasks.cli.training.memory import keep_within, refuse_memory
 from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
 from tasks.cli.verb_parser import Flag, OwnFlags
@@ -140,6 +140,7 @@ def _run(
     scaling = scaling_of(cli.config["scale_lr"])
     fast = bool(cli.config["trainer"]["fast_dev_run"])
     _refuse_no_time(cli.config["save_every_minutes"])
+    refuse_memory(cli)
     if resumed is None and not fast:
         refuse_existing(cli.config["run_dir"])
 
@@ -156,7 +157,7 @@ def _run(
     data, model = cli.build_data_and_model(begin)
     if checkpoint is not None:
         refuse_changed_model(model, checkpoint)
-        _refuse_changed_length(cli, model, config)
+        refuse_changed_length(cli.config, model, config)
         model.on_load_checkpoint(checkpoint)  # pruned sizes, before anything copies the model
     elif config is not None:
         log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
@@ -180,7 +181,7 @@ def _run(
         return queue(asked)
     if last is None:
         search(cli, data, model)
-        keep_within(cli, data, model, cli.config["memory"])
+        keep_within(cli, data, model)
     run_dir = Path() if fast else _take(task, cli, resumed)
     evaluator = evaluator_of(task)
     callbacks = [SeedEpochs(seed), Resuming(), evaluator.callback, *callbacks, Compiling(cli.config["compile"])]
@@ -247,36 +248,6 @@ def _take(task: str, cli: TaskParser, resumed: Path | None) -> Path:
 def _refuse_no_time(minutes: float | None) -> None:
     if minutes is not None and not minutes > 0:
         raise SuiteError(f"--save_every_minutes {minutes:g}: must be above 0; leave it out to save at ends of epochs")
-
-
-def _refuse_changed_length(cli: TaskParser, model: Task, config: Path | None) -> None:
-    """A schedule that was laid out for so many epochs, of so many steps, cannot be stretched."""
-    schedule, args = model.schedule.name, model.schedule.args
-    if config is None or schedule in ("constant", "plateau"):
-        return
-    flags = [
-        "--data.batch_size",
-        "--data.total_batch_size",
-        "--trainer.accumulate_grad_batches",
-        "--trainer.limit_train_batches",
-    ]
-    if schedule in ("cosine", "onecycle", "polynomial") and "t_max" not in args:
-        flags += ["--trainer.max_epochs", "--trainer.max_steps"]
-    import yaml
-
-    earlier = yaml.safe_load(config.read_text(encoding="utf-8"))
-    for flag in flags:
-        group, name = flag.removeprefix("--").split(".")
-        before, now = (
-            (values[group]["init_args"] if group == "data" else values[group]).get(name)
-            for values in (earlier, cli.config)
-        )
-        if now != before:
-            length = "without it" if before in (None, -1) else f"for {before}"
-            raise SuiteError(
-                f"{flag} {now}: the schedule {schedule} was laid out {length}: go on with the old value, or start a "
-                "new run with --model.weights"
-            )
 
 
 def _profiled(cli: TaskParser) -> bool:

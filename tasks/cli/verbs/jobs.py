@@ -69,6 +69,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--lines", type=int, default=20)
     parser.add_argument("--follow", action="store_true")
     args = parser.parse_args(list(argv))
+    if args.lines < 1:
+        raise SuiteError(f"jobs --lines {args.lines}: must be at least 1")
     if args.action == "list":
         if args.which is not None:
             raise SuiteError(f"jobs list {args.which}: lists all below --runs: leave it out")

@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from tasks.cli.main import main
 from tasks.training.stopping.mid_epoch import MidEpoch
+from tasks.training.stopping.signals import SIGNALS
 
 
 class Killed(BaseException):
@@ -72,7 +73,9 @@ def fit_cut_and_resumed(task: str, run_dir: Path, *flags: object, after: int = 2
 def fit_stopped(task: str, run_dir: Path, *flags: object) -> None:
     """``fit`` that a signal ends with everything saved."""
     words = ["fit", *(str(flag) for flag in flags), "--run_dir", str(run_dir), "--judge_test", "false"]
+    handlers = [signal.getsignal(number) for number in SIGNALS]
     assert main(task, words) == 75
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers  # a notebook goes on
     torch.manual_seed(99)  # another process stands anywhere
 
 

@@ -21,7 +21,10 @@ QUICK = [
         (["--data.total_batch_size", "8", "--data.batch_size", "4"], "--data.batch_size 4: no use to Phantoms"),
         (["--data.total_batch_size", "0"], "--data.total_batch_size 0: must be at least 1"),
         (["--scale_lr", "cubic"], "--scale_lr cubic: one of none, linear, sqrt"),
-        (["--trainer.sync_batchnorm", "true"], "--trainer.sync_batchnorm true: batch norms are synchronised on CUDA"),
+        (
+            ["--trainer.sync_batchnorm", "true", "--trainer.devices", "2"],
+            "--trainer.sync_batchnorm true: batch norms are synchronised on CUDA",
+        ),
         (
             ["--trainer.strategy", "fsdp2", "--model.backbone", "test_vit"],
             "--trainer.strategy fsdp2: shares a model out",
@@ -44,6 +47,11 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(flags: list[str], line: st
     assert status == 2
     assert line in one_line(err)
     assert not list(Path("runs").rglob("config.yaml"))
+
+
+def test_one_device_has_no_norms_to_synchronise(run: Run) -> None:
+    flags = ["--trainer.sync_batchnorm", "true", "--trainer.fast_dev_run", "true"]
+    assert run("fit", *QUICK, *flags)[0] == 0
 
 
 def test_accumulation_and_a_scaled_learning_rate_are_said(run: Run) -> None:

@@ -102,6 +102,7 @@ def test_cancelling_a_run_of_folds_takes_all_of_them(
         (["tail"], "name a job's id or a run folder"),
         (["cancel", "99"], "no job of that id below runs"),
         (["list", "99"], "leave it out"),
+        (["tail", "12", "--lines", "0"], "--lines 0: must be at least 1"),
         (["--run", "x"], "see scansuite jobs --help"),
     ],
 )
@@ -115,6 +116,15 @@ def test_mistakes(
 ) -> None:
     status, _, err = jobs(capfd, monkeypatch, *words)
     assert (status, said in one_line(err)) == (2, True)
+
+
+def test_a_controller_that_does_not_answer_is_no_fault_of_ours(
+    runs: Path, fake: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm(fake, scancel="exec sleep 5\n")
+    monkeypatch.setattr("tasks.cluster.scheduler._WAIT", 0.2)
+    status, _, err = jobs(capfd, monkeypatch, "cancel", "12")
+    assert (status, "scancel: no answer within" in one_line(err)) == (2, True)
 
 
 def test_a_damaged_job_file_is_named(

@@ -31,6 +31,7 @@ def table(table_root: Path) -> list[str]:
         (["--model.loss", "huber"], ["huber", "cross_entropy"]),
         (["--model.head", "poool"], ["--model.head", "poool", "pool"]),
         (["--model.lr", "fast"], ["--model.lr", "fast", "a number"]),
+        (["--compile", "x"], ["--compile x: expected one of auto, none, default, reduce-overhead, max-autotune"]),
         (["--model.weights", "nothing.pth"], ["nothing.pth"]),
         (["--trainer.max_epoch", "3"], ["--trainer.max_epoch", "--trainer.max_epochs"]),
         (["--data", "ImageTabel"], ["ImageTabel", "ImageTable"]),

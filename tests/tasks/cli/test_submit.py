@@ -12,7 +12,7 @@ import pytest
 
 from tasks.cluster.job_file import read_job
 from tests.tasks.cli.conftest import TINY, Run, one_line
-from tests.tasks.cluster.fakes import calls, fake_slurm
+from tests.tasks.cluster.fakes import SBATCH, calls, fake_slurm
 
 pytest.importorskip("submitit", reason="submitit (extra: cluster) is not installed")
 
@@ -68,6 +68,7 @@ def test_a_fit_is_looked_at_and_queued(run: Run, fake: Path) -> None:
         (["--trainer.devices", "2"], "--slurm gpus=N"),
         (["--trainer.num_nodes", "2"], "--slurm nodes=N"),
         (["--trainer.fast_dev_run", "true"], "run it here"),
+        (["--memory", "20GiB"], "--memory with --slurm gpus=0,nodes=1: tried on one GPU"),
     ],
 )
 def test_mistakes_cost_no_place_in_the_queue(run: Run, fake: Path, words: list[str], said: str) -> None:
@@ -84,6 +85,7 @@ def test_a_refused_job_leaves_no_folder(run: Run, monkeypatch: pytest.MonkeyPatc
     status, _, err = run("fit", *FLAGS, "--slurm", f"{TIME},check=flags")
     assert status == 2
     assert "sbatch says: invalid account" in one_line(err)
+    assert "sbatch: error" not in err  # said once
     assert list(Path("runs/classify").iterdir()) == []
 
 
@@ -147,6 +149,21 @@ def test_folds_are_drawn_then_queued_as_an_array(run: Run, fake: Path) -> None:
     assert pool[5:] == ["--folds", "3", "--run_dir", str(folder.absolute()), "--ckpt_path", "last"]
     status, _, err = run("fit", *FLAGS, "--folds", "3", "--slurm", f"{TIME},check=flags")
     assert (status, "leave it out" in one_line(err)) == (2, True)
+
+
+def test_folds_that_nobody_would_put_together_are_taken_back(run: Run, fake: Path) -> None:
+    refuses_the_second = '[ -e "$FAKE/script_0.sh" ] && FAKE_REFUSES="too many jobs"\n'
+    fake_slurm(fake, sbatch=refuses_the_second + SBATCH, scancel="exit 0\n")
+    status, _, err = run("fit", *FLAGS, "--folds", "3", "--slurm", TIME)
+    assert (status, "sbatch says: too many jobs" in one_line(err)) == (2, True)
+    assert calls(fake, "scancel") == ["100"]
+    assert list(Path("runs/classify").iterdir()) == []
+
+
+def test_a_memory_that_is_no_size_is_not_queued(run: Run, fake: Path) -> None:
+    status, _, err = run("fit", *FLAGS, "--memory", "20", "--slurm", f"{TIME},gpus=1,check=flags")
+    assert (status, "--memory 20: a size such as 20GiB" in one_line(err)) == (2, True)
+    assert calls(fake, "sbatch") == []
 
 
 def test_a_config_submits_nothing(run: Run, tmp_path: Path) -> None:

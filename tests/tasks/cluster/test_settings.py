@@ -69,6 +69,7 @@ def test_slurms_own_times_and_ours_agree(days: int, hours: int, minutes: int) ->
         ("time=1m,signal=2m", "below time"),
         ("time=1h,partiton=gpu", "did you mean 'partition'"),
         ("time=1h,gpus=four", "a whole number"),
+        ("time=1h,gpus=²", "a whole number"),
         ("time=1h,nodes=0", "at least 1"),
         ("time=1h,gpus=2,processes=2", "each GPU has its process"),
         ("time=1h,memory=64", "as in 64G"),
