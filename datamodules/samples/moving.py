@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from datamodules.types import Batch
+
+_ALIGNED = 64  # bytes: no type's numbers begin at odd places
 
 
 class MovingBatch(dict[str, Any]):
@@ -32,54 +36,116 @@ class MovingBatch(dict[str, Any]):
         return _mapped(self, pinned)
 
 
-class PackedBatch:
-    """A batch whose lists of tensors are one tensor each.
+class Place(NamedTuple):
+    """Place of a tensor in the memory of a packed batch.
 
-    A hundred images have two hundred tensors of boxes and classes: each would be a file between processes, memory to be
-    pinned, and a copy to the device of its own. What is no tensor (identity of the scans) is left alone, and so are
-    lists of tensors that cannot be joined: they move with the unpacked batch.
+    Attributes:
+        start: its first byte.
+        kind: its type.
+        shape: as it lies there.
+        channels_last: whether it lies there as (B, H, W, C), and is (B, C, H, W).
+        counts: where it was a list of tensors: the length of each.
+    """
+
+    start: int
+    kind: torch.dtype
+    shape: tuple[int, ...]
+    channels_last: bool
+    counts: list[int] | None
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return math.prod(self.shape) * self.kind.itemsize
+
+
+class PackedBatch:
+    """A batch whose tensors lie in one piece of memory.
+
+    A hundred images have two hundred tensors of boxes and classes beside the images themselves. Each would be a file
+    between processes, which the thread that pins memory opens while the model's step wants the interpreter, a piece of
+    memory to be pinned, and a copy to the device. What is no tensor (identity of the scans) is left alone, and lists of
+    tensors that cannot be joined move one by one.
 
     Args:
-        tensors: by key of the batch; lists of tensors joined along their first axis.
-        counts: for keys that had lists: the length of each.
+        memory: (N,) uint8.
+        places: of each tensor, by key of the batch.
         others: what is neither.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], counts: dict[str, list[int]], others: dict[str, Any]) -> None:
-        self.tensors, self.counts, self.others = tensors, counts, others
+    def __init__(self, memory: Tensor, places: dict[str, Place], others: dict[str, Any]) -> None:
+        self.memory, self.places, self.others = memory, places, others
 
     def pin_memory(self) -> PackedBatch:
         """The same in page-locked memory; ``DataLoader`` calls it in a thread of its own."""
-        return self._with({key: pinned(tensor) for key, tensor in self.tensors.items()})
+        return PackedBatch(self.memory.pin_memory(), self.places, MovingBatch(self.others).pin_memory())
 
     def to(self, device: torch.device) -> PackedBatch:
-        """The same on a device; from page-locked memory the copies run while Python goes on."""
-        return self._with({key: tensor.to(device, non_blocking=True) for key, tensor in self.tensors.items()})
+        """The same on a device; from page-locked memory the copy runs while Python goes on."""
+        others = MovingBatch(self.others).to(device)
+        return PackedBatch(self.memory.to(device, non_blocking=True), self.places, others)
 
     def unpacked(self) -> Batch:
-        """The batch; lists are views of what they were joined to."""
-        batch = dict(self.others)
-        for key, tensor in self.tensors.items():
-            counts = self.counts.get(key)
-            batch[key] = tensor if counts is None else list(torch.split(tensor, counts))
-        return cast("Batch", MovingBatch(batch))
+        """The batch; tensors that fill much of the memory are views of it.
 
-    def _with(self, tensors: dict[str, Tensor]) -> PackedBatch:
-        return PackedBatch(tensors, self.counts, self.others)
+        Labels, which are kept until the end of an epoch, have memory of their own: a view would keep the images.
+        """
+        batch = MovingBatch(self.others)
+        for key, place in self.places.items():
+            tensor = self.view(place)
+            if 4 * place.size < len(self.memory):
+                tensor = tensor.clone()
+            tensor = tensor.permute(0, 3, 1, 2) if place.channels_last else tensor
+            batch[key] = tensor if place.counts is None else list(torch.split(tensor, place.counts))
+        return cast("Batch", batch)
+
+    def view(self, place: Place) -> Tensor:
+        """A tensor as it lies in the memory."""
+        return self.memory[place.start : place.start + place.size].view(place.kind).view(place.shape)
 
 
 def pack(batch: Mapping[str, Any]) -> PackedBatch:
-    """Pack a batch."""
-    packed = PackedBatch({}, {}, {})
+    """Pack a batch; in a loader process into memory that the main one sees without a further copy."""
+    parts: list[tuple[Place, list[Tensor]]] = []
+    packed = PackedBatch(torch.empty(0, dtype=torch.uint8), {}, {})
+    end = 0
     for key, value in batch.items():
-        if isinstance(value, Tensor):
-            packed.tensors[key] = value
-        elif isinstance(value, list) and _can_be_joined(value):
-            packed.tensors[key] = torch.cat(value)
-            packed.counts[key] = [len(one) for one in value]
+        if isinstance(value, Tensor) or (isinstance(value, list) and _can_be_joined(value)):
+            place, tensors = _placed(value, -(-end // _ALIGNED) * _ALIGNED)
+            packed.places[key] = place
+            parts.append((place, tensors))
+            end = place.start + place.size
         else:
             packed.others[key] = value
+    packed.memory = _memory(end)
+    for place, tensors in parts:
+        target = packed.view(place)
+        targets = [target] if place.counts is None else torch.split(target, place.counts)
+        for tensor, there in zip(tensors, targets, strict=True):
+            there.copy_(tensor)
     return packed
+
+
+def _placed(value: Tensor | list[Tensor], start: int) -> tuple[Place, list[Tensor]]:
+    """The place of a tensor or of a list of them, and what is to be laid there one after the other."""
+    if isinstance(value, list):
+        count = sum(len(one) for one in value)
+        return Place(start, value[0].dtype, (count, *value[0].shape[1:]), False, [len(one) for one in value]), value
+    last = _is_channels_last(value)
+    lying = value.permute(0, 2, 3, 1) if last else value
+    return Place(start, value.dtype, tuple(lying.shape), last, None), [lying]
+
+
+def _memory(size: int) -> Tensor:
+    if size == 0 or get_worker_info() is None:
+        return torch.empty(size, dtype=torch.uint8)
+    # As torch's default_collate: what is put into shared memory at once need not be copied there.
+    storage: Any = torch.UntypedStorage._new_shared(size, device="cpu")  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(storage)
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.stride(1) == 1 and tensor.permute(0, 2, 3, 1).is_contiguous()
 
 
 def pinned(tensor: Tensor) -> Tensor:
@@ -87,7 +153,7 @@ def pinned(tensor: Tensor) -> Tensor:
 
     ``Tensor.pin_memory`` copies what has its channels last pixel by pixel: 8 ms for 128 x 3 x 224 x 224 bytes.
     """
-    if tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last):
+    if _is_channels_last(tensor):
         return tensor.permute(0, 2, 3, 1).pin_memory().permute(0, 3, 1, 2)
     return tensor.pin_memory()
 

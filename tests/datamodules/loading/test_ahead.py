@@ -144,9 +144,10 @@ def test_lists_of_tensors_that_cannot_be_joined_stay_lists(parts: list[torch.Ten
     def packed() -> Iterator[PackedBatch]:
         yield pack({"of_a_users": parts, "boxes": [torch.ones(1, 4)]})
 
-    (got,) = ahead(packed(), CPU, lambda batch: batch, early=True)
-    assert_same(got, {"of_a_users": parts, "boxes": [torch.ones(1, 4)]})
-    assert [one.dtype for one in dict(got)["of_a_users"]] == [one.dtype for one in parts]
+    got: list[Any] = list(ahead(packed(), CPU, lambda batch: batch, early=True))
+    assert len(got) == 1
+    assert_same(got[0], {"of_a_users": parts, "boxes": [torch.ones(1, 4)]})
+    assert [one.dtype for one in got[0]["of_a_users"]] == [one.dtype for one in parts]
 
 
 @pytest.mark.parametrize(("early", "sent"), [(False, [1, 2, 3]), (True, [2, 3, 3])])

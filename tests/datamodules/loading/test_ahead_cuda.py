@@ -16,7 +16,7 @@ from datamodules.loading.case_stream import CaseStream, LazyScans, case_loader
 from datamodules.phantoms import boxes, labels, masks
 from datamodules.preprocess import Preprocess
 from datamodules.samples.finish import finish, model_images
-from datamodules.samples.moving import PackedBatch, pack
+from datamodules.samples.moving import MovingBatch, PackedBatch, pack
 from datamodules.types import Scan, ScanInfo
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -107,12 +107,15 @@ def test_nothing_waits_for_the_device() -> None:
     assert {batch["mask"].dtype for batch in got} == {torch.int64}
 
 
-def test_channels_last_memory_is_pinned_quickly_and_as_it_lies() -> None:
+def test_channels_last_memory_is_pinned_as_it_lies() -> None:
     image = torch.randint(0, 256, (8, 224, 224, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-    pinned = pack({"image": image}).pin_memory().tensors["image"]
-    assert pinned.is_pinned()
-    assert pinned.stride() == image.stride()
-    assert torch.equal(pinned, image)
+    packed = pack({"image": image, "label": torch.arange(8)}).pin_memory()
+    assert packed.memory.is_pinned()
+    pinned: Any = MovingBatch(image=image).pin_memory()
+    for one in (packed.unpacked()["image"], pinned["image"]):
+        assert one.is_pinned()
+        assert one.stride() == image.stride()
+        assert torch.equal(one, image)
 
 
 class Looking(LightningModule):

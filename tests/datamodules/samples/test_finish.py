@@ -146,11 +146,11 @@ def test_what_travels_is_small_where_it_can_be(way: str, kind: torch.dtype) -> N
     augment = DeviceAugmentation(AugmentConfig(), spec.channels, size) if how else None
     stored = ScanDataset(source_of(arrays, spec), augment, **how).as_stored()
     packed = pack(stored.collate([stored.sample(Draw(number, (1, number))) for number in range(len(arrays))]))
-    assert packed.tensors["image"].dtype == kind
-    assert packed.tensors["mask"].dtype == torch.uint8
-    assert ("limits" in packed.tensors) == (kind == torch.uint8)
-    assert packed.tensors["boxes"].shape[1] == 4
-    assert len(packed.counts["boxes"]) == len(arrays)
+    assert packed.places["image"].kind == kind
+    assert packed.places["mask"].kind == torch.uint8
+    assert ("limits" in packed.places) == (kind == torch.uint8)
+    # Nothing but these, and what brings each to a multiple of 64 bytes.
+    assert len(packed.memory) < sum(place.size + 64 for place in packed.places.values())
 
 
 def test_images_that_numpy_holds_in_odd_ways_travel() -> None:
