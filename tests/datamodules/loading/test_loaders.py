@@ -111,7 +111,7 @@ def shown(
     [
         (0, {}),
         (1, {}),
-        (3, {}),
+        (2, {}),
         (1, {"accumulate_grad_batches": 3}),
         (1, {"limit_train_batches": 2}),
         (1, {"reload_dataloaders_every_n_epochs": 1}),
