@@ -22,6 +22,8 @@ from tasks.cli.runs.running import full_disk, go_on, interrupted, release, stopp
 from tasks.training.stopping.signals import EX_TEMPFAIL, Stopped
 
 _PARTS = ("callbacks", "loggers", "profilers", "plugins", "strategies")
+# Where Lightning says which accelerator, strategy, devices and precision do not go together.
+_DEVICES = "pytorch_lightning.trainer.connectors.accelerator_connector"
 _OF_TRAINER = tuple(f"pytorch_lightning.{part}." for part in _PARTS)
 
 
@@ -172,6 +174,8 @@ def _of_libraries(error: BaseException) -> str | None:
     if (made := built or named) is not None:
         return f"{made[1]} (--trainer): cannot be made: {said}"
     where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if where and where[-1] == _DEVICES:
+        return f"--trainer: {said}"
     if where and where[-1].startswith(_OF_TRAINER):
         part = where[-1].split(".")[1].rstrip("s")
         return f"--trainer: a {part} of Lightning's says: {said or type(first).__name__}"

@@ -38,6 +38,7 @@ QUICK = [
             "--model.ema: not with --trainer.strategy fsdp2",
         ),
         (["--model.grad_checkpointing", "true"], "--model.grad_checkpointing true: small_cnn has none"),
+        (["--trainer.strategy", "fsdp"], "--trainer: The strategy `fsdp` requires a GPU accelerator"),
         (["--memory", "much"], "--memory much: a size such as 20GiB or 800MiB"),
         (["--memory", "1GiB", "--find_batch_size", "true"], "both look for the batch"),
     ],
