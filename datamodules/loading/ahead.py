@@ -130,7 +130,7 @@ class _Sent:
             now.wait_event(self._done)
             for value in self._batch.values():
                 for tensor in value if isinstance(value, list) else [value]:
-                    if isinstance(tensor, torch.Tensor):
+                    if isinstance(tensor, torch.Tensor) and tensor.is_cuda:
                         # Its memory belongs to the other stream, which must not use it again before this one is done.
                         tensor.record_stream(now)
         return self._batch
