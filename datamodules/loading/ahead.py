@@ -33,27 +33,12 @@ class AheadLoader(DataLoader[Any]):
         self.device, self.finish = device, finish
 
     def __iter__(self) -> Any:
-        """Finished batches."""
-        return ahead(super().__iter__(), self.device, self.finish, early=self.num_workers > 0)
-
-
-class AheadEpochLoader(EpochLoader):
-    """:class:`AheadLoader` of a training part.
-
-    Args:
-        dataset: takes draws.
-        device: where batches are wanted.
-        finish: makes a batch as stored, on the device, what the model sees.
-        **kwargs: of :class:`.EpochLoader`.
-    """
-
-    def __init__(self, dataset: Any, *, device: torch.device, finish: Finish, **kwargs: Any) -> None:
-        super().__init__(dataset, **kwargs)
-        self.device, self.finish = device, finish
-
-    def __iter__(self) -> Any:
         """Finished batches of an epoch."""
         return ahead(super().__iter__(), self.device, self.finish, early=self.num_workers > 0)
+
+
+class AheadEpochLoader(AheadLoader, EpochLoader):
+    """:class:`AheadLoader` of a training part; its other arguments are those of :class:`.EpochLoader`."""
 
 
 def loader_on(device: torch.device | None, dataset: Any, finish: Finish, **settings: Any) -> DataLoader[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Trainer
 
 from datamodules.loading.ahead import AheadEpochLoader, AheadLoader, ahead
 from datamodules.loading.case_stream import CaseStream, LazyScans, case_loader
@@ -18,6 +18,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.samples.finish import finish, model_images
 from datamodules.samples.moving import MovingBatch, PackedBatch, pack
 from datamodules.types import Scan, ScanInfo
+from tests.datamodules.loading.looking import Looking
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -116,27 +117,6 @@ def test_channels_last_memory_is_pinned_as_it_lies() -> None:
         assert one.is_pinned()
         assert one.stride() == image.stride()
         assert torch.equal(one, image)
-
-
-class Looking(LightningModule):
-    """Keeps what it is shown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.shown: dict[str, list[Any]] = {"train": [], "val": []}
-        self.moved = 0
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        self.shown["train"].append(batch)
-        loss: torch.Tensor = self.weight * batch["image"].mean()
-        return loss
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.shown["val"].append(batch)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 def shown(kind: Any, accelerator: str, workers: int) -> dict[str, list[Any]]:
