@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +25,7 @@ from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
 from datamodules.faults import is_collecting, report_fault
 from datamodules.preprocess import Preprocess
-from datamodules.readers.formats import is_damaged_tiff, is_stack
+from datamodules.readers.formats import is_damaged_tiff, is_stack, is_stack_file
 from datamodules.readers.hashing import content_hashes
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import Plane
@@ -115,7 +116,8 @@ class ImageTable(ClassificationData):
         frame = drop_empty(frame, "path", self.table_file, self.path_column)
         refuse_outside(self.root, frame["path"], str(self.table_file), allow=self.allow_outside)
         root = str(self.root)
-        there = [os.path.exists(os.path.join(root, path)) for path in frame["path"]]  # noqa: PTH110, PTH118 - many
+        folders: set[str] = set()
+        there = [_is_there(root, path, folders) for path in frame["path"]]
         if not all(there):
             missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]
             report_fault(
@@ -131,7 +133,7 @@ class ImageTable(ClassificationData):
         table = self._cases(frame)
         if is_collecting():  # a check reads volumes whole
             return table
-        volumes = [is_stack(os.path.join(root, path)) for path in table.images["path"]]  # noqa: PTH118
+        volumes = [path in folders or is_stack_file(os.path.join(root, path)) for path in table.images["path"]]  # noqa: PTH118
         if any(volumes):  # what cannot be read among them is named with all such
             pairs = zip(table.images["path"], volumes, strict=True)
             volumes = [known or is_damaged_tiff(self.root / path) for path, known in pairs]
@@ -236,6 +238,16 @@ class ImageTable(ClassificationData):
         size = self.image_facts.size
         assert size is not None  # the slices of volumes always give one
         return size
+
+
+def _is_there(root: str, path: str, folders: set[str]) -> bool:
+    """Whether a path exists, asked once: there may be a million; a folder is noted."""
+    try:
+        if stat.S_ISDIR(os.stat(os.path.join(root, path)).st_mode):  # noqa: PTH116, PTH118 - as above
+            folders.add(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _read_volume(files: Sequence[Path], slices: SliceSpec, cache: VolumeCache, limits: Limits, volume: int) -> str:

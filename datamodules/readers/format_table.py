@@ -112,15 +112,20 @@ def suffixes_of(kind: Literal["image", "volume"] | None = None) -> tuple[str, ..
 
 
 @cache
-def _by_suffix() -> tuple[tuple[str, Format], ...]:
+def _by_suffix() -> dict[str, Format]:
     pairs = [(suffix, one) for one in known_formats() for suffix in one.suffixes]
-    return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))
+    return dict(reversed(pairs))  # of two formats with one suffix the first
 
 
 def by_name(name: str) -> Format | None:
     """The format that the name of a file speaks of."""
-    name = name.lower()
-    return next((one for suffix, one in _by_suffix() if name.endswith(suffix)), None)
+    name, known = name.lower(), _by_suffix()
+    dot = name.find(".")
+    while dot >= 0:  # the longest first; there may be a million names, and some thirty suffixes
+        if (found := known.get(name[dot:])) is not None:
+            return found
+        dot = name.find(".", dot + 1)
+    return None
 
 
 def image_format(head: bytes, name: str) -> Format:

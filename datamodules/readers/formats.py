@@ -45,8 +45,11 @@ def is_stack(path: Path | str) -> bool:
 
     A volume is told by its name, also where it has one slice. A damaged TIFF has no pages: reading it says why.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - as below
-        return True
+    return os.path.isdir(path) or is_stack_file(path)  # noqa: PTH112 - as below
+
+
+def is_stack_file(path: Path | str) -> bool:
+    """:func:`is_stack` for what is known to be no folder."""
     name = os.path.basename(path)  # noqa: PTH119 - a table may have a million, and a Path costs more than the answer
     found = by_name(name)
     if found is not None and found.frames is not None:

@@ -59,12 +59,13 @@ def stratified_groups(
     weights = 1 / np.outer(fractions, np.where(totals > 0, totals, 1))
     heaviness = (kinds**2 * weights[0]).sum(axis=1).round(9)
     members = np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
+    largest = counts[:, -1].max()
     part_of = np.empty(len(counts), dtype=np.int64)
     for one in np.argsort(-heaviness, kind="stable"):
         dealt = np.zeros(len(missing), dtype=np.int64)
         for _ in members[one]:
             fall = ((2 * missing - kinds[one]) * kinds[one] * weights).sum(axis=1)
-            fall[~_may_take(missing[:, -1], kinds[one, -1], counts[:, -1].max())] = -np.inf
+            fall[~_may_take(missing[:, -1], kinds[one, -1], largest)] = -np.inf
             # Of equal parts the last: a class of one patient then trains by default, where fold 0 validates.
             part = int(np.flatnonzero(fall >= fall.max() - _SAME)[-1])
             dealt[part] += 1
