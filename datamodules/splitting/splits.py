@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.cases.keyed import read_keyed, rows_of, without_row
+from datamodules.cases.keyed import among, read_keyed, rows_of, without_row
 from datamodules.cases.table import SPLITS, CaseTable, split_words
 from datamodules.faults import report_fault
 from datamodules.splitting.dealing import stratified_groups, tie_words
@@ -192,7 +192,7 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_
             detail=f"not in {named}",
             cases=absent.index,
         )
-    strangers = known["case_id"][~known["case_id"].isin([*table.cases["case_id"], *gone])]
+    strangers = known["case_id"][~(among(known["case_id"], table.cases["case_id"]) | known["case_id"].isin(gone))]
     if len(gone):
         strangers = strangers[~strangers.str.startswith(tuple(f"{volume}/" for volume in gone))]
     if len(strangers):

@@ -213,7 +213,7 @@ def part_of(data: ScanDataModule, rows: NDArray[np.int64], *, without: Sequence[
     return Part(
         names,
         keyed("case_id", names),
-        (_each("patient", [_patient(clean_id(str(patients[case]))) for case in known]), known),
+        (_patients([str(patients[case]) for case in known]), known),
         (_each("image", contents[taken]), owners[taken]),
     )
 
@@ -222,6 +222,12 @@ def _each(kind: str, names: Sequence[str] | NDArray[Any]) -> Hashes:
     """As :func:`keyed`, for names of which many are the same."""
     numbers, distinct = pd.factorize(np.asarray(names, dtype=object))
     return keyed(kind, distinct)[numbers] if len(distinct) else _NONE
+
+
+def _patients(names: Sequence[str]) -> Hashes:
+    """(N,) the hash of each patient; a million images have few of them."""
+    hidden = {name: _patient(clean_id(name)) for name in set(names)}
+    return _each("patient", [hidden[name] for name in names])
 
 
 def provenance_of(data: ScanDataModule, *, trains: bool = True) -> Provenance:
@@ -241,8 +247,8 @@ def provenance_of_split(split: pd.DataFrame) -> Provenance:
     def seen(part: str) -> Seen:
         cases = split[split["split"] == part]
         patients = cases.get("patient_id", pd.Series(dtype="str")).dropna()
-        names = [_patient(clean_id(str(name))) for name in patients]
-        return Seen(np.unique(keyed("case_id", map(str, cases["case_id"]))), np.unique(_each("patient", names)))
+        names = _patients([str(name) for name in patients])
+        return Seen(np.unique(keyed("case_id", map(str, cases["case_id"]))), np.unique(names))
 
     return Provenance({fingerprint(): Lineage(seen("train"), seen("val"))})
 
