@@ -63,7 +63,7 @@ def without_row(table: CaseTable, keyed: pd.DataFrame) -> pd.Series[str]:
 
 
 def among(names: pd.Series[str], known: pd.Series[str]) -> pd.Series[bool]:
-    """Whether each name is among the known ones; of a million in a tenth of the time that texts of Arrow take."""
+    """Whether each name is among the known ones; of a million in a quarter of the time that texts of Arrow take."""
     return names.astype(object).isin(known.astype(object))
 
 
