@@ -72,9 +72,9 @@ def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> d
 
 def _refuse_damage(path: Path) -> None:
     """Compare the parts of a checkpoint, which is a zip archive, with their checksums: torch reads them without."""
-    if not zipfile.is_zipfile(path):
-        return  # cut off, or of another kind: torch says what
     try:
+        if not zipfile.is_zipfile(path):
+            return  # cut off, or of another kind: torch says what
         with zipfile.ZipFile(path) as archive:
             wrong = archive.testzip()
     except Exception as error:  # damaged directories of the archive raise whatever their parts raise
