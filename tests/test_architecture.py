@@ -56,6 +56,7 @@ BASICS = {
     "datamodules": (
         "types",
         "faults",
+        "lazy",
         "settings",
         "useless",
         "preprocess",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from datamodules.caching.cache import CacheError
 from datamodules.caching.reading_version import behaviour
 from datamodules.cases.pool import Lost, in_chunks, processes
+from datamodules.lazy import LazySequence
 from datamodules.readers.hashing import array_hash, parts_of
 from datamodules.readers.itk_header import HEADERS
 from datamodules.readers.kept import Kept
@@ -56,7 +57,7 @@ class Unit(NamedTuple):
     settings: str = ""
 
 
-class ImageUnits(Sequence[Unit]):
+class ImageUnits(LazySequence[Unit]):
     """Images as units, each made when it is asked for: a million of them would take a third of a GiB.
 
     Args:
@@ -76,15 +77,11 @@ class ImageUnits(Sequence[Unit]):
         for start in range(0, len(self), _AT_ONCE):
             yield from self[start : start + _AT_ONCE]
 
-    @overload
-    def __getitem__(self, number: int) -> Unit: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Unit]: ...
-    def __getitem__(self, number: int | slice) -> Unit | list[Unit]:
-        """Unit of an image, or of those of a slice."""
-        if not isinstance(number, slice):
-            return self._unit(str(self._paths.iat[number]), int(self._frames.to_numpy()[number]))
-        return list(map(self._unit, self._paths.iloc[number], self._frames.iloc[number]))
+    def _item(self, number: int) -> Unit:
+        return self._unit(str(self._paths.iat[number]), int(self._frames.to_numpy()[number]))
+
+    def _items(self, numbers: range) -> list[Unit]:
+        return list(map(self._unit, self._paths.iloc[list(numbers)], self._frames.iloc[list(numbers)]))
 
     def _unit(self, path: str, frame: int) -> Unit:
         return Unit((os.path.join(self._root, path),), f"{frame} {self._settings}")  # noqa: PTH118 - there may be many

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from datamodules.lazy import LazySequence
 from datamodules.types import ScanInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class ScanRows(Sequence[ScanInfo]):
+class ScanRows(LazySequence[ScanInfo]):
     """Identity of cases as samples carry it: ``case_id``, ``patient_id`` (None where it is unknown), ``path``.
 
     Each is made when it is asked for. A million dictionaries would take half a GiB, and half a GiB more in each loader
@@ -36,21 +36,12 @@ class ScanRows(Sequence[ScanInfo]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, number: int) -> ScanInfo: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[ScanInfo]: ...
-    def __getitem__(self, number: int | slice) -> ScanInfo | list[ScanInfo]:
-        """Row ``number``, or those of a slice."""
-        if isinstance(number, slice):
-            return [self._scan(int(row)) for row in self._rows[number]]
-        return self._scan(int(self._rows[number]))
-
-    def _scan(self, row: int) -> ScanInfo:
+    def _item(self, number: int) -> ScanInfo:
+        row = int(self._rows[number])
         return ScanInfo(**{name: column[row].as_py() for name, column in self._columns.items()})  # type: ignore[typeddict-item]
 
 
-class RowsByOwner(Sequence[NDArray[np.int64]]):
+class RowsByOwner(LazySequence[NDArray[np.int64]]):
     """Row numbers of what belongs to each owner (images of cases), cut out of one array when they are asked for.
 
     Args:
@@ -65,14 +56,10 @@ class RowsByOwner(Sequence[NDArray[np.int64]]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, owner: int) -> NDArray[np.int64]: ...
-    @overload
-    def __getitem__(self, owner: slice) -> list[NDArray[np.int64]]: ...
-    def __getitem__(self, owner: int | slice) -> NDArray[np.int64] | list[NDArray[np.int64]]:
-        """(m,) rows of an owner, in their order; or those of the owners of a slice."""
-        if isinstance(owner, slice):
-            return [self[one] for one in range(*owner.indices(len(self)))]
-        end = int(self._ends[owner])  # IndexError ends an iteration
-        first = owner % len(self)
-        return self._order[int(self._ends[first - 1]) if first else 0 : end]
+    def _item(self, number: int) -> NDArray[np.int64]:
+        return self._order[int(self._ends[number - 1]) if number else 0 : int(self._ends[number])]
+
+    def together(self, owners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(M,) rows of some owners one after the other, and (M,) the owner of each."""
+        rows = [self[owner] for owner in owners]
+        return np.concatenate([*rows, np.empty(0, np.int64)]), np.repeat(owners, [len(some) for some in rows])

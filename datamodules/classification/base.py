@@ -133,10 +133,9 @@ class ClassificationData(ScanDataModule):
 
     def every_image(self, rows: NDArray[np.int64]) -> Samples:
         """All images of the given cases, without targets."""
-        images = [self.table.images_by_case[row] for row in rows]
+        images, owners = self.table.images_by_case.together(rows)
         # Without the path, which is that of the case's first image: the reader says that of each.
-        scans = ScanRows(self.table.cases, np.repeat(rows, [len(some) for some in images]), path=False)
-        return Samples(np.concatenate([*images, np.empty(0, np.int64)]), scans)
+        return Samples(images, ScanRows(self.table.cases, owners, path=False))
 
     def cases_in_batch(self, split: str) -> int:
         """As asked for in training; so many cases in evaluation that they have no more images than there, or one."""

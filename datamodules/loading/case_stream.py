@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.cases.table import CaseTable
+from datamodules.lazy import LazySequence
 from datamodules.loading.ahead import loader_on
 from datamodules.opened_image import OpenedImage
 from datamodules.preprocess import Preprocess
@@ -53,7 +54,7 @@ class CaseSource(Protocol):
         """
 
 
-class LazyScans(Sequence[Scan]):
+class LazyScans(LazySequence[Scan]):
     """Scans that are read when they are asked for, and not kept.
 
     Args:
@@ -62,19 +63,13 @@ class LazyScans(Sequence[Scan]):
     """
 
     def __init__(self, count: int, read: Callable[[int], Scan]) -> None:
-        self._numbers, self._read = range(count), read
+        self._count, self._read = count, read
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> Scan: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Scan]: ...
-    def __getitem__(self, index: int | slice) -> Scan | Sequence[Scan]:
-        if isinstance(index, slice):
-            return [self._read(number) for number in self._numbers[index]]
-        return self._read(self._numbers[index])
+    def _item(self, number: int) -> Scan:
+        return self._read(number)
 
 
 class TableCases(CaseSource):

@@ -209,9 +209,8 @@ class SegmentationData(ScanDataModule):
 
     def samples(self, rows: NDArray[np.int64]) -> Samples:
         """All images of the given cases."""
-        images = self.images_by_case(rows)
-        scans = ScanRows(self.table.cases, np.repeat(rows, [len(some) for some in images]))
-        return Samples(np.concatenate([*images, np.empty(0, np.int64)]), scans)
+        images, owners = self.table.images_by_case.together(rows)
+        return Samples(images, ScanRows(self.table.cases, owners))
 
     def annotations(self, *, augmented: bool) -> tuple[Annotation[Any], ...]:
         """Masks."""

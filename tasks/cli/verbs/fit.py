@@ -317,7 +317,7 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
     trainer, data, run_dir = evaluation.trainer, evaluation.data, evaluation.run_dir
     best = run_dir / CHECKPOINTS / "best.ckpt"
     if not best.is_file():
-        best = find_checkpoint(task, str(run_dir / CHECKPOINTS / "last.ckpt"))
+        best = find_checkpoint(task, str(run_dir / CHECKPOINTS / LAST))
     checkpoint = open_checkpoint(best, task)
     model = build_from(checkpoint, task, best)
     place(model, memory_format)

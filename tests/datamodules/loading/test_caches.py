@@ -26,7 +26,7 @@ from datamodules.caching import image_cache
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
 from datamodules.detection.voc import Voc
-from datamodules.loading import caches
+from datamodules.loading import caches, disk_cache
 from datamodules.phantoms.labels import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers import formats
@@ -206,7 +206,7 @@ def test_what_does_not_matter_finds_the_old_entry_and_what_matters_none(
     moved = tmp_path / "elsewhere"
     shutil.copytree(root, moved)
     assert trained_on(cache, moved) == 0
-    monkeypatch.setattr("datamodules.loading.caches.behaviour", lambda *more: "mended")
+    monkeypatch.setattr("datamodules.loading.disk_cache.behaviour", lambda *more: "mended")
     assert trained_on(cache, root) == 2
 
 
@@ -332,7 +332,7 @@ def test_a_lost_shard_costs_no_run(tmp_path: Path, cache: Path) -> None:
 
 def fill(folder: Path, started: Any) -> None:
     image_cache.SHARD_BYTES = 2000
-    caches._BATCH_BYTES = 1000
+    disk_cache._BATCH_BYTES = 1000
     original = formats.read
     count = 0
 
