@@ -15,6 +15,11 @@ from torch import Tensor
 T = TypeVar("T")
 
 
+def in_a_group() -> bool:
+    """Whether this process trains or evaluates with others, or was started to."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
     """Divide a rank's sum so that averaging gradients over ranks gives the gradient of one process.
 
@@ -29,7 +34,7 @@ def mean_over_ranks(total: Tensor, count: Tensor) -> Tensor:
         () the loss; 0 where no rank has anything to count.
     """
     count = count.detach().float()
-    if torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized():
+    if torch.is_grad_enabled() and in_a_group():
         count = count.clone()
         torch.distributed.all_reduce(count)
         count = count / torch.distributed.get_world_size()
@@ -43,7 +48,7 @@ def sum_over_ranks(own: Tensor) -> Tensor:
     is passed back as many times as there are ranks. Where no gradient is asked for, no rank waits for another, and the
     sum is this rank's own.
     """
-    if not (torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not (torch.is_grad_enabled() and in_a_group()):
         return own
     total = own.detach().clone()
     torch.distributed.all_reduce(total)
@@ -79,7 +84,7 @@ def from_batch_of_all(own: Tensor, sources: Sequence[int]) -> Tensor:
 
 def sum_of_counts(own: int, device: torch.device) -> int:
     """The sum over ranks of a number, on each; it makes a GPU wait."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not in_a_group():
         return own
     total = torch.tensor(own, device=device)
     torch.distributed.all_reduce(total)
@@ -88,7 +93,7 @@ def sum_of_counts(own: int, device: torch.device) -> int:
 
 def gather(own: T) -> list[T]:
     """Plain Python objects of all ranks, in order of rank; the same list on every rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not in_a_group():
         return [own]
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, own)
@@ -97,11 +102,9 @@ def gather(own: T) -> list[T]:
 
 def count_ranks() -> int:
     """How many processes train or evaluate together."""
-    there = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if there else 1
+    return torch.distributed.get_world_size() if in_a_group() else 1
 
 
 def is_rank_zero() -> bool:
     """Whether this is the first (or the only) process."""
-    there = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not there or torch.distributed.get_rank() == 0
+    return not in_a_group() or torch.distributed.get_rank() == 0
