@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from tasks.cli.runs.ranks import LOGS, LOOK, Here, end_others, ending, failed, say_error
-from tasks.cli.runs.running import release
+from tasks.cli.runs.running import release, stopped
+from tasks.training.stopping.signals import StopSignals
 
 _GRACE = 10.0  # seconds that this process has to end by itself once another one has failed
 
@@ -41,6 +43,23 @@ def watch(trainer: Trainer) -> None:
     if type(launcher) is _SubprocessScriptLauncher:
         own = RankLauncher(launcher.cluster_environment, launcher.num_processes, launcher.num_nodes)
         trainer.strategy._launcher = own
+
+
+def answer_while_waiting(trainer: Trainer, signals: StopSignals) -> None:
+    """Let signals end a training that waits for other ranks, which may never come, to form its process group."""
+    strategy = trainer.strategy
+    form = strategy.setup_environment
+
+    def end(name: str) -> None:
+        print(stopped(name, "while it waited for other ranks"), file=sys.stderr, flush=True)
+        end_others()
+        release()
+
+    def form_answering() -> None:
+        with signals.ending_waits(end):
+            form()
+
+    strategy.setup_environment = form_answering  # type: ignore[method-assign]
 
 
 class RankLauncher(_SubprocessScriptLauncher):

@@ -20,6 +20,7 @@ from tasks.cli.devices import refuse_model_with_sharding, say_batch, scale_lr, s
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
+from tasks.cli.launching import answer_while_waiting
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
@@ -189,7 +190,7 @@ def _run(
     if last is not None and last.name != LAST and isinstance(trainer.strategy.checkpoint_io, WholeCheckpoints):
         trainer.strategy.checkpoint_io.damaged = last.with_name(LAST)
     augmented_on = data.settle_augmentation(cuda=trainer.strategy.root_device.type == "cuda")
-    if last is None and scaling != "none":
+    if last is None and config is None and scaling != "none":  # a config.yaml of this run has it scaled
         scale_lr(trainer, model, scaling)
         cli.config["model"]["lr"] = model.optimization.lr
     say_batch(trainer, data, model, scaling)
@@ -286,6 +287,8 @@ def _trainer(
     if not bar:
         overrides["enable_progress_bar"] = False
     trainer = cli.build_trainer(callbacks, logger=logger, **overrides)
+    if trainer.world_size > 1:
+        answer_while_waiting(trainer, signals)
     # In front of the user's too: nothing has happened yet in a step that is not taken.
     ours: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     ours.sort(key=lambda callback: not isinstance(callback, (MidEpoch, Stopping)))

@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
 # What schedulers and people send. SLURM sends SIGUSR1 where it is asked to (--signal), and SIGTERM before SIGKILL.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 EX_TEMPFAIL = 75  # sysexits.h: try again
+_GRACE = 5.0  # seconds that a handler has to run
 
 
 class Stopped(BaseException):
@@ -63,6 +66,42 @@ class StopSignals:
             if signal.getsignal(number) == self._note:  # Lightning switches Ctrl-C off while it ends
                 signal.signal(number, handler)
         self._before = {}
+
+    @contextmanager
+    def ending_waits(self, end: Callable[[str], None]) -> Iterator[None]:
+        """Let signals end the process from within a call that may never return to Python.
+
+        Handlers run between two instructions of Python; what waits in C++ for other ranks does not come back where
+        these never come. A thread learns of a signal from the descriptor that the interpreter writes its number to, lets
+        the handler run if it can, and ends the process otherwise. No process may be forked meanwhile: it would write to
+        that descriptor too.
+
+        Args:
+            end: called with the signal's name before the process ends, with the status of :class:`Stopped` or Ctrl-C.
+        """
+        if not self._before:
+            yield
+            return
+        over = threading.Event()
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        watch = threading.Thread(target=self._watch, args=(reading, over, end), daemon=True, name="watch of signals")
+        watch.start()
+        try:
+            yield
+        finally:
+            over.set()
+            signal.set_wakeup_fd(before)
+            os.close(writing)
+            watch.join()
+            os.close(reading)
+
+    def _watch(self, reading: int, over: threading.Event, end: Callable[[str], None]) -> None:
+        while number := os.read(reading, 1):
+            if number[0] in self._before and not over.wait(_GRACE):
+                end(signal.Signals(number[0]).name)
+                os._exit(128 + signal.SIGINT if number[0] == signal.SIGINT else EX_TEMPFAIL)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a loader process, which ends when its parent lets it

@@ -65,3 +65,9 @@ def test_accumulation_and_a_scaled_learning_rate_are_said(run: Run) -> None:
     assert config["model"]["lr"] == 0.002
     assert "scale_lr" not in config  # whoever starts the same run again does not scale twice
     assert config["data"]["init_args"]["total_batch_size"] == 4
+    for checkpoint in Path("run/checkpoints").iterdir():  # killed before the first one was written
+        checkpoint.unlink()
+    again = ["--run_dir", "run", "--ckpt_path", "last", "--scale_lr", "linear"]
+    status, _, err = run("fit", *again)
+    assert status == 0, err
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["model"]["lr"] == 0.002

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -97,6 +98,21 @@ def free_port() -> str:
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     return state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+def test_a_training_that_waits_for_ranks_that_are_not_there_ends_when_it_is_asked_to(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    process = start(tmp_path, "fit", *FLAGS, "--trainer.num_nodes", "2", "--run_dir", "run")
+    while not (tmp_path / "run" / "config.yaml").is_file() and process.poll() is None:
+        time.sleep(0.2)
+    time.sleep(5)  # it writes that shortly before it waits
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == status, out
+    assert out.splitlines()[-1].startswith("interrupted" if status == 130 else f"stopped by {number.name}")
 
 
 @pytest.mark.slow
