@@ -72,8 +72,8 @@ class StopSignals:
         """Let signals end the process from within a call that may never return to Python.
 
         Handlers run between two instructions of Python; what waits in C++ for other ranks does not come back where
-        these never come. A thread learns of a signal from the descriptor that the interpreter writes its number to, lets
-        the handler run if it can, and ends the process otherwise. No process may be forked meanwhile: it would write to
+        these never come. A thread learns of a signal from the descriptor that the interpreter writes its number to,
+        lets the handler run if it can, and ends the process otherwise. No process may be forked meanwhile: it would write to
         that descriptor too.
 
         Args:
