@@ -73,8 +73,8 @@ class StopSignals:
 
         Handlers run between two instructions of Python; what waits in C++ for other ranks does not come back where
         these never come. A thread learns of a signal from the descriptor that the interpreter writes its number to,
-        lets the handler run if it can, and ends the process otherwise. No process may be forked meanwhile: it would write to
-        that descriptor too.
+        lets the handler run if it can, and ends the process otherwise. No process may be forked meanwhile: it would
+        write to that descriptor too.
 
         Args:
             end: called with the signal's name before the process ends, with the status of :class:`Stopped` or Ctrl-C.
