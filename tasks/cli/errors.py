@@ -95,9 +95,27 @@ def _stopped(stop: Stopped) -> int:
     return EX_TEMPFAIL
 
 
-def _in_one_line(run: Callable[[], int]) -> int:
+def _ended_by_signal(run: Callable[[], int]) -> int:
+    """Call ``run``; what a library fails at while a signal ends the command is the signal's.
+
+    Lightning resets loaders on its way out, some of which are not begun yet or half ended.
+    """
     try:
         return run()
+    except SuiteError:
+        raise
+    except Exception as error:
+        inner = error.__cause__ or error.__context__
+        while inner is not None:
+            if isinstance(inner, (Stopped, KeyboardInterrupt)):
+                raise inner from None
+            inner = inner.__cause__ or inner.__context__
+        raise
+
+
+def _in_one_line(run: Callable[[], int]) -> int:
+    try:
+        return _ended_by_signal(run)
     except SuiteError as error:
         return _say(full_disk(error) or str(error))
     except argparse.ArgumentError as error:

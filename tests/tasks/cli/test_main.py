@@ -10,6 +10,7 @@ import pytest
 
 from tasks.cli import errors, flags
 from tasks.cli.main import VERBS, script
+from tasks.training.stopping.signals import Stopped
 from tests.tasks.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -120,6 +121,27 @@ def test_unexpected_faults_keep_their_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         errors.guarded(fault, debug=False)
+
+
+@pytest.mark.parametrize(
+    ("stop", "status", "said"),
+    [(Stopped("SIGUSR1"), 75, "stopped by SIGUSR1: "), (KeyboardInterrupt(), 130, "interrupted: ")],
+)
+def test_what_fails_while_a_signal_ends_a_command_is_not_said(
+    stop: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lightning's loops reset loaders that have not begun."""
+
+    def run() -> int:
+        try:
+            raise stop
+        finally:
+            raise RuntimeError("Please call `iter(combined_loader)` first.")
+
+    assert errors.guarded(run, debug=False) == status
+    err = capsys.readouterr().err
+    assert err.startswith(said)
+    assert err.count("\n") == 1
 
 
 def test_help_says_everything_before_it_ends_the_process() -> None:
