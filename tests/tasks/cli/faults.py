@@ -81,6 +81,10 @@ def train(folder: Path, words: list[str], fault: Fault = NONE, *, ranks: int = 1
         for victim in victims:
             if victim.is_alive():
                 os.kill(victim.pid or 0, fault.number if fault.kind == "signal" else signal.SIGKILL)
+    if fault.kind == "rank":  # what waits for a rank that was killed while all met: launchers end it
+        processes[0].join(30)
+        if processes[0].is_alive():
+            os.kill(processes[0].pid or 0, signal.SIGTERM)
     deadline = time.monotonic() + limit
     for process in processes:
         process.join(max(0.1, deadline - time.monotonic()))
