@@ -12,6 +12,7 @@ from scansuite.own_parts import allow
 from scansuite.version import __version__
 from tasks.cli.errors import guarded
 from tasks.cli.flags import given, values_of, wants_help
+from tasks.cli.starting.mistyped import refuse_mistyped
 from tasks.registry.specs import spec_of, task_names
 
 VERBS = {
@@ -82,6 +83,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
 
     def run() -> int:
         allow([*values_of(flags, "--allow_import"), *spec.own_packages])
+        refuse_mistyped(spec, verb, flags)
         name = "submit" if verb == "fit" and given(flags, "--slurm") and wants_help(flags) is None else f"verbs.{verb}"
         module = importlib.import_module(f"tasks.cli.{name}")
         return int(module.run(task, flags))

@@ -166,7 +166,15 @@ class VerbParser:
 
     def known_flags(self, argv: Sequence[str]) -> set[str]:
         """Full names of the flags that may be typed."""
-        return {option for action in self.parser._actions for option in action.option_strings}
+        options = [option for action in self.parser._actions for option in action.option_strings]
+        # Links are no flags; `+`, and `.help` of what a flag may name, go with the flag itself.
+        return {
+            option
+            for option in options
+            if option.startswith("-")
+            and not option.endswith("+")
+            and (option == "--data.help" or not option.endswith(".help"))
+        }
 
     def sections(self, argv: Sequence[str]) -> list[Section]:
         """What the short help shows, in order."""

@@ -1,0 +1,53 @@
+"""Mistyped flags, answered before anything heavy is imported.
+
+What it refuses the parser of the verb would refuse in the same words, minutes or seconds later: it asks the same
+function, with the flags as they are read from the source. What cannot be read so (a data class of the user's own, a
+task of another package, a run that is taken up again) is left to the parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scansuite.errors import SuiteError
+from tasks.cli.flags import find_configs, given, refuse_unknown, wants_help
+from tasks.cli.starting.known_flags import chosen_data, flags_of
+from tasks.cli.starting.source import UnsureError
+from tasks.registry.spec import TaskSpec
+
+
+def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
+    """Stop at a flag that the verb does not have.
+
+    Args:
+        spec: of the task.
+        verb: what is done.
+        argv: flags as typed.
+
+    Raises:
+        SuiteError: names the nearest right flag.
+    """
+    if wants_help(argv) is not None or (verb in ("validate", "test") and given(argv, "--model")):
+        return  # the latter has an error of its own
+    typed = find_configs(argv) if verb != "list" else list(argv)
+    try:
+        chosen = chosen_data(spec, verb, typed)
+        known = [flags_of(spec, verb, paths) for paths in ([chosen.paths] if chosen.sure else _each(chosen.paths))]
+    except UnsureError:
+        return
+    said = {_unknown(typed, names) for names in known}
+    if len(said) == 1 and (line := said.pop()) is not None and (chosen.sure or " --data" not in line):
+        raise SuiteError(line)
+
+
+def _each(paths: Sequence[str]) -> list[list[str]]:
+    return [[path] for path in paths]
+
+
+def _unknown(argv: Sequence[str], known: Iterable[str]) -> str | None:
+    """What is said of the first flag that is not known; None where all are."""
+    try:
+        refuse_unknown(argv, known)
+    except SuiteError as error:
+        return str(error)
+    return None
