@@ -128,14 +128,20 @@ def _read_off(weights: FloatArray, curve: Froc) -> tuple[FloatArray, FloatArray]
     read = []
     for sensitivity, total in zip(sensitivities, (curve.lesions, curve.patients), strict=True):
         height = np.pad(sensitivity, ((0, 0), (1, 0)))
-        values = np.stack([_at(rate, height, wanted) for wanted in FALSE_POSITIVES], axis=1)
+        values = np.stack([sensitivity_at(rate, height, wanted) for wanted in FALSE_POSITIVES], axis=1)
         values[weights @ total == 0] = np.nan
         read.append(values)
     return read[0], read[1]
 
 
-def _at(rate: FloatArray, height: FloatArray, wanted: float) -> FloatArray:
-    """Heights ``(B,)`` of curves ``(B, P)`` at one rate: on a vertical stretch its upper end."""
+def sensitivity_at(rate: FloatArray, height: FloatArray, wanted: float) -> FloatArray:
+    """Heights ``(B,)`` of curves ``(B, P)`` at one rate: on a vertical stretch its upper end.
+
+    Args:
+        rate: ascending, from 0 on.
+        height: at each rate; straight lines lie between, and right of the end the last holds.
+        wanted: the rate, not below 0.
+    """
     left = (rate <= wanted).sum(axis=1, keepdims=True) - 1
     right = np.minimum(left + 1, rate.shape[1] - 1)
     x0, x1 = np.take_along_axis(rate, left, axis=1), np.take_along_axis(rate, right, axis=1)

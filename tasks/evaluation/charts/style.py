@@ -1,0 +1,125 @@
+"""The look that all charts share: letters, colours, sizes; and how they get into files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from scansuite.files import replacing
+from tasks.evaluation.pictures.common import CLASS_COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Rgb = tuple[float, float, float]
+
+WIDTH = 5.6  # inches; with letters of 11 points they are legible on 400 px
+DPI = 160
+INK, FAINT = "#141414", "#767676"
+# Of training and validation: the blue and the vermilion of M. Okabe and K. Ito, Color universal design, 2008.
+TRAIN, VAL = "#0072b2", "#d55e00"
+COLOURS: tuple[Rgb, ...] = tuple((red / 255, green / 255, blue / 255) for red, green, blue in CLASS_COLOURS)
+# So that lines can be told apart in grey as well, and where colours come round again.
+LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
+PART_NAMES = {"val": "validation", "test": "test"}
+
+# Fonts with the letters that DejaVu lacks, as they are called on Linux, Windows and macOS.
+_FONTS = (
+    "DejaVu Sans", "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "NanumGothic", "Malgun Gothic",
+    "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "PingFang SC", "Arial Unicode MS",
+)  # fmt: skip
+_STYLE: dict[str, Any] = {
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": "#e3e3e3",
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be called a$b$
+    "text.usetex": False,
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+}
+
+
+@contextmanager
+def chart(file: Path, title: str, height: float) -> Iterator[Figure]:
+    """Give a figure, and write it as a PNG when the block ends well.
+
+    A user's own style (``matplotlibrc``) does not count: the look is part of a run folder.
+
+    Args:
+        file: to be written; its folder exists.
+        title: one line at the top.
+        height: in inches.
+
+    Raises:
+        SuiteError: the file cannot be written.
+    """
+    # No pyplot: it would look for a display, and keep figures.
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import fontManager
+
+    known = set(fontManager.get_font_names())
+    fonts = [name for name in _FONTS if name in known]
+    with style.context(["default", {**_STYLE, "font.family": fonts or ["sans-serif"]}]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        if title:
+            figure.suptitle(shortened(title, 68), x=0.012, ha="left", fontsize=11, fontweight="bold")
+        yield figure
+        with replacing(file, durable=False) as temporary:
+            figure.savefig(temporary, format="png")
+
+
+def shortened(text: str, longest: int) -> str:
+    """A name for a chart: in one line, without its middle where it is longer; what does not print becomes a space."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    if len(text) > longest:
+        text = text[: longest // 2] + "…" + text[len(text) - (longest - longest // 2 - 1) :]
+    # matplotlib keeps labels that begin with an underscore out of its legends.
+    return " " + text if text.startswith("_") else text
+
+
+def counted(case_ids: Sequence[str] | pd.Series, cases: pd.DataFrame | None) -> str:
+    """``20 cases of 12 patients``, where the patients of all are known.
+
+    Args:
+        case_ids: of the cases, each once.
+        cases: the table ``cases`` of a run; None = there is none.
+    """
+    ids = pd.Index(case_ids)
+    said = f"{len(ids)} case{'' if len(ids) == 1 else 's'}"
+    if cases is None or not {"case_id", "patient_id"} <= set(cases.columns):
+        return said
+    patients = cases.drop_duplicates("case_id").set_index("case_id")["patient_id"].reindex(ids)
+    if not len(patients) or patients.isna().any():
+        return said
+    count = patients.nunique()
+    return f"{said} of {count} patient{'' if count == 1 else 's'}"
+
+
+def colour_of(number: int) -> Rgb:
+    """Colour of a class, the same as in the pictures of cases."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def line_of(number: int) -> Any:
+    """Line style of a class: solid for the first eight, then others."""
+    return LINES[number // len(COLOURS) % len(LINES)]
