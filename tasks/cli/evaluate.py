@@ -41,6 +41,7 @@ class RunEvaluation:
     Attributes:
         pictures: titles and (H, W, 3) uint8 pictures that this rank drew.
         metrics: by part and name, once the tables are written (rank 0 alone).
+        charts: files drawn from the tables (rank 0 alone).
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class RunEvaluation:
         self.trainer, self.evaluator, self.data, self.run_dir, self.leaks = trainer, evaluator, data, run_dir, leaks
         self.pictures: list[tuple[str, NDArray[Any]]] = []
         self.metrics: dict[str, dict[str, MetricValue]] = {}
+        self.charts: list[Path] = []
         self._results: dict[str, EvalResult] = {}
 
     @property
@@ -77,7 +79,7 @@ class RunEvaluation:
             self.evaluator.run(self.trainer, model, self.data, "val", choose=True)
 
     def write(self, model: Model, *, show: bool = True) -> None:
-        """Write the tables, evaluate them, and print the metrics unless ``show`` is False (rank 0 alone)."""
+        """Write the tables, evaluate and draw them, print the metrics unless ``show`` is False (rank 0 alone)."""
         if not self.trainer.is_global_zero:
             return
         predictions = [result.predictions for result in self._results.values()]
@@ -106,6 +108,9 @@ class RunEvaluation:
         if told:
             write_metrics(self.run_dir / "metrics.json", told)
         self.leaks.note(self.run_dir / "metrics.json")
+        from tasks.evaluation.charts.run_charts import draw_charts
+
+        self.charts = draw_charts(self.run_dir, self.parts)
 
     def _cases(self, splits: Sequence[str]) -> pd.DataFrame:
         cases = self.data.table.cases

@@ -85,6 +85,9 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
         model.operating_points = {}
     write_task(run_dir, evaluator.run_task(model))
     metrics = evaluate_run(run_dir, split)
+    from tasks.evaluation.charts.run_charts import draw_charts
+
+    draw_charts(run_dir, [split])
     write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
     model.operating_points = points
     write_table(cases, run_dir / "split.csv")

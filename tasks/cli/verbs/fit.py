@@ -51,6 +51,8 @@ from tasks.loading import build_from
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
 from tasks.training.half import evaluate_exactly
+from tasks.training.learning_curves import LearningCurves
+from tasks.training.logged_pictures import log_pictures, read_pictures
 from tasks.training.profile.profiling import ProfileTraining, TrainingProfiler
 from tasks.training.saving import LAST, WholeCheckpoints, remove_leftovers, save_whole
 from tasks.training.seeding import SeedEpochs
@@ -61,6 +63,7 @@ from tasks.training.stopping.signals import StopSignals
 
 log = logging.getLogger(__name__)
 
+SHEET = "augmented.png"  # in the run folder
 
 OWN_FLAGS: OwnFlags = {
     "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
@@ -276,6 +279,7 @@ def _trainer(
         mid_epoch,
         Stopping(signals, mid_epoch, run_dir / CHECKPOINTS / LAST, every),
         EpochTable(run_dir / "metrics.csv", verbose=not bar),
+        LearningCurves(run_dir),
         BestCheckpoint(run_dir / CHECKPOINTS, f"val/{metric}", mode),
         ModelCheckpoint(run_dir / CHECKPOINTS, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
@@ -302,17 +306,7 @@ def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     dataset = data.single_images(data.rows("train")[:8])
     chosen = range(0, len(dataset), max(1, len(dataset) // 8))[:8]
     images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in chosen]
-    write_sheet(images, data.training_augmentation(), run_dir / "augmented.png")
-
-
-def _log_pictures(evaluation: RunEvaluation, run_dir: Path) -> None:
-    """Show the pictures of telling cases in TensorBoard, beside the curves of the training."""
-    if evaluation.pictures:
-        from torch.utils.tensorboard import SummaryWriter
-
-        with SummaryWriter(str(run_dir)) as writer:
-            for title, picture in evaluation.pictures:
-                writer.add_image(title.split(":")[0], picture, dataformats="HWC")
+    write_sheet(images, data.training_augmentation(), run_dir / SHEET)
 
 
 def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryFormat, testing: bool) -> None:
@@ -324,7 +318,7 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
     checkpoint = open_checkpoint(best, task)
     model = build_from(checkpoint, task, best)
     place(model, memory_format)
-    trainer.loggers = []  # the event file is about training
+    loggers, trainer.loggers = trainer.loggers, []  # their numbers are about training
     evaluate_exactly(trainer)
     evaluation.run(model, "val", choose=True)
     if trainer.is_global_zero:
@@ -336,7 +330,9 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
     evaluation.write(model)
     compare(task, evaluation, model, memory_format)
     if trainer.is_global_zero:
-        _log_pictures(evaluation, run_dir)
+        sheet = [file for file in (run_dir / SHEET,) if file.is_file()]
+        cases = {title.split(":")[0]: picture for title, picture in evaluation.pictures}
+        log_pictures(loggers, read_pictures([*sheet, *evaluation.charts]) | cases)
         if tested:
             count_test(task, run_dir, best.name, tested)
         print("validation metrics are those the checkpoint was selected on")

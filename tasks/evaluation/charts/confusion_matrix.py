@@ -49,7 +49,7 @@ def draw_confusion_matrix(file: Path, part: str, matrix: pd.DataFrame, counted: 
         axes.set_xticks(places, [names[place] for place in places], fontsize=letters, rotation=90 if turned else 0)
         axes.set_yticks(places, [names[place] for place in places], fontsize=letters)
         axes.tick_params(length=0)
-        axes.set(xlabel="predicted", ylabel="true")
+        axes.set(xlabel="predicted", ylabel="true (% of its row)" if size <= _MOST_SHARES else "true")
         if size <= _MOST_NUMBERS:
             for row, column in np.ndindex(counts.shape):
                 share, count = shares[row, column], int(counts[row, column])

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from scansuite.errors import SuiteError
 from tasks.evaluation.charts.style import FAINT, INK, TRAIN, VAL, chart, colour_of, line_of, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
 
 # What chooses the best checkpoint where nothing else is asked for: the first of these that a table has.
 _OWN_MONITORS = (("auroc", "max"), ("dice", "max"), ("map", "max"), ("mae", "min"))
@@ -70,7 +73,10 @@ def draw_learning_curves(
         first, last = float(epochs["epoch"].min()) + 1, float(epochs["epoch"].max()) + 1
         margin = max(0.02 * (last - first), 0.1 if last > first else 0.5)
         rows[-1].set(xlabel="epoch", xlim=(first - margin, last + margin))
-        rows[-1].xaxis.get_major_locator().set_params(integer=True)
+        if last > first:
+            rows[-1].xaxis.get_major_locator().set_params(integer=True)
+        else:
+            rows[-1].set_xticks([first])
         if lines:
             figure.legend(*rows[-1].get_legend_handles_labels(), loc="outside lower left", ncols=3)
 
@@ -79,7 +85,7 @@ def _has(epochs: pd.DataFrame, *names: str) -> bool:
     return any(name in epochs and np.isfinite(_values(epochs, name)).any() for name in names)
 
 
-def _values(epochs: pd.DataFrame, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _values(epochs: pd.DataFrame, name: str) -> Floats:
     values = pd.to_numeric(epochs[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isfinite(values), values, np.nan)
 
@@ -105,7 +111,7 @@ def _pair(axes: Axes, epochs: pd.DataFrame, metric: str, mode: str | None) -> No
         axes.yaxis.set_major_formatter("{x:g}")
     if mode is not None and _has(epochs, f"val/{metric}"):
         own = _values(epochs, f"val/{metric}")
-        best = int(np.nanargmax(own) if mode == "max" else np.nanargmin(own))
+        best = best_epoch(own, _values(epochs, "val/loss") if "val/loss" in epochs else np.zeros(len(own)), mode)
         epoch = int(epochs["epoch"].iloc[best]) + 1
         axes.axvline(epoch, color=FAINT, linewidth=1, linestyle=":", label=f"best: {own[best]:.3f}, epoch {epoch}")
     axes.set_title(shortened(metric, 16), loc="left")
@@ -113,6 +119,18 @@ def _pair(axes: Axes, epochs: pd.DataFrame, metric: str, mode: str | None) -> No
     axes.legend(
         loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=3, fontsize=9.5, handlelength=1.6, columnspacing=1.0
     )
+
+
+def best_epoch(values: Floats, losses: Floats, mode: str) -> int:
+    """Row of the epoch of ``best.ckpt``: of equal values the one with the lower loss, then the earlier one.
+
+    Args:
+        values: ``(n,)`` of the metric; NaN is worse than any number.
+        losses: ``(n,)`` of validation.
+        mode: ``max`` or ``min``.
+    """
+    rising = values if mode == "max" else -values
+    return int(np.lexsort((np.nan_to_num(losses, nan=np.inf), -np.nan_to_num(rising, nan=-np.inf)))[0])
 
 
 def _by_class(axes: Axes, epochs: pd.DataFrame, metric: str, classes: Sequence[str]) -> None:

@@ -108,7 +108,11 @@ def _draw(kind: _Kind, file: Path, part: str, curves: Sequence[ScoreCurve], coun
         for place, curve in enumerate(named):
             number = curve.number if len(curves) <= MOST_NAMED else place
             label = f"{shortened(curve.name, 28)}: {kind.area} {kind.value(curve):.3f}"
-            style = {"color": colour_of(number), "linestyle": line_of(number), "drawstyle": kind.drawstyle}
+            style: dict[str, Any] = {
+                "color": colour_of(number),
+                "linestyle": line_of(number),
+                "drawstyle": kind.drawstyle,
+            }
             axes.plot(*kind.line(curve), **style, zorder=3)
             handles.append(Line2D([], [], **style, label=label + (f" (n {curve.n})" if several_n else "")))
             if curve.point is not None and not np.isnan(kind.point(curve.point)).any():
@@ -141,10 +145,8 @@ def _further(
         said = "operating points"
         if len(curves) == 1 and marked[0].point is not None:
             said = f"operating point {marked[0].threshold:.3f}: {kind.said(marked[0].point)}"
-        style = {"marker": "o", "markersize": 9, "markeredgecolor": INK, "linestyle": "none"}
-        handles.append(
-            Line2D([], [], **style, color=colour_of(marked[0].number) if len(curves) == 1 else "white", label=said)
-        )
+        colour = colour_of(marked[0].number) if len(curves) == 1 else "white"
+        handles.append(Line2D([], [], **_POINT, color=colour, label=said))
     if len(curves) == 1 and not np.isnan(curves[0].prevalence):
         guess = "guessing" if kind is _ROC else f"guessing: share of {curves[0].prevalence:.2f}"
         handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=":", label=guess))

@@ -81,6 +81,18 @@ def _quiet_again() -> Iterator[None]:
         logger.propagate = True
 
 
+@pytest.fixture(autouse=True)
+def _charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts of a run are drawn where a test asks for them (``charts``): half a second for each of hundreds of runs."""
+    if "charts" not in request.fixturenames:
+        monkeypatch.setattr("tasks.evaluation.charts.run_charts.draw_charts", lambda *_: [])
+
+
+@pytest.fixture
+def charts() -> None:
+    """Charts are drawn."""
+
+
 @pytest.fixture
 def run_task(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Call the command line of a task in an empty folder: exit status, stdout, stderr."""

@@ -108,6 +108,7 @@ def write_all(images: dict[str, np.ndarray[Any, Any]], boxes: Boxes) -> None:
     )
 
 
+@pytest.mark.usefixtures("charts")
 @pytest.mark.parametrize("detector", ["retinanet", "fcos", "faster_rcnn"])
 def test_every_verb(detect: Run, detector: str) -> None:
     write_all(*draw_squares())
@@ -128,7 +129,7 @@ def test_every_verb(detect: Run, detector: str) -> None:
     made = {file.name for file in Path("run").iterdir()}
     assert {
         "config.yaml", "split.csv", "metrics.csv", "metrics.json", "cases.csv", "predictions.csv", "targets.csv",
-        "froc_val.csv", "froc_test.csv", "overlays",
+        "froc_val.csv", "froc_test.csv", "overlays", "learning_curves.png", "froc_val.png", "froc_test.png",
     } <= made  # fmt: skip
     metrics = json.loads(Path("run/metrics.json").read_text())
     wanted = ("map", "map50", "map75", "mar", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "f1@op")

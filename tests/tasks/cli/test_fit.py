@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from sklearn import metrics as sk
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table
 
@@ -107,12 +108,14 @@ def test_regression_figures_are_those_of_sklearn(run: Run, table_root: Path) -> 
     close(metrics, "r2", sk.r2_score(frame["target"], frame["prediction"]))
 
 
+@pytest.mark.usefixtures("charts")
 def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Path) -> None:
     fitted(run, table_root, "binary")
     names = {path.relative_to("run").as_posix() for path in Path("run").rglob("*")}
     assert {
         "config.yaml", "split.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "metrics.json",
-        "predictions.csv", "cases.csv", "augmented.png",
+        "predictions.csv", "cases.csv", "augmented.png", "learning_curves.png",
+        *(f"{chart}_{part}.png" for chart in ("confusion_matrix", "roc", "pr") for part in ("val", "test")),
     } <= names  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)
     cases = pd.read_csv("run/cases.csv", dtype={"patient_id": str})
@@ -126,6 +129,37 @@ def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Pat
     assert pd.read_csv("runs/index.csv")["cases"].tolist() == [(split["split"] == "test").sum()]
     epochs = pd.read_csv("run/metrics.csv")
     assert {"epoch", "train/loss", "val/auroc", "train/auroc", "lr", "seconds"} <= set(epochs)
+
+
+def shown_in_tensorboard(folder: Path) -> set[str]:
+    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    return set(events.Tags()["images"])
+
+
+@pytest.mark.usefixtures("charts")
+def test_pictures_go_to_tensorboard_and_a_failing_one_fails_no_fit(
+    run: Run, table_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("no\nroom")
+
+    monkeypatch.setattr("tasks.evaluation.charts.roc.draw_roc", fails)
+    flags = ["--data", "ImageTable", "--data.root", table_root, "--run_dir", "run", *KINDS["ordinal"], *TINY]
+    status, _, err = run("fit", *flags)
+    assert status == 0, err
+    charts = {"learning_curves", "confusion_matrix_val", "confusion_matrix_test"}
+    assert shown_in_tensorboard(Path("run")) == {"augmented", *charts}
+    assert {file.stem for file in Path("run").glob("*.png")} == {"augmented", *charts}
+
+    status, _, err = run("test", "--ckpt_path", "run/checkpoints/best.ckpt", "--run_dir", "tested")
+    assert status == 0, err
+    assert {file.stem for file in Path("tested").glob("*.png")} == {"confusion_matrix_test"}
+
+    flags = ["--data", "ImageTable", "--data.root", table_root, "--run_dir", "binary", *KINDS["binary"], *TINY]
+    status, _, err = run("fit", *flags)
+    assert status == 0, err
+    assert err.count("not drawn: no room") == 2
+    assert Path("binary/pr_test.png").is_file()
 
 
 def test_what_was_logged_equals_the_tables(run: Run, table_root: Path) -> None:

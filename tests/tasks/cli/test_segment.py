@@ -61,6 +61,7 @@ def draw_volumes(root: Path, count: int = 10) -> None:
         write_nifti(root / "labelsTr" / f"v{case:02d}.nii.gz", mask, affine)
 
 
+@pytest.mark.usefixtures("charts")
 def test_every_verb_on_flat_images(segment: Run) -> None:
     draw_cells(Path("scans"))
     status, out, err = segment("fit", *FLAT, *TINY_UNET, "--run_dir", "run", "--model.cleanup", "auto")
@@ -69,6 +70,7 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     assert "dice" in out
     made = {file.name for file in Path("run").iterdir()}
     assert {"config.yaml", "split.csv", "metrics.csv", "metrics.json", "cases.csv", "predictions.csv"} <= made
+    assert {"learning_curves.png", "dice_val.png", "dice_test.png"} <= made
     assert {f"{part}_{rank}" for part in ("val", "test") for rank in ("best", "median", "worst")} == {
         "_".join(file.name.split("_")[:2]) for file in Path("run/overlays").iterdir()
     }
