@@ -31,7 +31,7 @@ def write_run(folder: Path, target: str, names: Sequence[str], frame: pd.DataFra
     ids = frame["case_id"].drop_duplicates()
     cases = pd.DataFrame({"case_id": ids, "split": "test", "patient_id": [f"p{row // 2}" for row in range(len(ids))]})
     write_table(cases, folder / "cases.csv")
-    entries = {
+    entries: dict[str, object] = {
         "task": "x",
         "class_names": list(names),
         "operating_points": {},
