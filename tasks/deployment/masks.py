@@ -15,6 +15,7 @@ from scipy import ndimage
 from datamodules.readers.volume import Grid, write_volume
 from scansuite.errors import SuiteError
 from scansuite.files import marked_name, replacing, safe_name, safe_path, write_text
+from tasks.evaluation.pictures.common import CLASS_COLOURS
 
 MaskFormat = Literal["auto", "nifti", "png", "png16"]
 _MOST_COMPONENTS = 65535  # what 16 bits number
@@ -34,6 +35,8 @@ class MaskWriter:
         overlapping: masks have a layer for each region.
         mask_format: ``nifti`` and ``png`` (8 bits) hold class numbers, ``png16`` a number from 1 for each connected
             component (pixels touch by an edge or a corner); ``auto`` is NIfTI for volumes and PNG for flat images.
+            A ``png`` has a palette, so that programs show its classes in the colours of the overlays, background black;
+            its values are class numbers all the same.
     """
 
     def __init__(
@@ -71,8 +74,11 @@ class MaskWriter:
                 self._make_folder(file.parent)
                 if kind == "nifti" and source is not None:
                     write_volume(file, plane, source)
+                elif kind == "png16":
+                    _write_png(file, number_components(plane, case_id))
                 else:
-                    _write_png(file, number_components(plane, case_id) if kind == "png16" else plane)
+                    first = self.class_names.index(region) if self.overlapping else 0
+                    _write_png(file, plane, mask_palette(first))
                 done.append(file)
             if not self._written:
                 self._write_classes()
@@ -116,6 +122,18 @@ class MaskWriter:
         values = {name: 1 if self.overlapping else number for number, name in enumerate(self.class_names)}
         meaning = {"classes": values, "overlapping": self.overlapping, "instances": self.mask_format == "png16"}
         write_text(self.folder / "classes.json", json.dumps(meaning, indent=2, ensure_ascii=False) + "\n")
+
+
+def mask_palette(first: int = 0) -> list[int]:
+    """Palette of a mask: red, green and blue of the numbers 0 to 255, black and then the colours of the overlays.
+
+    It is full: with a short one Pillow would put several pixels into a byte, which not every reader unpacks.
+
+    Args:
+        first: class, the background not counted, whose colour 1 has.
+    """
+    colours = [CLASS_COLOURS[number % len(CLASS_COLOURS)] for number in range(first, first + 255)]
+    return [0, 0, 0, *(part for colour in colours for part in colour)]
 
 
 def number_components(mask: NDArray[np.uint8], case_id: str) -> NDArray[np.uint16]:
@@ -193,10 +211,13 @@ def _components(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     return labels, int(count)
 
 
-def _write_png(file: Path, pixels: NDArray[Any]) -> None:
-    """A grey PNG of the 8 or 16 bits that the pixels have; values are stored as they are."""
+def _write_png(file: Path, pixels: NDArray[Any], palette: Sequence[int] | None = None) -> None:
+    """A PNG of the 8 or 16 bits that the pixels have, grey without a palette; values are stored as they are."""
     from PIL import Image
 
     with replacing(file) as temporary:
         # Pillow, because it says when the disk is full. It encodes from the array's own memory, row by row.
-        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        if palette is not None:
+            image.putpalette(palette)  # 8 bits become mode P
+        image.save(temporary, format="PNG")

@@ -14,8 +14,11 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
-from datamodules.readers.volume import is_series, may_be_volume, read_grid
+from datamodules.loading.case_stream import CaseSource
+from datamodules.readers.volume import Grid, is_series, may_be_volume, read_grid, slice_spacing
+from datamodules.samples.picture import picture
 from scansuite.errors import SuiteError, nearest
+from tasks.deployment.mask_pictures import middle_found_slice, write_mask_picture
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
 from tasks.distributed import gather
 from tasks.running.inference import Inference
@@ -49,7 +52,8 @@ class SegmentationInference(Inference[SegmentationModel]):
     """Writes the mask of a case as soon as its last piece has come; see :class:`~tasks.running.inference.Inference`."""
 
     flags: ClassVar[dict[str, str]] = {
-        "mask_format": "auto (NIfTI for volumes, PNG for flat images), nifti, png, or png16: each object its own number"
+        "mask_format": "auto (NIfTI for volumes, PNG for flat images), nifti, png, or png16: a number for each object",
+        "pictures": "true (default) draws the masks on each image, or on a slice of each volume; false does not",
     }
 
     def __init__(
@@ -60,6 +64,10 @@ class SegmentationInference(Inference[SegmentationModel]):
         if mask_format not in get_args(MaskFormat):
             raise SuiteError(f"--mask_format {mask_format}: {nearest(mask_format, get_args(MaskFormat))}")
         self.slices = model.slices
+        asked = (options["pictures"] or "true").lower()
+        if asked not in ("true", "false"):
+            raise SuiteError(f"--pictures {options['pictures']}: true or false")
+        self.overlays = output / "overlays" if output is not None and asked == "true" else None
         self.preprocess = inputs.prepared(model.preprocess, self.slices)
         self.writer: MaskWriter | None = None
         if output is not None:
@@ -68,6 +76,7 @@ class SegmentationInference(Inference[SegmentationModel]):
         self.callback.start(model.overlapping, self._finished)
         self._rows: list[dict[str, Any]] = []
         self._masks: dict[str, NDArray[np.uint8]] = {}  # where they are not written
+        self._source: CaseSource | None = None
 
     def table(self, paths: Sequence[str]) -> CaseTable:
         """One case an image file or a volume."""
@@ -77,7 +86,7 @@ class SegmentationInference(Inference[SegmentationModel]):
 
     def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of pieces of cases."""
-        source = self.inputs.source(table, self.preprocess, self.slices)
+        source = self._source = self.inputs.source(table, self.preprocess, self.slices)
         model = self.model
         return self.inputs.pieces(source, self.preprocess, model.tile, model.overlap, rank, world_size)
 
@@ -92,7 +101,25 @@ class SegmentationInference(Inference[SegmentationModel]):
             self.writer.write(case_id, mask, grid)
         else:
             self._masks[case_id] = mask
+        if self.overlays is not None:
+            self._draw(case, mask, grid, self.overlays)
         self._rows += mask_rows(case_id, mask, model.class_names, spacing, model.overlapping)
+
+    def _draw(self, case: AssembledCase, mask: NDArray[np.uint8], grid: Grid | None, folder: Path) -> None:
+        """Draw the calls of a case, on the middle one of a volume's slices that show any."""
+        assert self._source is not None  # the loader's
+        images = self._source.images(case.case)
+        planes, spacing = mask[None], case.scan.get("spacing")
+        flat = None if spacing is None else (float(spacing[0]), float(spacing[1]))
+        if grid is not None and self.slices is not None:
+            planes = self.slices.to_planes(mask, grid)
+            flat = slice_spacing(grid.affine, self.slices.plane)[1:]
+        index = middle_found_slice(planes)
+        note = f"slice {index + 1} of {len(planes)}" if len(planes) > 1 else ""
+        names, image = self.model.class_names, picture(images[index], self.preprocess)
+        write_mask_picture(
+            folder, case.scan["case_id"], image, planes[index], names, self.model.overlapping, flat, note
+        )
 
     def finish(self) -> pd.DataFrame:
         """Size of each class in each case."""

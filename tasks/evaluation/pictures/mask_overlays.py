@@ -104,16 +104,49 @@ def overlay(
     strange = resize_mask(truth, size) > (1 if overlapping else len(names))
     unknown = np.asarray(strange.any(axis=0) if overlapping else strange)
 
-    width = max(2, min(magnified // 4, 3))
+    width = _outline(magnified)
     truth_panel = _painted(scan, true, width)
     truth_panel[unknown] = UNKNOWN
     errors, found = _errors(scan, true, called, unknown)
     picture = grid(
         [("scan", scan), ("truth", truth_panel), ("prediction", _painted(scan, called, width)), ("errors", errors)]
     )
-    present = [number for number in range(len(names)) if true[number].any() or called[number].any()]
-    entries = [(names[number], CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number in present[:_NAMED]]
-    return legend(picture, [*entries, *found])
+    return legend(picture, [*_named(names, true | called), *found])
+
+
+def called_overlay(
+    image: NDArray[np.float32],
+    prediction: NDArray[Any],
+    class_names: Sequence[str],
+    overlapping: bool = False,
+    spacing: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """One picture of a case without truth in two panels: the scan, and the prediction on it; see :func:`overlay`.
+
+    Raises:
+        ValueError: the shapes, or the numbers of layers and names, differ.
+    """
+    if prediction.shape[-2:] != image.shape[:2] or (overlapping and len(prediction) != len(class_names)):
+        raise ValueError(
+            f"a mask of shape {prediction.shape} for an image {image.shape} and {len(class_names)} classes"
+        )
+    names = list(class_names) if overlapping else list(class_names[1:])
+    size, magnified = panel_size(image.shape[:2], spacing)
+    scan = scan_panel(image, size)
+    called = _layers(resize_mask(prediction, size), len(names), overlapping)
+    picture = grid([("scan", scan), ("prediction", _painted(scan, called, _outline(magnified)))])
+    return legend(picture, _named(names, called))
+
+
+def _outline(magnified: int) -> int:
+    """Width of an outline in pixels of a panel, where a pixel of the scan takes so many."""
+    return max(2, min(magnified // 4, 3))
+
+
+def _named(names: Sequence[str], layers: BoolArray) -> list[tuple[str, Colour]]:
+    """Entries of the legend: the classes that are there."""
+    present = [number for number in range(len(names)) if layers[number].any()]
+    return [(names[number], CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number in present[:_NAMED]]
 
 
 def _layers(mask: NDArray[Any], count: int, overlapping: bool) -> BoolArray:

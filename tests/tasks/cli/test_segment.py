@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from datamodules.segmentation.mask_folder import MaskFolder
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 from tests.tasks.cli.conftest import TINY, Run, draw_table, one_line
 
@@ -95,13 +97,29 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
         mask = np.array(Image.open(f"out/masks/{case}.png"))
         assert mask.shape == (40, 48)
         assert (mask == 1).sum() == rows.loc[case, "pixels"] == evaluated.loc[case, "tp"] + evaluated.loc[case, "fp"]
+        assert Image.open(f"out/overlays/{case}.png").width > 384
+    assert len(list(Path("out/overlays").iterdir())) == 20
     assert json.loads(Path("out/masks/classes.json").read_text())["classes"] == {"background": 0, "cell": 1}
+    check_masks_as_data()
 
-    status, _, err = segment(
-        "predict", *checkpoint, "--input", "scans/images", "--output", "numbered", "--mask_format", "png16"
-    )
+    numbered = ["--output", "numbered", "--mask_format", "png16", "--pictures", "false"]
+    status, _, err = segment("predict", *checkpoint, "--input", "scans/images", *numbered)
     assert status == 0, err
+    assert not Path("numbered/overlays").exists()
+    status, _, err = segment("predict", *checkpoint, "--input", "scans/images", "--output", "o", "--pictures", "some")
+    assert (status, one_line(err)) == (2, "error: --pictures some: true or false")
     assert np.array(Image.open("numbered/masks/c00.png")).dtype == np.uint16
+
+
+def check_masks_as_data() -> None:
+    """Predicted masks are read as the truth of a training: their palette changes no class number."""
+    shutil.copytree("scans/images", "mended/images")
+    shutil.copytree("out/masks", "mended/masks", ignore=shutil.ignore_patterns("*.json"))
+    data = MaskFolder("mended", classes="background,cell", num_workers=0)
+    for row, case in enumerate(data.table.cases["case_id"]):
+        with Image.open(f"out/masks/{case}.png") as image:
+            assert image.mode == "P"
+            assert np.array_equal(data.true_mask(row), np.array(image))
 
 
 @pytest.mark.parametrize("patch", [None, pytest.param(16, marks=pytest.mark.slow)], ids=["whole", "patches"])
@@ -122,6 +140,7 @@ def test_every_verb_on_volumes(segment: Run, patch: int | None) -> None:
     status, _, err = segment("predict", *checkpoint, "--input", "volumes/imagesTr", "--output", "out")
     assert status == 0, err
     sizes = pd.read_csv("out/predictions.csv").set_index(["case_id", "class"])
+    assert len(list(Path("out/overlays").glob("v*.png"))) == len(sizes.groupby("case_id"))
     for case in predictions["case_id"].unique():
         source, mask = (nibabel.load(Path(folder) / f"{case}.nii.gz") for folder in ("volumes/imagesTr", "out/masks"))
         assert mask.shape == source.shape

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from datamodules.readers import formats
 from datamodules.readers.volume import read_grid, read_volume, same_grid
+from datamodules.segmentation.masks import read_label_file
 from scansuite.errors import SuiteError
 from tasks.deployment.masks import MaskWriter, mask_rows, number_components
+from tasks.evaluation.pictures.common import CLASS_COLOURS
 from tasks.evaluation.segmentation.lesions import match_lesions
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 from tests.tasks.evaluation.masks import blobs
@@ -65,13 +68,40 @@ def test_a_flat_image_comes_back_from_png(tmp_path: Path, mask_format: str) -> N
     writer = MaskWriter(tmp_path, CLASSES, False, mask_format)  # type: ignore[arg-type]
     (file,) = writer.write("slide.7", np.asfortranarray(mask), None)
     with Image.open(file) as image:
-        assert (file.name, image.mode) == ("slide.7.png", "L")
+        assert (file.name, image.mode) == ("slide.7.png", "P")
         assert np.array_equal(np.asarray(image), mask)
+        colours = np.asarray(image.convert("RGB"))
+    for value, colour in enumerate([(0, 0, 0), *CLASS_COLOURS[:2]]):  # those of the overlays
+        assert (colours[mask == value] == colour).all()
+    assert np.array_equal(read_label_file(file), mask)
+    assert np.array_equal(formats.read(file, labels=True).array, mask)
     assert json.loads((tmp_path / "classes.json").read_text()) == {
         "classes": {"background": 0, "core": 1, "edema": 2},
         "overlapping": False,
         "instances": False,
     }
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 17, 255, 256])
+def test_any_number_of_classes_comes_back_from_a_palette(tmp_path: Path, count: int) -> None:
+    """Of 2, 4 and 16 colours a PNG may hold fewer bits a pixel, and colours come round again after the eighth class."""
+    mask = np.arange(16 * 17).reshape(16, 17) % count
+    names = [f"class {number}" for number in range(count)]
+    (file,) = MaskWriter(tmp_path, names).write("x", mask.astype(np.uint8), None)
+    assert np.array_equal(read_label_file(file), mask)
+    with Image.open(file) as image:
+        assert np.array_equal(np.asarray(image), mask)
+    header = file.read_bytes()[:33]
+    assert header[24:26] == bytes([8, 3])  # bits of a sample, and colours by index
+
+
+def test_a_region_has_the_colour_of_the_overlays(tmp_path: Path) -> None:
+    regions = np.random.default_rng(1).integers(0, 2, (3, 8, 9)).astype(np.uint8)
+    files = MaskWriter(tmp_path, ["a", "b", "c"], True).write("x", regions, None)
+    for file, region, colour in zip(files, regions, CLASS_COLOURS, strict=False):
+        assert np.array_equal(read_label_file(file), region)
+        with Image.open(file) as image:
+            assert (np.asarray(image.convert("RGB"))[region == 1] == colour).all()
 
 
 def test_instances_have_a_number_each(tmp_path: Path) -> None:
