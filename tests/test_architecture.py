@@ -12,9 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("scansuite", "backbones", "datamodules", "tasks")
 # The ground floor (errors, files, random streams) may be imported from anywhere; the front door, which is the rest of
-# `scansuite`, from nowhere. Readers, types, the preprocess spec and resampling carry no torch and may be imported too.
+# `scansuite`, from nowhere. Readers, types, the preprocess spec, resampling and drawing have no torch and may be, too.
 GROUND = tuple(f"scansuite.{name}" for name in ("errors", "files", "random_streams", "own_parts", "version"))
-COMMON = (*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling")
+COMMON = (
+    *(*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling"),
+    "datamodules.pictures",
+)
 
 TASKS = ("tasks.classify", "tasks.segment", "tasks.detect")
 SHARED = ("tasks.registry", "tasks.own", "tasks.fitting", "tasks.running")
@@ -26,6 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datamodules": (),
     # In the order of a scan's way; a room may import those above it, and the words of the data modules (BASICS).
     "datamodules.readers": (),
+    "datamodules.pictures": (),
     "datamodules.caching": ("datamodules.readers",),
     "datamodules.transforms": (),
     "datamodules.cases": ("datamodules.caching", "datamodules.transforms"),
@@ -74,6 +78,7 @@ NO_TORCH = (
     "scansuite/own_parts.py",
     "scansuite/version.py",
     "datamodules/readers",
+    "datamodules/pictures",
     "datamodules/types.py",
     "datamodules/preprocess.py",
     "datamodules/resampling.py",

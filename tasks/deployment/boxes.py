@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.pictures.boxes import draw_boxes
+from datamodules.pictures.canvas import legend
+from datamodules.pictures.panels import class_colour, panel_size, scan_panel
 from scansuite.files import replacing, safe_path, write_text
-from tasks.evaluation.pictures.canvas import Colour, legend
-from tasks.evaluation.pictures.common import CLASS_COLOURS, panel_size, scan_panel
 
 _EDGES = ["x1", "y1", "x2", "y2"]
-_OUTLINE: Colour = (20, 20, 20)
 
 
 def write_coco(file: Path, cases: pd.DataFrame, boxes: pd.DataFrame, class_names: Sequence[str]) -> None:
@@ -82,22 +82,14 @@ def write_box_picture(
     Raises:
         SuiteError: the folder cannot be written to.
     """
-    import cv2
     from PIL import Image
 
     size, _ = panel_size(image.shape[:2], None)
     panel = scan_panel(image, size)
-    scale = np.array([size[1] / image.shape[1], size[0] / image.shape[0]] * 2)
-    colours: dict[str, Colour] = {
-        name: CLASS_COLOURS[number % len(CLASS_COLOURS)] for number, name in enumerate(class_names)
-    }
-    for label, score, edges in zip(
-        calls["label"], calls["score"], calls[_EDGES].to_numpy(float).reshape(-1, 4) * scale, strict=True
-    ):
-        x1, y1, x2, y2 = (round(edge) for edge in edges)
-        cv2.rectangle(panel, (x1, y1), (x2 - 1, y2 - 1), colours[label], 2)
-        for colour, width in ((_OUTLINE, 3), (colours[label], 1)):  # legible on any ground
-            cv2.putText(panel, f"{score:.2f}", (x1 + 3, y1 + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width)
+    colours = {name: class_colour(number) for number, name in enumerate(class_names)}
+    of_boxes = [colours[label] for label in calls["label"]]
+    scores = [f"{score:.2f}" for score in calls["score"]]
+    panel = draw_boxes(panel, calls[_EDGES].to_numpy(float), image.shape[:2], of_boxes, texts=scores)
     seen = set(calls["label"])
     picture = legend(panel, [(name, colours[name]) for name in class_names if name in seen])
     file = folder / safe_path(case_id)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.pictures.canvas import titled
 from scansuite.files import replacing, safe_path
-from tasks.evaluation.pictures.canvas import titled
 from tasks.evaluation.pictures.mask_overlays import called_overlay
 
 

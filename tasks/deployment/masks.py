@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from datamodules.pictures.panels import class_colour
 from datamodules.readers.volume import Grid, write_volume
 from scansuite.errors import SuiteError
 from scansuite.files import marked_name, replacing, safe_name, safe_path, write_text
-from tasks.evaluation.pictures.common import CLASS_COLOURS
 
 MaskFormat = Literal["auto", "nifti", "png", "png16"]
 _MOST_COMPONENTS = 65535  # what 16 bits number
@@ -132,7 +132,7 @@ def mask_palette(first: int = 0) -> list[int]:
     Args:
         first: class, the background not counted, whose colour 1 has.
     """
-    colours = [CLASS_COLOURS[number % len(CLASS_COLOURS)] for number in range(first, first + 255)]
+    colours = [class_colour(number) for number in range(first, first + 255)]
     return [0, 0, 0, *(part for colour in colours for part in colour)]
 
 

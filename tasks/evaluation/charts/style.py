@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from datamodules.pictures.panels import CLASS_COLOURS
 from scansuite.files import replacing
-from tasks.evaluation.pictures.common import CLASS_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

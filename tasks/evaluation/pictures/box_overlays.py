@@ -12,20 +12,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.pictures.boxes import draw_boxes
+from datamodules.pictures.canvas import Colour, grid, legend
+from datamodules.pictures.panels import UNKNOWN, class_colour, panel_size, scan_panel
 from tasks.evaluation.detection.boxes import MARKS
 from tasks.evaluation.detection.calls import CALL_IOU
 from tasks.evaluation.detection.matching import match_one
-from tasks.evaluation.pictures.canvas import Colour, grid, legend
 from tasks.evaluation.pictures.common import (
-    CLASS_COLOURS,
     FALSE_CALL,
     MISSED,
-    UNKNOWN,
     Overlay,
     Rank,
-    panel_size,
     rank_cases,
-    scan_panel,
     write_pictures,
 )
 
@@ -122,9 +120,8 @@ def box_overlay(shown: ShownBoxes, class_names: Sequence[str], points: Mapping[s
         (H', W', 3) RGB; panels as in :func:`tasks.evaluation.pictures.common.panel_size`.
     """
     size, _ = panel_size(shown.image.shape[:2], None)
-    scale = np.array([size[1] / shown.image.shape[1], size[0] / shown.image.shape[0]] * 2)
     scan = scan_panel(shown.image, size)
-    colours = {name: CLASS_COLOURS[number % len(CLASS_COLOURS)] for number, name in enumerate(class_names)}
+    colours = {name: class_colour(number) for number, name in enumerate(class_names)}
     ignored = _marked(shown.targets, "ignore")
     targets, unclear = shown.targets[~ignored], shown.targets[ignored]
     calls = called(shown.predictions, points)
@@ -132,13 +129,7 @@ def box_overlay(shown: ShownBoxes, class_names: Sequence[str], points: Mapping[s
     found, right, false = paired.found[~ignored], paired.right, ~(paired.right | paired.ignored)
 
     def drawn(panel: NDArray[np.uint8], boxes: pd.DataFrame, colour: Sequence[Colour]) -> NDArray[np.uint8]:
-        import cv2
-
-        panel = panel.copy()
-        for edges, one in zip(boxes[_EDGES].to_numpy(float) * scale, colour, strict=True):
-            x1, y1, x2, y2 = (round(edge) for edge in edges)
-            cv2.rectangle(panel, (x1, y1), (x2 - 1, y2 - 1), one, 2)
-        return panel
+        return draw_boxes(panel, boxes[_EDGES].to_numpy(float), shown.image.shape[:2], colour)
 
     truth = drawn(scan, targets, [colours[name] for name in targets["label"]])
     truth = drawn(truth, unclear, [UNKNOWN] * len(unclear))

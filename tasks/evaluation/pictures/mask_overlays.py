@@ -11,20 +11,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.pictures.canvas import Colour, grid, legend
+from datamodules.pictures.masks import mask_layers, outline_width, paint_masks
+from datamodules.pictures.panels import UNKNOWN, class_colour, panel_size, scan_panel
 from datamodules.resampling import resize_mask
 from scansuite.errors import SuiteError
-from tasks.evaluation.pictures.canvas import Colour, grid, legend
 from tasks.evaluation.pictures.common import (
-    CLASS_COLOURS,
     FALSE_CALL,
     MISSED,
-    UNKNOWN,
     WRONG_CLASS,
     Overlay,
     Rank,
-    panel_size,
     rank_cases,
-    scan_panel,
     write_pictures,
 )
 from tasks.evaluation.segmentation.overlap import BoolArray, check_shapes
@@ -100,16 +98,16 @@ def overlay(
     names = list(class_names) if overlapping else list(class_names[1:])
     size, magnified = panel_size(image.shape[:2], spacing)
     scan = scan_panel(image, size)
-    true, called = (_layers(resize_mask(mask, size), len(names), overlapping) for mask in (truth, prediction))
+    true, called = (mask_layers(resize_mask(mask, size), len(names), overlapping) for mask in (truth, prediction))
     strange = resize_mask(truth, size) > (1 if overlapping else len(names))
     unknown = np.asarray(strange.any(axis=0) if overlapping else strange)
 
-    width = _outline(magnified)
-    truth_panel = _painted(scan, true, width)
+    width = outline_width(magnified)
+    truth_panel = paint_masks(scan, true, width)
     truth_panel[unknown] = UNKNOWN
     errors, found = _errors(scan, true, called, unknown)
     picture = grid(
-        [("scan", scan), ("truth", truth_panel), ("prediction", _painted(scan, called, width)), ("errors", errors)]
+        [("scan", scan), ("truth", truth_panel), ("prediction", paint_masks(scan, called, width)), ("errors", errors)]
     )
     return legend(picture, [*_named(names, true | called), *found])
 
@@ -133,42 +131,15 @@ def called_overlay(
     names = list(class_names) if overlapping else list(class_names[1:])
     size, magnified = panel_size(image.shape[:2], spacing)
     scan = scan_panel(image, size)
-    called = _layers(resize_mask(prediction, size), len(names), overlapping)
-    picture = grid([("scan", scan), ("prediction", _painted(scan, called, _outline(magnified)))])
+    called = mask_layers(resize_mask(prediction, size), len(names), overlapping)
+    picture = grid([("scan", scan), ("prediction", paint_masks(scan, called, outline_width(magnified)))])
     return legend(picture, _named(names, called))
-
-
-def _outline(magnified: int) -> int:
-    """Width of an outline in pixels of a panel, where a pixel of the scan takes so many."""
-    return max(2, min(magnified // 4, 3))
 
 
 def _named(names: Sequence[str], layers: BoolArray) -> list[tuple[str, Colour]]:
     """Entries of the legend: the classes that are there."""
     present = [number for number in range(len(names)) if layers[number].any()]
-    return [(names[number], CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number in present[:_NAMED]]
-
-
-def _layers(mask: NDArray[Any], count: int, overlapping: bool) -> BoolArray:
-    """(L, H, W), True where the class is."""
-    return np.asarray(mask == 1 if overlapping else mask == np.arange(1, count + 1)[:, None, None])
-
-
-def _painted(scan: NDArray[np.uint8], layers: BoolArray, width: int) -> NDArray[np.uint8]:
-    """The scan with each class as a veil of its colour and an outline, ``width`` px wide, within it."""
-    import cv2
-
-    panel = scan.copy()
-    present = [
-        (layer, CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number, layer in enumerate(layers) if layer.any()
-    ]
-    for layer, colour in present:
-        panel[layer] = np.round(0.6 * panel[layer] + 0.4 * np.array(colour)).astype(np.uint8)
-    square = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    for layer, colour in present:
-        inner = cv2.erode(layer.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        panel[layer & (inner == 0)] = colour
-    return panel
+    return [(names[number], class_colour(number)) for number in present[:_NAMED]]
 
 
 def _errors(

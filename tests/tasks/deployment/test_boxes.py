@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from datamodules.pictures.panels import CLASS_COLOURS
 from scansuite.errors import SuiteError
 from tasks.deployment.boxes import write_box_picture, write_coco
-from tasks.evaluation.pictures.common import CLASS_COLOURS
 
 CLASSES = ["cyst", "mass"]
 CASES = pd.DataFrame(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.pictures.panels import CLASS_COLOURS
 from tasks.deployment.mask_pictures import middle_found_slice, write_mask_picture
-from tasks.evaluation.pictures.common import CLASS_COLOURS
 
 
 def test_the_middle_of_what_is_found() -> None:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from datamodules.pictures.panels import CLASS_COLOURS
 from datamodules.readers import formats
 from datamodules.readers.volume import read_grid, read_volume, same_grid
 from datamodules.segmentation.masks import read_label_file
 from scansuite.errors import SuiteError
 from tasks.deployment.masks import MaskWriter, mask_rows, number_components
-from tasks.evaluation.pictures.common import CLASS_COLOURS
 from tasks.evaluation.segmentation.lesions import match_lesions
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 from tests.tasks.evaluation.masks import blobs

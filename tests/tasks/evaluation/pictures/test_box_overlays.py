@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datamodules.pictures.panels import CLASS_COLOURS, UNKNOWN
 from tasks.evaluation.pictures.box_overlays import (
     ShownBoxes,
     box_overlay,
@@ -14,7 +15,7 @@ from tasks.evaluation.pictures.box_overlays import (
     pair_boxes,
     write_box_overlays,
 )
-from tasks.evaluation.pictures.common import CLASS_COLOURS, FALSE_CALL, MISSED, UNKNOWN
+from tasks.evaluation.pictures.common import FALSE_CALL, MISSED
 
 CLASSES = ["cyst", "mass"]
 POINTS = {"cyst": 0.4}

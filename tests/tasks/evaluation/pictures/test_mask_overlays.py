@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from datamodules.pictures.canvas import grid, legend, titled
+from datamodules.pictures.panels import CLASS_COLOURS, UNKNOWN
 from scansuite.errors import SuiteError
-from tasks.evaluation.pictures.canvas import grid, legend, titled
-from tasks.evaluation.pictures.common import CLASS_COLOURS, FALSE_CALL, MISSED, UNKNOWN, WRONG_CLASS, Overlay
+from tasks.evaluation.pictures.common import FALSE_CALL, MISSED, WRONG_CLASS, Overlay
 from tasks.evaluation.pictures.mask_overlays import Shown, most_telling_slice, overlay, pick_cases, write_overlays
 
 NAN = float("nan")
