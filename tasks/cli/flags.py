@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import resources
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import parameters_of
+from tasks.registry.specs import SPECS, spec_of
 
 
 def value_of(argv: Sequence[str], flag: str) -> str | None:
@@ -104,6 +106,34 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
             continue
         near = get_close_matches(name, names, n=1, cutoff=0.6)
         raise SuiteError(f"unknown flag {name}" + (f": did you mean {near[0]}?" if near else ": see --help_all"))
+
+
+# Flags that are typed without a value, or may be.
+_VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", "--debug", "--quiet")
+
+
+def refuse_valueless(argv: Sequence[str], known: Iterable[str]) -> None:
+    """Stop at the first flag whose value is missing: where another flag follows, or nothing.
+
+    Args:
+        argv: words as typed.
+        known: full names.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    names = set(known) - set(_VALUELESS)
+    for word, following in zip_longest(argv, argv[1:]):
+        if word in names and (following is None or following.split("=", 1)[0].removesuffix("+") in names):
+            after = "" if following is None else f": {following} follows"
+            raise SuiteError(f"{word}: its value is missing{after}: give {word} VALUE, or leave it out")
+
+
+def no_data_class(task: str, name: str, flag: str) -> SuiteError:
+    """What is said of a name that is no data class of a task."""
+    others = {name for other in SPECS for name in spec_of(other).data_names()}
+    what = f"no data class of {task}" if name in others else "no such data class"
+    return SuiteError(f"{flag} {name}: {what}: {nearest(name, spec_of(task).data_names())}")
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import allow
@@ -13,7 +13,7 @@ from scansuite.version import __version__
 from tasks.cli.errors import guarded
 from tasks.cli.flags import given, values_of, wants_help
 from tasks.cli.starting.mistyped import refuse_mistyped
-from tasks.registry.specs import spec_of, task_names
+from tasks.registry.specs import is_task, spec_of, task_names
 
 VERBS = {
     "check": "look at a data set before anything is trained on it",
@@ -25,7 +25,12 @@ VERBS = {
     "summary": "show a network layer by layer: sizes, receptive field, parameters, multiply-adds",
 }
 # Of no task.
-BESIDE = {"jobs": "list, follow and cancel what fit --slurm has submitted"}
+BESIDE = {
+    "jobs": "list, follow and cancel what fit --slurm has submitted",
+    "doctor": "say what a bug report needs: machine, versions, accelerators, caches, extras that are missing",
+    "clean": "say what the caches hold, and remove what is asked for",
+    "completion": "print what makes a shell complete tasks, verbs, flags and their values: bash, zsh or fish",
+}
 
 HELP = """\
 usage: {program} VERB [flags]
@@ -42,6 +47,25 @@ flags of a verb:         {program} VERB --help
 every flag of a verb:    {program} VERB --help_all
 flags of a data class:   {program} fit --data.help {data}
 version:                 {program} --version
+"""
+
+
+OVERVIEW = """\
+usage: scansuite TASK VERB [flags]
+
+tasks:
+{tasks}
+
+verbs of each:
+{verbs}
+
+beside them:
+{beside}
+
+a first model, without data of your own:   scansuite classify fit
+first steps of a task:                     scansuite TASK --help
+flags of a verb:                           scansuite TASK VERB --help
+completion by TAB, for bash, zsh, fish:    scansuite completion --help
 """
 
 
@@ -74,7 +98,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         print(f"scansuite {__version__}")
         return 0
     if verb not in VERBS:
-        print(f"error: unknown verb {verb!r}: {nearest(verb, VERBS)}", file=sys.stderr)
+        print(f"error: {_no_verb(verb, spec.program)}", file=sys.stderr)
         return 2
     debug = "--debug" in flags
     flags = [flag for flag in flags if flag != "--debug"]
@@ -94,25 +118,38 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
 def script() -> int:
     """Run ``scansuite <task> <verb> ...``."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in BESIDE:
-        beside = importlib.import_module(f"tasks.cli.verbs.{arguments[0]}")
+    first = arguments[0] if arguments else "--help"
+    if first in BESIDE:
+        beside = importlib.import_module(f"tasks.cli.verbs.{first}")
         flags = [flag for flag in arguments[1:] if flag != "--debug"]
         return guarded(lambda: int(beside.run(flags)), debug="--debug" in arguments, ends=True)
-    if arguments and not arguments[0].startswith("-"):
-        return main(arguments[0], arguments[1:], ends=True)
-    if arguments and arguments[0] == "--version":
+    if first in ("-h", "--help", "help"):
+        print(_help(), end="")
+        return 0
+    if first == "--version":
         print(f"scansuite {__version__}")
         return 0
-    if not arguments or arguments[0] in ("-h", "--help"):
-        tasks = "\n".join(f"  {name:<10}{_about(name)}" for name in task_names())
-        verbs = "\n".join(f"  {name:<10}{text}" for name, text in BESIDE.items())
-        print(
-            f"usage: scansuite TASK VERB [flags]\n\ntasks:\n{tasks}\n\nbeside them:\n{verbs}\n\n"
-            "more: scansuite TASK --help"
-        )
-        return 0
-    print(f"error: unknown flag {arguments[0]}: give a task first: {', '.join(task_names())}", file=sys.stderr)
+    if first.startswith("-"):
+        line = f"unknown flag {first}: give a task first: {', '.join(task_names())}"
+    elif first in VERBS:
+        line = f"{first} is a verb: name a task before it: scansuite {next(iter(task_names()))} {first}"
+    elif not is_task(first):
+        line = f"unknown task {first!r}: {nearest(first, [*task_names(), *BESIDE])}"
+    else:
+        return main(first, arguments[1:], ends=True)
+    print(f"error: {line}", file=sys.stderr)
     return 2
+
+
+def _help() -> str:
+    """What there is: tasks, verbs, and what is of no task."""
+    tasks = {name: _about(name) for name in task_names()}
+    width = max(map(len, (*tasks, *VERBS, *BESIDE))) + 3
+
+    def listed(told: Mapping[str, str]) -> str:
+        return "\n".join(f"  {name:<{width}}{text}" for name, text in told.items())
+
+    return OVERVIEW.format(tasks=listed(tasks), verbs=listed(VERBS), beside=listed(BESIDE))
 
 
 def _about(task: str) -> str:
@@ -121,3 +158,12 @@ def _about(task: str) -> str:
         return spec_of(task).help
     except SuiteError as error:
         return str(error)
+
+
+def _no_verb(word: str, program: str) -> str:
+    """What is said of a word that is no verb."""
+    if word in BESIDE:
+        return f"{word} is of no task: scansuite {word}"
+    if word.startswith("-"):
+        return f"{word}: a verb comes first: {program} fit {word} ...; the verbs are {', '.join(VERBS)}"
+    return f"unknown verb {word!r}: {nearest(word, VERBS)}"

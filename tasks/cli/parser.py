@@ -13,11 +13,10 @@ from pytorch_lightning.cli import LightningArgumentParser
 from torch import nn
 
 from datamodules.base import ScanDataModule
-from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import is_path, load_part
 from tasks.base import Task
 from tasks.cli.devices import several
-from tasks.cli.flags import config_files, init_parameters, section_of, value_of
+from tasks.cli.flags import config_files, init_parameters, no_data_class, section_of, value_of
 from tasks.cli.help import Section, arguments_of_part, documented, first_line
 from tasks.cli.launching import environment_by_hand, watch
 from tasks.cli.runs.remote_data import refuse_unasked
@@ -25,7 +24,7 @@ from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
 from tasks.own.parts import refuse_mistyped
-from tasks.registry.specs import SPECS, spec_of
+from tasks.registry.specs import spec_of
 from tasks.training.half import keep_targets
 from tasks.training.saving import WholeCheckpoints
 from tasks.training.sharding import FSDP2
@@ -142,9 +141,7 @@ class TaskParser(VerbParser):
             return self.data_classes[name]
         if is_path(name):
             return load_part(name, self.data_base, flag)
-        others = {name for task in SPECS for name in spec_of(task).data_names()}
-        what = f"no data class of {self.task}" if name in others else "no such data class"
-        raise SuiteError(f"{flag} {name}: {what}: {nearest(name, self.data_classes)}")
+        raise no_data_class(self.task, name, flag)
 
     def _name_in_configs(self, argv: Sequence[str]) -> str | None:
         """The data class in the last config that names one, or in the defaults."""

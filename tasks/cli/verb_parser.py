@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
 
 from scansuite.own_parts import TRUSTED, allowed, load_part
-from tasks.cli.flags import config_files, find_configs, pairs, read_config, refuse_unknown, values_of, wants_help
+from tasks.cli.flags import (
+    config_files,
+    find_configs,
+    pairs,
+    read_config,
+    refuse_unknown,
+    refuse_valueless,
+    values_of,
+    wants_help,
+)
 from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help, shown
 from tasks.cli.main import VERBS
 from tasks.registry.spec import load
@@ -200,7 +209,9 @@ class VerbParser:
 
     def check(self, argv: Sequence[str]) -> None:
         """Refuse what can be seen to be wrong before anything is parsed; a subclass adds to it."""
-        refuse_unknown(argv, self.known_flags(argv))
+        known = self.known_flags(argv)
+        refuse_unknown(argv, known)
+        refuse_valueless(argv, known)
         for file in config_files(argv) if self.builds else ():
             read_config(Path(file))
         for name, path in pairs(argv):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scansuite.own_parts import SUITE, is_path
-from tasks.cli.flags import config_files, given, section_of, value_of
+from tasks.cli.flags import config_files, given, no_data_class, section_of, value_of
 from tasks.cli.starting.source import (
     Argument,
     UnsureError,
@@ -120,17 +120,22 @@ def chosen_data(spec: TaskSpec, verb: str, argv: Sequence[str]) -> Chosen:
         spec: of the task.
         verb: what is done.
         argv: flags as typed, with configs found.
+
+    Raises:
+        SuiteError: there is no data class of that name.
     """
     if verb in _WITHOUT_MODEL:
         return Chosen((), sure=True)
-    name = next(filter(None, (value_of(argv, flag) for flag in ("--data", "--data.class_path"))), None)
-    name = name or _in_configs(argv)
+    typed = [(flag, value_of(argv, flag)) for flag in ("--data", "--data.class_path")]
+    flag, name = next((one for one in typed if one[1]), ("data", _in_configs(argv)))
     if name is None or name.lstrip().startswith("{") or Path(name).is_file():
         # A run that is taken up again, or a checkpoint, brings its own.
         brings = any(given(argv, flag) for flag in ("--ckpt_path", "--ckpt_paths", "--model.weights"))
         return Chosen(spec.data, sure=not brings)
     path = dict(zip(spec.data_names(), spec.data, strict=True)).get(name, name)
-    if is_path(path) and path.split(".")[0] in SUITE:
+    if not is_path(path) and not spec.own_packages:
+        raise no_data_class(spec.name, name, flag)
+    if path.split(".")[0] in SUITE:
         return Chosen([path], sure=True)
     return Chosen(spec.data, sure=False)
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from scansuite.errors import SuiteError
-from tasks.cli.flags import find_configs, given, refuse_unknown, wants_help
+from tasks.cli.flags import find_configs, given, refuse_unknown, refuse_valueless, wants_help
 from tasks.cli.starting.known_flags import chosen_data, flags_of
 from tasks.cli.starting.source import UnsureError
 from tasks.registry.spec import TaskSpec
 
 
 def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
-    """Stop at a flag that the verb does not have.
+    """Stop at a flag that the verb does not have, or that lacks its value, and at a data class that is not there.
 
     Args:
         spec: of the task.
@@ -25,7 +25,7 @@ def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
         argv: flags as typed.
 
     Raises:
-        SuiteError: names the nearest right flag.
+        SuiteError: names what is wrong, and the nearest right name.
     """
     if wants_help(argv) is not None or (verb in ("validate", "test") and given(argv, "--model")):
         return  # the latter has an error of its own
@@ -35,7 +35,7 @@ def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
         known = [flags_of(spec, verb, paths) for paths in ([chosen.paths] if chosen.sure else _each(chosen.paths))]
     except UnsureError:
         return
-    said = {_unknown(typed, names) for names in known}
+    said = {_wrong(typed, names) for names in known}
     if len(said) == 1 and (line := said.pop()) is not None and (chosen.sure or " --data" not in line):
         raise SuiteError(line)
 
@@ -44,10 +44,11 @@ def _each(paths: Sequence[str]) -> list[list[str]]:
     return [[path] for path in paths]
 
 
-def _unknown(argv: Sequence[str], known: Iterable[str]) -> str | None:
-    """What is said of the first flag that is not known; None where all are."""
+def _wrong(argv: Sequence[str], known: Iterable[str]) -> str | None:
+    """What is said of the first flag that is not known, or lacks its value; None where all is well."""
     try:
         refuse_unknown(argv, known)
+        refuse_valueless(argv, known)
     except SuiteError as error:
         return str(error)
     return None
