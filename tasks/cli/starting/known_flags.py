@@ -18,6 +18,7 @@ from tasks.cli.starting.source import (
     choices_of,
     elements,
     entries,
+    names_in,
     text_of,
     value_at,
 )
@@ -33,7 +34,7 @@ OWN_FLAGS = {
     "predict": "tasks.cli.verbs.predict.OWN_FLAGS",
     "list": "tasks.cli.verbs.list.OWN_FLAGS",
 }
-_TRAINER = "pytorch_lightning.trainer.trainer.Trainer"
+TRAINER = "pytorch_lightning.trainer.trainer.Trainer"
 _COMMON = "tasks.cli.parser.COMMON"
 _INPUTS = "datamodules.inputs.InputFiles"
 _WITHOUT_MODEL = ("predict", "list")  # verbs whose parser is a VerbParser, not a TaskParser
@@ -63,6 +64,11 @@ class KnownFlag(NamedTuple):
             return ["true", "false"]
         return choices_of(self.module, self.kind)
 
+    @property
+    def is_number(self) -> bool:
+        """Whether nothing but a number may be typed for it."""
+        return bool(names := names_in(self.kind)) and names <= {"int", "float", "Optional", "Union"}
+
 
 def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownFlag]:
     """Flags of a verb by name.
@@ -83,7 +89,7 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
         return found
     found |= {"-c": KnownFlag(), "--config": KnownFlag(), "--print_config": without}
     found |= {"--allow_import": KnownFlag(several=True), "--trainer": KnownFlag(), "--data": KnownFlag()}
-    found |= _arguments("--trainer.", arguments_of(_TRAINER))
+    found |= _arguments("--trainer.", arguments_of(TRAINER))
     if verb == "predict":
         module, flags = attribute_of(spec.inference, "flags")
         found |= {f"--{name}": KnownFlag() for name, _, _ in entries(module, flags)}

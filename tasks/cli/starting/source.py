@@ -293,6 +293,22 @@ def _meant(module: str, node: ast.expr) -> tuple[str, ast.expr]:
     return value_at(dotted(module, node))
 
 
+def docstrings(path: str) -> list[str]:
+    """Docstrings of a class and its constructor, then of those in its package that it derives from."""
+    found: list[str | None] = []
+    for base in bases_of(path):
+        if not isinstance(base, str):
+            found.append(ast.get_docstring(base.node))
+            made = [one for one in base.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+            found += map(ast.get_docstring, made)
+    return [text for text in found if text]
+
+
+def names_in(kind: ast.expr | None) -> set[str]:
+    """Names that stand in a type."""
+    return set() if kind is None else {node.id for node in ast.walk(kind) if isinstance(node, ast.Name)}
+
+
 def choices_of(module: str, kind: ast.expr | None) -> list[str]:
     """What may be typed for a value of a type, as far as that says: values of ``Literal``, ``true`` and ``false``."""
     try:
