@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from datamodules.settings import default_cache_dir
 from scansuite.errors import SuiteError
-from scansuite.files import lock_if_possible, replacing, write_text
+from scansuite.files import lock_if_possible, note_use, replacing, write_text
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +138,7 @@ class _Mirror:
             SuiteError: see :func:`local`.
         """
         asked = time.time()
+        note_use(self.copy.parent)
         with lock_if_possible(self.copy.parent / ".lock"):
             if self.whole.is_file() and self.whole.stat().st_mtime > asked:
                 return  # another rank has done it while this one waited

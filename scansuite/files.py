@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -16,6 +17,9 @@ from scansuite.errors import SuiteError
 
 # Control characters, both separators, and what Windows and shells keep for themselves.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\]')
+IN_USE = ".in_use"  # file of a folder that processes lock while they use it
+_MOST_USED = 64  # folders that a process says it uses: each takes a descriptor, and the first are forgotten
+_used: dict[Path, int] = {}  # what this process has locked so
 _LONGEST = 120  # bytes of a name; file systems take 255, and suffixes and temporary names are added
 
 
@@ -84,6 +88,51 @@ def lock_if_possible(file: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def note_use(folder: Path) -> None:
+    """Let others see, until this process and those that it forks have ended, that it uses what lies in a folder.
+
+    Whoever wants to remove the folder asks :func:`unused`. Several may use it. Where there can be no lock nothing is
+    noted.
+
+    Args:
+        folder: made where it is missing.
+    """
+    file = Path(os.path.abspath(folder)) / IN_USE  # noqa: PTH100
+    if file in _used:
+        return
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        while file not in _used:
+            handle = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # filelock has no lock that several share but in a SQLite file.
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            if file.exists() and os.path.samestat(os.fstat(handle), file.stat()):
+                _used[file] = handle
+                if len(_used) > _MOST_USED:
+                    os.close(_used.pop(next(iter(_used))))
+            else:  # removed while this process waited
+                os.close(handle)
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Whether nobody uses a folder (:func:`note_use`), which holds as long as the block lasts."""
+    handle = None
+    try:
+        handle = os.open(folder / IN_USE, os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except BlockingIOError:
+        free = False
+    except OSError:  # nobody has used it, or there are no locks
+        free = True
+    try:
+        yield free
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def safe_name(text: str) -> str:

@@ -20,7 +20,7 @@ from datamodules.caching.reading_version import behaviour
 from datamodules.caching.scratch import Scratch
 from datamodules.readers.hashing import content_hashes
 from scansuite.errors import SuiteError
-from scansuite.files import lock_if_possible, replacing
+from scansuite.files import lock_if_possible, note_use, replacing
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class VolumeCache:
             return mapped
         entry = self._files.get(key)
         if entry is None:
+            note_use(self.folder)
             entry = self._files[key] = self._entry(path, settings)
         mapped = _map(entry)
         if mapped is None:

@@ -21,7 +21,7 @@ from datamodules.caching.reading_version import behaviour
 from datamodules.cases.table import SPLITS
 from datamodules.readers.hashing import array_hash
 from scansuite.errors import SuiteError
-from scansuite.files import lock_if_possible, replacing
+from scansuite.files import lock_if_possible, note_use, replacing
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ class MedMNISTFile:
         else:
             status = self.file.stat()
             self._folder = cache_dir / f"{self.file.stem}-{status.st_size}-{status.st_mtime_ns}"
+            note_use(cache_dir)
             with lock_if_possible(cache_dir / f"{self.file.name}.lock"):
                 for split in SPLITS:
                     self._mapped[split] = _unpack(archive, members[f"{split}_images"], self._folder)

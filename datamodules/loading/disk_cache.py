@@ -23,6 +23,7 @@ from datamodules.samples.cached import CachedSource, differing, kept_annotations
 from datamodules.samples.sources import ScanSource, Source
 from datamodules.settings import default_workers, one_thread
 from scansuite.errors import SuiteError
+from scansuite.files import note_use
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
@@ -52,6 +53,7 @@ def on_disk(data: ScanDataModule, split: str, source: ScanSource, each: int) -> 
     settings = cache_settings(data, source)
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=10).hexdigest()
     cache = ImageCache(data.cache_dir / "images" / digest)
+    note_use(cache.folder)
     images = np.unique(source.samples.images)
     names = _image_keys(data, images)
     keys = key_numbers(names)

@@ -15,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scansuite.errors import SuiteError
-from scansuite.files import lock_if_possible, replacing, safe_name, safe_path, write_text
+from scansuite.files import (
+    IN_USE,
+    lock_if_possible,
+    note_use,
+    replacing,
+    safe_name,
+    safe_path,
+    unused,
+    write_text,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,6 +195,41 @@ def test_without_locks_the_block_runs_all_the_same(tmp_path: Path, why: str, mon
         pass
     with pytest.raises(ZeroDivisionError), lock_if_possible(lock):
         raise ZeroDivisionError
+
+
+def test_what_is_used_is_unused_when_the_last_process_has_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    with unused(folder) as free:
+        assert free  # nobody has ever used it
+    code = f"note_use(Path({str(folder)!r}))\nprint('there', flush=True)\nsys.stdin.read()\n"
+    users = [process(code), process(code)]  # several may
+    for number, user in enumerate(users):
+        with unused(folder) as free:
+            assert not free, number
+        user.communicate()
+    with unused(folder) as free:
+        assert free
+
+
+def test_use_is_noted_where_a_folder_was_removed_meanwhile(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / IN_USE).touch()
+    with unused(folder) as free:
+        assert free
+        waits = f"print('there', flush=True)\nnote_use(Path({str(folder)!r}))\nprint('noted', flush=True)\n"
+        user = process(waits + "sys.stdin.read()\n")
+        time.sleep(0.3)  # it has opened the file, and waits for it
+        (folder / IN_USE).unlink()  # as whoever removes the folder does
+    assert user.stdout is not None
+    assert user.stdout.readline() == "noted\n"
+    with unused(folder) as free:
+        assert not free
+    user.communicate()
+
+
+def test_use_of_what_cannot_be_written_is_not_noted() -> None:
+    note_use(Path("/proc/none"))
 
 
 @given(st.text(max_size=200))

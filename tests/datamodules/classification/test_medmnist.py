@@ -181,7 +181,7 @@ def test_unpacking_leaves_nothing_half_done(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"pathmnist\.npz: cannot be read as a MedMNIST file: .*; fetch it again"):
         MedMNISTFile(file, tmp_path / "cache", memory_limit=1000)
     left = [path.name for path in (tmp_path / "cache").rglob("*.*") if path.is_file()]
-    assert sorted(left) == ["pathmnist.npz.lock", "train_images.npy", "val_images.npy"]
+    assert sorted(left) == [".in_use", "pathmnist.npz.lock", "train_images.npy", "val_images.npy"]
 
 
 # Files that are not what they should be.
