@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import platform
 import subprocess
 import sys
 from importlib import metadata
@@ -62,7 +63,7 @@ def test_neither_home_nor_names_are_said(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setenv("HOME", "/home/kim.minji")
     monkeypatch.setenv("LOGNAME", "kim.minji")
     monkeypatch.setenv("SCANSUITE_CACHE", "/scratch/kim.minji/cache")
-    monkeypatch.setattr(bug_report.platform, "node", lambda: "radiology-7")
+    monkeypatch.setattr(platform, "node", lambda: "radiology-7")
     monkeypatch.setenv("TORCH_HOME", "/home/kim.minji/torch on radiology-7")
     assert getpass.getuser() == "kim.minji"
     run([])
@@ -106,7 +107,7 @@ def test_without_torch_there_is_a_report(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_no_probe")
 def test_missing_and_old_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     needs = ["timm>=99", "nosuchpackage>=1", "submitit_of_nobody>=1; extra == 'cluster'", "pytest; extra == 'test'"]
-    monkeypatch.setattr(bug_report.metadata, "requires", lambda name: needs)
+    monkeypatch.setattr(metadata, "requires", lambda name: needs)
     facts, wrong = gathered()
     assert isinstance(facts["packages"], dict)
     assert facts["packages"]["nosuchpackage"] == "missing"
@@ -120,7 +121,7 @@ def test_a_subject_that_cannot_be_told_stops_no_other(monkeypatch: pytest.Monkey
     def fault(*words: object) -> None:
         raise RuntimeError("fault of ours")
 
-    monkeypatch.setattr(bug_report.metadata, "requires", fault)
+    monkeypatch.setattr(metadata, "requires", fault)
     monkeypatch.setattr(bug_report, "free_memory", fault)
     facts, wrong = gathered()
     assert facts["machine"] == facts["packages"] == {"cannot be told": "RuntimeError: fault of ours"}
