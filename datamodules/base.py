@@ -35,9 +35,10 @@ from datamodules.samples.probe import ImageFacts, channel_statistics, probe_imag
 from datamodules.samples.sources import Samples, ScanSource
 from datamodules.settings import check_loading, default_cache_dir, default_workers, name_list, numbers, pair
 from datamodules.stored import Stored
+from datamodules.tables.form import table_form
 from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Sample, Scan
-from datamodules.useless import Useless, given, left_out
+from datamodules.useless import TABLES, Useless, given, left_out
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         split: ``all_test`` evaluates the whole data set (external validation).
         patient_pattern: regular expression that finds the patient in a path relative to ``root``.
         cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups.
+        separator: character between the cells of tables, or ``tab``; left out: found in the file (docs/tables.md).
+        encoding: of tables (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file, and said.
         batch_size: cases a batch on each device.
         total_batch_size: cases a batch of all devices together, instead of ``batch_size``; they must divide it.
         num_workers: loader processes; left out: by the cores this process may use.
@@ -119,6 +122,8 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         split: Literal["auto", "all_test"] = "auto",
         patient_pattern: str | None = None,
         cases: str | None = None,
+        separator: str | None = None,
+        encoding: str | None = None,
         batch_size: int = 32,
         total_batch_size: int | None = None,
         num_workers: int | None = None,
@@ -158,6 +163,7 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
         self.split, self.patient_pattern = split, patient_pattern
         self.cases_file = None if cases is None else str(self.local(cases, "cases"))
+        self.table_form = table_form(separator, encoding)
         self._batch_size, self.total_batch_size = batch_size, total_batch_size
         self.num_workers = num_workers
         self.image_size = numbers(image_size, "--data.image_size")
@@ -205,6 +211,7 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         Useless("new_cases", "it is of cases that a --data.split_file does not name", "split_file", left_out),
         Useless("batch_size", "--data.total_batch_size says it for all devices", "total_batch_size", given),
         Useless("keep_scratch", "there is no --data.scratch", "scratch", left_out),
+        *(Useless(flag, "it is of tables, and none is named", TABLES, left_out) for flag in ("separator", "encoding")),
     )
 
     @property

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.cases.containment import refuse_outside
 from datamodules.cases.ids import clean_ids
+from datamodules.cases.named_files import exists, no_column, with_suffixes
 from datamodules.cases.no_scans import NO_IMAGE, NO_VOLUME, why_no_scan
-from datamodules.cases.table import CaseTable, read_frame, table_of_images
+from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.classification.case_rows import join_files
 from datamodules.loading.ahead import loader_on
 from datamodules.loading.case_stream import CaseSource, CaseStream, FileCases, LazyScans, case_loader
@@ -29,10 +30,14 @@ from datamodules.samples.moving import PackedBatch, pack
 from datamodules.samples.scaling import with_scale
 from datamodules.samples.sources import Samples, ScanSource
 from datamodules.settings import check_loading, default_cache_dir, default_workers, one_thread
+from datamodules.tables.file import is_table, read_frame
+from datamodules.tables.form import table_form
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from datamodules.samples.slices import SliceSpec
 
 
@@ -42,6 +47,8 @@ class InputFiles:
     Args:
         root: folder or URL that the paths of a table are relative to; left out: the table's own folder.
         path_column: column of a table with the image's path.
+        separator: character between the cells of a table, or ``tab``; left out: found in the file (docs/tables.md).
+        encoding: of a table (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file, and said.
         batch_size: cases a batch on each device.
         num_workers: loader processes; left out: by the cores this process may use.
         max_pixels: largest height times width of an image, slice or page that is read.
@@ -62,6 +69,8 @@ class InputFiles:
         self,
         root: str | None = None,
         path_column: str = "path",
+        separator: str | None = None,
+        encoding: str | None = None,
         batch_size: int = 32,
         num_workers: int | None = None,
         max_pixels: int = DEFAULT.max_pixels,
@@ -74,6 +83,7 @@ class InputFiles:
     ) -> None:
         check_loading(batch_size, num_workers)
         self.root, self.path_column = root, path_column
+        self.table_form = table_form(separator, encoding)
         self.batch_size = batch_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes, load_readers(readers)), allow_outside
         self.num_workers = default_workers() if num_workers is None else num_workers
@@ -132,19 +142,20 @@ class InputFiles:
                     inside = PurePosixPath(name).parent.as_posix()
                     row["group"] = (str((path / name).parent), path.resolve().name if inside == "." else inside)
             return [*rows, *self._series_below(path)] if volumes else rows
-        if path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
-            frame = read_frame(path, flag="--input", text_columns=(self.path_column, "case_id"), limits=self.limits)
+        if is_table(path.name):
+            text = (self.path_column, "case_id")
+            frame = read_frame(path, flag="--input", text_columns=text, limits=self.limits, form=self.table_form)
             if self.path_column not in frame:
-                raise SuiteError(
-                    f"{path}: no column {self.path_column!r} for --data.path_column (found: {', '.join(frame.columns)})"
-                )
+                root = path.parent if self.root is None else Path(self.root)
+                raise no_column(path, frame, self.path_column, "--data.path_column", root)
             empty = frame.index[frame[self.path_column].isna()]
             if len(empty):
                 raise SuiteError(f"{path}: column {self.path_column!r} is empty in row {empty[0] + 1}: drop the row")
             root = path.parent if self.root is None else local(self.root, default_cache_dir(), "--data.root")
             refuse_outside(root, frame[self.path_column], str(path), allow=self.allow_outside)
+            paths = self._with_suffixes(frame[self.path_column], root, path)
             names = clean_ids(frame["case_id"]) if "case_id" in frame else frame[self.path_column].map(case_id_of)
-            pairs = zip(frame[self.path_column], names, strict=True)
+            pairs = zip(paths, names, strict=True)
             rows = [_row(root / name, case, named="case_id" in frame) for name, case in pairs]
             for row in rows:
                 row["group"] = (f"{path}:{row['case_id']}", str(row["case_id"])) if row["named"] else None
@@ -152,6 +163,12 @@ class InputFiles:
         if not path.exists():
             raise SuiteError(f"--input {path}: no such file or folder")
         return self._named([_row(path, case_id_of(path.name))])
+
+    def _with_suffixes(self, names: pd.Series[str], root: Path, file: Path) -> pd.Series[str]:
+        """The paths of a table, those without suffix with that of the file that is there."""
+        missing = [name for name in names if not exists(root / name)]
+        found = with_suffixes(root, missing, str(file), allow_outside=self.allow_outside)
+        return names.map(lambda name: found.get(name, name)).astype("str")
 
     def _scans_below(self, folder: Path, volumes: bool) -> list[str]:
         """The files of a folder that are scans, relative to it; those that only look like one are noted."""

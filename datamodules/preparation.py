@@ -110,7 +110,7 @@ def find_cases(data: ScanDataModule, prepared: Prepared) -> Prepared:
 def add_people(data: ScanDataModule, prepared: Prepared) -> Prepared:
     """Patients and further columns of ``--data.patient_pattern``, ``--data.cases`` and DICOM headers."""
     cases = Path(data.cases_file) if data.cases_file else None
-    table = join_patients(prepared.table, data.patient_pattern, cases)
+    table = join_patients(prepared.table, data.patient_pattern, cases, data.table_form)
     return replace(prepared, table=join_identity(table, data.root, keep_ids=data.keep_ids))
 
 
@@ -151,7 +151,8 @@ def add_split(data: ScanDataModule, prepared: Prepared) -> Prepared:
         return replace(prepared, table=table.with_columns(split="test"))
     if data.split_file is None:
         return prepared
-    table = join_split(table, Path(data.split_file), data.unreadable, leave_out=leaves_out(data))
+    file = Path(data.split_file)
+    table = join_split(table, file, data.unreadable, leave_out=leaves_out(data), form=data.table_form)
     return replace(prepared, table=table)
 
 

@@ -25,7 +25,7 @@ from scansuite.files import lock_if_possible, note_use, replacing, write_text
 log = logging.getLogger(__name__)
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*(://|::)")
-_TABLES = (".csv", ".tsv", ".parquet")
+_TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xlsm", ".xls", ".ods")
 _ROOM = "make room, or name another folder with --data.cache_dir or $SCANSUITE_CACHE"
 _AT_ONCE = 16  # files fetched at a time: each waits for the network, not for a core
 _SAY_EVERY = 10.0  # seconds; what is done sooner needs no words

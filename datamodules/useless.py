@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+# Arguments that name a table of the user's.
+TABLES = ("table", "cases", "split_file", "palette")
 
 
 def always(value: object) -> bool:
@@ -19,14 +22,24 @@ class Useless:
     Attributes:
         flag: name of the constructor's argument.
         why: it does nothing; one clause.
-        other: argument that decides.
-        idle: whether the flag does nothing at a value of ``other``.
+        other: argument that decides, or several that decide together; one that a class does not take counts for
+            nothing.
+        idle: whether the flag does nothing at a value of ``other``; of several, at the value of each.
     """
 
     flag: str
     why: str
-    other: str | None = None
+    other: str | tuple[str, ...] | None = None
     idle: Callable[[Any], bool] = always
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The arguments that decide."""
+        return (self.other,) if isinstance(self.other, str) else self.other or ()
+
+    def does_nothing(self, values: Mapping[str, Any]) -> bool:
+        """Whether the flag does nothing at these values of a class's arguments."""
+        return all(self.idle(values[name]) for name in self.others if name in values)
 
 
 def given(value: object) -> bool:

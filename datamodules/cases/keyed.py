@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from datamodules.cases.ids import clean_ids
-from datamodules.cases.table import CaseTable, read_frame
+from datamodules.cases.table import CaseTable
 from datamodules.faults import report_fault
+from datamodules.tables.file import read_frame
+from datamodules.tables.form import AS_FOUND, TableForm
 from scansuite.errors import SuiteError
 
 
@@ -23,6 +25,7 @@ def read_keyed(
     columns: Sequence[str] = ("case_id",),
     text_columns: Sequence[str] = (),
     hint: str = "",
+    form: TableForm = AS_FOUND,
 ) -> pd.DataFrame:
     """Read a table whose ``case_id`` is clean, filled and unique.
 
@@ -34,12 +37,13 @@ def read_keyed(
         columns: that it must have.
         text_columns: that are kept as text beside them.
         hint: behind the line that says that a column is missing.
+        form: of the file, as flags say it.
 
     Raises:
         SuiteError: it cannot be read or lacks a column; outside a check, which goes on without such rows, a case has no
             name, or two rows.
     """
-    frame = read_frame(file, flag=flag, text_columns=(*columns, *text_columns))
+    frame = read_frame(file, flag=flag, text_columns=(*columns, *text_columns), form=form.of_joined())
     for column in columns:
         if column not in frame:
             raise SuiteError(f"{named}: no column {column} (found: {', '.join(frame.columns)}){hint}", kind=kind)

@@ -15,6 +15,7 @@ from datamodules.cases.ids import clean_id, clean_ids
 from datamodules.cases.keyed import read_keyed, rows_of, without_row
 from datamodules.cases.table import CaseTable, split_words
 from datamodules.faults import report_fault
+from datamodules.tables.form import AS_FOUND, TableForm
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 _TEXT = ("patient_id", "split")
 
 
-def join_patients(table: CaseTable, pattern: str | None, file: Path | None) -> CaseTable:
+def join_patients(table: CaseTable, pattern: str | None, file: Path | None, form: TableForm = AS_FOUND) -> CaseTable:
     """Fill ``patient_id`` (and further columns) from a regular expression on the path or from a second table.
 
     Args:
@@ -32,6 +33,7 @@ def join_patients(table: CaseTable, pattern: str | None, file: Path | None) -> C
         file: ``--data.cases``: a CSV, TSV or Parquet table with ``case_id`` and ``patient_id``, and any further column.
             Its patients and its split go before the table's own, where its cell is not empty; columns that the table
             has, labels above all, stay.
+        form: of that file, as flags say it.
 
     Raises:
         SuiteError: the pattern is no regular expression or leaves a path without a patient; the file lacks a column, a
@@ -56,13 +58,15 @@ def join_patients(table: CaseTable, pattern: str | None, file: Path | None) -> C
             )
         table = table.with_columns(patient_id=pd.Series(found, dtype="str"))
     if file is not None:
-        table = _join_file(table, file)
+        table = _join_file(table, file, form)
     return table
 
 
-def _join_file(table: CaseTable, file: Path) -> CaseTable:
+def _join_file(table: CaseTable, file: Path, form: TableForm) -> CaseTable:
     hint = ": --data.cases is joined on it"
-    further = read_keyed(file, "--data.cases", named=str(file), kind="case_name", text_columns=_TEXT, hint=hint)
+    further = read_keyed(
+        file, "--data.cases", named=str(file), kind="case_name", text_columns=_TEXT, hint=hint, form=form
+    )
     if "patient_id" in further:
         further = further.assign(patient_id=clean_ids(further["patient_id"]))
     missing = without_row(table, further)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,12 +10,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from datamodules.cases.containment import refuse_outside
 from datamodules.cases.ids import clean_id, clean_ids
 from datamodules.cases.scan_rows import RowsByOwner
 from datamodules.faults import report_fault
-from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.unpack import unpacked
 from scansuite.errors import SuiteError
 
 SPLITS = ("train", "val", "test")
@@ -114,57 +110,6 @@ def by_case_id(folder: Path, names: Iterable[str] | Mapping[str, str]) -> dict[s
     return found
 
 
-def drop_empty(frame: pd.DataFrame, column: str, file: Path, named: str | None = None) -> pd.DataFrame:
-    """The rows of a user's table in which a column names a file; an empty cell is refused.
-
-    Args:
-        frame: the table, perhaps with columns renamed.
-        column: of the frame.
-        file: the table's.
-        named: the column as the file has it, where that is another name.
-
-    Raises:
-        SuiteError: names the first such row, outside a check.
-    """
-    empty = frame.index[frame[column].isna()]
-    if len(empty):
-        report_fault(
-            "missing_file",
-            f"{file}: column {(named or column)!r} is empty in row {empty[0] + 1}: fill it, or drop the row",
-        )
-    return frame.drop(index=empty)
-
-
-def drop_missing(
-    frame: pd.DataFrame, column: str, root: Path, file: Path, *, allow_outside: bool = False
-) -> pd.DataFrame:
-    """The rows of a user's table whose files in a column are below the root; a file that is not there is refused.
-
-    Args:
-        frame: the table.
-        column: of the frame; relative paths.
-        root: the data's folder.
-        file: the table's.
-        allow_outside: see :func:`~datamodules.cases.containment.refuse_outside`.
-
-    Raises:
-        SuiteError: names the first such file, outside a check; a path leads out of the root.
-    """
-    refuse_outside(root, frame[column], f"{file}, column {column!r}", allow=allow_outside)
-    there = frame[column].map(lambda name: (root / name).exists())
-    missing = frame[column][~there]
-    if not len(missing):
-        return frame
-    report_fault(
-        "missing_file",
-        f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
-        f"{len(frame)} are missing)",
-        missing,
-        f"in column {column!r} of {file.name}, but not below --data.root",
-    )
-    return frame[there]
-
-
 def table_of_images(
     cases: pd.DataFrame, frames: Sequence[int] | None = None, published_split: bool = False, where: Path | None = None
 ) -> CaseTable:
@@ -224,73 +169,6 @@ def table_of_images(
     )
     further = [column for column in cases.columns if column not in lead]
     return CaseTable(cases[lead + further], images, published_split)
-
-
-def read_frame(file: Path, flag: str, text_columns: Sequence[str] = (), limits: Limits = DEFAULT) -> pd.DataFrame:
-    """Read a CSV, TSV or Parquet table (also gzipped CSV/TSV); empty cells become NA.
-
-    Args:
-        file: the table.
-        flag: the flag that named it, for messages.
-        text_columns: columns kept as text (``007`` stays ``007``).
-        limits: ``max_bytes`` of the unpacked table.
-
-    Raises:
-        SuiteError: the file is missing, empty, too large, of another kind, or cannot be read as a table.
-    """
-    if not file.is_file():
-        raise SuiteError(f"{flag} {file}: no such file")
-    name = file.name.lower().removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
-            limits.check_bytes(_parquet_bytes(file))
-            frame = pd.read_parquet(file)
-            _check_text(frame)
-            present = {column: "str" for column in text_columns if column in frame}
-            frame = frame.astype(present)
-        elif name.endswith((".csv", ".tsv", ".txt")):
-            separator = "," if name.endswith(".csv") else "\t"
-            limits.check_bytes(file.stat().st_size)
-            with warnings.catch_warnings(), unpacked(file, limits) as opened:
-                warnings.simplefilter("error", pd.errors.ParserWarning)  # cells that no column is named for
-                frame = pd.read_csv(
-                    opened.stream,
-                    sep=separator,
-                    dtype=dict.fromkeys(text_columns, "str"),
-                    encoding="utf-8-sig",
-                    index_col=False,  # a comma at the end of each row would move all columns by one
-                    keep_default_na=False,  # a class may be called None or NA: only an empty cell is missing
-                    na_values=[""],
-                    skipinitialspace=True,  # "path, patient_id" as people type it
-                )
-        else:
-            raise SuiteError(f"{flag} {file}: not a table by its name: expected .csv, .tsv or .parquet")
-    except SuiteError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise SuiteError(f"{flag} {file}: cannot be read as a table: {reason}") from None
-    if frame.empty:
-        raise SuiteError(f"{flag} {file}: the table has no rows")
-    frame.columns = [str(column).strip() for column in frame.columns]
-    return frame
-
-
-def _check_text(frame: pd.DataFrame) -> None:
-    """Refuse text that is no UTF-8: Arrow hands it on, and fails where it is looked at."""
-    import pyarrow
-
-    for column in frame.columns[frame.dtypes == "str"]:
-        pyarrow.array(frame[column]).validate(full=True)
-
-
-def _parquet_bytes(file: Path) -> int:
-    """What a Parquet file says it unpacks to, and at least a byte a cell."""
-    from pyarrow.parquet import read_metadata
-
-    described = read_metadata(file)
-    groups = [described.row_group(number) for number in range(described.num_row_groups)]
-    return int(max(sum(group.total_byte_size for group in groups), described.num_rows * described.num_columns))
 
 
 def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:

@@ -20,7 +20,8 @@ from datamodules.caching.cache import VolumeCache
 from datamodules.cases.containment import refuse_outside
 from datamodules.cases.contents import Unit, Unreadable, read_units, readable_cases
 from datamodules.cases.ids import clean_ids
-from datamodules.cases.table import CaseTable, drop_empty, read_frame, split_words, table_of_images
+from datamodules.cases.named_files import drop_empty, no_column, swapped, with_suffixes
+from datamodules.cases.table import CaseTable, split_words, table_of_images
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
 from datamodules.faults import is_collecting, report_fault
@@ -34,8 +35,9 @@ from datamodules.samples.sliced_volumes import SlicedVolumes, pixel_spacing, rea
 from datamodules.samples.slices import SliceSpec
 from datamodules.settings import name_list
 from datamodules.stored import Stored, StoredVolume
+from datamodules.tables.file import read_frame
 from datamodules.types import Scan
-from scansuite.errors import SuiteError, nearest
+from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +105,13 @@ class ImageTable(ClassificationData):
             "case_id": (self.case_column, "--data.case_column"),
         }
         text = [column or ours for ours, (column, _) in given.items()]
-        frame = read_frame(self.table_file, flag="--data.table", text_columns=text, limits=self.limits)
+        frame = read_frame(self.table_file, "--data.table", text, self.limits, self.table_form)
+        if self.path_column in frame:
+            frame = self._unswapped(frame)
         meant = {}
         for ours, (column, flag) in given.items():
             if column is not None and column not in frame:
-                hint = nearest(column, frame.columns)
-                raise SuiteError(f"{self.table_file}: no column {column!r} for {flag}: {hint}")
+                raise no_column(self.table_file, frame, column, flag, self.root if ours == "path" else None)
             if (column or ours) in frame:
                 meant[ours] = frame[column or ours]
         frame = frame.assign(**meant)
@@ -118,6 +121,12 @@ class ImageTable(ClassificationData):
         root = str(self.root)
         folders: set[str] = set()
         there = [_is_there(root, path, folders) for path in frame["path"]]
+        if not all(there):
+            missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]
+            meaning = with_suffixes(self.root, missing, str(self.table_file), allow_outside=self.allow_outside)
+            frame["path"] = frame["path"].map(lambda path: meaning.get(path, path)).astype("str")
+            known = set(meaning.values())
+            there = [found or path in known for path, found in zip(frame["path"], there, strict=True)]
         if not all(there):
             missing = [path for path, found in zip(frame["path"], there, strict=True) if not found]
             report_fault(
@@ -143,6 +152,27 @@ class ImageTable(ClassificationData):
         for name in [name for name, given in cut.items() if given]:
             log.warning("--data.%s does nothing: it is of volumes, and these are flat images", name)
         return table
+
+    def _unswapped(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The table with paths and labels in the columns that the flags say, where they are in each other's."""
+        named = self.path_column
+        found = swapped(frame, named, self.label_columns, self.root)
+        if found is None:
+            return frame
+        if found == "path":  # then the paths must stay there, and the labels cannot be called so
+            raise SuiteError(
+                f"{self.table_file}: {named!r} for --data.path_column holds no paths of files, but "
+                f"{found!r} for --data.label_columns does: give the two flags the other way round"
+            )
+        log.warning(
+            "%s: paths and labels are swapped: column %r holds the paths, and %r is taken for the labels (%r, for "
+            "instance)",
+            self.table_file, found, named, frame[named].iloc[0],
+        )  # fmt: skip
+        labels: pd.Series[Any] = frame[named]
+        with suppress(ValueError):
+            labels = pd.to_numeric(labels)
+        return frame.assign(**{named: frame[found].astype("str"), found: labels})
 
     def _cases(self, frame: pd.DataFrame) -> CaseTable:
         """One case a row, or the rows of a case together."""

@@ -24,7 +24,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file may be an image by its name, or is DICOM that has no suffix or a number for one.
+    """Whether a file may be an image by its name, or without a suffix (or a number for one) by its first bytes.
 
     A ``DICOMDIR`` is no image. Files with other names are not opened.
     """
@@ -32,7 +32,7 @@ def is_image(file: Path) -> bool:
         return True
     if (file.suffix and not file.suffix[1:].isdigit()) or file.name.upper() == "DICOMDIR":
         return False
-    return file.is_file() and dicom_header.is_dicom(file)
+    return file.is_file() and (dicom_header.is_dicom(file) or raster.begins_as_image(file))
 
 
 def images_below(folder: Path) -> list[str]:

@@ -11,14 +11,14 @@ import logging
 import struct
 import warnings
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.checked import check_image
-from datamodules.readers.format_table import BEGINNING, image_format, suffixes_of
+from datamodules.readers.format_table import BEGINNING, image_format, known_formats, suffixes_of
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.named_errors import named_errors
 from datamodules.readers.orientation import upright
@@ -39,7 +39,7 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
     TIFF pictures that say they lie on their side (EXIF orientation) are set upright.
 
     Args:
-        path: the file; its suffix is one of an image format (:mod:`datamodules.readers.format_table`).
+        path: the file; its suffix is one of an image format (:mod:`datamodules.readers.format_table`), or it has none.
         limits: checked in the header, before anything is decoded.
         frame: page of a TIFF, from 0; None takes the only one.
         labels: the file is a mask. A palette gives its indices, samples of 1, 2 or 4 bits their values, and TIFF
@@ -55,7 +55,7 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
         SuiteError: no such file, not a raster file, damaged or truncated, too large, or a TIFF with several pages and
             no ``frame``.
     """
-    if not path.name.lower().endswith(suffixes_of("image")):
+    if not path.name.lower().endswith(suffixes_of("image")) and has_suffix(path.name):
         raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(suffixes_of('image'))}")
     quiet_decoders()
     with named_errors(path, "cannot be decoded"), path.open("rb") as file:
@@ -65,6 +65,23 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
         check_image(array, found, limits)
     size = (array.shape[0], array.shape[1])
     return Scan(array, cast("ScanInfo", {"path": str(path), "original_size": size, **said}))
+
+
+def has_suffix(name: str) -> bool:
+    """Whether a file's name says what it is: a number behind a point does not, by which DICOM files are often named."""
+    suffix = PurePath(name).suffix
+    return bool(suffix) and not suffix[1:].isdigit()
+
+
+def begins_as_image(path: Path) -> bool:
+    """Whether the first bytes of a file are those of an image format that has three or more of its own."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(BEGINNING)
+    except OSError:
+        return False
+    begins = [begin for one in known_formats() if one.image is not None for begin in one.begins if len(begin) > 2]
+    return head.startswith(tuple(begins))
 
 
 def count_pages(path: Path) -> int:

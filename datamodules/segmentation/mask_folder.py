@@ -11,14 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.cases.contents import Unit
+from datamodules.cases.named_files import drop_empty, drop_missing, no_column
 from datamodules.cases.table import (
     SPLIT_WORDS,
     CaseTable,
     by_case_id,
     case_id_of,
-    drop_empty,
-    drop_missing,
-    read_frame,
     split_words,
     table_of_images,
 )
@@ -36,6 +34,7 @@ from datamodules.segmentation.masks import (
     seen_values,
     stack_classes,
 )
+from datamodules.tables.file import read_frame
 from datamodules.useless import Useless, given
 from scansuite.errors import SuiteError, nearest
 
@@ -202,12 +201,11 @@ class MaskFolder(SegmentationData):
         return frame
 
     def _from_table(self, file: Path) -> pd.DataFrame:
-        frame = read_frame(
-            file, "--data.table", text_columns=("path", "mask", "case_id", "patient_id", "split"), limits=self.limits
-        )
+        text = ("path", "mask", "case_id", "patient_id", "split")
+        frame = read_frame(file, "--data.table", text_columns=text, limits=self.limits, form=self.table_form)
         for column in ("path", "mask"):
             if column not in frame:
-                raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
+                raise no_column(file, frame, column, None, self.root if column == "path" else None)
             frame = drop_empty(frame, column, file)
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(file))
@@ -316,7 +314,7 @@ class MaskFolder(SegmentationData):
             return
         if self._kind == "colour":
             assert self.palette_file is not None  # refused in __init__
-            self._reader = read_palette(self.palette_file)
+            self._reader = read_palette(self.palette_file, self.table_form)
             self.stored_classes = self._reader.names
             return
         classes = self.classes if self.classes is not None else ["background", "foreground"]

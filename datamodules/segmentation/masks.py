@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.cases.table import read_frame
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.samples.label_values import IGNORE, check_class_names, whole_values
+from datamodules.tables.file import read_frame
+from datamodules.tables.form import AS_FOUND, TableForm
 from scansuite.errors import SuiteError
 
 _MANY_OBJECTS = 20
@@ -66,18 +67,19 @@ def _code(colours: NDArray[np.int64]) -> NDArray[np.int64]:
     return coded
 
 
-def read_palette(file: Path) -> Palette:
+def read_palette(file: Path, form: TableForm = AS_FOUND) -> Palette:
     """Read a palette file.
 
     Args:
         file: JSON ``{"class": [r, g, b]}`` or ``{"class": "#rrggbb"}``, or CSV/TSV with a column ``class`` (or
             ``name``) and ``r,g,b`` (or ``red,green,blue``) or ``colour`` (or ``color``) with ``#rrggbb``. The first
             class is the background. A class called ``ignore`` is left out of training and evaluation.
+        form: of a table, as flags say it.
 
     Raises:
         SuiteError: no such file, not of these forms, a class or a colour twice.
     """
-    pairs = _json_palette(file) if file.suffix.lower() == ".json" else _table_palette(file)
+    pairs = _json_palette(file) if file.suffix.lower() == ".json" else _table_palette(file, form)
     named = [(name, _colour(value, name, file)) for name, value in pairs]
     colours = [colour for _, colour in named]
     for name, colour in named:
@@ -102,8 +104,8 @@ def _json_palette(file: Path) -> list[tuple[str, Any]]:
     return list(content.items())
 
 
-def _table_palette(file: Path) -> list[tuple[str, Any]]:
-    frame = read_frame(file, "--data.palette", text_columns=("class", "name", "colour", "color"))
+def _table_palette(file: Path, form: TableForm) -> list[tuple[str, Any]]:
+    frame = read_frame(file, "--data.palette", ("class", "name", "colour", "color"), form=form.of_joined())
     frame.columns = [column.lower() for column in frame.columns]
     name = next((column for column in ("class", "name") if column in frame), None)
     joined = next((column for column in ("colour", "color") if column in frame), None)

@@ -12,13 +12,16 @@ from typing import Any
 import pandas as pd
 
 from datamodules.cases.ids import clean_id
-from datamodules.cases.table import by_case_id, case_id_of, drop_empty, drop_missing, read_frame, split_words
+from datamodules.cases.named_files import drop_empty, drop_missing, no_column
+from datamodules.cases.table import by_case_id, case_id_of, split_words
 from datamodules.faults import report_fault
 from datamodules.readers.dicom.header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import entries
 from datamodules.readers.volume import may_be_volume, suffixes
-from scansuite.errors import SuiteError, nearest
+from datamodules.tables.file import read_frame
+from datamodules.tables.form import AS_FOUND, TableForm
+from scansuite.errors import SuiteError
 
 _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
 
@@ -131,17 +134,19 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
     )
 
 
-def table_pairs(root: Path, file: Path, limits: Limits = DEFAULT, *, allow_outside: bool = False) -> pd.DataFrame:
+def table_pairs(
+    root: Path, file: Path, limits: Limits = DEFAULT, *, allow_outside: bool = False, form: TableForm = AS_FOUND
+) -> pd.DataFrame:
     """Pair volumes by a table with columns ``path`` and ``label`` relative to the root; see :func:`folder_pairs`.
 
     Raises:
         SuiteError: a column or a file is missing, or a path leaves the root and ``allow_outside`` is false.
     """
     columns = ("path", "label", "case_id", "patient_id", "split")
-    frame = read_frame(file, "--data.table", text_columns=columns, limits=limits)
+    frame = read_frame(file, "--data.table", text_columns=columns, limits=limits, form=form)
     for column in ("path", "label"):
         if column not in frame:
-            raise SuiteError(f"{file}: no column {column!r}: {nearest(column, frame.columns)}")
+            raise no_column(file, frame, column, None, root if column == "path" else None)
         frame = drop_missing(drop_empty(frame, column, file), column, root, file, allow_outside=allow_outside)
     frame = frame.reset_index(drop=True)
     if "split" in frame:

@@ -91,9 +91,8 @@ class Volumes(SegmentationData):
         """Pair volumes, check their grids and decode what is not in the cache; one case a volume, one image a slice."""
         described = read_description(self.root / "dataset.json")
         if self.volume_table is not None:
-            frame = table_pairs(
-                self.root, self._table_file(self.volume_table), self.limits, allow_outside=self.allow_outside
-            )
+            file = self._table_file(self.volume_table)
+            frame = table_pairs(self.root, file, self.limits, allow_outside=self.allow_outside, form=self.table_form)
         else:
             frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
         self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]

@@ -17,6 +17,7 @@ from datamodules.cases.table import SPLITS, CaseTable, split_words
 from datamodules.faults import report_fault
 from datamodules.splitting.dealing import stratified_groups, tie_words
 from datamodules.splitting.strata import NO_STRATUM, column_strata
+from datamodules.tables.form import AS_FOUND, TableForm
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,9 @@ def _deal_folds(
         split[train[parts == (evaluated + 1) % folds]] = "val"
 
 
-def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_out: bool = False) -> CaseTable:
+def join_split(
+    table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_out: bool = False, form: TableForm = AS_FOUND
+) -> CaseTable:
     """The table with the split of a ``split.csv`` (columns ``case_id`` and ``split``).
 
     A file without validation cases leaves them to be drawn from its train part. Further columns of the file (what to
@@ -163,6 +166,7 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_
         gone: cases (or the volumes whose slices they are) that the file may name although the table has left them out.
         leave_out: cases that the file does not name stay without a part, with a warning; the file must name all parts
             then.
+        form: of the file, as flags say it.
 
     Raises:
         SuiteError: a column is missing or has gaps, or file and table do not hold the same cases.
@@ -170,7 +174,8 @@ def join_split(table: CaseTable, file: Path, gone: Sequence[str] = (), *, leave_
     if not file.is_file() and file.parts[:1] == ("splits",) and len(file.parts) == 2:
         file = Path(str(resources.files("configs"))) / file.with_suffix(".csv")
     named = f"--data.split_file {file}"
-    known = read_keyed(file, "--data.split_file", named=named, kind="split", columns=("case_id", "split"))
+    columns = ("case_id", "split")
+    known = read_keyed(file, "--data.split_file", named=named, kind="split", columns=columns, form=form)
     known = known.assign(split=split_words(known["split"], named))
     gaps = known.index[known["split"].isna()]
     if len(gaps):

@@ -84,7 +84,7 @@ def _refuse_typed(words: Sequence[str], names: Sequence[str], why: str) -> None:
 def _first(words: Sequence[str], group: str, cls: type, values: Mapping[str, Any], *, kept: bool) -> Useless | None:
     """The first flag that is given and does nothing."""
     for one in useless_flags(cls):
-        if one.flag not in values or (one.other is not None and not one.idle(values[one.other])):
+        if one.flag not in values or not one.does_nothing(values):
             continue
         typed = any(given(words, f"--{group}.{prefix}{one.flag}") for prefix in ("", "init_args."))
         if typed or (not kept and values[one.flag] != _default(cls, one.flag)):

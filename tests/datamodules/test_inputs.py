@@ -74,7 +74,11 @@ def test_paths_of_a_table_are_relative_to_the_root_where_one_is_given(folder: Pa
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ("file\na.png\n", r"list\.csv: no column 'path' for --data\.path_column \(found: file\)"),
+        (
+            "file\na.png\n",
+            r"no column 'path' for --data\.path_column: 'file' holds paths of files: give --data\.path_col",
+        ),
+        ("image;x\nb.png;1\n", r"list\.csv: no column 'path' for --data\.path_column: there are image, x"),
         ("path,x\na.png,1\n,2\n", r"list\.csv: column 'path' is empty in row 2"),
         ("path,case_id\na.png,1\nb/2.png,1\n", "case_id '1' is duplicated"),
         ("path,case_id\na.png,1\nb/2.png,\n", "case_id is empty in row 2"),

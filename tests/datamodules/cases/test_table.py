@@ -1,9 +1,6 @@
-"""The case table, and the tables that users bring."""
+"""The case table."""
 
 from __future__ import annotations
-
-import gzip
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,7 +9,6 @@ from datamodules.cases.table import (
     SPLIT_WORDS,
     CaseTable,
     case_id_of,
-    read_frame,
     split_words,
     table_of_images,
 )
@@ -93,67 +89,6 @@ def test_with_columns_leaves_the_first_table_alone() -> None:
     table = table_of("a.png")
     assert table.with_columns(split="test").cases["split"].tolist() == ["test"]
     assert table.cases["split"].isna().all()
-
-
-# Files.
-
-ROWS = "patient_id,label,note\n007,1,NA\n010,0,\n100,1,None\n"
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.CSV", "t.tsv", "t.txt", "t.csv.gz", "t.tsv.gz", "t.parquet"])
-def test_formats_read_alike_and_text_keeps_its_zeros(name: str, tmp_path: Path) -> None:
-    file = tmp_path / name
-    text = ROWS if ".csv" in name.lower() else ROWS.replace(",", "\t")
-    if name.endswith(".parquet"):
-        values = {"patient_id": ["007", "010", "100"], "label": [1, 0, 1], "note": ["NA", None, "None"]}
-        pd.DataFrame(values).to_parquet(file)
-    elif name.endswith(".gz"):
-        file.write_bytes(gzip.compress(text.encode()))
-    else:
-        file.write_text(text)
-    frame = read_frame(file, "--data.table", text_columns=["patient_id", "absent"])
-    assert frame["patient_id"].tolist() == ["007", "010", "100"]
-    assert frame["label"].tolist() == [1, 0, 1]
-    assert frame["note"].isna().tolist() == [False, True, False]
-    assert frame["note"].dropna().tolist() == ["NA", "None"]  # words, not gaps
-
-
-def test_a_table_typed_by_hand_or_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "t.csv"
-    file.write_bytes(b'\xef\xbb\xbfpath, patient_id ,label\r\n"a,b.png", 007,ill\r\nc.png, ,well\r\n')
-    frame = read_frame(file, "--data.table", text_columns=["patient_id"])
-    assert frame.columns.tolist() == ["path", "patient_id", "label"]
-    assert frame["path"].tolist() == ["a,b.png", "c.png"]
-    assert frame["label"].tolist() == ["ill", "well"]
-    file.write_text("path,label\na.png,1,\nb.png,0,\n")
-    assert read_frame(file, "--data.table").to_dict("list") == {"path": ["a.png", "b.png"], "label": [1, 0]}
-    file.write_text("path, patient_id\na.png, 007\nb.png, 008\n")
-    assert read_frame(file, "--data.table", text_columns=["patient_id"])["patient_id"].tolist() == ["007", "008"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("absent.csv", None, "no such file"),
-        ("t.xlsx", b"PK", r"not a table by its name: expected \.csv, \.tsv or \.parquet"),
-        ("t.csv", b"", "cannot be read as a table"),
-        ("t.csv", b"a,b\n", "the table has no rows"),
-        ("t.csv", b"a,b\n1,2\n1,2,3,4\n", "cannot be read as a table: .*line 3"),
-        ("t.csv", b"a,b\n1,2,7\n3,4,8\n", "cannot be read as a table: Length of header"),
-        ("t.csv", b"\xff\xfe\x00\x01", "cannot be read as a table"),
-        ("t.parquet", b"a,b\n1,2\n", "cannot be read as a table"),
-        ("t.csv.gz", b"\x1f\x8b\x08a,b\n1,2\n", "cannot be read as a table"),
-    ],
-)
-def test_files_that_are_no_tables_are_refused_in_one_line(
-    name: str, content: bytes | None, says: str, tmp_path: Path
-) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(SuiteError, match=says) as caught:
-        read_frame(tmp_path / name, "--data.table")
-    assert str(caught.value).startswith(f"--data.table {tmp_path / name}: ")
-    assert "\n" not in str(caught.value)
 
 
 # Split words.

@@ -214,7 +214,12 @@ def change(frame: pd.DataFrame, column: str, row: int, value: object) -> pd.Data
 @pytest.mark.parametrize(
     ("column", "value", "settings", "says"),
     [
-        (None, None, {"path_column": "image"}, "no column 'image' for --data.path_column: there are path, "),
+        (
+            None,
+            None,
+            {"path_column": "image"},
+            "no column 'image' for --data.path_column: 'path' holds paths of ",
+        ),
         (None, None, {"patient_column": "who"}, "no column 'who' for --data.patient_column: there are path, "),
         (None, None, {"split_column": "fold"}, "no column 'fold' for --data.split_column: there are path, "),
         (None, None, {"case_column": "id"}, "no column 'id' for --data.case_column: there are path, "),
@@ -320,3 +325,67 @@ def test_chest_findings_and_a_binary_reading(shared_data: Path) -> None:
         parts = parts_of(data)
         assert sum(map(len, parts.values())) == 264
         assert [len(data.rows(part)) for part in ("train", "val", "test")] == [640, 160, 200]
+
+
+# As people have them.
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_swapped_columns_are_guessed_and_said(numbers: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frame = cohort()
+    frame["label"] = (frame["label"] == "malignant").astype(int) if numbers else frame["label"]
+    write_table(tmp_path, frame)
+    right = ImageTable(str(tmp_path), target="regression" if numbers else None)
+    frame.rename(columns={"path": "label", "label": "path"}).to_csv(tmp_path / "labels.csv", index=False)
+    data = ImageTable(str(tmp_path), target="regression" if numbers else None)
+    pd.testing.assert_frame_equal(data.table.cases[["path", "label"]], right.table.cases[["path", "label"]])
+    assert data.targets.values.tolist() == right.targets.values.tolist()
+    assert "paths and labels are swapped: column 'label' holds the paths, and 'path' is taken for the la" in caplog.text
+
+
+def test_swapped_flags_are_named(tmp_path: Path) -> None:
+    write_table(tmp_path, cohort())
+    with pytest.raises(SuiteError, match=r"'path' for --data\.label_columns does: give the two flags the other way"):
+        _ = ImageTable(str(tmp_path), path_column="label", label_columns="path").table
+
+
+def test_paths_without_suffix_are_cases_of_the_same_name(tmp_path: Path) -> None:
+    frame = cohort()
+    write_table(tmp_path, frame)
+    with_suffix = ImageTable(str(tmp_path)).table
+    (tmp_path / "p001" / "0.png").rename(tmp_path / "p001" / "0")  # and one file that has none, told by its first bytes
+    frame.assign(path=frame["path"].str.removesuffix(".png")).to_csv(tmp_path / "labels.csv", index=False)
+    data = ImageTable(str(tmp_path))
+    pd.testing.assert_series_equal(data.table.cases["case_id"], with_suffix.cases["case_id"])
+    assert data.table.cases["split"].tolist() == with_suffix.cases["split"].tolist()
+    assert data.table.images["path"].tolist() == [p if p != "p001/0.png" else "p001/0" for p in frame["path"]]
+    assert data.read(3).array.shape == (16, 16)
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-8-sig"])
+def test_a_korean_table_with_semicolons_is_the_same_data(encoding: str, tmp_path: Path) -> None:
+    frame = cohort().assign(age=np.arange(60) / 4)
+    frame["label"] = frame["label"].map({"benign": "양성", "malignant": "악성"})
+    write_table(tmp_path, frame)
+    plain = ImageTable(str(tmp_path))
+    content = frame.to_csv(sep=";", decimal=",", index=False)
+    (tmp_path / "표.csv").write_bytes(content.encode(encoding))
+    data = ImageTable(str(tmp_path), table="표.csv")
+    pd.testing.assert_frame_equal(data.table.cases, plain.table.cases)
+    assert data.class_names == plain.class_names == ["악성", "양성"]
+    # Joined tables too, each of its own form.
+    people = (
+        frame[["path", "age"]].assign(case_id=frame["path"].str.removesuffix(".png"), 병원="서울").drop(columns="path")
+    )
+    (tmp_path / "people.csv").write_bytes(people.to_csv(sep="\t", index=False).encode("cp949"))
+    plain.table.cases[["case_id", "split"]].to_csv(tmp_path / "split.csv", index=False)
+    joined = ImageTable(
+        str(tmp_path),
+        table="표.csv",
+        cases=str(tmp_path / "people.csv"),
+        split_file=str(tmp_path / "split.csv"),
+        encoding=encoding,
+        separator=";",
+    )
+    assert joined.table.cases["split"].tolist() == plain.table.cases["split"].tolist()
+    assert set(joined.table.cases["병원"]) == {"서울"}

@@ -12,7 +12,7 @@ import SimpleITK
 import tifffile
 from numpy.typing import NDArray
 
-from datamodules.cases.table import case_id_of, read_frame
+from datamodules.cases.table import case_id_of
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
 from datamodules.detection.files import image_size
@@ -22,6 +22,7 @@ from datamodules.readers import formats
 from datamodules.readers.limits import Limits
 from datamodules.readers.raster import write_png
 from datamodules.segmentation.mask_folder import MaskFolder
+from datamodules.tables.file import read_frame
 from scansuite.errors import SuiteError
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 
@@ -213,3 +214,15 @@ def test_palette_masks_and_their_bombs(tmp_path: Path) -> None:
 
     with pytest.raises(SuiteError, match=r"a\.png: cannot be decoded: 50000 x 50000 pixels are more than"):
         read_label_file(tmp_path / "a.png")
+
+
+def test_an_image_without_suffix_is_told_by_its_first_bytes(tmp_path: Path) -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    for name in ("IM0001", "IM.2"):
+        write_png(tmp_path / name, pixels)
+        assert np.array_equal(formats.read(tmp_path / name).array, pixels)
+    for name, content in (("notes", b"text"), ("BMW", b"BMW is no picture"), ("a.foo", b"\x89PNG\r\n\x1a\n")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SuiteError, match=rf"{name}: .*(not a PNG, JPEG|cannot be decoded|not a raster image by)"):
+            formats.read(tmp_path / name)
+    assert formats.images_below(tmp_path) == ["IM.2", "IM0001"]

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datamodules.cases.table import read_frame
 from datamodules.classification.image_table import ImageTable
 from datamodules.readers.raster import write_png
 from datamodules.segmentation.masks import read_palette
 from datamodules.segmentation.volume_pairs import read_description
+from datamodules.tables.file import read_frame
 from scansuite.errors import SuiteError
 from tests.datamodules.readers import fuzzing
 from tests.datamodules.readers.fuzz_seeds import make_seeds

@@ -93,8 +93,10 @@ def test_declared_flags_exist() -> None:
         *(cls for spec in specs for cls in spec.data_classes().values()),
         *(spec.task_class() for spec in specs),
     ]:
-        names = {one.flag for one in useless_flags(cls)} | {one.other for one in useless_flags(cls) if one.other}
-        assert names <= init_parameters(cls), cls
+        known = init_parameters(cls)
+        for one in useless_flags(cls):
+            assert one.flag in known, (cls, one)
+            assert not one.others or known & set(one.others), (cls, one)
 
 
 # What lies in a folder.
