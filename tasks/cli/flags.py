@@ -109,7 +109,7 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
 
 
 # Flags that are typed without a value, or may be.
-_VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", "--debug", "--quiet")
+VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", "--debug", "--quiet")
 
 
 def refuse_valueless(argv: Sequence[str], known: Iterable[str]) -> None:
@@ -122,7 +122,7 @@ def refuse_valueless(argv: Sequence[str], known: Iterable[str]) -> None:
     Raises:
         SuiteError: names the flag.
     """
-    names = set(known) - set(_VALUELESS)
+    names = set(known) - set(VALUELESS)
     for word, following in zip_longest(argv, argv[1:]):
         if word in names and (following is None or following.split("=", 1)[0].removesuffix("+") in names):
             after = "" if following is None else f": {following} follows"
@@ -175,7 +175,7 @@ def config_files(argv: Sequence[str]) -> list[str]:
     Raises:
         SuiteError: neither a file nor a shipped config.
     """
-    return [value for flag, value in pairs(find_configs(argv)) if flag in ("--config", "-c")]
+    return [value for flag, value in pairs(find_configs(argv)) if flag in ("--config", "-c") and value]
 
 
 def read_config(file: Path, flag: str = "--config") -> Any:

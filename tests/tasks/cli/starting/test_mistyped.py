@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scansuite.errors import SuiteError
-from tasks.cli.flags import refuse_unknown
+from tasks.cli.flags import VALUELESS, refuse_unknown
 from tasks.cli.main import VERBS
 from tasks.cli.starting.known_flags import OWN_FLAGS, flags_of
 from tasks.cli.starting.mistyped import refuse_mistyped
 from tasks.registry.specs import SPECS, spec_of
+from tests.tasks.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[4]
 CASES = [(task, verb) for task in SPECS for verb in VERBS]
@@ -29,8 +30,8 @@ CASES = [(task, verb) for task in SPECS for verb in VERBS]
 class _Known(BaseException):
     """What a verb's parser has told of itself, thrown from where it would look at flags."""
 
-    def __init__(self, known: set[str], options: list[str]) -> None:
-        self.known, self.options = known, options
+    def __init__(self, known: set[str], options: dict[str, object]) -> None:
+        self.known, self.options = known, options  # of all options how many words they take
 
 
 @cache
@@ -40,9 +41,8 @@ def parsed(task: str, verb: str, *argv: str) -> _Known:
     from tasks.cli.verb_parser import VerbParser
 
     def check(self: VerbParser, argv: Sequence[str]) -> None:
-        raise _Known(
-            self.known_flags(argv), [name for action in self.parser._actions for name in action.option_strings]
-        )
+        options = {name: action.nargs for action in self.parser._actions for name in action.option_strings}
+        raise _Known(self.known_flags(argv), options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VerbParser, "check", check)
@@ -85,16 +85,49 @@ def test_whatever_the_parser_takes_passes(task: str, verb: str) -> None:
     """Every flag that it has in each way to type it: with `=`, with `+`, and with something below it."""
     for option in parsed(task, verb).options:
         if option.startswith("--"):
-            value = "trainer/cpu" if option == "--config" else "x"
+            value = {"--config": "trainer/cpu", "--data": "Phantoms"}.get(option, "x")
             for words in ([option, value], [f"{option}={value}"]):
                 assert answer(task, verb, words) is None
     if verb == "list":
         return
-    for word in ("--data.augment_args.rotation", "--model.backbone_args.x.y", "--trainer.logger.save_dir", "--data"):
+    for word in ("--data.augment_args.rotation", "--model.backbone_args.x.y", "--trainer.logger.save_dir"):
         if verb != "predict" or "trainer" in word:
             if verb in ("validate", "test") and "model" in word:
                 continue
             assert answer(task, verb, [word, "1"]) == late_answer(task, verb, [word, "1"]) is None
+
+
+@pytest.mark.parametrize(("task", "verb"), CASES)
+def test_only_flags_that_must_have_a_value_are_refused_without(task: str, verb: str) -> None:
+    found = parsed(task, verb)
+    for option in found.known:
+        if option in VALUELESS:
+            assert answer(task, verb, [option]) is None
+            continue
+        assert found.options.get(option) in (None, "+"), option
+        line = answer(task, verb, [option])
+        if verb in ("validate", "test") and option.startswith("--model"):
+            assert line is None
+        else:
+            assert line == f"{option}: its value is missing: give {option} VALUE, or leave it out"
+
+
+def test_a_flag_that_follows_is_no_value(run: Run) -> None:
+    """In the parser's own words, which come where the early look is not sure."""
+    line = "--run_dir: its value is missing: --model.lr follows: give --run_dir VALUE, or leave it out"
+    assert answer("classify", "fit", ["--run_dir", "--model.lr", "0.1"]) == line
+    assert answer("classify", "fit", ["--run_dir", "", "--model.lr", "-1"]) is None
+    own = ["--data", "tests.tasks.cli.none.Data"]
+    assert answer("classify", "fit", [*own, "--data.root", "--model.lr", "0.1"]) is None
+
+
+@pytest.mark.parametrize("flag", ["--data", "--data.class_path"])
+@pytest.mark.parametrize("name", ["Foo", "Coco", "ImageTabel"])
+def test_a_data_class_that_is_not_there(run: Run, flag: str, name: str) -> None:
+    early = answer("classify", "check", [flag, name])
+    with pytest.raises(SuiteError) as late:
+        importlib.import_module("tasks.cli.verbs.check").run("classify", [flag, name])
+    assert early == str(late.value)
 
 
 @cache
@@ -125,13 +158,14 @@ def test_the_early_answer_is_the_parsers(task: str, verb: str) -> None:
     def holds(draw: st.DataObject) -> None:
         name = draw.draw(st.sampled_from([None, *names]))
         chosen = [] if name is None else ["--data", name]
-        words = [*chosen, *draw.draw(typed(task, verb))]
-        flags = {word.split("=")[0] for word in words}
-        if any(flag.endswith(".help") for flag in flags) or {"--help", "--config", "--data.class_path"} & flags:
+        drawn = draw.draw(typed(task, verb))
+        words, flags = [*chosen, *drawn], {word.split("=")[0] for word in drawn}
+        if (
+            any(flag.endswith(".help") for flag in flags)
+            or {"--help", "--config", "--data", "--data+", "--data.class_path"} & flags
+        ):
             return
         if verb == "validate" and any(flag.startswith("--model") for flag in flags):
-            return
-        if name is None and any(flag in ("--data", "--data+") for flag in flags):
             return
         early, late = answer(task, verb, words), late_answer(task, verb, words, chosen)
         brings = name is None and any(flag.startswith(("--ckpt_path", "--model.weights")) for flag in flags)
