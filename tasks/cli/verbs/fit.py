@@ -12,7 +12,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from datamodules.base import ScanDataModule
+from datamodules.augmented_sheet import write_augmented_sheet
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
@@ -201,7 +201,7 @@ def _run(
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config({**begun, "augment_on": augmented_on}))
         write_split(data, run_dir)
-        _sheet(data, run_dir)
+        write_augmented_sheet(data, run_dir / SHEET)
     memory = place(model, cli.config["memory_format"], trainer.strategy.root_device.type)
     log.info("precision %s, memory %s, augmentation on the %s", trainer.precision, memory, augmented_on.upper())
     if untrained(cli, model):
@@ -297,16 +297,6 @@ def _trainer(
     ours: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     ours.sort(key=lambda callback: not isinstance(callback, (MidEpoch, Stopping)))
     return trainer
-
-
-def _sheet(data: ScanDataModule, run_dir: Path) -> None:
-    """A picture of what the training images look like to the model."""
-    from datamodules.transforms.sheet import write_sheet
-
-    dataset = data.single_images(data.rows("train")[:8])
-    chosen = range(0, len(dataset), max(1, len(dataset) // 8))[:8]
-    images = [dataset[case]["image"].permute(1, 2, 0).numpy() for case in chosen]
-    write_sheet(images, data.training_augmentation(), run_dir / SHEET)
 
 
 def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryFormat, testing: bool) -> None:

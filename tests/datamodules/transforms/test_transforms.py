@@ -8,16 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import albumentations
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from datamodules.pictures.panels import CLASS_COLOURS, UNKNOWN
 from datamodules.preprocess import Preprocess
 from datamodules.transforms.names import PRESET_CONFIGS, PRESETS, AugmentConfig
 from datamodules.transforms.pipeline import Augmentation
 from datamodules.transforms.presets import build_augmentation, transforms_of
-from datamodules.transforms.sheet import write_sheet
+from datamodules.transforms.sheet import SheetRow, choose_rows, write_sheet
 from scansuite.errors import SuiteError
 
 RNG = np.random.default_rng(0)
@@ -293,15 +295,51 @@ def test_names_import_nothing_heavy_and_albumentations_stays_offline() -> None:
 def test_sheet_shows_the_original_first(tmp_path: Path) -> None:
     images = [scans("hu"), scans("oblong_colour")[:, :, :1], smooth(200, 100, 1)]
     file = tmp_path / "samples.png"
-    write_sheet(images, build_augmentation("medium", channels=1), file, columns=5, tile=64)
+    rows = [SheetRow(image) for image in images]
+    write_sheet(rows, build_augmentation("medium", channels=1), file, columns=5, tile=64)
     sheet = cv2.imread(str(file))
     assert sheet is not None
-    assert sheet.shape == (3 * 68 + 4, 5 * 68 + 4, 3)
+    assert sheet.shape == (3 * 72, 5 * 68 + 4, 3)
     wanted = cv2.resize(images[0], (64, 64), interpolation=cv2.INTER_NEAREST_EXACT)
     np.testing.assert_allclose(sheet[4:68, 4:68, 0] / 255, wanted, atol=0.003)
     assert not np.array_equal(sheet[4:68, 4:68], sheet[4:68, 72:136])
     with pytest.raises(SuiteError, match="cannot be written"):
-        write_sheet(images, build_augmentation("none", channels=1), tmp_path / "missing" / "samples.png")
+        write_sheet(rows, build_augmentation("none", channels=1), tmp_path / "missing" / "samples.png")
+
+
+def test_sheet_draws_masks_and_boxes_where_the_augmentation_puts_them(tmp_path: Path) -> None:
+    image = np.full((64, 64, 1), 0.5, np.float32)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8:24, 8:24], mask[40:56, 40:56] = 2, 255
+    boxes, labels = np.array([[8, 40, 24, 56]], np.float32), np.array([2])
+    rows = [SheetRow(image, mask, caption="a mask"), SheetRow(image, boxes=boxes, labels=labels)]
+    mirror = Augmentation([albumentations.HorizontalFlip(p=1)], channels=1, boxes=True)
+    write_sheet(rows, mirror, tmp_path / "s.png", class_names=["a", "b", "c"], columns=2, tile=64)
+    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "s.png")), cv2.COLOR_BGR2RGB)
+    caption = sheet.shape[0] - 2 * 72 - 24  # above the first row; a line of the legend is below the last
+    first, second = sheet[caption:][4:68, 4:68], sheet[caption:][4:68, 72:136]
+    assert tuple(first[8, 12]) == tuple(second[8, 64 - 13]) == CLASS_COLOURS[1]  # the outline of class 2
+    assert tuple(first[48, 48]) == tuple(second[48, 63 - 48]) == UNKNOWN
+    first, second = sheet[caption + 72 :][4:68, 4:68], sheet[caption + 72 :][4:68, 72:136]
+    assert tuple(first[40, 12]) == tuple(second[40, 63 - 12]) == CLASS_COLOURS[2]
+    below = sheet[-24:]
+    for number, present in enumerate((False, True, True)):  # the legend names what is there
+        assert (below == CLASS_COLOURS[number]).all(axis=2).any() == present
+
+
+def test_rows_of_a_sheet_show_all_classes() -> None:
+    def row(*labels: int) -> SheetRow:
+        return SheetRow(
+            np.zeros((4, 4, 1), np.float32), None, np.zeros((len(labels), 4), np.float32), np.array(labels, int)
+        )
+
+    many = [row(), row(0), row(0), row(1), row(0, 1), row(0), row(2)]
+    chosen = choose_rows(many, 4)
+    assert [sorted(one.classes()) for one in chosen] == [[0, 1], [2], [0], [1]]
+    assert len(choose_rows(many, 20)) == 7
+    assert choose_rows([row(), row()], 1)[0].classes() == set()
+    regions = SheetRow(np.zeros((4, 4, 1), np.float32), np.eye(3, 16).reshape(3, 4, 4).astype(np.uint8))
+    assert regions.classes() == {0, 1, 2}
 
 
 def test_real_scans_survive_every_preset(shared_data: Path) -> None:

@@ -136,4 +136,4 @@ def test_a_run_that_a_gpu_augmented_goes_on_so_on_a_cpu(run_task: Run) -> None:
     assert_alike(Path("whole"), Path("run"))
     sheet = cv2.imread("run/augmented.png")  # of what the model saw: an image, then its augmentations
     assert sheet is not None
-    assert len({sheet[4:132, 4 + 132 * column : 132 + 132 * column].tobytes() for column in range(4)}) == 4
+    assert len({sheet[4:148, 4 + 148 * column : 148 + 148 * column].tobytes() for column in range(4)}) == 4
