@@ -164,6 +164,11 @@ class TaskParser(VerbParser):
         } - {link.data for link in self.task_class.links}
         return super().known_flags(argv) | {f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in names}
 
+    def silent_keys(self) -> set[str]:
+        """What follows from the data or the model, which earlier versions wrote down."""
+        model, data = self.task_class.facts, [link.data for link in self.task_class.links]
+        return {f"--model.{name}" for name in model} | {f"--data.{name}" for name in data}
+
     def sections(self, argv: Sequence[str]) -> list[Section]:
         """Own flags, data classes and their common flags, the model, the trainer."""
         own, trainer = super().sections(argv)

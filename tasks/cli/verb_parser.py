@@ -7,17 +7,15 @@ module brings neither torch nor Lightning.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
 
 from scansuite.own_parts import TRUSTED, allowed, load_part
+from tasks.cli.config_keys import refuse_unknown_keys
 from tasks.cli.flags import (
-    config_files,
     find_configs,
     pairs,
-    read_config,
     refuse_unknown,
     refuse_valueless,
     values_of,
@@ -185,6 +183,10 @@ class VerbParser:
             and (option == "--data.help" or not option.endswith(".help"))
         }
 
+    def silent_keys(self) -> set[str]:
+        """Full names of what may stand in a config though it is no flag."""
+        return set()
+
     def sections(self, argv: Sequence[str]) -> list[Section]:
         """What the short help shows, in order."""
         own = [(f"--{name}", flag.help) for name, flag in self.own_flags.items()]
@@ -212,8 +214,8 @@ class VerbParser:
         known = self.known_flags(argv)
         refuse_unknown(argv, known)
         refuse_valueless(argv, known)
-        for file in config_files(argv) if self.builds else ():
-            read_config(Path(file))
+        if self.builds:
+            refuse_unknown_keys(argv, known, self.silent_keys())
         for name, path in pairs(argv):
             # The parser says little of a class that is not there.
             if name.startswith("--trainer.") and any(path.startswith(f"{module}.") for module in allowed()):

@@ -96,8 +96,7 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
         return found | _arguments("--data.", arguments_of(_INPUTS))
     found |= _own(_COMMON)
     found |= {"--seed_everything": KnownFlag(), "--model": KnownFlag(), "--data.help": without}
-    module, node = attribute_of(spec.task, "facts")
-    facts = {text_of(module, one) for one in elements(module, node)}
+    facts = _facts(spec.task)
     found |= _arguments("--model.", {key: one for key, one in arguments_of(spec.task).items() if key not in facts})
     linked = set(_linked(spec.task))
     for path in data:
@@ -105,6 +104,17 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
         for prefix in ("--data.", "--data.init_args."):
             found |= _arguments(prefix, shown)
     return found
+
+
+def silent_keys(spec: TaskSpec, verb: str) -> set[str]:
+    """Full names of what may stand in a config though it is no flag: see ``TaskParser.silent_keys``.
+
+    Raises:
+        UnsureError: it cannot be read off the source.
+    """
+    if verb in _WITHOUT_MODEL:
+        return set()
+    return {f"--model.{name}" for name in _facts(spec.task)} | {f"--data.{name}" for name in _linked(spec.task)}
 
 
 class Chosen(NamedTuple):
@@ -175,6 +185,12 @@ def _told(node: ast.expr | None) -> str:
 
 def _arguments(prefix: str, arguments: dict[str, Argument]) -> dict[str, KnownFlag]:
     return {f"{prefix}{name}": KnownFlag(module=one.module, kind=one.kind) for name, one in arguments.items()}
+
+
+def _facts(task: str) -> list[str]:
+    """Arguments of a model that follow from the data, and are no flags."""
+    module, node = attribute_of(task, "facts")
+    return [text_of(module, one) for one in elements(module, node)]
 
 
 def _linked(task: str) -> Iterator[str]:

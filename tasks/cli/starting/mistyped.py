@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from scansuite.errors import SuiteError
+from tasks.cli.config_keys import refuse_unknown_keys
 from tasks.cli.flags import find_configs, given, refuse_unknown, refuse_valueless, wants_help
-from tasks.cli.starting.known_flags import chosen_data, flags_of
+from tasks.cli.starting.known_flags import chosen_data, flags_of, silent_keys
 from tasks.cli.starting.source import UnsureError
 from tasks.registry.spec import TaskSpec
 
@@ -33,11 +34,14 @@ def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
     try:
         chosen = chosen_data(spec, verb, typed)
         known = [flags_of(spec, verb, paths) for paths in ([chosen.paths] if chosen.sure else _each(chosen.paths))]
+        silent = silent_keys(spec, verb)
     except UnsureError:
         return
     said = {_wrong(typed, names) for names in known}
     if len(said) == 1 and (line := said.pop()) is not None and (chosen.sure or " --data" not in line):
         raise SuiteError(line)
+    if chosen.sure and verb != "list":
+        refuse_unknown_keys(typed, known[0], silent)
 
 
 def _each(paths: Sequence[str]) -> list[list[str]]:

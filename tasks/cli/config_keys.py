@@ -1,0 +1,56 @@
+"""Mistyped keys in a ``--config``, with the nearest right one. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scansuite.errors import SuiteError, nearest
+from tasks.cli.flags import config_files, given, read_config
+
+_GROUPS = ("model", "trainer", "data")
+
+
+def refuse_unknown_keys(argv: Sequence[str], known: Iterable[str], silent: Collection[str] = ()) -> None:
+    """Stop at the first key of a config that is no flag of the verb.
+
+    What is not sure is left to the parser: keys with points in them, what stands below a flag's own value, and the
+    arguments of a data class where another config or a flag may name another class.
+
+    Args:
+        argv: words as typed.
+        known: full names of flags (``--model.lr``), those of the chosen data class alone.
+        silent: full names of what may stand in a config though it is no flag.
+
+    Raises:
+        SuiteError: names the file and the key, and the nearest right one; or the file cannot be read.
+    """
+    files = config_files(argv)
+    names = {*known, *silent}
+    alone = len(files) == 1 and not any(given(argv, flag) for flag in ("--data", "--ckpt_path", "--model.weights"))
+    for file in files:
+        values = read_config(Path(file))
+        if not isinstance(values, Mapping):
+            continue
+        _refuse(file, "", values, names)
+        for group in _GROUPS:
+            section = values.get(group)
+            if not isinstance(section, Mapping) or (group == "data" and not alone):
+                continue
+            if group == "data" and {"class_path", "init_args"} & set(section):
+                section = section.get("init_args")
+            if isinstance(section, Mapping):
+                _refuse(file, f"{group}.", section, names)
+
+
+def _refuse(file: str, group: str, values: Mapping[Any, Any], names: Collection[str]) -> None:
+    for key in values:
+        if not isinstance(key, str) or "." in key or (not group and key == "config"):
+            continue
+        name = f"--{group}{key.removesuffix('+')}"
+        if name not in names:
+            others = [one.removeprefix(f"--{group}") for one in names if one.startswith(f"--{group}")]
+            hint = nearest(key, sorted(one for one in others if "." not in one))
+            hint = hint if hint.startswith("did you mean") else "see --help_all"
+            raise SuiteError(f"--config {file}: {group}{key}: no such flag: {hint}")
