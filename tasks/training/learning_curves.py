@@ -13,7 +13,7 @@ from tasks.evaluation.charts.run_charts import draw_training
 from tasks.training.epoch_table import Monitored
 
 _SHARE = 0.01  # of the time of a training that drawing may take
-_FIRST = 1.0  # seconds that the first drawing is taken to cost, matplotlib's import with it (measured: 0.7)
+_FIRST = 1.0  # seconds that the first drawing is taken to cost, matplotlib's import with it (measured: 0.5)
 
 
 class LearningCurves(Checkpoint):

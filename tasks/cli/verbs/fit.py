@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from datamodules.augmented_sheet import write_augmented_sheet
+from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
@@ -201,7 +202,7 @@ def _run(
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config({**begun, "augment_on": augmented_on}))
         write_split(data, run_dir)
-        write_augmented_sheet(data, run_dir / SHEET)
+        _sheet(data, run_dir)
     memory = place(model, cli.config["memory_format"], trainer.strategy.root_device.type)
     log.info("precision %s, memory %s, augmentation on the %s", trainer.precision, memory, augmented_on.upper())
     if untrained(cli, model):
@@ -297,6 +298,16 @@ def _trainer(
     ours: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     ours.sort(key=lambda callback: not isinstance(callback, (MidEpoch, Stopping)))
     return trainer
+
+
+def _sheet(data: ScanDataModule, run_dir: Path) -> None:
+    """A picture of what the training images look like to the model."""
+    try:
+        write_augmented_sheet(data, run_dir / SHEET)
+    except SuiteError:  # of the data or the disk: training would come upon it
+        raise
+    except Exception as error:  # a data class of the user's may lack what a picture asks for, and train all the same
+        log.warning("%s: not drawn: %s", run_dir / SHEET, " ".join(str(error).split()) or type(error).__name__)
 
 
 def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryFormat, testing: bool) -> None:

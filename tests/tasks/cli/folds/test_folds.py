@@ -128,6 +128,8 @@ def test_each_case_is_predicted_once_by_the_fold_without_it(classified: Path) ->
     rates = sk.roc_curve(truth, predictions["score_malignant"])
     youden = found["val/sensitivity@op"]["value"] + found["val/specificity@op"]["value"] - 1
     assert youden == pytest.approx((rates[1] - rates[0]).max())
+    assert {file.stem for file in (classified / "f").glob("*.png")} == {"confusion_matrix_val", "roc_val", "pr_val"}
+    assert (classified / "f/fold_1/learning_curves.png").is_file()
 
 
 def test_mean_and_deviation_over_folds(classified: Path) -> None:
