@@ -12,7 +12,6 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from datamodules.augmented_sheet import write_augmented_sheet
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
@@ -302,6 +301,8 @@ def _trainer(
 
 def _sheet(data: ScanDataModule, run_dir: Path) -> None:
     """A picture of what the training images look like to the model."""
+    from datamodules.augmented_sheet import write_augmented_sheet  # brings albumentations: not before a training begins
+
     try:
         write_augmented_sheet(data, run_dir / SHEET)
     except SuiteError:  # of the data or the disk: training would come upon it

@@ -15,7 +15,7 @@ import yaml
 from sklearn import metrics as sk
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tasks.cli.verbs import fit
+from datamodules import augmented_sheet
 from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table
 
 
@@ -156,7 +156,7 @@ def test_pictures_go_to_tensorboard_and_a_failing_one_fails_no_fit(
     assert status == 0, err
     assert {file.stem for file in Path("tested").glob("*.png")} == {"confusion_matrix_test"}
 
-    monkeypatch.setattr(fit, "write_augmented_sheet", fails)
+    monkeypatch.setattr(augmented_sheet, "write_augmented_sheet", fails)
     flags = ["--data", "ImageTable", "--data.root", table_root, "--run_dir", "binary", *KINDS["binary"], *TINY]
     status, _, err = run("fit", *flags)
     assert status == 0, err
