@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from scansuite.errors import SuiteError, nearest
@@ -15,6 +17,7 @@ from tasks.cli.flags import given, values_of, wants_help
 from tasks.cli.starting.mistyped import refuse_mistyped
 from tasks.registry.specs import is_task, spec_of, task_names
 
+# Where the flags of each are is said in tasks/cli/starting/known_flags.py too.
 VERBS = {
     "check": "look at a data set before anything is trained on it",
     "fit": "train, then evaluate the best checkpoint on validation and test",
@@ -88,11 +91,11 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
+        verbs = _listed(VERBS, 10)
         examples = "\n".join(f"  {spec.program} {example}" for example in spec.examples)
         data = spec.data_names()[-1]
-        print(HELP.format(program=spec.program, task=task, verbs=verbs, examples=examples, data=data), end="")
-        return 0
+        said = HELP.format(program=spec.program, task=task, verbs=verbs, examples=examples, data=data)
+        return guarded(lambda: _say(said), debug=False, ends=False)
     verb, flags = arguments[0], arguments[1:]
     if verb == "--version":
         print(f"scansuite {__version__}")
@@ -124,8 +127,7 @@ def script() -> int:
         flags = [flag for flag in arguments[1:] if flag != "--debug"]
         return guarded(lambda: int(beside.run(flags)), debug="--debug" in arguments, ends=True)
     if first in ("-h", "--help", "help"):
-        print(_help(), end="")
-        return 0
+        return guarded(lambda: _say(_help()), debug=False, ends=True)
     if first == "--version":
         print(f"scansuite {__version__}")
         return 0
@@ -145,11 +147,22 @@ def _help() -> str:
     """What there is: tasks, verbs, and what is of no task."""
     tasks = {name: _about(name) for name in task_names()}
     width = max(map(len, (*tasks, *VERBS, *BESIDE))) + 3
+    return OVERVIEW.format(tasks=_listed(tasks, width), verbs=_listed(VERBS, width), beside=_listed(BESIDE, width))
 
-    def listed(told: Mapping[str, str]) -> str:
-        return "\n".join(f"  {name:<{width}}{text}" for name, text in told.items())
 
-    return OVERVIEW.format(tasks=listed(tasks), verbs=listed(VERBS), beside=listed(BESIDE))
+def _listed(told: Mapping[str, str], first: int) -> str:
+    """Names and what they are, side by side, as wide as the terminal; rich, which lays out tables, takes too long."""
+    width = max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 118
+    lines = []
+    for name, text in told.items():
+        beside = textwrap.wrap(text, width - first - 2)
+        lines += [f"  {one:<{first}}{part}" for one, part in zip([name, *[""] * len(beside)], beside, strict=False)]
+    return "\n".join(lines)
+
+
+def _say(text: str) -> int:
+    print(text, end="", flush=True)
+    return 0
 
 
 def _about(task: str) -> str:
