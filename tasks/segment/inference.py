@@ -16,7 +16,7 @@ from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_stream import CaseSource
 from datamodules.readers.volume import Grid, is_series, may_be_volume, read_grid, slice_spacing
-from datamodules.samples.picture import picture
+from datamodules.samples.picture import picture, thinned
 from scansuite.errors import SuiteError, nearest
 from tasks.deployment.mask_pictures import middle_found_slice, write_mask_picture
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
@@ -27,6 +27,8 @@ from tasks.running.recorder import join
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.collect import CaseCollector
 from tasks.segment.ensemble import SegmentationModel
+
+_LONGEST = 2048  # px of a flat image that is drawn from all of its pixels
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -116,9 +118,19 @@ class SegmentationInference(Inference[SegmentationModel]):
             flat = slice_spacing(grid.affine, self.slices.plane)[1:]
         index = middle_found_slice(planes)
         note = f"slice {index + 1} of {len(planes)}" if len(planes) > 1 else ""
-        names, image = self.model.class_names, picture(images[index], self.preprocess)
+        scan, called = images[index], planes[index]
+        step = max(called.shape[-2:]) // _LONGEST
+        if step > 1 and grid is None:
+            scan, called = thinned(scan, step), called[..., ::step, ::step]
         write_mask_picture(
-            folder, case.scan["case_id"], image, planes[index], names, self.model.overlapping, flat, note
+            folder,
+            case.scan["case_id"],
+            picture(scan, self.preprocess),
+            called,
+            self.model.class_names,
+            self.model.overlapping,
+            flat,
+            note,
         )
 
     def finish(self) -> pd.DataFrame:

@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 from datamodules.pictures.panels import CLASS_COLOURS
+from datamodules.preprocess import Preprocess
+from datamodules.samples.picture import picture, thinned
+from datamodules.types import Scan, ScanInfo
 from tasks.deployment.mask_pictures import middle_found_slice, write_mask_picture
 
 
@@ -45,3 +48,13 @@ def test_calls_are_drawn_beside_the_scan(tmp_path: Path, overlapping: bool) -> N
 def test_a_mask_of_another_size_is_a_mistake_of_ours(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mask of shape"):
         write_mask_picture(tmp_path, "x", np.zeros((4, 5, 1), np.float32), np.zeros((4, 6), np.uint8), ["0", "1"])
+
+
+def test_a_large_scan_is_drawn_from_some_of_its_pixels() -> None:
+    array = np.arange(50 * 70, dtype=np.uint16).reshape(50, 70)
+    few = thinned(Scan(array, ScanInfo(path="x", original_size=(50, 70))), 4)
+    assert np.array_equal(few.array, array[::4, ::4])
+    assert few.info == {"path": "x", "original_size": (13, 18)}
+    shown = picture(few, Preprocess(size=(32, 32), channels=1))
+    assert shown.shape == (13, 18, 1)
+    assert (np.diff(shown[:, 0, 0]) > 0).all()
