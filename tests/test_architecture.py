@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("scansuite", "backbones", "datamodules", "tasks")
 # The ground floor (errors, files, random streams) may be imported from anywhere; the front door, which is the rest of
 # `scansuite`, from nowhere. Readers, types, the preprocess spec, resampling and drawing have no torch and may be, too.
-GROUND = tuple(f"scansuite.{name}" for name in ("errors", "files", "random_streams", "own_parts", "version"))
+GROUND = tuple(
+    f"scansuite.{name}" for name in ("errors", "files", "progress", "random_streams", "own_parts", "version")
+)
 COMMON = (
     *(*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling"),
     "datamodules.pictures",
@@ -75,6 +77,7 @@ BASICS = {
 NO_TORCH = (
     "scansuite/errors.py",
     "scansuite/files.py",
+    "scansuite/progress.py",
     "scansuite/random_streams.py",
     "scansuite/own_parts.py",
     "scansuite/version.py",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from datamodules.remote import as_typed
+from tasks.cli.display.console import is_quiet
 from tasks.cli.runs.run_dir import global_rank
 
 OURS = ("backbones", "datamodules", "tasks")
@@ -30,15 +31,26 @@ def configure_logs() -> None:
     """Send our lines to stderr, warnings of every rank, the rest of rank 0 alone."""
     for pattern in QUIET:
         warnings.filterwarnings("ignore", pattern)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_AsTyped("%(message)s"))
+    level = logging.WARNING if is_quiet() else logging.INFO
     for name in OURS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
-        logger.setLevel(logging.INFO if global_rank() == 0 else logging.ERROR)
+        logger.setLevel(level if global_rank() == 0 else logging.ERROR)
         logger.propagate = False
     for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Stderr(logging.Handler):
+    """Prints on what is standard error by then: where a bar is drawn, lines go above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:  # logging's own way: what cannot be said ends nothing
+            self.handleError(record)
 
 
 class _AsTyped(logging.Formatter):

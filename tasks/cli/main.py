@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import allow
+from scansuite.progress import shown_by
 from scansuite.version import __version__
+from tasks.cli.display.bar import shown
+from tasks.cli.display.console import quietly
 from tasks.cli.errors import guarded
 from tasks.cli.flags import given, values_of, wants_help
 from tasks.cli.starting.mistyped import refuse_mistyped
@@ -35,6 +38,7 @@ BESIDE = {
     "completion": "print what makes a shell complete tasks, verbs, flags and their values: bash, zsh or fish",
 }
 
+_OF_ALL = ("--debug", "--quiet")  # flags of every verb
 HELP = """\
 usage: {program} VERB [flags]
 
@@ -49,6 +53,7 @@ first steps:
 flags of a verb:         {program} VERB --help
 every flag of a verb:    {program} VERB --help_all
 flags of a data class:   {program} fit --data.help {data}
+of every verb:           --quiet (errors, warnings and results alone), --debug (errors with their traceback)
 version:                 {program} --version
 """
 
@@ -103,8 +108,8 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
     if verb not in VERBS:
         print(f"error: {_no_verb(verb, spec.program)}", file=sys.stderr)
         return 2
-    debug = "--debug" in flags
-    flags = [flag for flag in flags if flag != "--debug"]
+    debug, quiet = "--debug" in flags, "--quiet" in flags
+    flags = [flag for flag in flags if flag not in _OF_ALL]
     # Its import otherwise asks the network for a newer release (and the newer releases have another licence).
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -113,7 +118,8 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         refuse_mistyped(spec, verb, flags)
         name = "submit" if verb == "fit" and given(flags, "--slurm") and wants_help(flags) is None else f"verbs.{verb}"
         module = importlib.import_module(f"tasks.cli.{name}")
-        return int(module.run(task, flags))
+        with quietly(quiet), shown_by(shown):
+            return int(module.run(task, flags))
 
     return guarded(run, debug=debug, ends=argv is None if ends is None else ends)
 
@@ -124,8 +130,13 @@ def script() -> int:
     first = arguments[0] if arguments else "--help"
     if first in BESIDE:
         beside = importlib.import_module(f"tasks.cli.verbs.{first}")
-        flags = [flag for flag in arguments[1:] if flag != "--debug"]
-        return guarded(lambda: int(beside.run(flags)), debug="--debug" in arguments, ends=True)
+        flags = [flag for flag in arguments[1:] if flag not in _OF_ALL]
+
+        def run() -> int:
+            with quietly("--quiet" in arguments), shown_by(shown):
+                return int(beside.run(flags))
+
+        return guarded(run, debug="--debug" in arguments, ends=True)
     if first in ("-h", "--help", "help"):
         return guarded(lambda: _say(_help()), debug=False, ends=True)
     if first == "--version":

@@ -16,6 +16,7 @@ from datamodules.base import ScanDataModule
 from scansuite.own_parts import is_path, load_part
 from tasks.base import Task
 from tasks.cli.devices import several
+from tasks.cli.display.training import show_progress
 from tasks.cli.flags import config_files, init_parameters, no_data_class, section_of, value_of
 from tasks.cli.help import Section, arguments_of_part, documented, first_line
 from tasks.cli.launching import environment_by_hand, watch
@@ -269,6 +270,7 @@ class TaskParser(VerbParser):
         config["use_distributed_sampler"] = False
         config.update(overrides)
         config["callbacks"] = [*_as_list(config["callbacks"]), *callbacks]
+        show_progress(config)
         config["plugins"] = [*_as_list(config["plugins"]), *environment_by_hand()] or None
         if not self.builds_model and config["strategy"] == FSDP2:
             config["strategy"] = "auto"  # without gradients each device holds the whole model

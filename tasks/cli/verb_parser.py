@@ -58,7 +58,7 @@ ALLOW_IMPORT = Flag(
 # What classes that flags of the trainer name must be.
 _BASES = {"callbacks": "pytorch_lightning.callbacks.Callback", "logger": "pytorch_lightning.loggers.Logger"}
 _CONFIG = "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated"
-_DEBUG = "show the traceback of an error"
+FOR_ALL = (("--quiet", "errors, warnings and results alone"), ("--debug", "show the traceback of an error"))
 
 
 class VerbParser:
@@ -192,7 +192,7 @@ class VerbParser:
         own = [(f"--{name}", flag.help) for name, flag in self.own_flags.items()]
         typed = [] if self.words is None else [self.words]
         common = [("--config", _CONFIG)] if self.builds else []
-        sections: list[Section] = [("", [*typed, *own, *common, ("--debug", _DEBUG)])]
+        sections: list[Section] = [("", [*typed, *own, *common, *FOR_ALL])]
         for name, cls in self.groups.items():
             if name != "trainer":
                 sections.append((name, documented(f"--{name}.", [cls])))

@@ -60,6 +60,7 @@ def apply(
     table: CaseTable,
     settings: Mapping[str, Any],
     memory_format: MemoryFormat = "auto",
+    callbacks: Sequence[Callback] = (),
 ) -> Applied:
     """Run a model over the cases of a table.
 
@@ -69,10 +70,11 @@ def apply(
         table: as ``inference`` makes it.
         settings: of the trainer.
         memory_format: of the weights.
+        callbacks: further ones of the trainer.
     """
     unreadable = Unreadable()
     fixed: dict[str, Any] = {"logger": False, "use_distributed_sampler": False, "enable_checkpointing": False}
-    trainer = Trainer(**{**settings, **fixed, "callbacks": [inference.callback, unreadable]})
+    trainer = Trainer(**{**settings, **fixed, "callbacks": [inference.callback, unreadable, *callbacks]})
     without_handlers(trainer)
     place(model, memory_format)
     inputs, device = getattr(inference, "inputs", None), trainer.strategy.root_device

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +17,7 @@ from datamodules.checks.store import FindingStore
 from datamodules.preparation import described
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
+from scansuite.progress import progress
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.run_dir import new_folder
@@ -48,7 +47,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     # At least one process beside this one: a crafted file may end it.
     workers = data.num_workers if data.num_workers is not None else max(1, default_workers())
     with FindingStore(output) as store:
-        with _progress() as told, check(data, store, output, workers, told) as survey:
+        with progress("checking", "files") as told, check(data, store, output, workers, told) as survey:
             if len(survey.table):
                 log.info("%s", described(data, survey.table))
             store.write(output / "check.csv", survey.cases())
@@ -56,16 +55,6 @@ def run(task: str, argv: Sequence[str]) -> int:
         _show(store)
         print(f"{verdict(store)}: {output / 'check.html'}, {output / 'check.csv'}")
         return 1 if store.count("error") else 0
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal."""
-    console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("checking", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(store: FindingStore) -> None:

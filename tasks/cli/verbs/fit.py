@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from datamodules.base import ScanDataModule
@@ -17,6 +16,7 @@ from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
 from tasks.cli.devices import refuse_model_with_sharding, say_batch, scale_lr, scaling_of
+from tasks.cli.display.console import is_quiet
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
@@ -265,7 +265,6 @@ def _profiled(cli: TaskParser) -> bool:
 def _trainer(
     cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callback], signals: StopSignals, *, fast: bool
 ) -> Trainer:
-    bar = sys.stdout.isatty()
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
     if _profiled(cli):
         overrides["profiler"] = TrainingProfiler()
@@ -278,18 +277,14 @@ def _trainer(
     callbacks += [
         mid_epoch,
         Stopping(signals, mid_epoch, run_dir / CHECKPOINTS / LAST, every),
-        EpochTable(run_dir / "metrics.csv", verbose=not bar),
+        EpochTable(run_dir / "metrics.csv", verbose=not is_quiet()),
         LearningCurves(run_dir),
         BestCheckpoint(run_dir / CHECKPOINTS, f"val/{metric}", mode),
         ModelCheckpoint(run_dir / CHECKPOINTS, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
-    if bar:
-        callbacks.append(RichProgressBar())
     logger: Logger | bool = TensorBoardLogger(save_dir=str(run_dir), name="", version="", default_hp_metric=False)
     if cli.config["trainer"]["logger"] is not None:
         logger = cli.config_init["trainer"]["logger"]
-    if not bar:
-        overrides["enable_progress_bar"] = False
     trainer = cli.build_trainer(callbacks, logger=logger, **overrides)
     if trainer.world_size > 1:
         answer_while_waiting(trainer, signals)

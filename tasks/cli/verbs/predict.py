@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError
+from tasks.cli.display.training import show_progress
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import COMMON
@@ -65,7 +66,10 @@ def run(task: str, argv: Sequence[str]) -> int:
     said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""
     log.info("input: %d cases of %d files%s", len(table), len(table.images), said)
 
-    applied = apply(predicting, model, table, config.trainer, config.memory_format)
+    settings = dict(config.trainer)
+    show_progress(settings)
+    shown = settings.pop("callbacks") or []
+    applied = apply(predicting, model, table, settings, config.memory_format, shown)
     if applied.trainer.is_global_zero:
         write(applied, output, passed_over)
         print(f"{len(applied.cases)} cases predicted, {len(applied.unreadable)} files unreadable: {output}")

@@ -124,7 +124,7 @@ def test_every_verb(detect: Run, detector: str) -> None:
         "2",
     )
     assert status == 0, err
-    assert re.search(r"^epoch 2/2  train/loss \S+  val/loss \S+  val/map \S+  ", out, re.MULTILINE)
+    assert re.search(r"^epoch 2/2  train/loss \S+  val/loss \S+  val/map \S+  ", err, re.MULTILINE)
     assert "map50" in out
     made = {file.name for file in Path("run").iterdir()}
     assert {

@@ -68,7 +68,7 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     draw_cells(Path("scans"))
     status, out, err = segment("fit", *FLAT, *TINY_UNET, "--run_dir", "run", "--model.cleanup", "auto")
     assert status == 0, err
-    assert re.search(r"^epoch 1/1  train/loss \S+  val/loss \S+  val/dice \S+  ", out, re.MULTILINE)
+    assert re.search(r"^epoch 1/1  train/loss \S+  val/loss \S+  val/dice \S+  ", err, re.MULTILINE)
     assert "dice" in out
     made = {file.name for file in Path("run").iterdir()}
     assert {"config.yaml", "split.csv", "metrics.csv", "metrics.json", "cases.csv", "predictions.csv"} <= made

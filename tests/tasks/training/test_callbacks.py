@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,11 +135,14 @@ def test_a_resumed_run_keeps_the_epochs_behind_it_and_drops_later_ones(tmp_path:
     pd.testing.assert_frame_equal(after[:2], before[:2])
 
 
-def test_said_line_by_line_where_there_is_no_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_says_a_line_an_epoch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     fit(made(), tmp_path, 1, EpochTable(tmp_path / "metrics.csv", verbose=True))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    lines = [line for line in caplog.messages if line.startswith("epoch ")]
     assert len(lines) == 1
     assert lines[0].startswith("epoch 1/3  train/loss ")
     assert "val/auroc" in lines[0]
+    assert re.search(r" s  \d+ s left$", lines[0])
+    caplog.clear()
     fit(made(), tmp_path, 1, EpochTable(tmp_path / "metrics.csv", verbose=False))
-    assert "epoch 1/3" not in capsys.readouterr().out
+    assert not [line for line in caplog.messages if line.startswith("epoch ")]
