@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import errors, flags
-from tasks.cli.main import VERBS, script
+from tasks.cli.main import BESIDE, VERBS, script
+from tasks.registry.specs import SPECS
 from tasks.training.stopping.signals import Stopped
 from tests.tasks.cli.conftest import Run
 
@@ -64,6 +66,72 @@ def test_unknown_tasks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setattr(sys, "argv", ["scansuite", "clasify", "fit"])
     assert script() == 2
     assert "did you mean 'classify'?" in capsys.readouterr().err
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["scansuite", *words])
+    return script()
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_scansuite_lists_tasks_and_verbs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert called(monkeypatch, *words) == 0
+    out = capsys.readouterr().out
+    for name in (*SPECS, *VERBS, *BESIDE):
+        assert f"\n  {name} " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["fit"], "fit is a verb: name a task before it: scansuite classify fit"),
+        (["doctr"], "unknown task 'doctr': did you mean 'doctor'?"),
+        (["--fit"], "unknown flag --fit: give a task first: classify, segment, detect"),
+        (["classify", "doctor"], "doctor is of no task: scansuite doctor"),
+        (
+            ["segment", "--data.root", "x"],
+            "--data.root: a verb comes first: python -m tasks.segment fit --data.root",
+        ),
+        (["clean", "volume"], "clean volume: no kind of cache: did you mean 'volumes'?"),
+        (["completion", "bosh"], "completion bosh: name one shell: did you mean 'bash'?"),
+    ],
+)
+def test_words_in_the_wrong_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    assert called(monkeypatch, *words) == 2
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["classify", "--help"], ["clean"], ["completion", "bash"]])
+def test_a_full_disk_below_what_is_printed_is_one_line(words: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tasks.cli", *words],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "SCANSUITE_CACHE": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device: make room\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["jobs", "--help"], ["clean"], ["doctor", "--help"], ["completion", "zsh"]]
+)
+def test_what_is_of_no_task_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from tasks.cli import main; main.guarded = lambda run, **_: run()\n"
+        "try: main.script()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'pandas', 'pytorch_lightning', 'rich', 'jsonargparse'} & set(sys.modules)))"
+    )
+    env = {**os.environ, "SCANSUITE_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True, env=env
+    )
+    assert done.stdout.strip().endswith("[]")
 
 
 @pytest.mark.parametrize("words", [["--version"], ["unknown"], ["--help"]])
