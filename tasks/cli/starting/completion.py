@@ -69,12 +69,17 @@ _WORDS_BESIDE = {
 }
 
 
+# What the entry of the command line takes away before a verb sees its flags.
+_OF_ALL = {"--quiet": "errors, warnings and results alone", "--debug": "show the traceback of an error"}
+
+
 def _of_verb(spec: TaskSpec, verb: str, typed: Sequence[str], word: str) -> list[Candidate]:
     data = _data(spec, verb, typed)
     try:
         known = flags_of(spec, verb, data)
     except UnsureError:
         return [Candidate(FILES)]
+    known |= {name: KnownFlag(value=False, help=text) for name, text in _OF_ALL.items()}
     flag, equals, value = word.partition("=")
     if equals and flag.startswith("--"):
         return [

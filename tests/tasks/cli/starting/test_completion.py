@@ -32,6 +32,7 @@ def complete(*words: str) -> list[str]:
         (["seg"], ["segment"]),
         (["segment", ""], list(VERBS)),
         (["classify", "fit", "--run"], ["--run_dir"]),
+        (["classify", "list", "--"], ["--csv", "--quiet", "--debug", "--help"]),
         (["classify", "fit", "--data", ""], ["Phantoms", "MedMNIST", "ImageFolder", "ImageTable"]),
         (["classify", "fit", "--data=Im"], ["--data=ImageFolder", "--data=ImageTable"]),
         (["classify", "fit", "--model.loss", "f"], ["focal"]),
