@@ -21,6 +21,7 @@ from datamodules.loading.case_stream import CaseSource, CaseStream, FileCases, L
 from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
 from datamodules.readers.dicom.header import is_dicom, is_scan
+from datamodules.readers.format_table import by_name
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
 from datamodules.readers.own_formats import load_readers
@@ -166,7 +167,7 @@ class InputFiles:
 
     def _with_suffixes(self, names: pd.Series[str], root: Path, file: Path) -> pd.Series[str]:
         """The paths of a table, those without suffix with that of the file that is there."""
-        missing = [name for name in names if not exists(root / name)]
+        missing = [name for name in names if by_name(name) is None and not exists(root / name)]
         found = with_suffixes(root, missing, str(file), allow_outside=self.allow_outside)
         return names.map(lambda name: found.get(name, name)).astype("str")
 

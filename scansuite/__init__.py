@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datamodules.classification.image_folder import ImageFolder
     from datamodules.classification.image_table import ImageTable
     from datamodules.classification.medmnist import MedMNIST
+    from datamodules.detection.box_table import BoxTable
     from datamodules.detection.coco import Coco
     from datamodules.detection.instance_masks import InstanceMasks
     from datamodules.detection.voc import Voc
@@ -43,6 +44,7 @@ _HOMES = {
     "MaskFolder": "datamodules.segmentation.mask_folder",
     "Volumes": "datamodules.segmentation.volumes",
     "DetectionPhantoms": "datamodules.phantoms.boxes:Phantoms",
+    "BoxTable": "datamodules.detection.box_table",
     "Coco": "datamodules.detection.coco",
     "Voc": "datamodules.detection.voc",
     "Yolo": "datamodules.detection.yolo",
@@ -55,8 +57,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Arrays", "ClassificationPhantoms", "ClassificationTask", "Coco", "DetectionPhantoms", "DetectionTask",
-    "ImageFolder", "ImageTable", "InstanceMasks", "MaskFolder", "MedMNIST", "SegmentationPhantoms",
+    "Arrays", "BoxTable", "ClassificationPhantoms", "ClassificationTask", "Coco", "DetectionPhantoms",
+    "DetectionTask", "ImageFolder", "ImageTable", "InstanceMasks", "MaskFolder", "MedMNIST", "SegmentationPhantoms",
     "SegmentationTask", "SuiteError", "Voc", "Volumes", "Yolo", "__version__", "load", "predict",
 ]  # fmt: skip
 

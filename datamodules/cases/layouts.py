@@ -19,6 +19,7 @@ WANTED = {
     "InstanceMasks": "images/ beside masks/ or labels/ in which each object has a number",
     "Coco": "JSON annotations",
     "Voc": "XML annotations",
+    "BoxTable": "a table (.csv, .tsv, .parquet) of paths and boxes",
     "Yolo": "a data.yaml, or images/ beside text files",
 }
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -53,7 +54,7 @@ def classes_for(path: Path) -> dict[str, str]:
             found["Voc"] = f"XML files in {name}/"
         if name in folders and _some(folders[name], ".json"):
             found["Coco"] = f"JSON files in {name}/"
-    if not found or found.keys() == {"ImageTable"}:
+    if found.keys() <= {"ImageTable", "BoxTable"}:
         classes = [name for name, folder in folders.items() if _holds_images(folder)]
         if classes and not any(is_image(file) for file in files[:_LOOKED_AT]):
             found["ImageFolder"] = f"folders of images ({', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''})"
@@ -86,7 +87,8 @@ def _of_files(files: list[Path]) -> dict[str, str]:
         if suffix == ".npz":
             found.setdefault("MedMNIST", f"{name}")
         elif suffix in _TABLES:
-            found.setdefault("ImageTable", f"{name} (with --data.table {name})")
+            for table in ("ImageTable", "BoxTable"):
+                found.setdefault(table, f"{name} (with --data.table {name})")
         elif suffix == ".json" and name != "dataset.json":
             found.setdefault("Coco", f"{name}")
         elif suffix == ".xml":

@@ -134,7 +134,7 @@ def codec(name: str, flag: str) -> str:
 
 def spoken(encoding: str) -> str:
     """An encoding as people call it."""
-    return {UTF8: "UTF-8", "mac_roman": "MacRoman"}.get(encoding, encoding.upper().replace("_", "-"))
+    return {UTF8: "UTF-8", "big5": "Big5", "mac_roman": "MacRoman"}.get(encoding, encoding.upper().replace("_", "-"))
 
 
 def _other_lines(content: bytes) -> list[tuple[int, bytes]]:
@@ -184,6 +184,9 @@ def _is_hangul(text: str) -> bool:
     )
 
 
+_NO_HAN = re.compile(r"[A-Za-z][\u4e00-\u9fff][A-Za-z]|[\uff61-\uff9f\ue000-\uf8ff]")  # what other text decodes to
+
+
 def _is_han(last_lead: int, encoding: str, text: str) -> bool:
     """Chinese characters of the level in use, in Japanese kana, and no letter of another script.
 
@@ -193,7 +196,9 @@ def _is_han(last_lead: int, encoding: str, text: str) -> bool:
         text: the text.
     """
     letters = _letters(text)
-    if re.search(r"[A-Za-z][\u4e00-\u9fff][A-Za-z]|[\uff61-\uff9f]", text):  # what Western and other text decodes to
+    if re.search(
+        r"[A-Za-z][\u4e00-\u9fff][A-Za-z]|[\uff61-\uff9f\ue000-\uf8ff]", text
+    ):  # what Western and other text decodes to
         return False
     kana = [letter for letter in letters if "\u3040" <= letter <= "\u30ff"]
     han = [letter for letter in letters if "\u4e00" <= letter <= "\u9fff"]

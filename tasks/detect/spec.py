@@ -19,11 +19,13 @@ SPEC = TaskSpec(
         "datamodules.detection.voc.Voc",
         "datamodules.detection.yolo.Yolo",
         "datamodules.detection.instance_masks.InstanceMasks",
+        "datamodules.detection.box_table.BoxTable",
     ),
     examples=(
         "fit                                        train on drawn phantoms, no data needed",
         "fit --data Coco --data.root DIR            boxes as COCO JSON; likewise Voc, Yolo",
         "fit --data InstanceMasks --data.root DIR   boxes around the objects of masks",
+        "fit --data BoxTable --data.root DIR --data.table boxes.csv   boxes from a table",
         "check --data Coco --data.root DIR --output CHECK",
     ),
     program="python -m tasks.detect",

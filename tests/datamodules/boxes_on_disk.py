@@ -154,3 +154,24 @@ def expected(some: Sequence[Picture], *, difficult: bool = False) -> pd.DataFram
     ]
     columns = ["case_id", "label", "x1", "y1", "x2", "y2", "ignore", "difficult", "split"]
     return pd.DataFrame(rows, columns=columns).astype({"case_id": "str", "label": "str", "split": "str"})
+
+
+def box_rows(some: Sequence[Picture], *, ignored: bool = False) -> pd.DataFrame:
+    """``path, split, label, x1, y1, x2, y2`` with a row a box, and one without numbers for an image that has none."""
+    rows: list[dict[str, Any]] = []
+    for one in some:
+        image = {"path": f"{one.name}.png", "split": one.part, "label": None}
+        rows += [
+            {**image, "label": label, **dict(zip(("x1", "y1", "x2", "y2"), corners, strict=True)), "iscrowd": ignore}
+            for label, corners, ignore in one.boxes
+        ] or [image]
+    frame = pd.DataFrame(rows, columns=["path", "split", "label", "x1", "y1", "x2", "y2", "iscrowd"])
+    return frame if ignored else frame.drop(columns="iscrowd")
+
+
+def write_box_table(root: Path, some: Sequence[Picture]) -> Path:
+    """``boxes.csv`` beside the images."""
+    write_images(root, some)
+    ignored = any(box.ignore for one in some for box in one.boxes)
+    box_rows(some, ignored=ignored).to_csv(root / "boxes.csv", index=False)
+    return root

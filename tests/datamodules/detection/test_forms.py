@@ -1,4 +1,4 @@
-"""The same boxes in three forms are the same data."""
+"""The same boxes in four forms are the same data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from datamodules.detection.base import DetectionData
+from datamodules.detection.box_table import BoxTable
 from datamodules.detection.coco import Coco
 from datamodules.detection.voc import Voc
 from datamodules.detection.yolo import Yolo
@@ -21,6 +22,7 @@ from tests.datamodules.boxes_on_disk import (
     expected,
     pictures,
     truth_of,
+    write_box_table,
     write_coco,
     write_voc,
     write_yolo,
@@ -31,6 +33,7 @@ FORMS: dict[str, tuple[type[DetectionData], Write]] = {
     "coco": (Coco, write_coco),
     "voc": (Voc, write_voc),
     "yolo": (Yolo, write_yolo),
+    "table": (BoxTable, write_box_table),
 }
 
 
@@ -48,13 +51,13 @@ def read(form: str, root: Path, some: list[Picture], **settings: Any) -> Detecti
 def test_the_table_is_what_was_written(form: str, tmp_path: Path) -> None:
     some = pictures()
     data = read(form, tmp_path, some)
-    assert (data.class_names, data.num_classes, data.table.published_split) == (CLASSES, 2, True)
+    assert (data.class_names, data.num_classes, data.table.published_split) == (CLASSES, 2, form != "table")
     assert data.table.cases["case_id"].tolist() == sorted(one.name for one in some)
     pd.testing.assert_frame_equal(truth_of(data), expected(some), rtol=0, atol=1e-9)
     assert len(data.rows("train")) == 6  # those without boxes too
 
 
-@pytest.mark.parametrize("form", ["coco", "voc"])
+@pytest.mark.parametrize("form", ["coco", "voc", "table"])
 def test_ignored_boxes_are_in_the_truth_and_not_in_training(form: str, tmp_path: Path) -> None:
     some = pictures(ignored=True)
     data = read(form, tmp_path, some)

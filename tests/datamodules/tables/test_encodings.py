@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import locale
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,25 @@ TOLD = {
 }  # fmt: skip
 
 
+# Written down once the rules stood, and not changed since: labels, and how many tables are told.
+UNSEEN: dict[str, tuple[int, list[str]]] = {
+    "cp949": (15, [
+        "기흉,흉막삼출", "유방촬영,석회", "남자,여자", "홍채,망막", "갑상선결절,림프절", "위선종,대장폴립", "골절,탈구",
+        "이영자,최민수,박찬호", "심비대,무기폐", "좌측,우측", "중등도,경미", "윤형빈,곽철용", "뇌종양,수막종",
+        "급성충수염,없음", "간세포암,혈관종",
+    ]),
+    "cp1252": (15, [
+        "Lungenentzündung,unauffällig", "fièvre,pneumothorax", "neumonía,corazón", "hjärtförstoring,läkare", "kræft,ingen",
+        "carcinome épidermoïde,nævus", "lesão,não", "hydronephrose à gauche,sein", "Ärztin,Müller", "più,perché",
+        "garçon,fille", "Krankenhaus Köln,Straße", "sténose,œsophage", "señal,médico", "élève,âge",
+    ]),
+    "gb18030": (2, ["肺结节,无", "男,女", "乳腺癌,纤维瘤", "张三,李四", "肿瘤,囊肿"]),
+    "euc_jp": (1, ["がん,せいじょう", "肺がん,異常なし", "男性,女性", "田中太郎,鈴木一郎"]),
+    "cp932": (4, ["がん,せいじょう", "肺がん,異常なし", "男性,女性", "田中太郎,鈴木一郎"]),
+    "big5": (3, ["腫瘤,囊腫", "男,女", "乳癌,纖維瘤", "王小明,李大華"]),
+}  # fmt: skip
+
+
 def found(content: bytes) -> str:
     return encoding_of(content, "--data.table t.csv", "--data.encoding")
 
@@ -49,6 +69,17 @@ def test_an_encoding_is_told_by_its_letters(encoding: str, text: str) -> None:
     assert content.decode(found(content)) == text
     windows = text.replace("\n", "\r\n").encode(encoding)
     assert found(windows) == found(content)
+
+
+@pytest.mark.parametrize("encoding", UNSEEN)
+def test_short_tables_that_no_rule_was_made_for_are_told_or_asked_about_and_never_misread(encoding: str) -> None:
+    told = 0
+    for labels in UNSEEN[encoding][1]:
+        text = "path,label\n" + "".join(f"images/{row}.png,{label}\n" for row, label in enumerate(labels.split(",")))
+        with suppress(SuiteError):
+            assert text.encode(encoding).decode(found(text.encode(encoding))) == text
+            told += 1
+    assert told == UNSEEN[encoding][0]
 
 
 @pytest.mark.parametrize(
