@@ -36,6 +36,8 @@ _USUAL_HANGUL = frozenset(
     "평폐포폭폴표푸품풍프플피필핑하학한할함합항해핵행향허험헌혁현혈협형혜호혹혼홍화확환활황회획횡효후훈휴흉흑흔흘흡흥희히힘"
 )
 _SIGNS = frozenset("°±²³¹×÷ºª§€£©®™½¼¾¿¡«»“”„’‘–—…·•‰\xa0\xad")  # of Western code pages, those that tables have
+# What text of other scripts decodes to: one character in a Latin word, half-width katakana, private use.
+_NO_HAN = re.compile(r"[A-Za-z][\u4e00-\u9fff][A-Za-z]|[\uff61-\uff9f\ue000-\uf8ff]")
 
 
 def declared(head: bytes) -> str | None:
@@ -184,9 +186,6 @@ def _is_hangul(text: str) -> bool:
     )
 
 
-_NO_HAN = re.compile(r"[A-Za-z][\u4e00-\u9fff][A-Za-z]|[\uff61-\uff9f\ue000-\uf8ff]")  # what other text decodes to
-
-
 def _is_han(last_lead: int, encoding: str, text: str) -> bool:
     """Chinese characters of the level in use, in Japanese kana, and no letter of another script.
 
@@ -196,9 +195,7 @@ def _is_han(last_lead: int, encoding: str, text: str) -> bool:
         text: the text.
     """
     letters = _letters(text)
-    if re.search(
-        r"[A-Za-z][\u4e00-\u9fff][A-Za-z]|[\uff61-\uff9f\ue000-\uf8ff]", text
-    ):  # what Western and other text decodes to
+    if _NO_HAN.search(text):
         return False
     kana = [letter for letter in letters if "\u3040" <= letter <= "\u30ff"]
     han = [letter for letter in letters if "\u4e00" <= letter <= "\u9fff"]

@@ -48,9 +48,9 @@ UNSEEN: dict[str, tuple[int, list[str]]] = {
         "급성충수염,없음", "간세포암,혈관종",
     ]),
     "cp1252": (15, [
-        "Lungenentzündung,unauffällig", "fièvre,pneumothorax", "neumonía,corazón", "hjärtförstoring,läkare", "kræft,ingen",
-        "carcinome épidermoïde,nævus", "lesão,não", "hydronephrose à gauche,sein", "Ärztin,Müller", "più,perché",
-        "garçon,fille", "Krankenhaus Köln,Straße", "sténose,œsophage", "señal,médico", "élève,âge",
+        "Lungenentzündung,unauffällig", "fièvre,pneumothorax", "neumonía,corazón", "hjärtförstoring,läkare",
+        "kræft,ingen", "carcinome épidermoïde,nævus", "lesão,não", "hydronephrose à gauche,sein", "Ärztin,Müller",
+        "più,perché", "garçon,fille", "Krankenhaus Köln,Straße", "sténose,œsophage", "señal,médico", "élève,âge",
     ]),
     "gb18030": (2, ["肺结节,无", "男,女", "乳腺癌,纤维瘤", "张三,李四", "肿瘤,囊肿"]),
     "euc_jp": (1, ["がん,せいじょう", "肺がん,異常なし", "男性,女性", "田中太郎,鈴木一郎"]),
