@@ -96,14 +96,19 @@ class CaseCount:
 
 
 class EvaluationDisplay(Callback):
-    """Shows how far ``trainer.validate``, ``test`` and ``predict`` are: a line on a terminal, else one now and then."""
+    """Shows how far ``trainer.validate``, ``test`` and ``predict`` are: a line on a terminal, else one now and then.
 
-    def __init__(self) -> None:
+    Args:
+        doing: ``evaluating``, which some tasks do by ``trainer.predict``, or ``predicting``.
+    """
+
+    def __init__(self, doing: str) -> None:
+        self._lead = doing
         self._bar = LiveLine(self._line)
-        self._begin("evaluating", None)
+        self._begin(None)
 
-    def _begin(self, doing: str, loader: Any, world_size: int = 1) -> None:
-        self._lead, self._batches, self._of = doing, 0, math.inf
+    def _begin(self, loader: Any, world_size: int = 1) -> None:
+        self._batches, self._of = 0, math.inf
         self._counted = _count_of(loader, world_size)
         self._began = self._said = time.monotonic()
 
@@ -112,7 +117,8 @@ class EvaluationDisplay(Callback):
         share = self._counted.share
         if by_batches is not None:  # of the limits of the trainer a count of cases knows nothing
             share = max(share or 0.0, by_batches)
-        if self._counted.done or self._counted.pieces:
+        counts = self._counted.done or self._counted.pieces  # not of batches of a user's own loader
+        if counts or (self._counted.cases is not None and not self._batches):
             parts = self._counted.parts()
         else:
             parts = [Part(f"{self._batches}{'' if by_batches is None else f'/{self._of:.0f}'} batches", 2)]
@@ -120,8 +126,8 @@ class EvaluationDisplay(Callback):
             parts.append(Part(f"{clock((time.monotonic() - self._began) * (1 - share) / share)} left", 1))
         return Line(self._lead, share, parts)
 
-    def _start(self, trainer: Trainer, doing: str, loader: Any) -> None:
-        self._begin(doing, loader, trainer.world_size)
+    def _start(self, trainer: Trainer, loader: Any) -> None:
+        self._begin(loader, trainer.world_size)
         if trainer.is_global_zero:
             self._bar.start()
 
@@ -139,15 +145,15 @@ class EvaluationDisplay(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a line, unless a training is validated."""
         if trainer.state.fn != TrainerFn.FITTING:
-            self._start(trainer, "evaluating", trainer.val_dataloaders)
+            self._start(trainer, trainer.val_dataloaders)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a line."""
-        self._start(trainer, "evaluating", trainer.test_dataloaders)
+        self._start(trainer, trainer.test_dataloaders)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a line."""
-        self._start(trainer, "predicting", trainer.predict_dataloaders)
+        self._start(trainer, trainer.predict_dataloaders)
 
     def on_validation_batch_end(
         self,

@@ -26,17 +26,18 @@ _LOOK = 0.5  # seconds from one look at the loss to the next
 _SAY_EVERY = 300.0  # seconds, in a log file: within long epochs
 
 
-def show_progress(settings: dict[str, Any]) -> None:
+def show_progress(settings: dict[str, Any], doing: str = "evaluating") -> None:
     """Put our displays in the place of Lightning's progress bar, unless the user has chosen one or none.
 
     Args:
         settings: of a trainer; changed in place.
+        doing: what it does when it does not train.
     """
     callbacks = settings.get("callbacks") or []
     if settings.get("enable_progress_bar") is False or any(isinstance(own, ProgressBar) for own in callbacks):
         return
     settings["enable_progress_bar"] = False
-    settings["callbacks"] = [*callbacks, TrainingDisplay(), EvaluationDisplay()]
+    settings["callbacks"] = [*callbacks, TrainingDisplay(), EvaluationDisplay(doing)]
 
 
 class TrainingDisplay(Callback):

@@ -67,7 +67,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     log.info("input: %d cases of %d files%s", len(table), len(table.images), said)
 
     settings = dict(config.trainer)
-    show_progress(settings)
+    show_progress(settings, "predicting")
     shown = settings.pop("callbacks") or []
     applied = apply(predicting, model, table, settings, config.memory_format, shown)
     if applied.trainer.is_global_zero:
