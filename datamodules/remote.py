@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from datamodules.settings import default_cache_dir
 from scansuite.errors import SuiteError
 from scansuite.files import lock_if_possible, note_use, replacing, write_text
+from scansuite.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*(://|::)")
 _TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xlsm", ".xls", ".ods")
 _ROOM = "make room, or name another folder with --data.cache_dir or $SCANSUITE_CACHE"
 _AT_ONCE = 16  # files fetched at a time: each waits for the network, not for a core
-_SAY_EVERY = 10.0  # seconds; what is done sooner needs no words
 _RESERVE = 2**28  # bytes that are left free: others write there too
 # What file systems call the state of a file: its hash, and when it was last changed.
 _STATE = ("ETag", "etag", "md5Hash", "checksum", "content_hash", "VersionId")
@@ -216,23 +216,20 @@ class _Mirror:
 
     def _fetch(self, system: Any, files: list[_RemoteFile]) -> None:
         """Fetch files, some at a time, and stop at the first that fails."""
-        said = self.began
         running: set[Future[int]] = set()
         waiting = iter(files)
         total = sum(file.size or 0 for file in files)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with progress("fetching", "MiB", round(total / 2**20) or None) as tell, ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
                 while True:
                     while len(running) < 2 * _AT_ONCE and (file := next(waiting, None)) is not None:
                         running.add(pool.submit(self._fetch_one, system, file))
                     if not running:
                         break
-                    done, running = wait(running, timeout=_SAY_EVERY, return_when=FIRST_COMPLETED)
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
                     self.fetched += len(done)
                     self.bytes += sum(one.result() for one in done)
-                    if time.monotonic() - said > _SAY_EVERY:
-                        said = time.monotonic()
-                        log.info("%s", self._progress(len(files), total))
+                    tell(round(self.bytes / 2**20))
             except BaseException:
                 for one in running:
                     one.cancel()

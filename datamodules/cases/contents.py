@@ -27,6 +27,7 @@ from datamodules.readers.kept import Kept
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from scansuite.files import lock_if_possible
+from scansuite.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,16 +223,18 @@ def _complete(
     asked = data.num_workers if data.num_workers is not None else max(1, default_workers())
     fresh: list[tuple[int, str]] = []
     told = _Told(len(waiting))
-    for unit, content in _read(units, waiting, read, processes(asked)):
-        if isinstance(content, Unreadable):
-            unreadable[unit] = content
-        else:
-            kept.known[unit] = content.encode()
-            fresh.append((unit, content))
-        if len(fresh) >= _KEEP_AFTER:
-            kept.keep(fresh)
-            fresh = []
-        told.one_more()
+    with progress("reading", "images", len(waiting)) as tell:
+        for done, (unit, content) in enumerate(_read(units, waiting, read, processes(asked)), start=1):
+            if isinstance(content, Unreadable):
+                unreadable[unit] = content
+            else:
+                kept.known[unit] = content.encode()
+                fresh.append((unit, content))
+            if len(fresh) >= _KEEP_AFTER:
+                kept.keep(fresh)
+                fresh = []
+            told.one_more()
+            tell(done)
     kept.keep(fresh)
     told.done()
     known = kept.known[first].tolist()

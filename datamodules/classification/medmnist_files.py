@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import logging
 import math
-import sys
 import urllib.request
 import zipfile
 from contextlib import suppress
@@ -22,6 +21,7 @@ from datamodules.cases.table import SPLITS
 from datamodules.readers.hashing import array_hash
 from scansuite.errors import SuiteError
 from scansuite.files import lock_if_possible, note_use, replacing
+from scansuite.progress import Tell, progress
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,6 @@ def fetch(url: str, target: Path, md5: str) -> None:
     Raises:
         SuiteError: the server does not answer, the sum is wrong, or the file cannot be written.
     """
-    from rich.console import Console
-    from rich.progress import wrap_file
-
     log.info("fetching %s", url)
     request = urllib.request.Request(url, headers={"User-Agent": "scansuite"})
 
@@ -50,20 +47,21 @@ def fetch(url: str, target: Path, md5: str) -> None:
         with replacing(target, failed=failed) as temporary:
             with urllib.request.urlopen(request, timeout=60) as response, temporary.open("wb") as file:
                 total = int(response.headers.get("Content-Length") or 0)
-                bar = Console(stderr=True, quiet=not sys.stderr.isatty())
-                with wrap_file(response, total, description=target.name, console=bar) as shown:
-                    found = _copy_with_md5(shown, file)
+                with progress(f"fetching {target.name}", "MiB", round(total / 2**20) or None) as tell:
+                    found = _copy_with_md5(response, file, tell)
             if found != md5:
                 raise SuiteError(f"{url}: MD5 is {found}, should be {md5}: damaged on the way or not the official file")
     except (http.client.HTTPException, ValueError) as error:
         raise failed(error) from None
 
 
-def _copy_with_md5(source: BinaryIO, target: BinaryIO) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
+def _copy_with_md5(source: BinaryIO, target: BinaryIO, tell: Tell) -> str:
+    digest, done = hashlib.md5(usedforsecurity=False), 0
     while chunk := source.read(1 << 20):
         digest.update(chunk)
         target.write(chunk)
+        done += len(chunk)
+        tell(done >> 20)
     return digest.hexdigest()
 
 

@@ -24,6 +24,7 @@ from datamodules.samples.sources import ScanSource, Source
 from datamodules.settings import default_workers, one_thread
 from scansuite.errors import SuiteError
 from scansuite.files import note_use
+from scansuite.progress import Tell, progress
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 _COMPARED = 8  # images that are compared with their files
 _BATCH_BYTES = 2**22  # of the rows that travel together to the process that writes
 _MOST_ROWS = 256
-_SAY_EVERY = 30.0  # seconds
 
 
 def on_disk(data: ScanDataModule, split: str, source: ScanSource, each: int) -> Source:
@@ -139,7 +139,8 @@ def _fill(
         rows, batch_size=None, num_workers=workers, collate_fn=bytes, worker_init_fn=one_thread
     )
     began = time.monotonic()
-    cache.write(_told(iter(loader), len(images), cache.folder), what, needed)
+    with progress("writing the disk cache", "images", len(images)) as tell:
+        cache.write(_told(iter(loader), tell), what, needed)
     taken = time.monotonic() - began
     log.info(
         "--data.cache disk: %s, %s, written to %s in %.1f seconds (%.0f images/s with %d processes)",
@@ -175,21 +176,14 @@ class _Rows(Dataset[bytes]):
             ) from None
 
 
-def _told(parts: Iterator[bytes], count: int, folder: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of rows, with a line from time to time that says how far they are."""
-    done, began = 0, time.monotonic()
-    said = began
+def _told(parts: Iterator[bytes], tell: Tell) -> Iterator[pa.RecordBatch]:
+    """Batches of rows, while it is said how far they are."""
+    done = 0
     for part in parts:
         batch = pa.ipc.read_record_batch(pa.py_buffer(part), SCHEMA)
         yield batch
         done += len(batch)
-        now = time.monotonic()
-        if now - said > _SAY_EVERY and done < count:
-            said, rate = now, done / (now - began)
-            log.info(
-                "--data.cache disk: %d of %d images are in %s (%.0f images/s, about %.0f min left)",
-                done, count, folder, rate, np.ceil((count - done) / rate / 60),
-            )  # fmt: skip
+        tell(done)
 
 
 def _says_the_same(

@@ -14,6 +14,7 @@ from datamodules.opened_image import OpenedImage
 from datamodules.preprocess import Preprocess
 from datamodules.samples.annotation import Annotation
 from datamodules.types import Scan, ScanInfo
+from scansuite.progress import progress
 
 
 @dataclass(frozen=True)
@@ -136,18 +137,20 @@ def keep_in_memory(source: Source) -> KeptSource:
     limits: list[NDArray[np.float32]] = []
     values: list[Any] = []
     scans: list[ScanInfo] = []
-    for number in range(count):
-        opened = source.open(number)
-        memory.put(number, opened.image.stored)
-        if number == 0:
-            values = [
-                annotation.memory(value, count, one_size=source.preprocess.size is not None)
-                for annotation, value in zip(source.annotations, opened.values, strict=True)
-            ]
-        limits.append(opened.image.limits)
-        for kept, value in zip(values, opened.values, strict=True):
-            kept[number] = value
-        scans.append(opened.info)
+    with progress("reading into memory", "images", count) as tell:
+        for number in range(count):
+            opened = source.open(number)
+            memory.put(number, opened.image.stored)
+            if number == 0:
+                values = [
+                    annotation.memory(value, count, one_size=source.preprocess.size is not None)
+                    for annotation, value in zip(source.annotations, opened.values, strict=True)
+                ]
+            limits.append(opened.image.limits)
+            for kept, value in zip(values, opened.values, strict=True):
+                kept[number] = value
+            scans.append(opened.info)
+            tell(number + 1)
     samples = Samples(source.samples.images, scans, source.samples.labels)
     return KeptSource(samples, source.preprocess, memory.images, np.array(limits), values, source.annotations)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SAY_EVERY = 30.0  # seconds, in a log file
+_SHOWN_AFTER = 0.3  # seconds: what is done sooner needs no bar
 _REDRAWN = 0.1  # seconds from one drawing to the next, at least
 _LEAST_BAR, _LARGEST_BAR = 6, 40  # characters
 _MARGIN = 2  # between the parts of a line
@@ -168,7 +169,6 @@ def shown(doing: str, unit: str, total: int | None) -> Iterator[Tell]:
         total: how many there are.
     """
     counter = _Counter(doing, unit, total)
-    counter.bar.start()
     try:
         yield counter.tell
     finally:
@@ -183,8 +183,10 @@ class _Counter:
 
     def tell(self, done: int, total: int | None = None) -> None:
         self.done, self.total = done, self.total if total is None else total
-        self.bar.update()
         now = time.monotonic()
+        if now - self._began >= _SHOWN_AFTER:
+            self.bar.start()
+            self.bar.update()
         if not self._live and not is_quiet() and now - self._said >= _SAY_EVERY:
             self._said = now
             log.info("%s", "  ".join((self.doing, *(part.text for part in self.line().parts))))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pytorch_lightning.tuner import lr_finder
 from pytorch_lightning.tuner.tuning import Tuner
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
+from scansuite.progress import Tell, progress
 from tasks.base import Task
 from tasks.cli.flags import truth
 from tasks.cli.parser import TaskParser
@@ -61,6 +65,7 @@ def search(cli: TaskParser, data: ScanDataModule, model: Task) -> None:
 def _find_batch_size(tuner: Tuner, cli: TaskParser, data: ScanDataModule, model: Task, largest: int) -> None:
     before = data.batch_size
     trials = max(1, (min(largest, len(data.rows("train"))) // 2).bit_length())  # 2, 4, ... up to the largest
+    log.info("looking for the largest batch: 2, 4, ... up to %d cases", 2**trials)
     data.batch_size = tuner.scale_batch_size(model, datamodule=data, init_val=2, max_trials=trials) or before
     print(f"batch size {data.batch_size} found (instead of {before}): --data.batch_size {data.batch_size}")
     cli.config["data"]["init_args"]["batch_size"] = data.batch_size
@@ -72,7 +77,8 @@ def _find_batch_size(tuner: Tuner, cli: TaskParser, data: ScanDataModule, model:
 def _find_lr(tuner: Tuner, cli: TaskParser, data: ScanDataModule, model: Task) -> None:
     before = model.optimization.lr
     steps = min(100, max(20, 2 * (len(data.rows("train")) // data.batch_size)))
-    with scaled_rates():  # what is found is --model.lr, of which parts of the backbone may have a share
+    # What is found is --model.lr, of which parts of the backbone may have a share.
+    with scaled_rates(), _shown("looking for a learning rate", steps):
         found = tuner.lr_find(model, datamodule=data, min_lr=1e-6, max_lr=1.0, num_training=steps, update_attr=False)
     suggestion = None if found is None else found.suggestion()
     if suggestion is None:
@@ -81,3 +87,31 @@ def _find_lr(tuner: Tuner, cli: TaskParser, data: ScanDataModule, model: Task) -
     print(f"learning rate {lr:g} found (instead of {before:g}): --model.lr {lr:g}")
     model.set_lr(lr)
     cli.config["model"]["lr"] = lr
+
+
+class _Steps:
+    """Takes the steps that Lightning would show with a bar of its own, in log files too."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._done = tell, 0
+
+    def update(self) -> None:
+        """Count one."""
+        self._done += 1
+        self._tell(self._done)
+
+    def close(self) -> None:
+        """Nothing is left to close."""
+
+
+@contextmanager
+def _shown(doing: str, steps: int) -> Iterator[None]:
+    """Show Lightning's search as everything else is shown."""
+    module: Any = lr_finder
+    before = module.tqdm
+    with progress(doing, "steps", steps) as tell:
+        module.tqdm = lambda **_: _Steps(tell)
+        try:
+            yield
+        finally:
+            module.tqdm = before

@@ -293,7 +293,7 @@ def test_what_the_server_lacks_is_said(server: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_connection_that_breaks_leaves_nothing(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(source: io.BufferedIOBase, target: io.BufferedIOBase) -> str:
+    def breaks(source: io.BufferedIOBase, target: io.BufferedIOBase, tell: object) -> str:
         target.write(source.read(100))
         raise ConnectionResetError("Connection reset by peer")
 

@@ -78,7 +78,7 @@ def test_fit_shows_loss_metric_and_what_is_left(place: Path, task: str, columns:
 
 @pytest.mark.slow
 def test_a_terminal_that_is_made_narrower(place: Path) -> None:
-    narrowed = []
+    narrowed: list[int] = []
 
     def narrow(terminal: Terminal) -> None:
         if not narrowed and terminal.frames[-1][-1].startswith("epoch 2/4"):
@@ -118,7 +118,7 @@ def test_plain_lines_where_nothing_can_be_drawn_and_none_with_quiet(place: Path,
 
 
 def test_ctrl_c_closes_the_line_before_it_says_what_happened(place: Path) -> None:
-    typed = []
+    typed: list[int] = []
 
     def interrupt(terminal: Terminal) -> None:
         if not typed and terminal.frames[-1][-1].startswith("epoch 2/"):
