@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from datamodules.augmenting import AugmentOn, TrainingAugmentation
 from datamodules.caching.scratch import Scratch
@@ -20,8 +19,8 @@ from datamodules.cases.contents import ImageUnits, Unit, Unreadable, image_conte
 from datamodules.cases.scan_rows import ScanRows
 from datamodules.cases.table import CaseTable
 from datamodules.loading.batch_size import BatchSize
-from datamodules.loading.caches import Cache, KeptOnDisk, kept
-from datamodules.loading.loaders import loader_of
+from datamodules.loading.caches import Cache, KeptOnDisk
+from datamodules.loading.part_loaders import PartLoaders
 from datamodules.preparation import prepare
 from datamodules.prepared import Prepared, PreparedData
 from datamodules.preprocess import Preprocess
@@ -33,11 +32,11 @@ from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.patches import PatchPlace
 from datamodules.samples.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.samples.sources import Samples, ScanSource
-from datamodules.settings import check_loading, default_cache_dir, default_workers, name_list, numbers, pair
+from datamodules.settings import check_loading, default_cache_dir, name_list, numbers, pair
 from datamodules.stored import Stored
 from datamodules.tables.form import table_form
 from datamodules.transforms.names import AugmentArgs
-from datamodules.types import Sample, Scan
+from datamodules.types import Scan
 from datamodules.useless import TABLES, Useless, given, left_out
 from scansuite.errors import SuiteError
 
@@ -46,7 +45,7 @@ log = logging.getLogger(__name__)
 Normalize = Literal["auto", "none", "imagenet", "train", "image"]
 
 
-class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, PreparedData, KeptOnDisk):
+class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningDataModule, PreparedData, KeptOnDisk):
     """Everything that all data classes share; a data class says where its cases come from.
 
     Args:
@@ -239,6 +238,11 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
         """Units that :meth:`read_whole` depends on, for each row of ``table.images``."""
         return ImageUnits(table.images, self.root, str(self.limits))
 
+    def stored_size(self, image: int) -> tuple[int, int]:
+        """(H, W) of image number ``image`` as stored."""
+        array = self.read(image).array
+        return array.shape[0], array.shape[1]
+
     def path_of(self, image: int) -> str:
         """The file of image number ``image``, as its reader names it."""
         return str(self.root / str(self.table.images["path"].iat[image]))
@@ -362,33 +366,3 @@ class ScanDataModule(BatchSize, TrainingAugmentation, LightningDataModule, Prepa
     def sampler_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Relative chance of each training case, or None for a plain shuffle."""
         return None
-
-    # Lightning's hooks.
-
-    def _loader(self, split: str) -> DataLoader[Sample]:
-        if split not in self._datasets:
-            rows = self.rows(split)
-            if not len(rows):
-                raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test")
-            self._datasets[split] = kept(self, split, self.dataset(rows, augmented=split == "train"))
-        return loader_of(self, split, self._datasets[split])
-
-    @property
-    def loader_workers(self) -> int:
-        """Loader processes of this rank."""
-        if self.num_workers is not None:
-            return self.num_workers
-        return default_workers(self.trainer.num_devices if self.trainer is not None else 1)
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Shuffled, augmented training batches."""
-        self.settle_for_training()
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """Validation batches in table order."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """Test batches in table order."""
-        return self._loader("test")

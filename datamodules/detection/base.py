@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from datamodules.samples.patches import patch_place
 from datamodules.settings import name_list
 from datamodules.stored import Stored, StoredBoxes
 from datamodules.types import Scan
+from datamodules.useless import Useless, left_out
 from scansuite.errors import SuiteError, nearest
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class DetectionData(ScanDataModule):
             images.
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
             twice their size. What is evaluated and written keeps the size as stored.
+        patches: patches of each image in an epoch; ``auto``: as many as would cover it, and at most so many that an
+            epoch has 250 steps.
         foreground_share: share of the training patches that are laid over a box; left out: all alike.
         mosaic: chance with which a training image is put together with three others to one; not where classes have
             sides.
@@ -107,6 +110,7 @@ class DetectionData(ScanDataModule):
         class_map: dict[str, str] | None = None,
         patch_size: int | list[int] | str | None = None,
         zoom: float = 1.0,
+        patches: int | Literal["auto"] = "auto",
         foreground_share: float | None = None,
         mosaic: float = 0.0,
         **kwargs: Any,
@@ -114,7 +118,7 @@ class DetectionData(ScanDataModule):
         super().__init__(root, image_size=image_size, **kwargs)
         if not 0 <= mosaic <= 1:
             raise SuiteError(f"--data.mosaic {mosaic}: a chance lies between 0 and 1")
-        self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom), zoom
+        self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom, patches), zoom
         if self.patch is None and foreground_share is not None:
             raise SuiteError("--data.foreground_share is of patches: give --data.patch_size too")
         self.classes = name_list(classes) if isinstance(classes, str) else classes
@@ -125,6 +129,10 @@ class DetectionData(ScanDataModule):
         self._boxes = pd.DataFrame()
 
     has_boxes: ClassVar[bool] = True
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("patches", "there are none: give --data.patch_size too", "patch_size", left_out),
+    )
 
     # What a data class says.
 
@@ -195,6 +203,11 @@ class DetectionData(ScanDataModule):
                 f"but its annotation says {columns} x {rows}: its boxes may be meant for another image",
             )
         return scan
+
+    def stored_size(self, image: int) -> tuple[int, int]:
+        """(H, W) of an image as its annotation says, or as its header does."""
+        height, width = self._sizes[image].tolist()
+        return height, width
 
     def units(self, table: CaseTable) -> list[Unit]:
         """An image, and the size that its annotation says."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from datamodules.cases.table import SPLIT_WORDS, by_case_id, case_id_of
 from datamodules.readers import formats
-from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.sizes import image_size
+
+__all__ = ["beside", "exists", "image_size", "images_by_stem", "part_in", "relative", "short_names", "split_of_folders"]
 
 
 def images_by_stem(folder: Path) -> dict[str, str]:
@@ -60,28 +61,3 @@ def beside(root: Path, name: str) -> Path:
 def relative(path: Path, root: Path) -> str:
     """A path as the table holds it: relative to the root where it lies below it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else PurePosixPath(path).as_posix()
-
-
-def image_size(path: Path, limits: Limits = DEFAULT) -> tuple[int, int]:
-    """(H, W) of an image as :func:`datamodules.readers.formats.read` gives it, from its header where that is enough.
-
-    Raises:
-        SuiteError: no such file, or it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(24)
-            if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 24:
-                width, height = struct.unpack(">II", head[16:])
-                return height, width
-            if head[:3] == b"\xff\xd8\xff":
-                from PIL.JpegImagePlugin import JpegImageFile
-
-                file.seek(0)
-                with JpegImageFile(file) as image:
-                    # 5 to 8 lie on their side; EXIF 2.3, tag 274.
-                    turned = "exif" in image.info and image.getexif().get(274, 1) in (5, 6, 7, 8)
-                    return image.size if turned else (image.size[1], image.size[0])
-    except Exception:  # whatever is wrong, the reader has the words for it
-        pass
-    return formats.read(path, limits).info["original_size"]

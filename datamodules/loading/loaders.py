@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from datamodules.loading.ahead import AheadEpochLoader, loader_on
 from datamodules.loading.epochs import EpochLoader
 from datamodules.loading.loader_process import begin_loader_process
+from datamodules.loading.patch_counts import patch_counts
 from datamodules.loading.sampling import EvaluationSampler, TrainSampler
 from datamodules.settings import free_memory
 from scansuite.errors import SuiteError
@@ -42,7 +43,8 @@ def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataL
     }
     if split != "train":
         return loader_on(device, given, given.finish, sampler=EvaluationSampler(len(dataset), rank, world), **settings)
-    sampler = TrainSampler(len(dataset), data.seed, rank, world, data.sampler_weights(data.rows("train")))
+    weights, times = data.sampler_weights(data.rows("train")), patch_counts(data, batch_size * world)
+    sampler = TrainSampler(len(dataset), data.seed, rank, world, weights, times)
     # A last batch of one case has no batch statistics to normalise by.
     drop_last = len(sampler) % data.batch_size == 1 and len(sampler) > data.batch_size
     settings |= {"sampler": sampler, "drop_last": drop_last}

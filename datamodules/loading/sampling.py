@@ -27,6 +27,7 @@ class TrainSampler(Sampler[Draw]):
         rank: number of this process.
         world_size: number of processes.
         weights: (num_cases,) relative chance of each case; draws are then with replacement (balanced sampling).
+        times: (num_cases,) how often each case is drawn in an epoch, by patches; left out: once.
     """
 
     def __init__(
@@ -36,8 +37,13 @@ class TrainSampler(Sampler[Draw]):
         rank: int = 0,
         world_size: int = 1,
         weights: NDArray[np.float64] | None = None,
+        times: NDArray[np.int64] | None = None,
     ) -> None:
         self.num_cases, self.seed, self.rank, self.world_size = num_cases, seed, rank, world_size
+        self.times = times
+        self.num_draws = num_cases if times is None else int(times.sum())
+        if weights is not None and times is not None:
+            weights = weights * times
         self.chance = None if weights is None else weights / weights.sum()
         self.epoch, self.start = 0, 0
 
@@ -61,19 +67,21 @@ class TrainSampler(Sampler[Draw]):
         self.start = draws
 
     def __len__(self) -> int:
-        return -(-self.num_cases // self.world_size)
+        return -(-self.num_draws // self.world_size)
 
     def __iter__(self) -> Iterator[Draw]:
         first, self.start = self.rank + self.start * self.world_size, 0
         rng = np.random.default_rng([self.seed, self.epoch])
-        if self.chance is None:
-            order = rng.permutation(self.num_cases)
+        if self.chance is not None:
+            order = rng.choice(self.num_cases, size=self.num_draws, p=self.chance)
         else:
-            order = rng.choice(self.num_cases, size=self.num_cases, p=self.chance)
+            order = rng.permutation(self.num_draws)
+            if self.times is not None:
+                order = np.repeat(np.arange(self.num_cases), self.times)[order]
         total = len(self) * self.world_size
         order = np.resize(order, total)
         for position in range(first, total, self.world_size):
-            yield Draw(int(order[position]), (self.seed, self.epoch, position), padding=position >= self.num_cases)
+            yield Draw(int(order[position]), (self.seed, self.epoch, position), padding=position >= self.num_draws)
 
 
 class EvaluationSampler(Sampler[Draw]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class SegmentationData(ScanDataModule):
             images, resized to ``image_size``.
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
             twice their size. What is evaluated and written keeps the size as stored.
+        patches: patches of each image in an epoch; ``auto``: as many as would cover it (one of each slice of volumes),
+            and at most so many that an epoch has 250 steps.
         foreground_share: share of the training patches whose centre belongs to a class (of slices of volumes: that hold
             a class); left out: all alike.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
@@ -69,12 +71,13 @@ class SegmentationData(ScanDataModule):
         class_map: dict[str, str] | None = None,
         patch_size: int | list[int] | str | None = None,
         zoom: float = 1.0,
+        patches: int | Literal["auto"] = "auto",
         foreground_share: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
         self.foreground_share = foreground_share
-        self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom), zoom
+        self.patch, self.zoom = patch_place(patch_size, foreground_share, zoom, patches), zoom
         self.classes = name_list(classes) if isinstance(classes, str) else classes
         self.ignore_value, self.regions, self.class_map = ignore_value, regions, clean_map(class_map)
         self.overlapping = overlapping or regions is not None
@@ -82,6 +85,10 @@ class SegmentationData(ScanDataModule):
         self.stored_classes: tuple[str, ...] = ()
         self.separate_masks = False  # whether read_classes gives one mask a class
         self._adopted_classes: list[str] | None = None
+
+    useless: ClassVar[tuple[Useless, ...]] = (
+        Useless("patches", "there are none: give --data.patch_size too", "patch_size", left_out),
+    )
 
     # What a data class says.
 

@@ -23,6 +23,7 @@ from datamodules.cases.table import (
 from datamodules.faults import report_fault, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
+from datamodules.readers.sizes import image_size
 from datamodules.samples.label_values import LabelValues, label_values
 from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
 from datamodules.segmentation.masks import (
@@ -130,6 +131,10 @@ class MaskFolder(SegmentationData):
             return foreground(array, str(path), self.ignore_value)
         assert self._reader is not None  # build_table has chosen it
         return self._reader.read(array, str(path))
+
+    def stored_size(self, image: int) -> tuple[int, int]:
+        """(H, W) of an image, from its header where that says it."""
+        return image_size(self.root / str(self.table.images["path"].iat[image]), self.limits)
 
     def units(self, table: CaseTable) -> list[Unit]:
         """An image with its masks, and what their values mean."""

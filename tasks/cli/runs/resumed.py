@@ -19,6 +19,8 @@ from tasks.training.saving import LAST, PREVIOUS
 
 log = logging.getLogger(__name__)
 
+_BEFORE = {"--data.patches": 1}  # what a run had before there was such a flag
+
 
 def open_last(folder: Path, task: str) -> tuple[Path, dict[str, Any]] | None:
     """The checkpoint that a run goes on from: the last one, or the one before where the last one is damaged.
@@ -56,8 +58,8 @@ def as_begun(checkpoint: dict[str, Any], kept: RunData, config: Any) -> Callable
     """Let the data of a run go on as they were when it began, where an earlier version knew less of them.
 
     Ranges that files state were not looked at, images were mirrored whatever their classes were called
-    (``--data.sided true`` ends that), and augmentation ran on the CPU. A run that was augmented on a GPU goes on so on
-    any machine.
+    (``--data.sided true`` ends that), augmentation ran on the CPU, and an image gave one patch an epoch. A run that was
+    augmented on a GPU goes on so on any machine.
 
     Args:
         checkpoint: that training goes on from.
@@ -76,6 +78,8 @@ def as_begun(checkpoint: dict[str, Any], kept: RunData, config: Any) -> Callable
     mirrors = bool(before) and "sided" not in before and now.get("sided") is None
     if mirrors:
         now["sided"] = False
+    if before and "patches" not in before and now.get("patches") == "auto":
+        now["patches"] = 1
     if before and "augment_on" not in before and now.get("augment_on") == "auto":
         now["augment_on"] = "cpu"
 
@@ -142,6 +146,7 @@ def refuse_changed_length(now: Mapping[str, Any], model: Task, config: Path | No
         "--data.total_batch_size",
         "--trainer.accumulate_grad_batches",
         "--trainer.limit_train_batches",
+        *(("--data.patches",) if "patches" in now["data"]["init_args"] else ()),
     ]
     if schedule in ("cosine", "onecycle", "polynomial") and "t_max" not in args:
         flags += ["--trainer.max_epochs", "--trainer.max_steps"]
@@ -151,7 +156,8 @@ def refuse_changed_length(now: Mapping[str, Any], model: Task, config: Path | No
     for flag in flags:
         group, name = flag.removeprefix("--").split(".")
         before, value = (
-            (values[group]["init_args"] if group == "data" else values[group]).get(name) for values in (earlier, now)
+            (values[group]["init_args"] if group == "data" else values[group]).get(name, _BEFORE.get(flag))
+            for values in (earlier, now)
         )
         if value != before:
             length = "without it" if before in (None, -1) else f"for {before}"

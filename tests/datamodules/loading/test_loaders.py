@@ -54,7 +54,7 @@ class Echo(Dataset[Any]):
 class Data(LightningDataModule):
     """What :func:`loader_of` asks of a data module."""
 
-    seed, batch_size = 7, BATCH
+    seed, batch_size, patch = 7, BATCH, None
 
     def __init__(self, workers: int, ahead: bool = False) -> None:
         super().__init__()

@@ -140,6 +140,39 @@ def test_weighted_ranks_share_one_order_and_a_weight_of_zero_is_never_drawn() ->
     assert set(many) == {1, 2, 4}
 
 
+# Several patches of a case.
+
+
+@given(times=st.lists(st.integers(1, 5), min_size=1, max_size=12), world=st.integers(1, 4), seed=st.integers(0, 99))
+def test_a_case_is_drawn_as_often_as_it_has_patches_with_seed_words_of_their_own(
+    times: list[int], world: int, seed: int
+) -> None:
+    ranks = []
+    for rank in range(world):
+        sampler = TrainSampler(len(times), seed, rank, world, times=np.array(times))
+        sampler.set_epoch(3)
+        ranks.append(list(sampler))
+        assert len(ranks[-1]) == len(sampler)
+    drawn = dealt(ranks)
+    assert np.bincount([draw.case for draw in drawn if not draw.padding], minlength=len(times)).tolist() == times
+    assert [draw.seed for draw in drawn] == [(seed, 3, position) for position in range(len(drawn))]
+    alone = TrainSampler(len(times), seed, times=np.array(times))
+    alone.set_epoch(3)
+    assert drawn[: sum(times)] == list(alone)
+
+
+def test_one_patch_a_case_draws_what_no_count_draws() -> None:
+    assert list(TrainSampler(9, 4, times=np.ones(9, np.int64))) == list(TrainSampler(9, 4))
+
+
+def test_weights_are_of_patches_too() -> None:
+    drawn = list(TrainSampler(3, 0, weights=np.array([1.0, 1.0, 0.0]), times=np.array([900, 100, 500])))
+    counts = np.bincount([draw.case for draw in drawn], minlength=3)
+    assert len(drawn) == 1500
+    assert counts[2] == 0
+    assert 6 < counts[0] / counts[1] < 13
+
+
 # Evaluation.
 
 

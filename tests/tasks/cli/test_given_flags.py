@@ -71,6 +71,8 @@ def test_the_configuration_of_a_run_starts_the_same_run_again(run: Run) -> None:
         ("segment", ["--data", "MaskFolder", "--data.table", "t.csv", "--data.images", "i"], "--data.table"),
         ("segment", ["--data", "Volumes", "--data.table", "t.csv", "--data.labels", "l"], "--data.table"),
         ("segment", ["--data", "MaskFolder", "--data.foreground_share", "0.5"], "--data.patch_size"),
+        ("segment", ["--data.patches", "3"], "--data.patch_size"),
+        ("detect", ["--data.patches", "3"], "--data.patch_size"),
         ("detect", ["--model.detector", "fcos", "--model.anchors", "auto"], "FCOS has none"),
     ],
 )

@@ -42,6 +42,7 @@ def cut_off_long_ago(task: str, *flags: object) -> None:
     config = yaml.safe_load(file.read_text())
     for name in NEW_FLAGS:
         config["data"]["init_args"].pop(name)
+    config["data"]["init_args"].pop("patches", None)
     file.write_text(yaml.safe_dump(config))
 
 
@@ -54,7 +55,7 @@ def saved() -> dict[str, Any]:
     ("task", "flags"),
     [
         ("segment", ["--model.decoder_args", '{"decoder_channels": [16, 16, 8, 8, 8]}']),
-        ("detect", ["--model.channels", "16"]),
+        ("detect", ["--model.channels", "16", "--data.patch_size", "16", "--data.patches", "1"]),
     ],
 )
 def test_what_the_files_of_a_run_lack_is_as_it_was(task: str, flags: list[str], run_task: Run) -> None:
