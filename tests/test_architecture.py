@@ -19,6 +19,7 @@ GROUND = tuple(
 COMMON = (
     *(*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling"),
     "datamodules.pictures",
+    "datamodules.tables.reasons",  # words for tables that cannot be read
 )
 
 TASKS = ("tasks.classify", "tasks.segment", "tasks.detect")

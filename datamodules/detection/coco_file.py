@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from datamodules.faults import tolerated
+from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 
 _Id: TypeAlias = int | str
@@ -88,9 +89,7 @@ def read_coco(file: Path) -> CocoFile:
 
 def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SuiteError(f"{file}: cannot be read: {error.strerror}") from None
+        content = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:
         raise SuiteError(f"{file}: no JSON, or cut off: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(content, dict):

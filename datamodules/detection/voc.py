@@ -21,6 +21,7 @@ from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
 from datamodules.faults import report_fault, tolerated
 from datamodules.readers.listing import files_below, is_clutter
+from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Voc(DetectionData):
         parts: dict[str, str] = {}
         origin: dict[str, Path] = {}
         for file in named:
-            for line in file.read_text(encoding="utf-8-sig").splitlines():
+            for line in read_text(file).splitlines():
                 name = clean_id(_CLASS_FLAG.sub("", line.strip()))
                 if not name:
                     continue

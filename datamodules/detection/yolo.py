@@ -26,6 +26,7 @@ from datamodules.detection.files import (
 from datamodules.faults import report_fault, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
+from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 
 _LARGEST_FRACTION = 2.0  # boxes may reach out of the image, but what is larger were pixels
@@ -167,7 +168,7 @@ class Yolo(DetectionData):
         if place.suffix.lower() != ".txt":
             raise SuiteError(f"{place}: neither a folder of images nor a .txt file that lists them")
         found = []
-        for line in filter(None, map(str.strip, place.read_text(encoding="utf-8-sig").splitlines())):
+        for line in filter(None, map(str.strip, read_text(place).splitlines())):
             tries = (place.parent / line, self.root / line)
             path = next((one for one in tries if exists(one)), None)
             if path is None:
@@ -216,9 +217,7 @@ def _texts(entry: Any, file: Path, part: str) -> list[str]:
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         # BaseLoader knows text, lists and mappings alone: a class called "no" or "007" stays so.
-        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except OSError as error:
-        raise SuiteError(f"{file}: cannot be read: {error.strerror}") from None
+        content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SuiteError(f"{file}: no YAML: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(content, dict):
@@ -228,11 +227,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _read_labels(file: Path, case: int, size: tuple[int, int], names: list[str], boxes: RawBoxes) -> None:
     """Add the boxes of a text file."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise SuiteError(f"{file}: cannot be read: {error}") from None
-    for row, line in enumerate(lines, start=1):
+    for row, line in enumerate(read_text(file).splitlines(), start=1):
         columns = line.split()
         if not columns:
             continue

@@ -16,6 +16,7 @@ from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.samples.label_values import IGNORE, check_class_names, whole_values
 from datamodules.tables.file import read_frame
 from datamodules.tables.form import AS_FOUND, TableForm
+from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 
 _MANY_OBJECTS = 20
@@ -94,9 +95,7 @@ def read_palette(file: Path, form: TableForm = AS_FOUND) -> Palette:
 
 def _json_palette(file: Path) -> list[tuple[str, Any]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SuiteError(f"--data.palette {file}: cannot be read: {error.strerror}") from None
+        content = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:
         raise SuiteError(f"--data.palette {file}: no JSON: {error}") from None
     if not isinstance(content, dict):

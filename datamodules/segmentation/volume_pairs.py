@@ -21,6 +21,7 @@ from datamodules.readers.listing import entries
 from datamodules.readers.volume import may_be_volume, suffixes
 from datamodules.tables.file import read_frame
 from datamodules.tables.form import AS_FOUND, TableForm
+from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 
 _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
@@ -54,15 +55,21 @@ def read_description(file: Path) -> Described:
     if not file.is_file():
         return Described({})
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
+    except (ValueError, RecursionError) as error:
+        raise SuiteError(f"{file}: cannot be read as a dataset.json: no JSON: {error}") from None
+    try:
         channels = content.get("channel_names", content.get("modality", {}))
         sequences = tuple(str(channels[key]) for key in sorted(channels, key=int))
         labels = content.get("labels", {})
         if all(str(key).isdigit() for key in labels):
             return Described({str(name): int(value) for value, name in labels.items()}, sequences=sequences)
         return _nnunet(labels, sequences)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise SuiteError(f"{file}: cannot be read as a dataset.json: {error}") from None
+    except (ValueError, TypeError, AttributeError):
+        raise SuiteError(
+            f'{file}: cannot be read as a dataset.json: expected labels as {{"1": "liver"}} or {{"liver": 1}}, and '
+            'channels as {"0": "CT"}'
+        ) from None
 
 
 def _nnunet(labels: Mapping[str, Any], sequences: tuple[str, ...]) -> Described:

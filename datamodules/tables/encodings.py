@@ -56,7 +56,7 @@ def declared(head: bytes) -> str | None:
     return None
 
 
-def encoding_of(content: bytes, where: str, flag: str) -> str:
+def encoding_of(content: bytes, where: str, flag: str | None) -> str:
     """The encoding of text that is no UTF-8.
 
     Korean (CP949) where most letters are usual syllables; Western European (CP1252) where letters and signs stand as
@@ -64,8 +64,8 @@ def encoding_of(content: bytes, where: str, flag: str) -> str:
 
     Args:
         content: the whole file.
-        where: what messages name: flag and file.
-        flag: that names an encoding.
+        where: how messages begin.
+        flag: that names an encoding; None: there is none for this file.
 
     Raises:
         SuiteError: none fits, or several do; says how each would read, or which line is no UTF-8.
@@ -77,23 +77,23 @@ def encoding_of(content: bytes, where: str, flag: str) -> str:
             return name
     found = [name for name, makes_sense in _OTHERS if (text := _decoded(lines, name)) and makes_sense(text)]
     broken = [number for number, line in lines if _decoded([(number, line)], "utf-8") is None]
+    name_it = f", or name its encoding with {flag}" if flag else ""
     if len(broken) * 2 < len(lines):
         raise SuiteError(
-            f"{where}: cannot be read as a table: line {broken[0]} is not UTF-8, as the other lines are: save it again "
-            f"as UTF-8 ('CSV UTF-8' in Excel), or name its encoding with {flag}"
+            f"{where}: line {broken[0]} is not UTF-8, as the other lines are: save it again as UTF-8 ('CSV UTF-8' in "
+            f"Excel){name_it}"
         )
     if len(found) == 1:
         return found[0]
     if not found:
         raise SuiteError(
-            f"{where}: cannot be read as a table: line {broken[0]} is neither UTF-8 nor in an encoding that its "
-            f"letters tell: save it as UTF-8 ('CSV UTF-8' in Excel), or name its encoding with {flag}"
+            f"{where}: line {broken[0]} is neither UTF-8 nor in an encoding that its letters tell: save it as UTF-8 "
+            f"('CSV UTF-8' in Excel){name_it}"
         )
-    first = lines[:1]
-    shown = [f"{name} ({_first_word(_decoded(first, name) or '')!r})" for name in found[:4]]
+    shown = [f"{name} ({_first_word(_decoded(lines[:1], name) or '')!r})" for name in found[:4]]
+    say_it = f"say which with {flag}, or " if flag else ""
     raise SuiteError(
-        f"{where}: cannot be read as a table: its text is not UTF-8 and could be {', '.join(shown[:-1])} or "
-        f"{shown[-1]}: say which with {flag}, or save it as UTF-8"
+        f"{where}: its text is not UTF-8 and could be {', '.join(shown[:-1])} or {shown[-1]}: {say_it}save it as UTF-8"
     )
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
-import re
 import warnings
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,6 +14,7 @@ from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.unpack import read_all, unpacked
 from datamodules.tables.encodings import UTF8, declared, encoding_of, line_that_fails, spoken
 from datamodules.tables.form import AS_FOUND, Layout, TableForm, TextColumns, chosen, layout_of, shown
+from datamodules.tables.reasons import reason_of
 from datamodules.tables.workbook import WORKBOOKS, is_workbook, read_workbook
 from scansuite.errors import SuiteError
 
@@ -81,7 +79,7 @@ def read_frame(
     except SuiteError:
         raise
     except Exception as error:
-        raise SuiteError(f"{where}: cannot be read as a table: {_reason(error)}") from None
+        raise SuiteError(f"{where}: cannot be read as a table: {reason_of(error)}") from None
     frame.columns = [str(column).strip() for column in frame.columns]
     frame = _without_empty(frame)
     if frame.empty:
@@ -110,10 +108,11 @@ class _Text:
             stream.seek(0)
             content = read_all(stream)
             named = self._named(content)
-            encoding = said or named or encoding_of(content, self.where, "--data.encoding")
+            begin = f"{self.where}: cannot be read as a table"
+            encoding = said or named or encoding_of(content, begin, "--data.encoding")
             if (line := line_that_fails(content, encoding)) is not None:
                 raise SuiteError(
-                    f"{self.where}: cannot be read as a table: line {line} is not {spoken(encoding)}: correct it, "
+                    f"{begin}: line {line} is not {spoken(encoding)}: correct it, "
                     "save the table as UTF-8, or name its encoding with --data.encoding"
                 ) from None
             frame, layout = self._parsed(BytesIO(content), head, encoding)
@@ -221,28 +220,3 @@ def _parquet_bytes(file: Path) -> int:
     described = read_metadata(file)
     groups = [described.row_group(number) for number in range(described.num_row_groups)]
     return int(max(sum(group.total_byte_size for group in groups), described.num_rows * described.num_columns))
-
-
-_ELSE = "name what separates cells with --data.separator, if it is another character"
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong with a file, in words that say what to mend."""
-    text = " ".join(str(error).split())
-    if isinstance(error, pd.errors.EmptyDataError):
-        return "the file is empty"
-    cells = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
-    if cells is not None:
-        return (
-            f"line {cells[2]} has {cells[3]} cells, but the first line names {cells[1]} columns: put text that holds "
-            f"the separator between quotes, or {_ELSE}"
-        )
-    if isinstance(error, pd.errors.ParserWarning):
-        return f"its rows have more cells than the first line names columns: name them all, or {_ELSE}"
-    if "EOF inside string" in text:
-        return 'a quote (") is opened and never closed: close or remove it'
-    if isinstance(error, (EOFError, gzip.BadGzipFile, zlib.error)):
-        return "it is gzip and cannot be unpacked: is it damaged or cut off?"
-    if "Parquet" in text or type(error).__module__.startswith("pyarrow"):
-        return "it is no Parquet file, or a damaged one"
-    return text[:160]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from datamodules.tables.reasons import reason_of
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
 
@@ -97,5 +98,5 @@ def read_table(file: Path) -> pd.DataFrame:
             file, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8", float_precision="round_trip"
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error, "write it again with commas between its cells")
         raise SuiteError(f"{file}: cannot be read as a table: {reason}") from None

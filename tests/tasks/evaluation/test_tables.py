@@ -102,3 +102,20 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     broken.write_bytes(b"not parquet")
     with pytest.raises(SuiteError, match="cannot be read as a table"):
         read_table(broken)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("case_id\n정상\n".encode("cp949"), "it is not UTF-8: save it as UTF-8"),
+        (b"", "the file is empty"),
+        (b"case_id,split\na,test\nb,test,1,2\n", "line 3 has 4 cells, but the first line names 2 columns"),
+        (b'case_id\n"a\n', r'a quote \("\) is opened and never closed'),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named_without_words_of_python(
+    content: bytes, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(SuiteError, match=rf"t\.csv: cannot be read as a table: {says}"):
+        read_table(tmp_path / "t.csv")
