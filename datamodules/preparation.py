@@ -235,8 +235,13 @@ def described(data: ScanDataModule, table: CaseTable) -> str:
     sizes = table.cases["split"].value_counts()
     patients = table.cases.groupby("split")["patient_id"].nunique()
     parts = [
-        f"{part} {sizes[part]} cases" + (f" of {patients[part]} patients" if table.patients_known else "")
+        f"{part} {_number(sizes[part], 'case')}"
+        + (f" of {_number(patients[part], 'patient')}" if table.patients_known else "")
         for part in SPLITS
         if part in sizes
     ]
-    return f"data: {type(data).__name__}, {data.origin}: {', '.join(parts) or f'{len(table)} cases'}"
+    return f"data: {type(data).__name__}, {data.origin}: {', '.join(parts) or _number(len(table), 'case')}"
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +23,16 @@ class ImageFacts:
         size: (H, W) where all have one size, else None.
         channels: 1 where all are grey (also grey stored as colour), the stored count without alpha where all agree on
             one, else 3.
+        smallest: (H, W), the least of each side, of the images that were looked at; None: not looked at.
+        largest: likewise, the most.
+        kinds: how channels are stored, in words.
     """
 
     size: tuple[int, int] | None
     channels: int
+    smallest: tuple[int, int] | None = field(default=None, compare=False)
+    largest: tuple[int, int] | None = field(default=None, compare=False)
+    kinds: tuple[str, ...] = field(default=(), compare=False)
 
 
 def probe_images(read: Callable[[int], Scan], images: NDArray[np.int64], most: int = 48) -> ImageFacts:
@@ -42,16 +48,26 @@ def probe_images(read: Callable[[int], Scan], images: NDArray[np.int64], most: i
     chosen = images[np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)]
     sizes: set[tuple[int, int]] = set()
     counts: set[int] = set()
+    kinds: set[str] = set()
     for image in chosen:
         scan = read(int(image))
         array = scan.array
         sizes.add((array.shape[0], array.shape[1]))
+        kinds.add(_kind(array.shape[2] if array.ndim == 3 else 1, alpha=bool(scan.info.get("alpha", True))))
         if not scan.info.get("alpha", True):
             counts.add(array.shape[2] if array.ndim == 3 else 1)
         else:
             counts.add(1 if is_grey(array) else 3 if array.shape[2] == 4 else array.shape[2])
     channels = counts.pop() if len(counts) == 1 else 3
-    return ImageFacts(size=sizes.pop() if len(sizes) == 1 else None, channels=channels)
+    smallest, largest = ((end(high for high, _ in sizes), end(wide for _, wide in sizes)) for end in (min, max))
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    return ImageFacts(size, channels, smallest, largest, tuple(sorted(kinds)))
+
+
+def _kind(channels: int, *, alpha: bool) -> str:
+    """How so many channels are called."""
+    names = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"} if alpha else {1: "grey", 3: "RGB"}
+    return names.get(channels, f"{channels} channels")
 
 
 def channel_statistics(dataset: ScanDataset, channels: int, most: int = 512) -> tuple[list[float], list[float]]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
+from tasks.cli.results import counted, distance_unit, results_text
 from tasks.cli.runs.seen import Leaks
-from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import write_table
 from tasks.evaluation.task_file import write_task
@@ -87,16 +87,22 @@ class RunEvaluation:
         targets = [result.targets for result in self._results.values() if result.targets is not None]
         if targets:
             write_table(pd.concat(targets, ignore_index=True), self.run_dir / "targets.csv")
-        write_table(self._cases(list(self._results)), self.run_dir / "cases.csv")
+        cases = self._cases(list(self._results))
+        write_table(cases, self.run_dir / "cases.csv")
         write_split(self.data, self.run_dir)
-        write_task(self.run_dir, self.evaluator.run_task(model))
-        from rich.console import Console
-
-        console = Console()
+        task = self.evaluator.run_task(model)
+        write_task(self.run_dir, task)
         for split in self._results:
             self.metrics[split] = evaluate_run(self.run_dir, split)
             if show:
-                console.print(results_table(self.metrics[split], split))
+                title, unit = f"{split}: {counted(self.data, split)}", distance_unit(cases[cases["split"] == split])
+                names = task.class_names
+                print(
+                    results_text(self.metrics[split], title, task=task.task, class_names=names, distance=unit),
+                    end="\n\n",
+                )
+        if show:
+            print("all metrics with their intervals: metrics.json")
         counts = {
             "split/images_in_two_parts": (self.data.images_in_two_parts, len(self.data.table.images)),
             "split/unreadable_cases": (len(self.data.unreadable), len(self.data.table) + len(self.data.unreadable)),

@@ -13,6 +13,21 @@ from rich.text import Text
 _ANY_WIDTH = 10_000
 
 
+def table_text(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> str:
+    """A table as text; the first column is of names.
+
+    Args:
+        head: of the columns.
+        rows: a text for each column.
+        right: names of columns whose texts end at the same place, as numbers do.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in head:
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    _fill(table, rows)
+    return _plain(table, _ANY_WIDTH)
+
+
 def print_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, names: int = 1, right: Sequence[str] = ()
 ) -> None:

@@ -12,6 +12,10 @@ from typing import Any
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 
+# Of a percentile interval over fewer there is nothing to learn: two patients make three resamples, one its own half.
+LEAST_PATIENTS = 3
+WITHHELD = f"fewer than {LEAST_PATIENTS} patients"
+
 
 @dataclass(frozen=True)
 class MetricValue:
@@ -23,6 +27,7 @@ class MetricValue:
         high: upper end of the 95 % interval; NaN = unknown.
         n: cases that entered.
         classes: on a mean over classes, how many classes were defined and entered; otherwise None.
+        withheld: why there is no interval, where it would say nothing; otherwise None.
     """
 
     value: float
@@ -30,6 +35,24 @@ class MetricValue:
     high: float
     n: int
     classes: int | None = None
+    withheld: str | None = None
+
+
+def with_interval(
+    interval: tuple[float, float, float], n: int, patients: int, classes: int | None = None
+) -> MetricValue:
+    """A value with its interval, which is withheld where fewer than :data:`LEAST_PATIENTS` patients are behind it.
+
+    Args:
+        interval: value, low, high.
+        n: cases that entered.
+        patients: that these cases are of; a case without one counts as its own.
+        classes: on a mean over classes, how many were defined.
+    """
+    value, low, high = interval
+    if patients >= LEAST_PATIENTS or not math.isfinite(value):
+        return MetricValue(value, low, high, n, classes)
+    return MetricValue(value, math.nan, math.nan, n, classes, WITHHELD)
 
 
 def write_metrics(file: Path, metrics: Mapping[str, MetricValue]) -> None:
@@ -84,20 +107,23 @@ def read_metrics(file: Path) -> dict[str, MetricValue]:
             high=_number(entry["high"]),
             n=entry["n"],
             classes=entry.get("classes"),
+            withheld=entry.get("withheld"),
         )
         for name, entry in _read_entries(file).items()
         if _is_metric(entry)
     }
 
 
-def _entry(metric: MetricValue) -> dict[str, float | int | None]:
+def _entry(metric: MetricValue) -> dict[str, float | int | str | None]:
     numbers = {"value": metric.value, "low": metric.low, "high": metric.high}
-    entry: dict[str, float | int | None] = {
+    entry: dict[str, float | int | str | None] = {
         key: float(number) if math.isfinite(number) else None for key, number in numbers.items()
     }
     entry["n"] = int(metric.n)
     if metric.classes is not None:
         entry["classes"] = int(metric.classes)
+    if metric.withheld is not None:
+        entry["withheld"] = metric.withheld
     return entry
 
 

@@ -22,6 +22,7 @@ Mend: TypeAlias = Callable[[Path], str]
 _LONGEST = 600  # seconds that other ranks wait for rank 0 to take it: it may look for a learning rate before
 # Rank 0 tells the processes it starts.
 SHARED = "SCANSUITE_RUN_DIR"
+INDEX = ["time", "task", "run_dir", "checkpoint", "cases"]  # columns of index.csv
 
 
 def global_rank() -> int:
@@ -151,13 +152,31 @@ def _await(pointer: Path | None, asked: str | None) -> Path:
 
 
 def count_test(task: str, run_dir: Path, checkpoint: str, cases: int) -> None:
-    """Note in ``runs/index.csv`` that a test part was looked at."""
-    RUNS.mkdir(parents=True, exist_ok=True)
-    file = RUNS / "index.csv"
+    """Note in ``runs/index.csv``, or in that beside a folder that was named, that a test part was looked at."""
+    file = index_of(task, run_dir)
     new = not file.exists()
     with file.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         if new:
-            writer.writerow(["time", "task", "run_dir", "checkpoint", "cases"])
+            writer.writerow(INDEX)
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         writer.writerow([now, task, run_dir, checkpoint, cases])
+
+
+def index_of(task: str, run_dir: Path) -> Path:
+    """The ``index.csv`` that lists a run: that of ``runs/`` for a numbered run, else the one beside the run's folder.
+
+    A folder within a run (an ensemble of folds, the parent of a pruned model) is listed with that run. Where a file of
+    that name that is no list of runs lies there, it is in the run's folder.
+    """
+    whole = run_dir
+    while (whole.parent / "config.yaml").is_file() or (whole.parent / "fold_0").is_dir():
+        whole = whole.parent
+    numbered = whole.resolve().parent == (RUNS / task).resolve()
+    file = (RUNS if numbered else whole.parent) / "index.csv"
+    if not file.exists():
+        return file
+    with contextlib.suppress(OSError, ValueError), file.open(encoding="utf-8", newline="") as stream:
+        if next(csv.reader(stream), None) == INDEX:
+            return file
+    return run_dir / "index.csv"

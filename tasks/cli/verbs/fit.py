@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -15,6 +15,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
+from tasks.cli.before_training import SayChoices
 from tasks.cli.devices import refuse_model_with_sharding, say_batch, scale_lr, scaling_of
 from tasks.cli.display.console import is_quiet
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
@@ -23,6 +24,7 @@ from tasks.cli.folds.train import train_folds
 from tasks.cli.launching import answer_while_waiting
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
+from tasks.cli.next_commands import after_fit
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.ranks import separate_output
@@ -203,7 +205,9 @@ def _run(
         write_split(data, run_dir)
         _sheet(data, run_dir)
     memory = place(model, cli.config["memory_format"], trainer.strategy.root_device.type)
-    log.info("precision %s, memory %s, augmentation on the %s", trainer.precision, memory, augmented_on.upper())
+    chosen = " (chosen for this machine)" if cli.config["trainer"]["precision"] is None else ""
+    compute = f"precision {trainer.precision}{chosen}, memory {memory}, augmentation on the {augmented_on.upper()}"
+    cast("list[Callback]", trainer.callbacks).append(SayChoices(data, None if fast else run_dir, compute))  # type: ignore[attr-defined]
     if untrained(cli, model):
         trainer.strategy.connect(model)
         trainer.save_checkpoint(run_dir / CHECKPOINTS / "best.ckpt", weights_only=True)
@@ -266,6 +270,8 @@ def _trainer(
     cli: TaskParser, model: Task, run_dir: Path, callbacks: list[Callback], signals: StopSignals, *, fast: bool
 ) -> Trainer:
     overrides: dict[str, Any] = {"default_root_dir": str(run_dir)}
+    if cli.config["trainer"]["enable_model_summary"] is None:
+        overrides["enable_model_summary"] = False  # its FLOPs are 0: what is trained is said in our words
     if _profiled(cli):
         overrides["profiler"] = TrainingProfiler()
         callbacks.insert(0, ProfileTraining(overrides["profiler"], None if fast else run_dir))
@@ -334,3 +340,5 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
             count_test(task, run_dir, best.name, tested)
         print("validation metrics are those the checkpoint was selected on")
         print(f"written to {run_dir}")
+        if not run_dir.name.startswith("fold_"):  # one of several is not gone on with alone
+            print(f"\n{after_fit(task, run_dir, data, trainer.max_epochs)}")

@@ -31,7 +31,7 @@ from tasks.evaluation.classification.weighted import (
     two_class_agreement,
 )
 from tasks.evaluation.classification.weighted_scores import Ranking, brier, calibration_error, rank, ranking_areas
-from tasks.evaluation.metric_values import MetricValue
+from tasks.evaluation.metric_values import MetricValue, with_interval
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
@@ -103,10 +103,13 @@ def classification_metrics(
     groups = group_cases(predictions["case_id"], patients)[rows]
     # Patients without an evaluated case are not drawn.
     groups = np.unique(groups, return_inverse=True)[1].astype(np.intp)
+    patients_seen = len(np.unique(groups))
     intervals = bootstrap(statistics, groups, resamples, seed)
     defined = {} if kind in ("binary", "regression") else _defined_classes(intervals, class_names)
     return {
-        name: MetricValue(*interval, n=cases.get(name, len(rows)), classes=defined.get(name))
+        name: with_interval(
+            interval, cases.get(name, len(rows)), min(patients_seen, cases.get(name, len(rows))), defined.get(name)
+        )
         for name, interval in sorted(intervals.items(), key=lambda item: _place(item[0], class_names))
     }
 

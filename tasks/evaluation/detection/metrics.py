@@ -24,7 +24,7 @@ from tasks.evaluation.detection.calls import CALL_IOU, call_boxes, call_rates, c
 from tasks.evaluation.detection.coco_map import AREAS, IOU_THRESHOLDS, STANDARD_DETECTIONS, coco_metrics
 from tasks.evaluation.detection.froc import FALSE_POSITIVES, FROC_IOU, Froc, build_froc, froc_sensitivities, froc_table
 from tasks.evaluation.detection.matching import Matches, match_boxes
-from tasks.evaluation.metric_values import MetricValue
+from tasks.evaluation.metric_values import MetricValue, with_interval
 
 # The order in which metrics are written and shown.
 METRICS = (
@@ -101,13 +101,14 @@ def evaluate_boxes(
     exact = {} if boxes.difficult.any() else coco_map.named(coco_metrics(boxes, max_detections), boxes.class_names)
     images = dict.fromkeys(intervals, boxes.images) | seen.images(class_names)
     means = {metric for metric in METRICS if metric in coco_map.METRICS or metric.endswith("@op")}
-    metrics = {}
+    metrics, patients = {}, len(np.unique(groups))
     for name in [*METRICS, *(f"{metric}/{name}" for name in class_names for metric in METRICS)]:
         if name in intervals:
             value, low, high = intervals[name]
             defined = sum(not np.isnan(intervals[f"{name}/{each}"].value) for each in class_names if name in means)
             classes = defined if name in means else None
-            metrics[name] = MetricValue(exact.get(name, value), low, high, n=images[name], classes=classes)
+            behind = min(patients, images[name])
+            metrics[name] = with_interval((exact.get(name, value), low, high), images[name], behind, classes)
     return BoxEvaluation(metrics, froc_table(whole, curves, class_names))
 
 

@@ -13,7 +13,7 @@ from scansuite.errors import SuiteError
 from tasks.evaluation.bootstrap import FloatArray, bootstrap, group_cases
 from tasks.evaluation.classification.columns import class_numbers
 from tasks.evaluation.classification.weighted import divide, mean_of_classes
-from tasks.evaluation.metric_values import MetricValue
+from tasks.evaluation.metric_values import MetricValue, with_interval
 from tasks.evaluation.segmentation.overlap import BoolArray, check_shapes, count_overlap, overlap_metrics
 
 # The order in which metrics are written and shown; the last two stand in the table where lesions are counted.
@@ -161,12 +161,15 @@ def segmentation_metrics(
     )
     intervals = bootstrap(statistics, groups, resamples, seed)
     cube = defined.reshape(len(first), len(names), len(metrics))
-    cases = {metric: int(cube[:, :, m].any(axis=1).sum()) for m, metric in enumerate(metrics)}
+    entered = {metric: cube[:, :, m].any(axis=1) for m, metric in enumerate(metrics)}
     classes = {metric: int(cube[:, :, m].any(axis=0).sum()) for m, metric in enumerate(metrics)}
     for k, name in enumerate(names):
-        cases |= {f"{metric}/{name}": int(cube[:, k, m].sum()) for m, metric in enumerate(metrics)}
+        entered |= {f"{metric}/{name}": cube[:, k, m] for m, metric in enumerate(metrics)}
     return {
-        name: MetricValue(*interval, n=cases[name], classes=classes.get(name)) for name, interval in intervals.items()
+        name: with_interval(
+            interval, int(entered[name].sum()), len(np.unique(groups[entered[name]])), classes.get(name)
+        )
+        for name, interval in intervals.items()
     }
 
 

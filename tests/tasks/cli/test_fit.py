@@ -127,7 +127,7 @@ def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Pat
     assert split.groupby("patient_id")["split"].nunique().max() == 1
     evaluated = split[split["split"].isin(["val", "test"])]
     assert sorted(pd.read_csv("run/predictions.csv")["case_id"]) == sorted(evaluated["case_id"])
-    assert pd.read_csv("runs/index.csv")["cases"].tolist() == [(split["split"] == "test").sum()]
+    assert pd.read_csv("index.csv")["cases"].tolist() == [(split["split"] == "test").sum()]
     epochs = pd.read_csv("run/metrics.csv")
     assert {"epoch", "train/loss", "val/auroc", "train/auroc", "lr", "seconds"} <= set(epochs)
 

@@ -161,7 +161,7 @@ def test_a_fold_is_the_run_that_it_would_be_alone(classified: Path) -> None:
 
 def test_the_ensemble_is_evaluated_on_test_once(classified: Path) -> None:
     run_dir = classified / "f"
-    index = pd.read_csv(classified / "runs" / "index.csv")
+    index = pd.read_csv(classified / "index.csv")
     assert (index["run_dir"] == "f/ensemble").sum() == 1
     assert not index["run_dir"].str.contains("fold_").any()
     for fold in (0, 1):

@@ -52,7 +52,7 @@ def test_channels_are_pruned_trained_on_and_evaluated_before_and_after(run: Run,
     assert "pruned: channels" in out
     assert "val/auroc" in out
     assert (tmp_path / "small" / "before" / "predictions.csv").is_file()
-    looks = pd.read_csv(tmp_path / "runs" / "index.csv")
+    looks = pd.read_csv(tmp_path / "index.csv")
     assert list(looks["checkpoint"]) == [str(best), "best.ckpt"]
 
     # The network was the parent's (no flag said so), and its checkpoint is evaluated and goes on as any other.

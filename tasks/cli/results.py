@@ -1,0 +1,99 @@
+"""What a command that evaluates shows at its end: the metrics that matter first, and each class's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from datamodules.base import ScanDataModule
+from tasks.cli.tables import table_text
+from tasks.evaluation.metric_values import MetricValue
+
+# Metrics of the whole, and those of single classes, that the screen shows where a run has them; metrics.json has all.
+_FIRST = {
+    "classify": (
+        "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity@op", "specificity@op", "mcc", "qwk", "mae",
+        "rmse", "r2",
+    ),
+    "segment": ("dice", "hd95", "nsd", "volume_difference", "lesion_sensitivity", "lesion_f1"),
+    "detect": ("map50", "map", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op"),
+}  # fmt: skip
+_BY_CLASS = {
+    "classify": ("auroc", "sensitivity", "specificity", "precision", "f1"),
+    "segment": ("dice", "hd95", "nsd", "sensitivity", "precision"),
+    "detect": ("map50", "map", "froc", "sensitivity@op", "precision@op"),
+}
+_OTHER = 8  # metrics of a task that is not ours
+_DISTANCES = ("hd95", "assd")
+_SHOWN = 20  # classes
+
+
+def results_text(
+    metrics: Mapping[str, MetricValue], title: str, *, task: str, class_names: Sequence[str] = (), distance: str = ""
+) -> str:
+    """The metrics of a part as text: those of the whole that matter first, then a table by class.
+
+    Args:
+        metrics: by name, without stage.
+        title: names the part, and its cases.
+        task: name of the task.
+        class_names: in class order.
+        distance: unit of surface distances.
+    """
+    whole = [name for name in metrics if "/" not in name]
+    first = [name for name in _FIRST.get(task, whole[:_OTHER]) if name in metrics]
+    rows = [_row(_named(name, distance), metrics[name]) for name in first]
+    text = f"{title}\n{table_text(('metric', 'value', '95 % interval', 'cases'), rows, right=('value', 'cases'))}"
+    classes = [name for name in class_names if any(f"{metric}/{name}" in metrics for metric in whole)]
+    columns = [name for name in _BY_CLASS.get(task, first[:5]) if any(f"{name}/{own}" in metrics for own in classes)]
+    if not columns:
+        return text
+    most = max((metric.n for metric in metrics.values()), default=0)
+    cells = [[own, *(_cell(metrics.get(f"{name}/{own}"), most) for name in columns)] for own in classes[:_SHOWN]]
+    heads = [_named(name, distance) for name in columns]
+    text += "\n\n" + table_text(("class", *heads), cells, right=heads)
+    if len(classes) > _SHOWN:
+        text += f"\n... and {len(classes) - _SHOWN} classes more, in metrics.json"
+    return text
+
+
+def number_of(count: int, thing: str) -> str:
+    """A count with what is counted, in singular or plural."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def counted(data: ScanDataModule, split: str) -> str:
+    """Cases and patients of a part, in words."""
+    cases = data.table.cases.iloc[data.rows(split)]
+    of = f" of {number_of(cases['patient_id'].nunique(), 'patient')}" if data.table.patients_known else ""
+    return number_of(len(cases), "case") + of
+
+
+def distance_unit(cases: pd.DataFrame) -> str:
+    """Unit of surface distances: mm where the spacing of each case is known, pixels where of none."""
+    known = cases["spacing"].notna() & (cases["spacing"].astype(str) != "")
+    return "mm" if known.all() else "mm or px" if known.any() else "px"
+
+
+def _named(metric: str, distance: str) -> str:
+    return f"{metric} ({distance})" if distance and metric in _DISTANCES else metric
+
+
+def _row(name: str, metric: MetricValue) -> list[str]:
+    interval = "" if math.isnan(metric.low) else f"{metric.low:.3f} to {metric.high:.3f}"
+    if metric.withheld is not None:
+        interval = f"withheld: {metric.withheld}"
+    return [name, _number(metric), interval, str(metric.n)]
+
+
+def _number(metric: MetricValue) -> str:
+    return "undefined" if math.isnan(metric.value) else f"{metric.value:.3f}"
+
+
+def _cell(metric: MetricValue | None, most: int) -> str:
+    """A value; with the number of cases behind it where it is not defined for all."""
+    if metric is None:
+        return ""
+    return _number(metric) + (f" (n={metric.n})" if metric.n < most and not math.isnan(metric.value) else "")

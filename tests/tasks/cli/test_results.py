@@ -1,0 +1,95 @@
+"""What a training says before it begins and after it has ended."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tasks.cli.results import distance_unit, number_of, results_text
+from tasks.cli.runs.run_dir import count_test, index_of
+from tasks.evaluation.metric_values import WITHHELD, MetricValue, read_metrics, with_interval, write_metrics
+from tests.tasks.cli.conftest import TINY, Run
+
+
+def test_an_interval_of_two_patients_is_withheld_with_its_reason(tmp_path: Path) -> None:
+    two, three = (with_interval((0.5, 0.4, 0.6), n=9, patients=patients) for patients in (2, 3))
+    assert (two.value, two.withheld, three) == (0.5, WITHHELD, MetricValue(0.5, 0.4, 0.6, 9))
+    file = tmp_path / "metrics.json"
+    write_metrics(file, {"test/dice": two, "test/iou": three})
+    entries = json.loads(file.read_text())
+    assert entries["test/dice"] == {"value": 0.5, "low": None, "high": None, "n": 9, "withheld": WITHHELD}
+    assert "withheld" not in entries["test/iou"]
+    again = read_metrics(file)["test/dice"]
+    assert (again.withheld, math.isnan(again.low)) == (WITHHELD, True)
+
+
+def test_first_metrics_and_classes_with_units_are_shown_and_the_rest_is_not() -> None:
+    metrics = {
+        "dice": MetricValue(0.5, 0.4, 0.6, 9),
+        "f1": MetricValue(0.5, 0.4, 0.6, 9),
+        "hd95": with_interval((7.25, 7, 8), 2, 2),
+        "dice/organ": MetricValue(0.75, 0.7, 0.8, 9),
+        "hd95/organ": MetricValue(7.25, 7, 8, 2),
+    }
+    text = results_text(metrics, "test: 9 cases", task="segment", class_names=["background", "organ"], distance="mm")
+    lines = [line.split() for line in text.splitlines()]
+    assert ["dice", "0.500", "0.400", "to", "0.600", "9"] in lines
+    assert ["hd95", "(mm)", "7.250", "withheld:", *WITHHELD.split(), "2"] in lines
+    assert ["organ", "0.750", "7.250", "(n=2)"] in lines
+    assert "f1" not in text
+    assert "background" not in text
+
+
+def test_many_classes_are_cut_off_and_counted() -> None:
+    names = [f"kind{number}" for number in range(50)]
+    metrics = {"map": MetricValue(0.1, 0, 1, 9)} | {f"map/{name}": MetricValue(0.1, 0, 1, 9) for name in names}
+    text = results_text(metrics, "val", task="detect", class_names=names)
+    assert "kind19" in text
+    assert "kind20" not in text
+    assert text.endswith("30 classes more, in metrics.json")
+
+
+def test_counts_and_units_in_words() -> None:
+    assert (number_of(1, "case"), number_of(2, "patient"), number_of(0, "case")) == ("1 case", "2 patients", "0 cases")
+    spacings = (["1 1", "2 2"], [None, None], ["1 1", None])
+    assert [distance_unit(pd.DataFrame({"spacing": each})) for each in spacings] == ["mm", "px", "mm or px"]
+
+
+def test_the_list_of_runs_lies_with_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbered, named = Path("runs/classify/1"), Path("elsewhere/mine")
+    for folder in (numbered, named):
+        folder.mkdir(parents=True)
+        count_test("classify", folder, "best.ckpt", 3)
+    count_test("classify", named, "best.ckpt", 4)
+    assert pd.read_csv("runs/index.csv")["cases"].tolist() == [3]
+    assert pd.read_csv("elsewhere/index.csv")["cases"].tolist() == [3, 4]
+    own = tmp_path / "data" / "index.csv"  # a table of the user's
+    own.parent.mkdir()
+    own.write_text("path,label\n")
+    assert index_of("classify", own.parent / "run") == own.parent / "run" / "index.csv"
+
+
+def test_fit_says_what_it_chose_and_the_commands_it_names_run(run: Run, table_root: Path) -> None:
+    data = ["--data", "ImageTable", "--data.root", table_root, "--data.label_columns", "finding"]
+    status, out, err = run("fit", *data, *TINY, "--run_dir", "my run")
+    assert status == 0, err
+    begins = [line.partition(": ")[0] for line in err.splitlines()]
+    assert begins[begins.index("classes") :][:5] == ["classes", "images", "model", "training", "writes to"]
+    assert "stored are 24 x 24 pixels, grey" in err
+    assert "from scratch" in err
+    assert "FLOPs" not in out + err
+    assert len(out.splitlines()) < 60
+    typed = [shlex.split(line) for line in out.partition("next:")[2].splitlines() if "#" not in line]
+    verbs = []
+    for words in filter(None, typed):
+        at = next(at for at, word in enumerate(words) if word in ("test", "predict", "fit"))
+        verbs.append(words[at])
+        status, _, err = run(*words[at:])
+        assert status == 0, err
+    assert verbs == ["test", "predict", "fit"]
