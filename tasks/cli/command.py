@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from scansuite.errors import SuiteError
+from tasks.cli.display.console import is_live, is_quiet
+from tasks.cli.runs.last_line import for_child
 from tasks.training.stopping.signals import EX_TEMPFAIL, Stopped
 
 # Where the packages lie: they need not be installed, and the user may stand in another folder.
@@ -38,19 +42,9 @@ def run_command(task: str, words: Sequence[str]) -> None:
     if before == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _leave)
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tasks.cli", task, *words],
-            env={**os.environ, "PYTHONPATH": paths},
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        try:
-            status, error = _relay(process)
-        except BaseException:  # the command ends as it does when it is interrupted by itself
-            process.send_signal(_interruption(words))
-            process.wait()
-            raise
+        command = [sys.executable, "-m", "tasks.cli", task, *words, *(["--quiet"] if is_quiet() else [])]
+        run = on_terminal if is_live() else _relayed
+        status, error = run(command, {**os.environ, "PYTHONPATH": paths}, _interruption(words))
     finally:
         signal.signal(signal.SIGTERM, before)
     if status in (130, -signal.SIGINT):
@@ -61,6 +55,42 @@ def run_command(task: str, words: Sequence[str]) -> None:
         raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")
     if status != 0:
         raise SuiteError(error or f"ended with status {status}, see above")
+
+
+def _relayed(command: Sequence[str], environment: dict[str, str], interruption: signal.Signals) -> tuple[int, str]:
+    """Run a command whose stderr is passed on line by line; its exit status, and its error line without "error:"."""
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
+    with _ending(process, interruption):
+        return _relay(process)
+
+
+def on_terminal(command: Sequence[str], environment: dict[str, str], interruption: signal.Signals) -> tuple[int, str]:
+    """Run a command that draws on this terminal itself; its exit status, and its error line without "error:"."""
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(command, env=environment | for_child(writing), pass_fds=(writing,))
+        with _ending(process, interruption):
+            status = process.wait()
+        os.set_blocking(reading, False)  # this end is open for writing too: nobody waits for what may not come
+        said = ""
+        with suppress(BlockingIOError):
+            said = os.read(reading, 1 << 16).decode(errors="replace")
+        errors = [line.removeprefix("error: ").strip() for line in said.splitlines() if line.startswith("error: ")]
+        return status, errors[-1] if errors else ""
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@contextmanager
+def _ending(process: subprocess.Popen[Any], interruption: signal.Signals) -> Iterator[None]:
+    """End the process where the block ends by an exception, as it ends when it is interrupted by itself."""
+    try:
+        yield
+    except BaseException:
+        process.send_signal(interruption)
+        process.wait()
+        raise
 
 
 def _relay(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -15,8 +15,10 @@ from typing import NoReturn
 
 from datamodules.remote import as_typed
 from scansuite.errors import SuiteError, from_worker, nearest
+from tasks.cli.display.console import close_lines
 from tasks.cli.flags import init_parameters
 from tasks.cli.runs import ranks
+from tasks.cli.runs.last_line import find_caller, tell_caller
 from tasks.cli.runs.run_dir import global_rank
 from tasks.cli.runs.running import full_disk, go_on, interrupted, release, stopped
 from tasks.training.stopping.signals import EX_TEMPFAIL, Stopped
@@ -35,6 +37,7 @@ def guarded(run: Callable[[], int], *, debug: bool, ends: bool = False) -> int:
         debug: let every exception through with its traceback.
         ends: the process ends with the command: a second Ctrl-C does not break into that.
     """
+    find_caller()
     handler = signal.getsignal(signal.SIGINT)
     status = 1
     try:
@@ -81,7 +84,7 @@ def _interrupted(line: str | None = None) -> int:
     if _may_handle_signals():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if global_rank() == 0:
-        print(interrupted() if line is None else line, file=sys.stderr)
+        _say_end(interrupted() if line is None else line)
     return 130
 
 
@@ -91,8 +94,14 @@ def _stopped(stop: Stopped) -> int:
     if stop.name == signal.SIGINT.name:
         return _interrupted(line)
     if global_rank() == 0:
-        print(line, file=sys.stderr)
+        _say_end(line)
     return EX_TEMPFAIL
+
+
+def _say_end(line: str) -> None:
+    close_lines()
+    if not tell_caller(line):
+        print(line, file=sys.stderr)
 
 
 def _ended_by_signal(run: Callable[[], int]) -> int:

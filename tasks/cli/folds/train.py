@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -28,6 +29,7 @@ from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
 from tasks.cli.verb_parser import OwnFlags
 from tasks.hardware import on_cuda
 from tasks.loading import RECORD
+from tasks.training.remaining import clock
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,12 @@ def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags, queue: Queu
             log.info("fold %d of %d is finished already", fold, count)
             continue
         print(f"fold {fold} of {count}: {run_dir / f'fold_{fold}'}", flush=True)
+        began = time.monotonic()
         _train(task, run_dir, fold, plan)
+        took = time.monotonic() - began
+        more = sum(not finished(run_dir / f"fold_{later}", plan.split) for later in range(fold + 1, count))
+        to_come = f", {more} to come: about {clock(more * took)} left" if more else ""
+        log.info("fold %d took %s%s", fold, clock(took), to_come)
     collect(task, run_dir, plan.cases, plan.split, count)
     if prepared.testing and plan.split == "val" and (plan.cases["split"] == "test").any():
         _evaluate_ensemble(task, run_dir, prepared.config)

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from tasks.cli.display.console import close_lines
 from tasks.cli.logs import OURS
+from tasks.cli.runs.last_line import tell_caller
 from tasks.cli.runs.run_dir import global_rank
 from tasks.training.stopping.signals import EX_TEMPFAIL
 
@@ -58,8 +60,10 @@ def name_rank(line: str) -> str:
 
 def say_error(line: str) -> None:
     """Print an error line on stderr, and on the terminal where stderr is a file."""
+    close_lines()
     text = f"error: {' '.join(line.split())}"
-    print(text, file=sys.stderr)
+    if not tell_caller(text):
+        print(text, file=sys.stderr)
     if Here.terminal is not None:
         print(text, file=Here.terminal)
 

@@ -144,3 +144,17 @@ def test_prediction_counts_cases_and_tiles(place: Path) -> None:
     bars = seen.bars("predicting")
     assert any(re.search(r"\d+/20 cases  \d+/(about )?\d+ tiles", bar) for bar in bars)
     assert not any(row.startswith("predicting") for row in seen.last)
+
+
+@pytest.mark.slow
+def test_folds_draw_on_the_same_terminal(place: Path) -> None:
+    words = ["fit", *FLAGS["classify"], "--folds", "2", "--run_dir", "run", "--trainer.max_epochs", "2"]
+    seen = record(place, "classify", words, 100)
+    assert seen.status == 0, seen.last
+    assert any("loss" in bar and "left" in bar for bar in seen.bars("epoch 2/2"))
+    assert epochs_of(seen.last) == ["1/2", "2/2", "1/2", "2/2"]
+    assert any(re.match(r"fold 0 took .* s, 1 to come: about .* left$", row) for row in seen.last)
+    failed = record(place, "classify", [*words[:-1], "3", "--run_dir", "more", "--model.lr", "1e30"], 100)
+    assert failed.status == 2
+    assert sum(row.startswith("error: ") for row in failed.last) == 1
+    assert "error: fold 0: the training loss is" in " ".join(failed.last)

@@ -24,7 +24,7 @@ import yaml
 from sklearn import metrics as sk
 
 from scansuite.errors import SuiteError
-from tasks.cli.command import run_command
+from tasks.cli.command import on_terminal, run_command
 from tasks.cli.evaluate_checkpoint import OWN_FLAGS as EVALUATION_FLAGS
 from tasks.cli.folds import train as folds
 from tasks.cli.folds.tables import finished
@@ -237,13 +237,32 @@ def test_a_command_of_its_own() -> None:
         run_command("classify", ["fitt"])
 
 
+def test_a_command_on_a_terminal_hands_over_its_last_line() -> None:
+    script = "import os; os.write(int(os.environ['SCANSUITE_LAST_LINE']), b'error: no room\\n'); os._exit(2)"
+    assert on_terminal([sys.executable, "-c", script], dict(os.environ), signal.SIGINT) == (2, "no room")
+    assert on_terminal(["sh", "-c", "exit 0"], dict(os.environ), signal.SIGINT) == (0, "")
+
+
+def test_the_last_line_goes_to_who_waits_for_it(capfd: pytest.CaptureFixture[str]) -> None:
+    script = (
+        "import subprocess, sys; from tasks.cli.errors import guarded; from scansuite.errors import SuiteError\n"
+        "def fail():\n"
+        "    subprocess.run(['sh', '-c', 'test -z \"$SCANSUITE_LAST_LINE\"'], check=True)\n"
+        "    raise SuiteError('x')\n"
+        "sys.exit(guarded(fail, debug=False))"
+    )
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])}
+    assert on_terminal([sys.executable, "-c", script], paths, signal.SIGINT) == (2, "x")
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("ignored", [False, True], ids=["foreground", "background"])
 def test_a_command_ends_with_who_called_it(tmp_path: Path, ignored: bool) -> None:
     (tmp_path / "python").write_text("#!/bin/sh\necho $$ > pid\nexec sleep 60\n")
     (tmp_path / "python").chmod(0o755)
     kind = "SIG_IGN" if ignored else "default_int_handler"  # as a shell sets it for jobs in the background
     call = f"import signal, sys; signal.signal(signal.SIGINT, signal.{kind}); "
-    call += f"from tasks.cli.command import run_command; sys.executable = {str(tmp_path / 'python')!r}; "
+    call += f"from tasks.cli.command import on_terminal, run_command; sys.executable = {str(tmp_path / 'python')!r}; "
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])}
     caller = subprocess.Popen(
         [sys.executable, "-c", call + "run_command('classify', ['fit'])"], cwd=tmp_path, env=environment
