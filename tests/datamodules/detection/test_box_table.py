@@ -217,6 +217,20 @@ def test_parts_patients_and_further_columns_are_of_the_image(tmp_path: Path) -> 
         _ = table_of(tmp_path, frame).table
 
 
+def test_a_split_is_drawn_by_patient_and_folds_do_not_overlap(tmp_path: Path) -> None:
+    write_images(tmp_path, SOME)
+    frame = box_rows(SOME).drop(columns="split")
+    frame["patient_id"] = [f"p{int(path[4]) // 2}" for path in frame["path"]]
+    validated: list[set[str]] = []
+    for fold in range(2):
+        cases = table_of(tmp_path, frame, folds=2, fold=fold).table.cases
+        assert cases.groupby("patient_id")["split"].nunique().max() == 1
+        validated.append(set(cases["case_id"][cases["split"] == "val"]))
+    assert validated[0]
+    assert validated[1]
+    assert not validated[0] & validated[1]
+
+
 def test_one_class_needs_no_column(tmp_path: Path) -> None:
     write_images(tmp_path, SOME)
     frame = box_rows(SOME).drop(columns="label")

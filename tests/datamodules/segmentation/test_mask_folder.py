@@ -18,6 +18,7 @@ from datamodules.samples.label_values import IGNORE
 from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.types import Draw
 from scansuite.errors import SuiteError
+from tests.datamodules.scans_on_disk import write_scans
 
 NAMES = [f"p{patient}_{number}" for patient in range(10) for number in range(2)]
 
@@ -356,3 +357,22 @@ def test_nuclei(shared_data: Path) -> None:
     batch = next(iter(data.val_dataloader()))
     assert batch["mask"].shape == (8, 64, 64)
     assert set(batch["mask"].unique().tolist()) == {0, 1}
+
+
+def test_a_table_in_cp949_with_semicolons_and_without_suffixes(tmp_path: Path) -> None:
+    names = [f"images/{number}" for number in range(4)]
+    write_scans(tmp_path, [f"{name}.png" for name in names])
+    for name in names:
+        mask = tmp_path / f"{name.replace('images', 'masks')}.png"
+        mask.parent.mkdir(exist_ok=True)
+        write_png(mask, (np.arange(256).reshape(16, 16) > 128).astype(np.uint8))
+    rows = "".join(f"{name};{name.replace('images', 'masks')};서울\n" for name in names)
+    (tmp_path / "t.csv").write_bytes(("path;mask;병원\n" + rows).encode("cp949"))
+    data = MaskFolder(str(tmp_path), table="t.csv", split="all_test", check_files=False)
+    assert data.table.cases["case_id"].tolist() == names
+    assert data.table.cases["mask"].tolist() == [f"masks/{number}.png" for number in range(4)]
+    assert set(data.table.cases["병원"]) == {"서울"}
+    assert data.read_classes(0).sum() == 127
+    (tmp_path / "t.csv").write_text("image,mask\nimages/0,masks/0\n")
+    with pytest.raises(SuiteError, match=r"t\.csv: no column 'path': 'image' holds paths of files: call it 'path'"):
+        _ = MaskFolder(str(tmp_path), table="t.csv").table
