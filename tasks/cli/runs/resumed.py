@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,12 @@ def refuse_changed_length(now: Mapping[str, Any], model: Task, config: Path | No
         )
         if value != before:
             length = "without it" if before in (None, -1) else f"for {before}"
+            longer = ""
+            if flag == "--trainer.max_epochs":
+                best = config.parent / "checkpoints" / "best.ckpt"
+                words = ["--config", str(config), "--model.weights", str(best), flag, str(value)]
+                longer = f"; to train on from what is there: fit {shlex.join(words)}"
             raise SuiteError(
                 f"{flag} {value}: the schedule {schedule} was laid out {length}: go on with the old value, or start a "
-                "new run with --model.weights"
+                f"new run with --model.weights{longer}"
             )

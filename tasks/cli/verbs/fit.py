@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
@@ -23,6 +23,7 @@ from tasks.cli.flags import truth, value_of, wants_help
 from tasks.cli.folds.train import train_folds
 from tasks.cli.launching import answer_while_waiting
 from tasks.cli.limits import refuse_no_batches
+from tasks.cli.loggers import LoggerName, make_logger, refuse_missing_logger
 from tasks.cli.logs import configure_logs
 from tasks.cli.next_commands import after_fit
 from tasks.cli.parser import TaskParser
@@ -82,6 +83,12 @@ OWN_FLAGS: OwnFlags = {
         "a GPU where the training is long, and keeps it where it pays",
         CompileMode,
         "auto",
+    ),
+    "logger": Flag(
+        "what follows the training: tensorboard, wandb (Weights & Biases), mlflow, or csv; other loggers: "
+        "--trainer.logger",
+        LoggerName,
+        "tensorboard",
     ),
     "save_every_minutes": Flag(
         "save within an epoch too, where so many minutes have passed since the last save; left out: at the end of each",
@@ -145,6 +152,7 @@ def _run(
         refuse_no_batches(cli.config["trainer"], "test")
     scaling = scaling_of(cli.config["scale_lr"])
     fast = bool(cli.config["trainer"]["fast_dev_run"])
+    refuse_missing_logger(cli.config["logger"], cli.config["trainer"]["logger"])
     _refuse_no_time(cli.config["save_every_minutes"])
     refuse_memory(cli)
     if resumed is None and not fast:
@@ -288,9 +296,11 @@ def _trainer(
         BestCheckpoint(run_dir / CHECKPOINTS, f"val/{metric}", mode),
         ModelCheckpoint(run_dir / CHECKPOINTS, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
-    logger: Logger | bool = TensorBoardLogger(save_dir=str(run_dir), name="", version="", default_hp_metric=False)
+    logger: Logger | bool
     if cli.config["trainer"]["logger"] is not None:
         logger = cli.config_init["trainer"]["logger"]
+    else:
+        logger = make_logger(cli.config["logger"], run_dir)
     trainer = cli.build_trainer(callbacks, logger=logger, **overrides)
     if trainer.world_size > 1:
         answer_while_waiting(trainer, signals)

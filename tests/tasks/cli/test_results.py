@@ -13,7 +13,7 @@ import pytest
 from tasks.cli.results import distance_unit, number_of, results_text
 from tasks.cli.runs.run_dir import count_test, index_of
 from tasks.evaluation.metric_values import WITHHELD, MetricValue, read_metrics, with_interval, write_metrics
-from tests.tasks.cli.conftest import TINY, Run
+from tests.tasks.cli.conftest import TINY, Run, one_line
 
 
 def test_an_interval_of_two_patients_is_withheld_with_its_reason(tmp_path: Path) -> None:
@@ -93,3 +93,30 @@ def test_fit_says_what_it_chose_and_the_commands_it_names_run(run: Run, table_ro
         status, _, err = run(*words[at:])
         assert status == 0, err
     assert verbs == ["test", "predict", "fit"]
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_logger_whose_package_is_missing_is_refused_before_a_folder_is_made(
+    run: Run, table_root: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.cli.loggers.find_spec", lambda package: None)
+    data = ["--data", "ImageTable", "--data.root", table_root, "--data.label_columns", "finding"]
+    status, _, err = run("fit", *data, *TINY, "--run_dir", "run", "--logger", name)
+    assert status == 2
+    assert one_line(err).startswith(f"error: --logger {name}: needs the package {name}, which is missing: pip install")
+    assert not Path("run").exists()
+    assert "--logger" in one_line(run("fit", *data, *TINY, "--logger", "excel")[2])
+
+
+def test_a_csv_logger_writes_its_table_and_a_longer_training_is_told_how(run: Run, table_root: Path) -> None:
+    data = ["--data", "ImageTable", "--data.root", table_root, "--data.label_columns", "finding"]
+    status, _, err = run("fit", *data, *TINY, "--run_dir", "run", "--logger", "csv", "--judge_test", "false")
+    assert status == 0, err
+    assert "train/loss" in pd.read_csv("run/csv_logs/metrics.csv").columns.str.removesuffix("_epoch")
+    assert not list(Path("run").glob("events.out*"))
+    status, _, err = run("fit", "--ckpt_path", "last", "--run_dir", "run", "--trainer.max_epochs", "2")
+    assert status == 2
+    mend = one_line(err).partition("to train on from what is there: ")[2]
+    status, _, err = run(*shlex.split(mend), "--run_dir", "longer")
+    assert status == 0, err
+    assert len(pd.read_csv("longer/metrics.csv")) == 2
