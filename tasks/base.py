@@ -79,8 +79,8 @@ class Task(Steps, Standalone):
         schedule_args: its arguments, lengths in epochs: ``step_size``, ``gamma``, ``milestones``, ``factor``,
             ``patience``, ``t_max``, ``t_0``, ``t_mult``, ``base_lr``, ``max_lr``, ``min_lr``, ``power``, ...
         warmup: share of all steps spent warming up.
-        unfreeze: the epoch (from 0) in which a frozen backbone begins to train; of several numbers each lets one more
-            of its stages train, the deepest first.
+        unfreeze: after how many epochs a frozen backbone begins to train; of several numbers each lets one more of its
+            stages train, the deepest first.
         ema: decay of an exponential moving average of the weights, such as 0.999; the average is evaluated and kept.
         swa: share of the epochs, such as 0.75, after which weights are averaged; the average is evaluated and kept.
         early_stopping: stop after this many epochs without a better validation metric (epochs that are not validated do

@@ -66,6 +66,6 @@ class FiniteLoss:
 
 def _refusal(loss: Tensor, epoch: int, step: int) -> SuiteError:
     return SuiteError(
-        f"the training loss is {loss.item()} in epoch {epoch}, step {step}: lower "
+        f"the training loss is {loss.item()} in epoch {epoch + 1}, step {step + 1}: lower "
         "--model.lr, clip with --trainer.gradient_clip_val 1, or train with --trainer.precision 32-true"
     )

@@ -31,7 +31,7 @@ def unfreezing_epochs(value: int | list[int] | str | None) -> int | list[int] | 
         return value
     if isinstance(value, list) and value and value[0] >= 0 and sorted(set(value)) == value:
         return value
-    raise SuiteError(f"--model.unfreeze {given}: one epoch, or epochs that rise, from 0 on")
+    raise SuiteError(f"--model.unfreeze {given}: one number of epochs, or numbers that rise, from 0 on")
 
 
 def learning_rate_scales(backbone: Backbone, factor: float, decay: float | None) -> dict[str, float]:

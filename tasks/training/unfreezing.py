@@ -23,8 +23,8 @@ class Unfreezing(Callback):
     parameters to the optimiser instead, which schedules do not know, and unfreezes all at once.)
 
     Args:
-        epochs: the epoch (from 0) in which the whole backbone begins to learn, or rising epochs, in each of which one
-            more of its stages does, the deepest first.
+        epochs: after how many epochs the whole backbone begins to learn, or rising numbers of them, after each of which
+            one more of its stages does, the deepest first.
     """
 
     def __init__(self, epochs: int | list[int]) -> None:
@@ -50,7 +50,7 @@ class Unfreezing(Callback):
         if due <= self._open:
             return
         names = stages[len(stages) - due : len(stages) - self._open]
-        log.info("epoch %d: %s of the backbone begins to train", trainer.current_epoch, ", ".join(names))
+        log.info("epoch %d: %s of the backbone begins to train", trainer.current_epoch + 1, ", ".join(names))
         self._open = due
         backbone.unfreeze(None if due == len(stages) else due)
         strategy = trainer.strategy

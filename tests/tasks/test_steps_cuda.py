@@ -189,7 +189,7 @@ def test_losses_are_those_of_the_processor(name: str) -> None:
 def test_an_infinite_loss_is_refused_though_nobody_waits() -> None:
     model = small_task("regression", input_size=(32, 32))
     batch = small_batch(torch.full((6,), torch.inf))
-    with pytest.raises(SuiteError, match=r"the training loss is inf in epoch 0, step 0: lower"):
+    with pytest.raises(SuiteError, match=r"the training loss is inf in epoch 1, step 1: lower"):
         fit(model, batch)
 
 

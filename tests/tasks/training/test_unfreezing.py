@@ -109,7 +109,10 @@ def test_one_number_is_for_the_whole_backbone(tmp_path: Path) -> None:
     ("flags", "words"),
     [
         ({"unfreeze": 2}, "--model.unfreeze: nothing is frozen: give --model.freeze backbone"),
-        ({"freeze": "backbone", "unfreeze": [3, 1]}, "--model.unfreeze .*3, 1.*: one epoch, or epochs that rise"),
+        (
+            {"freeze": "backbone", "unfreeze": [3, 1]},
+            "--model.unfreeze .*3, 1.*: one number of epochs, or numbers that rise",
+        ),
         ({"freeze": "backbone", "unfreeze": "1,x"}, "--model.unfreeze 1,x"),
         ({"freeze": "backbone", "unfreeze": -1}, "--model.unfreeze -1"),
         ({"freeze": "backbone", "unfreeze": "1,2,3,4,5,6"}, "6 epochs, but test_resnet has 5 stages: .*layer4"),
