@@ -8,6 +8,7 @@ from typing import Any
 
 from scansuite.errors import SuiteError, nearest
 from tasks.cli.flags import config_files, given, read_config
+from tasks.cli.synonyms import meant
 
 _GROUPS = ("model", "trainer", "data")
 
@@ -50,7 +51,15 @@ def _refuse(file: str, group: str, values: Mapping[Any, Any], names: Collection[
             continue
         name = f"--{group}{key.removesuffix('+')}"
         if name not in names:
-            others = [one.removeprefix(f"--{group}") for one in names if one.startswith(f"--{group}")]
-            hint = nearest(key, sorted(one for one in others if "." not in one))
-            hint = hint if hint.startswith("did you mean") else "see --help_all"
-            raise SuiteError(f"--config {file}: {group}{key}: no such flag: {hint}")
+            raise SuiteError(f"--config {file}: {group}{key}: no such flag: {_hint(group, key, names)}")
+
+
+def _hint(group: str, key: str, names: Collection[str]) -> str:
+    """The nearest key of the same section, else the one that stands elsewhere."""
+    others = [one.removeprefix(f"--{group}") for one in names if one.startswith(f"--{group}")]
+    hint = nearest(key, sorted(one for one in others if "." not in one))
+    if hint.startswith("did you mean"):
+        return hint
+    flag, _, value = (meant(f"--{group}{key}", names) or "").removeprefix("--").partition(" ")
+    inside = flag.removeprefix(group)
+    return f"did you mean {f'{inside}: {value}' if value else inside!r}?" if flag else "see --help_all"

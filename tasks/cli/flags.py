@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
@@ -11,7 +11,10 @@ from typing import Any, Literal
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import parameters_of
+from tasks.cli.synonyms import meant
 from tasks.registry.specs import SPECS, spec_of
+
+_SHORT = re.compile(r"-[A-Za-z]\w*(=.*)?")  # -lr, -b=8: a flag of other programs; a negative number is none
 
 
 def value_of(argv: Sequence[str], flag: str) -> str | None:
@@ -95,7 +98,7 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
     """
     names = set(known)
     for word in argv:
-        if not word.startswith("--"):
+        if not (word.startswith("--") or _SHORT.fullmatch(word)):
             continue
         name = word.split("=", 1)[0].removesuffix("+")
         parents = [name]
@@ -104,8 +107,8 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
         nested = [parent for parent in parents if parent in names and parent not in ("--data", "--model", "--trainer")]
         if name in names or nested:
             continue
-        near = get_close_matches(name, names, n=1, cutoff=0.6)
-        raise SuiteError(f"unknown flag {name}" + (f": did you mean {near[0]}?" if near else ": see --help_all"))
+        near = meant(name, names)
+        raise SuiteError(f"unknown flag {name}" + (f": did you mean {near}?" if near else ": see --help_all"))
 
 
 # Flags that are typed without a value, or may be.
