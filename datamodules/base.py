@@ -26,6 +26,7 @@ from datamodules.prepared import Prepared, PreparedData
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.own_formats import load_readers
+from datamodules.readers.patterns import FilePatterns
 from datamodules.remote import local
 from datamodules.samples.annotation import Annotation
 from datamodules.samples.dataset import SampleDataset, ScanDataset
@@ -63,6 +64,9 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         split_seed: draws the split; training seeds leave it alone.
         split: ``all_test`` evaluates the whole data set (external validation).
         patient_pattern: regular expression that finds the patient in a path relative to ``root``.
+        include: shell patterns of the images to take (``*_T1w.nii.gz``, ``site_a``), by the names of files and folders
+            or by the path below ``root``; left out: all.
+        exclude: likewise, images and masks to leave out.
         cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups.
         separator: character between the cells of tables, or ``tab``; left out: found in the file (docs/tables.md).
         encoding: of tables (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file, and said.
@@ -120,6 +124,8 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         split_seed: int = 0,
         split: Literal["auto", "all_test"] = "auto",
         patient_pattern: str | None = None,
+        include: list[str] | str | None = None,
+        exclude: list[str] | str | None = None,
         cases: str | None = None,
         separator: str | None = None,
         encoding: str | None = None,
@@ -161,6 +167,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         self.stratify = name_list(stratify)
         self.test_fraction, self.folds, self.fold, self.split_seed = test_fraction, folds, fold, split_seed
         self.split, self.patient_pattern = split, patient_pattern
+        self.patterns = FilePatterns(name_list(include), name_list(exclude))
         self.cases_file = None if cases is None else str(self.local(cases, "cases"))
         self.table_form = table_form(separator, encoding)
         self._batch_size, self.total_batch_size = batch_size, total_batch_size
@@ -205,6 +212,8 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         return local(name, self.cache_dir, f"--data.{flag}")
 
     # What a data class says.
+
+    walks_folder: ClassVar[bool] = False  # it looks for its images in folders, and asks ``patterns`` which to take
 
     useless: ClassVar[tuple[Useless, ...]] = (  # flags that do nothing here
         Useless("new_cases", "it is of cases that a --data.split_file does not name", "split_file", left_out),

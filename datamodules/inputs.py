@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.cases.containment import refuse_outside
 from datamodules.cases.ids import clean_ids
 from datamodules.cases.named_files import exists, no_column, with_suffixes
-from datamodules.cases.no_scans import NO_IMAGE, NO_VOLUME, why_no_scan
+from datamodules.cases.no_scans import MASK, NO_IMAGE, NO_VOLUME, why_no_scan
+from datamodules.cases.side_by_side import mask_names, side_by_side
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.classification.case_rows import join_files
 from datamodules.loading.ahead import loader_on
@@ -25,12 +26,13 @@ from datamodules.readers.format_table import by_name
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import files_below
 from datamodules.readers.own_formats import load_readers
+from datamodules.readers.patterns import ALL, FilePatterns
 from datamodules.remote import local, local_input
 from datamodules.samples.dataset import ScanDataset
 from datamodules.samples.moving import PackedBatch, pack
 from datamodules.samples.scaling import with_scale
 from datamodules.samples.sources import Samples, ScanSource
-from datamodules.settings import check_loading, default_cache_dir, default_workers, one_thread
+from datamodules.settings import check_loading, default_cache_dir, default_workers, name_list, one_thread
 from datamodules.tables.file import is_table, read_frame
 from datamodules.tables.form import table_form
 from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
@@ -63,6 +65,7 @@ class InputFiles:
 
     Attributes:
         passed_over: (path, reason) of the files in folders that are no scans, once :meth:`table` has looked.
+        patterns: which files of folders are taken.
         device: a GPU that batches are wanted on, finished there; None: loader processes finish them.
     """
 
@@ -90,7 +93,23 @@ class InputFiles:
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.window, self.percentiles, self.value_range = window, percentiles, value_range
         self.passed_over: list[tuple[str, str]] = []
+        self.patterns = ALL
         self.device: torch.device | None = None
+
+    def choose(
+        self,
+        include: Sequence[str] | str | None,
+        exclude: Sequence[str] | str | None,
+        flags: tuple[str, str] = ("--include", "--exclude"),
+    ) -> None:
+        """Take some files of the folders alone.
+
+        Args:
+            include: shell patterns of files to take, see :func:`~datamodules.readers.patterns.fits`; empty: all.
+            exclude: of files to leave out.
+            flags: that say so.
+        """
+        self.patterns = FilePatterns(name_list(include), name_list(exclude), flags)
 
     def table(
         self, inputs: Sequence[str], *, volumes: bool = False, sequences: int = 1, together: bool = False
@@ -178,7 +197,10 @@ class InputFiles:
         def candidate(file: Path) -> bool:
             return volume.may_be_volume(file.name) if volumes else formats.is_image(file)
 
-        reasons = {name: why_no_scan(folder, name) for name in files_below(folder, candidate)}
+        below = self.patterns.chosen(files_below(folder, candidate), folder)
+        speaking = mask_names(below)
+        masks = side_by_side([name for name in below if name not in speaking], sorted(speaking)).images
+        reasons = {name: MASK if name in masks else why_no_scan(folder, name) for name in below}
         self.passed_over += [(str(folder / name), reason) for name, reason in reasons.items() if reason is not None]
         return [name for name, reason in reasons.items() if reason is None]
 
@@ -188,14 +210,17 @@ class InputFiles:
         from datamodules.segmentation.volume_inputs import series_in
 
         rows = []
-        series = dict(series_in(folder))
-        for path in series_folders(folder):
+        series = {path: case for path, case in series_in(folder) if self._taken(path, folder)}
+        for path in [path for path in series_folders(folder) if self._taken(path, folder)]:
             reason = why_no_scan(folder, path.relative_to(folder).as_posix()) if path in series else NO_VOLUME
             if reason is not None:
                 self.passed_over.append((str(path), reason))
             else:
                 rows.append(_row(path, series[path]))
         return rows
+
+    def _taken(self, series: Path, folder: Path) -> bool:
+        return series == folder or self.patterns.take(series.relative_to(folder).as_posix())
 
     def _named(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
         """The files that a user or a table names, but for DICOM that is no scan."""

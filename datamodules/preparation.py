@@ -101,6 +101,8 @@ def find_cases(data: ScanDataModule, prepared: Prepared) -> Prepared:
     """
     if not data.root.exists():
         raise SuiteError(f"--data.root {data.root}: no such file or folder")
+    if data.patterns and not data.walks_folder:
+        raise SuiteError(f"{data.patterns}: no use to {type(data).__name__}, which walks no folder: leave it out")
     table = data.build_table()
     if len(table) == 0:
         raise SuiteError(f"--data.root {data.root}: no cases found")

@@ -9,6 +9,9 @@ from typing import Any
 # Arguments that name a table of the user's.
 TABLES = ("table", "cases", "split_file", "palette")
 
+# Arguments that choose among the files of a folder.
+PATTERNS = ("include", "exclude")
+
 
 def always(value: object) -> bool:
     """Condition that holds whatever the deciding flag says."""
@@ -54,4 +57,7 @@ def left_out(value: object) -> bool:
 
 def useless_flags(cls: type) -> list[Useless]:
     """Flags without effect that a class and its parents declare in ``useless``."""
-    return [one for base in cls.__mro__ for one in vars(base).get("useless", ())]
+    declared = [one for base in cls.__mro__ for one in vars(base).get("useless", ())]
+    if getattr(cls, "walks_folder", True):
+        return declared
+    return [*declared, *(Useless(flag, "its files are listed, and no folder is walked") for flag in PATTERNS)]

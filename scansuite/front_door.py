@@ -60,6 +60,8 @@ def predict(
     inputs: Paths | ManyArrays,
     *,
     output: str | PathLike[str] | None = None,
+    include: Sequence[str] | str | None = None,
+    exclude: Sequence[str] | str | None = None,
     case_ids: Sequence[str] | None = None,
     channels_first: bool | None = None,
     batch_size: int = 32,
@@ -77,6 +79,8 @@ def predict(
             (N, H, W, C) or (N, C, H, W), one image (H, W) or (H, W, C), or a list of images of any sizes. Arrays hold
             the values that a file would hold (0..255 in uint8, HU, ...).
         output: new folder to write to what ``predict`` writes on the command line; left out: nothing is written.
+        include: shell patterns of the files of a folder to take (``*_T1w.nii.gz``), by name or by the path below it.
+        exclude: likewise, files to leave out.
         case_ids: of arrays; left out: 0, 1, 2, ...
         channels_first: whether arrays are (C, H, W); left out: the axis of one to four channels, if only one can be.
         batch_size: cases a batch.
@@ -111,11 +115,15 @@ def predict(
         raise SuiteError("case_ids: name arrays; files have names, and a table may have a column case_id")
     if arrays is not None and output is not None:
         raise SuiteError("output: arrays have no file to lie beside: save masks, boxes or table of the result yourself")
+    if arrays is not None and (include or exclude):
+        raise SuiteError("include, exclude: they are of files, and these are arrays: leave them out")
     files = (
         InputArrays(arrays, case_ids, channels_first, model.in_channels, **reading)
         if arrays is not None
         else InputFiles(num_workers=num_workers, **reading)
     )
+    if isinstance(files, InputFiles):
+        files.choose(include, exclude, ("include", "exclude"))
     inference_class = spec_of(model.name).inference_class()
     for name in options or {}:
         if name not in inference_class.flags:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from datamodules.cases.bids import is_bids
+from datamodules.cases.side_by_side import mask_names, side_by_side
+from datamodules.readers.format_table import by_name
 from datamodules.readers.formats import is_image
 from datamodules.readers.listing import entries
-from datamodules.readers.volume import may_be_volume
+from datamodules.readers.volume import is_volume, may_be_volume
 
 # What each class wants to find.
 WANTED = {
     "ImageFolder": "a folder of images for each class",
     "ImageTable": "a table (.csv, .tsv, .parquet) of paths and labels",
     "MedMNIST": "the .npz file of a MedMNIST set",
-    "MaskFolder": "images/ beside masks/ or labels/",
-    "Volumes": "volumes in imagesTr/ beside labelsTr/",
+    "MaskFolder": "images/ beside masks/ or labels/, or masks beside their images (case1.png with case1_mask.png)",
+    "Volumes": "volumes in imagesTr/ beside labelsTr/, or masks beside their images",
     "InstanceMasks": "images/ beside masks/ or labels/ in which each object has a number",
+    "Bids": "BIDS: sub-01/anat/sub-01_T1w.nii.gz",
+    "BidsImages": "BIDS of flat images: sub-01/micr/sub-01_sample-A_SEM.png",
     "Coco": "JSON annotations",
     "Voc": "XML annotations",
     "BoxTable": "a table (.csv, .tsv, .parquet) of paths and boxes",
@@ -34,6 +39,11 @@ def classes_for(path: Path) -> dict[str, str]:
     """
     if path.is_file():
         return _of_files([path])
+    if is_bids(path):
+        return {
+            name: f"folders of subjects as BIDS has them{'' if name == 'Bids' else ', with flat images'}"
+            for name in ("Bids", *(("BidsImages",) if _has_flat_images(path) else ()))
+        }
     inside = entries(path)
     files = [Path(entry.path) for entry in inside if entry.is_file()]
     folders = {entry.name: Path(entry.path) for entry in inside if entry.is_dir()}
@@ -49,6 +59,8 @@ def classes_for(path: Path) -> dict[str, str]:
             found["Volumes"] = f"{lying} (with --data.images images --data.labels {masks})"
         else:
             found |= {"MaskFolder": lying, "InstanceMasks": lying}
+    if not masks or "images" not in folders:
+        found |= _beside(path)
     for name in ("Annotations", "annotations"):
         if name in folders and _some(folders[name], ".xml"):
             found["Voc"] = f"XML files in {name}/"
@@ -103,6 +115,31 @@ def _files(folder: Path) -> list[Path]:
     inside = entries(folder)[:_LOOKED_AT]
     files = [Path(entry.path) for entry in inside if entry.is_file()]
     return files or [file for entry in inside[:3] if entry.is_dir() for file in _files(Path(entry.path))]
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """The classes that would read masks beside their images, where there are such; some of the files are looked at."""
+    found: dict[str, str] = {}
+    places = ["", *(entry.name for entry in entries(path) if entry.is_dir())][:4]
+    for place in places:
+        names = [entry.name for entry in entries(path / place) if entry.is_file()][: 4 * _LOOKED_AT]
+        for name, fits in (("MaskFolder", _is_flat), ("Volumes", is_volume)):
+            chosen = [f"{place}/{one}" if place else one for one in names if fits(one)]
+            masks = mask_names(chosen)
+            pairs = side_by_side([one for one in chosen if one not in masks], sorted(masks))
+            if pairs:
+                found.setdefault(name, f"masks beside their images ({pairs.example()})")
+    return found
+
+
+def _is_flat(name: str) -> bool:
+    return by_name(name) is not None and not is_volume(name)
+
+
+def _has_flat_images(path: Path) -> bool:
+    subjects = [Path(entry.path) for entry in entries(path) if entry.name.startswith("sub-") and entry.is_dir()]
+    folders = [Path(entry.path) for subject in subjects[:3] for entry in entries(subject) if entry.is_dir()]
+    return any(_is_flat(file.name) for folder in folders for file in _files(folder))
 
 
 def _some(folder: Path, suffix: str) -> bool:

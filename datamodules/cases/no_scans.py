@@ -12,6 +12,7 @@ _MASKS = ("mask", "dseg", "probseg")
 _FOLDERS = ("derivatives", "sourcedata")
 NO_IMAGE = "DICOM, but no image of a scan (a segmentation, dose, report, presentation or plan)"
 NO_VOLUME = "a folder with DICOM, but no images of a volume (localisers, segmentations, reports, ...)"
+MASK = "a mask by its name, which lies beside its image"
 _DESCRIPTION = "dataset_description.json"
 
 

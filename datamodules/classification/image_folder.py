@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from datamodules.classification.base import ClassificationData
 from datamodules.faults import is_collecting, report_fault
 from datamodules.readers.formats import is_image, suffixes
 from datamodules.readers.listing import entries
+from datamodules.readers.patterns import ALL, FilePatterns
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -34,21 +36,24 @@ class ImageFolder(ClassificationData):
     ``--data.class_names`` must say their order.
     """
 
+    walks_folder: ClassVar[bool] = True
+
     def build_table(self) -> CaseTable:
         """Walk the folders; one case an image."""
-        table, self.found_order = folder_table(self.root)
+        table, self.found_order = folder_table(self.root, self.patterns)
         if self.split == "auto" and self.split_file is None and not is_collecting():
             check_training_classes(table, self.root)
         return table
 
 
-def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
+def folder_table(root: Path, patterns: FilePatterns = ALL) -> tuple[CaseTable, list[str]]:
     """Cases and classes of a folder of class folders.
 
     Hidden files and folders are passed over; other files that are no images are counted in the log.
 
     Args:
         root: the folder.
+        patterns: which files are taken; a class of which none is taken is no class.
 
     Returns:
         The table, sorted by part, class and path, with the folder's name in ``label`` and, below ``train/ val/ test/``,
@@ -59,17 +64,21 @@ def folder_table(root: Path) -> tuple[CaseTable, list[str]]:
     """
     if not root.is_dir():
         raise SuiteError(f"--data.root {root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
-    tops = _class_folders(root)
+    tops = _class_folders(root, root, patterns)
     words = {top.name: SPLIT_WORDS.get(top.name.lower()) for top in tops}
     parts: list[tuple[str | None, str]] = [(None, "")]  # part and its folder, relative to the root
     if any(words.values()):
         _check_split_folders(root, words)
         parts = [(split, name) for split in SPLITS for name, word in words.items() if word == split]
-    found = _Found()
+    found = _Found(patterns)
     for split, below in parts:
         above = frozenset((_identity(root), _identity(root / below)))
-        for top in _class_folders(root / below) if below else tops:
+        for top in _class_folders(root / below, root, patterns) if below else tops:
             found.walk(root, top, f"{below}/{top.name}" if below else top.name, split, above)
+    if found.left_out:
+        if not found.paths:
+            patterns.chosen(found.left_out, root)  # names the nearest
+        log.info("%s: %d of %d files are left out (%s)", root, len(found.left_out), found.walked, patterns)
     classes = sorted(found.folders)
     counts = Counter(found.labels)
     for name in classes:
@@ -107,30 +116,43 @@ def check_training_classes(table: CaseTable, root: Path) -> None:
 class _Found:
     """What walking through class folders has found so far."""
 
+    patterns: FilePatterns
     paths: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
     folders: dict[str, str] = field(default_factory=dict)  # class -> first folder of it, relative to the root
     others: Counter[str] = field(default_factory=Counter)  # class -> files that are no images
+    left_out: list[str] = field(default_factory=list)  # images
+
+    @property
+    def walked(self) -> int:
+        """How many images there are, with those that are left out."""
+        return len(self.paths) + len(self.left_out)
 
     def walk(
         self, root: Path, top: os.DirEntry[str], below: str, split: str | None, above: frozenset[_Identity]
     ) -> None:
         """Take the images of one class folder, sorted by path."""
         name = clean_text(top.name)
-        self.folders.setdefault(name, below)
         files = sorted(_files(top.path, below, above))
-        images = [file for file in files if is_image(root / file)]
+        there = [file for file in files if is_image(root / file)]
+        images = [file for file in there if self.patterns.take(file)] if self.patterns else there
+        self.left_out += sorted(set(there) - set(images)) if len(images) < len(there) else []
+        self.others[name] += len(files) - len(there)
+        if there and not images:
+            return
+        self.folders.setdefault(name, below)
         self.paths += images
         self.labels += [name] * len(images)
         self.splits += [split] * len(images)
-        self.others[name] += len(files) - len(images)
 
 
-def _class_folders(folder: Path) -> list[os.DirEntry[str]]:
+def _class_folders(folder: Path, root: Path, patterns: FilePatterns) -> list[os.DirEntry[str]]:
     inside = entries(folder)
-    folders = [entry for entry in inside if entry.is_dir()]
+    below = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
+    folders = [entry for entry in inside if entry.is_dir() and patterns.keep(below + entry.name)]
     loose = [entry.name for entry in inside if not entry.is_dir() and is_image(Path(entry.path))]
+    loose = [name for name in loose if patterns.take(below + name)]
     if loose:
         report_fault(
             "table",

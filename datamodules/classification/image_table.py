@@ -96,8 +96,12 @@ class ImageTable(ClassificationData):
         """File that messages about labels name."""
         return str(self.table_file)
 
-    def build_table(self) -> CaseTable:
-        """Read the table and check that each image is there."""
+    def read_rows(self) -> tuple[pd.DataFrame, set[str]]:
+        """One row an image, each of which is there: ``path``, the targets, and what else the table says.
+
+        Returns:
+            The rows, and those of their paths that are folders.
+        """
         given = {
             "path": (self.path_column, "--data.path_column"),
             "patient_id": (self.patient_column, "--data.patient_column"),
@@ -139,6 +143,12 @@ class ImageTable(ClassificationData):
             frame = frame[there]
         if "split" in frame:
             frame["split"] = split_words(frame["split"], str(self.table_file))
+        return frame, folders
+
+    def build_table(self) -> CaseTable:
+        """The rows of the table as cases; of volumes the slices are the images."""
+        frame, folders = self.read_rows()
+        root = str(self.root)
         table = self._cases(frame)
         if is_collecting():  # a check reads volumes whole
             return table

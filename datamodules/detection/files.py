@@ -8,18 +8,25 @@ from pathlib import Path, PurePosixPath
 
 from datamodules.cases.table import SPLIT_WORDS, by_case_id, case_id_of
 from datamodules.readers import formats
+from datamodules.readers.patterns import ALL, FilePatterns
 from datamodules.readers.sizes import image_size
 
 __all__ = ["beside", "exists", "image_size", "images_by_stem", "part_in", "relative", "short_names", "split_of_folders"]
 
 
-def images_by_stem(folder: Path) -> dict[str, str]:
+def images_by_stem(folder: Path, patterns: FilePatterns = ALL, root: Path | None = None) -> dict[str, str]:
     """Images below a folder: path without suffix -> path, both relative to it.
 
+    Args:
+        folder: that is walked.
+        patterns: which images are taken.
+        root: of the data, that patterns are relative to; left out: the folder.
+
     Raises:
-        SuiteError: two images differ in nothing but their suffix.
+        SuiteError: two images differ in nothing but their suffix, or patterns leave none.
     """
-    return by_case_id(folder, formats.images_below(folder))
+    below = "" if root is None or folder == root else relative(folder, root)
+    return by_case_id(folder, patterns.chosen(formats.images_below(folder), root or folder, below))
 
 
 def split_of_folders(names: Sequence[str]) -> list[str] | None:

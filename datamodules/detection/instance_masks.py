@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,8 @@ class InstanceMasks(DetectionData):
         kwargs: see :class:`~datamodules.detection.base.DetectionData`; ``classes`` names the one class.
     """
 
+    walks_folder: ClassVar[bool] = True
+
     def __init__(
         self,
         root: str = ".",
@@ -68,7 +70,7 @@ class InstanceMasks(DetectionData):
         """Read all maps."""
         images = self._folder(self.images, "images")
         maps = self._folder(self._mask_folder(), "masks")
-        found, below = images_by_stem(images), images_by_stem(maps)
+        found, below = images_by_stem(images, self.patterns, self.root), images_by_stem(maps)
         if not found:
             raise SuiteError(f"{images}: no images in it")
         label = self.classes[0] if self.classes is not None else "object"

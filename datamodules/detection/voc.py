@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
@@ -15,11 +15,12 @@ from defusedxml import DefusedXmlException
 
 from datamodules.cases.containment import refuse_outside
 from datamodules.cases.ids import clean_id
-from datamodules.cases.table import SPLIT_WORDS, by_case_id
+from datamodules.cases.table import SPLIT_WORDS, by_case_id, case_id_of
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
 from datamodules.faults import report_fault, tolerated
+from datamodules.readers.formats import images_below
 from datamodules.readers.listing import files_below, is_clutter
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
@@ -50,6 +51,8 @@ class Voc(DetectionData):
         kwargs: see :class:`~datamodules.detection.base.DetectionData`.
     """
 
+    walks_folder: ClassVar[bool] = True
+
     def __init__(
         self,
         root: str = ".",
@@ -79,11 +82,12 @@ class Voc(DetectionData):
             )
         splits = self._image_sets(files, folder)
         names: list[str] = []
-        below = images_by_stem(images)
+        below = images_by_stem(images, self.patterns, self.root)
+        left_out = {case_id_of(name) for name in images_below(images)} - below.keys() if self.patterns else set()
         boxes = RawBoxes()
         sizes: list[tuple[int, int] | None] = []
         paths = []
-        for name in splits or files:
+        for name in [name for name in splits or files if name not in left_out]:
             with tolerated("annotation", files[name]):
                 tree = _parse(files[name])
                 path, size = self._image(tree, name, files[name], images, below), _size(tree, files[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import yaml
@@ -49,6 +49,8 @@ class Yolo(DetectionData):
         annotations: folder of the text files in ``root``, in the images' order of sub-folders; left out: see above.
         kwargs: see :class:`~datamodules.detection.base.DetectionData`.
     """
+
+    walks_folder: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -136,7 +138,7 @@ class Yolo(DetectionData):
             folder = beside(self.root, self.images or "images")
             if not folder.is_dir():
                 raise SuiteError(f"--data.images {folder}: no such folder, and data.yaml names no train, val or test")
-            below = list(images_by_stem(folder).values())
+            below = list(images_by_stem(folder, self.patterns, self.root).values())
             parts: Sequence[str | None] = split_of_folders(below) or [None] * len(below)
             found = [(part, _within(name, part), folder / name) for part, name in zip(parts, below, strict=True)]
         else:
@@ -145,6 +147,8 @@ class Yolo(DetectionData):
             for part, entry in given.items():
                 places = [self._resolve(file, described, part, text) for text in _texts(entry, file, part)]
                 found += [(part, name, path) for place in places for name, path in self._images_at(place)]
+            taken = set(self.patterns.chosen([relative(path, self.root) for _, _, path in found], self.root))
+            found = [one for one in found if relative(one[2], self.root) in taken]
         if not found:
             raise SuiteError(f"{file or self.root}: no images found ({' '.join(formats.suffixes())})")
         return found

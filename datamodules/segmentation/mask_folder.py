@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from datamodules.cases.contents import Unit
 from datamodules.cases.named_files import drop_empty, drop_missing, no_column
 from datamodules.cases.table import (
-    SPLIT_WORDS,
     CaseTable,
     by_case_id,
-    case_id_of,
     split_words,
     table_of_images,
 )
@@ -26,6 +24,7 @@ from datamodules.readers.listing import entries
 from datamodules.readers.sizes import image_size
 from datamodules.samples.label_values import LabelValues, label_values
 from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
+from datamodules.segmentation.mask_pairs import MaskPairs, find_pairs, partner
 from datamodules.segmentation.masks import (
     Palette,
     foreground,
@@ -43,14 +42,11 @@ log = logging.getLogger(__name__)
 
 MaskKind = Literal["auto", "index", "binary", "instances", "colour", "files"]
 
-_MASK_FOLDERS = ("masks", "labels")
-# What is put behind an image's stem to name its mask, beside nothing.
-_SUFFIXES = ("", "_mask", "_seg", "_segmentation", "_label")
 _PROBED_MASKS = 24
 
 
 class MaskFolder(SegmentationData):
-    """Images in one folder, masks in another (or the same rows of a table), paired by stem.
+    """Images in one folder, masks in another or beside them (or the same rows of a table), paired by name.
 
     Where every sub-folder of ``images`` bears the name of a part (``train``, ``val``, ``test`` and the like), that is
     the split. A case is named by its image's path below ``images``, without the suffix.
@@ -58,8 +54,9 @@ class MaskFolder(SegmentationData):
     Args:
         root: folder of the data set.
         images: folder of the images in ``root``.
-        masks: folder of the masks in ``root``; left out: ``masks`` or ``labels``. A mask has its image's name, or that
-            with ``_mask``, ``_seg``, ``_segmentation`` or ``_label`` behind it, and any suffix of an image.
+        masks: folder of the masks in ``root``; left out: ``masks`` or ``labels``, or where the images are. A mask has
+            its image's name, with ``_mask``, ``_seg`` or ``_label`` behind it where both lie in one folder (or
+            ``mask_001`` for ``img_001``), and any suffix of an image.
         mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255), ``instances`` (0 is background, each
             object a number: all become one class), ``colour`` (needs ``palette``), ``files`` (one binary mask a class,
             in a folder of the class's name); ``auto`` looks at the files, and asks where they do not say.
@@ -69,9 +66,13 @@ class MaskFolder(SegmentationData):
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
 
+    walks_folder: ClassVar[bool] = True
+
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("images", "--data.table names the images", "table", given),
         Useless("masks", "--data.table names the masks", "table", given),
+        Useless("include", "--data.table names the images", "table", given),
+        Useless("exclude", "--data.table names the images", "table", given),
         Useless("classes", "--data.palette names the classes", "palette", given),
         Useless("ignore_value", "--data.palette says which colour is left out", "palette", given),
         PATCHES_ALONE,
@@ -93,7 +94,8 @@ class MaskFolder(SegmentationData):
         self.palette_file = None if palette is None else _beside(self.root, self.local(palette, "palette"))
         self.table_file = None if table is None else _beside(self.root, self.local(table, "table"))
         self._kind: MaskKind = mask_kind
-        self._mask_top = ""  # folder of the masks in root, once it is found
+        self._pairs: MaskPairs | None = None  # of folders, once they are found
+        self._mask_top = ""
         self._reader: LabelValues | Palette | None = None
         if palette is not None and mask_kind not in ("auto", "colour"):
             raise SuiteError(f"--data.palette says that masks are colours, but --data.mask_kind is {mask_kind}")
@@ -104,14 +106,13 @@ class MaskFolder(SegmentationData):
 
     def build_table(self) -> CaseTable:
         """Pair images with masks; one case an image, with its mask's path (or folder of masks) in column ``mask``."""
-        frame = self._paired() if self.table_file is None else self._from_table(self.table_file)
+        frame = self.pairs_of_folders() if self.table_file is None else self._from_table(self.table_file)
         self._kind = self._find_kind(frame)
         if self._kind == "files":
             self.separate_masks = self.overlapping
             frame = self._with_class_files(frame)
         else:
-            _refuse_missing(self.root, frame, self._mask_top)
-            frame = frame[frame["mask"].notna()].reset_index(drop=True)
+            frame = frame if self._pairs is None else self._pairs.with_masks(self.root)
         self._choose_reader(frame)
         return table_of_images(frame, where=self.table_file)
 
@@ -160,50 +161,11 @@ class MaskFolder(SegmentationData):
 
     # Which file belongs to which.
 
-    def _folder(self, name: str, flag: str) -> Path:
-        folder = self.root / name
-        if not folder.is_dir():
-            raise SuiteError(f"{flag} {folder}: no such folder: MaskFolder wants images/ beside masks/ or labels/")
-        return folder
-
-    def _mask_root(self) -> str:
-        if self.masks_folder is not None:
-            self._folder(self.masks_folder, "--data.masks")
-            return self.masks_folder
-        found = [name for name in _MASK_FOLDERS if (self.root / name).is_dir()]
-        if len(found) != 1:
-            how = "both masks/ and labels/ are there" if found else "neither masks/ nor labels/ is there"
-            raise SuiteError(f"{self.root}: {how}: name the folder of the masks with --data.masks")
-        return found[0]
-
-    def _paired(self) -> pd.DataFrame:
-        images = self._folder(self.images_folder, "--data.images")
-        below = formats.images_below(images)
-        if not below:
-            raise SuiteError(f"{images}: no images in it ({' '.join(formats.suffixes())})")
-        masks = self._mask_root()
-        self._mask_top = masks
-        by_stem: dict[str, str] = {}
-        for name in formats.images_below(self.root / masks):
-            stem = case_id_of(name)
-            if stem in by_stem:
-                report_fault(
-                    "mask_pair",
-                    f"{self.root / masks}: {by_stem[stem]} and {name} are masks of the same image: leave one",
-                )
-            by_stem[stem] = name
-        found = [_partner(case_id_of(name), by_stem) for name in below]
-        frame = pd.DataFrame(
-            {
-                "path": [f"{self.images_folder}/{name}" for name in below],
-                "case_id": [case_id_of(name) for name in below],
-                "mask": pd.Series([None if name is None else f"{masks}/{name}" for name in found], dtype="str"),
-            }
-        )
-        tops = [name.split("/")[0].lower() if "/" in name else "" for name in below]
-        if all(top in SPLIT_WORDS for top in tops):
-            frame["split"] = [SPLIT_WORDS[top] for top in tops]
-        return frame
+    def pairs_of_folders(self) -> pd.DataFrame:
+        """Images and masks without a table: ``path``, ``case_id``, ``mask`` and, where folders say it, ``split``."""
+        found = find_pairs(self.root, self.images_folder, self.masks_folder, self.patterns)
+        self._mask_top, self._pairs = found.masks, found
+        return found.frame
 
     def _from_table(self, file: Path) -> pd.DataFrame:
         text = ("path", "mask", "case_id", "patient_id", "split")
@@ -228,7 +190,7 @@ class MaskFolder(SegmentationData):
         self._class_files: dict[str, list[str]] = {}
         stems = {name: by_case_id(top / name, formats.images_below(top / name)) for name in names[1:]}
         for path, case in zip(frame["path"], frame["case_id"], strict=True):
-            files = [_partner(case, stems[name]) for name in names[1:]]
+            files = [partner(case, stems[name]) for name in names[1:]]
             for name, file in zip(names[1:], files, strict=True):
                 if file is None:
                     report_fault(
@@ -344,21 +306,5 @@ def _beside(root: Path, name: Path) -> Path:
     return root / name if (root / name).is_file() or not name.is_file() else name
 
 
-def _partner(stem: str, files: dict[str, str]) -> str | None:
-    return next((files[stem + suffix] for suffix in _SUFFIXES if stem + suffix in files), None)
-
-
 def _has_folders(folder: Path) -> bool:
     return any(entry.is_dir() for entry in entries(folder))
-
-
-def _refuse_missing(root: Path, frame: pd.DataFrame, folder: str) -> None:
-    missing = frame["path"][frame["mask"].isna()]
-    if len(missing):
-        report_fault(
-            "mask_pair",
-            f"{root / missing.iloc[0]}: no mask of this name in {folder}/ ({len(missing)} of {len(frame)} images have "
-            "none): add it, or take the image away",
-            missing,
-            f"no mask of this name in {folder}/: add it, or take the image away",
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +14,23 @@ import pandas as pd
 
 from datamodules.cases.ids import clean_id
 from datamodules.cases.named_files import drop_empty, drop_missing, no_column
+from datamodules.cases.side_by_side import mask_names, side_by_side
 from datamodules.cases.table import by_case_id, case_id_of, split_words
 from datamodules.faults import report_fault
 from datamodules.readers.dicom.header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.listing import entries
+from datamodules.readers.listing import entries, files_below
+from datamodules.readers.patterns import ALL, FilePatterns
 from datamodules.readers.volume import may_be_volume, suffixes
+from datamodules.segmentation.mask_pairs import refuse_unclear
 from datamodules.tables.file import read_frame
 from datamodules.tables.form import AS_FOUND, TableForm
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 
+log = logging.getLogger(__name__)
+
+USUAL = ("imagesTr", "labelsTr")
 _SEQUENCE = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000.nii.gz, case_0001.nii.gz, ...
 
 
@@ -84,8 +91,13 @@ def _nnunet(labels: Mapping[str, Any], sequences: tuple[str, ...]) -> Described:
     return Described(classes, {name: some for name, some in members.items() if some}, ignore, sequences)
 
 
-def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...]) -> pd.DataFrame:
-    """Pair the volumes of two folders by name.
+def folder_pairs(
+    root: Path, images: str, labels: str, sequences: tuple[str, ...], patterns: FilePatterns = ALL
+) -> pd.DataFrame:
+    """Pair the volumes of two folders by name, or of one folder in which they lie side by side.
+
+    Side by side is what one folder for both says, or a root without ``imagesTr`` (``case1.nii.gz`` with
+    ``case1_seg.nii.gz``, also in folders of their own: ``case1/image.nii.gz`` with ``case1/mask.nii.gz``).
 
     Args:
         root: folder of the data set.
@@ -93,17 +105,25 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
             or folders ``x`` with a DICOM series each.
         labels: folder of the masks; ``x.nii.gz`` (or ``.nii``); or DICOM-SEG as ``x.dcm`` or in a folder ``x``.
         sequences: names of the sequences, for messages.
+        patterns: which files are taken.
 
     Returns:
         One row a case, sorted: ``case_id``, ``path`` (of the first image), ``label``, and ``sequences``, a tuple of
         paths; all relative to the root.
 
     Raises:
-        SuiteError: a folder, a mask, an image or a sequence is missing.
+        SuiteError: a folder, a mask, an image or a sequence is missing, or nobody knows which belongs to which.
     """
+    if images == labels or (images == USUAL[0] and not (root / images).is_dir()):
+        found = _beside(root, images if images == labels else "", sequences, patterns)
+        if found is not None:
+            return found
     image_files, label_files = (
         _volumes(root / folder, flag) for folder, flag in ((images, "images"), (labels, "labels"))
     )
+    taken = set(patterns.chosen(list(image_files.values()), root, images))
+    image_files = {stem: file for stem, file in image_files.items() if file in taken}
+    label_files = {stem: file for stem, file in label_files.items() if patterns.keep(f"{labels}/{file}")}
     by_case: dict[str, dict[int, str]] = {}
     for stem, file in image_files.items():
         match = None if stem in label_files else _SEQUENCE.match(stem)
@@ -120,6 +140,53 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
                 f"no mask {case}.nii.gz in {labels}: add it, or take the image away",
             )
     by_case = {case: files for case, files in by_case.items() if case in label_files}
+    return _frame(root, by_case, label_files, images, labels, sequences)
+
+
+def _beside(root: Path, folder: str, sequences: tuple[str, ...], patterns: FilePatterns) -> pd.DataFrame | None:
+    """Volumes with masks beside them; None where there are none such."""
+    below = files_below(root / folder, lambda file: may_be_volume(file.name))
+    masks = mask_names(below)
+    kept = [name for name in below if name in masks and patterns.keep(f"{folder}/{name}" if folder else name)]
+    images = [name for name in below if name not in masks]
+    if not kept or not side_by_side(images, kept):
+        return None
+    images = patterns.chosen(images, root, folder)
+    found = side_by_side(images, kept)
+    where = root / folder
+    for names, own, other in ((found.without_mask, "image", "mask"), (found.without_image, "mask", "image")):
+        if names and (own == "image" or not patterns):
+            text = f"no {other} of this name beside it: add it, or leave the {own} out with --data.exclude"
+            count = f" ({len(names)} {own}s have none)"
+            paths = [f"{folder}/{name}" if folder else name for name in names]
+            report_fault("mask_pair", f"{where / names[0]}: {text}{count}", paths, text)
+    refuse_unclear(where, found.masks, "mask")
+    by_case: dict[str, dict[int, str]] = {}
+    masks_of: dict[str, str] = {}
+    for mask, several in found.images.items():
+        numbered = [_SEQUENCE.match(case_id_of(name)) for name in several]
+        if len(several) > 1 and not all(numbered):
+            refuse_unclear(where, {mask: several}, "image")
+            continue
+        first = numbered[0]
+        case = case_id_of(several[0]) if first is None or not all(numbered) else first[1]
+        if case in masks_of:
+            continue  # in a check, which has named it above
+        masks_of[case] = mask
+        by_case[case] = {int(match[2]) if match else 0: name for match, name in zip(numbered, several, strict=True)}
+    log.info("%s: masks lie beside their images: %s (%d cases)", where, found.example(), len(by_case))
+    return _frame(root, by_case, masks_of, folder, folder, sequences)
+
+
+def _frame(
+    root: Path,
+    by_case: Mapping[str, Mapping[int, str]],
+    label_files: Mapping[str, str],
+    images: str,
+    labels: str,
+    sequences: tuple[str, ...],
+) -> pd.DataFrame:
+    """The cases that have all sequences that others have."""
     numbers = sorted(set().union(*(files.keys() for files in by_case.values())))
     for case, files in by_case.items():
         for number in [number for number in numbers if number not in files]:
@@ -130,15 +197,19 @@ def folder_pairs(root: Path, images: str, labels: str, sequences: tuple[str, ...
                 "it, or take the case away",
             )
     cases = [case for case in sorted(by_case) if len(by_case[case]) == len(numbers)]
-    rows = [tuple(f"{images}/{by_case[case][number]}" for number in numbers) for case in cases]
+    rows = [tuple(_below(images, by_case[case][number]) for number in numbers) for case in cases]
     return pd.DataFrame(
         {
             "case_id": cases,
             "path": [row[0] for row in rows],
-            "label": [f"{labels}/{label_files[case]}" for case in cases],
+            "label": [_below(labels, label_files[case]) for case in cases],
             "sequences": pd.Series(rows, dtype=object),
         }
     )
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def table_pairs(
@@ -164,7 +235,10 @@ def table_pairs(
 def _volumes(folder: Path, flag: str) -> dict[str, str]:
     """Stem -> name of the volumes and series folders in a folder; hidden files are passed over (macOS leaves some)."""
     if not folder.is_dir():
-        raise SuiteError(f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/")
+        raise SuiteError(
+            f"--data.{flag} {folder}: no such folder: Volumes wants imagesTr/ beside labelsTr/, "
+            "or masks beside their images (case1.nii.gz with case1_seg.nii.gz)"
+        )
     files = [Path(entry.path) for entry in entries(folder)]
     volumes = [file.name for file in files if may_be_volume(file.name) or is_dicom(file)]
     folders = [file.name for file in files if file.is_dir()]

@@ -45,7 +45,9 @@ class Volumes(SegmentationData):
         root: folder of the data set.
         images: folder of the images in ``root``: files, or a folder with a DICOM series for each case; several
             sequences of a case end in ``_0000``, ``_0001``, ...
-        labels: folder of the masks in ``root``, named as the cases: files, or DICOM-SEG as files or in folders.
+        labels: folder of the masks in ``root``, named as the cases: files, or DICOM-SEG as files or in folders. Where
+            there is no ``imagesTr``, or both are one folder, masks lie beside their images: ``case1_seg.nii.gz`` (or
+            ``_mask``, ``_label``) with ``case1.nii.gz``, ``mask.nii.gz`` with ``image.nii.gz``.
         axis: ``axial``, ``coronal`` or ``sagittal`` slices.
         neighbors: slices on either side that join as channels (2.5D).
         spacing: mm of a pixel, or of a row and a column, that slices are resampled to and then padded to one size; left
@@ -58,7 +60,10 @@ class Volumes(SegmentationData):
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("images", "--data.table names the images", "table", given),
         Useless("labels", "--data.table names the masks", "table", given),
+        Useless("include", "--data.table names the images", "table", given),
+        Useless("exclude", "--data.table names the images", "table", given),
     )
+    walks_folder: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -94,7 +99,7 @@ class Volumes(SegmentationData):
             file = self._table_file(self.volume_table)
             frame = table_pairs(self.root, file, self.limits, allow_outside=self.allow_outside, form=self.table_form)
         else:
-            frame = folder_pairs(self.root, self.images_folder, self.labels_folder, described.sequences)
+            frame = self.pairs_of_folders(described.sequences)
         self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
         self._labels = [label_file(self.root / file) for file in frame["label"]]
         if self.classes is None and described.classes:
@@ -127,6 +132,14 @@ class Volumes(SegmentationData):
             }
         )
         return replace(table, images=slices)
+
+    def pairs_of_folders(self, sequences: tuple[str, ...]) -> pd.DataFrame:
+        """Volumes and masks without a table, as :func:`~datamodules.segmentation.volume_pairs.folder_pairs` has them.
+
+        Args:
+            sequences: names of the sequences, for messages.
+        """
+        return folder_pairs(self.root, self.images_folder, self.labels_folder, sequences, self.patterns)
 
     def not_on_disk(self) -> str | None:
         """Why images are not kept on disk."""

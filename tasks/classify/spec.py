@@ -18,6 +18,7 @@ SPEC = TaskSpec(
         "datamodules.classification.medmnist.MedMNIST",
         "datamodules.classification.image_folder.ImageFolder",
         "datamodules.classification.image_table.ImageTable",
+        "datamodules.classification.bids.Bids",
     ),
     examples=(
         "fit                                        train on drawn phantoms, no data needed",

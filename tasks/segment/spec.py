@@ -17,6 +17,8 @@ SPEC = TaskSpec(
         "datamodules.phantoms.masks.Phantoms",
         "datamodules.segmentation.mask_folder.MaskFolder",
         "datamodules.segmentation.volumes.Volumes",
+        "datamodules.segmentation.bids.Bids",
+        "datamodules.segmentation.bids.BidsImages",
     ),
     examples=(
         "fit                                        train on drawn phantoms, no data needed",

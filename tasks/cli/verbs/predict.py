@@ -27,6 +27,8 @@ OWN_FLAGS: OwnFlags = {
     "ckpt_path": "checkpoint, or best of the newest run",
     "ckpt_paths": Flag(HELP, several=True),
     "input": Flag("files, folders, or a table with paths", several=True),
+    "include": Flag("shell patterns of the files of --input's folders to take (*_T1w.nii.gz)", several=True),
+    "exclude": Flag("shell patterns of the files of --input's folders to leave out", several=True),
     "output": "new folder for predictions and errors.csv",
     **COMMON,
 }
@@ -61,6 +63,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     inference_class = cli.spec.inference_class()
     options = {name: config[name] for name in inference_class.flags}
     predicting = inference_class(model, config.data, output, options)
+    config.data.choose(",".join(config.include), ",".join(config.exclude))
     table = predicting.table(config.input)
     passed_over = config.data.passed_over
     said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""
