@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from datamodules import remote
 from datamodules.remote import as_typed, is_url, local, local_input, was_fetched
 from scansuite.errors import SuiteError
+from scansuite.files import IN_USE
 
 fsspec = pytest.importorskip("fsspec", reason="the extra remote is not installed")
 URL = "memory://set"
@@ -108,7 +109,8 @@ def test_a_table_of_inputs_comes_with_its_folder(memory: Any) -> None:
     memory.pipe({"/set/t.csv": b"path\n1.png\n", "/set/1.png": b"one"})
     table = local_input("memory://set/t.csv", "--input")
     assert held(table.parent) == {"t.csv": b"path\n1.png\n", "1.png": b"one"}
-    assert set(held(local_input("memory://set/t.csv", "--input", alone=True).parent)) == {"t.csv", "whole", ".lock"}
+    alone = local_input("memory://set/t.csv", "--input", alone=True)
+    assert set(held(alone.parent)) == {"t.csv", "whole", ".lock", IN_USE}
 
 
 @given(
