@@ -20,7 +20,7 @@ class Bids(ImageTable):
     A case is an image, ``sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz`` or ``sub-01/micr/sub-01_sample-A_SEM.png``. Its
     target and what else is known of it (``age``, ``sex``, ``group``) stand in ``participants.tsv``, or by session in
     ``sub-01/sub-01_sessions.tsv``, whose cells go before; a column ``split`` is the split. What ``.bidsignore`` names
-    is left out. More: docs/bids.md.
+    is left out. More: docs/folders.md.
 
     Args:
         root: folder of the data set, above those of the subjects.

@@ -24,7 +24,7 @@ class Bids(Volumes):
     ``sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz`` goes with ``sub-01_ses-02_label-lesion_mask.nii.gz`` or
     ``..._dseg.nii.gz`` in ``derivatives/<pipeline>/sub-01/...``. Columns of ``participants.tsv`` and ``sessions.tsv``
     (``age``, ``sex``, ``group``) are subgroups; a column ``split`` is the split. Classes are those of ``dseg.tsv``,
-    where there is one. What ``.bidsignore`` names is left out. More: docs/bids.md.
+    where there is one. What ``.bidsignore`` names is left out. More: docs/folders.md.
 
     Args:
         root: folder of the data set, above those of the subjects.
@@ -68,7 +68,7 @@ class BidsImages(MaskFolder):
     """Flat images (microscopy, photos) in folders of BIDS, with masks from its derivatives; ``sub-`` is the patient.
 
     ``sub-01/micr/sub-01_sample-A_SEM.png`` goes with ``sub-01_sample-A_label-axon_mask.png`` or ``..._dseg.png`` in
-    ``derivatives/<pipeline>/sub-01/...``. All else is as in :class:`Bids`. More: docs/bids.md.
+    ``derivatives/<pipeline>/sub-01/...``. All else is as in :class:`Bids`. More: docs/folders.md.
 
     Args:
         root: folder of the data set, above those of the subjects.
