@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datamodules.arrays.choose import Arrays
+    from datamodules.classification.bids import Bids as ClassificationBids
     from datamodules.classification.image_folder import ImageFolder
     from datamodules.classification.image_table import ImageTable
     from datamodules.classification.medmnist import MedMNIST
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from datamodules.phantoms.boxes import Phantoms as DetectionPhantoms
     from datamodules.phantoms.labels import Phantoms as ClassificationPhantoms
     from datamodules.phantoms.masks import Phantoms as SegmentationPhantoms
+    from datamodules.segmentation.bids import Bids as SegmentationBids
+    from datamodules.segmentation.bids import BidsImages
     from datamodules.segmentation.mask_folder import MaskFolder
     from datamodules.segmentation.volumes import Volumes
     from scansuite.errors import SuiteError
@@ -37,10 +40,13 @@ _HOMES = {
     "SegmentationTask": "tasks.segment.task",
     "DetectionTask": "tasks.detect.task",
     "ClassificationPhantoms": "datamodules.phantoms.labels:Phantoms",
+    "ClassificationBids": "datamodules.classification.bids:Bids",
     "ImageFolder": "datamodules.classification.image_folder",
     "ImageTable": "datamodules.classification.image_table",
     "MedMNIST": "datamodules.classification.medmnist",
     "SegmentationPhantoms": "datamodules.phantoms.masks:Phantoms",
+    "SegmentationBids": "datamodules.segmentation.bids:Bids",
+    "BidsImages": "datamodules.segmentation.bids",
     "MaskFolder": "datamodules.segmentation.mask_folder",
     "Volumes": "datamodules.segmentation.volumes",
     "DetectionPhantoms": "datamodules.phantoms.boxes:Phantoms",
@@ -57,9 +63,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Arrays", "BoxTable", "ClassificationPhantoms", "ClassificationTask", "Coco", "DetectionPhantoms",
-    "DetectionTask", "ImageFolder", "ImageTable", "InstanceMasks", "MaskFolder", "MedMNIST", "SegmentationPhantoms",
-    "SegmentationTask", "SuiteError", "Voc", "Volumes", "Yolo", "__version__", "load", "predict",
+    "Arrays", "BidsImages", "BoxTable", "ClassificationBids", "ClassificationPhantoms", "ClassificationTask", "Coco",
+    "DetectionPhantoms", "DetectionTask", "ImageFolder", "ImageTable", "InstanceMasks", "MaskFolder", "MedMNIST",
+    "SegmentationBids", "SegmentationPhantoms", "SegmentationTask", "SuiteError", "Voc", "Volumes", "Yolo",
+    "__version__", "load", "predict",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # where it would let every mistyped name pass

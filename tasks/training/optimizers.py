@@ -68,7 +68,7 @@ def build_optimizer(
 
     check_optimizer(name)
     groups = parameter_groups(model, lr, weight_decay, scales=scales or {}, waiting=waiting)
-    if fits_fused(name, groups) and not set(_COMPUTED) & set(args):
+    if fits_fused(name, groups, waits=bool(waiting)) and not set(_COMPUTED) & set(args):
         args = {**args, "fused": True}
     try:
         optimizer: Optimizer = create_optimizer_v2(groups, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
@@ -83,11 +83,18 @@ def build_optimizer(
     return optimizer
 
 
-def fits_fused(name: str, groups: Collection[Mapping[str, Any]]) -> bool:
-    """Whether an optimiser of timm's name is one of :data:`FUSED`, and torch fuses it where its parameters are."""
+def fits_fused(name: str, groups: Collection[Mapping[str, Any]], *, waits: bool = False) -> bool:
+    """Whether an optimiser of timm's name is one of :data:`FUSED`, and torch fuses it where its parameters are.
+
+    Args:
+        name: timm's name.
+        groups: of its parameters.
+        waits: some of them learn later. Fused SGD takes the momentum of all or of none, and these have none yet.
+    """
     from timm.optim import get_optimizer_class
 
-    if get_optimizer_class(name.lower(), bind_defaults=False) not in FUSED:
+    kind = get_optimizer_class(name.lower(), bind_defaults=False)
+    if kind not in FUSED or (waits and kind is SGD):
         return False
     parameters = [parameter for group in groups for parameter in group["params"]]
     devices = {parameter.device.type for parameter in parameters}

@@ -230,6 +230,9 @@ def test_an_optimiser_is_fused_on_a_cpu_and_learns_the_same(name: str) -> None:
 
 
 def test_what_torch_cannot_fuse_is_not(model: nn.Module) -> None:
+    here = [{"params": [nn.Parameter(torch.empty(2))]}]
+    assert not fits_fused("sgd", here, waits=True)
+    assert fits_fused("adamw", here, waits=True)
     assert not fits_fused("adamw", [{"params": [nn.Parameter(torch.empty(2, device="meta"))]}])
     assert all(group.get("fused") is None for group in build_optimizer(model, "rmsprop", 0.1, 0.0, {}).param_groups)
 
