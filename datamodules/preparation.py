@@ -24,6 +24,7 @@ from datamodules.prepared import Prepared
 from datamodules.splitting.leakage import grouping, refuse_leakage
 from datamodules.splitting.splits import join_split, make_split, refuse_gaps, warn_of_unknown_patients
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 
 if TYPE_CHECKING:
     from datamodules.base import ScanDataModule
@@ -237,13 +238,9 @@ def described(data: ScanDataModule, table: CaseTable) -> str:
     sizes = table.cases["split"].value_counts()
     patients = table.cases.groupby("split")["patient_id"].nunique()
     parts = [
-        f"{part} {_number(sizes[part], 'case')}"
-        + (f" of {_number(patients[part], 'patient')}" if table.patients_known else "")
+        f"{part} {number_of(sizes[part], 'case')}"
+        + (f" of {number_of(patients[part], 'patient')}" if table.patients_known else "")
         for part in SPLITS
         if part in sizes
     ]
-    return f"data: {type(data).__name__}, {data.origin}: {', '.join(parts) or _number(len(table), 'case')}"
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+    return f"data: {type(data).__name__}, {data.origin}: {', '.join(parts) or number_of(len(table), 'case')}"

@@ -14,7 +14,7 @@ PACKAGES = ("scansuite", "backbones", "datamodules", "tasks")
 # The ground floor (errors, files, random streams) may be imported from anywhere; the front door, which is the rest of
 # `scansuite`, from nowhere. Readers, types, the preprocess spec, resampling and drawing have no torch and may be, too.
 GROUND = tuple(
-    f"scansuite.{name}" for name in ("errors", "files", "progress", "random_streams", "own_parts", "version")
+    f"scansuite.{name}" for name in ("errors", "files", "progress", "random_streams", "own_parts", "version", "words")
 )
 COMMON = (
     *(*GROUND, "datamodules.types", "datamodules.readers", "datamodules.preprocess", "datamodules.resampling"),

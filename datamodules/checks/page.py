@@ -16,6 +16,7 @@ from datamodules.checks.survey import Survey
 from datamodules.remote import as_typed
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
+from scansuite.words import number_of
 
 
 def write_page(file: Path, survey: Survey, store: FindingStore) -> None:
@@ -66,12 +67,8 @@ def write_page(file: Path, survey: Survey, store: FindingStore) -> None:
 def verdict(store: FindingStore) -> str:
     """Verdict in one sentence on all findings."""
     errors, warnings, notes = (store.count(severity) for severity in SEVERITIES)
-    lead = f"{_counted(errors, 'error')} would" if errors else "nothing would"
-    return f"{lead} stop or spoil training; {_counted(warnings, 'warning')}, {_counted(notes, 'note')}"
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    lead = f"{number_of(errors, 'error')} would" if errors else "nothing would"
+    return f"{lead} stop or spoil training; {number_of(warnings, 'warning')}, {number_of(notes, 'note')}"
 
 
 def _bars(bars: list[tuple[str, int]]) -> list[tuple[str, int, float]]:

@@ -13,8 +13,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from datamodules.base import ScanDataModule
 from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
+from scansuite.words import number_of
 from tasks.base import Task
-from tasks.cli.results import number_of
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from typing import TypeAlias
 from datamodules.caching.kept import KINDS, kept_in
 from datamodules.settings import default_cache_dir, free_memory
 from scansuite.version import __version__
+from scansuite.words import number_of
 
 Facts: TypeAlias = dict[str, "str | dict[str, str]"]
 
@@ -245,7 +246,7 @@ def _caches(wrong: list[str]) -> dict[str, str]:
     for kind in KINDS:
         ours = [one for one in entries if one.kind == kind]
         size, files = sum(one.size for one in ours), sum(one.files for one in ours)
-        found[kind] = f"{size / 2**20:.1f} MiB, {files} file{'s' * (files != 1)}" if ours else "nothing"
+        found[kind] = f"{size / 2**20:.1f} MiB, {number_of(files, 'file')}" if ours else "nothing"
     for one in entries:
         if one.trouble.startswith("cannot"):
             wrong.append(f"{one.path}: {one.trouble}: mend its permissions, or remove it")

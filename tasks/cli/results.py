@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from datamodules.base import ScanDataModule
+from scansuite.words import number_of
 from tasks.cli.tables import table_text
 from tasks.evaluation.metric_values import MetricValue
 
@@ -57,11 +58,6 @@ def results_text(
     if len(classes) > _SHOWN:
         text += f"\n... and {len(classes) - _SHOWN} classes more, in metrics.json"
     return text
-
-
-def number_of(count: int, thing: str) -> str:
-    """A count with what is counted, in singular or plural."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def counted(data: ScanDataModule, split: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 from tasks.evaluation.charts.style import FAINT, INK, TRAIN, VAL, chart, colour_of, line_of, shortened
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def draw_learning_curves(
     if not panels:
         raise SuiteError("metrics.csv: has neither a loss nor a learning rate")
     lines = -(-len(classes) // 3) if 1 < len(classes) <= _MOST_CLASSES else 0
-    title = f"Learning curves: {len(epochs)} epoch{'' if len(epochs) == 1 else 's'}"
+    title = f"Learning curves: {number_of(len(epochs), 'epoch')}"
     with chart(file, title, 0.75 + 1.75 * len(panels) + 0.2 * lines) as figure:
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, draw in zip(rows, panels, strict=True):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from datamodules.pictures.panels import CLASS_COLOURS
 from scansuite.files import replacing
+from scansuite.words import number_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,14 +106,13 @@ def counted(case_ids: Sequence[str] | pd.Series, cases: pd.DataFrame | None) -> 
         cases: the table ``cases`` of a run; None = there is none.
     """
     ids = pd.Index(case_ids)
-    said = f"{len(ids)} case{'' if len(ids) == 1 else 's'}"
+    said = number_of(len(ids), "case")
     if cases is None or not {"case_id", "patient_id"} <= set(cases.columns):
         return said
     patients = cases.drop_duplicates("case_id").set_index("case_id")["patient_id"].reindex(ids)
     if not len(patients) or patients.isna().any():
         return said
-    count = patients.nunique()
-    return f"{said} of {count} patient{'' if count == 1 else 's'}"
+    return f"{said} of {number_of(patients.nunique(), 'patient')}"
 
 
 def colour_of(number: int) -> Rgb:
