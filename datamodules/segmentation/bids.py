@@ -60,7 +60,7 @@ class Bids(Volumes):
             raise SuiteError(f"{self.root / flat}: a flat image, no volume: give --data BidsImages")
         if self.classes is None:
             self.classes = classes
-        rows = rows.rename(columns={"label": "label_of_participant"}).rename(columns={"mask": "label"})
+        rows = rows.rename(columns={"label": "label_of_participant", "mask": "label"})
         return rows.assign(sequences=pd.Series([(path,) for path in rows["path"]], dtype=object))
 
 

@@ -6,7 +6,7 @@ import logging
 import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -17,9 +17,6 @@ from datamodules.tables.form import AS_FOUND, Layout, TableForm, TextColumns, ch
 from datamodules.tables.reasons import reason_of
 from datamodules.tables.workbook import WORKBOOKS, is_workbook, read_workbook
 from scansuite.errors import SuiteError
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from datamodules.remote import as_typed
@@ -84,7 +84,7 @@ def _interrupted(line: str | None = None) -> int:
     if _may_handle_signals():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if global_rank() == 0:
-        _say_end(interrupted() if line is None else line)
+        say_end(interrupted() if line is None else line)
     return 130
 
 
@@ -94,11 +94,12 @@ def _stopped(stop: Stopped) -> int:
     if stop.name == signal.SIGINT.name:
         return _interrupted(line)
     if global_rank() == 0:
-        _say_end(line)
+        say_end(line)
     return EX_TEMPFAIL
 
 
-def _say_end(line: str) -> None:
+def say_end(line: str) -> None:
+    """Say how a command ends where a signal has ended it: here, or to the command that has started it."""
     close_lines()
     if not tell_caller(line):
         print(line, file=sys.stderr)
@@ -114,11 +115,9 @@ def _ended_by_signal(run: Callable[[], int]) -> int:
     except SuiteError:
         raise
     except Exception as error:
-        inner = error.__cause__ or error.__context__
-        while inner is not None:
+        for inner in _behind(error):
             if isinstance(inner, (Stopped, KeyboardInterrupt)):
                 raise inner from None
-            inner = inner.__cause__ or inner.__context__
         raise
 
 
@@ -156,12 +155,15 @@ def _nobody_reads() -> bool:
 
 def _inner(error: BaseException) -> str | None:
     """The line of a :class:`SuiteError` that a library has wrapped in an exception of its own."""
+    return next((str(inner) for inner in _behind(error) if isinstance(inner, SuiteError)), None)
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions that one came from, the latest first."""
     inner = error.__cause__ or error.__context__
     while inner is not None:
-        if isinstance(inner, SuiteError):
-            return str(inner)
+        yield inner
         inner = inner.__cause__ or inner.__context__
-    return None
 
 
 def _known(error: Exception) -> str | None:
@@ -192,9 +194,7 @@ def _of_libraries(error: BaseException) -> str | None:
 
     They come from the user's ``--trainer`` flags, or were asked for by them; what they raise is in words for users.
     """
-    first = error
-    while (inner := first.__cause__ or first.__context__) is not None:
-        first = inner
+    *_, first = (error, *_behind(error))
     said = " ".join(str(first).split())[:300]
     built = re.search(r"Problem with given class_path '(?:pytorch_lightning|lightning)\.[\w.]*\.(\w+)'", str(error))
     named = re.search(r"any of the Union subtypes[\s\S]*Given value: .*class_path='(?:[\w.]*\.)?(\w+)'", str(error))

@@ -111,8 +111,10 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
         raise SuiteError(f"unknown flag {name}" + (f": did you mean {near}?" if near else ": see --help_all"))
 
 
+# Flags of every verb, which its parser does not see.
+OF_ALL = {"--quiet": "errors, warnings and results alone", "--debug": "show the traceback of an error"}
 # Flags that are typed without a value, or may be.
-VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", "--debug", "--quiet")
+VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", *OF_ALL)
 
 
 def refuse_valueless(argv: Sequence[str], known: Iterable[str]) -> None:

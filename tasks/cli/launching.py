@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from tasks.cli.errors import say_end
 from tasks.cli.runs.ranks import LOGS, LOOK, Here, end_others, ending, failed, say_error
 from tasks.cli.runs.running import release, stopped
 from tasks.training.stopping.signals import StopSignals
@@ -51,7 +51,7 @@ def answer_while_waiting(trainer: Trainer, signals: StopSignals) -> None:
     form = strategy.setup_environment
 
     def end(name: str) -> None:
-        print(stopped(name, "while it waited for other ranks"), file=sys.stderr, flush=True)
+        say_end(stopped(name, "while it waited for other ranks"))
         end_others()
         release()
 

@@ -16,7 +16,7 @@ from scansuite.version import __version__
 from tasks.cli.display.bar import shown
 from tasks.cli.display.console import quietly
 from tasks.cli.errors import guarded
-from tasks.cli.flags import given, values_of, wants_help
+from tasks.cli.flags import OF_ALL, given, values_of, wants_help
 from tasks.cli.starting.mistyped import refuse_mistyped
 from tasks.registry.specs import is_task, spec_of, task_names
 
@@ -38,7 +38,6 @@ BESIDE = {
     "completion": "print what makes a shell complete tasks, verbs, flags and their values: bash, zsh or fish",
 }
 
-_OF_ALL = ("--debug", "--quiet")  # flags of every verb
 HELP = """\
 usage: {program} VERB [flags]
 
@@ -109,7 +108,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         print(f"error: {_no_verb(verb, spec.program)}", file=sys.stderr)
         return 2
     debug, quiet = "--debug" in flags, "--quiet" in flags
-    flags = [flag for flag in flags if flag not in _OF_ALL]
+    flags = [flag for flag in flags if flag not in OF_ALL]
     # Its import otherwise asks the network for a newer release (and the newer releases have another licence).
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -130,7 +129,7 @@ def script() -> int:
     first = arguments[0] if arguments else "--help"
     if first in BESIDE:
         beside = importlib.import_module(f"tasks.cli.verbs.{first}")
-        flags = [flag for flag in arguments[1:] if flag not in _OF_ALL]
+        flags = [flag for flag in arguments[1:] if flag not in OF_ALL]
 
         def run() -> int:
             with quietly("--quiet" in arguments), shown_by(shown):

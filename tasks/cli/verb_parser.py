@@ -14,6 +14,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
 from scansuite.own_parts import TRUSTED, allowed, load_part
 from tasks.cli.config_keys import refuse_unknown_keys
 from tasks.cli.flags import (
+    OF_ALL,
     find_configs,
     pairs,
     refuse_unknown,
@@ -58,7 +59,6 @@ ALLOW_IMPORT = Flag(
 # What classes that flags of the trainer name must be.
 _BASES = {"callbacks": "pytorch_lightning.callbacks.Callback", "logger": "pytorch_lightning.loggers.Logger"}
 _CONFIG = "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated"
-FOR_ALL = (("--quiet", "errors, warnings and results alone"), ("--debug", "show the traceback of an error"))
 
 
 class VerbParser:
@@ -192,7 +192,7 @@ class VerbParser:
         own = [(f"--{name}", flag.help) for name, flag in self.own_flags.items()]
         typed = [] if self.words is None else [self.words]
         common = [("--config", _CONFIG)] if self.builds else []
-        sections: list[Section] = [("", [*typed, *own, *common, *FOR_ALL])]
+        sections: list[Section] = [("", [*typed, *own, *common, *OF_ALL.items()])]
         for name, cls in self.groups.items():
             if name != "trainer":
                 sections.append((name, documented(f"--{name}.", [cls])))

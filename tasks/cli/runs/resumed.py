@@ -80,7 +80,7 @@ def as_begun(checkpoint: dict[str, Any], kept: RunData, config: Any) -> Callable
     if mirrors:
         now["sided"] = False
     if before and "patches" not in before and now.get("patches") == "auto":
-        now["patches"] = 1
+        now["patches"] = _BEFORE["--data.patches"]
     if before and "augment_on" not in before and now.get("augment_on") == "auto":
         now["augment_on"] = "cpu"
 

@@ -17,7 +17,7 @@ from docstring_parser import ParseError, parse
 from datamodules.transforms.names import PRESETS
 from datamodules.windows import WINDOWS
 from scansuite.errors import SuiteError
-from tasks.cli.flags import find_configs, shipped_configs
+from tasks.cli.flags import OF_ALL, find_configs, shipped_configs
 from tasks.cli.starting.known_flags import TRAINER, KnownFlag, chosen_data, flags_of
 from tasks.cli.starting.source import UnsureError, docstrings
 from tasks.registry.spec import TaskSpec
@@ -69,17 +69,13 @@ _WORDS_BESIDE = {
 }
 
 
-# What the entry of the command line takes away before a verb sees its flags.
-_OF_ALL = {"--quiet": "errors, warnings and results alone", "--debug": "show the traceback of an error"}
-
-
 def _of_verb(spec: TaskSpec, verb: str, typed: Sequence[str], word: str) -> list[Candidate]:
     data = _data(spec, verb, typed)
     try:
         known = flags_of(spec, verb, data)
     except UnsureError:
         return [Candidate(FILES)]
-    known |= {name: KnownFlag(value=False, help=text) for name, text in _OF_ALL.items()}
+    known |= {name: KnownFlag(value=False, help=text) for name, text in OF_ALL.items()}
     flag, equals, value = word.partition("=")
     if equals and flag.startswith("--"):
         return [

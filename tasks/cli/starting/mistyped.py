@@ -33,7 +33,8 @@ def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
     typed = find_configs(argv) if verb != "list" else list(argv)
     try:
         chosen = chosen_data(spec, verb, typed)
-        known = [flags_of(spec, verb, paths) for paths in ([chosen.paths] if chosen.sure else _each(chosen.paths))]
+        meant = [chosen.paths] if chosen.sure else [[path] for path in chosen.paths]
+        known = [flags_of(spec, verb, paths) for paths in meant]
         silent = silent_keys(spec, verb)
     except UnsureError:
         return
@@ -42,10 +43,6 @@ def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
         raise SuiteError(line)
     if chosen.sure and verb != "list":
         refuse_unknown_keys(typed, known[0], silent)
-
-
-def _each(paths: Sequence[str]) -> list[list[str]]:
-    return [[path] for path in paths]
 
 
 def _wrong(argv: Sequence[str], known: Iterable[str]) -> str | None:
