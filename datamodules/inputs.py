@@ -14,7 +14,7 @@ from datamodules.cases.containment import refuse_outside
 from datamodules.cases.ids import clean_ids
 from datamodules.cases.named_files import exists, no_column, with_suffixes
 from datamodules.cases.no_scans import MASK, NO_IMAGE, NO_VOLUME, why_no_scan
-from datamodules.cases.side_by_side import mask_names, side_by_side
+from datamodules.cases.side_by_side import side_by_side, told_apart
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.classification.case_rows import join_files
 from datamodules.loading.ahead import loader_on
@@ -198,8 +198,7 @@ class InputFiles:
             return volume.may_be_volume(file.name) if volumes else formats.is_image(file)
 
         below = self.patterns.chosen(files_below(folder, candidate), folder)
-        speaking = mask_names(below)
-        masks = side_by_side([name for name in below if name not in speaking], sorted(speaking)).images
+        masks = side_by_side(*told_apart(below)).images
         reasons = {name: MASK if name in masks else why_no_scan(folder, name) for name in below}
         self.passed_over += [(str(folder / name), reason) for name, reason in reasons.items() if reason is not None]
         return [name for name, reason in reasons.items() if reason is None]

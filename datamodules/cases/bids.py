@@ -14,7 +14,7 @@ import pandas as pd
 from datamodules.cases.ids import clean_id
 from datamodules.cases.table import split_words
 from datamodules.readers.format_table import by_name
-from datamodules.readers.listing import entries, files_below
+from datamodules.readers.listing import entries, files_below, path_below
 from datamodules.readers.patterns import ALL, FilePatterns, fits
 from datamodules.tables.file import read_frame
 from datamodules.tables.form import AS_FOUND, TableForm
@@ -121,7 +121,7 @@ def subject_files(root: Path, below: str = "") -> list[BidsName]:
     for entry in entries(root / below):
         if not entry.name.startswith("sub-") or not entry.is_dir():
             continue
-        top = f"{below}/{entry.name}" if below else entry.name
+        top = path_below(below, entry.name)
         for name in files_below(root / top, lambda file: by_name(file.name) is not None):
             parsed = bids_name(f"{top}/{name}")
             if parsed is not None and parsed.subject == entry.name and not _is_ignored(parsed.path, ignored):

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from datamodules.cases.bids import is_bids
-from datamodules.cases.side_by_side import mask_names, side_by_side
+from datamodules.cases.side_by_side import side_by_side, told_apart
 from datamodules.readers.format_table import by_name
 from datamodules.readers.formats import is_image
-from datamodules.readers.listing import entries
+from datamodules.readers.listing import entries, path_below
 from datamodules.readers.volume import is_volume, may_be_volume
 
 # What each class wants to find.
@@ -124,9 +124,8 @@ def _beside(path: Path) -> dict[str, str]:
     for place in places:
         names = [entry.name for entry in entries(path / place) if entry.is_file()][: 4 * _LOOKED_AT]
         for name, fits in (("MaskFolder", _is_flat), ("Volumes", is_volume)):
-            chosen = [f"{place}/{one}" if place else one for one in names if fits(one)]
-            masks = mask_names(chosen)
-            pairs = side_by_side([one for one in chosen if one not in masks], sorted(masks))
+            chosen = [path_below(place, one) for one in names if fits(one)]
+            pairs = side_by_side(*told_apart(chosen))
             if pairs:
                 found.setdefault(name, f"masks beside their images ({pairs.example()})")
     return found

@@ -59,12 +59,8 @@ def drop_missing(
     Raises:
         SuiteError: names the first such file, outside a check; a path leads out of the root.
     """
-    refuse_outside(root, frame[column], f"{file}, column {column!r}", allow=allow_outside)
-    there = frame[column].map(lambda name: (root / name).exists())
-    if not there.all():
-        found = with_suffixes(root, frame[column][~there], f"{file}, column {column!r}", allow_outside=allow_outside)
-        there |= frame[column].isin(found.keys())
-        frame = frame.assign(**{column: frame[column].map(lambda name: found.get(name, name)).astype("str")})
+    frame, gone = find_files(frame, column, root, f"{file}, column {column!r}", allow_outside=allow_outside)
+    there = ~frame[column].isin(gone)
     missing = frame[column][~there]
     if not len(missing):
         return frame
@@ -76,6 +72,31 @@ def drop_missing(
         f"in column {column!r} of {file.name}, but not below --data.root",
     )
     return frame[there]
+
+
+def find_files(
+    frame: pd.DataFrame, column: str, root: Path, where: str, *, allow_outside: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """A table in which paths without suffix have that of the file that is meant, and the paths that are no files.
+
+    Each path is looked for once, however many rows have it.
+
+    Args:
+        frame: the table.
+        column: of the frame; paths.
+        root: folder that they are relative to.
+        where: table and column, for messages.
+        allow_outside: see :func:`~datamodules.cases.containment.refuse_outside`.
+
+    Raises:
+        SuiteError: a path leads out of the root, or two files may be meant by one.
+    """
+    refuse_outside(root, frame[column], where, allow=allow_outside)
+    missing = [name for name in frame[column].drop_duplicates() if not exists(root / name)]
+    found = with_suffixes(root, missing, where, allow_outside=allow_outside)
+    if found:
+        frame = frame.assign(**{column: frame[column].map(lambda name: found.get(name, name)).astype("str")})
+    return frame, [name for name in missing if name not in found]
 
 
 def with_suffixes(root: Path, missing: Iterable[str], where: str, *, allow_outside: bool = False) -> dict[str, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from datamodules.cases.table import case_id_of
+from datamodules.readers.listing import path_below
+from datamodules.readers.patterns import FilePatterns
 
 _MASK = "masks?|seg|segs|segmentations?|labels?|labelmap|gt"
 _IMAGE = "images?|imgs?|scans?|orig|original|raw|volumes?|vol"
@@ -74,6 +76,34 @@ class SideBySide:
         """The first image and its mask, in words."""
         mask, images = next(iter(self.images.items()))
         return f"{images[0]} with {PurePosixPath(mask).name}"
+
+
+def told_apart(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Images and masks among the names of one folder, in their order."""
+    masks = mask_names(names)
+    return [name for name in names if name not in masks], [name for name in names if name in masks]
+
+
+def pairs_beside(
+    root: Path, folder: str, names: Sequence[str], patterns: FilePatterns
+) -> tuple[list[str], SideBySide] | None:
+    """The images of one folder that patterns take, and which masks beside them are theirs; None where none are.
+
+    Args:
+        root: of the data set.
+        folder: in it; empty: the root itself.
+        names: of its files, with folders below it (POSIX).
+        patterns: which files are taken.
+
+    Raises:
+        SuiteError: patterns leave none of the images.
+    """
+    images, masks = told_apart(names)
+    kept = [name for name in masks if patterns.keep(path_below(folder, name))]
+    if not kept or not side_by_side(images, kept):
+        return None
+    images = patterns.chosen(images, root, folder)
+    return images, side_by_side(images, kept)
 
 
 def mask_names(names: Iterable[str]) -> set[str]:

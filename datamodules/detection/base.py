@@ -20,9 +20,9 @@ from datamodules.cases.contents import Unit
 from datamodules.cases.ids import clean_text
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
-from datamodules.detection.files import image_size
 from datamodules.faults import report_fault, tolerated
 from datamodules.preprocess import Preprocess
+from datamodules.readers.sizes import image_size
 from datamodules.samples.annotation import Annotation
 from datamodules.samples.box_geometry import scaled
 from datamodules.samples.boxes import Boxes, LabelledBoxes

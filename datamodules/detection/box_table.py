@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from datamodules.cases.containment import refuse_outside
 from datamodules.cases.ids import clean_ids
-from datamodules.cases.named_files import drop_empty, exists, holds_files, no_column, with_suffixes
+from datamodules.cases.named_files import drop_empty, find_files, holds_files, no_column
 from datamodules.cases.table import split_words
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.box_columns import (
@@ -31,10 +30,11 @@ from datamodules.detection.box_columns import (
     refuse_large,
 )
 from datamodules.detection.boxes import RawBoxes
-from datamodules.detection.files import beside, image_size, relative, short_names
+from datamodules.detection.files import beside, relative, short_names
 from datamodules.faults import report_fault
 from datamodules.readers.formats import is_image
 from datamodules.readers.listing import entries
+from datamodules.readers.sizes import image_size
 from datamodules.settings import name_list
 from datamodules.tables.file import read_frame
 from scansuite.errors import SuiteError, nearest
@@ -187,21 +187,17 @@ class BoxTable(DetectionData):
     def _there(self, frame: pd.DataFrame, column: str, folder: Path) -> pd.DataFrame:
         """The rows whose image is there, with its suffix."""
         file = self.table_file
-        names = frame[column].drop_duplicates()
-        refuse_outside(folder, names, str(file), allow=self.allow_outside)
-        missing = [name for name in names if not exists(folder / name)]
-        found = with_suffixes(folder, missing, str(file), allow_outside=self.allow_outside)
-        gone = [name for name in missing if name not in found]
+        count = frame[column].nunique()
+        frame, gone = find_files(frame, column, folder, str(file), allow_outside=self.allow_outside)
         if gone:
             report_fault(
                 "missing_file",
-                f"{file}: {gone[0]} in column {column!r} is not below {folder} ({len(gone)} of {len(names)} images are "
+                f"{file}: {gone[0]} in column {column!r} is not below {folder} ({len(gone)} of {count} images are "
                 "missing): correct the paths, or name the folder that they are relative to with --data.images",
                 gone,
                 f"in {file.name}, but not below {folder}",
             )
-        kept = frame[~frame[column].isin(gone)]
-        return kept.assign(**{column: kept[column].map(lambda name: found.get(name, name)).astype("str")})
+        return frame[~frame[column].isin(gone)]
 
     def _of_images(self, frame: pd.DataFrame, columns: _Columns, numbers: NDArray[np.intp]) -> pd.DataFrame:
         """One row an image: patient, part and name, in which its rows must agree, and other columns where they do."""

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from datamodules.cases.containment import refuse_outside
+from datamodules.cases.named_files import exists
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.coco_file import CocoFile, read_coco
-from datamodules.detection.files import beside, exists, part_in, relative, short_names
+from datamodules.detection.files import beside, part_in, relative, short_names
 from datamodules.faults import report_fault
 from datamodules.readers.listing import is_clutter
 from scansuite.errors import SuiteError

@@ -9,9 +9,6 @@ from pathlib import Path, PurePosixPath
 from datamodules.cases.table import SPLIT_WORDS, by_case_id, case_id_of
 from datamodules.readers import formats
 from datamodules.readers.patterns import ALL, FilePatterns
-from datamodules.readers.sizes import image_size
-
-__all__ = ["beside", "exists", "image_size", "images_by_stem", "part_in", "relative", "short_names", "split_of_folders"]
 
 
 def images_by_stem(folder: Path, patterns: FilePatterns = ALL, root: Path | None = None) -> dict[str, str]:
@@ -50,14 +47,6 @@ def short_names(names: Sequence[str], paths: Sequence[str]) -> list[str]:
     for name in short:
         seen[name] = seen.get(name, 0) + 1
     return [name if seen[name] == 1 else case_id_of(path) for name, path in zip(short, paths, strict=True)]
-
-
-def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; a name that is too long, or no name, is none."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def beside(root: Path, name: str) -> Path:

@@ -11,13 +11,12 @@ import pandas as pd
 import yaml
 
 from datamodules.cases.containment import refuse_outside
+from datamodules.cases.named_files import exists
 from datamodules.cases.table import SPLIT_WORDS
 from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import (
     beside,
-    exists,
-    image_size,
     images_by_stem,
     relative,
     short_names,
@@ -26,6 +25,7 @@ from datamodules.detection.files import (
 from datamodules.faults import report_fault, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
+from datamodules.readers.sizes import image_size
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 

@@ -39,6 +39,11 @@ def files_below(folder: Path, wanted: Callable[[Path], bool]) -> list[str]:
     return sorted(path.as_posix() for path in shown if wanted(folder / path))
 
 
+def path_below(folder: str, name: str) -> str:
+    """A path in a folder, which may be empty: the one that paths are relative to."""
+    return f"{folder}/{name}" if folder not in ("", ".") else name
+
+
 def paths_below(folder: Path) -> Iterator[Path]:
     """Paths of :func:`files_below`, with the folder in front."""
     return (folder / name for name in files_below(folder, lambda file: True))

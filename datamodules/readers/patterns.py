@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from datamodules.readers.listing import path_below
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class FilePatterns:
         """
         if not self:
             return list(names)
-        paths = {name: f"{below}/{name}" if below not in ("", ".") else name for name in names}
+        paths = {name: path_below(below, name) for name in names}
         taken = [name for name, path in paths.items() if self.take(path)]
         if names and not taken:
             raise self._none_left(list(paths.values()), root)

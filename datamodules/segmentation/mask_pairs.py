@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from datamodules.cases.side_by_side import image_keys, mask_key, mask_names, side_by_side
+from datamodules.cases.side_by_side import image_keys, mask_key, pairs_beside
 from datamodules.cases.table import SPLIT_WORDS, case_id_of
 from datamodules.faults import report_fault
 from datamodules.readers import formats
+from datamodules.readers.listing import path_below
 from datamodules.readers.patterns import FilePatterns
 from scansuite.errors import SuiteError
 
@@ -128,20 +129,17 @@ def _of_folders(root: Path, images: str, masks: str, below: list[str], patterns:
 def _beside(root: Path, folder: str, patterns: FilePatterns) -> MaskPairs | None:
     """Images with masks beside them; None where there are none such."""
     below = formats.images_below(root / folder)
-    masks = mask_names(below)
-    kept = [name for name in below if name in masks and patterns.keep(f"{folder}/{name}" if folder else name)]
-    images = [name for name in below if name not in masks]
-    if not kept or not side_by_side(images, kept):
+    pairs = pairs_beside(root, folder, below, patterns)
+    if pairs is None:
         return None
-    images = patterns.chosen(images, root, folder)
-    found = side_by_side(images, kept)
+    images, found = pairs
     if found.without_image and not patterns:
         mask = found.without_image[0]
         report_fault(
             "mask_pair",
             f"{root / folder / mask}: no image of this name beside it ({len(found.without_image)} masks have none): "
             "add it, or leave the mask out with --data.exclude",
-            [f"{folder}/{name}" if folder else name for name in found.without_image],
+            [path_below(folder, name) for name in found.without_image],
             "no image of this name beside it: add it, or take the mask away",
         )
     refuse_unclear(root / folder, found.images, "image")
@@ -172,12 +170,13 @@ def refuse_unclear(folder: Path, partners: Mapping[str, Sequence[str]], what: st
 
 
 def _frame(names: list[str], masks: list[str | None], images_folder: str, masks_folder: str) -> pd.DataFrame:
-    before, behind = (f"{folder}/" if folder else "" for folder in (images_folder, masks_folder))
     frame = pd.DataFrame(
         {
-            "path": [f"{before}{name}" for name in names],
+            "path": [path_below(images_folder, name) for name in names],
             "case_id": [case_id_of(name) for name in names],
-            "mask": pd.Series([None if name is None else f"{behind}{name}" for name in masks], dtype="str"),
+            "mask": pd.Series(
+                [None if name is None else path_below(masks_folder, name) for name in masks], dtype="str"
+            ),
         }
     )
     tops = [name.split("/")[0].lower() if "/" in name else "" for name in names]

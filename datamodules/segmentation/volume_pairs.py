@@ -14,12 +14,12 @@ import pandas as pd
 
 from datamodules.cases.ids import clean_id
 from datamodules.cases.named_files import drop_empty, drop_missing, no_column
-from datamodules.cases.side_by_side import mask_names, side_by_side
+from datamodules.cases.side_by_side import pairs_beside
 from datamodules.cases.table import by_case_id, case_id_of, split_words
 from datamodules.faults import report_fault
 from datamodules.readers.dicom.header import is_dicom
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.listing import entries, files_below
+from datamodules.readers.listing import entries, files_below, path_below
 from datamodules.readers.patterns import ALL, FilePatterns
 from datamodules.readers.volume import may_be_volume, suffixes
 from datamodules.segmentation.mask_pairs import refuse_unclear
@@ -146,19 +146,16 @@ def folder_pairs(
 def _beside(root: Path, folder: str, sequences: tuple[str, ...], patterns: FilePatterns) -> pd.DataFrame | None:
     """Volumes with masks beside them; None where there are none such."""
     below = files_below(root / folder, lambda file: may_be_volume(file.name))
-    masks = mask_names(below)
-    kept = [name for name in below if name in masks and patterns.keep(f"{folder}/{name}" if folder else name)]
-    images = [name for name in below if name not in masks]
-    if not kept or not side_by_side(images, kept):
+    pairs = pairs_beside(root, folder, below, patterns)
+    if pairs is None:
         return None
-    images = patterns.chosen(images, root, folder)
-    found = side_by_side(images, kept)
+    _, found = pairs
     where = root / folder
     for names, own, other in ((found.without_mask, "image", "mask"), (found.without_image, "mask", "image")):
         if names and (own == "image" or not patterns):
             text = f"no {other} of this name beside it: add it, or leave the {own} out with --data.exclude"
             count = f" ({len(names)} {own}s have none)"
-            paths = [f"{folder}/{name}" if folder else name for name in names]
+            paths = [path_below(folder, name) for name in names]
             report_fault("mask_pair", f"{where / names[0]}: {text}{count}", paths, text)
     refuse_unclear(where, found.masks, "mask")
     by_case: dict[str, dict[int, str]] = {}
@@ -197,19 +194,15 @@ def _frame(
                 "it, or take the case away",
             )
     cases = [case for case in sorted(by_case) if len(by_case[case]) == len(numbers)]
-    rows = [tuple(_below(images, by_case[case][number]) for number in numbers) for case in cases]
+    rows = [tuple(path_below(images, by_case[case][number]) for number in numbers) for case in cases]
     return pd.DataFrame(
         {
             "case_id": cases,
             "path": [row[0] for row in rows],
-            "label": [_below(labels, label_files[case]) for case in cases],
+            "label": [path_below(labels, label_files[case]) for case in cases],
             "sequences": pd.Series(rows, dtype=object),
         }
     )
-
-
-def _below(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
 
 
 def table_pairs(

@@ -31,11 +31,11 @@ import numpy as np
 from datamodules.classification.image_table import ImageTable
 from datamodules.classification.medmnist_files import MedMNISTFile
 from datamodules.detection.coco import Coco
-from datamodules.detection.files import image_size
 from datamodules.detection.voc import Voc
 from datamodules.detection.yolo import Yolo
 from datamodules.readers import formats
 from datamodules.readers.raster import write_png
+from datamodules.readers.sizes import image_size
 from datamodules.readers.volume import read_grid, read_volume
 from datamodules.segmentation.masks import read_label_file
 from datamodules.segmentation.volume_pairs import read_description

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from datamodules.cases.table import case_id_of
 from datamodules.classification.image_folder import ImageFolder
 from datamodules.classification.image_table import ImageTable
-from datamodules.detection.files import image_size
 from datamodules.inputs import InputFiles
 from datamodules.preprocess import Preprocess
 from datamodules.readers import formats
 from datamodules.readers.limits import Limits
 from datamodules.readers.raster import write_png
+from datamodules.readers.sizes import image_size
 from datamodules.segmentation.mask_folder import MaskFolder
 from datamodules.tables.file import read_frame
 from scansuite.errors import SuiteError
