@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from datamodules.pictures.boxes import draw_boxes
 from datamodules.pictures.canvas import legend
 from datamodules.pictures.panels import class_colour, panel_size, scan_panel
-from scansuite.files import replacing, safe_path, write_text
+from scansuite.files import write_text
+from tasks.deployment.case_picture import write_case_picture
 
 _EDGES = ["x1", "y1", "x2", "y2"]
 
@@ -82,8 +83,6 @@ def write_box_picture(
     Raises:
         SuiteError: the folder cannot be written to.
     """
-    from PIL import Image
-
     size, _ = panel_size(image.shape[:2], None)
     panel = scan_panel(image, size)
     colours = {name: class_colour(number) for number, name in enumerate(class_names)}
@@ -92,9 +91,4 @@ def write_box_picture(
     panel = draw_boxes(panel, calls[_EDGES].to_numpy(float), image.shape[:2], of_boxes, texts=scores)
     seen = set(calls["label"])
     picture = legend(panel, [(name, colours[name]) for name in class_names if name in seen])
-    file = folder / safe_path(case_id)
-    file = file.with_name(file.name + ".png")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file, durable=False) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
-    return file
+    return write_case_picture(folder, case_id, picture)

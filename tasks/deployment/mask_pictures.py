@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.pictures.canvas import titled
-from scansuite.files import replacing, safe_path
+from tasks.deployment.case_picture import write_case_picture
 from tasks.evaluation.pictures.mask_overlays import called_overlay
 
 
@@ -49,12 +49,5 @@ def write_mask_picture(
     Raises:
         SuiteError: the folder cannot be written to.
     """
-    from PIL import Image
-
     picture = called_overlay(image, mask, class_names, overlapping, spacing)
-    file = folder / safe_path(case_id)
-    file = file.with_name(file.name + ".png")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file, durable=False) as temporary:
-        Image.fromarray(titled(picture, case_id + (f" ({note})" if note else ""))).save(temporary, format="PNG")
-    return file
+    return write_case_picture(folder, case_id, titled(picture, case_id + (f" ({note})" if note else "")))

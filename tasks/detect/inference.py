@@ -15,7 +15,6 @@ from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
 from datamodules.readers import formats
 from datamodules.samples.picture import picture
-from scansuite.errors import SuiteError
 from tasks.deployment.boxes import write_box_picture, write_coco
 from tasks.detect.collect import BoxCollector, CaseBoxes
 from tasks.detect.ensemble import DetectionModel
@@ -52,10 +51,7 @@ class DetectionInference(Inference[DetectionModel]):
         self, model: DetectionModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
     ) -> None:
         self.model, self.inputs, self.output = model, inputs, output
-        asked = (options["pictures"] or "true").lower()
-        if asked not in ("true", "false"):
-            raise SuiteError(f"--pictures {options['pictures']}: true or false")
-        self.pictures = asked == "true" and output is not None
+        self.pictures = self.draws(options) and output is not None
         self.preprocess = inputs.prepared(model.preprocess)
         self.callback: BoxCollector = BoxCollector()
         self.callback.start(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
+from scansuite.errors import SuiteError
 from tasks.predictor import Predictor
 from tasks.running.predictions import Predictions
 
@@ -42,6 +43,18 @@ class Inference(ABC, Generic[ModelT]):
     def __init__(
         self, model: ModelT, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
     ) -> None: ...
+
+    @staticmethod
+    def draws(options: Mapping[str, str | None]) -> bool:
+        """Whether pictures are asked for (``--pictures``), as they are where it is left out.
+
+        Raises:
+            SuiteError: the flag is neither ``true`` nor ``false``.
+        """
+        asked = (options["pictures"] or "true").lower()
+        if asked not in ("true", "false"):
+            raise SuiteError(f"--pictures {options['pictures']}: true or false")
+        return asked == "true"
 
     @abstractmethod
     def table(self, paths: Sequence[str]) -> CaseTable:

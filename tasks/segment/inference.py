@@ -66,10 +66,7 @@ class SegmentationInference(Inference[SegmentationModel]):
         if mask_format not in get_args(MaskFormat):
             raise SuiteError(f"--mask_format {mask_format}: {nearest(mask_format, get_args(MaskFormat))}")
         self.slices = model.slices
-        asked = (options["pictures"] or "true").lower()
-        if asked not in ("true", "false"):
-            raise SuiteError(f"--pictures {options['pictures']}: true or false")
-        self.overlays = output / "overlays" if output is not None and asked == "true" else None
+        self.overlays = output / "overlays" if self.draws(options) and output is not None else None
         self.preprocess = inputs.prepared(model.preprocess, self.slices)
         self.writer: MaskWriter | None = None
         if output is not None:

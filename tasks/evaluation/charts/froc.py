@@ -10,10 +10,20 @@ import numpy as np
 import pandas as pd
 
 from scansuite.errors import SuiteError
-from tasks.evaluation.charts.style import FAINT, INK, PART_NAMES, chart, colour_of, line_of, shortened
+from tasks.evaluation.charts.style import (
+    FAINT,
+    INK,
+    MOST_NAMED,
+    OTHERS,
+    PART_NAMES,
+    best_and_worst,
+    chart,
+    colour_of,
+    line_of,
+    shortened,
+)
 from tasks.evaluation.detection.froc import FALSE_POSITIVES, sensitivity_at
 
-_MOST_NAMED = 8  # classes with a colour and a name each
 _LEAST, _STEPS = 1 / 16, 300  # false positives an image at the left end, and places where lines are drawn through
 
 
@@ -47,9 +57,8 @@ def draw_froc(
     by_class = {name: curves[curves["class"] == name] for name in names}
     scores = {name: _score(rows, "sensitivity") for name, rows in by_class.items()}
     shown = [name for name in names if not np.isnan(scores[name])]
-    if len(shown) > _MOST_NAMED:
-        ranked = sorted(shown, key=lambda name: -scores[name])
-        shown = [*ranked[: _MOST_NAMED // 2], *ranked[-(_MOST_NAMED // 2) :]]
+    if len(shown) > MOST_NAMED:
+        shown = best_and_worst(sorted(shown, key=lambda name: -scores[name]))
     most = max(8.0, min(64.0, float(np.nan_to_num(curves["fp_per_image"].max()))))
     rates = np.geomspace(_LEAST, most, _STEPS)
 
@@ -59,7 +68,7 @@ def draw_froc(
         if len(names) > 1:
             for name in names:
                 if name not in shown:
-                    axes.plot(rates, _read(by_class[name], "sensitivity", rates), color="#bdbdbd", linewidth=0.8)
+                    axes.plot(rates, _read(by_class[name], "sensitivity", rates), **OTHERS)
             for name in shown:
                 number = names.index(name)
                 style: dict[str, Any] = {"color": colour_of(number), "linestyle": line_of(number)}

@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from scansuite.errors import SuiteError
 from scansuite.words import number_of
-from tasks.evaluation.charts.style import FAINT, INK, TRAIN, VAL, chart, colour_of, line_of, shortened
+from tasks.evaluation.charts.style import (
+    FAINT,
+    INK,
+    MOST_NAMED,
+    OTHERS,
+    TRAIN,
+    VAL,
+    chart,
+    colour_of,
+    line_of,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +32,6 @@ Floats = NDArray[np.float64]
 
 # What chooses the best checkpoint where nothing else is asked for: the first of these that a table has.
 _OWN_MONITORS = (("auroc", "max"), ("dice", "max"), ("map", "max"), ("mae", "min"))
-_MOST_CLASSES = 8
 _FEW = 25  # epochs whose values have a dot each
 _SPREAD = 50  # times: from here on a loss is drawn on a logarithmic scale
 
@@ -65,7 +75,7 @@ def draw_learning_curves(
         panels.append(lambda axes: _by_class(axes, epochs, f"val/{metric}", classes))
     if not panels:
         raise SuiteError("metrics.csv: has neither a loss nor a learning rate")
-    lines = -(-len(classes) // 3) if 1 < len(classes) <= _MOST_CLASSES else 0
+    lines = -(-len(classes) // 3) if 1 < len(classes) <= MOST_NAMED else 0
     title = f"Learning curves: {number_of(len(epochs), 'epoch')}"
     with chart(file, title, 0.75 + 1.75 * len(panels) + 0.2 * lines) as figure:
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
@@ -136,11 +146,11 @@ def best_epoch(values: Floats, losses: Floats, mode: str) -> int:
 
 def _by_class(axes: Axes, epochs: pd.DataFrame, metric: str, classes: Sequence[str]) -> None:
     for number, name in enumerate(classes):
-        style: dict[str, Any] = {"color": "#bdbdbd", "linewidth": 0.8}
-        if len(classes) <= _MOST_CLASSES:
+        style = OTHERS
+        if len(classes) <= MOST_NAMED:
             style = {"color": colour_of(number), "linestyle": line_of(number)}
         _line(axes, epochs, f"{metric}/{name}", shortened(name, 20), **style)
-    many = f"{len(classes)} classes" if len(classes) > _MOST_CLASSES else "by class"
+    many = f"{len(classes)} classes" if len(classes) > MOST_NAMED else "by class"
     axes.set_title(f"{shortened(metric.partition('/')[2], 30)}, validation {many}", loc="left")
 
 

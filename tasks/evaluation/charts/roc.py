@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.evaluation.charts.score_curves import FloatArray, ScoreCurve
-from tasks.evaluation.charts.style import FAINT, INK, PART_NAMES, WIDTH, chart, colour_of, line_of, shortened
+from tasks.evaluation.charts.style import (
+    FAINT,
+    INK,
+    MOST_NAMED,
+    OTHERS,
+    PART_NAMES,
+    WIDTH,
+    best_and_worst,
+    chart,
+    colour_of,
+    line_of,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-MOST_NAMED = 8  # curves with a colour and a name each; of more the four best and the four worst
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ def _draw(kind: _Kind, file: Path, part: str, curves: Sequence[ScoreCurve], coun
     ranked = sorted(defined, key=kind.value, reverse=True)
     named = defined if len(curves) <= MOST_NAMED else ranked
     if len(named) > MOST_NAMED:
-        named = [*ranked[: MOST_NAMED // 2], *ranked[-(MOST_NAMED // 2) :]]
+        named = best_and_worst(ranked)
     undefined = [curve for curve in curves if np.isnan(kind.value(curve))]
     handles: list[Any] = []
     title = f"{kind.title}, {PART_NAMES.get(part, part)}: {counted}"
@@ -103,7 +113,7 @@ def _draw(kind: _Kind, file: Path, part: str, curves: Sequence[ScoreCurve], coun
         _frame(axes, kind, curves)
         for curve in defined:
             if curve not in named:
-                axes.plot(*kind.line(curve), color="#bdbdbd", linewidth=0.8, drawstyle=kind.drawstyle)
+                axes.plot(*kind.line(curve), **OTHERS, drawstyle=kind.drawstyle)
         several_n = len({curve.n for curve in curves}) > 1
         for place, curve in enumerate(named):
             number = curve.number if len(curves) <= MOST_NAMED else place
@@ -152,7 +162,7 @@ def _further(
         handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=":", label=guess))
     grey = len(curves) - len(undefined) - len(named)
     if grey:
-        handles.append(Line2D([], [], color="#bdbdbd", linewidth=0.8, label=f"{grey} others, between these"))
+        handles.append(Line2D([], [], **OTHERS, label=f"{grey} others, between these"))
     if undefined:
         names = ", ".join(shortened(curve.name, 20) for curve in undefined[:2])
         more = f" and {len(undefined) - 2} more" if len(undefined) > 2 else ""

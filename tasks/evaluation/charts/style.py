@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Rgb = tuple[float, float, float]
+T = TypeVar("T")
 
 WIDTH = 5.6  # inches; with letters of 11 points they are legible on 400 px
 DPI = 160
@@ -27,6 +28,8 @@ TRAIN, VAL = "#0072b2", "#d55e00"
 COLOURS: tuple[Rgb, ...] = tuple((red / 255, green / 255, blue / 255) for red, green, blue in CLASS_COLOURS)
 # So that lines can be told apart in grey as well, and where colours come round again.
 LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
+MOST_NAMED = 8  # lines with a colour and a name each; of more the four best and the four worst
+OTHERS: dict[str, Any] = {"color": "#bdbdbd", "linewidth": 0.8}  # lines that have neither
 PART_NAMES = {"val": "validation", "test": "test"}
 
 # Fonts with the letters that DejaVu lacks, as they are called on Linux, Windows and macOS.
@@ -113,6 +116,11 @@ def counted(case_ids: Sequence[str] | pd.Series, cases: pd.DataFrame | None) -> 
     if not len(patients) or patients.isna().any():
         return said
     return f"{said} of {number_of(patients.nunique(), 'patient')}"
+
+
+def best_and_worst(ranked: Sequence[T]) -> list[T]:
+    """Of more than :data:`MOST_NAMED` the first and the last half of so many."""
+    return list(ranked) if len(ranked) <= MOST_NAMED else [*ranked[: MOST_NAMED // 2], *ranked[-(MOST_NAMED // 2) :]]
 
 
 def colour_of(number: int) -> Rgb:
