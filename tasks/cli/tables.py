@@ -21,11 +21,7 @@ def table_text(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seq
         rows: a text for each column.
         right: names of columns whose texts end at the same place, as numbers do.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in head:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
-    _fill(table, rows)
-    return _plain(table, _ANY_WIDTH)
+    return _plain(_laid_out(head, rows, len(head), right), _ANY_WIDTH)
 
 
 def print_table(
@@ -39,10 +35,7 @@ def print_table(
         names: how many of the first columns are never broken over lines.
         right: names of columns whose texts end at the same place, as numbers do.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, name in enumerate(head):
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=number < names, overflow="fold")
-    _fill(table, rows)
+    table = _laid_out(head, rows, names, right)
     if sys.stdout.isatty():
         Console().print(table)
     else:
@@ -67,6 +60,14 @@ def columns(rows: Sequence[tuple[str, str]], first: int, width: int | None = Non
 def text_width() -> int:
     """Characters in a line of text: those of the terminal, at least 80; 118 elsewhere."""
     return max(80, Console().width) if sys.stdout.isatty() else 118
+
+
+def _laid_out(head: Sequence[str], rows: Iterable[Sequence[str]], names: int, right: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(head):
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=number < names, overflow="fold")
+    _fill(table, rows)
+    return table
 
 
 def _fill(table: Table, rows: Iterable[Sequence[str]]) -> None:

@@ -60,7 +60,6 @@ def apply(
     table: CaseTable,
     settings: Mapping[str, Any],
     memory_format: MemoryFormat = "auto",
-    callbacks: Sequence[Callback] = (),
 ) -> Applied:
     """Run a model over the cases of a table.
 
@@ -68,11 +67,10 @@ def apply(
         inference: of the model.
         model: with its weights; left on the trainer's device.
         table: as ``inference`` makes it.
-        settings: of the trainer.
+        settings: of the trainer; its callbacks, if any, stand behind ours.
         memory_format: of the weights.
-        callbacks: further ones of the trainer.
     """
-    unreadable = Unreadable()
+    unreadable, callbacks = Unreadable(), settings.get("callbacks") or []
     fixed: dict[str, Any] = {"logger": False, "use_distributed_sampler": False, "enable_checkpointing": False}
     trainer = Trainer(**{**settings, **fixed, "callbacks": [inference.callback, unreadable, *callbacks]})
     without_handlers(trainer)

@@ -86,5 +86,5 @@ class EpochTable(Checkpoint):
         """What is left; nothing is said behind the last epoch."""
         done = trainer.num_training_batches
         steps, epochs = to_come(trainer, 0 if math.isinf(done) else int(done))
-        seconds = self._remaining.seconds(0, steps, epochs - 1) if epochs > 0 else None
+        seconds = self._remaining.seconds_behind_epoch(steps, epochs)
         return "" if seconds is None else f"  {clock(seconds)} left"

@@ -66,6 +66,10 @@ class Remaining:
             return None
         return passed / taken * (steps - done + epochs * steps)
 
+    def seconds_behind_epoch(self, steps: float, epochs: float) -> float | None:
+        """Seconds left where an epoch has just ended; None behind the last one. Arguments as in :meth:`seconds`."""
+        return self.seconds(0, steps, epochs - 1) if epochs > 0 else None
+
 
 def clock(seconds: float) -> str:
     """Seconds as people read them: ``45 s``, ``3:07 min``, ``2:05 h``, ``3 d 4 h``."""

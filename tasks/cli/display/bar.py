@@ -98,22 +98,20 @@ class LiveLine:
     """A line at the bottom of the terminal; what is printed meanwhile goes above it.
 
     It is drawn by who calls, never by a thread: processes are forked and signals come while it stands. The cursor stays
-    visible: a process that is killed leaves a terminal that can be used.
+    visible: a process that is killed leaves a terminal that can be used. Where there is no terminal, a plain line is
+    said now and then.
 
     Args:
         state: says what it shows now.
+        every: seconds from one plain line to the next.
     """
 
-    def __init__(self, state: Callable[[], Line]) -> None:
-        self._state = state
+    def __init__(self, state: Callable[[], Line], every: float = _SAY_EVERY) -> None:
+        self._state, self._every = state, every
         self._live: Live | None = None
         self._open = False
         self._drawn = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it stands on a terminal."""
-        return self._open
+        self._said = time.monotonic()
 
     def start(self) -> None:
         """Draw it, where there is a terminal; nothing where it is drawn already."""
@@ -121,13 +119,26 @@ class LiveLine:
             self._open = True
             open_line(self)
 
-    def update(self) -> None:
-        """Draw it anew, unless that was a moment ago."""
+    def wait(self) -> None:
+        """Say no plain line before some seconds have passed from now on."""
+        self._said = time.monotonic()
+
+    def redraw(self) -> None:
+        """Draw it anew where it stands, unless that was a moment ago."""
         now = time.monotonic()
         if self._live is not None and now - self._drawn >= _REDRAWN:
             self._drawn = now
             with suppress(OSError):  # the terminal may be closed while a training goes on
                 self._live.refresh()
+
+    def update(self) -> None:
+        """Draw it anew, or say it where there is no terminal, unless that was a moment ago."""
+        self.redraw()
+        now = time.monotonic()
+        if not self._open and now - self._said >= self._every and not is_quiet() and not is_live():
+            self._said = now
+            lead, _, parts = self._state()
+            log.info("%s", "  ".join((lead, *(part.text for part in parts))))
 
     def stop(self) -> None:
         """Take it away."""
@@ -178,18 +189,14 @@ def shown(doing: str, unit: str, total: int | None) -> Iterator[Tell]:
 class _Counter:
     def __init__(self, doing: str, unit: str, total: int | None) -> None:
         self.doing, self.unit, self.total, self.done = doing, unit, total, 0
-        self._began = self._said = time.monotonic()
-        self._live, self.bar = is_live(), LiveLine(self.line)
+        self._began = time.monotonic()
+        self.bar = LiveLine(self.line)
 
     def tell(self, done: int, total: int | None = None) -> None:
         self.done, self.total = done, self.total if total is None else total
-        now = time.monotonic()
-        if now - self._began >= _SHOWN_AFTER:
+        if time.monotonic() - self._began >= _SHOWN_AFTER:
             self.bar.start()
             self.bar.update()
-        if not self._live and not is_quiet() and now - self._said >= _SAY_EVERY:
-            self._said = now
-            log.info("%s", "  ".join((self.doing, *(part.text for part in self.line().parts))))
 
     def line(self) -> Line:
         of = f" of {self.total}" if self.total is not None else ""

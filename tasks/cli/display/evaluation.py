@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Mapping, Sized
@@ -16,10 +15,6 @@ from datamodules.types import Piece
 from tasks.cli.display.bar import Line, LiveLine, Part
 from tasks.cli.display.console import is_quiet
 from tasks.training.remaining import clock
-
-log = logging.getLogger(__name__)
-
-_SAY_EVERY = 30.0  # seconds, in a log file
 
 
 class CaseCount:
@@ -95,7 +90,31 @@ class CaseCount:
         return told
 
 
-class EvaluationDisplay(Callback):
+class Display(Callback):
+    """Shows a line, and takes it away however a trainer ends.
+
+    Args:
+        bar: the line.
+    """
+
+    def __init__(self, bar: LiveLine) -> None:
+        self.bar = bar
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the line away before anybody says what happened."""
+        self.bar.stop()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the line away."""
+        self.bar.stop()
+
+
+def total_batches(batches: Any) -> float:
+    """Batches of one loader or of several, as a trainer counts them; infinity: without end."""
+    return float(sum(batches) if isinstance(batches, (list, tuple)) else batches)
+
+
+class EvaluationDisplay(Display):
     """Shows how far ``trainer.validate``, ``test`` and ``predict`` are: a line on a terminal, else one now and then.
 
     Args:
@@ -104,13 +123,14 @@ class EvaluationDisplay(Callback):
 
     def __init__(self, doing: str) -> None:
         self._lead = doing
-        self._bar = LiveLine(self._line)
+        super().__init__(LiveLine(self._line))
         self._begin(None)
 
     def _begin(self, loader: Any, world_size: int = 1) -> None:
         self._batches, self._of = 0, math.inf
         self._counted = _count_of(loader, world_size)
-        self._began = self._said = time.monotonic()
+        self._began = time.monotonic()
+        self.bar.wait()
 
     def _line(self) -> Line:
         by_batches = None if math.isinf(self._of) else self._batches / max(1.0, self._of)
@@ -129,18 +149,14 @@ class EvaluationDisplay(Callback):
     def _start(self, trainer: Trainer, loader: Any) -> None:
         self._begin(loader, trainer.world_size)
         if trainer.is_global_zero:
-            self._bar.start()
+            self.bar.start()
 
     def _count(self, trainer: Trainer, batch: Any, batch_idx: int, batches: Any) -> None:
         if is_quiet() or not trainer.is_global_zero:
             return
         self._counted.add(batch)
-        self._batches, self._of = batch_idx + 1, float(sum(batches) if isinstance(batches, (list, tuple)) else batches)
-        self._bar.update()
-        now = time.monotonic()
-        if not self._bar.is_open and now - self._said >= _SAY_EVERY:
-            self._said = now
-            log.info("%s", "  ".join((self._lead, *(part.text for part in self._line().parts))))
+        self._batches, self._of = batch_idx + 1, total_batches(batches)
+        self.bar.update()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a line, unless a training is validated."""
@@ -156,61 +172,35 @@ class EvaluationDisplay(Callback):
         self._start(trainer, trainer.predict_dataloaders)
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: object
     ) -> None:
         """Count."""
         if trainer.state.fn != TrainerFn.FITTING:
             self._count(trainer, batch, batch_idx, trainer.num_val_batches)
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: object
     ) -> None:
         """Count."""
         self._count(trainer, batch, batch_idx, trainer.num_test_batches)
 
     def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: object
     ) -> None:
         """Count."""
         self._count(trainer, batch, batch_idx, trainer.num_predict_batches)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the line away."""
-        self._bar.stop()
+        self.bar.stop()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the line away."""
-        self._bar.stop()
+        self.bar.stop()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the line away."""
-        self._bar.stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the line away before anybody says what happened."""
-        self._bar.stop()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the line away."""
-        self._bar.stop()
+        self.bar.stop()
 
 
 def _count_of(loader: Any, world_size: int) -> CaseCount:

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, Timer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from tasks.cli.display.bar import Line, LiveLine, Part
 from tasks.cli.display.console import is_quiet
-from tasks.cli.display.evaluation import EvaluationDisplay
+from tasks.cli.display.evaluation import Display, EvaluationDisplay, total_batches
 from tasks.training.epoch_table import Monitored
 from tasks.training.remaining import Remaining, clock, numbered, steps_before, to_come
 
@@ -40,7 +40,7 @@ def show_progress(settings: dict[str, Any], doing: str = "evaluating") -> None:
     settings["callbacks"] = [*callbacks, TrainingDisplay(), EvaluationDisplay(doing)]
 
 
-class TrainingDisplay(Callback):
+class TrainingDisplay(Display):
     """Shows how far a training is: epoch, steps, loss, the monitored metric, learning rate, and what is left.
 
     Each epoch has a line that stays on the screen (:class:`~tasks.training.epoch_table.EpochTable`). Where there is no
@@ -48,34 +48,55 @@ class TrainingDisplay(Callback):
     """
 
     def __init__(self) -> None:
+        super().__init__(LiveLine(self._line, _SAY_EVERY))
         self._remaining = Remaining()
-        self._bar = LiveLine(self._line)
         self._loss = _LastLoss()
-        self._lead, self._rate, self._metric, self._left = "training", "", "", ""
-        self._done = self._steps = 0.0
-        self._share: float | None = None
-        self._said = 0.0
+        self._rate = self._metric = ""
+        self._trainer: Trainer | None = None
+        self._done = 0  # steps of the epoch
+        self._over = False  # the epoch has ended, and the next one has not begun
+        self._validated: tuple[int, float] | None = None  # batches, and of how many, where that goes on
 
     def _line(self) -> Line:
+        """Worked out where it is drawn or said, not in each step."""
+        trainer = self._trainer
+        if trainer is None:
+            return Line("training", None, [])
+        steps, epochs = to_come(trainer, self._done)
+        done, of = self._validated or (self._done, steps)
+        lead = f"epoch {numbered(trainer.current_epoch + 1, trainer.max_epochs)}"
+        share = None if math.isinf(of) else min(1.0, done / max(1.0, of))
+        count = f"{done}" if math.isinf(of) else f"{done}/{of:.0f}"
         # Where the terminal is narrow: loss, time and metric are worth more than steps and rate.
-        steps = f"{self._done:.0f}" + ("" if math.isinf(self._steps) else f"/{self._steps:.0f}")
-        told = ((steps, 1), (self._loss.text, 4), (self._metric, 2), (self._rate, 0), (self._left, 3))
-        return Line(self._lead, self._share, [Part(text, worth) for text, worth in told if text])
+        left = self._left(trainer, steps, epochs)
+        told = ((count, 1), (self._loss.text, 4), (self._metric, 2), (self._rate, 0), (left, 3))
+        parts = [Part(text, worth) for text, worth in told if text]
+        return Line(lead if self._validated is None else f"{lead} validating", share, parts)
+
+    def _left(self, trainer: Trainer, steps: float, epochs: float) -> str:
+        if self._over:
+            seconds = self._remaining.seconds_behind_epoch(steps, epochs)
+        else:
+            seconds = self._remaining.seconds(self._done, steps, epochs)
+        for timer in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(timer, Timer) and (most := timer.time_remaining()) is not None:  # --trainer.max_time
+                seconds = most if seconds is None else min(seconds, most)
+        return "" if seconds is None or math.isinf(seconds) else f"{clock(seconds)} left"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a line; Lightning leaves out ``on_train_epoch_start`` where a run goes on within an epoch."""
         self._begin_epoch(trainer)
         if trainer.is_global_zero:
-            self._bar.start()
+            self.bar.start()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count from 1."""
         self._begin_epoch(trainer)
 
     def _begin_epoch(self, trainer: Trainer) -> None:
-        self._said = time.monotonic()
-        self._remaining.begin_epoch(done := steps_before(trainer))
-        self._count(trainer, done)
+        self.bar.wait()
+        self._trainer, self._done, self._validated, self._over = trainer, steps_before(trainer), None, False
+        self._remaining.begin_epoch(self._done)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -91,59 +112,29 @@ class TrainingDisplay(Callback):
                 self._loss.look(loss.detach() * trainer.accumulate_grad_batches)  # Lightning has divided it
             if trainer.optimizers:
                 self._rate = f"lr {trainer.optimizers[0].param_groups[0]['lr']:.2g}"
-        self._count(trainer, batch_idx + 1)
-        self._bar.update()
-        if not self._bar.is_open and now - self._said >= _SAY_EVERY:
-            self._said = now
-            log.info("%s", "  ".join((self._lead, *(part.text for part in self._line().parts))))
-
-    def _count(self, trainer: Trainer, done: int) -> None:
-        steps, epochs = to_come(trainer, done)
-        self._lead = f"epoch {numbered(trainer.current_epoch + 1, trainer.max_epochs)}"
-        self._done, self._steps = done, steps
-        self._share = None if math.isinf(steps) else min(1.0, done / max(1.0, steps))
-        seconds = self._remaining.seconds(done, steps, epochs)
-        for timer in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(timer, Timer) and (most := timer.time_remaining()) is not None:  # --trainer.max_time
-                seconds = most if seconds is None else min(seconds, most)
-        self._left = "" if seconds is None or math.isinf(seconds) else f"{clock(seconds)} left"
+        self._done, self._validated = batch_idx + 1, None
+        self.bar.update()
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: object
     ) -> None:
         """Say that an epoch is being validated, and how far that is."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        batches = sum(trainer.num_val_batches) if isinstance(trainer.num_val_batches, list) else trainer.num_val_batches
-        self._lead = f"epoch {numbered(trainer.current_epoch + 1, trainer.max_epochs)} validating"
-        self._done, self._steps = batch_idx + 1, batches
-        self._share = None if math.isinf(batches) else min(1.0, (batch_idx + 1) / max(1, batches))
-        self._bar.update()
+        self._validated = batch_idx + 1, total_batches(trainer.num_val_batches)
+        self.bar.redraw()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take up the metric that the best weights are chosen by."""
         self._remaining.end_epoch()
+        self._over = True
         name = cast("Monitored", pl_module).monitor[0]
         if (value := trainer.callback_metrics.get(f"val/{name}")) is not None:
             self._metric = f"val/{name} {float(value):.4f}"
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the line away."""
-        self._bar.stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the line away before anybody says what happened."""
-        self._bar.stop()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the line away."""
-        self._bar.stop()
+        self.bar.stop()
 
 
 class _LastLoss:

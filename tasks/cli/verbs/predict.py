@@ -71,8 +71,7 @@ def run(task: str, argv: Sequence[str]) -> int:
 
     settings = dict(config.trainer)
     show_progress(settings, "predicting")
-    shown = settings.pop("callbacks") or []
-    applied = apply(predicting, model, table, settings, config.memory_format, shown)
+    applied = apply(predicting, model, table, settings, config.memory_format)
     if applied.trainer.is_global_zero:
         write(applied, output, passed_over)
         print(f"{len(applied.cases)} cases predicted, {len(applied.unreadable)} files unreadable: {output}")

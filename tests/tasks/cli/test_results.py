@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tasks.cli.results import distance_unit, number_of, results_text
+from scansuite.words import number_of
+from tasks.cli.results import distance_unit, results_text
 from tasks.cli.runs.run_dir import count_test, index_of
 from tasks.evaluation.metric_values import WITHHELD, MetricValue, read_metrics, with_interval, write_metrics
 from tests.tasks.cli.conftest import TINY, Run, one_line
