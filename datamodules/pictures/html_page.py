@@ -1,0 +1,75 @@
+"""Pages that need nothing else: one file with its style and its pictures, and no request that leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from datamodules.pictures.canvas import Colour
+from datamodules.pictures.panels import UNKNOWN, class_colour
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{{ title }}</title>
+<style>
+{{ style }}</style></head>
+<body>
+{{ body }}
+</body></html>
+"""
+_LEGEND = """<ul class="legend">
+{% for name, colour in entries %}
+<li><span class="swatch" style="background: {{ colour }}"></span>{{ name }}</li>
+{% endfor %}
+</ul>"""
+UNKNOWN_WORDS = "left out, or of no known class"
+
+
+def render(template: str, **values: Any) -> Markup:
+    """Fill a template of Jinja; values are escaped, unless they are markup that was made here.
+
+    Args:
+        template: its text.
+        values: by the names that it has for them.
+    """
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    return Markup(Environment(autoescape=True, trim_blocks=True).from_string(template).render(**values))
+
+
+def html_page(title: str, body: Markup) -> str:
+    """A whole document, to be read on a phone and on a desk, in light and in dark.
+
+    Args:
+        title: of the window.
+        body: of :func:`render`; the heading is part of it.
+    """
+    from markupsafe import Markup
+
+    style = resources.files("datamodules.pictures").joinpath("page.css").read_text(encoding="utf-8")
+    return str(render(_PAGE, title=title, body=body, style=Markup(style)))
+
+
+def class_legend(names: Sequence[str], numbers: Iterable[int] | None = None, *, unknown: bool = False) -> Markup:
+    """A legend: colour and name of each class.
+
+    Args:
+        names: of the classes, the background of masks not among them.
+        numbers: which of them; None: all.
+        unknown: whether something is drawn in grey.
+    """
+    shown = range(len(names)) if numbers is None else numbers
+    entries = [(names[one] if one < len(names) else f"class {one + 1}", _hex(class_colour(one))) for one in shown]
+    if unknown:
+        entries.append((UNKNOWN_WORDS, _hex(UNKNOWN)))
+    return render(_LEGEND, entries=entries) if entries else render("")
+
+
+def _hex(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
