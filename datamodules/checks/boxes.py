@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.cases.table import SPLITS
-from datamodules.checks.histograms import Histogram, binned
 from datamodules.checks.labels import class_counts
+from datamodules.checks.plots import Numbers, Plot
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
 from datamodules.detection.boxes import CORNERS
@@ -19,7 +19,7 @@ _COINCIDE = 0.9  # IoU
 _MOST_BOXES = 1000  # of an image that are compared with each other
 
 
-def check_boxes(survey: Survey, stored: StoredBoxes, store: FindingStore) -> list[Histogram]:
+def check_boxes(survey: Survey, stored: StoredBoxes, store: FindingStore) -> list[Plot]:
     """Note boxes that coincide or are tiny, and images without any; count classes in each part."""
     boxes, cases, names = stored.boxes, survey.table.cases, list(stored.classes)
     if len(boxes) == 0:
@@ -47,9 +47,9 @@ def check_boxes(survey: Survey, stored: StoredBoxes, store: FindingStore) -> lis
         for one in SPLITS
         if (cases["split"] == one).any()
     }
-    histograms = class_counts(counts, names, store, refused=False, what="box")
-    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
-    return [*histograms, binned("Square root of the area of boxes, in pixels", np.sqrt(areas))]
+    plots = class_counts(counts, names, store, refused=False, what="box")
+    width, height = (corners[:, 2:] - corners[:, :2]).T
+    return [*plots, Numbers("Sizes of boxes", {"width": width, "height": height}, "pixels")]
 
 
 def _coinciding(corners: NDArray[np.float64]) -> int:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from datamodules.cases.class_names import class_text, not_meant
 from datamodules.cases.table import SPLITS, CaseTable
-from datamodules.checks.histograms import Histogram
+from datamodules.checks.plots import Bars, Numbers, Plot
 from datamodules.checks.store import FindingStore
 from datamodules.classification.target import ClassificationTarget, read_labels
 from datamodules.stored import StoredLabels
@@ -66,24 +66,27 @@ class Labels:
             if other != name:
                 self.store.add("class_spelling", f"{other!r} and {name!r}: join them with --data.class_map")
 
-    def by_part(self, split: pd.Series[str]) -> list[Histogram]:
+    def by_part(self, split: pd.Series[str]) -> list[Plot]:
         """Count classes in each part, and note those that a part lacks.
 
         Args:
             split: the part of each case.
         """
         target = self.target
-        if target is None or target.kind == "regression":
+        if target is None:
             return []
         parts = split.to_numpy()[self.rows]
+        if target.kind == "regression":
+            numbers = {part: target.values[parts == part] for part in SPLITS if (parts == part).any()}
+            return [Numbers("Targets", numbers, target.class_names[0])]
         counts = {part: target.counts(parts == part) for part in SPLITS if (parts == part).any()}
         return class_counts(counts, target.class_names, self.store, refused=True)
 
 
 def class_counts(
     counts: dict[str, list[float]], names: Sequence[str], store: FindingStore, *, refused: bool, what: str = "case"
-) -> list[Histogram]:
-    """Histograms of the classes of each part; a class that one lacks is a finding.
+) -> list[Plot]:
+    """Plots of the classes of each part; a class that one lacks is a finding.
 
     Args:
         counts: part -> number for each class.
@@ -101,10 +104,14 @@ def class_counts(
                 store.add("class_absent", f"class {name!r} has no {what} in {part}")
             elif part == "train" and number < _RARE:
                 store.add("class_rare", f"class {name!r} has {number:.0f} training {several}")
+    left = len(names) - _MOST_CLASSES
+    note = f"and {left} classes more" if left > 0 else ""
     return [
-        Histogram(
+        Bars(
             f"{several.capitalize()} in {part}",
             [(name, int(number)) for name, number in zip(names, numbers, strict=True)][:_MOST_CLASSES],
+            "class",
+            note,
         )
         for part, numbers in counts.items()
     ]

@@ -52,7 +52,8 @@ def check_patients(survey: Survey, store: FindingStore) -> None:
         counts = group["split"].value_counts()
         shown = " and ".join(f"{part} ({counts[part]} cases)" for part in SPLITS if part in counts)
         detail = f"patient {patient} stands in {shown}"
-        store.add("patient_leak", detail, case=int(group.index[0]), severity=severity)
+        others = [(int(row), -1) for row in group["split"].drop_duplicates().index[1:]]
+        store.add("patient_leak", detail, case=int(group.index[0]), beside=others, severity=severity)
 
 
 def check_duplicates(
@@ -80,15 +81,19 @@ def check_duplicates(
         if len(rows) < 2:
             continue
         between = pd.unique(parts[rows])
-        shown = [f"{names.iat[row]} ({parts[row]})" for row in _first_of_each(rows, parts)]
+        named = _first_of_each(rows, parts)
+        shown = [f"{names.iat[row]} ({parts[row]})" for row in named]
         detail = " = ".join(shown) + (f", {len(rows)} in all" if len(rows) > len(shown) else "")
         across = len([part for part in between if isinstance(part, str)]) > 1
         severity: Severity | None = "warning" if across and told else None
         kind = "duplicate_leak" if across else "duplicate"
-        store.add(kind, detail, case=int(rows[0]), unit=int(units[0]), severity=severity)
+        one, *others = ((row, int(units[owners[units] == row][0])) for row in named)
+        store.add(kind, detail, case=one[0], unit=one[1], beside=others, severity=severity)
         if labels is not None and labels.iloc[rows].dropna().nunique() > 1:
-            text = ", ".join(f"{names.iat[row]}: {labels.iat[row]}" for row in rows[:_NAMED])
-            store.add("label_conflict", text, case=int(rows[0]), unit=int(units[0]))
+            some = [int(row) for row in rows[:_NAMED]]
+            text = ", ".join(f"{names.iat[row]}: {labels.iat[row]}" for row in some)
+            one, *others = ((row, int(units[owners[units] == row][0])) for row in some)
+            store.add("label_conflict", text, case=one[0], unit=one[1], beside=others)
 
 
 def _first_of_each(rows: NDArray[np.int64], parts: NDArray[Any]) -> list[int]:
@@ -121,7 +126,7 @@ def check_near_duplicates(survey: Survey, content: NDArray[np.int64], store: Fin
         if alike >= _ALIKE:
             names = [f"{cases['case_id'].iat[row]} ({cases['split'].iat[row]})" for row in rows]
             text = f"{names[0]} looks like {names[1]}: correlation {alike:.3f}, {bits} of 64 bits differ"
-            store.add("near_duplicate", text, case=rows[0], unit=units[0])
+            store.add("near_duplicate", text, case=rows[0], unit=units[0], beside=[(rows[1], units[1])])
 
 
 def _correlation(survey: Survey, units: Sequence[int]) -> float:

@@ -15,7 +15,6 @@ from datamodules.preprocess import Preprocess
 from datamodules.readers.hashing import array_hash, volume_hash
 from datamodules.readers.raster import is_grey
 from datamodules.readers.volume import Volume
-from datamodules.resampling import resize_image
 from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError
 
@@ -117,21 +116,6 @@ def _bounded(array: NDArray[Any]) -> NDArray[Any]:
     array = np.nan_to_num(array, posinf=0, neginf=0)
     largest = max(abs(float(array.max())), abs(float(array.min()))) if array.size else 0.0
     return array * (_LARGE / largest) if largest > _LARGE else array
-
-
-def thumbnail(array: NDArray[Any], side: int = 96) -> NDArray[np.uint8]:
-    """(H, W[, C]) -> (h, w[, 3]) uint8, the longer side ``side``, stretched from its lowest to highest value."""
-    shown = array[:, :, :3] if array.ndim == 3 and array.shape[2] in (3, 4) else array
-    shown = _bounded(shown[:, :, 0] if shown.ndim == 3 and shown.shape[2] != 3 else shown)
-    step = max(1, max(shown.shape[:2]) // 1024)
-    values = np.ascontiguousarray(shown[::step, ::step], dtype=np.float32)
-    scale = side / max(values.shape[:2])
-    size = (max(1, round(values.shape[0] * scale)), max(1, round(values.shape[1] * scale)))
-    values = resize_image(values, size, "nearest")
-    low, high = np.percentile(values, (0.5, 99.5))
-    if array.dtype == np.uint8 and array.ndim == 3:
-        low, high = 0.0, 255.0
-    return np.asarray(np.clip((values - low) / (high - low if high > low else 1) * 255, 0, 255), np.uint8)
 
 
 def _mean(array: NDArray[Any], largest: float) -> float:

@@ -1,22 +1,33 @@
-"""The findings as one HTML page that needs nothing else: counts, thumbnails of the suspects, histograms."""
+"""The findings as one HTML page that needs nothing else: counts, what they are about, cases of each class, plots."""
 
 from __future__ import annotations
 
-import base64
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 
-from datamodules.checks.kinds import SEVERITIES, kind_of
-from datamodules.checks.measures import READ, thumbnail
+from datamodules.checks.class_cases import cases_of_classes
+from datamodules.checks.kinds import SEVERITIES, Severity, kind_of
+from datamodules.checks.measures import READ
+from datamodules.checks.pictures import CasePictures
 from datamodules.checks.store import Finding, FindingStore
 from datamodules.checks.survey import Survey
+from datamodules.pictures.html_page import class_legend, html_page, render
+from datamodules.pictures.page_figures import PageFigures
 from datamodules.remote import as_typed
-from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from scansuite.words import number_of
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+# Bytes of pictures, of the cases of each class and of all findings: a page that opens at once and goes by mail.
+_CASES, _FINDINGS = 5 << 20, 7 << 20
+_LOOSE = 8  # files shown, where there are no cases
+_IN_LEGEND = 24  # classes
 
 
 def write_page(file: Path, survey: Survey, store: FindingStore) -> None:
@@ -24,44 +35,29 @@ def write_page(file: Path, survey: Survey, store: FindingStore) -> None:
 
     Args:
         file: the HTML file.
-        survey: what was checked; its images are read once more for thumbnails.
+        survey: what was checked; the images that are shown are read once more.
         store: the findings.
     """
-    from jinja2 import Environment
-
     template = resources.files("datamodules.checks").joinpath("page.html").read_text(encoding="utf-8")
-    cases = survey.cases()
-    kinds = []
-    for severity in SEVERITIES:
-        for (of, kind), count in store.counts.items():
-            if of != severity:
-                continue
-            some = [finding for finding in store.examples[kind] if finding.severity == severity]
-            kinds.append(
-                {
-                    "severity": severity,
-                    "name": kind,
-                    "count": count,
-                    "meaning": kind_of(kind).meaning,
-                    "some": [_shown(finding, survey, cases) for finding in some],
-                }
-            )
-    data = survey.data
-    errors = store.count("error")
-    page = (
-        Environment(autoescape=True, trim_blocks=True)
-        .from_string(template)
-        .render(
-            root=as_typed(str(data.root)) if str(data.root) != "." else type(data).__name__,
-            what=f"{type(data).__name__}: {len(cases)} cases, {len(survey.units)} images or volumes",
-            when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-            errors=errors,
-            verdict=verdict(store),
-            kinds=kinds,
-            histograms=[{"title": one.title, "bars": _bars(one.bars)} for one in survey.histograms if one.bars],
-        )
+    data, pictures = survey.data, CasePictures(survey)
+    title = as_typed(str(data.root)) if str(data.root) != "." else type(data).__name__
+    kinds = [(severity, kind) for severity in SEVERITIES for of, kind in store.counts if of == severity]
+    classes, left_out = _classes(survey, pictures)
+    plots = [plot.markup() for plot in survey.plots]
+    body = render(
+        template,
+        root=title,
+        what=f"{type(data).__name__}: {number_of(len(survey.table), 'case')}, {len(survey.units)} images or volumes",
+        when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        errors=store.count("error"),
+        verdict=verdict(store),
+        kinds=[_kind(severity, kind, store, pictures, _FINDINGS // len(kinds)) for severity, kind in kinds],
+        classes=classes,
+        left_out=left_out,
+        legend=class_legend(pictures.names[:_IN_LEGEND]),
+        plots=[plot for plot in plots if plot is not None],
     )
-    write_text(file, page)
+    write_text(file, html_page(f"Check of {title}", body))
 
 
 def verdict(store: FindingStore) -> str:
@@ -71,31 +67,52 @@ def verdict(store: FindingStore) -> str:
     return f"{lead} stop or spoil training; {number_of(warnings, 'warning')}, {number_of(notes, 'note')}"
 
 
-def _bars(bars: list[tuple[str, int]]) -> list[tuple[str, int, float]]:
-    most = max(count for _, count in bars) or 1
-    return [(name, count, round(100 * count / most, 1)) for name, count in bars]
+def _kind(severity: Severity, kind: str, store: FindingStore, pictures: CasePictures, room: int) -> dict[str, Any]:
+    """A kind of finding, with the first of its findings as figures."""
+    figures = PageFigures(room, f"{severity}-{kind}")
+    some = [finding for finding in store.examples[kind] if finding.severity == severity]
+    return {
+        "severity": severity,
+        "name": kind,
+        "count": store.counts[severity, kind],
+        "meaning": kind_of(kind).meaning,
+        "figures": [_finding(finding, pictures, figures) for finding in some],
+        "left_out": figures.left_out,
+    }
 
 
-def _shown(finding: Finding, survey: Survey, cases: pd.DataFrame) -> dict[str, str]:
-    case, unit = finding.case, finding.unit
-    if unit < 0 and case >= 0:
-        units = (survey.owners == case).nonzero()[0]
-        unit = int(units[0]) if len(units) else -1
-    who, part = finding.path, ""
-    if case >= 0:
-        who = str(cases["case_id"].iat[case])
-        part = str(cases["split"].astype("str").fillna("").iat[case])
-    return {"who": who, "part": part, "detail": finding.detail, "image": _image(survey, unit)}
+def _finding(finding: Finding, pictures: CasePictures, figures: PageFigures) -> Markup:
+    """What a finding is about: its image, and those that are compared with it."""
+    about = [(finding.case, finding.unit), *finding.beside]
+    shown = [pictures.of_unit(unit) if unit >= 0 else pictures.of_case(case) for case, unit in about]
+    drawn = [picture for picture in shown if picture is not None]
+    if len(drawn) > 1:  # each has its name below it, with patient and part
+        return figures.figure(drawn, "", [finding.detail], pictures.names)
+    name, lines = pictures.who(finding.case, finding.unit)
+    return figures.figure(drawn, name or finding.path, [*lines, finding.detail], pictures.names)
 
 
-def _image(survey: Survey, unit: int) -> str:
-    """A thumbnail as a data URI; "" where the image was not read, or cannot be read any more."""
-    if unit < 0 or survey.records["status"][unit] != READ:
-        return ""
-    import imagecodecs
+def _classes(survey: Survey, pictures: CasePictures) -> tuple[list[dict[str, Any]], str]:
+    """Classes with some of their cases as figures, and what is left out, in words."""
+    figures = PageFigures(_CASES, "case")
 
-    try:
-        small = thumbnail(survey.units.picture(unit))
-    except SuiteError:
-        return ""
-    return "data:image/png;base64," + base64.b64encode(imagecodecs.png_encode(small)).decode()
+    def drawn(case: int, unit: int = -1) -> Markup:
+        picture = pictures.of_unit(unit) if unit >= 0 else pictures.of_case(case)
+        name, lines = pictures.who(case, unit)
+        return figures.figure([] if picture is None else [picture], name, lines, pictures.names)
+
+    if len(survey.table):
+        found, left = cases_of_classes(survey)
+        shown = [
+            {"name": name, "count": number_of(count, "case"), "figures": [drawn(case) for case in cases]}
+            for name, count, cases in found
+        ]
+    else:
+        units, left = np.flatnonzero(survey.records["status"] == READ), 0
+        some = units[np.unique(np.linspace(0, max(0, len(units) - 1), _LOOSE).astype(int))] if len(units) else units
+        loose = [drawn(-1, int(unit)) for unit in some]
+        shown = [{"name": "files", "count": number_of(len(units), "file"), "figures": loose}] if loose else []
+    words = [f"{left} further classes are not shown"] if left else []
+    if figures.left_out:
+        words.append(f"{number_of(figures.left_out, 'picture')} left out, so that this page stays small")
+    return shown, "; ".join(words)

@@ -15,12 +15,13 @@ from datamodules.base import ScanDataModule
 from datamodules.cases.table import SPLITS, CaseTable
 from datamodules.checks.boxes import check_boxes
 from datamodules.checks.examine import examine_all
-from datamodules.checks.histograms import Histogram, check_likeness
 from datamodules.checks.kinds import Severity
 from datamodules.checks.labels import Labels, class_counts
 from datamodules.checks.leaks import check_duplicates, check_near_duplicates, check_patients, content_numbers
+from datamodules.checks.likeness import check_likeness
 from datamodules.checks.masks import classes_in
 from datamodules.checks.measures import READ, RECORD, kept_hashes
+from datamodules.checks.plots import Plot
 from datamodules.checks.store import FindingStore
 from datamodules.checks.survey import Survey
 from datamodules.checks.units import FileUnits, TableUnits, Units, loose_files
@@ -89,7 +90,6 @@ class _Check:
     workers: int
     progress: Progress
     seconds: float
-    labels: Labels | None = None
 
     def read(self, data: ScanDataModule, prepared: Prepared) -> Prepared:
         """Look at all images and volumes; what cannot be read stays in the table, but takes no part in a split."""
@@ -104,8 +104,8 @@ class _Check:
         stored = data.stored(prepared.table).labels
         if stored is None:
             return find_strata(data, prepared)
-        self.labels = Labels(prepared.table, stored, self.store)
-        return replace(prepared, strata=self.labels.strata)
+        self.survey.labels = Labels(prepared.table, stored, self.store)
+        return replace(prepared, strata=self.survey.labels.strata)
 
     def compare(self, table: CaseTable) -> None:
         """Note what a part lacks, and what parts share."""
@@ -116,12 +116,12 @@ class _Check:
         if data.split != "all_test" and "train" not in set(parts.dropna()):
             store.add("split", "there is no train part")
         stored = data.stored(table)
-        if self.labels is not None:
-            survey.histograms += self.labels.by_part(parts)
+        if survey.labels is not None:
+            survey.plots += survey.labels.by_part(parts)
         if stored.boxes is not None:
-            survey.histograms += check_boxes(survey, stored.boxes, store)
+            survey.plots += check_boxes(survey, stored.boxes, store)
         if stored.masks is not None:
-            survey.histograms += _masks_by_part(survey, stored.masks, store)
+            survey.plots += _masks_by_part(survey, stored.masks, store)
         check_patients(survey, store)
         check_duplicates(survey, content, store, None if stored.labels is None else stored.labels.single)
         check_near_duplicates(survey, content, store)
@@ -137,7 +137,7 @@ class _Check:
         else:
             for unit in empty:
                 store.add("mask_empty", "no pixel belongs to a class", case=int(survey.owners[unit]), unit=unit)
-        survey.histograms += check_likeness(units, survey.records, survey.owners, store)
+        survey.plots += check_likeness(units, survey.records, survey.owners, store)
 
     def _examine(self, units: Units) -> list[int]:
         """Note what is wrong with each unit; those with empty masks are left to the caller."""
@@ -171,7 +171,7 @@ def _scratch(file: Path, count: int) -> NDArray[Any]:
         raise SuiteError(f"{file.parent}: {count * RECORD.itemsize} bytes of scratch are needed: {error}") from None
 
 
-def _masks_by_part(survey: Survey, stored: StoredMasks, store: FindingStore) -> list[Histogram]:
+def _masks_by_part(survey: Survey, stored: StoredMasks, store: FindingStore) -> list[Plot]:
     """In how many images (volumes) of each part each class is seen."""
     shown = classes_in(survey.records["labels"])
     shown = shown[:, 1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,8 @@ class Finding:
         detail: what is wrong, one line.
         case: row of the case table, or -1.
         path: a file that is no row of the table, or "".
-        unit: number of what was read (an image, a volume), or -1; for thumbnails.
+        unit: number of what was read (an image, a volume), or -1; for pictures.
+        beside: (case, unit) of what it is compared with; a unit of -1 is any of the case.
     """
 
     severity: Severity
@@ -39,6 +41,7 @@ class Finding:
     case: int = -1
     path: str = ""
     unit: int = -1
+    beside: Sequence[tuple[int, int]] = ()
 
 
 class FindingStore:
@@ -78,12 +81,12 @@ class FindingStore:
         case: int = -1,
         path: str = "",
         unit: int = -1,
+        beside: Sequence[tuple[int, int]] = (),
         severity: Severity | None = None,
     ) -> None:
         """Keep a finding; ``severity`` is that of its kind where it is not given."""
-        finding = Finding(
-            severity or kind_of(kind).severity, kind, " ".join(detail.split())[:_LONGEST], case, path, unit
-        )
+        text = " ".join(detail.split())[:_LONGEST]
+        finding = Finding(severity or kind_of(kind).severity, kind, text, case, path, unit, beside)
         self.counts[finding.severity, kind] += 1
         some = self.examples.setdefault(kind, [])
         if len(some) < _EXAMPLES:

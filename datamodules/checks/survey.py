@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
 from datamodules.cases.table import NO_CASES, CaseTable
-from datamodules.checks.histograms import Histogram
+from datamodules.checks.labels import Labels
 from datamodules.checks.measures import RECORD
+from datamodules.checks.plots import Plot
 from datamodules.checks.units import FileUnits, Units
 
 
@@ -27,7 +28,8 @@ class Survey:
         records: (M,) what was measured of each unit; a mapped scratch file.
         owners: (M,) row of the case table of each unit, -1 without a table.
         refused: (M,) units that training stops at, or leaves out with ``--data.skip_unreadable``.
-        histograms: for the pages.
+        labels: of the cases, where they have some.
+        plots: for the page.
     """
 
     data: ScanDataModule
@@ -36,7 +38,8 @@ class Survey:
     records: NDArray[Any] = field(default_factory=lambda: np.zeros(0, RECORD))
     owners: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     refused: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
-    histograms: list[Histogram] = field(default_factory=list)
+    labels: Labels | None = None
+    plots: list[Plot] = field(default_factory=list)
 
     @classmethod
     def of(cls, data: ScanDataModule) -> Survey:

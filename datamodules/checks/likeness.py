@@ -1,41 +1,25 @@
-"""Histograms of a data set, and its images that are unlike the rest."""
+"""What a data set is like: sizes, spacings, channels, types, values; and its images that are unlike the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.checks.measures import READ, TYPES
+from datamodules.checks.plots import Bars, Numbers, Pairs, Plot
 from datamodules.checks.store import FindingStore
 from datamodules.checks.units import Units
 
 _FEW = 0.2  # share of a set up to which what is unlike the rest is named one by one
 _MOST_BARS = 12
-_CLOSE = 1e-12  # of numbers up to 1: what twelve bins need that floats can tell apart
+_VALUES = {"lowest": "low", "mean": "mean", "highest": "high"}  # plot -> record
 
 
-@dataclass(frozen=True)
-class Histogram:
-    """Counts to be shown.
-
-    Attributes:
-        title: of what.
-        bars: what, and how often.
-    """
-
-    title: str
-    bars: list[tuple[str, int]]
-
-
-def check_likeness(
-    units: Units, records: NDArray[Any], cases: NDArray[np.int64], store: FindingStore
-) -> list[Histogram]:
-    """Histograms of sizes, spacings, channels, types and means; what is unlike the rest is a finding.
+def check_likeness(units: Units, records: NDArray[Any], cases: NDArray[np.int64], store: FindingStore) -> list[Plot]:
+    """Plots of sizes, spacings, channels, types and values; what is unlike the rest is a finding.
 
     Args:
         units: what was read.
@@ -61,14 +45,14 @@ def check_likeness(
     sizes, size_of = _groups(shapes)
     names = [_times(size[:2] if flat else size) for size in sizes]
     note("odd_size", _odd_sizes(shapes, size_of), size_of, names, " pixels" if flat else " voxels")
-    histograms = [_histogram("Height x width in pixels" if flat else "Voxels", names, size_of)]
+    plots = _size_plots(sizes, size_of, names, flat=flat)
 
     spacings, spacing_of = _groups(np.round(np.nan_to_num(records["spacing"][read], nan=0.0), 4))
     known = [[side for side in spacing if side > 0] for spacing in spacings.tolist()]
     if len(spacings) > 1 or known[0]:
         names = [" x ".join(f"{side:.4g}" for side in sides) or "unknown" for sides in known]
         note("odd_spacing", _odd_spacings(spacings, spacing_of), spacing_of, names, " mm")
-        histograms.append(_histogram("Spacing in mm", names, spacing_of))
+        plots += _spacing_plots(records["spacing"][read], names, spacing_of, flat=flat)
 
     channels = records["channels"][read].astype(np.int64) * 4 + records["alpha"][read] * 2 + records["grey"][read]
     for kind, title, values, named in (
@@ -86,9 +70,10 @@ def check_likeness(
         if names == ["unknown"]:
             continue
         note(kind, _minority(kind_of), kind_of, names, "")
-        histograms.append(_histogram(title, names, kind_of))
-    histograms.append(binned("Mean value", records["mean"][read]))
-    return histograms
+        plots.append(_bars(title, names, kind_of, title.lower()))
+    values = {name: records[field][read] for name, field in _VALUES.items()}
+    unit = "stored value, in HU" if set(np.unique(records["modality"][read])) == {b"CT"} else "stored value"
+    return [*plots, Numbers("Intensities of each image" if flat else "Intensities of each volume", values, unit)]
 
 
 def _groups(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -107,32 +92,37 @@ def _channels(count: int, *, alpha: bool, grey: bool) -> str:
     return colours + (f" with alpha ({count} channels)" if alpha else "")
 
 
-def _histogram(title: str, names: Sequence[str], numbers: NDArray[np.int64]) -> Histogram:
+def _size_plots(sizes: NDArray[Any], size_of: NDArray[np.int64], names: Sequence[str], *, flat: bool) -> list[Plot]:
+    counts = np.bincount(size_of, minlength=len(sizes))
+    if not flat:
+        return [_bars("Voxels, along the axes of the file", names, size_of, "voxels")]
+    if len(sizes) == 1:
+        height, width = (int(side) for side in sizes[0][:2])
+        return [Bars("Size, width x height in pixels", [(f"{width} x {height}", len(size_of))], "pixels")]
+    return [Pairs("Sizes", sizes[:, 1::-1], counts, ("width in pixels", "height in pixels"))]
+
+
+def _spacing_plots(
+    spacings: NDArray[Any], names: Sequence[str], spacing_of: NDArray[np.int64], *, flat: bool
+) -> list[Plot]:
+    if len(names) <= _MOST_BARS:
+        title = (
+            "Spacing in mm, from row to row x from column to column"
+            if flat
+            else "Spacing in mm, along the axes of the file"
+        )
+        return [_bars(title, names, spacing_of, "spacing in mm")]
+    axes = ("from row to row", "from column to column") if flat else ("X", "Y", "Z")
+    known = {axis: spacings[:, number] for number, axis in enumerate(axes)}
+    return [Numbers("Spacing", {axis: values[values > 0] for axis, values in known.items()}, "mm")]
+
+
+def _bars(title: str, names: Sequence[str], numbers: NDArray[np.int64], what: str) -> Bars:
     counts = np.bincount(numbers, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
     bars = [(names[place], int(counts[place])) for place in order[:_MOST_BARS]]
     others = int(counts[order[_MOST_BARS:]].sum())
-    return Histogram(title, [*bars, (f"{len(names) - _MOST_BARS} others", others)] if others else bars)
-
-
-def binned(title: str, values: NDArray[Any]) -> Histogram:
-    """Numbers in a dozen bins of one width; one bar where they are too close together for that."""
-    numbers = np.asarray(values, np.float64)
-    known = numbers[np.isfinite(numbers)]
-    bars: list[tuple[str, int]] = []
-    if len(known):
-        # By a power of two, which loses nothing: the distance of the largest numbers there are is none.
-        exponent = int(np.frexp(np.abs(known).max())[1])
-        near = np.ldexp(known, -exponent)
-        if np.ptp(near) > _CLOSE:
-            counts, edges = np.histogram(near, bins=_MOST_BARS)
-            names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(np.ldexp(edges, exponent))]
-            bars = list(zip(names, counts.tolist(), strict=True))
-        else:
-            bars = [(f"{known[0]:.4g}", len(known))]
-    if len(known) < len(numbers):
-        bars.append(("NaN or infinite", len(numbers) - len(known)))
-    return Histogram(title, bars)
+    return Bars(title, [*bars, (f"{len(names) - _MOST_BARS} others", others)] if others else bars, what)
 
 
 def _minority(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
