@@ -199,8 +199,7 @@ class _Counter:
             self.bar.update()
 
     def line(self) -> Line:
-        of = f" of {self.total}" if self.total is not None else ""
-        parts = [Part(f"{self.done}{of} {self.unit}", 1)]
+        parts = [Part(f"{self.done}{'' if self.total is None else f'/{self.total}'} {self.unit}", 1)]
         if self.total is None or not self.total:
             return Line(self.doing, None, parts)
         if 0 < self.done < self.total:

@@ -75,10 +75,11 @@ class CaseCount:
         """Share that is done, from 0 to 1; None: not known."""
         if self.cases is None:
             return None
+        if not self._planned:
+            return min(1.0, self.done / max(1, self.cases))
         expected, _ = self.expected
-        by_pieces = self.pieces / expected if expected else 0.0
-        in_pieces = 1.0 - len(self._whole) / max(1, self.cases)
-        return min(1.0, 1.0 - in_pieces + in_pieces * by_pieces) if self._planned else self.done / max(1, self.cases)
+        in_pieces = max(0, self.cases - len(self._whole))
+        return min(1.0, (len(self._whole) + in_pieces * self.pieces / expected) / max(1, self.cases))
 
     def parts(self) -> list[Part]:
         """Counts in words."""
