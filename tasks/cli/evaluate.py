@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
-from tasks.cli.results import counted, distance_unit, results_text
+from tasks.cli.results import distance_unit, results_text
 from tasks.cli.runs.seen import Leaks
 from tasks.evaluation.metric_values import MetricValue, write_metrics
-from tasks.evaluation.tables import write_table
+from tasks.evaluation.tables import counted, write_table
 from tasks.evaluation.task_file import write_task
 from tasks.hardware import exact_float32
 from tasks.loading import Model
@@ -95,8 +95,8 @@ class RunEvaluation:
         for split in self._results:
             self.metrics[split] = evaluate_run(self.run_dir, split)
             if show:
-                title, unit = f"{split}: {counted(self.data, split)}", distance_unit(cases[cases["split"] == split])
-                names = task.class_names
+                here, names = cases[cases["split"] == split], task.class_names
+                title, unit = f"{split}: {counted(here['case_id'], here)}", distance_unit(here)
                 print(
                     results_text(self.metrics[split], title, task=task.task, class_names=names, distance=unit),
                     end="\n\n",

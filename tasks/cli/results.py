@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from datamodules.base import ScanDataModule
-from scansuite.words import number_of
 from tasks.cli.tables import table_text
 from tasks.evaluation.metric_values import MetricValue
 
@@ -44,7 +43,7 @@ def results_text(
         distance: unit of surface distances.
     """
     whole = [name for name in metrics if "/" not in name]
-    first = [name for name in _FIRST.get(task, whole[:_OTHER]) if name in metrics]
+    first = _first(task, whole)
     rows = [_row(_named(name, distance), metrics[name]) for name in first]
     text = f"{title}\n{table_text(('metric', 'value', '95 % interval', 'cases'), rows, right=('value', 'cases'))}"
     classes = [name for name in class_names if any(f"{metric}/{name}" in metrics for metric in whole)]
@@ -60,17 +59,35 @@ def results_text(
     return text
 
 
-def counted(data: ScanDataModule, split: str) -> str:
-    """Cases and patients of a part, in words."""
-    cases = data.table.cases.iloc[data.rows(split)]
-    of = f" of {number_of(cases['patient_id'].nunique(), 'patient')}" if data.table.patients_known else ""
-    return number_of(len(cases), "case") + of
+def folds_text(table: pd.DataFrame, *, task: str, distance: str = "") -> str:
+    """How far the metrics that matter first lie apart from fold to fold, as text.
+
+    Args:
+        table: from :func:`tasks.evaluation.spread.spread`.
+        task: name of the task.
+        distance: unit of surface distances.
+    """
+    by_name = table.set_index("metric")
+    folds = [name for name in table.columns if re.fullmatch(r"fold_\d+", name)]
+    rows = []
+    for name in _first(task, list(by_name.index)):
+        row, values = by_name.loc[name], by_name.loc[name, folds].astype("float64")
+        figures = (row["mean"], row["sd"], values.min(), values.max())
+        rows.append([_named(name, distance), *map(_figure, figures), str(row["folds"])])
+    head = ("metric", "mean", "sd", "lowest", "highest", "folds")
+    return f"by fold\n{table_text(head, rows, right=head[1:])}"
 
 
 def distance_unit(cases: pd.DataFrame) -> str:
     """Unit of surface distances: mm where the spacing of each case is known, pixels where of none."""
     known = cases["spacing"].notna() & (cases["spacing"].astype(str) != "")
     return "mm" if known.all() else "mm or px" if known.any() else "px"
+
+
+def _first(task: str, names: Sequence[str]) -> list[str]:
+    """Of the metrics of the whole those that matter first."""
+    whole = [name for name in names if "/" not in name]
+    return [name for name in _FIRST.get(task, whole[:_OTHER]) if name in whole]
 
 
 def _named(metric: str, distance: str) -> str:
@@ -85,7 +102,11 @@ def _row(name: str, metric: MetricValue) -> list[str]:
 
 
 def _number(metric: MetricValue) -> str:
-    return "undefined" if math.isnan(metric.value) else f"{metric.value:.3f}"
+    return _figure(metric.value)
+
+
+def _figure(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
 def _cell(metric: MetricValue | None, most: int) -> str:

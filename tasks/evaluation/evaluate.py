@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,9 +15,6 @@ from tasks.evaluation.detection.metrics import evaluate_boxes
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.segmentation.metrics import segmentation_metrics
 from tasks.evaluation.tables import find_table, read_table
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def evaluate_classification(
@@ -160,25 +155,3 @@ def _patients(file: Path, case_ids: pd.Series) -> pd.Series:
     if len(missing):
         raise SuiteError(f"{file}: no row for case {missing.iloc[0]!r} of the predictions ({len(missing)} missing)")
     return patients.reindex(case_ids).reset_index(drop=True)
-
-
-def results_table(metrics: Mapping[str, MetricValue], stage: str) -> Table:
-    """The metrics of the whole (not those of single classes) as a table for the terminal.
-
-    Args:
-        metrics: by name, without stage.
-        stage: for the title.
-    """
-    from rich.table import Table
-
-    table = Table(title=stage)
-    table.add_column("metric")
-    for heading in ("value", "95 % interval", "cases"):
-        table.add_column(heading, justify="right")
-    for name, metric in metrics.items():
-        if "/" in name:
-            continue
-        interval = "" if math.isnan(metric.low) else f"{metric.low:.3f} to {metric.high:.3f}"
-        value = "undefined" if math.isnan(metric.value) else f"{metric.value:.3f}"
-        table.add_row(name, value, interval, str(metric.n))
-    return table

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from tasks.evaluation.metric_values import MetricValue
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def spread(folds: Sequence[Mapping[str, MetricValue]], together: Mapping[str, MetricValue]) -> pd.DataFrame:
@@ -45,23 +41,3 @@ def spread(folds: Sequence[Mapping[str, MetricValue]], together: Mapping[str, Me
             }
         )
     return pd.DataFrame(rows)
-
-
-def spread_table(table: pd.DataFrame, count: int) -> Table:
-    """The metrics of the whole (not those of single classes) as a table for the terminal.
-
-    Args:
-        table: from :func:`spread`.
-        count: number of folds.
-    """
-    from rich.table import Table
-
-    shown = Table(title=f"{count} folds")
-    for heading in ("metric", "mean", "standard deviation", "lowest", "highest"):
-        shown.add_column(heading, justify="left" if heading == "metric" else "right")
-    folds = [f"fold_{number}" for number in range(count)]
-    for _, row in table[~table["metric"].str.contains("/")].iterrows():
-        values = row[folds].astype("float64")
-        numbers = (row["mean"], row["sd"], values.min(), values.max())
-        shown.add_row(row["metric"], *("undefined" if math.isnan(one) else f"{one:.3f}" for one in numbers))
-    return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from datamodules.tables.reasons import reason_of
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
+from scansuite.words import number_of
 
 # A CSV of more rows takes minutes to read and no spreadsheet opens it: Parquet from here on.
 PARQUET_ROWS = 1_000_000
@@ -100,3 +102,20 @@ def read_table(file: Path) -> pd.DataFrame:
     except Exception as error:
         reason = reason_of(error, "write it again with commas between its cells")
         raise SuiteError(f"{file}: cannot be read as a table: {reason}") from None
+
+
+def counted(case_ids: Sequence[str] | pd.Series, cases: pd.DataFrame | None) -> str:
+    """``20 cases of 12 patients``, where the patients of all are known.
+
+    Args:
+        case_ids: of the cases, each once.
+        cases: the table ``cases`` of a run; None = there is none.
+    """
+    ids = pd.Index(case_ids)
+    said = number_of(len(ids), "case")
+    if cases is None or not {"case_id", "patient_id"} <= set(cases.columns):
+        return said
+    patients = cases.drop_duplicates("case_id").set_index("case_id")["patient_id"].reindex(ids)
+    if not len(patients) or patients.isna().any():
+        return said
+    return f"{said} of {number_of(patients.nunique(), 'patient')}"

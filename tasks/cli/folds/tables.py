@@ -10,14 +10,14 @@ import pandas as pd
 
 from scansuite.errors import SuiteError
 from tasks.cli.evaluate import evaluator_of
+from tasks.cli.results import distance_unit, folds_text, results_text
 from tasks.cli.runs.ensembles import build_model, write_record
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.ensemble import Ensemble
-from tasks.evaluation.evaluate import results_table
 from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
-from tasks.evaluation.spread import spread, spread_table
-from tasks.evaluation.tables import find_table, read_table, write_table
-from tasks.evaluation.task_file import write_task
+from tasks.evaluation.spread import spread
+from tasks.evaluation.tables import counted, find_table, read_table, write_table
+from tasks.evaluation.task_file import RunTask, write_task
 from tasks.loading import Checkpoints
 from tasks.running.evaluate_run import evaluate_run
 
@@ -83,7 +83,8 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
         write_table(_with_calls(_text(find_table(run_dir, "predictions")), called), run_dir / "predictions.csv")
     else:
         model.operating_points = {}
-    write_task(run_dir, evaluator.run_task(model))
+    about = evaluator.run_task(model)
+    write_task(run_dir, about)
     metrics = evaluate_run(run_dir, split)
     from tasks.evaluation.charts.run_charts import draw_charts
 
@@ -91,7 +92,9 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
     write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
     model.operating_points = points
     write_table(cases, run_dir / "split.csv")
-    _show(metrics, [read_metrics(folder / "metrics.json") for folder in folders], run_dir, split)
+    table = _by_fold(metrics, folders, split)
+    write_table(table, run_dir / "folds.csv")
+    _show(metrics, table, tables["cases"], about, split)
     write_record(run_dir, model, checkpoints, OUT_OF_FOLD)
 
 
@@ -138,17 +141,22 @@ def _with_calls(table: pd.DataFrame, called: pd.DataFrame) -> pd.DataFrame:
     return plain.assign(**{name: called[name].to_numpy() for name in new})
 
 
-def _show(metrics: dict[str, MetricValue], folds: Sequence[dict[str, MetricValue]], run_dir: Path, split: str) -> None:
-    """Write ``folds.csv`` and print it beside the out-of-fold metrics."""
-    from rich.console import Console
-
-    of_folds = [
+def _by_fold(metrics: dict[str, MetricValue], folders: Sequence[Path], split: str) -> pd.DataFrame:
+    """The metrics of each fold beside those of all cases out of fold."""
+    folds = [read_metrics(folder / "metrics.json") for folder in folders]
+    of_part = [
         {name.split("/", 1)[1]: one for name, one in fold.items() if name.startswith(f"{split}/")} for fold in folds
     ]
-    table = spread(of_folds, metrics)
-    write_table(table, run_dir / "folds.csv")
-    console = Console()
-    console.print(results_table(metrics, f"out of fold ({split})"))
-    console.print(spread_table(table, len(folds)))
+    return spread(of_part, metrics)
+
+
+def _show(
+    metrics: dict[str, MetricValue], by_fold: pd.DataFrame, cases: pd.DataFrame, about: RunTask, split: str
+) -> None:
+    title, unit = f"out of fold ({split}): {counted(cases['case_id'], cases)}", distance_unit(cases)
+    task, names = about.task, about.class_names
+    print(results_text(metrics, title, task=task, class_names=names, distance=unit), end="\n\n")
+    print(folds_text(by_fold, task=task, distance=unit), end="\n\n")
     if split == "val":
         print("out-of-fold values: each case by the fold that did not train on it, but chose its epoch on it")
+    print("all metrics: metrics.json; of each fold: folds.csv")

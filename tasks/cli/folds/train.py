@@ -67,7 +67,7 @@ def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags, queue: Queu
         if finished(run_dir / f"fold_{fold}", plan.split):
             log.info("fold %d of %d is finished already", fold, count)
             continue
-        print(f"fold {fold} of {count}: {run_dir / f'fold_{fold}'}", flush=True)
+        log.info("fold %d of %d: %s", fold, count, run_dir / f"fold_{fold}")
         began = time.monotonic()
         _train(task, run_dir, fold, plan)
         took = time.monotonic() - began

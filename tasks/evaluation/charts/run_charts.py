@@ -16,9 +16,8 @@ from tasks.evaluation.charts.froc import draw_froc
 from tasks.evaluation.charts.learning_curves import draw_learning_curves
 from tasks.evaluation.charts.overlap import draw_dice
 from tasks.evaluation.charts.score_curves import score_curves
-from tasks.evaluation.charts.style import counted
 from tasks.evaluation.classification.columns import read_regression
-from tasks.evaluation.tables import find_table, read_table
+from tasks.evaluation.tables import counted, find_table, read_table
 from tasks.evaluation.task_file import RunTask, read_task
 
 log = logging.getLogger(__name__)

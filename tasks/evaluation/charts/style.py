@@ -8,11 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
-
 from datamodules.pictures.panels import CLASS_COLOURS
 from scansuite.files import replacing
-from scansuite.words import number_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,23 +96,6 @@ def shortened(text: str, longest: int) -> str:
         text = text[: longest // 2] + "…" + text[len(text) - (longest - longest // 2 - 1) :]
     # matplotlib keeps labels that begin with an underscore out of its legends.
     return " " + text if text.startswith("_") else text
-
-
-def counted(case_ids: Sequence[str] | pd.Series, cases: pd.DataFrame | None) -> str:
-    """``20 cases of 12 patients``, where the patients of all are known.
-
-    Args:
-        case_ids: of the cases, each once.
-        cases: the table ``cases`` of a run; None = there is none.
-    """
-    ids = pd.Index(case_ids)
-    said = number_of(len(ids), "case")
-    if cases is None or not {"case_id", "patient_id"} <= set(cases.columns):
-        return said
-    patients = cases.drop_duplicates("case_id").set_index("case_id")["patient_id"].reindex(ids)
-    if not len(patients) or patients.isna().any():
-        return said
-    return f"{said} of {number_of(patients.nunique(), 'patient')}"
 
 
 def best_and_worst(ranked: Sequence[T]) -> list[T]:

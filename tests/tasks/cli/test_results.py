@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from scansuite.words import number_of
-from tasks.cli.results import distance_unit, results_text
+from tasks.cli.results import distance_unit, folds_text, results_text
 from tasks.cli.runs.run_dir import count_test, index_of
 from tasks.evaluation.metric_values import WITHHELD, MetricValue, read_metrics, with_interval, write_metrics
+from tasks.evaluation.spread import spread
 from tests.tasks.cli.conftest import TINY, Run, one_line
 
 
@@ -53,6 +54,20 @@ def test_many_classes_are_cut_off_and_counted() -> None:
     assert "kind19" in text
     assert "kind20" not in text
     assert text.endswith("30 classes more, in metrics.json")
+
+
+def test_folds_are_shown_with_their_spread_by_the_same_metrics() -> None:
+    values = [0.7, 0.9, math.nan]
+    folds = [{"dice": MetricValue(value, 0, 1, 9), "dice/organ": MetricValue(value, 0, 1, 9)} for value in values]
+    for fold in folds:
+        fold |= {"f1": MetricValue(0.5, 0, 1, 9), "hd95": MetricValue(math.nan, math.nan, math.nan, 0)}
+    title, *lines = folds_text(spread(folds, {}), task="segment", distance="px").splitlines()
+    assert title == "by fold"
+    assert [line.split() for line in lines] == [
+        ["metric", "mean", "sd", "lowest", "highest", "folds"],
+        ["dice", "0.800", "0.141", "0.700", "0.900", "2"],
+        ["hd95", "(px)", *["undefined"] * 4, "0"],
+    ]
 
 
 def test_counts_and_units_in_words() -> None:

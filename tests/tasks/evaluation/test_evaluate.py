@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from scansuite.errors import SuiteError
 from tasks.evaluation.classification.metrics import classification_metrics
-from tasks.evaluation.evaluate import evaluate_classification, results_table
+from tasks.evaluation.evaluate import evaluate_classification
 from tasks.evaluation.metric_values import read_metrics
 from tasks.evaluation.tables import write_table
 from tests.tasks.evaluation.tables_of_predictions import LABELS, multilabel, single_label
@@ -85,18 +84,6 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="'case0' is duplicated"):
         evaluate_classification(tmp_path, "test", "test", "multiclass", NAMES)
     assert not (tmp_path / "metrics.json").exists()
-
-
-def test_results_table_shows_value_interval_and_cases() -> None:
-    metrics = classification_metrics(single_label(90, NAMES, 0, absent=("NA",)), "multiclass", NAMES, resamples=30)
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(results_table(metrics, "test"))
-    text = console.export_text()
-    auroc = metrics["auroc"]
-    assert f"{auroc.value:.3f}" in text
-    assert f"{auroc.low:.3f} to {auroc.high:.3f}" in text
-    assert "80" in text
-    assert "007" not in text
 
 
 def test_evaluation_needs_no_torch_and_no_task() -> None:

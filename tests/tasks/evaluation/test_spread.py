@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from tasks.evaluation.metric_values import MetricValue
-from tasks.evaluation.spread import spread, spread_table
+from tasks.evaluation.spread import spread
 
 
 def metric(value: float) -> MetricValue:
@@ -29,6 +29,3 @@ def test_by_figure() -> None:
     rare = table.loc["f1/rare"]
     assert (rare["mean"], rare["folds"]) == (0.25, 1)
     assert rare[["sd", "out_of_fold"]].isna().all()
-    shown = spread_table(table.reset_index(), 3)
-    assert shown.row_count == 1  # metrics of the whole alone
-    assert [column._cells for column in shown.columns][1:3] == [["0.817"], ["0.104"]]

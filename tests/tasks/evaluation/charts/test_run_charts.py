@@ -16,9 +16,9 @@ from PIL import Image
 
 from tasks.evaluation.charts.learning_curves import best_epoch
 from tasks.evaluation.charts.run_charts import draw_charts, draw_training
-from tasks.evaluation.charts.style import counted, shortened
+from tasks.evaluation.charts.style import shortened
 from tasks.evaluation.classification.metrics import confusion_matrix
-from tasks.evaluation.tables import read_table, write_table
+from tasks.evaluation.tables import counted, read_table, write_table
 from tests.tasks.evaluation.tables_of_predictions import LABELS, multilabel, single_label
 
 AWKWARD = ["a$b_{c}$", "_hidden", "폐렴", "line\nbreak", "a very long name of a class that no chart has room for", ""]
