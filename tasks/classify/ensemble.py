@@ -26,10 +26,12 @@ class ClassificationEnsemble(Ensemble[ClassificationTask]):
         positive_class: of a binary target.
         aggregate: how the first member evaluates a case with many images.
         bag_limit: most images of a case that are evaluated.
+        operating_rule: by which the ensemble's own operating points are chosen: the first member's.
     """
 
     def __init__(self, members: Sequence[ClassificationTask], names: Sequence[str]) -> None:
         super().__init__(members, names)
+        self.operating_rule = members[0].operating_rule
         self.target, self.positive_class = members[0].target, members[0].positive_class
         self.aggregate, self.bag_limit = members[0].aggregate, members[0].bag_limit
 

@@ -50,7 +50,7 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
         targets: pd.DataFrame | None = None,
     ) -> None:
         """Choose the operating points of a binary or multilabel target."""
-        model.operating_points = operating_points(predictions, **target_facts(model))
+        model.operating_points = operating_points(predictions, **target_facts(model), rule=model.operating_rule)
 
     def called(self, model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
         """Predictions with ``prediction_op``, or ``prediction_op_<label>``."""
@@ -61,6 +61,7 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
         return {
             "target": model.target,
             "positive_class": model.positive_class,
+            "operating_point": model.operating_rule.text,
             "aggregate": model.aggregate,
             "bag_limit": model.bag_limit,
         }

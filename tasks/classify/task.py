@@ -23,6 +23,7 @@ from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import probabilities
+from tasks.evaluation.operating_rules import YOUDEN, read_rule
 from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.loss import OwnLoss
 from tasks.own.parts import OwnPart
@@ -64,6 +65,9 @@ class ClassificationTask(Task):
         focal_gamma: focusing exponent of the focal loss.
         mixup: of Beta(a, a) from which the weight is drawn, with which training images are mixed in pairs, such as 0.2.
         cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches.
+        operating_point: rule by which the score is chosen, on validation, from which a binary target or a label is
+            called: ``youden``, ``f1``, ``sensitivity>=0.95``, ``specificity>=0.9``, ``precision>=0.8`` or ``cost 1:10``
+            (a false call : a missed finding), with numbers of your own.
         target: kind of target, from the data.
         positive_class: of a binary target, from the data.
         class_counts: training cases of each class, from the data.
@@ -114,6 +118,7 @@ class ClassificationTask(Task):
         focal_gamma: float = 2.0,
         mixup: float | None = None,
         cutmix: float | None = None,
+        operating_point: str = YOUDEN.text,
         target: Target | None = None,
         positive_class: str | None = None,
         class_counts: Sequence[float] | None = None,
@@ -129,6 +134,7 @@ class ClassificationTask(Task):
         self.aggregate, self.bag_limit = aggregate, bag_limit
         self.slices = None if slices is None else SliceSpec.from_dict(slices)
         self.mixup, self.cutmix = mixup, cutmix
+        self.operating_rule = read_rule(operating_point, self.name)
         self._check(head, dropout, label_smoothing)
 
         given = self._weights_by_class(class_weights, class_counts, known_counts)
@@ -179,6 +185,11 @@ class ClassificationTask(Task):
             )
         if label_smoothing and self.target == "regression":
             raise SuiteError("--model.label_smoothing: a regression target has no classes to smooth")
+        if self.operating_rule is not YOUDEN and self.target not in ("binary", "multilabel"):
+            raise SuiteError(
+                f"--model.operating_point {self.operating_rule.text}: a {self.target} target is called by its "
+                f"{'value' if self.target == 'regression' else 'most likely class'}, not from a score on: leave it out"
+            )
         for flag, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
             within(flag, value, "at least 0", value is None or value >= 0)
             if value and self.aggregate != "none":

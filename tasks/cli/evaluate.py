@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
-from tasks.cli.results import distance_unit, results_text
+from tasks.cli.results import calls_text, distance_unit, results_text
 from tasks.cli.runs.seen import Leaks
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import counted, write_table
@@ -101,6 +101,8 @@ class RunEvaluation:
                     results_text(self.metrics[split], title, task=task.task, class_names=names, distance=unit),
                     end="\n\n",
                 )
+        if show and task.operating_points and "operating_point" in task.own:
+            print(calls_text(task.operating_points, task.own["operating_point"]))
         if show:
             print("all metrics with their intervals: metrics.json")
         counts = {

@@ -59,6 +59,18 @@ def results_text(
     return text
 
 
+def calls_text(points: Mapping[str, float], rule: str) -> str:
+    """From which scores on the tables call, in a line.
+
+    Args:
+        points: threshold by class; not empty.
+        rule: by which they were chosen.
+    """
+    said = [f"{name} from {point:.3g}" for name, point in points.items()]
+    more = f" and {len(said) - _SHOWN} more (task.json)" if len(said) > _SHOWN else ""
+    return f"called at (@op): {', '.join(said[:_SHOWN])}{more}; chosen by {rule} on validation"
+
+
 def folds_text(table: pd.DataFrame, *, task: str, distance: str = "") -> str:
     """How far the metrics that matter first lie apart from fold to fold, as text.
 

@@ -21,10 +21,12 @@ class DetectionEnsemble(Ensemble[DetectionTask]):
         overlap: likewise.
         decoding: of the first member; each decodes by its own.
         max_detections: boxes of a case that are kept: the largest number of a member.
+        operating_rule: by which the ensemble's own operating points are chosen: the first member's.
     """
 
     def __init__(self, members: Sequence[DetectionTask], names: Sequence[str]) -> None:
         super().__init__(members, names)
+        self.operating_rule = members[0].operating_rule
         first = members[0]
         self.decoding, self.froc_iou = first.decoding, first.froc_iou
         self.max_detections = max(member.max_detections for member in members)

@@ -91,7 +91,9 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
         """Choose the lowest score of a call of each class."""
         assert targets is not None  # the truth of boxes always has a table of its own
         names = model.class_names
-        model.operating_points = detection_operating_points(cases, targets, predictions, names, model.max_detections)
+        model.operating_points = detection_operating_points(
+            cases, targets, predictions, names, model.max_detections, model.operating_rule
+        )
 
     def called(self, model: DetectionModel, predictions: pd.DataFrame) -> pd.DataFrame:
         """Predictions with ``prediction_op``: the label where a box is a call."""
@@ -102,6 +104,7 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
         return {
             "max_detections": model.max_detections,
             "froc_iou": model.froc_iou,
+            "operating_point": model.operating_rule.text,
             "score_threshold": model.decoding.score_threshold,
             "nms": model.decoding.nms,
             "nms_iou": model.decoding.nms_iou,

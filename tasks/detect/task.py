@@ -23,6 +23,7 @@ from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
+from tasks.evaluation.operating_rules import F1, read_rule
 from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.parts import OwnPart
 from tasks.padding import pad
@@ -60,6 +61,9 @@ class DetectionTask(Task):
             training took patches; left out: the size of the patches; ``whole``: images of any size at once.
         overlap: share of a tile that the next one covers again.
         froc_iou: overlap from which a box has found a lesion, in FROC.
+        operating_point: rule by which the score of a call of each class is chosen, on validation, at an overlap of 0.5:
+            ``f1``, ``sensitivity>=0.95``, ``precision>=0.8``, ``fp<=1`` (false boxes an image) or ``cost 1:10`` (a
+            false call : a missed box), with numbers of your own.
         num_classes: number of classes, without a background; from the data.
         max_detections: boxes an image that are kept, from the data: 1.5 times the most in training, at least 100.
         box_sizes: [width, height] of training boxes, from the data; for ``anchors``.
@@ -109,6 +113,7 @@ class DetectionTask(Task):
         window: int | list[int] | str | None = None,
         overlap: float = 0.25,
         froc_iou: float = 0.5,
+        operating_point: str = F1.text,
         num_classes: int = 1,
         max_detections: int = 100,
         box_sizes: Sequence[Sequence[float]] | None = None,
@@ -118,6 +123,7 @@ class DetectionTask(Task):
         for flag, value in (("overlap", overlap), ("nms_iou", nms_iou), ("froc_iou", froc_iou)):
             within(flag, value, "at least 0 and below 1", 0 <= value < 1)
         self.monitor = ("map", "max")
+        self.operating_rule = read_rule(operating_point, self.name)
         self.tile, self.overlap = evaluation_tile(window, self.input_size, self.preprocess), overlap
         self.max_detections, self.froc_iou = max_detections, froc_iou
         self.decoding = DecodeSettings(

@@ -9,17 +9,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from tasks.evaluation.operating_rules import YOUDEN, Candidates, OperatingRule
 
-def choose_operating_point(target: ArrayLike, score: ArrayLike) -> float:
-    """The threshold with the largest Youden index J = sensitivity + specificity - 1; ``score >= threshold`` is a call.
 
-    Candidates are the midpoints between neighbouring distinct scores (see :func:`between`). Of equally good ones the
-    nearest to 0.5 is taken. Source: W. J. Youden,
-    Index for rating diagnostic tests, Cancer 3:32-35, 1950.
+def choose_operating_point(target: ArrayLike, score: ArrayLike, rule: OperatingRule = YOUDEN, name: str = "") -> float:
+    """The threshold that a rule takes; ``score >= threshold`` is a call.
+
+    Candidates are the midpoints between neighbouring distinct scores (see :func:`between`); where the rule may want
+    them, also 0, which calls every case, and a threshold above the highest score, which calls none.
 
     Args:
         target: ``(n,)`` 1 = has the finding, 0 = has not, NaN = unknown (left out).
         score: ``(n,)`` probability of the finding, in [0, 1].
+        rule: see there.
+        name: of the class, for what is said.
 
     Returns:
         The threshold; 0.5 where all scores are the same; NaN where every known target is of one class.
@@ -31,15 +34,20 @@ def choose_operating_point(target: ArrayLike, score: ArrayLike) -> float:
     if positives == 0 or negatives == 0:
         return math.nan
     levels, level = np.unique(scores, return_inverse=True)
-    if len(levels) == 1:
+    if len(levels) == 1 and rule is YOUDEN:
         return 0.5
     midpoints = between(levels[:-1], levels[1:])
-    # Cases below each midpoint, as whole numbers: ties between thresholds are exact.
-    missed = np.cumsum(np.bincount(level[positive], minlength=len(levels)))[:-1]
-    rejected = np.cumsum(np.bincount(level[~positive], minlength=len(levels)))[:-1]
-    youden = (positives - missed) * negatives + rejected * positives
-    best = midpoints[youden == youden.max()]
-    return float(best[np.argmin(np.abs(best - 0.5))])
+    # Cases at and above each level, as whole numbers: ties between thresholds are exact.
+    tp, fp = (
+        np.cumsum(np.bincount(level[one], minlength=len(levels))[::-1])[::-1].astype(np.float64)
+        for one in (positive, ~positive)
+    )
+    if rule is YOUDEN:  # calling all or none is never better
+        thresholds, tp, fp = midpoints, tp[1:], fp[1:]
+    else:
+        none = np.nextafter(max(1.0, levels[-1]), np.inf)
+        thresholds, tp, fp = np.array([0.0, *midpoints, none]), np.append(tp, 0), np.append(fp, 0)
+    return rule.choose(Candidates(thresholds, tp, fp, positives, negatives, positives + negatives), name)
 
 
 def between(lower: NDArray[np.float64], higher: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,7 +61,11 @@ def between(lower: NDArray[np.float64], higher: NDArray[np.float64]) -> NDArray[
 
 
 def operating_points(
-    predictions: pd.DataFrame, kind: str, class_names: Sequence[str], positive_class: str | None
+    predictions: pd.DataFrame,
+    kind: str,
+    class_names: Sequence[str],
+    positive_class: str | None,
+    rule: OperatingRule = YOUDEN,
 ) -> dict[str, float]:
     """Choose the operating point of a binary target's positive class, or of each label of a multilabel one.
 
@@ -62,6 +74,7 @@ def operating_points(
         kind: of target.
         class_names: in class order.
         positive_class: of a binary target.
+        rule: by which it is chosen.
 
     Returns:
         Threshold by class; without those that cannot be chosen, and empty for other kinds of target.
@@ -70,11 +83,14 @@ def operating_points(
         positive = str(positive_class)
         target = predictions["target"]
         truth = (target == positive).astype(np.float64).mask(target.isna())
-        chosen = {positive: choose_operating_point(truth, predictions[f"score_{positive}"])}
+        chosen = {positive: choose_operating_point(truth, predictions[f"score_{positive}"], rule, positive)}
     elif kind == "multilabel":
         chosen = {
             name: choose_operating_point(
-                pd.to_numeric(predictions[f"target_{name}"]).to_numpy(dtype=np.float64), predictions[f"score_{name}"]
+                pd.to_numeric(predictions[f"target_{name}"]).to_numpy(dtype=np.float64),
+                predictions[f"score_{name}"],
+                rule,
+                name,
             )
             for name in class_names
         }

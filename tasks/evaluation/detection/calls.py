@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.evaluation.classification.operating_point import between
-from tasks.evaluation.classification.weighted import Counts, FloatArray, divide, rates
+from tasks.evaluation.classification.weighted import Counts, FloatArray, rates
 from tasks.evaluation.detection.matching import Matches
+from tasks.evaluation.operating_rules import F1, Candidates, OperatingRule
 
 CALL_IOU = 0.5
 
@@ -30,26 +31,29 @@ class Calls:
     fn: FloatArray
 
 
-def choose_thresholds(classes: Sequence[Matches], class_names: Sequence[str], threshold: int) -> dict[str, float]:
-    """The operating point of each class: the score with the largest F1 = 2 tp / (2 tp + fp + fn).
+def choose_thresholds(
+    classes: Sequence[Matches], class_names: Sequence[str], threshold: int, rule: OperatingRule = F1
+) -> dict[str, float]:
+    """The operating point of each class, by a rule over its boxes.
 
     Candidates are the midpoints between neighbouring distinct scores (see
-    :func:`tasks.evaluation.classification.operating_point.between`), and half the lowest score. Of equally good ones
-    the nearest to 0.5 is taken: with no hit at all every one is as good, and it is 0.5 itself.
+    :func:`tasks.evaluation.classification.operating_point.between`), half the lowest score and, where the rule may
+    want it, a score that no box has. With no hit at all it is 0.5.
 
     Args:
         classes: matches of each class, in the whole range of areas (the first).
         class_names: in class order.
         threshold: number of the IoU threshold.
+        rule: by which it is chosen.
 
     Returns:
         Score by class; without those that have no true box.
     """
-    chosen = {name: _choose(matches, threshold) for name, matches in zip(class_names, classes, strict=True)}
+    chosen = {name: _choose(matches, threshold, rule, name) for name, matches in zip(class_names, classes, strict=True)}
     return {name: point for name, point in chosen.items() if not math.isnan(point)}
 
 
-def _choose(matches: Matches, threshold: int) -> float:
+def _choose(matches: Matches, threshold: int, rule: OperatingRule, name: str) -> float:
     truth = matches.truth[0].sum()
     if truth == 0:
         return math.nan
@@ -59,12 +63,13 @@ def _choose(matches: Matches, threshold: int) -> float:
         return 0.5
     ends = np.flatnonzero(np.diff(score, append=-np.inf) != 0)
     right = np.cumsum(hit)[ends].astype(np.float64)
-    # tp + fp + tp + fn is the number of calls and true boxes.
-    f1 = divide(2 * right, ends + 1 + truth)
     levels = score[ends]
-    candidates = between(np.append(levels[1:], 0.0), levels)
-    best = candidates[f1 == f1.max()]
-    return float(best[np.argmin(np.abs(best - 0.5))])
+    thresholds, tp, fp = between(np.append(levels[1:], 0.0), levels), right, ends + 1 - right
+    if rule is not F1:  # which calling nothing never is best by
+        none = np.nextafter(max(1.0, levels[0]), np.inf)
+        thresholds, tp, fp = np.append(none, thresholds), np.append(0.0, tp), np.append(0.0, fp)
+    images = matches.truth.shape[1]
+    return rule.choose(Candidates(thresholds, tp, fp, float(truth), None, images), name)
 
 
 def call_boxes(

@@ -25,6 +25,7 @@ from tasks.evaluation.detection.coco_map import AREAS, IOU_THRESHOLDS, STANDARD_
 from tasks.evaluation.detection.froc import FALSE_POSITIVES, FROC_IOU, Froc, build_froc, froc_sensitivities, froc_table
 from tasks.evaluation.detection.matching import Matches, match_boxes
 from tasks.evaluation.metric_values import MetricValue, with_interval
+from tasks.evaluation.operating_rules import F1, OperatingRule
 
 # The order in which metrics are written and shown.
 METRICS = (
@@ -118,8 +119,9 @@ def detection_operating_points(
     predictions: pd.DataFrame,
     class_names: Sequence[str],
     max_detections: int = STANDARD_DETECTIONS,
+    rule: OperatingRule = F1,
 ) -> dict[str, float]:
-    """Choose for each class the lowest score of a call: that of the largest F1 at IoU 0.5.
+    """Choose for each class the lowest score of a call, by a rule over calls at IoU 0.5.
 
     Args:
         cases: a row for each image of the validation part.
@@ -127,6 +129,7 @@ def detection_operating_points(
         predictions: its found boxes.
         class_names: in class order.
         max_detections: best found boxes of an image and class that count.
+        rule: by which it is chosen.
 
     Returns:
         Score by class; without classes that have no true box.
@@ -135,7 +138,7 @@ def detection_operating_points(
         SuiteError: a column is missing, or a cell is not what it should be.
     """
     boxes = read_boxes(cases, targets, predictions, class_names)
-    return choose_thresholds(match_boxes(boxes, max_detections, np.array([CALL_IOU])), class_names, 0)
+    return choose_thresholds(match_boxes(boxes, max_detections, np.array([CALL_IOU])), class_names, 0, rule)
 
 
 def quick_map(

@@ -18,6 +18,7 @@ from tasks.evaluation.detection.matching import match_boxes
 from tasks.evaluation.detection.metrics import METRICS, detection_operating_points, evaluate_boxes, quick_map
 from tasks.evaluation.evaluate import evaluate_detection
 from tasks.evaluation.metric_values import read_metrics
+from tasks.evaluation.operating_rules import read_rule
 from tasks.evaluation.tables import read_table, write_table
 from tests.tasks.evaluation.box_data import Tables, as_tables, drawn, names, random_images, random_tables
 
@@ -104,6 +105,14 @@ def test_operating_point_worked_out_by_hand() -> None:
     found |= {"labels": [0] * 5, "scores": [0.9, 0.8, 0.6, 0.5, 0.2]}
     matches = match_boxes(join_boxes([true], [found], ["k"]), 100, np.array([0.5]))
     assert choose_thresholds(matches, ["k"], 0) == pytest.approx({"k": 0.4})  # between 0.6 and the next that counts
+    by_rule = {
+        rule: choose_thresholds(matches, ["k"], 0, read_rule(rule, "detect"))["k"]
+        for rule in ("fp<=0.5", "fp<=1", "precision>=0.6", "sensitivity>=0.9", "cost 1:1")
+    }
+    # None calls both; of the last two, which find two of three, the one with fewer false calls; each costs 2.
+    assert by_rule == pytest.approx(
+        {"fp<=0.5": 0.85, "fp<=1": 0.4, "precision>=0.6": 0.4, "sensitivity>=0.9": 0.4, "cost 1:1": 0.4}
+    )
     metrics = quick_map([true], [found], ["k"])
     called = [metrics[f"{name}@op"] for name in ("sensitivity", "precision", "f1")]
     assert called == pytest.approx([2 / 3] * 3)

@@ -1,0 +1,56 @@
+"""An operating point by rule: kept on validation, in the checkpoint, and used by test and predict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
+from tests.tasks.cli.test_fit import fitted
+
+RULE = "sensitivity>=0.9"
+
+
+def test_a_rule_is_kept_on_validation_and_used_elsewhere(run: Run, table_root: Path) -> None:
+    metrics = fitted(run, table_root, "binary", "run", "--model.operating_point", "Sensitivity >= 0.9")
+    assert metrics["val/sensitivity@op"]["value"] >= 0.9
+    checkpoint = torch.load("run/checkpoints/best.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["operating_point"] == "Sensitivity >= 0.9"
+    about = json.loads(Path("run/task.json").read_text())
+    assert about["operating_points"] == checkpoint["scansuite"]["operating_points"]
+    assert about["operating_point"] == RULE
+    point = about["operating_points"]["ill"]
+
+    best = ["--ckpt_path", "run/checkpoints/best.ckpt"]
+    status, out, err = run("test", *best, "--run_dir", "again")
+    assert status == 0, err
+    assert f"called at (@op): ill from {point:.3g}; chosen by {RULE} on validation" in out
+    again = json.loads(Path("again/metrics.json").read_text())
+    assert again["test/sensitivity@op"] == metrics["test/sensitivity@op"]
+
+    status, _, err = run("predict", *best, "--input", table_root / "images", "--output", "out")
+    assert status == 0, err
+    rows = pd.read_csv("out/predictions.csv")
+    assert ((rows["score_ill"] >= point) == (rows["prediction_op"] == "ill")).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "names"),
+    [
+        ("binary", "sensitvity>=0.9", "is no rule; rules are"),
+        ("multilabel", "fp<=1", "cases are called, not boxes"),
+        ("multiclass", RULE, "a multiclass target is called by its most likely class"),
+        ("regression", RULE, "a regression target is called by its value"),
+    ],
+)
+def test_a_rule_that_says_nothing_is_refused(run: Run, table_root: Path, kind: str, rule: str, names: str) -> None:
+    words = ["--data", "ImageTable", "--data.root", table_root, *KINDS[kind], *TINY, "--model.operating_point", rule]
+    status, _, err = run("fit", *words, "--run_dir", "run")
+    assert status == 2
+    assert f"--model.operating_point {rule}: " in one_line(err)
+    assert names in err
+    assert not Path("run").exists()
