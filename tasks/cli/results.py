@@ -85,7 +85,7 @@ def folds_text(table: pd.DataFrame, *, task: str, distance: str = "") -> str:
     for name in _first(task, list(by_name.index)):
         row, values = by_name.loc[name], by_name.loc[name, folds].astype("float64")
         figures = (row["mean"], row["sd"], values.min(), values.max())
-        rows.append([_named(name, distance), *map(_figure, figures), str(row["folds"])])
+        rows.append([_named(name, distance), *map(_figure, figures), f"{row['folds']:.0f}"])
     head = ("metric", "mean", "sd", "lowest", "highest", "folds")
     return f"by fold\n{table_text(head, rows, right=head[1:])}"
 

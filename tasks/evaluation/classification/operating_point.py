@@ -42,7 +42,7 @@ def choose_operating_point(target: ArrayLike, score: ArrayLike, rule: OperatingR
         np.cumsum(np.bincount(level[one], minlength=len(levels))[::-1])[::-1].astype(np.float64)
         for one in (positive, ~positive)
     )
-    if rule is YOUDEN:  # calling all or none is never better
+    if rule is YOUDEN:  # its index is 0 where all or none are called: nothing is told apart
         thresholds, tp, fp = midpoints, tp[1:], fp[1:]
     else:
         none = np.nextafter(max(1.0, levels[-1]), np.inf)

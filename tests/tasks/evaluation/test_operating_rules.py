@@ -72,9 +72,11 @@ def test_no_threshold_costs_less(rows: list[tuple[bool, int]], false_call: int, 
 @given(rows=cases)
 def test_f1_and_youden_are_the_largest(rows: list[tuple[bool, int]]) -> None:
     truth, score = np.array([row[0] for row in rows]), np.array([row[1] / 20 for row in rows])
-    for name in ("f1", "youden"):
+    inner = every(score)[1:-1]  # Youden's index parts the cases: all or none are never called
+    for name, among in (("f1", every(score)), ("youden", inner)):
         chosen = at(truth, score, choose_operating_point(truth, score, read_rule(name, "classify")))
-        assert chosen[name] == pytest.approx(max(at(truth, score, one)[name] for one in every(score)))
+        if among:
+            assert chosen[name] == pytest.approx(max(at(truth, score, one)[name] for one in among))
 
 
 def test_false_boxes_an_image() -> None:
