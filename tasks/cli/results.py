@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from tasks.cli.tables import table_text
@@ -83,9 +84,10 @@ def folds_text(table: pd.DataFrame, *, task: str, distance: str = "") -> str:
     folds = [name for name in table.columns if re.fullmatch(r"fold_\d+", name)]
     rows = []
     for name in _first(task, list(by_name.index)):
-        row, values = by_name.loc[name], by_name.loc[name, folds].astype("float64")
-        figures = (row["mean"], row["sd"], values.min(), values.max())
-        rows.append([_named(name, distance), *map(_figure, figures), f"{row['folds']:.0f}"])
+        row = by_name.loc[name, ["mean", "sd", *folds]].to_numpy(dtype=np.float64)
+        values = row[2:][~np.isnan(row[2:])]
+        figures = (row[0], row[1], *((values.min(), values.max()) if len(values) else (math.nan, math.nan)))
+        rows.append([_named(name, distance), *(_figure(float(one)) for one in figures), f"{len(values)}"])
     head = ("metric", "mean", "sd", "lowest", "highest", "folds")
     return f"by fold\n{table_text(head, rows, right=head[1:])}"
 

@@ -83,13 +83,17 @@ def test_false_boxes_an_image() -> None:
     candidates = Candidates(
         np.array([0.9, 0.6, 0.4, 0.2]), np.array([1.0, 2, 2, 3]), np.array([0.0, 1, 4, 5]), 4, None, images=4
     )
-    choose = lambda text: read_rule(text, "detect").choose(candidates)  # noqa: E731
+    nothing = np.array([])
+
+    def choose(text: str) -> float:
+        return read_rule(text, "detect").choose(candidates)
+
     assert choose("fp<=0.2") == 0.9
     assert choose("fp<=1") == 0.6  # 0.4 finds no more
     assert choose("fp<=1.25") == 0.2
     assert choose("sensitivity>=0.5") == 0.6  # the more precise of three
     assert choose("cost 1:10") == 0.2
-    assert math.isnan(read_rule("f1", "detect").choose(Candidates(*[np.array([])] * 3, 0, None, 0)))
+    assert math.isnan(read_rule("f1", "detect").choose(Candidates(nothing, nothing, nothing, 0, None, 0)))
 
 
 def test_a_precision_out_of_reach_is_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from scansuite.progress import progress, shown_by
-from tasks.cli.display import bar
 from tasks.cli.display.bar import BarLine, Line, Part, fitting, shown
 from tasks.cli.display.console import close_line, close_lines, is_quiet, open_line, quietly
 
@@ -78,7 +77,7 @@ def test_plain_lines_now_and_then_where_there_is_no_terminal(
     quiet: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(bar.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("tasks.cli.display.bar.time.monotonic", lambda: now[0])
     caplog.set_level("INFO")
     with quietly(quiet), shown_by(shown), progress("reading", "images", 100) as tell:
         assert is_quiet() == quiet
