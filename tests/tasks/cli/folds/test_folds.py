@@ -256,6 +256,13 @@ def test_the_last_line_goes_to_who_waits_for_it(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == ""
 
 
+def waited_for(pid: int, deadline: float) -> None:
+    """Wait until a process is gone: one that has ended stays until somebody takes note of it."""
+    while time.monotonic() < deadline:
+        os.kill(pid, 0)
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("ignored", [False, True], ids=["foreground", "background"])
 def test_a_command_ends_with_who_called_it(tmp_path: Path, ignored: bool) -> None:
     (tmp_path / "python").write_text("#!/bin/sh\necho $$ > pid\nexec sleep 60\n")
@@ -274,10 +281,9 @@ def test_a_command_ends_with_who_called_it(tmp_path: Path, ignored: bool) -> Non
         time.sleep(0.02)
     caller.terminate()
     assert caller.wait(30) == 128 + signal.SIGTERM
+    pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
-        while time.monotonic() < deadline:  # an orphan that has ended stays until somebody takes note of it
-            os.kill(int((tmp_path / "pid").read_text()), 0)
-            time.sleep(0.02)
+        waited_for(pid, deadline)
 
 
 def test_half_a_fold_is_not_finished(tmp_path: Path) -> None:
