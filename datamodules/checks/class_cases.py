@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from datamodules.checks.labels import Labels
 from datamodules.checks.masks import classes_in
 from datamodules.checks.measures import READ
+from datamodules.checks.pictures import mask_names
 from datamodules.checks.survey import Survey
 from datamodules.splitting.dealing import tie_words
 from datamodules.stored import StoredBoxes, StoredMasks
@@ -116,9 +117,6 @@ def _of_boxes(stored: StoredBoxes, count: int) -> Iterator[Group]:
 
 def _of_masks(survey: Survey, stored: StoredMasks) -> Iterator[Group]:
     shown = classes_in(survey.records["labels"])
-    names = list(stored.classes[1:])
-    for number in range(1, shown.shape[1]):
-        if number <= len(names) or (not names and shown[:, number].any()):
-            name = names[number - 1] if names else f"class {number}"
-            yield Group(name, np.unique(survey.owners[shown[:, number]]))
+    for number, name in enumerate(mask_names(survey, stored), start=1):
+        yield Group(name, np.unique(survey.owners[shown[:, number]]))
     yield Group("no class", np.unique(survey.owners[~shown.any(axis=1)]))

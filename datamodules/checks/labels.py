@@ -66,6 +66,16 @@ class Labels:
             if other != name:
                 self.store.add("class_spelling", f"{other!r} and {name!r}: join them with --data.class_map")
 
+    def words(self, case: int) -> str:
+        """The label of a case (row of the table), or its labels; "" where it is unknown."""
+        place = int(np.searchsorted(self.rows, case))
+        if self.target is None or place == len(self.rows) or self.rows[place] != case:
+            return ""
+        names, value = self.target.class_names, self.target.values[place]
+        if self.target.kind == "multilabel":
+            return ", ".join(name for name, one in zip(names, value, strict=True) if one == 1) or "none of the labels"
+        return f"{value:.4g}" if self.target.kind == "regression" else names[int(value)]
+
     def by_part(self, split: pd.Series[str]) -> list[Plot]:
         """Count classes in each part, and note those that a part lacks.
 

@@ -94,6 +94,9 @@ def _channels(count: int, *, alpha: bool, grey: bool) -> str:
 
 def _size_plots(sizes: NDArray[Any], size_of: NDArray[np.int64], names: Sequence[str], *, flat: bool) -> list[Plot]:
     counts = np.bincount(size_of, minlength=len(sizes))
+    if not flat and len(sizes) > _MOST_BARS:
+        axes = {axis: np.repeat(sizes[:, number], counts) for number, axis in enumerate(("X", "Y", "Z"))}
+        return [Numbers("Voxels, along the axes of the file", axes, "voxels")]
     if not flat:
         return [_bars("Voxels, along the axes of the file", names, size_of, "voxels")]
     if len(sizes) == 1:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from datamodules.checks.masks import classes_in
 from datamodules.checks.measures import READ, TYPES
 from datamodules.checks.survey import Survey
 from datamodules.detection.boxes import CORNERS
@@ -17,10 +18,11 @@ from datamodules.faults import collecting
 from datamodules.pictures.page_figures import PagePicture
 from datamodules.pictures.views import View, stored_view, volume_views
 from datamodules.readers.volume import read_volume
-from datamodules.stored import Stored, StoredVolume
+from datamodules.stored import Stored, StoredMasks, StoredVolume
 from scansuite.errors import SuiteError
 
 _MOST_IMAGES = 3  # of a case with many images
+_WHO = {"patient": "patient_id", "part": "split"}  # word -> column
 
 
 class CasePictures:
@@ -40,7 +42,7 @@ class CasePictures:
         if self.stored.boxes is not None:
             self.names = list(self.stored.boxes.classes)
         elif self.stored.masks is not None:
-            self.names = list(self.stored.masks.classes[1:])
+            self.names = mask_names(survey, self.stored.masks)
 
     def units_of(self, case: int) -> NDArray[np.int64]:
         """The units of a case (row of the table) that could be read."""
@@ -79,6 +81,8 @@ class CasePictures:
             return (self.survey.units.path(unit) if 0 <= unit < len(self.survey.units) else ""), []
         row = self.survey.table.cases.iloc[case]
         lines = [f"{word} {row[column]}" for word, column in _WHO.items() if isinstance(row[column], str)]
+        label = self.survey.labels.words(case) if self.survey.labels is not None else ""
+        lines += [f"label: {label}"] if label else []
         name = str(row["case_id"])
         if unit >= 0 and (self.survey.owners == case).sum() > 1:
             lines.append(self.survey.units.path(unit))
@@ -90,8 +94,8 @@ class CasePictures:
 
     def _picture(self, views: Sequence[View], case: int, unit: int, lines: Sequence[str]) -> PagePicture:
         name, words = self.who(case, unit)
-        seen = [self.names[number] if number < len(self.names) else f"class {number + 1}"
-                for number in sorted({number for view in views for number in view.classes()})]  # fmt: skip
+        numbers = sorted({number for view in views for number in view.classes()})
+        seen = [self.names[number] if number < len(self.names) else f"class {number + 1}" for number in numbers]
         planes = ", ".join(view.caption for view in views if view.caption)
         alt = "; ".join([name, *words, *([planes] if planes else []), *([f"shows {', '.join(seen)}"] if seen else [])])
         key = ("unit", unit) if unit >= 0 else ("case", case)
@@ -133,7 +137,12 @@ class CasePictures:
         return numbers
 
 
-_WHO = {"patient": "patient_id", "part": "split"}
+def mask_names(survey: Survey, masks: StoredMasks) -> list[str]:
+    """Names of the classes of masks, without the background; where nobody names them, those that are seen."""
+    if masks.classes:
+        return list(masks.classes[1:])
+    seen = np.flatnonzero(classes_in(survey.records["labels"]).any(axis=0))
+    return [f"class {number}" for number in range(1, int(seen.max(initial=0)) + 1)]
 
 
 def facts(record: np.void) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _BINS = 24
+_WHOLE = 2**31  # whole numbers below this are counted as such
 _CLOSE = 1e-12  # of numbers up to 1: what as many bins need that floats can tell apart
 _MOST_POINTS = 400
 
@@ -139,5 +140,9 @@ def bins(values: NDArray[Any]) -> Bins:
     near = np.ldexp(known, -exponent)
     if np.ptp(near) <= _CLOSE:
         return Bins([float(known[0])] * 2, [len(known)], strange)
+    if np.abs(known).max() < _WHOLE and (known == np.rint(known)).all():  # as many whole numbers in each bin
+        low, width = int(known.min()), -(-(int(np.ptp(known)) + 1) // _BINS)
+        counts = np.bincount(((known - low) // width).astype(np.int64))
+        return Bins([float(low + width * number) for number in range(len(counts) + 1)], counts.tolist(), strange)
     counts, edges = np.histogram(near, bins=_BINS)
     return Bins(np.ldexp(edges, exponent).tolist(), counts.tolist(), strange)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _WIDTH, _ROW, _LABELS, _COUNTS = 360, 20, 120, 48
 _LETTERS = 19  # of a label that has its place
 _LEFT, _RIGHT, _HEIGHT, _FOOT = 48, 10, 170, 34
-_PANEL = 64
+_PANEL, _OWN_AXIS = 64, 18
+_NARROWEST = 0.05  # of a shared axis that each histogram takes
 _TICKS = 4
 _DOT = 3.0, 13.0  # radius of a place where one is, and of the one where most are
 
@@ -45,7 +46,7 @@ _HISTOGRAMS = """{% for panel in panels %}
 <title>{{ bar.title }}</title></rect>
 {% endfor %}<path class="line" d="M{{ left }} {{ panel.floor }}H{{ right }}"/>
 {% endfor %}
-{{ axis }}"""
+{% for axis in axes %}{{ axis }}{% endfor %}"""
 _POINTS = """<path class="line" d="M{{ left }} {{ top }}V{{ floor }}H{{ right }}"/>
 {% for at, text in rows %}<text class="soft" x="{{ left - 4 }}" y="{{ at + 4 }}" text-anchor="end">{{ text }}</text>
 <path class="line" d="M{{ left - 3 }} {{ at }}h3"/>
@@ -95,7 +96,9 @@ def bar_plot(title: str, bars: Sequence[tuple[str, int]], what: str, note: str =
 def histogram_plot(
     title: str, panels: Sequence[tuple[str, Sequence[float], Sequence[int]]], unit: str, note: str = ""
 ) -> Markup:
-    """How often numbers are met, as histograms above one another that share their axis.
+    """How often numbers are met, as histograms above one another.
+
+    They share their axis, unless one would be too narrow on it to be seen.
 
     Args:
         title: of what.
@@ -103,13 +106,16 @@ def histogram_plot(
         unit: of the numbers, below the axis.
         note: below the plot.
     """
-    low, high = min(edges[0] for _, edges, _ in panels), max(edges[-1] for _, edges, _ in panels)
-    right, step = _WIDTH - _RIGHT, _PANEL + 22
-    end_of_last = (len(panels) - 1) * step + 18 + _PANEL
-    drawn = []
-    for number, (name, edges, counts) in enumerate(panels):
+    ends = [(edges[0], edges[-1]) for _, edges, _ in panels]
+    whole = min(low for low, _ in ends), max(high for _, high in ends)
+    shared = min(high / 2 - low / 2 for low, high in ends) >= _NARROWEST * (whole[1] / 2 - whole[0] / 2)
+    right, step = _WIDTH - _RIGHT, _PANEL + (22 if shared else 22 + _OWN_AXIS)
+    drawn, axes = [], []
+    floor = 0
+    for number, ((name, edges, counts), own) in enumerate(zip(panels, ends, strict=True)):
         top, most = number * step + 18, max(counts) or 1
         floor = top + _PANEL
+        low, high = whole if shared else own
         bars = []
         for first, last, count in zip(edges[:-1], edges[1:], counts, strict=True):
             x, end = (_place(value, low, high, _LEFT, right) for value in (first, last))
@@ -120,14 +126,17 @@ def histogram_plot(
                  "title": said}
             )  # fmt: skip
         drawn.append({"name": name, "top": top, "floor": floor, "most": most, "bars": bars})
-    marks = render(_HISTOGRAMS, panels=drawn, left=_LEFT, right=right, axis=_axis(low, high, unit, end_of_last))
+        last_one = number == len(panels) - 1
+        if last_one or not shared:
+            axes.append(_axis(low, high, unit if last_one else "", floor))
+    marks = render(_HISTOGRAMS, panels=drawn, left=_LEFT, right=right, axes=axes)
     rows = [
         (name, f"{_number(first)} to {_number(last)}", count)
         for name, edges, counts in panels
         for first, last, count in zip(edges[:-1], edges[1:], counts, strict=True)
         if count
     ]
-    return _plot(title, marks, end_of_last + _FOOT, ("of", unit, "count"), rows, note)
+    return _plot(title, marks, floor + _FOOT, ("of", unit, "count"), rows, note)
 
 
 def point_plot(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 THUMBNAIL, LARGE = 160, 512  # px of the longer side; of several views side by side so much more:
-_THUMBNAILS, _LARGES = 320, 960
+_THUMBNAILS, _LARGES = 266, 960
 _PNG_UP_TO = {False: 12_000, True: 48_000}  # bytes of a thumbnail, of a large picture; larger ones are JPEG
 _JPEG_QUALITY = 88
 
@@ -113,6 +113,9 @@ class PageFigures:
         if known is not None:
             self.bytes += len(known.thumbnail)
             return replace(known, alt=picture.alt, below=picture.below, large="")
+        if self.left_out:  # nothing is drawn any more that would hardly fit
+            self.left_out += 1
+            return None
         several = len(picture.views) > 1
         small = draw_together(picture.views, _THUMBNAILS if several else THUMBNAIL, names)
         large = draw_together(picture.views, _LARGES if several else LARGE, names)

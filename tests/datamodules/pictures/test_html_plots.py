@@ -60,6 +60,14 @@ def test_histograms_share_their_axis() -> None:
     assert [one.text for one in page.of("td")][:3] == ["lowest", "0 to 1", "1"]
 
 
+def test_a_histogram_that_would_be_a_line_on_a_shared_axis_has_its_own() -> None:
+    page = page_of(histogram_plot("Values", [("lowest", [0, 1, 2], [1, 3]), ("highest", [0, 900, 1800], [2, 2])], "HU"))
+    assert [float(one.attributes["width"]) > 100 for one in page.of("rect")] == [True] * 4
+    texts = [one.text for one in page.of("text")]
+    assert texts.count("HU") == 1
+    assert texts.count("0") == 2
+
+
 def test_dots_are_larger_where_more_lie() -> None:
     page = page_of(point_plot("Sizes", [(64, 64, 90), (128, 32, 1)], ("width (pixels)", "height (pixels)")))
     many, one = page.of("circle")
