@@ -2,7 +2,7 @@
 
 The same PNG files, three channels, ResNet-18, AdamW, float32, horizontal flips, batches and loader processes. What
 differs is what each brings: the suite and torchgeo keep training metrics, Ultralytics keeps an average of the weights,
-the suite lays images out channels-last.
+the suite lays images out channels-last and fuses AdamW.
 """
 
 from __future__ import annotations
