@@ -18,6 +18,7 @@ _LEFT, _RIGHT, _HEIGHT, _FOOT = 48, 10, 170, 34
 _PANEL, _OWN_AXIS = 64, 18
 _NARROWEST = 0.05  # of a shared axis that each histogram takes
 _TICKS = 4
+_LEAST = 1e-300  # width of a range of which a quarter is still a number
 _DOT = 3.0, 13.0  # radius of a place where one is, and of the one where most are
 
 _PLOT = """<figure>
@@ -194,7 +195,7 @@ def _axis(low: float, high: float, name: str, floor: float) -> Markup:
 def _ticks(low: float, high: float) -> Iterable[float]:
     """Round numbers within a range, some four of them."""
     width = high - low
-    if not 0 < width < math.inf:
+    if not _LEAST < width < math.inf:
         return [low]
     step = 10.0 ** math.floor(math.log10(width / _TICKS))
     step *= next(factor for factor in (1, 2, 5, 10) if width / (step * factor) <= _TICKS + 1)

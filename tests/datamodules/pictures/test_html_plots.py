@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datamodules.pictures.html_page import html_page
@@ -79,6 +79,8 @@ def test_dots_are_larger_where_more_lie() -> None:
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1, max_size=9))
+@example([0.0, 5e-324])
+@example([-1.7e308, 1.7e308])
 @settings(max_examples=60, deadline=None)
 def test_any_numbers_have_a_place_on_the_axis(values: list[float]) -> None:
     edges = sorted(np.unique(values).tolist())
