@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -26,6 +26,24 @@ AugmentPlace = Literal["cpu", "gpu"]
 
 _FLAG = "--data.augment_on"
 _NO_GPU = f"{_FLAG} gpu: this training does not run on a CUDA GPU: leave it out, or give cpu"
+
+
+def preset_and_changes(augment: list[dict[str, Any]] | str, args: AugmentArgs | None) -> tuple[str, AugmentArgs]:
+    """Preset and what changes it; a list of Albumentations in the preset's place follows no preset.
+
+    Args:
+        augment: name of a preset, or a list as ``transforms`` of ``args`` has it.
+        args: of the user's; None: none.
+
+    Raises:
+        SuiteError: there are two lists.
+    """
+    args = args or AugmentArgs()
+    if isinstance(augment, str):
+        return augment, args
+    if args.transforms:
+        raise SuiteError("--data.augment and --data.augment_args.transforms are both lists: put them into one")
+    return "none", replace(args, transforms=list(augment))
 
 
 class TrainingAugmentation:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from datamodules.augmenting import AugmentOn, TrainingAugmentation
+from datamodules.augmenting import AugmentOn, TrainingAugmentation, preset_and_changes
 from datamodules.caching.scratch import Scratch
 from datamodules.cases.contents import ImageUnits, Unit, Unreadable, image_contents
 from datamodules.cases.scan_rows import ScanRows
@@ -52,34 +52,40 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
     Args:
         root: folder (or file) of the data set; or, as tables too, a URL (``s3://bucket/set``), whose files are copied
             to ``cache_dir`` (docs/scale.md).
-        split_file: a ``split.csv`` (``case_id,split``) to use instead of drawing a split; where it names no validation
-            cases, these are drawn from its train part.
-        new_cases: cases that ``split_file`` does not name are an error, or (``leave_out``) in no part, as where the
-            data of a run are taken up again.
+        split_file: a ``split.csv`` (``case_id,split``) that says which case is in which part; where it names no
+            validation cases, these are drawn from its train part; left out: the split that the data bring, else one is
+            drawn.
+        new_cases: what becomes of cases that ``split_file`` does not name: ``refuse`` stops, ``leave_out`` takes them
+            into no part, as where the data of a run are taken up again.
         stratify: columns of the table, ``cases`` or ``split_file`` whose values each part gets its share of, beside the
-            classes: ``scanner``, ``sex``, ``age``.
-        test_fraction: share of cases drawn for test where the data bring no split; 0 evaluates fold ``fold`` instead.
+            classes: ``scanner``, ``sex``, ``age``; left out: none.
+        test_fraction: share (0 to 1) of cases drawn for test where the data bring no split; 0 evaluates fold ``fold``
+            instead.
         folds: number of folds outside test.
-        fold: the fold that validates, 0..folds-1.
-        split_seed: draws the split; training seeds leave it alone.
-        split: ``all_test`` evaluates the whole data set (external validation).
-        patient_pattern: regular expression that finds the patient in a path relative to ``root``.
+        fold: number of the fold that validates, 0 to folds - 1.
+        split_seed: number that the split is drawn from; training seeds leave it alone.
+        split: ``auto`` takes the parts as the other flags say; ``all_test`` evaluates the whole data set (external
+            validation).
+        patient_pattern: regular expression that finds the patient in a path relative to ``root``; left out: as the
+            table or the headers say, else each case is one.
         include: shell patterns of the images to take (``*_T1w.nii.gz``, ``site_a``), by the names of files and folders
             or by the path below ``root``; left out: all.
-        exclude: likewise, images and masks to leave out.
-        cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups.
+        exclude: likewise, images and masks to leave out; left out: none.
+        cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups; left out: none.
         separator: character between the cells of tables, or ``tab``; left out: found in the file (docs/tables.md).
-        encoding: of tables (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file, and said.
+        encoding: text encoding of tables (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file,
+            and said.
         batch_size: cases a batch on each device.
-        total_batch_size: cases a batch of all devices together, instead of ``batch_size``; they must divide it.
+        total_batch_size: cases a batch of all devices together, instead of ``batch_size``; they must divide it; left
+            out: as ``batch_size`` has it.
         num_workers: loader processes; left out: by the cores this process may use.
         image_size: side, or ``H,W``, in pixels of what the model sees; left out: the images' own size, 224 where they
             differ or are larger than 256.
-        channels: 1 for grey, 3 for colour; left out: by looking at the images.
-        window: for scans with physical values: names (``lung``, ``bone``, ``brain``, ``soft``) or ``centre:width``;
-            several become channels.
-        percentiles: lower and upper percentile of each image that become 0 and 1.
-        value_range: lower and upper stored value that become 0 and 1.
+        channels: channels that the model sees: 1 for grey, 3 for colour; left out: by looking at the images.
+        window: for scans with physical values: a name, or ``centre:width``; several become channels; left out: none.
+        percentiles: lower and upper percentile (0 to 100) of each image that become 0 and 1; left out: none.
+        value_range: lower and upper stored value that become 0 and 1; left out: as the file states it, else those of
+            its type.
         gamma: exponent of the values once they lie in 0..1: 0.5 lifts dim structures beside bright ones, as in
             fluorescence microscopy; 1 leaves them.
         round_resized: round resized images to the type they were stored in, which makes them four times as small in
@@ -87,25 +93,28 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         normalize: subtract mean and divide by deviation, inside the model: of the pretrained weights (``imagenet``), of
             the training images (``train``), of each image (``image``), or not (``none``, the plain rescale to 0..1);
             ``auto`` is ``imagenet`` with pretrained weights and ``train`` without.
-        augment: preset of the training augmentation.
-        augment_args: ranges and transforms that change the preset.
+        augment: preset of the training augmentation; or, in YAML, a list of Albumentations of your own in its place:
+            ``[{class_path: HorizontalFlip, init_args: {p: 0.5}}, ...]`` (docs/augmentation.md).
+        augment_args: ranges and transforms that change the preset, each a flag; left out: the preset as it is.
         augment_on: ``cpu`` augments by Albumentations in the loader's processes, ``gpu`` by batch on the GPU, with the
             same ranges; ``auto`` is ``gpu`` in training on a CUDA GPU without ``augment_args.transforms``.
         sided: whether classes have sides, so that no image is mirrored; left out: whether their names tell left from
             right.
-        cache: ``memory`` reads every scan once and keeps it; ``disk`` keeps it in ``cache_dir``, at the size that the
-            model sees, for all runs; ``auto`` chooses, and says so (docs/caching.md).
+        cache: ``none`` reads files in each epoch; ``memory`` reads every scan once and keeps it; ``disk`` keeps it in
+            ``cache_dir``, at the size that the model sees, for all runs; ``auto`` chooses, and says so
+            (docs/caching.md).
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
-        scratch: folder on a disk of this machine (``$SLURM_TMPDIR``) that caches are copied to, and read from.
-        keep_scratch: leave the copies there at the end.
+        scratch: folder on a disk of this machine (``$SLURM_TMPDIR``) that caches are copied to, and read from; left
+            out: none.
+        keep_scratch: leave the copies in ``scratch`` there at the end.
         allow_leakage: go on although a patient or an identical image stands in two parts.
-        readers: modules of yours that register file formats (docs/extending.md).
+        readers: modules of yours that register file formats (docs/extending.md); left out: none.
         check_files: read every file once before training, to find damaged files and identical images; ``false`` for
             millions of files: what is damaged then ends the training where it is met, and identical images in two parts
             are not found.
         skip_unreadable: go on without the cases that cannot be read, instead of stopping before anything is done.
-        max_pixels: largest height times width of an image, slice or page that is read.
-        max_bytes: largest size of one file's values, unpacked.
+        max_pixels: largest height times width, in pixels, of an image, slice or page that is read.
+        max_bytes: largest size in bytes of one file's values, unpacked.
         allow_outside: let tables and annotations name files that are not below ``root``.
         keep_ids: write PatientID of DICOM files as it stands, instead of a keyed hash.
         min_image_size: smaller images are enlarged to this side where ``image_size`` is left out.
@@ -140,7 +149,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         gamma: float = 1.0,
         round_resized: bool = False,
         normalize: Normalize = "auto",
-        augment: str = "light",
+        augment: list[dict[str, Any]] | str = "light",
         augment_args: AugmentArgs | None = None,
         augment_on: AugmentOn = "auto",
         sided: bool | None = None,
@@ -178,7 +187,8 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         self.value_range = numbers(value_range, "--data.value_range")
         self.gamma, self.round_resized = gamma, round_resized
         self.normalize: Normalize = normalize
-        self.augment, self.augment_args, self.sided = augment, augment_args or AugmentArgs(), sided
+        self.augment, self.augment_args = preset_and_changes(augment, augment_args)
+        self.sided = sided
         self.augment_on: AugmentOn = augment_on
         self.cache: Cache = cache
         self.scratch = Scratch(scratch, self.cache_dir, keep=keep_scratch) if scratch else None

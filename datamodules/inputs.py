@@ -51,17 +51,19 @@ class InputFiles:
         root: folder or URL that the paths of a table are relative to; left out: the table's own folder.
         path_column: column of a table with the image's path.
         separator: character between the cells of a table, or ``tab``; left out: found in the file (docs/tables.md).
-        encoding: of a table (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file, and said.
+        encoding: text encoding of a table (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file,
+            and said.
         batch_size: cases a batch on each device.
         num_workers: loader processes; left out: by the cores this process may use.
-        max_pixels: largest height times width of an image, slice or page that is read.
-        max_bytes: largest size of one file's values, unpacked.
+        max_pixels: largest height times width, in pixels, of an image, slice or page that is read.
+        max_bytes: largest size in bytes of one file's values, unpacked.
         allow_outside: let a table name files that are not below ``root``.
-        readers: modules of yours that register file formats (docs/extending.md).
-        window: for scans with physical values and a model that has no scale for them: names (``lung``, ``bone``) or
-            ``centre:width``; several become channels.
-        percentiles: likewise, lower and upper percentile of each image that become 0 and 1.
-        value_range: likewise, lower and upper stored value that become 0 and 1.
+        readers: modules of yours that register file formats (docs/extending.md); left out: none.
+        window: for scans with physical values and a model that has no scale for them: a name, or ``centre:width``;
+            several become channels; left out: as the model was trained.
+        percentiles: likewise, lower and upper percentile (0 to 100) of each image that become 0 and 1; left out: as the
+            model was trained.
+        value_range: likewise, lower and upper stored value that become 0 and 1; left out: as the model was trained.
 
     Attributes:
         passed_over: (path, reason) of the files in folders that are no scans, once :meth:`table` has looked.

@@ -34,6 +34,7 @@ from tasks.own.metrics import OwnMetrics, build_own, direction
 from tasks.own.parts import OwnPart
 from tasks.padding import padded
 from tasks.registry.links import Link, least_side
+from tasks.registry.run_files import checkpoint_in
 from tasks.steps import Stage, Steps
 from tasks.training.configuring import Monitor, configured
 from tasks.training.flags import WITHOUT, unfreezing_epochs
@@ -58,41 +59,51 @@ class Task(Steps, Standalone):
     output becomes a loss (:meth:`loss`) and what the metrics see (:meth:`update_metrics`).
 
     Args:
-        backbone: any timm network.
-        backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...).
-        weights: ``imagenet``, a checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out: from scratch.
+        backbone: any timm network, or a textbook one (the verb ``list`` has them).
+        backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...); left out: none.
+        weights: ``imagenet``, a run folder or checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out:
+            from scratch.
         init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
             ``orthogonal``; ``default`` is the network's own scheme.
-        freeze: ``backbone`` trains the rest alone: the head (feature extraction), the decoder or the detector.
+        freeze: ``backbone`` trains the rest alone: the head (feature extraction), the decoder or the detector; left
+            out: all is trained.
         stem: ``small`` is 3x3 without pooling; ``auto`` takes that of the checkpoint in ``weights``, else ``standard``,
             or in classification ``small`` for images under 64 px trained from scratch.
-        drop_path: highest chance with which a block of the network is passed over in training (stochastic depth).
+        drop_path: highest chance (0 to 1) with which a block of the network is passed over in training (stochastic
+            depth).
         grad_checkpointing: compute the activations of the backbone, and of a decoder, again in the backward pass
             instead of keeping them: less memory, more time.
         optimizer: ``adamw``, ``adam``, ``sgd``, ``rmsprop`` or any other of timm's optimisers.
-        optimizer_args: further arguments of the optimiser (``momentum``, ``betas``, ``alpha``, ...).
-        lr: learning rate at its highest.
-        weight_decay: not applied to biases and norms.
-        backbone_lr_factor: learning rate of the backbone as a share of ``lr``.
-        layer_decay: factor on the learning rate from each layer of the backbone to the one before it.
-        schedule: of the learning rate, after the warm-up.
-        schedule_args: its arguments, lengths in epochs: ``step_size``, ``gamma``, ``milestones``, ``factor``,
-            ``patience``, ``t_max``, ``t_0``, ``t_mult``, ``base_lr``, ``max_lr``, ``min_lr``, ``power``, ...
-        warmup: share of all steps spent warming up.
-        unfreeze: after how many epochs a frozen backbone begins to train; of several numbers each lets one more of its
-            stages train, the deepest first.
-        ema: decay of an exponential moving average of the weights, such as 0.999; the average is evaluated and kept.
-        swa: share of the epochs, such as 0.75, after which weights are averaged; the average is evaluated and kept.
-        early_stopping: stop after this many epochs without a better validation metric (epochs that are not validated do
-            not count).
-        teacher: checkpoint of a trained model of the same task and classes that this one learns from (distillation).
-        distill_alpha: share of the loss that compares outputs with the teacher's; the rest is the task's own.
-        distill_temperature: that softens both outputs; left out: 4 in classification, 1 elsewhere.
+        optimizer_args: further arguments of the optimiser (``momentum``, ``betas``, ``alpha``, ...); left out: its own
+            defaults.
+        lr: learning rate at its highest, which is where the warm-up ends.
+        weight_decay: factor of the weight decay, which biases and norms do not take part in.
+        backbone_lr_factor: learning rate of the backbone as a multiple of ``lr``.
+        layer_decay: factor (0 to 1) on the learning rate from each layer of the backbone to the one before it; left
+            out: 1.
+        schedule: course of the learning rate after the warm-up.
+        schedule_args: arguments of the schedule, lengths in epochs: ``step_size``, ``gamma``, ``milestones``,
+            ``factor``, ``patience``, ``t_max``, ``t_0``, ``t_mult``, ``base_lr``, ``max_lr``, ``min_lr``, ``power`` and
+            others; left out: its own defaults.
+        warmup: share (0 to 1) of all steps spent warming up.
+        unfreeze: epochs after which a frozen backbone begins to train; of several numbers each lets one more of its
+            stages train, the deepest first; left out: never, where ``freeze`` says so.
+        ema: decay (0 to 1) of an exponential moving average of the weights, such as 0.999; the average is evaluated and
+            kept; left out: no average.
+        swa: share (0 to 1) of the epochs, such as 0.75, after which weights are averaged; the average is evaluated and
+            kept; left out: no average.
+        early_stopping: epochs without a better validation metric after which training stops (those that are not
+            validated do not count); left out: it does not.
+        teacher: run folder or checkpoint of a trained model of the same task and classes that this one learns from
+            (distillation); left out: none.
+        distill_alpha: share (0 to 1) of the loss that compares outputs with the teacher's; the rest is the task's own.
+        distill_temperature: temperature that softens both outputs; left out: 4 in classification, 1 elsewhere.
         distill_features: weight of the loss that compares feature maps of equal size, beside the others.
         prune: prune the model in ``weights``, a checkpoint of this task, and train on: ``magnitude`` sets its smallest
-            weights to 0, where they stay; ``channels`` takes whole channels out.
-        prune_amount: share of the weights (``magnitude``) or of the multiply-adds (``channels``) that go.
-        metrics: further metrics of torchmetrics or of your own, logged as ``val/<name>`` (docs/extending.md).
+            weights to 0, where they stay; ``channels`` takes whole channels out; left out: nothing is pruned.
+        prune_amount: share (0 to 1) of the weights (``magnitude``) or of the multiply-adds (``channels``) that go.
+        metrics: further metrics of torchmetrics or of your own, logged as ``val/<name>`` (docs/extending.md); left out:
+            none.
         monitor: name of one of ``metrics`` that chooses the best checkpoint; left out: the task's own metric.
         num_classes: number of classes, labels or regions, from the data.
         class_names: in class order, from the data; left out: their numbers.
@@ -183,6 +194,8 @@ class Task(Steps, Standalone):
         super().__init__()
         self.save_hyperparameters(ignore=list(self.unsaved))  # those of the subclass too
         self.hparams.update(as_paths(dict(self.hparams)))  # classes are kept by their paths
+        weights = None if weights is None else checkpoint_in(weights)  # a run folder is its best checkpoint
+        self.hparams.update(weights=weights)
         # What is wrong with a flag is said at start, not after the data have been read.
         self.optimization = OptimizerSettings(
             optimizer, optimizer_args or {}, lr, weight_decay, backbone_lr_factor, layer_decay

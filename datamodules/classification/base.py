@@ -43,11 +43,13 @@ class ClassificationData(ScanDataModule):
     Args:
         root: folder (or file) of the data set.
         target: kind of target; left out: two classes are binary, more multiclass, several label columns multilabel.
-        class_names: names in class order; left out: numeric or alphabetic order. Grades that are names need it.
+        class_names: names in class order; left out: numeric or alphabetic order (grades that are names need it).
         positive_class: the class that bare sensitivity, specificity, precision and F1 of a binary target speak of; left
             out: the last.
-        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
-        sampler: ``balanced`` draws every class equally often (with replacement).
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one; left
+            out: none.
+        sampler: order of the training cases: ``shuffle``, or ``balanced``, which draws every class equally often (with
+            replacement).
         bag_size: images of a case in a training batch, one of each of so many equal stretches, drawn anew each epoch
             (where ``--model.aggregate`` evaluates the images of a case together).
         bag_limit: most images of a case that are evaluated, evenly spaced; 0 for all; left out: 64, or what the model

@@ -58,10 +58,10 @@ class ImageTable(ClassificationData):
         split_column: column with the part (``train``; ``val``, ``valid``, ``validation``, ``dev``; ``test``); left out:
             ``split`` where there is one.
         case_column: column that names the case; left out: ``case_id`` where there is one, else the path without suffix.
-        axis: of volumes: ``axial``, ``coronal`` or ``sagittal`` slices.
-        neighbors: of volumes: slices on either side that join as channels (2.5D).
-        spacing: of volumes: mm of a pixel, or of a row and a column, that slices are resampled to and then padded to
-            one size; left out: as stored, stretched to ``image_size``.
+        axis: cut of volumes: ``axial``, ``coronal`` or ``sagittal`` slices.
+        neighbors: slices of volumes on either side that join as channels (2.5D).
+        spacing: spacing in mm of a pixel, or of a row and a column, that slices of volumes are resampled to and then
+            padded to one size; left out: as stored, stretched to ``image_size``.
         kwargs: see :class:`~datamodules.classification.base.ClassificationData`.
     """
 

@@ -32,8 +32,7 @@ class MedMNIST(ClassificationData):
 
     Args:
         root: folder with the ``.npz`` file, or the file itself.
-        name: pathmnist, chestmnist, dermamnist, octmnist, pneumoniamnist, retinamnist, breastmnist, bloodmnist,
-            tissuemnist, organamnist, organcmnist or organsmnist.
+        name: name of the set.
         size: side of the images in pixels: 28, 64, 128 or 224.
         download: fetch the file to ``root`` where it is missing (to the cache folder where ``root`` is read-only).
         kwargs: see :class:`~datamodules.classification.base.ClassificationData`.

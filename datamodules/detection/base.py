@@ -87,17 +87,18 @@ class DetectionData(ScanDataModule):
         image_size: side, or ``H,W``, in pixels of what the model sees; left out: that of the largest image, with sides
             of at most 512.
         classes: names in class order; left out: those of the files.
-        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one; left
+            out: none.
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
-            they keep their resolution unless ``image_size`` is given too, and are evaluated by tiles. Left out: whole
+            they keep their resolution unless ``image_size`` is given too, and are evaluated by tiles; left out: whole
             images.
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
-            twice their size. What is evaluated and written keeps the size as stored.
+            twice their size (what is evaluated and written keeps the size as stored).
         patches: patches of each image in an epoch; ``auto``: as many as would cover it, and at most so many that an
             epoch has 250 steps.
-        foreground_share: share of the training patches that are laid over a box; left out: all alike.
-        mosaic: chance with which a training image is put together with three others to one; not where classes have
-            sides.
+        foreground_share: share (0 to 1) of the training patches that are laid over a box; left out: all alike.
+        mosaic: chance (0 to 1) with which a training image is put together with three others to one; not where classes
+            have sides.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
     """
 

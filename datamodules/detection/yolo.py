@@ -42,11 +42,12 @@ class Yolo(DetectionData):
 
     Args:
         root: folder of the data set.
-        data_yaml: YAML file in ``root``; left out: ``data.yaml``, ``dataset.yaml`` or the only one there is. Where
-            there is none, ``classes`` must be given.
+        data_yaml: YAML file in ``root``, without which ``classes`` must be given; left out: ``data.yaml``,
+            ``dataset.yaml`` or the only one there is.
         images: folder of the images in ``root``, instead of those that ``data_yaml`` names; where every sub-folder
-            bears the name of a part (``train``, ``val``, ``test`` and the like), that is the split.
-        annotations: folder of the text files in ``root``, in the images' order of sub-folders; left out: see above.
+            bears the name of a part (``train``, ``val``, ``test`` and the like), that is the split; left out: those.
+        annotations: folder of the text files in ``root``, in the images' order of sub-folders; left out: ``labels`` in
+            the place of ``images`` in their paths.
         kwargs: see :class:`~datamodules.detection.base.DetectionData`.
     """
 

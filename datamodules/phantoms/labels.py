@@ -14,9 +14,9 @@ class Phantoms(PhantomScans, ClassificationData):
 
     Args:
         root: not used; the scans are drawn.
-        num_patients: how many patients, with one to four scans each.
-        difficulty: 0 (easy) to 1 (hard); a good run ends near AUROC 0.95 at 0.5.
-        phantom_seed: draws the patients; training seeds leave them alone.
+        num_patients: number of patients, with one to four scans each.
+        difficulty: difficulty, 0 (easy) to 1 (hard); a good run ends near AUROC 0.95 at 0.5.
+        phantom_seed: number that the patients are drawn from; training seeds leave them alone.
         kwargs: see :class:`~datamodules.classification.base.ClassificationData`.
     """
 

@@ -21,9 +21,9 @@ class PhantomScans(ScanDataModule):
 
     Args:
         root: not used; the scans are drawn.
-        num_patients: how many patients, with one to four scans each.
-        difficulty: 0 (easy) to 1 (hard).
-        phantom_seed: draws the patients; training seeds leave them alone.
+        num_patients: number of patients, with one to four scans each.
+        difficulty: difficulty, 0 (easy) to 1 (hard).
+        phantom_seed: number that the patients are drawn from; training seeds leave them alone.
         kwargs: of the task's own base class.
     """
 

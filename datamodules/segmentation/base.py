@@ -43,20 +43,23 @@ class SegmentationData(ScanDataModule):
 
     Args:
         root: folder of the data set.
-        classes: names for the label values 0, 1, 2, ..., background first; or ``{name: value}`` (or a list of values).
-        ignore_value: label value of pixels that neither train nor are evaluated.
+        classes: names for the label values 0, 1, 2, ..., background first; or ``{name: value}`` (or a list of values);
+            left out: as the data say, else background and foreground.
+        ignore_value: label value of pixels that neither train nor are evaluated; left out: none.
         overlapping: classes may overlap: each is predicted by itself, without a background.
-        regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them.
-        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one.
+        regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them;
+            left out: none.
+        class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one; left
+            out: none.
         patch_size: side, or ``H,W``, in pixels of the patches to train on, for images that are large or unlike in size;
-            they keep their resolution unless ``image_size`` is given too, and are evaluated by tiles. Left out: whole
+            they keep their resolution unless ``image_size`` is given too, and are evaluated by tiles; left out: whole
             images, resized to ``image_size``.
         zoom: factor on both sides of the images before patches are cut: 2 shows small structures to the network at
-            twice their size. What is evaluated and written keeps the size as stored.
+            twice their size (what is evaluated and written keeps the size as stored).
         patches: patches of each image in an epoch; ``auto``: as many as would cover it (one of each slice of volumes),
             and at most so many that an epoch has 250 steps.
-        foreground_share: share of the training patches whose centre belongs to a class (of slices of volumes: that hold
-            a class); left out: all alike.
+        foreground_share: share (0 to 1) of the training patches whose centre belongs to a class (of slices of volumes:
+            that hold a class); left out: all alike.
         kwargs: see :class:`~datamodules.base.ScanDataModule`.
     """
 

@@ -60,9 +60,10 @@ class MaskFolder(SegmentationData):
         mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255), ``instances`` (0 is background, each
             object a number: all become one class), ``colour`` (needs ``palette``), ``files`` (one binary mask a class,
             in a folder of the class's name); ``auto`` looks at the files, and asks where they do not say.
-        palette: CSV (``class,r,g,b`` or ``class,colour``) or JSON file with the colour of each class, background first.
+        palette: CSV (``class,r,g,b`` or ``class,colour``) or JSON file with the colour of each class, background first;
+            left out: masks are no colours.
         table: CSV, TSV or Parquet with ``path`` and ``mask`` relative to ``root``, and any of ``case_id``,
-            ``patient_id``, ``split`` and further columns, instead of the two folders.
+            ``patient_id``, ``split`` and further columns, instead of the two folders; left out: the folders.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
 

@@ -48,12 +48,12 @@ class Volumes(SegmentationData):
         labels: folder of the masks in ``root``, named as the cases: files, or DICOM-SEG as files or in folders. Where
             there is no ``imagesTr``, or both are one folder, masks lie beside their images: ``case1_seg.nii.gz`` (or
             ``_mask``, ``_label``) with ``case1.nii.gz``, ``mask.nii.gz`` with ``image.nii.gz``.
-        axis: ``axial``, ``coronal`` or ``sagittal`` slices.
+        axis: cut of the volumes: ``axial``, ``coronal`` or ``sagittal`` slices.
         neighbors: slices on either side that join as channels (2.5D).
-        spacing: mm of a pixel, or of a row and a column, that slices are resampled to and then padded to one size; left
-            out: as stored, stretched to ``image_size``.
+        spacing: spacing in mm of a pixel, or of a row and a column, that slices are resampled to and then padded to one
+            size; left out: as stored, stretched to ``image_size``.
         table: CSV, TSV or Parquet with ``path`` and ``label`` relative to ``root``, and any of ``case_id``,
-            ``patient_id``, ``split`` and further columns, instead of the two folders.
+            ``patient_id``, ``split`` and further columns, instead of the two folders; left out: the folders.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
 

@@ -122,16 +122,17 @@ class AugmentArgs:
     """Changes of a user's to a preset; None leaves the preset's own range, 0 or False turns a change off.
 
     Attributes:
-        rotation: degrees to either side, 0..180.
-        scale: fraction, 0..0.9; 0.1 means 0.9 to 1.1 times the size.
-        shift: fraction of the side, 0..1.
-        brightness: fraction by which the image grows brighter or darker.
-        contrast: fraction by which differences to the image's mean grow or shrink.
-        color: fraction of saturation; hue turns by a fifth of it.
+        rotation: largest turn to either side, in degrees (0 to 180).
+        scale: largest share (0 to 0.9) by which sizes change: 0.1 means 0.9 to 1.1 times the size.
+        shift: largest move as a share (0 to 1) of the side.
+        brightness: largest share (0 to 1) by which the image grows brighter or darker.
+        contrast: largest share (0 to 1) by which differences to the image's mean grow or shrink.
+        color: largest share (0 to 1) by which saturation changes; hue turns by a fifth of it.
         horizontal_flip: mirror left and right in half of the cases.
         vertical_flip: mirror up and down in half of the cases.
-        elastic: fraction of the side, 0..0.1, by which a smooth random deformation displaces pixels at most.
-        transforms: any Albumentations list, ``[{class_path: HorizontalFlip, init_args: {p: 0.5}}]``, after the preset.
+        elastic: share (0 to 0.1) of the side by which a smooth random deformation displaces pixels at most.
+        transforms: a list of Albumentations behind the preset: ``[{class_path: HorizontalFlip, init_args: {p: 0.5}},
+            ...]``; left out: none.
     """
 
     rotation: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class ClassificationInference(Inference[ClassificationModel]):
     """
 
     def __init__(
-        self, model: ClassificationModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
+        self, model: ClassificationModel, inputs: InputFiles, output: Path | None, options: Mapping[str, Any]
     ) -> None:
         self.model, self.inputs, self.output = model, inputs, output
         self.slices = model.slices

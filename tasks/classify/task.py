@@ -49,22 +49,25 @@ class ClassificationTask(Task):
     Args:
         head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier; or
             the dotted path of one of your own (docs/extending.md).
-        head_args: arguments of a head of your own.
-        dropout: before the head's linear layers.
-        hidden: width of the hidden layer of the ``mlp`` head.
+        head_args: arguments of a head of your own; left out: none.
+        dropout: chance (0 to 1) of dropping a feature before the head's linear layers, in training.
+        hidden: width of the hidden layer of the ``mlp`` head, in features.
         aggregate: how a case with many images is evaluated: ``none`` takes each image for itself; ``mean``, ``max`` and
             ``topk`` average all, the one highest or a share of the images' scores; ``attention`` weighs their features.
-        topk: share of a case's images that ``topk`` averages.
-        attention_hidden: width of the hidden layer that ``attention`` weighs with.
-        attention_gated: with a gate (Ilse, Tomczak and Welling 2018, equation 9).
+        topk: share (0 to 1) of a case's images that ``topk`` averages.
+        attention_hidden: width of the hidden layer that ``attention`` weighs with, in features.
+        attention_gated: weigh with a gate (Ilse, Tomczak and Welling 2018, equation 9).
         loss: ``auto`` is cross-entropy, the rank-consistent ordinal loss, or MSE, by the kind of target; or the dotted
             path of one of your own or of torch (docs/extending.md).
-        loss_args: arguments of such a loss.
-        class_weights: ``balanced``, or one number a class.
-        label_smoothing: share of the target spread over all classes.
-        focal_gamma: focusing exponent of the focal loss.
-        mixup: of Beta(a, a) from which the weight is drawn, with which training images are mixed in pairs, such as 0.2.
-        cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches.
+        loss_args: arguments of a loss of your own or of torch; left out: none.
+        class_weights: weights of the classes in the loss: ``balanced`` (by their number of training cases), or one
+            number a class; left out: all alike.
+        label_smoothing: share (0 to 1) of the target spread over all classes.
+        focal_gamma: focusing exponent of the focal loss; 0 is cross-entropy.
+        mixup: a of Beta(a, a), from which the weight is drawn with which training images are mixed in pairs, such as
+            0.2; left out: they are not.
+        cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches;
+            left out: none is.
         operating_point: rule by which the score is chosen, on validation, from which a binary target or a label is
             called: ``youden``, ``f1``, ``sensitivity>=0.95``, ``specificity>=0.9``, ``precision>=0.8`` or ``cost 1:10``
             (a false call : a missed finding), with numbers of your own.

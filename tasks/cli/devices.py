@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pytorch_lightning import Trainer
 
@@ -125,15 +125,3 @@ def scale_lr(trainer: Trainer, model: Task, scaling: LrScaling) -> None:
     factor = float(trainer.world_size * trainer.accumulate_grad_batches)
     if scaling != "none":
         model.set_lr(model.optimization.lr * (factor if scaling == "linear" else factor**0.5))
-
-
-def scaling_of(value: str | None) -> LrScaling:
-    """The value of ``--scale_lr``.
-
-    Raises:
-        SuiteError: there is no such rule.
-    """
-    names = get_args(LrScaling)
-    if (value or "none") not in names:
-        raise SuiteError(f"--scale_lr {value}: one of {', '.join(names)}")
-    return value or "none"  # type: ignore[return-value]

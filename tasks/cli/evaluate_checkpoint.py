@@ -9,6 +9,7 @@ from typing import Literal
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
+from tasks.cli.commented import asked
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import given, value_of, values_of, wants_help
 from tasks.cli.limits import refuse_no_batches
@@ -20,17 +21,21 @@ from tasks.cli.runs.run_data import names_data, run_data
 from tasks.cli.runs.run_dir import count_test, forget_launch, refuse_existing, take_run_dir
 from tasks.cli.runs.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_evaluation, refuse_second_scale
-from tasks.cli.verb_parser import Flag, OwnFlags
 from tasks.ensemble import Ensemble
 from tasks.hardware import place
 from tasks.loading import Checkpoints
+from tasks.registry.flag import Flag, OwnFlags
 from tasks.training.provenance import provenance_of
 
 log = logging.getLogger(__name__)
 
 
 OWN_FLAGS: OwnFlags = {
-    "ckpt_path": "the checkpoint, or best (last) of the newest run; its run's data are used where no --data is given",
+    "ckpt_path": Flag(
+        "checkpoint, the folder of its run (its best one), or best (last) of the newest run; the run's data are used "
+        "where no --data is given",
+        needed=True,
+    ),
     "ckpt_paths": Flag(HELP, several=True),
     "run_dir": "new folder for tables and metrics; left out: runs/<task>/<next number>",
 }
@@ -47,7 +52,7 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
     configure_logs()
     forget_launch(task)
     refuse_in_evaluation(argv)
-    typed = None if wants_help(argv) else _find(task, argv)
+    typed = None if wants_help(argv) or asked(argv) else _find(task, argv)
     if given(argv, "--model"):
         raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
     verb = "validate" if split == "val" else "test"

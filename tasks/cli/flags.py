@@ -63,18 +63,6 @@ def wants_help(argv: Sequence[str]) -> Literal["short", "all", "other"] | None:
     return "other" if any(flag.endswith(".help") for flag in flags) else None
 
 
-def truth(value: str | bool | None, flag: str, *, default: bool) -> bool:
-    """The value of a flag that is ``true`` or ``false``.
-
-    Raises:
-        SuiteError: it is neither.
-    """
-    text = str(default if value is None else value).lower()
-    if text not in ("true", "false"):
-        raise SuiteError(f"{flag} {value}: true or false")
-    return text == "true"
-
-
 def given(argv: Sequence[str], flag: str) -> bool:
     """Whether a flag, or one below it (``--data.root`` for ``--data``), was typed."""
     return any(word.split("=", 1)[0] == flag or word.startswith(f"{flag}.") for word in argv)

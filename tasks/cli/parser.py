@@ -17,14 +17,16 @@ from scansuite.own_parts import is_path, load_part
 from tasks.base import Task
 from tasks.cli.devices import several
 from tasks.cli.display.training import show_progress
-from tasks.cli.flags import config_files, init_parameters, no_data_class, section_of, value_of
-from tasks.cli.help import Section, arguments_of_part, documented, first_line
+from tasks.cli.flags import config_files, given, init_parameters, no_data_class, section_of, value_of
+from tasks.cli.help import Section, arguments_of_part, first_line, shown
+from tasks.cli.help_lines import Known, documented, known_of, line
 from tasks.cli.launching import environment_by_hand, watch
 from tasks.cli.runs.remote_data import refuse_unasked
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
-from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
+from tasks.cli.verb_parser import VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
 from tasks.own.parts import refuse_mistyped
+from tasks.registry.flag import Flag, OwnFlags
 from tasks.registry.specs import spec_of
 from tasks.training.half import keep_targets
 from tasks.training.saving import WholeCheckpoints
@@ -40,12 +42,13 @@ if TYPE_CHECKING:
 TRAINER_DEFAULTS = {"max_epochs": 20, "use_distributed_sampler": False}
 COMMON: OwnFlags = {
     "memory_format": Flag(
-        "of the weights: channels_last, contiguous, or auto, which is channels_last for convolutional networks",
+        "order of the weights in memory: auto is channels_last for convolutional networks, contiguous for others",
         MemoryFormat,
         "auto",
     ),
 }
-_SEED = "seed of the run (default 0)"
+_SEED = 0
+_SEED_HELP = "number that all randomness of the run comes from"
 # Of a run's flags: what says nothing of how the same run is started again.
 _ONCE = (
     *("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test", "profile"),
@@ -73,6 +76,7 @@ class TaskParser(VerbParser):
     """
 
     config_init: Namespace
+    trainer_defaults = TRAINER_DEFAULTS
 
     def __init__(
         self,
@@ -105,7 +109,7 @@ class TaskParser(VerbParser):
 
     def add_groups(self, parser: ArgumentParser) -> None:
         """Seed, trainer, model and data."""
-        parser.add_argument("--seed_everything", type=bool | int, default=0, help=_SEED)
+        parser.add_argument("--seed_everything", type=bool | int, default=_SEED, help=_SEED_HELP)
         super().add_groups(parser)
         parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
         skip = set() if self.builds_model else set(self.task_class.facts)
@@ -170,35 +174,72 @@ class TaskParser(VerbParser):
         model, data = self.task_class.facts, [link.data for link in self.task_class.links]
         return {f"--model.{name}" for name in model} | {f"--data.{name}" for name in data}
 
-    def sections(self, argv: Sequence[str]) -> list[Section]:
+    def sections(self, argv: Sequence[str], *, whole: bool = False) -> list[Section]:
         """Own flags, data classes and their common flags, the model, the trainer."""
-        own, trainer = super().sections(argv)
-        linked = [link.data for link in self.task_class.links]
-        bases: list[type] = [ScanDataModule, self.data_base]
-        shared = documented("--data.", bases, lambda name: name not in linked)
+        own, trainer = super().sections(argv, whole=whole)
+        seed = ("--seed_everything", line("--seed_everything", _SEED_HELP, Known(int, _SEED)))
+        name, chosen = self.spec.data_names()[0], self.data_class(argv)
         sections: list[Section] = [
-            (own[0], [*own[1][:-1], ("--seed_everything", _SEED), own[1][-1]]),
-            ("data", [(f"--data {name}", first_line(cls)) for name, cls in self.data_classes.items()]),
-            ("flags of every data class", shared),
+            (own[0], [*own[1][:-2], seed, *own[1][-2:]]),
+            (f"data (default: --data {name})", self._named_data()),
+            ("flags of every data class", list(self._shared_data(chosen).items())),
         ]
-        sections += self._chosen_data(argv)
+        every = list(self.data_classes.values()) if whole and chosen is None else [chosen]
+        sections += [self._flags_of(cls) for cls in every if cls is not None]
         if self.builds_model:
             classes: list[type] = [cls for cls in self.task_class.__mro__ if issubclass(cls, Task)]
-            model = documented("--model.", classes, lambda name: name not in self.task_class.facts)
-            sections.append(("model", model))
+            facts = self.task_class.facts
+            model = documented("--model.", classes, self.task_class, lambda name: name not in facts)
+            sections.append(("model", list(model.items())))
         return [*sections, *self._chosen_parts(argv), trainer]
 
-    def chosen_sections(self, argv: Sequence[str]) -> list[Section]:
-        """Flags of the data class that is named, and arguments of parts of the user's own."""
-        return [*self._chosen_data(argv), *self._chosen_parts(argv)]
+    def help_of_part(self, argv: Sequence[str]) -> str | None:
+        """Help of a data class too (``--data.help NAME``)."""
+        if not given(argv, "--data.help"):
+            return super().help_of_part(argv)
+        cls = self.data_class(argv)
+        if cls is None:
+            return "\n".join(shown([("data classes", self._named_data())])).lstrip()
+        own = self._flags_of(cls)
+        shared: Section = ("flags of every data class", list(self._shared_data(cls).items()))
+        return first_line(cls) + "\n" + "\n".join(shown([own, shared]))
 
-    def _chosen_data(self, argv: Sequence[str]) -> list[Section]:
-        chosen = self.data_class(argv)
-        if chosen is None:
-            return []
+    def key_lines(self, text: str) -> dict[str, str]:
+        """Those of the data class that the configuration names too."""
+        path = str(yaml.safe_load(text).get("data", {}).get("class_path", self.spec.data[0]))
+        name = dict(zip(self.spec.data, self.spec.data_names(), strict=True)).get(path, path)
+        typed = [] if self.data_class(["--data", name]) is None else ["--data", name]
+        lines = super().key_lines(text)
+        for _, rows in self.sections(typed, whole=True):
+            lines |= rows
+        names = ", ".join(self.spec.data_names())
+        return {**lines, "--data.class_path": f"data class, whose flags stand in init_args [{names}]"}
+
+    def _named_data(self) -> list[tuple[str, str]]:
+        return [(f"--data {name}", first_line(cls)) for name, cls in self.data_classes.items()]
+
+    def _shared_data(self, cls: type[ScanDataModule] | None = None) -> dict[str, str]:
+        """Flags of every data class, with the defaults of one of them."""
         linked = [link.data for link in self.task_class.links]
-        shared = dict(documented("--data.", [ScanDataModule, self.data_base]))
-        return [(f"flags of {chosen.__name__}", _own_flags(chosen, shared, linked))]
+        bases: list[type] = [ScanDataModule, self.data_base]
+        shared = documented("--data.", bases, self.data_base, lambda name: name not in linked)
+        if cls is None:
+            return shared
+        told = documented("--data.", [*bases, *_data_classes(cls)], cls)
+        return {name: told[name] for name in shared if name in told}
+
+    def _flags_of(self, cls: type[ScanDataModule]) -> Section:
+        """Flags of a data class that others do not have, those without a word in its docstring too."""
+        shared, linked = self._shared_data(), [link.data for link in self.task_class.links]
+        told = documented("--data.", _data_classes(cls), cls)
+        known = known_of(cls)
+        names = [f"--data.{name}" for name in sorted(known) if name not in linked]
+        rows = [
+            (name, told.get(name) or line(name, "", known[name.removeprefix("--data.")]))
+            for name in dict.fromkeys([*told, *names])
+            if name in names and name not in shared
+        ]
+        return f"flags of {cls.__name__}", rows
 
     def _chosen_parts(self, argv: Sequence[str]) -> list[Section]:
         if not self.builds_model:
@@ -305,13 +346,9 @@ class TaskParser(VerbParser):
         return yaml.safe_dump(values, sort_keys=False)
 
 
-def _own_flags(cls: type, shared: Mapping[str, str], linked: Sequence[str]) -> list[tuple[str, str]]:
-    """Flags of a data class that others do not have, those without a word in its docstring too."""
-    told = dict(documented("--data.", [base for base in cls.__mro__ if issubclass(base, ScanDataModule)]))
-    names = [f"--data.{name}" for name in sorted(init_parameters(cls)) if name not in linked]
-    return [
-        (name, told.get(name, "")) for name in dict.fromkeys([*told, *names]) if name in names and name not in shared
-    ]
+def _data_classes(cls: type) -> list[type]:
+    """A data class and those that it derives from."""
+    return [base for base in cls.__mro__ if issubclass(base, ScanDataModule)]
 
 
 def _as_list(value: Any) -> list[Any]:

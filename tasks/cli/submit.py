@@ -13,6 +13,7 @@ from typing import Any
 
 from scansuite.errors import SuiteError, nearest
 from tasks.cli.flags import given, read_config, shipped_configs, value_of, values_of
+from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.run_dir import SHARED, newest_run, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, release
 from tasks.cluster.command_job import CommandJob
@@ -35,7 +36,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         argv: flags of ``fit`` as typed, ``--slurm`` among them.
     """
     settings = settings_of(values_of(argv, FLAG), _read)
-    words = _without(argv, FLAG)
+    words = named_run(_without(argv, FLAG))
     _refuse(words, settings)
     require_slurm()
     submission = Submission(task, words, settings)

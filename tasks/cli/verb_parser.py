@@ -7,11 +7,12 @@ module brings neither torch nor Lightning.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
 
 from scansuite.own_parts import TRUSTED, allowed, load_part
+from tasks.cli.commented import asked, commented, without_comments
 from tasks.cli.config_keys import refuse_unknown_keys
 from tasks.cli.flags import (
     OF_ALL,
@@ -22,8 +23,12 @@ from tasks.cli.flags import (
     values_of,
     wants_help,
 )
-from tasks.cli.help import OF_TRAINING, TRAINER, Section, documented, short_help, shown
+from tasks.cli.help import Section, short_help
+from tasks.cli.help_lines import documented, own_line
 from tasks.cli.main import VERBS
+from tasks.cli.part_help import part_help
+from tasks.cli.trainer_help import trainer_lines
+from tasks.registry.flag import Flag, OwnFlags
 from tasks.registry.spec import load
 from tasks.registry.specs import spec_of
 
@@ -31,34 +36,17 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
 
-class Flag(NamedTuple):
-    """A flag of a verb's own.
-
-    Attributes:
-        help: what it means.
-        kind: type of its value.
-        default: where it is left out.
-        several: it takes several words.
-    """
-
-    help: str
-    kind: Any = str | None
-    default: Any = None
-    several: bool = False
-
-
-# A text alone is a flag that takes a text.
-OwnFlags = Mapping[str, "str | Flag"]
-
 ALLOW_IMPORT = Flag(
-    "modules (mypkg) of your own from which classes may be imported that flags, --config or a checkpoint name",
+    "modules (mypkg) of your own from which classes may be imported that flags, --config or a checkpoint name; left "
+    "out: none",
     str,
     [],
     several=True,
 )
 # What classes that flags of the trainer name must be.
 _BASES = {"callbacks": "pytorch_lightning.callbacks.Callback", "logger": "pytorch_lightning.loggers.Logger"}
-_CONFIG = "YAML with any of these flags; also the name of a shipped one (experiment/medmnist); may be repeated"
+_CONFIG = "YAML with any of these flags, or the name of a shipped one (experiment/medmnist); may be repeated"
+_PRINT_CONFIG = "print all flags as such a YAML, each with its help (=skip_default: those that differ alone), and end"
 
 
 class VerbParser:
@@ -87,6 +75,7 @@ class VerbParser:
     """
 
     trains = False  # the help shows flags of training
+    trainer_defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -107,8 +96,13 @@ class VerbParser:
         self.words, self.more, self.groups, self.builds = words, more, groups or {}, builds
         typed = find_configs(argv) if builds else list(argv)
         help_wanted = wants_help(typed)
-        if help_wanted == "short":  # from docstrings: no parser is made for it
-            print(short_help(self.usage, self.about, self.sections(typed), self.further_help()))
+        if help_wanted in ("short", "all"):  # from docstrings: no parser is made for it
+            whole = help_wanted == "all"
+            further = {} if whole else self.further_help()
+            print(short_help(self.usage, self.about, self.sections(typed, whole=whole), further))
+            raise SystemExit(0)
+        if help_wanted == "other" and (text := self.help_of_part(typed)) is not None:
+            print(text)
             raise SystemExit(0)
         follow_allowed_paths()
         self.parser = self.make_parser(
@@ -120,12 +114,13 @@ class VerbParser:
         if builds:
             self.parser.add_argument("-c", "--config", action=ActionConfigFile, help=_CONFIG)
         self.add_flags(self.parser)
-        if help_wanted == "all":
-            self.parser.print_help()
-            print("\n".join(shown(self.chosen_sections(typed))))
-            raise SystemExit(0)
         self.check(typed)
-        self.config: Namespace = self.parser.parse_args(typed)
+        if builds and asked(typed):
+            self._print_with_comments()
+        self.config: Namespace = self.parser.parse_args(without_comments(typed))
+        for name, flag in self.own_flags.items():
+            if self.config[name] is None:  # null in a config is left out
+                self.config[name] = flag.default
         if builds:
             # Of a config file it is a record alone: what came with a file does not choose what code runs.
             self.config["allow_import"] = values_of(typed, "--allow_import")
@@ -171,6 +166,24 @@ class VerbParser:
                 cls, name, fail_untyped=False, instantiate=name != "trainer", sub_configs=name == "trainer"
             )
 
+    def _print_with_comments(self) -> None:
+        """Let the parser print each flag with its help."""
+        dump, head = self.parser.dump, f"{self.command} --config FILE takes this file; lines may be left out"
+
+        def with_comments(*args: Any, **settings: Any) -> str:
+            text = dump(*args, **settings)
+            return commented(text, self.key_lines(text), head)
+
+        self.parser.dump = with_comments
+
+    def key_lines(self, text: str) -> dict[str, str]:
+        """What is said of each flag in a printed configuration.
+
+        Args:
+            text: the configuration as YAML.
+        """
+        return {name: told for _, rows in self.sections((), whole=True) for name, told in rows}
+
     def known_flags(self, argv: Sequence[str]) -> set[str]:
         """Full names of the flags that may be typed."""
         options = [option for action in self.parser._actions for option in action.option_strings]
@@ -187,23 +200,34 @@ class VerbParser:
         """Full names of what may stand in a config though it is no flag."""
         return set()
 
-    def sections(self, argv: Sequence[str]) -> list[Section]:
-        """What the short help shows, in order."""
-        own = [(f"--{name}", flag.help) for name, flag in self.own_flags.items()]
+    def sections(self, argv: Sequence[str], *, whole: bool = False) -> list[Section]:
+        """What help shows, in order.
+
+        Args:
+            argv: words as typed.
+            whole: every flag, not those alone that a user needs first.
+        """
+        own = [(f"--{name}", own_line(name, flag)) for name, flag in self.own_flags.items()]
         typed = [] if self.words is None else [self.words]
-        common = [("--config", _CONFIG)] if self.builds else []
+        common = [("--config", _CONFIG), ("--print_config", _PRINT_CONFIG)] if self.builds else []
         sections: list[Section] = [("", [*typed, *own, *common, *OF_ALL.items()])]
         for name, cls in self.groups.items():
             if name != "trainer":
-                sections.append((name, documented(f"--{name}.", [cls])))
+                sections.append((name, list(documented(f"--{name}.", [cls], cls).items())))
         if "trainer" in self.groups:
-            told = {name: text for name, text in TRAINER.items() if self.trains or name not in OF_TRAINING}
-            sections.append(("trainer", [(f"--trainer.{name}", text) for name, text in told.items()]))
+            lines = trainer_lines(
+                self.groups["trainer"], trains=self.trains, whole=whole, defaults=self.trainer_defaults
+            )
+            sections.append(("trainer", lines))
         return sections
 
-    def chosen_sections(self, argv: Sequence[str]) -> list[Section]:
-        """What help shows of the classes that other flags name."""
-        return []
+    def help_of_part(self, argv: Sequence[str]) -> str | None:
+        """Help of what another flag names (``--trainer.callbacks.help EarlyStopping``); None where there is none such.
+
+        Raises:
+            SuiteError: there is no such class, or its module is not allowed.
+        """
+        return part_help(argv) if "trainer" in self.groups else None
 
     def further_help(self) -> dict[str, str]:
         """Where flags are shown that the short help has not."""

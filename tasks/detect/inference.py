@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from tasks.detect.ensemble import DetectionModel
 from tasks.detect.evaluator import box_rows, call_boxes_at, join_boxes
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.pictures.box_overlays import called
+from tasks.registry.flag import Flag, OwnFlags
 from tasks.running.inference import Inference
 from tasks.running.predictions import Predictions
 from tasks.running.recorder import join, scan_rows
@@ -45,10 +46,10 @@ class DetectionPredictions(Predictions):
 class DetectionInference(Inference[DetectionModel]):
     """Draws a case as soon as its last tile has come; see :class:`~tasks.running.inference.Inference`."""
 
-    flags: ClassVar[dict[str, str]] = {"pictures": "true (default) draws the calls of each image, false does not"}
+    flags: ClassVar[OwnFlags] = {"pictures": Flag("draw the calls on each image", bool | None, True)}
 
     def __init__(
-        self, model: DetectionModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
+        self, model: DetectionModel, inputs: InputFiles, output: Path | None, options: Mapping[str, Any]
     ) -> None:
         self.model, self.inputs, self.output = model, inputs, output
         self.pictures = self.draws(options) and output is not None

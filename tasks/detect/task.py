@@ -42,25 +42,27 @@ class DetectionTask(Task):
 
     Args:
         detector: ``retinanet``, ``fcos`` or ``faster_rcnn``; or the dotted path of one of your own (docs/extending.md).
-        detector_args: arguments of a detector of your own.
+        detector_args: arguments of a detector of your own; left out: none.
         anchors: ``auto`` takes shapes from the training boxes by k-means; ``default`` are the published ones, made
             smaller for small images; or sizes in pixels, one for each level, or one for the finest.
         small_lesions: begin the pyramid at stride 4, for lesions under some 16 px, as Faster R-CNN always does.
-        channels: of the pyramid and the heads, a multiple of 8; their cost grows with its square.
+        channels: channels of the pyramid and the heads, a multiple of 8; their cost grows with its square.
         box_loss: ``auto`` is ``giou`` in FCOS, and ``smooth_l1`` in the others; or the dotted path of one of your own
             (docs/extending.md).
-        box_loss_args: arguments of such a loss.
-        class_loss: the dotted path of a loss of classes of your own, instead of the focal loss of RetinaNet and FCOS.
-        class_loss_args: its arguments.
-        focal_alpha: weight of the boxes against the background in the focal loss.
-        focal_gamma: its focusing exponent.
-        nms: ``soft`` lowers the scores of overlapping boxes instead of dropping them.
-        nms_iou: boxes of one class that overlap more than this are one.
-        score_threshold: boxes below it are left out when evaluating and predicting.
+        box_loss_args: arguments of such a loss; left out: none.
+        class_loss: the dotted path of a loss of classes of your own, instead of the focal loss of RetinaNet and FCOS;
+            left out: that one.
+        class_loss_args: arguments of such a loss; left out: none.
+        focal_alpha: weight (0 to 1) of the boxes against the background in the focal loss.
+        focal_gamma: focusing exponent of the focal loss; 0 is cross-entropy.
+        nms: what becomes of overlapping boxes of a class: ``nms`` drops all but the highest-scoring, ``soft`` lowers
+            their scores.
+        nms_iou: overlap (IoU, 0 to 1) above which boxes of one class are one.
+        score_threshold: score (0 to 1) below which boxes are left out when evaluating and predicting.
         window: side, or ``H,W``, in pixels of the tiles that large images are evaluated and predicted by, where
             training took patches; left out: the size of the patches; ``whole``: images of any size at once.
-        overlap: share of a tile that the next one covers again.
-        froc_iou: overlap from which a box has found a lesion, in FROC.
+        overlap: share (0 to 1) of a tile that the next one covers again.
+        froc_iou: overlap (IoU, 0 to 1) from which a box has found a lesion, in FROC.
         operating_point: rule by which the score of a call of each class is chosen, on validation, at an overlap of 0.5:
             ``f1``, ``sensitivity>=0.95``, ``precision>=0.8``, ``fp<=1`` (false boxes an image) or ``cost 1:10`` (a
             false call : a missed box), with numbers of your own.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tasks.registry.run_files import checkpoint_in
+
 # Images smaller than this are enlarged to it where pretrained weights are asked for: the features of a network trained
 # at 224 px are meaningless at 28.
 PRETRAINED_SIDE = 128
@@ -26,7 +28,7 @@ class Link(NamedTuple):
 
 def least_side(weights: str | None) -> int:
     """Smallest side of images for these weights; a suite checkpoint is used at the size the user gives."""
-    return PRETRAINED_SIDE if weights is not None and not weights.endswith(".ckpt") else 0
+    return PRETRAINED_SIDE if weights is not None and not checkpoint_in(weights).endswith(".ckpt") else 0
 
 
 def joins(aggregate: str) -> bool:

@@ -15,6 +15,7 @@ from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError
 from tasks.predictor import Predictor
+from tasks.registry.flag import OwnFlags
 from tasks.running.predictions import Predictions
 
 ModelT = TypeVar("ModelT", bound=Predictor)
@@ -35,23 +36,22 @@ class Inference(ABC, Generic[ModelT]):
         callback: stands among the trainer's callbacks.
     """
 
-    flags: ClassVar[dict[str, str]] = {}
+    flags: ClassVar[OwnFlags] = {}
     callback: Callback
     inputs: InputFiles
 
     @abstractmethod
-    def __init__(
-        self, model: ModelT, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
-    ) -> None: ...
+    def __init__(self, model: ModelT, inputs: InputFiles, output: Path | None, options: Mapping[str, Any]) -> None: ...
 
     @staticmethod
-    def draws(options: Mapping[str, str | None]) -> bool:
+    def draws(options: Mapping[str, Any]) -> bool:
         """Whether pictures are asked for (``--pictures``), as they are where it is left out.
 
         Raises:
             SuiteError: the flag is neither ``true`` nor ``false``.
         """
-        asked = (options["pictures"] or "true").lower()
+        given = options["pictures"]
+        asked = "true" if given is None else str(given).lower()
         if asked not in ("true", "false"):
             raise SuiteError(f"--pictures {options['pictures']}: true or false")
         return asked == "true"

@@ -21,6 +21,7 @@ from scansuite.errors import SuiteError, nearest
 from tasks.deployment.mask_pictures import middle_found_slice, write_mask_picture
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
 from tasks.distributed import gather
+from tasks.registry.flag import Flag, OwnFlags
 from tasks.running.inference import Inference
 from tasks.running.predictions import Predictions
 from tasks.running.recorder import join
@@ -53,13 +54,17 @@ class SegmentationPredictions(Predictions):
 class SegmentationInference(Inference[SegmentationModel]):
     """Writes the mask of a case as soon as its last piece has come; see :class:`~tasks.running.inference.Inference`."""
 
-    flags: ClassVar[dict[str, str]] = {
-        "mask_format": "auto (NIfTI for volumes, PNG for flat images), nifti, png, or png16: a number for each object",
-        "pictures": "true (default) draws the masks on each image, or on a slice of each volume; false does not",
+    flags: ClassVar[OwnFlags] = {
+        "mask_format": Flag(
+            "format of the masks: auto is nifti for volumes, png for flat images; png16 has a number for each object",
+            MaskFormat | None,
+            "auto",
+        ),
+        "pictures": Flag("draw the masks on each image, or on a slice of each volume", bool | None, True),
     }
 
     def __init__(
-        self, model: SegmentationModel, inputs: InputFiles, output: Path | None, options: dict[str, str | None]
+        self, model: SegmentationModel, inputs: InputFiles, output: Path | None, options: Mapping[str, Any]
     ) -> None:
         self.model, self.inputs = model, inputs
         mask_format = cast("MaskFormat", options["mask_format"] or "auto")

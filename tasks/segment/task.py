@@ -46,27 +46,28 @@ class SegmentationTask(Task):
     ``class_names`` are the background and the classes, or the regions alone.
 
     Args:
-        decoder: ``unet`` or another one of segmentation-models-pytorch; or the dotted path of one of your own
-            (docs/extending.md).
-        decoder_args: further arguments of the decoder, as the library takes them (``decoder_channels``, ...).
-        dropout: chance of dropping a channel of the decoder's last map in training.
+        decoder: a decoder of segmentation-models-pytorch; or the dotted path of one of your own (docs/extending.md).
+        decoder_args: further arguments of the decoder, as the library takes them (``decoder_channels``, ...); left out:
+            its own defaults.
+        dropout: chance (0 to 1) of dropping a channel of the decoder's last map in training.
         deep_supervision: train coarser maps of the decoder too (``unet``, ``linknet``, ``manet``).
         loss: ``dice_ce`` is the sum of Dice loss and cross-entropy; or the dotted path of one of your own, of torch or
             of segmentation-models-pytorch (docs/extending.md).
-        loss_args: arguments of such a loss.
-        class_weights: one number a class, background first.
-        label_smoothing: share of the target spread over all classes, in ``cross_entropy`` and ``dice_ce``.
+        loss_args: arguments of a loss of your own or of a library; left out: none.
+        class_weights: weights of the classes in the loss, one number a class, background first; left out: all alike.
+        label_smoothing: share (0 to 1) of the target spread over all classes, in ``cross_entropy`` and ``dice_ce``.
         batch_dice: overlap from the sums over the whole batch; else by image.
         focal_gamma: focusing exponent of the focal losses; left out: 2 for ``focal``, 0.75 for ``focal_tversky``.
-        tversky_alpha: weight of false calls in the Tversky losses; misses have the rest to 1.
-        boundary_weight: of the boundary term in the ``boundary`` loss.
+        tversky_alpha: weight (0 to 1) of false calls in the Tversky losses; misses have the rest to 1.
+        boundary_weight: weight of the boundary term in the ``boundary`` loss.
         window: side, or ``H,W``, in pixels of the tiles that large images are evaluated and predicted by, where
             training took patches; left out: the size of the patches; ``whole``: images of any size at once.
-        overlap: share of a tile that the next one covers again; tiles are blended with Gaussian weights.
-        tta: test-time augmentation: ``flips`` averages over the four mirror images; not where classes have sides.
-        cleanup: ``auto`` chooses on validation, class by class, whether to keep the largest component alone or to drop
-            small ones.
-        nsd_tolerance: mm (pixels, where the spacing is unknown) of the normalised surface Dice.
+        overlap: share (0 to 1) of a tile that the next one covers again; tiles are blended with Gaussian weights.
+        tta: test-time augmentation: ``none``, or ``flips``, which averages over the four mirror images; not where
+            classes have sides.
+        cleanup: ``none``, or ``auto``, which chooses on validation, class by class, whether to keep the largest
+            component alone or to drop small ones.
+        nsd_tolerance: tolerance of the normalised surface Dice, in mm (in pixels where the spacing is unknown).
         count_lesions: evaluate connected components too: ``lesion_sensitivity`` and ``lesion_f1``.
         overlapping: masks have one plane for each region, from the data.
         ignore_index: value of pixels without annotation, from the data; 255 where it is None.

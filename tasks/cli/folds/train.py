@@ -17,7 +17,7 @@ from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from scansuite.own_parts import allowed
 from tasks.cli.command import run_command
-from tasks.cli.flags import given, truth, value_of
+from tasks.cli.flags import given, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
 from tasks.cli.folds.tables import collect, finished
 from tasks.cli.logs import configure_logs, quiet
@@ -26,9 +26,9 @@ from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
-from tasks.cli.verb_parser import OwnFlags
 from tasks.hardware import on_cuda
 from tasks.loading import RECORD
+from tasks.registry.flag import OwnFlags
 from tasks.training.remaining import clock
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _prepare(task: str, argv: Sequence[str], own_flags: OwnFlags, count: int) ->
     before = _config_of(value_of(argv, "--run_dir"), value_of(argv, "--ckpt_path")) if resumed else None
     words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
     cli = TaskParser(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=before)
-    testing = truth(cli.config["judge_test"], "--judge_test", default=True)
+    testing = bool(cli.config["judge_test"])
     if cli.config["trainer"]["fast_dev_run"]:
         raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
     if not resumed:

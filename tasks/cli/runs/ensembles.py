@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from glob import has_magic
@@ -14,14 +15,18 @@ from scansuite.files import write_text
 from tasks import loading
 from tasks.base import Task
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
-from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.cli.runs.seen import Known, record_of
 from tasks.ensemble import Ensemble
 from tasks.loading import RECORD, Checkpoints, Model, joined, read_record
 from tasks.training.provenance import Provenance
 
+log = logging.getLogger(__name__)
+
 FLAG = "--ckpt_paths"
-HELP = "an ensemble: checkpoints, patterns, run folders (their best checkpoint), or the folder of a --folds run"
+HELP = (
+    "an ensemble: checkpoints, patterns, run folders (their best checkpoint), or the folder of a --folds run; left "
+    "out: --ckpt_path alone"
+)
 
 
 def find_checkpoints(task: str, one: str | None, several: Sequence[str]) -> Checkpoints:
@@ -36,7 +41,10 @@ def find_checkpoints(task: str, one: str | None, several: Sequence[str]) -> Chec
         SuiteError: both flags are given or none, a name leads to no checkpoint, or one is duplicated.
     """
     if not several:
-        return Checkpoints((find_checkpoint(task, one),))
+        path = find_checkpoint(task, one)
+        if str(path) != one:
+            log.info("--ckpt_path %s: %s", one, path)
+        return Checkpoints((path,))
     if one is not None:
         raise SuiteError(f"--ckpt_path {one} and {FLAG} {several[0]}: give one of the two flags")
     paths = [path for name in several for path in _named(task, name)]
@@ -54,7 +62,7 @@ def _named(task: str, name: str) -> list[Path]:
             return record[0]
         if (path / "fold_0").is_dir():
             raise SuiteError(f"{FLAG} {path}: its folds are not finished: go on with fit --folds and --ckpt_path last")
-        return [find_checkpoint(task, str(path / CHECKPOINTS / "best.ckpt"), flag=FLAG)]
+        return [find_checkpoint(task, name, flag=FLAG)]
     if has_magic(name) and not path.exists():
         found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         if not found:

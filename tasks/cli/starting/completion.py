@@ -6,17 +6,14 @@ flags depend on the data class that was typed before.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib import resources
 from typing import NamedTuple
 
 from docstring_parser import ParseError, parse
 
-from datamodules.transforms.names import PRESETS
-from datamodules.windows import WINDOWS
 from scansuite.errors import SuiteError
+from tasks.cli.choices import CHOICES
 from tasks.cli.flags import OF_ALL, find_configs, shipped_configs
 from tasks.cli.starting.known_flags import TRAINER, KnownFlag, chosen_data, flags_of
 from tasks.cli.starting.source import UnsureError, docstrings
@@ -121,32 +118,12 @@ def _values(spec: TaskSpec, verb: str, flag: str, known: KnownFlag | None, word:
     return [] if known.is_number else [Candidate(FILES)]
 
 
-def _backbones() -> list[str]:
-    text = (resources.files("configs") / "networks.csv").read_text(encoding="utf-8")
-    return [row["name"] for row in csv.DictReader(text.splitlines())]
-
-
 def _settings_of_jobs() -> list[str]:
     return [name.removeprefix("slurm/") for name in shipped_configs() if name.startswith("slurm/")]
 
 
-def _medmnist() -> list[str]:
-    from datamodules.classification.medmnist_sets import MEDMNIST_SETS
-
-    return list(MEDMNIST_SETS)
-
-
 # Of flags whose type is open: what is usually typed for them.
-_CHOICES = {
-    "--model.backbone": _backbones,
-    "--model.optimizer": lambda: ["adamw", "adam", "sgd", "rmsprop"],
-    "--data.augment": lambda: list(PRESETS),
-    "--data.window": lambda: list(WINDOWS),
-    "--data.name": _medmnist,
-    "--slurm": _settings_of_jobs,
-    "--trainer.accelerator": lambda: ["auto", "cpu", "gpu", "mps"],
-    "--scale_lr": lambda: ["linear", "sqrt"],
-}
+_CHOICES = {**CHOICES, "--slurm": _settings_of_jobs}
 
 
 def _beginning(word: str, found: Iterable[Candidate]) -> list[Candidate]:

@@ -92,7 +92,7 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
     found |= _arguments("--trainer.", arguments_of(TRAINER))
     if verb == "predict":
         module, flags = attribute_of(spec.inference, "flags")
-        found |= {f"--{name}": KnownFlag() for name, _, _ in entries(module, flags)}
+        found |= {f"--{name}": _own_flag(where, value) for name, where, value in entries(module, flags)}
         return found | _arguments("--data.", arguments_of(_INPUTS))
     found |= _own(_COMMON)
     found |= {"--seed_everything": KnownFlag(), "--model": KnownFlag(), "--data.help": without}

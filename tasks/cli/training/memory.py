@@ -16,7 +16,6 @@ from pytorch_lightning import Trainer
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from tasks.base import Task
-from tasks.cli.flags import truth
 from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint
@@ -40,7 +39,7 @@ def refuse_memory(cli: TaskParser) -> None:
     if asked is None:
         return
     size_of(asked)
-    if truth(cli.config["find_batch_size"], "--find_batch_size", default=False):
+    if cli.config["find_batch_size"]:
         raise SuiteError(f"--memory {asked} with --find_batch_size: both look for the batch: leave one out")
 
 

@@ -12,6 +12,7 @@ from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_data import RunData, run_data
 from tasks.fitting.pruning import OTHER, prune, trained_weights
+from tasks.registry.run_files import checkpoint_in
 from tasks.registry.specs import spec_of
 
 # Flags of the run that made a checkpoint which say nothing about what its network is or how it trains.
@@ -69,4 +70,4 @@ def untrained(cli: TaskParser, model: Task) -> bool:
 
 
 def _parent(task: str, weights: str | None) -> Path:
-    return find_checkpoint(task, trained_weights(weights), flag="--model.weights")
+    return find_checkpoint(task, trained_weights(weights and checkpoint_in(weights)), flag="--model.weights")

@@ -16,7 +16,6 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.progress import Tell, progress
 from tasks.base import Task
-from tasks.cli.flags import truth
 from tasks.cli.parser import TaskParser
 from tasks.training.optimizers import scaled_rates
 
@@ -40,7 +39,7 @@ def search(cli: TaskParser, data: ScanDataModule, model: Task) -> None:
     Raises:
         SuiteError: a flag is neither true nor false, there is more than one device, or the loss shows no such place.
     """
-    wanted = {name: truth(cli.config[name], f"--{name}", default=False) for name in ("find_batch_size", "find_lr")}
+    wanted = {name: bool(cli.config[name]) for name in ("find_batch_size", "find_lr")}
     if not any(wanted.values()) or cli.config["trainer"]["fast_dev_run"]:
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ from tasks.cli.runs.run_dir import new_folder
 
 log = logging.getLogger(__name__)
 
-OWN_FLAGS = {"output": "new folder for check.csv and check.html"}
+OWN_FLAGS = {"output": "new folder for check.csv and check.html; left out: nothing is written"}
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 

@@ -16,10 +16,10 @@ from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
 from tasks.cli.before_training import SayChoices
-from tasks.cli.devices import refuse_model_with_sharding, say_batch, scale_lr, scaling_of
+from tasks.cli.devices import LrScaling, refuse_model_with_sharding, say_batch, scale_lr
 from tasks.cli.display.console import is_quiet
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
-from tasks.cli.flags import truth, value_of, wants_help
+from tasks.cli.flags import value_of, wants_help
 from tasks.cli.folds.train import train_folds
 from tasks.cli.launching import answer_while_waiting
 from tasks.cli.limits import refuse_no_batches
@@ -28,6 +28,7 @@ from tasks.cli.logs import configure_logs
 from tasks.cli.next_commands import after_fit
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
+from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.ranks import separate_output
 from tasks.cli.runs.resumed import as_begun, open_last, refuse_changed_length, refuse_changed_model
 from tasks.cli.runs.run_data import saved_data
@@ -46,11 +47,11 @@ from tasks.cli.training.comparison import compare
 from tasks.cli.training.memory import keep_within, refuse_memory
 from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
-from tasks.cli.verb_parser import Flag, OwnFlags
 from tasks.fitting.callbacks import training_callbacks
 from tasks.fitting.compiling import CompileMode, Compiling
 from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
+from tasks.registry.flag import Flag, OwnFlags
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
 from tasks.training.half import evaluate_exactly
@@ -70,17 +71,33 @@ SHEET = "augmented.png"  # in the run folder
 
 OWN_FLAGS: OwnFlags = {
     "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
-    "ckpt_path": "last: go on with the run in --run_dir, or with the newest, that was cut off",
-    "folds": "train this many folds one after another, and put their predictions together; see docs/folds.md",
-    "judge_test": "false: leave the test part alone, as folds and sweeps do (default true)",
-    "find_lr": "true: look for a learning rate first (Smith's range test), and train with it",
-    "scale_lr": "linear or sqrt: multiply --model.lr, as meant for one device, by devices x accumulated batches",
-    "memory": "of the GPU (20GiB): choose the largest batch within it, and add gradients up to the same cases a step",
-    "find_batch_size": "true: look for the largest batch that fits into memory first, and train with it",
-    "profile": "true: say at the end where the time went, and what would save some; see docs/training.md",
+    "ckpt_path": "last: go on with the run in --run_dir, or with the newest, that was cut off; or the folder of that "
+    "run; left out: train anew",
+    "folds": "train this many folds one after another, and put their predictions together (docs/folds.md); left out: "
+    "one training",
+    "judge_test": Flag("evaluate on the test part at the end; false leaves it alone, as sweeps do", bool | None, True),
+    "find_lr": Flag(
+        "look for a learning rate first (Smith's range test), and train with it, instead of --model.lr",
+        bool | None,
+        False,
+    ),
+    "scale_lr": Flag(
+        "multiply --model.lr, as meant for one device, by devices x accumulated batches (linear), or by the root of "
+        "that (sqrt)",
+        LrScaling | None,
+        "none",
+    ),
+    "memory": "memory of the GPU (20GiB): choose the largest batch within it, and add gradients up to the same cases a "
+    "step; left out: the batch as given",
+    "find_batch_size": Flag(
+        "look for the largest batch that fits into memory first, and train with it", bool | None, False
+    ),
+    "profile": Flag(
+        "say at the end where the time went, and what would save some (docs/training.md)", bool | None, False
+    ),
     "compile": Flag(
-        "networks for training: none, default, reduce-overhead (CUDA graphs), max-autotune, or auto, which tries it on "
-        "a GPU where the training is long, and keeps it where it pays",
+        "how networks are compiled for training: reduce-overhead takes CUDA graphs; auto tries it on a GPU where the "
+        "training is long, and keeps it where it pays",
         CompileMode,
         "auto",
     ),
@@ -91,12 +108,12 @@ OWN_FLAGS: OwnFlags = {
         "tensorboard",
     ),
     "save_every_minutes": Flag(
-        "save within an epoch too, where so many minutes have passed since the last save; left out: at the end of each",
+        "minutes after which to save within an epoch too; left out: at the end of each",
         float | None,
     ),
     "slurm": Flag(
         "queue it on a SLURM cluster: settings (partition=gpu,gpus=4,nodes=2,time=12h), a file of them, or one that is "
-        "shipped (one_gpu); see docs/cluster.md",
+        "shipped (one_gpu) (docs/cluster.md); left out: train here",
         str,
         [],
         several=True,
@@ -120,7 +137,7 @@ def run(
         Stopped: by a signal.
     """
     with StopSignals() as signals:
-        return _run(task, argv, signals, queue, looks_at_data=looks_at_data)
+        return _run(task, named_run(argv), signals, queue, looks_at_data=looks_at_data)
 
 
 def _run(
@@ -145,12 +162,12 @@ def _run(
         raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
     if cli.config["slurm"]:
         raise SuiteError("slurm in a --config: type --slurm SETTINGS")
-    testing = truth(cli.config["judge_test"], "--judge_test", default=True)
+    testing = bool(cli.config["judge_test"])
     _profiled(cli)
     refuse_no_batches(cli.config["trainer"], "train", "val")
     if testing:
         refuse_no_batches(cli.config["trainer"], "test")
-    scaling = scaling_of(cli.config["scale_lr"])
+    scaling: LrScaling = cli.config["scale_lr"]
     fast = bool(cli.config["trainer"]["fast_dev_run"])
     refuse_missing_logger(cli.config["logger"], cli.config["trainer"]["logger"])
     _refuse_no_time(cli.config["save_every_minutes"])
@@ -236,7 +253,8 @@ def _resumed_run(task: str, argv: Sequence[str]) -> Path | None:
         return None
     if asked != "last":
         raise SuiteError(
-            f"--ckpt_path {asked}: fit goes on with `last` only; to start from its weights give --model.weights {asked}"
+            f"--ckpt_path {asked}: fit goes on with `last`, or a run by its folder; to start from its weights give "
+            f"--model.weights {asked}"
         )
     run_dir = Path(folder) if folder is not None else newest_run(task)
     if run_dir is None:
@@ -268,7 +286,7 @@ def _refuse_no_time(minutes: float | None) -> None:
 
 def _profiled(cli: TaskParser) -> bool:
     """Whether a profile is asked for."""
-    asked = truth(cli.config["profile"], "--profile", default=False)
+    asked = bool(cli.config["profile"])
     if asked and cli.config["trainer"]["profiler"] is not None:
         raise SuiteError("--profile true with --trainer.profiler: give one of the two")
     return asked

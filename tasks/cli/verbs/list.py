@@ -15,7 +15,7 @@ from tasks.cli.tables import print_table
 from tasks.cli.verb_parser import VerbParser
 from tasks.registry.specs import SPECS
 
-OWN_FLAGS = {"csv": "write the networks to this file as a table instead, all where none is named"}
+OWN_FLAGS = {"csv": "file to write the networks to as a table, all where none is named; left out: they are printed"}
 WORDS = ("pattern", "'resnet*', or a family; left out: one line for each family")
 MORE = (
     'A size with "from" can be changed (--data.image_size), down to the side given, which is the smallest that the '

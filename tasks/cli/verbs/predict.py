@@ -15,8 +15,9 @@ from tasks.cli.logs import configure_logs
 from tasks.cli.parser import COMMON
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.runs.run_dir import new_folder
-from tasks.cli.verb_parser import Flag, OwnFlags, VerbParser
+from tasks.cli.verb_parser import VerbParser
 from tasks.hardware import keep_memory_flat
+from tasks.registry.flag import Flag, OwnFlags
 from tasks.registry.specs import spec_of
 from tasks.running.apply import apply, write
 
@@ -24,12 +25,14 @@ log = logging.getLogger(__name__)
 
 
 OWN_FLAGS: OwnFlags = {
-    "ckpt_path": "checkpoint, or best of the newest run",
+    "ckpt_path": Flag("checkpoint, the folder of its run (its best one), or best of the newest run", needed=True),
     "ckpt_paths": Flag(HELP, several=True),
-    "input": Flag("files, folders, or a table with paths", several=True),
-    "include": Flag("shell patterns of the files of --input's folders to take (*_T1w.nii.gz)", several=True),
-    "exclude": Flag("shell patterns of the files of --input's folders to leave out", several=True),
-    "output": "new folder for predictions and errors.csv",
+    "input": Flag("files, folders, or a table with paths", several=True, needed=True),
+    "include": Flag(
+        "shell patterns of the files of --input's folders to take (*_T1w.nii.gz); left out: all", several=True
+    ),
+    "exclude": Flag("shell patterns of the files of --input's folders to leave out; left out: none", several=True),
+    "output": Flag("new folder for predictions and errors.csv", needed=True),
     **COMMON,
 }
 

@@ -14,16 +14,18 @@ from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
 from tasks.cli.tables import print_table
+from tasks.registry.flag import Flag, OwnFlags
+from tasks.registry.run_files import checkpoint_in
 from tasks.registry.specs import spec_of
 
 if TYPE_CHECKING:
     from backbones.trace import Trace
 
-OWN_FLAGS = {
+OWN_FLAGS: OwnFlags = {
     "image_size": "side, or H,W, in pixels, where no --data is given; left out: the network's own size",
-    "channels": "of the image, where no --data is given (default 3)",
-    "classes": "where no --data is given (default 2)",
-    "csv": "write the layers to this file as well",
+    "channels": Flag("channels of the image, where no --data is given", stands_for=3),
+    "classes": Flag("number of classes, where no --data is given", stands_for=2),
+    "csv": "file to write the layers to as well; left out: they are printed alone",
 }
 HEAD = ("layer", "kind", "kernel", "stride", "padding", "output", "field", "parameters", "multiply-adds")
 
@@ -42,7 +44,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         if settings["stem"] == "auto":
             from tasks.parent_checkpoint import read_parent
 
-            parent = read_parent(settings["weights"])
+            parent = read_parent(checkpoint_in(settings["weights"]))
             settings["stem"] = parent.stem if parent is not None else "standard"
         settings["weights"] = None
 
@@ -61,8 +63,8 @@ def run(task: str, argv: Sequence[str]) -> int:
     else:
         facts = {
             "input_size": _pair(cli.config["image_size"]) or own_size(name),
-            "in_channels": _whole("channels", cli.config["channels"], 3),
-            "num_classes": _whole("classes", cli.config["classes"], 2),
+            "in_channels": _whole("channels", cli.config["channels"], cli.own_flags["channels"].stands_for),
+            "num_classes": _whole("classes", cli.config["classes"], cli.own_flags["classes"].stands_for),
         }
         model = _build(task, {**settings.as_dict(), **facts})
 

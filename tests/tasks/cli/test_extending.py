@@ -178,21 +178,21 @@ OWN_HELP = {
     "classify": {
         "--model.loss mypkg.losses.Margin": [
             "arguments of Margin (--model.loss):",
-            "--model.loss_args.num_classes from the data (the suite gives it)",
-            "--model.loss_args.margin taken off the logit of the true class (default 0.2)",
+            "--model.loss_args.num_classes from the data [the suite gives it]",
+            "--model.loss_args.margin taken off the logit of the true class [default: 0.2]",
         ],
-        "--model.head mypkg.heads.MaxHead": ["--model.head_args.hidden width between the layers (default 64)"],
+        "--model.head mypkg.heads.MaxHead": ["--model.head_args.hidden width between the layers [default: 64]"],
     },
     "segment": {
-        "--model.decoder mypkg.decoders.SumDecoder": ["--model.decoder_args.width of the sum (default 16)"],
+        "--model.decoder mypkg.decoders.SumDecoder": ["--model.decoder_args.width of the sum [default: 16]"],
         "--model.loss segmentation_models_pytorch.losses.DiceLoss": [
             "arguments of DiceLoss (--model.loss):",
-            "--model.loss_args.mode Loss mode 'binary', 'multiclass' or 'multilabel' (required)",
+            "--model.loss_args.mode Loss mode 'binary', 'multiclass' or 'multilabel' [needed]",
         ],
     },
     "detect": {
         "--model.detector mypkg.detectors.CellDetector": [
-            "--model.detector_args.weight of the corners in the loss (default 1.0)"
+            "--model.detector_args.weight of the corners in the loss [default: 1]"
         ],
         "--model.box_loss torch.nn.SmoothL1Loss": ["--model.box_loss_args.beta"],
         "--model.class_loss torch.nn.BCEWithLogitsLoss": ["--model.class_loss_args.pos_weight"],
