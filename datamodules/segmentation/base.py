@@ -47,7 +47,7 @@ class SegmentationData(ScanDataModule):
             left out: as the data say, else background and foreground.
         ignore_value: label value of pixels that neither train nor are evaluated; left out: none.
         overlapping: classes may overlap: each is predicted by itself, without a background.
-        regions: ``{region: [classes]}``: overlapping regions to predict instead of the classes, each a union of them;
+        regions: overlapping regions to predict instead of the classes, each a union of them, ``{region: [classes]}``;
             left out: none.
         class_map: renames classes, ``{theirs: ours}``, so that another data set's names match; two may become one; left
             out: none.

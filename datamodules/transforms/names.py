@@ -122,15 +122,18 @@ class AugmentArgs:
     """Changes of a user's to a preset; None leaves the preset's own range, 0 or False turns a change off.
 
     Attributes:
-        rotation: largest turn to either side, in degrees (0 to 180).
-        scale: largest share (0 to 0.9) by which sizes change: 0.1 means 0.9 to 1.1 times the size.
-        shift: largest move as a share (0 to 1) of the side.
-        brightness: largest share (0 to 1) by which the image grows brighter or darker.
-        contrast: largest share (0 to 1) by which differences to the image's mean grow or shrink.
-        color: largest share (0 to 1) by which saturation changes; hue turns by a fifth of it.
-        horizontal_flip: mirror left and right in half of the cases.
-        vertical_flip: mirror up and down in half of the cases.
-        elastic: share (0 to 0.1) of the side by which a smooth random deformation displaces pixels at most.
+        rotation: largest turn to either side, in degrees (0 to 180); left out: the preset's.
+        scale: largest share (0 to 0.9) by which sizes change: 0.1 means 0.9 to 1.1 times the size; left out: the
+            preset's.
+        shift: largest move as a share (0 to 1) of the side; left out: the preset's.
+        brightness: largest share (0 to 1) by which the image grows brighter or darker; left out: the preset's.
+        contrast: largest share (0 to 1) by which differences to the image's mean grow or shrink; left out: the
+            preset's.
+        color: largest share (0 to 1) by which saturation changes; hue turns by a fifth of it; left out: the preset's.
+        horizontal_flip: mirror left and right in half of the cases; left out: the preset's.
+        vertical_flip: mirror up and down in half of the cases; left out: the preset's.
+        elastic: share (0 to 0.1) of the side by which a smooth random deformation displaces pixels at most; left out:
+            the preset's.
         transforms: a list of Albumentations behind the preset: ``[{class_path: HorizontalFlip, init_args: {p: 0.5}},
             ...]``; left out: none.
     """

@@ -78,4 +78,4 @@ def arguments_of_part(cls: type, part: OwnPart) -> Section:
 
 def first_line(cls: type) -> str:
     """First line of a class's docstring."""
-    return parse(cls.__doc__ or "").short_description or ""
+    return (parse(cls.__doc__ or "").short_description or "").replace("``", "")
