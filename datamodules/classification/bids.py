@@ -27,7 +27,7 @@ class Bids(ImageTable):
         suffix: what the names of images end in (``T1w``, ``desc-preproc_T1w``, ``SEM``); left out: the only ending
             there is.
         label_columns: column of ``participants.tsv`` or of the sessions' tables with the target (class names, or
-            numbers for regression), or several (0, 1, empty = unknown).
+            numbers for regression), or several (0, 1, empty = unknown); left out: an error that names the columns.
         kwargs: see :class:`~datamodules.classification.image_table.ImageTable`.
     """
 

@@ -52,17 +52,17 @@ def sections(task: str, verb: str, data: str | None = None) -> tuple[tuple[str, 
 
     found: list[Any] = []
 
-    class Shown(Exception):
+    class ShownError(Exception):
         """Ends the verb where its help would be printed."""
 
     def keep(usage: str, about: str, shown: Any, more: Mapping[str, str]) -> str:
         found.extend((title, dict(rows)) for title, rows in shown)
-        raise Shown
+        raise ShownError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tasks.cli.verb_parser.short_help", keep)
         words = ["--help_all", *([] if data is None else ["--data", data])]
-        with pytest.raises(Shown):
+        with pytest.raises(ShownError):
             importlib.import_module(f"tasks.cli.verbs.{verb}").run(task, words)
     return tuple(found)
 
@@ -143,7 +143,7 @@ def test_every_line_is_of_one_style(task: str, verb: str, data: str | None) -> N
             if name.startswith("--data ") or not name.startswith("--"):
                 continue  # what a class is: a sentence
             assert not text.endswith("."), f"{name}: {text}"
-            assert "  " not in text and "\n" not in text, f"{name}: {text}"
+            assert " ".join(text.split()) == text, f"{name}: {text}"
             assert re.match(r"[a-z0-9]|[A-Z]{2,}|Lightning's", text), f"{title}: {name}: {text}"
             assert not re.search(r"\(default|defaults? (?:to |\d)", text), text
 
