@@ -20,7 +20,7 @@ QUICK = [
     [
         (["--data.total_batch_size", "8", "--data.batch_size", "4"], "--data.batch_size 4: no use to Phantoms"),
         (["--data.total_batch_size", "0"], "--data.total_batch_size 0: must be at least 1"),
-        (["--scale_lr", "cubic"], "--scale_lr cubic: one of none, linear, sqrt"),
+        (["--scale_lr", "cubic"], "--scale_lr cubic: expected one of none, linear, sqrt"),
         (
             ["--trainer.sync_batchnorm", "true", "--trainer.devices", "2"],
             "--trainer.sync_batchnorm true: batch norms are synchronised on CUDA",
