@@ -155,7 +155,14 @@ def holds_files(values: pd.Series[str], root: Path) -> bool:
     return len(there) * 2 > len(cells)
 
 
-def no_column(file: Path, frame: pd.DataFrame, column: str, flag: str | None, root: Path | None = None) -> SuiteError:
+def no_column(
+    file: Path,
+    frame: pd.DataFrame,
+    column: str,
+    flag: str | None,
+    root: Path | None = None,
+    known: Sequence[str] = (),
+) -> SuiteError:
     """The error for a column that a table does not have; where another one holds the files, that is named.
 
     Args:
@@ -164,6 +171,7 @@ def no_column(file: Path, frame: pd.DataFrame, column: str, flag: str | None, ro
         column: that is asked for.
         flag: that names the column; None: it bears this name always.
         root: folder that paths are relative to, where the column is one of paths.
+        known: columns of paths that are another's.
     """
     names = [str(name) for name in frame.columns]
     said = f"{file}: no column {column!r}" + (f" for {flag}" if flag else "")
@@ -176,7 +184,8 @@ def no_column(file: Path, frame: pd.DataFrame, column: str, flag: str | None, ro
                 f"{said}: its first line names a file, no columns ({', '.join(names[:4])}): write a line with the "
                 "names of the columns above it"
             )
-        holders = [name for name in names if frame[name].dtype == "str" and holds_files(frame[name], root)]
+        others = [name for name in names if name not in known and frame[name].dtype == "str"]
+        holders = [name for name in others if holds_files(frame[name], root)]
         if holders:
             mend = f"give {flag} {holders[0]}" if flag else f"call it {column!r}"
             return SuiteError(f"{said}: {holders[0]!r} holds paths of files: {mend}")

@@ -34,7 +34,9 @@ class Bids(Volumes):
         kwargs: see :class:`~datamodules.segmentation.volumes.Volumes`.
     """
 
-    useless: ClassVar[tuple[Useless, ...]] = tuple(Useless(flag, _NAMED) for flag in ("images", "labels", "table"))
+    useless: ClassVar[tuple[Useless, ...]] = tuple(
+        Useless(flag, _NAMED) for flag in ("images", "labels", "table", "path_column", "mask_column")
+    )
 
     def __init__(
         self,
@@ -78,7 +80,9 @@ class BidsImages(MaskFolder):
         kwargs: see :class:`~datamodules.segmentation.mask_folder.MaskFolder`.
     """
 
-    useless: ClassVar[tuple[Useless, ...]] = tuple(Useless(flag, _NAMED) for flag in ("images", "table"))
+    useless: ClassVar[tuple[Useless, ...]] = tuple(
+        Useless(flag, _NAMED) for flag in ("images", "table", "path_column", "mask_column")
+    )
 
     def __init__(
         self,

@@ -11,13 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.cases.contents import Unit
-from datamodules.cases.named_files import drop_empty, drop_missing, no_column
-from datamodules.cases.table import (
-    CaseTable,
-    by_case_id,
-    split_words,
-    table_of_images,
-)
+from datamodules.cases.table import CaseTable, by_case_id, table_of_images
 from datamodules.faults import report_fault, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
@@ -34,8 +28,8 @@ from datamodules.segmentation.masks import (
     seen_values,
     stack_classes,
 )
-from datamodules.tables.file import read_frame
-from datamodules.useless import Useless, given
+from datamodules.segmentation.pair_table import NO_TABLE, PairColumns, read_pairs
+from datamodules.useless import Useless, given, left_out
 from scansuite.errors import SuiteError, nearest
 
 log = logging.getLogger(__name__)
@@ -62,8 +56,10 @@ class MaskFolder(SegmentationData):
             in a folder of the class's name); ``auto`` looks at the files, and asks where they do not say.
         palette: CSV (``class,r,g,b`` or ``class,colour``) or JSON file with the colour of each class, background first;
             left out: masks are no colours.
-        table: CSV, TSV or Parquet with ``path`` and ``mask`` relative to ``root``, and any of ``case_id``,
+        table: CSV, TSV or Parquet with paths of images and masks relative to ``root``, and any of ``case_id``,
             ``patient_id``, ``split`` and further columns, instead of the two folders; left out: the folders.
+        path_column: column of ``table`` with the image's path.
+        mask_column: column of ``table`` with the mask's path; left out: ``mask`` or ``label``.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
 
@@ -76,6 +72,8 @@ class MaskFolder(SegmentationData):
         Useless("exclude", "--data.table names the images", "table", given),
         Useless("classes", "--data.palette names the classes", "palette", given),
         Useless("ignore_value", "--data.palette says which colour is left out", "palette", given),
+        Useless("path_column", NO_TABLE, "table", left_out),
+        Useless("mask_column", NO_TABLE, "table", left_out),
         PATCHES_ALONE,
     )
 
@@ -88,10 +86,14 @@ class MaskFolder(SegmentationData):
         mask_kind: MaskKind = "auto",
         palette: str | None = None,
         table: str | None = None,
+        path_column: str = "path",
+        mask_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
         self.images_folder, self.masks_folder, self.mask_kind = images, masks, mask_kind
+        self.columns = PairColumns(path_column, mask_column)
+        self._masks = "mask"  # column of the case table with their paths
         self.palette_file = None if palette is None else _beside(self.root, self.local(palette, "palette"))
         self.table_file = None if table is None else _beside(self.root, self.local(table, "table"))
         self._kind: MaskKind = mask_kind
@@ -106,7 +108,8 @@ class MaskFolder(SegmentationData):
             raise SuiteError("--data.mask_kind files: a table names one mask a row: leave out --data.table")
 
     def build_table(self) -> CaseTable:
-        """Pair images with masks; one case an image, with its mask's path (or folder of masks) in column ``mask``."""
+        """Pair images with masks; one case an image, with its mask's path (or folder of masks) in a column."""
+        self._masks = "mask"
         frame = self.pairs_of_folders() if self.table_file is None else self._from_table(self.table_file)
         self._kind = self._find_kind(frame)
         if self._kind == "files":
@@ -143,7 +146,7 @@ class MaskFolder(SegmentationData):
         cases = table.cases
         masks = [
             self._class_files[case] if self._kind == "files" else [mask]
-            for case, mask in zip(cases["case_id"], cases["mask"], strict=True)
+            for case, mask in zip(cases["case_id"], cases[self._masks], strict=True)
         ]
         meaning = f"{self._kind} {self._reader} {self.ignore_value} {self.stored_classes} {self.overlapping}"
         return [
@@ -158,7 +161,7 @@ class MaskFolder(SegmentationData):
 
     def _mask_path(self, image: int) -> str:
         case = int(self.table.images["case"].to_numpy()[image])
-        return str(self.table.cases["mask"].iat[case])
+        return str(self.table.cases[self._masks].iat[case])
 
     # Which file belongs to which.
 
@@ -169,17 +172,10 @@ class MaskFolder(SegmentationData):
         return found.frame
 
     def _from_table(self, file: Path) -> pd.DataFrame:
-        text = ("path", "mask", "case_id", "patient_id", "split")
-        frame = read_frame(file, "--data.table", text_columns=text, limits=self.limits, form=self.table_form)
-        for column in ("path", "mask"):
-            if column not in frame:
-                raise no_column(file, frame, column, None, self.root if column == "path" else None)
-            frame = drop_empty(frame, column, file)
-        if "split" in frame:
-            frame["split"] = split_words(frame["split"], str(file))
-        for column in ("path", "mask"):
-            frame = drop_missing(frame, column, self.root, file, allow_outside=self.allow_outside)
-        return frame.reset_index(drop=True)
+        frame, self._masks = read_pairs(
+            self.root, file, self.columns, self.limits, allow_outside=self.allow_outside, form=self.table_form
+        )
+        return frame
 
     # One binary file a class.
 
@@ -242,7 +238,7 @@ class MaskFolder(SegmentationData):
             return self.mask_kind
         if self.palette_file is not None:
             return "colour"
-        if self.table_file is None and frame["mask"].isna().all() and _has_folders(self.root / self._mask_top):
+        if self.table_file is None and frame[self._masks].isna().all() and _has_folders(self.root / self._mask_top):
             return "files"
         if isinstance(self.classes, dict) or (self.classes is not None and len(self.classes) > 2):
             return "index"
@@ -265,7 +261,7 @@ class MaskFolder(SegmentationData):
 
     def _seen_values(self, frame: pd.DataFrame) -> dict[Path, set[int]]:
         """Values in each of some masks."""
-        files = frame["mask"].dropna()
+        files = frame[self._masks].dropna()
         chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
         by_mask = {}
         for file in map(self.root.joinpath, files.iloc[chosen]):

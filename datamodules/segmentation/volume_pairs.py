@@ -13,18 +13,14 @@ from typing import Any
 import pandas as pd
 
 from datamodules.cases.ids import clean_id
-from datamodules.cases.named_files import drop_empty, drop_missing, no_column
 from datamodules.cases.side_by_side import pairs_beside
-from datamodules.cases.table import by_case_id, case_id_of, split_words
+from datamodules.cases.table import by_case_id, case_id_of
 from datamodules.faults import report_fault
 from datamodules.readers.dicom.header import is_dicom
-from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.listing import entries, files_below, path_below
 from datamodules.readers.patterns import ALL, FilePatterns
 from datamodules.readers.volume import may_be_volume, suffixes
 from datamodules.segmentation.mask_pairs import refuse_unclear
-from datamodules.tables.file import read_frame
-from datamodules.tables.form import AS_FOUND, TableForm
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
 
@@ -203,26 +199,6 @@ def _frame(
             "sequences": pd.Series(rows, dtype=object),
         }
     )
-
-
-def table_pairs(
-    root: Path, file: Path, limits: Limits = DEFAULT, *, allow_outside: bool = False, form: TableForm = AS_FOUND
-) -> pd.DataFrame:
-    """Pair volumes by a table with columns ``path`` and ``label`` relative to the root; see :func:`folder_pairs`.
-
-    Raises:
-        SuiteError: a column or a file is missing, or a path leaves the root and ``allow_outside`` is false.
-    """
-    columns = ("path", "label", "case_id", "patient_id", "split")
-    frame = read_frame(file, "--data.table", text_columns=columns, limits=limits, form=form)
-    for column in ("path", "label"):
-        if column not in frame:
-            raise no_column(file, frame, column, None, root if column == "path" else None)
-        frame = drop_missing(drop_empty(frame, column, file), column, root, file, allow_outside=allow_outside)
-    frame = frame.reset_index(drop=True)
-    if "split" in frame:
-        frame["split"] = split_words(frame["split"], str(file))
-    return frame.assign(sequences=pd.Series([(path,) for path in frame["path"]], dtype=object))
 
 
 def _volumes(folder: Path, flag: str) -> dict[str, str]:

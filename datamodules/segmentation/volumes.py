@@ -24,11 +24,12 @@ from datamodules.samples.probe import ImageFacts
 from datamodules.samples.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
 from datamodules.samples.slices import SliceSpec
 from datamodules.segmentation.base import SegmentationData
+from datamodules.segmentation.pair_table import NO_TABLE, PairColumns, read_pairs
 from datamodules.segmentation.volume_labels import check_label, is_seg, label_file, read_label, seen_labels
-from datamodules.segmentation.volume_pairs import folder_pairs, read_description, table_pairs
+from datamodules.segmentation.volume_pairs import folder_pairs, read_description
 from datamodules.stored import Stored, StoredVolume
 from datamodules.types import Scan, ScanInfo
-from datamodules.useless import Useless, given
+from datamodules.useless import Useless, given, left_out
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,10 @@ class Volumes(SegmentationData):
         neighbors: slices on either side that join as channels (2.5D).
         spacing: spacing in mm of a pixel, or of a row and a column, that slices are resampled to and then padded to one
             size; left out: as stored, stretched to ``image_size``.
-        table: CSV, TSV or Parquet with ``path`` and ``label`` relative to ``root``, and any of ``case_id``,
+        table: CSV, TSV or Parquet with paths of images and masks relative to ``root``, and any of ``case_id``,
             ``patient_id``, ``split`` and further columns, instead of the two folders; left out: the folders.
+        path_column: column of ``table`` with the image's path.
+        mask_column: column of ``table`` with the mask's path; left out: ``label`` or ``mask``.
         kwargs: see :class:`~datamodules.segmentation.base.SegmentationData`.
     """
 
@@ -62,6 +65,8 @@ class Volumes(SegmentationData):
         Useless("labels", "--data.table names the masks", "table", given),
         Useless("include", "--data.table names the images", "table", given),
         Useless("exclude", "--data.table names the images", "table", given),
+        Useless("path_column", NO_TABLE, "table", left_out),
+        Useless("mask_column", NO_TABLE, "table", left_out),
     )
     walks_folder: ClassVar[bool] = True
 
@@ -75,6 +80,8 @@ class Volumes(SegmentationData):
         neighbors: int = 0,
         spacing: float | list[float] | str | None = None,
         table: str | None = None,
+        path_column: str = "path",
+        mask_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
@@ -86,6 +93,7 @@ class Volumes(SegmentationData):
         self.percentiles = None  # of the volume, not of each slice
         self.images_folder, self.labels_folder = images, labels
         self.volume_table = table
+        self.columns = PairColumns(path_column, mask_column, ("label", "mask"))
         if self.augment_args.color is None:  # channels are slices or sequences, no colours
             self.augment_args = replace(self.augment_args, color=0.0)
         self._named_values: LabelValues | None = None
@@ -97,17 +105,21 @@ class Volumes(SegmentationData):
         described = read_description(self.root / "dataset.json")
         if self.volume_table is not None:
             file = self._table_file(self.volume_table)
-            frame = table_pairs(self.root, file, self.limits, allow_outside=self.allow_outside, form=self.table_form)
+            frame, masks = read_pairs(
+                self.root, file, self.columns, self.limits, allow_outside=self.allow_outside, form=self.table_form
+            )
+            self._sequences = [[self.root / path] for path in frame["path"]]
         else:
-            frame = self.pairs_of_folders(described.sequences)
-        self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
-        self._labels = [label_file(self.root / file) for file in frame["label"]]
+            frame, masks = self.pairs_of_folders(described.sequences), "label"
+            self._sequences = [[self.root / file for file in files] for files in frame["sequences"]]
+            frame = frame.drop(columns="sequences")
+        self._labels = [label_file(self.root / file) for file in frame[masks]]
         if self.classes is None and described.classes:
             self.regions = self.regions if self.regions is not None else described.regions
             self.overlapping = self.overlapping or self.regions is not None
             self.ignore_value = described.ignore if self.ignore_value is None else self.ignore_value
         where = None if self.volume_table is None else self._table_file(self.volume_table)
-        table = table_of_images(frame.drop(columns="sequences"), where=where)
+        table = table_of_images(frame, where=where)
         known = self.classes or described.classes
         if not known and all(map(is_seg, self._labels)):
             known = self._seen_classes()

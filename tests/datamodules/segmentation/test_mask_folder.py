@@ -374,5 +374,5 @@ def test_a_table_in_cp949_with_semicolons_and_without_suffixes(tmp_path: Path) -
     assert set(data.table.cases["병원"]) == {"서울"}
     assert data.read_classes(0).sum() == 127
     (tmp_path / "t.csv").write_text("image,mask\nimages/0,masks/0\n")
-    with pytest.raises(SuiteError, match=r"t\.csv: no column 'path': 'image' holds paths of files: call it 'path'"):
+    with pytest.raises(SuiteError, match=r"t\.csv: no column 'path' .*: 'image' holds paths of files: give --data"):
         _ = MaskFolder(str(tmp_path), table="t.csv").table
