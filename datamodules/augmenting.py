@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from datamodules.cases.sides import have_sides, refuse_mirrors
 from datamodules.preprocess import Preprocess
-from datamodules.transforms.names import AugmentArgs
+from datamodules.transforms.names import AugmentArgs, TransformEntry
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _FLAG = "--data.augment_on"
 _NO_GPU = f"{_FLAG} gpu: this training does not run on a CUDA GPU: leave it out, or give cpu"
 
 
-def preset_and_changes(augment: list[dict[str, Any]] | str, args: AugmentArgs | None) -> tuple[str, AugmentArgs]:
+def preset_and_changes(augment: list[TransformEntry] | str, args: AugmentArgs | None) -> tuple[str, AugmentArgs]:
     """Preset and what changes it; a list of Albumentations in the preset's place follows no preset.
 
     Args:
@@ -128,8 +128,7 @@ class TrainingAugmentation:
             return
         if self.augment_args.transforms:
             raise SuiteError(
-                f"{_FLAG} gpu: --data.augment_args.transforms are Albumentations', which run on the CPU: leave one of "
-                "the two out"
+                f"{_FLAG} gpu: a list of transforms is Albumentations', which run on the CPU: leave one of the two out"
             )
         if kinds := self._for_albumentations():
             raise SuiteError(f"{_FLAG} gpu: {kinds} is moved by Albumentations alone, on the CPU: leave it out")
@@ -187,7 +186,7 @@ class TrainingAugmentation:
         if self.augment_on == "cpu" or not cuda:
             return "cpu", ""
         if self.augment_args.transforms:
-            return "cpu", "--data.augment_args.transforms are Albumentations'"
+            return "cpu", "a list of transforms is Albumentations'"
         if kinds := self._for_albumentations():
             return "cpu", f"{kinds} is moved by Albumentations alone"
         return "gpu", "by batch (--data.augment_on cpu: by Albumentations in the loader's processes)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ PRESET_CONFIGS: dict[str, AugmentConfig] = {
 }  # fmt: skip
 
 PRESETS: tuple[str, ...] = tuple(PRESET_CONFIGS)
+# An entry of a list of Albumentations: its class_path and init_args, or a name alone.
+TransformEntry: TypeAlias = dict[str, Any] | str
 
 
 @dataclass(frozen=True)
@@ -147,4 +149,4 @@ class AugmentArgs:
     horizontal_flip: bool | None = None
     vertical_flip: bool | None = None
     elastic: float | None = None
-    transforms: list[dict[str, Any]] | None = None
+    transforms: list[TransformEntry] | None = None

@@ -105,7 +105,7 @@ def test_transforms_of_the_users_own_stay_on_the_cpu_and_it_is_said_once(caplog:
         data.trainer = on("cuda")
         assert isinstance(training_part(data).augment, Augmentation)
     said = [record.getMessage() for record in caplog.records if "augmentation" in record.getMessage()]
-    assert said == ["augmentation on the CPU: --data.augment_args.transforms are Albumentations'"]
+    assert said == ["augmentation on the CPU: a list of transforms is Albumentations'"]
 
 
 def test_a_gpu_that_is_not_there_is_an_error_in_training_alone() -> None:
@@ -117,7 +117,7 @@ def test_a_gpu_that_is_not_there_is_an_error_in_training_alone() -> None:
     with pytest.raises(SuiteError, match=r"--data.augment_on gpu: this training does not run on a CUDA GPU"):
         data.train_dataloader()
     data = LabelPhantoms(**SMALL, augment_on="gpu", augment_args=AugmentArgs(transforms=[FLIP]))
-    with pytest.raises(SuiteError, match=r"gpu: --data.augment_args.transforms are Albumentations'"):
+    with pytest.raises(SuiteError, match=r"gpu: a list of transforms is Albumentations'"):
         data.check_augmentation(cuda=True)
     with pytest.raises(SuiteError, match=r"--data.augment_on tpu: one of auto, cpu, gpu"):
         LabelPhantoms(**SMALL, augment_on="tpu").check_augmentation(cuda=True)
@@ -138,3 +138,40 @@ def test_a_trainer_in_python_settles_it_with_the_loader(caplog: pytest.LogCaptur
         data.train_dataloader()
     assert data.augment_place == "cpu"
     assert not [record for record in caplog.records if "augmentation" in record.getMessage()]
+
+
+# A list of transforms in the preset's place.
+
+
+def test_a_list_in_the_place_of_a_preset_is_the_list_alone() -> None:
+    listed = [{"class_path": "HorizontalFlip", "init_args": {"p": 1.0}}, "Sharpen"]
+    data = LabelPhantoms(**{**SMALL, "augment": listed})
+    assert repr(data.build_augmentation()) == "Augmentation(HorizontalFlip, Sharpen)"
+    behind = LabelPhantoms(**{**SMALL, "augment": "none"}, augment_args=AugmentArgs(transforms=listed))
+    for draw in (Draw(0, (1,)), Draw(1, (2,))):
+        images = [training_part(one).sample(draw)["image"] for one in (data, behind)]
+        assert torch.equal(*images)
+    ranged = LabelPhantoms(**{**SMALL, "augment": listed}, augment_args=AugmentArgs(rotation=5))
+    assert repr(ranged.build_augmentation()) == "Augmentation(Affine, HorizontalFlip, Sharpen)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"augment": ["HorizontalFlop"]},
+            "albumentations has no transform HorizontalFlop: did you mean Hor",
+        ),
+        ({"augment": [FLIP], "augment_args": AugmentArgs(transforms=[FLIP])}, "are both lists: put them into one"),
+        ({"augment": [FLIP], "sided": True}, "(HorizontalFlip) mirrors images, but classes have sides"),
+        ({"augment": [FLIP], "augment_on": "gpu"}, "which run on the CPU: leave one of the two out"),
+        ({"augment": [{"class_path": "os.system"}]}, "is not of the albumentations package"),
+    ],
+)
+def test_a_list_that_cannot_be_taken_is_refused(settings: dict[str, Any], line: str) -> None:
+    def look() -> None:
+        LabelPhantoms(**{**SMALL, **settings}).check_augmentation(cuda=True)
+
+    with pytest.raises(SuiteError) as caught:
+        look()
+    assert line in str(caught.value)
