@@ -8,6 +8,8 @@ from pathlib import Path
 
 from scansuite.errors import SuiteError
 from tasks.cli.flags import value_of
+from tasks.cli.runs.run_data import saved_data
+from tasks.cli.runs.run_dir import CHECKPOINTS
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +23,16 @@ def named_run(argv: Sequence[str]) -> list[str]:
         argv: as typed.
 
     Raises:
-        SuiteError: ``--run_dir`` names another folder.
+        SuiteError: the folder is of no run, or ``--run_dir`` names another one.
     """
-    asked, folder = value_of(argv, _FLAG), value_of(argv, "--run_dir")
+    asked, given = value_of(argv, _FLAG), value_of(argv, "--run_dir")
     if asked is None or asked == "last" or not Path(asked).is_dir():
         return list(argv)
-    if folder is not None and Path(folder).resolve() != Path(asked).resolve():
-        raise SuiteError(
-            f"{_FLAG} {asked} and --run_dir {folder}: a run goes on in its own folder: leave --run_dir out"
-        )
+    folder = Path(asked).parent if Path(asked).name == CHECKPOINTS else Path(asked)
+    if not (saved_data(folder).has_begun or (folder / "fold_0").is_dir()):
+        raise SuiteError(f"{_FLAG} {folder}: is no run folder: leave {_FLAG} out, or give the folder of a run")
+    if given is not None and Path(given).resolve() != folder.resolve():
+        raise SuiteError(f"{_FLAG} {asked} and --run_dir {given}: a run goes on in its own folder: leave --run_dir out")
     log.info("%s %s: goes on from its last checkpoint", _FLAG, asked)
     words: list[str] = []
     for word in argv:
@@ -37,4 +40,4 @@ def named_run(argv: Sequence[str]) -> list[str]:
             words.append(f"{_FLAG}=last")
         else:
             words.append("last" if words and words[-1] == _FLAG else word)
-    return words if folder is not None else [*words, "--run_dir", asked]
+    return words if given is not None else [*words, "--run_dir", str(folder)]

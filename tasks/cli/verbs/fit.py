@@ -137,6 +137,7 @@ def run(
         Stopped: by a signal.
     """
     with StopSignals() as signals:
+        configure_logs()
         return _run(task, named_run(argv), signals, queue, looks_at_data=looks_at_data)
 
 
@@ -148,7 +149,6 @@ def _run(
     *,
     looks_at_data: bool,
 ) -> int:
-    configure_logs()
     forget_launch(task)
     if value_of(argv, "--folds") is not None and not wants_help(argv):
         return train_folds(task, argv, OWN_FLAGS)
