@@ -1,4 +1,4 @@
-"""docs/tables.md names what the code knows, and its example is read as it stands."""
+"""docs/tables.md names what the code knows, and its examples are read as they stand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 
 from datamodules.detection.box_columns import _NAMED, LABELS, PATHS, plain
 from datamodules.detection.box_table import BoxTable
+from datamodules.segmentation.volumes import Volumes
 from datamodules.tables.encodings import _OTHERS, spoken
 from datamodules.tables.workbook import WORKBOOKS
 from tests.datamodules.scans_on_disk import write_scans
+from tests.datamodules.volumes_on_disk import write_nifti
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "tables.md").read_text(encoding="utf-8")
 ROWS = {
@@ -41,11 +43,17 @@ def test_encodings_and_workbooks_are_those_that_are_read() -> None:
     assert f"`{' '.join(WORKBOOKS)}`" in TEXT
 
 
-def test_the_example_is_read_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_are_read_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCANSUITE_CACHE", str(tmp_path / "cache"))
-    (lines,) = re.findall(r"(?:^    \S+,\S*\n)+", TEXT, re.MULTILINE)
+    masks, boxes = re.findall(r"(?:^    \S+,\S*\n)+", TEXT, re.MULTILINE)
+    (tmp_path / "cases.csv").write_text(masks.replace("    ", ""))
+    drawn = np.arange(60, dtype=np.uint8).reshape(3, 4, 5) % 2
+    for folder, array in (("ct/a", drawn * 50), ("drawn/a-seg", drawn)):
+        write_nifti(tmp_path / f"{folder}.nii.gz", array)
+    volumes = Volumes(str(tmp_path), table="cases.csv", mask_column="seg", split="all_test")
+    np.testing.assert_array_equal(volumes.true_mask(0), drawn)
     write_scans(tmp_path, ["a.png", "b.png"], (100, 100))
-    (tmp_path / "boxes.csv").write_text(lines.replace("    ", ""))
+    (tmp_path / "boxes.csv").write_text(boxes.replace("    ", ""))
     data = BoxTable(str(tmp_path), split="all_test")
     assert data.table.cases["case_id"].tolist() == ["a", "b"]
     assert data.true_boxes(np.arange(2))["label"].tolist() == ["nodule", "mass"]
