@@ -59,8 +59,8 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
             into no part, as where the data of a run are taken up again.
         stratify: columns of the table, ``cases`` or ``split_file`` whose values each part gets its share of, beside the
             classes: ``scanner``, ``sex``, ``age``; left out: none.
-        test_fraction: share (0 to 1) of cases drawn for test where the data bring no split; 0 evaluates fold ``fold``
-            instead.
+        test_fraction: share (0 to 1) of cases drawn for test where the data bring no split; 0 evaluates the cases of
+            ``fold`` instead.
         folds: number of folds outside test.
         fold: number of the fold that validates, 0 to folds - 1.
         split_seed: number that the split is drawn from; training seeds leave it alone.
@@ -70,7 +70,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
             table or the headers say, else each case is one.
         include: shell patterns of the images to take (``*_T1w.nii.gz``, ``site_a``), by the names of files and folders
             or by the path below ``root``; left out: all.
-        exclude: likewise, images and masks to leave out; left out: none.
+        exclude: shell patterns of the images and masks to leave out, as ``include`` has them; left out: none.
         cases: CSV, TSV or Parquet joined on ``case_id`` for ``patient_id`` and columns for subgroups; left out: none.
         separator: character between the cells of tables, or ``tab``; left out: found in the file (docs/tables.md).
         encoding: text encoding of tables (``utf-8``, ``utf-16``, ``cp949``, ``cp1252``); left out: found in the file,

@@ -61,9 +61,10 @@ class InputFiles:
         readers: modules of yours that register file formats (docs/extending.md); left out: none.
         window: for scans with physical values and a model that has no scale for them: a name, or ``centre:width``;
             several become channels; left out: as the model was trained.
-        percentiles: likewise, lower and upper percentile (0 to 100) of each image that become 0 and 1; left out: as the
-            model was trained.
-        value_range: likewise, lower and upper stored value that become 0 and 1; left out: as the model was trained.
+        percentiles: lower and upper percentile (0 to 100) of each image that become 0 and 1, where a model has no scale
+            for it; left out: as the model was trained.
+        value_range: lower and upper stored value that become 0 and 1, where a model has no scale for them; left out: as
+            the model was trained.
 
     Attributes:
         passed_over: (path, reason) of the files in folders that are no scans, once :meth:`table` has looked.

@@ -66,8 +66,8 @@ class ClassificationTask(Task):
         focal_gamma: focusing exponent of the focal loss; 0 is cross-entropy.
         mixup: a of Beta(a, a), from which the weight is drawn with which training images are mixed in pairs, such as
             0.2; left out: they are not.
-        cutmix: likewise for a box of one image laid into another; with ``mixup`` each is taken for half of the batches;
-            left out: none is.
+        cutmix: a of Beta(a, a), from which the share is drawn that a box of one training image has when it is laid into
+            another, such as 1; with ``mixup`` each is taken for half of the batches; left out: none is.
         operating_point: rule by which the score is chosen, on validation, from which a binary target or a label is
             called: ``youden``, ``f1``, ``sensitivity>=0.95``, ``specificity>=0.9``, ``precision>=0.8`` or ``cost 1:10``
             (a false call : a missed finding), with numbers of your own.

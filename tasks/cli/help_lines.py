@@ -24,6 +24,8 @@ from tasks.cli.choices import open_choices
 from tasks.registry.flag import Flag
 
 _LISTED = 16  # so many choices at most are listed
+# Arguments whose names are in docstrings those of columns, folders or choices.
+_WORDS = ("split", "images", "channels")
 _KIB = 1024
 EMPTY = inspect.Parameter.empty
 
@@ -151,9 +153,19 @@ def documented(
                 told[name] = text
     found: dict[str, str] = {}
     for name, text in told.items():
-        found[f"{prefix}{name}"] = line(f"{prefix}{name}", text, known[name])
+        found[f"{prefix}{name}"] = line(f"{prefix}{name}", _with_flags(text, prefix, name, known), known[name])
         found |= _below(f"{prefix}{name}", known[name].kind)
     return found
+
+
+def _with_flags(text: str, prefix: str, name: str, known: Iterable[str]) -> str:
+    """The words of an argument, in which other arguments of the class are the flags that they are typed as."""
+    others = set(known) - {name, *_WORDS}
+
+    def flag(match: re.Match[str]) -> str:
+        return f"``{prefix}{match[1]}``" if match[1].split(".")[0] in others else match[0]
+
+    return re.sub(r"``([\w.]+)``", flag, text)
 
 
 def arguments(prefix: str, cls: type, noted: Mapping[str, str] | None = None) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,7 @@ from tasks.cli.help import Section, arguments_of_part, first_line, shown
 from tasks.cli.help_lines import Known, documented, known_of, line
 from tasks.cli.launching import environment_by_hand, watch
 from tasks.cli.runs.remote_data import refuse_unasked
+from tasks.cli.tables import text_width
 from tasks.cli.useless_flags import refuse_useless_data, refuse_useless_model
 from tasks.cli.verb_parser import VerbParser
 from tasks.hardware import MemoryFormat, choose_precision
@@ -202,7 +204,7 @@ class TaskParser(VerbParser):
             return "\n".join(shown([("data classes", self._named_data())])).lstrip()
         own = self._flags_of(cls)
         shared: Section = ("flags of every data class", list(self._shared_data(cls).items()))
-        return first_line(cls) + "\n" + "\n".join(shown([own, shared]))
+        return textwrap.fill(first_line(cls), text_width()) + "\n" + "\n".join(shown([own, shared]))
 
     def key_lines(self, text: str) -> dict[str, str]:
         """Those of the data class that the configuration names too."""

@@ -71,8 +71,8 @@ SHEET = "augmented.png"  # in the run folder
 
 OWN_FLAGS: OwnFlags = {
     "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
-    "ckpt_path": "last: go on with the run in --run_dir, or with the newest, that was cut off; or the folder of that "
-    "run; left out: train anew",
+    "ckpt_path": "go on with a run that was cut off: its folder, or last, which is the run in --run_dir, else the "
+    "newest; left out: train anew",
     "folds": "train this many folds one after another, and put their predictions together (docs/folds.md); left out: "
     "one training",
     "judge_test": Flag("evaluate on the test part at the end; false leaves it alone, as sweeps do", bool | None, True),

@@ -218,6 +218,26 @@ def test_defaults_and_choices_come_from_the_code() -> None:
     )
 
 
+def test_other_arguments_are_named_as_they_are_typed() -> None:
+    """``lr`` in a docstring is ``--model.lr`` in help; names of columns, folders and choices stay words."""
+
+    class Made:
+        """What is made.
+
+        Args:
+            rate: a multiple of ``way``, not of ``other``.
+            way: ``rate`` or ``way``, of ``way.far`` and ``split.csv`` and ``split``.
+            split: any.
+        """
+
+        def __init__(self, rate: float = 0.5, way: str = "way", split: int = 1) -> None:
+            self.all = rate, way, split
+
+    found = documented("--x.", [Made], Made)
+    assert found["--x.rate"].startswith("a multiple of --x.way, not of other [")
+    assert found["--x.way"].startswith("--x.rate or way, of way.far and split.csv and split [")
+
+
 @pytest.mark.parametrize(
     ("text", "known", "said"),
     [
@@ -262,6 +282,7 @@ def test_null_in_a_config_is_left_out(tmp_path: Any) -> None:
     [
         (["fit", "--data.help", "ImageTable"], ["--data.table", "[default: labels.csv]", "--data.batch_size"]),
         (["fit", "--data.help"], ["ImageFolder", "Phantoms"]),
+        (["fit", "--data.help", "Bids"], ["in folders of BIDS", "column of participants.tsv"]),
         (
             ["fit", "--trainer.callbacks.help", "EarlyStopping"],
             ["--trainer.callbacks.monitor", "[needed]", "default: 3]"],
