@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from datamodules.cases.sides import have_sides, refuse_mirrors
 from datamodules.preprocess import Preprocess
-from datamodules.transforms.names import AugmentArgs, TransformEntry
+from datamodules.transforms.names import AugmentArgs, TransformList
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _FLAG = "--data.augment_on"
 _NO_GPU = f"{_FLAG} gpu: this training does not run on a CUDA GPU: leave it out, or give cpu"
 
 
-def preset_and_changes(augment: list[TransformEntry] | str, args: AugmentArgs | None) -> tuple[str, AugmentArgs]:
+def preset_and_changes(augment: TransformList | str, args: AugmentArgs | None) -> tuple[str, AugmentArgs]:
     """Preset and what changes it; a list of Albumentations in the preset's place follows no preset.
 
     Args:
@@ -43,7 +43,7 @@ def preset_and_changes(augment: list[TransformEntry] | str, args: AugmentArgs | 
         return augment, args
     if args.transforms:
         raise SuiteError("--data.augment and --data.augment_args.transforms are both lists: put them into one")
-    return "none", replace(args, transforms=list(augment))
+    return "none", replace(args, transforms=augment)
 
 
 class TrainingAugmentation:

@@ -36,7 +36,7 @@ from datamodules.samples.sources import Samples, ScanSource
 from datamodules.settings import check_loading, default_cache_dir, name_list, numbers, pair
 from datamodules.stored import Stored
 from datamodules.tables.form import table_form
-from datamodules.transforms.names import AugmentArgs, TransformEntry
+from datamodules.transforms.names import AugmentArgs, TransformList
 from datamodules.types import Scan
 from datamodules.useless import TABLES, Useless, given, left_out
 from scansuite.errors import SuiteError
@@ -149,7 +149,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         gamma: float = 1.0,
         round_resized: bool = False,
         normalize: Normalize = "auto",
-        augment: list[TransformEntry] | str = "light",
+        augment: TransformList | str = "light",
         augment_args: AugmentArgs | None = None,
         augment_on: AugmentOn = "auto",
         sided: bool | None = None,

@@ -115,8 +115,8 @@ PRESET_CONFIGS: dict[str, AugmentConfig] = {
 }  # fmt: skip
 
 PRESETS: tuple[str, ...] = tuple(PRESET_CONFIGS)
-# An entry of a list of Albumentations: its class_path and init_args, or a name alone.
-TransformEntry: TypeAlias = dict[str, Any] | str
+# Albumentations: each by its class_path and init_args, or by its name alone.
+TransformList: TypeAlias = list[dict[str, Any]] | list[dict[str, Any] | str]
 
 
 @dataclass(frozen=True)
@@ -149,4 +149,4 @@ class AugmentArgs:
     horizontal_flip: bool | None = None
     vertical_flip: bool | None = None
     elastic: float | None = None
-    transforms: list[TransformEntry] | None = None
+    transforms: TransformList | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tasks.own.parts import OwnPart
 
 _LONG = 22  # names up to this length stand beside their words on any terminal
+_DEFAULT = re.compile(r"\bdefault: [^\]]{1,24}\]")  # stands on one line
+_KEPT = "\xa0"  # a space at which no line ends
 Section: TypeAlias = tuple[str, Sequence[tuple[str, str]]]  # its title, flags and what they mean
 
 
@@ -54,13 +57,13 @@ def _row(name: str, text: str, first: int, width: int) -> str:
     head = f"  {name}"
     apart = len(head) + 2 > first
     words = textwrap.fill(
-        text,
+        _DEFAULT.sub(lambda found: found[0].replace(" ", _KEPT), text),
         width,
         initial_indent=" " * first if apart else head.ljust(first),
         subsequent_indent=" " * first,
         break_long_words=True,
         break_on_hyphens=False,
-    )
+    ).replace(_KEPT, " ")
     return f"{head}\n{words}" if apart else words.rstrip()
 
 

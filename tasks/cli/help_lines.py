@@ -158,9 +158,9 @@ def documented(
     return found
 
 
-def _with_flags(text: str, prefix: str, name: str, known: Iterable[str]) -> str:
+def _with_flags(text: str, prefix: str, name: str, known: Mapping[str, Known]) -> str:
     """The words of an argument, in which other arguments of the class are the flags that they are typed as."""
-    others = set(known) - {name, *_WORDS}
+    others = set(known) - {name, *_WORDS, *choices_of(known[name].kind)}
 
     def flag(match: re.Match[str]) -> str:
         return f"``{prefix}{match[1]}``" if match[1].split(".")[0] in others else match[0]

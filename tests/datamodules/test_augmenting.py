@@ -144,7 +144,7 @@ def test_a_trainer_in_python_settles_it_with_the_loader(caplog: pytest.LogCaptur
 
 
 def test_a_list_in_the_place_of_a_preset_is_the_list_alone() -> None:
-    listed = [{"class_path": "HorizontalFlip", "init_args": {"p": 1.0}}, "Sharpen"]
+    listed: list[dict[str, Any] | str] = [{"class_path": "HorizontalFlip", "init_args": {"p": 1.0}}, "Sharpen"]
     data = LabelPhantoms(**{**SMALL, "augment": listed})
     assert repr(data.build_augmentation()) == "Augmentation(HorizontalFlip, Sharpen)"
     behind = LabelPhantoms(**{**SMALL, "augment": "none"}, augment_args=AugmentArgs(transforms=listed))

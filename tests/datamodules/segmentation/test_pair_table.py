@@ -59,7 +59,7 @@ def sizes(data: SegmentationData) -> list[int]:
     """Pixels of the class in each case."""
     owners = data.table.images["case"].to_numpy()
     counts = [int(data.read_classes(image).sum()) for image in range(len(owners))]
-    return np.bincount(owners, counts).astype(int).tolist()
+    return [int(count) for count in np.bincount(owners, counts)]
 
 
 def true_sizes(kind: Kind) -> list[int]:
@@ -92,10 +92,11 @@ def test_columns_bear_the_usual_names_or_those_of_the_flags(
 @pytest.mark.parametrize("kind", [MaskFolder, Volumes])
 @pytest.mark.parametrize("other", ["mask", "label"])
 @pytest.mark.parametrize("values", [["yes", "no"] * (CASES // 2), [1, 0] * (CASES // 2)])
-def test_a_class_beside_a_mask_is_no_mask(kind: Kind, other: str, values: list[Any], tmp_path: Path) -> None:
+def test_a_class_beside_a_mask_is_no_mask(kind: Kind, other: str, values: Any, tmp_path: Path) -> None:
     """``label`` says what an image shows, and ``mask`` whether it has one, where another column holds the files."""
     frame = pairs(tmp_path, kind).rename(columns={"image": "path", "seg": "label" if other == "mask" else "mask"})
-    data = data_of(kind, tmp_path, frame.assign(**{other: values}))
+    frame[other] = values
+    data = data_of(kind, tmp_path, frame)
     assert sizes(data) == true_sizes(kind)
     assert list(map(str, data.table.cases[other])) == list(map(str, values))
 

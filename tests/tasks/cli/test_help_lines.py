@@ -228,14 +228,18 @@ def test_other_arguments_are_named_as_they_are_typed() -> None:
             rate: a multiple of ``way``, not of ``other``.
             way: ``rate`` or ``way``, of ``way.far`` and ``split.csv`` and ``split``.
             split: any.
+            kind: ``rate`` or ``split``.
         """
 
-        def __init__(self, rate: float = 0.5, way: str = "way", split: int = 1) -> None:
-            self.all = rate, way, split
+        def __init__(
+            self, rate: float = 0.5, way: str = "way", split: int = 1, kind: Literal["rate", "split"] = "rate"
+        ) -> None:
+            self.all = rate, way, split, kind
 
     found = documented("--x.", [Made], Made)
     assert found["--x.rate"].startswith("a multiple of --x.way, not of other [")
     assert found["--x.way"].startswith("--x.rate or way, of way.far and split.csv and split [")
+    assert found["--x.kind"] == "rate or split [default: rate]"
 
 
 @pytest.mark.parametrize(

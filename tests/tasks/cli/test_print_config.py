@@ -15,7 +15,7 @@ from tests.tasks.cli.conftest import Run, one_line
 
 TASKS = ("classify", "segment", "detect")
 # Given flags of each verb, and where their values stand.
-GIVEN = {
+GIVEN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "fit": (
         ["--data", "Phantoms", "--data.num_patients", "12", "--data.image_size", "32", "--model.lr", "0.02"],
         {"data.init_args.num_patients": 12, "data.init_args.image_size": 32, "model.lr": 0.02},

@@ -58,7 +58,7 @@ def test_a_run_predicts_by_its_folder(run: Run, trained: Path, tmp_path: Path) -
         )  # fmt: skip
         assert status == 0, err
         tables.append(pd.read_csv(f"out{number}/predictions.csv"))
-    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(tables[0], tables[1])
 
 
 @pytest.mark.parametrize("how", ["joined", "apart", "with --run_dir"])

@@ -28,7 +28,7 @@ def test_the_profile_is_printed_and_written(run: Run, table_root: Path) -> None:
 def test_a_profile_is_asked_for_with_true(run: Run) -> None:
     status, _, err = run("fit", *TINY, "--profile", "perhaps")
     assert status == 2
-    assert "--profile perhaps: true or false" in one_line(err)
+    assert "--profile perhaps: expected true or false" in one_line(err)
     assert not Path("runs").exists()
 
 

@@ -41,7 +41,7 @@ def test_what_is_found_is_trained_with_and_kept(run: Run, table_root: Path) -> N
 def test_a_search_is_asked_for_with_true(run: Run) -> None:
     status, _, err = run("fit", *TINY, "--find_lr", "perhaps")
     assert status == 2
-    assert "--find_lr perhaps: true or false" in one_line(err)
+    assert "--find_lr perhaps: expected true or false" in one_line(err)
 
 
 def test_a_schedule_with_an_end_keeps_it(run: Run, table_root: Path) -> None:
