@@ -107,7 +107,7 @@ def test_of_two_columns_of_files_the_usual_one_counts(kind: Kind, first: str, se
     images = list(frame["path"])
     assert sizes(data_of(kind, tmp_path, frame.assign(**{second: images}))) == true_sizes(kind)
     # And the flag says otherwise.
-    turned = frame.assign(**{second: frame[first], first: images})
+    turned = frame.assign(**{second: frame[first].tolist(), first: images})
     assert sizes(data_of(kind, tmp_path, turned, mask_column=second)) == true_sizes(kind)
 
 
