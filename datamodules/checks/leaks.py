@@ -18,6 +18,7 @@ from datamodules.checks.survey import Survey
 from datamodules.resampling import resize_image
 from datamodules.splitting.splits import shared_between_parts
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 
 _MOST_LOOKS = 2000  # pairs whose images are read once more to be compared
 _SIDE = 64
@@ -50,7 +51,7 @@ def check_patients(survey: Survey, store: FindingStore) -> None:
     severity: Severity | None = "warning" if allowed else None
     for patient, group in theirs.groupby("patient_id", sort=False):
         counts = group["split"].value_counts()
-        shown = " and ".join(f"{part} ({counts[part]} cases)" for part in SPLITS if part in counts)
+        shown = " and ".join(f"{part} ({number_of(int(counts[part]), 'case')})" for part in SPLITS if part in counts)
         detail = f"patient {patient} stands in {shown}"
         others = [(int(row), -1) for row in group["split"].drop_duplicates().index[1:]]
         store.add("patient_leak", detail, case=int(group.index[0]), beside=others, severity=severity)

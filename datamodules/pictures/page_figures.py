@@ -105,7 +105,7 @@ class PageFigures:
         """
         shown = [one for one in (self._shown(picture, names) for picture in pictures) if one is not None]
         several = any(len(picture.views) > 1 for picture in pictures)
-        kind = "several" if several else "pair" if len(pictures) > 1 else ""
+        kind = "words" if not shown else "several" if several else "pair" if len(pictures) > 1 else ""
         return render(_FIGURE, shown=shown, title=title, lines=lines, kind=kind)
 
     def _shown(self, picture: PagePicture, names: Sequence[str]) -> _Shown | None:
