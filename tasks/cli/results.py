@@ -112,7 +112,14 @@ def _row(name: str, metric: MetricValue) -> list[str]:
     interval = "" if math.isnan(metric.low) else f"{metric.low:.3f} to {metric.high:.3f}"
     if metric.withheld is not None:
         interval = f"withheld: {metric.withheld}"
-    return [name, _number(metric), interval, str(metric.n)]
+    return [name, _number(metric), interval, _cases(metric)]
+
+
+def _cases(metric: MetricValue) -> str:
+    """Cases behind a value, with those that have no surface distance."""
+    left_out = {"missed": metric.missed, "empty": metric.empty}
+    said = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
+    return f"{metric.n} ({said})" if said else str(metric.n)
 
 
 def _number(metric: MetricValue) -> str:

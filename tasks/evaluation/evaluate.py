@@ -37,7 +37,7 @@ def evaluate_classification(
         kind: of target.
         class_names: in class order.
         positive_class: in binary classification; None = the last.
-        resamples: of the bootstrap over patients; 0 = no intervals.
+        resamples: most resamples of patients, and times that a patient is left out; 0 = no intervals.
 
     Returns:
         Metrics by name, without stage.
@@ -69,7 +69,7 @@ def evaluate_segmentation(
         stage: first part of the names in ``metrics.json``: ``val`` or ``test``.
         split: the part of the predictions to evaluate.
         class_names: in class order; the background may be among them or not.
-        resamples: of the bootstrap over patients; 0 = no intervals.
+        resamples: most resamples of patients, and times that a patient is left out; 0 = no intervals.
 
     Returns:
         Metrics by name, without stage.
@@ -105,7 +105,7 @@ def evaluate_detection(
         class_names: in class order.
         operating_points: lowest score of a call by class, chosen on validation; None or empty = no metrics ``@op``.
         max_detections: best found boxes of an image and class that count.
-        resamples: of the bootstrap over patients; 0 = no intervals.
+        resamples: most resamples of patients, and times that a patient is left out; 0 = no intervals.
         froc_iou: IoU from which a box has found a lesion, in FROC.
 
     Returns:

@@ -12,9 +12,15 @@ from typing import Any
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 
-# Of a percentile interval over fewer there is nothing to learn: two patients make three resamples, one its own half.
-LEAST_PATIENTS = 3
+# Of fewer a variance by patient is a guess: simulated intervals hold the truth too seldom (docs/intervals.md).
+LEAST_PATIENTS = 10
+# On the side that has fewer of them: with the finding or without, in the denominator, of the rarest class of a mean.
+LEAST_RESTS = 5
 WITHHELD = f"fewer than {LEAST_PATIENTS} patients"
+TOO_FEW_REST = f"rests on fewer than {LEAST_RESTS} patients"
+NO_SPREAD = "all patients agree"
+BIASED = "biased upward: see squared_ece"
+_COUNTS = ("patients", "positives", "missed", "empty")
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,11 @@ class MetricValue:
         n: cases that entered.
         classes: on a mean over classes, how many classes were defined and entered; otherwise None.
         withheld: why there is no interval, where it would say nothing; otherwise None.
+        patients: that these cases are of; a case without one counts as its own. None = not counted.
+        positives: cases with the finding (in detection true boxes), where the metric is of one finding; otherwise None.
+        missed: of surface distances, cases in which the class is there and nothing is segmented: their distance is
+            undefined, and not in the value; otherwise None.
+        empty: likewise, cases in which the class is not there.
     """
 
     value: float
@@ -36,23 +47,47 @@ class MetricValue:
     n: int
     classes: int | None = None
     withheld: str | None = None
+    patients: int | None = None
+    positives: int | None = None
+    missed: int | None = None
+    empty: int | None = None
 
 
 def with_interval(
-    interval: tuple[float, float, float], n: int, patients: int, classes: int | None = None
+    interval: tuple[float, float, float],
+    n: int,
+    patients: int,
+    classes: int | None = None,
+    *,
+    rests: int | None = None,
+    positives: int | None = None,
+    missing: str | None = None,
 ) -> MetricValue:
-    """A value with its interval, which is withheld where fewer than :data:`LEAST_PATIENTS` patients are behind it.
+    """A value with its interval, which is withheld where too few patients are behind it.
+
+    The one place of that rule: fewer than :data:`LEAST_PATIENTS`, or than :data:`LEAST_RESTS` on the smaller side.
 
     Args:
         interval: value, low, high.
         n: cases that entered.
         patients: that these cases are of; a case without one counts as its own.
         classes: on a mean over classes, how many were defined.
+        rests: patients of the smaller side that the value rests on; None = all of them.
+        positives: see :class:`MetricValue`.
+        missing: why there is no interval where there are patients enough and its ends are NaN; None = none was wanted.
     """
     value, low, high = interval
-    if patients >= LEAST_PATIENTS or not math.isfinite(value):
-        return MetricValue(value, low, high, n, classes)
-    return MetricValue(value, math.nan, math.nan, n, classes, WITHHELD)
+    withheld = None
+    if math.isfinite(value):
+        if patients < LEAST_PATIENTS:
+            withheld = WITHHELD
+        elif rests is not None and rests < LEAST_RESTS:
+            withheld = TOO_FEW_REST
+        elif math.isnan(low):
+            withheld = missing
+    if withheld is not None or not math.isfinite(value):
+        low = high = math.nan
+    return MetricValue(value, float(low), float(high), n, classes, withheld, patients, positives)
 
 
 def write_metrics(file: Path, metrics: Mapping[str, MetricValue]) -> None:
@@ -108,6 +143,7 @@ def read_metrics(file: Path) -> dict[str, MetricValue]:
             n=entry["n"],
             classes=entry.get("classes"),
             withheld=entry.get("withheld"),
+            **{name: entry.get(name) for name in _COUNTS},
         )
         for name, entry in _read_entries(file).items()
         if _is_metric(entry)
@@ -120,8 +156,10 @@ def _entry(metric: MetricValue) -> dict[str, float | int | str | None]:
         key: float(number) if math.isfinite(number) else None for key, number in numbers.items()
     }
     entry["n"] = int(metric.n)
-    if metric.classes is not None:
-        entry["classes"] = int(metric.classes)
+    for name in ("classes", *_COUNTS):
+        count = getattr(metric, name)
+        if count is not None:
+            entry[name] = int(count)
     if metric.withheld is not None:
         entry["withheld"] = metric.withheld
     return entry

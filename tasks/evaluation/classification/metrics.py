@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from tasks.evaluation.classification.columns import (
     read_regression,
     read_single_label,
 )
+from tasks.evaluation.classification.evidence import accuracy_ends, call_evidence, score_evidence
 from tasks.evaluation.classification.weighted import (
     BoolArray,
     FloatArray,
@@ -31,6 +32,10 @@ from tasks.evaluation.classification.weighted import (
     two_class_agreement,
 )
 from tasks.evaluation.classification.weighted_scores import Ranking, brier, calibration_error, rank, ranking_areas
+from tasks.evaluation.intervals.calibration import SquaredError
+from tasks.evaluation.intervals.evidence import Evidence, interval_of, mean_evidence, with_ends
+from tasks.evaluation.intervals.jackknife import BLOCKS, jackknife
+from tasks.evaluation.intervals.smooth import CLIPPED
 from tasks.evaluation.metric_values import MetricValue, with_interval
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
@@ -38,7 +43,7 @@ Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 # The order in which metrics are written and shown.
 METRICS = (
     "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "npv", "f1", "mcc",
-    "kappa", "qwk", "brier", "ece", "mae", "rmse", "r2",
+    "kappa", "qwk", "brier", "ece", "squared_ece", "mae", "rmse", "r2",
 )  # fmt: skip
 EPOCH_METRICS = (
     "sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "auroc", "auprc", "balanced_accuracy", "qwk",
@@ -57,6 +62,7 @@ def classification_metrics(
     patients: pd.Series | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    percentile: bool = False,
 ) -> dict[str, MetricValue]:
     """Evaluate a predictions table.
 
@@ -73,8 +79,10 @@ def classification_metrics(
         class_names: in class order; ignored in regression.
         positive_class: in binary classification; None = the last.
         patients: patient of each row, in the order of the rows; NA or None = each case for itself.
-        resamples: of the bootstrap; 0 = no intervals.
-        seed: of the bootstrap.
+        resamples: most times that a metric is computed without some of the patients; 0 = no intervals.
+        seed: of the order in which more patients than that are left out.
+        percentile: give every metric the percentile bootstrap's interval, as many papers have it; it holds the truth
+            too seldom (``docs/intervals.md``).
 
     Returns:
         Metrics by name, without stage.
@@ -83,13 +91,19 @@ def classification_metrics(
         SuiteError: a column is missing or a cell is not what it should be.
         ValueError: ``patients`` has another length than ``predictions``.
     """
+    groups = group_cases(predictions["case_id"], patients)
+    cases: Mapping[str, int] = {}
+    own: Callable[[Mapping[str, float]], Mapping[str, Evidence]] = lambda values: {}  # noqa: E731
     if kind == "regression":
         rows, target, prediction = read_regression(predictions)
+        groups = _numbered(groups[rows])
         statistics: Statistics = lambda weights: regression_errors(weights, target, prediction)  # noqa: E731
-        cases: Mapping[str, int] = {}
     elif kind == "multilabel":
         labels = read_multilabel(predictions, class_names)
-        rows, statistics, cases = labels.rows, _multilabel(labels, class_names), _known_cases(labels, class_names)
+        rows, cases = labels.rows, _known_cases(labels, class_names)
+        groups = _numbered(groups[rows])
+        statistics = _multilabel(labels, class_names, groups)
+        own = lambda values: _of_labels(labels, class_names, groups, values)  # noqa: E731
     else:
         if kind == "binary" and len(class_names) != 2:
             raise SuiteError(
@@ -97,21 +111,39 @@ def classification_metrics(
             )
         positive = _positive(class_names, positive_class) if kind == "binary" else None
         single = read_single_label(predictions, class_names)
-        rows, cases = single.rows, {}
-        statistics = _single_label(single, class_names, positive, ordered=kind == "ordinal")
+        rows = single.rows
+        groups = _numbered(groups[rows])
+        statistics = _single_label(single, class_names, positive, groups, ordered=kind == "ordinal")
+        own = lambda values: _of_classes(single, class_names, positive, groups, values)  # noqa: E731
 
-    groups = group_cases(predictions["case_id"], patients)[rows]
-    # Patients without an evaluated case are not drawn.
-    groups = np.unique(groups, return_inverse=True)[1].astype(np.intp)
-    patients_seen = len(np.unique(groups))
-    intervals = bootstrap(statistics, groups, resamples, seed)
-    defined = {} if kind in ("binary", "regression") else _defined_classes(intervals, class_names)
-    return {
-        name: with_interval(
-            interval, cases.get(name, len(rows)), min(patients_seen, cases.get(name, len(rows))), defined.get(name)
-        )
-        for name, interval in sorted(intervals.items(), key=lambda item: _place(item[0], class_names))
-    }
+    values = {name: float(value[0]) for name, value in statistics(np.ones((1, len(rows)))).items()}
+    evidence = own(values) if len(rows) else {}
+    variances: Mapping[str, float] | None = None
+    if percentile:
+        evidence = with_ends(evidence, bootstrap(statistics, groups, resamples, seed), len(np.unique(groups)))
+    elif resamples and len(rows):
+        variances = jackknife(statistics, groups, min(resamples, BLOCKS), seed)
+    else:
+        evidence = {name: each.without_ends() for name, each in evidence.items()}
+    defined = {} if kind in ("binary", "regression") else _defined_classes(values, class_names)
+    behind = len(np.unique(groups))
+    found = {}
+    for name in sorted(values, key=lambda name: _place(name, class_names)):
+        known = evidence.get(name, Evidence(None, behind))
+        seen = behind if known.patients is None else known.patients
+        ends, missing = interval_of(name, values[name], known, variances, behind)
+        # The estimate may come below 0, the error itself is not; NaN stays.
+        value = max(values[name], 0.0) if name.partition("/")[0] == CLIPPED else values[name]
+        found[name] = with_interval(
+            (value, *ends), cases.get(name, len(rows)), seen, defined.get(name),
+            rests=known.rests, positives=known.positives, missing=missing,
+        )  # fmt: skip
+    return found
+
+
+def _numbered(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Patients without an evaluated case have no number."""
+    return np.unique(groups, return_inverse=True)[1].astype(np.intp)
 
 
 def quick_metrics(
@@ -163,29 +195,35 @@ def _positive(class_names: Sequence[str], positive_class: str | None) -> int:
     return list(class_names).index(positive_class)
 
 
-def _single_label(cases: SingleLabel, class_names: Sequence[str], positive: int | None, *, ordered: bool) -> Statistics:
+def _single_label(
+    cases: SingleLabel,
+    class_names: Sequence[str],
+    positive: int | None,
+    groups: NDArray[np.intp] | None = None,
+    *,
+    ordered: bool,
+) -> Statistics:
     """Statistics of one class a case.
 
     Args:
         cases: what is known and said of them.
         class_names: in class order.
         positive: number of the positive class in binary classification.
+        groups: patient number of each case; None = no metric that asks for patients.
         ordered: the order of the classes means something, as quadratic kappa takes for granted.
     """
     size = len(class_names)
     truth = cases.target[:, None] == np.arange(size)
     called = cases.prediction[:, None] == np.arange(size)
     known = np.ones_like(truth)
-    rankings = [
-        rank(cases.score[:, k], truth[:, k], known[:, k], np.delete(cases.score, k, axis=1).sum(axis=1))
-        for k in range(size)
-    ]
+    rankings = _rankings(cases)
     if positive is None:
         error = ((cases.score - truth) ** 2).sum(axis=1, keepdims=True)
         confidence, right = cases.score.max(axis=1), cases.score.argmax(axis=1) == cases.target
     else:
         confidence, right = cases.score[:, positive], truth[:, positive]
         error = ((confidence - right) ** 2)[:, None]
+    squared = None if groups is None else SquaredError(confidence, right, known[:, 0], groups)
 
     def statistics(weights: FloatArray) -> dict[str, FloatArray]:
         counts = count(weights, truth, called, known)
@@ -200,6 +238,8 @@ def _single_label(cases: SingleLabel, class_names: Sequence[str], positive: int 
             values["qwk"] = quadratic_kappa(weights, cases.target, cases.prediction)
         values["brier"] = brier(weights, error, known[:, :1])[:, 0]
         values["ece"] = calibration_error(weights, confidence, right, known[:, 0])
+        if squared is not None:
+            values["squared_ece"] = squared(weights)
         if positive is not None and cases.at_operating_point is not None:
             present = (cases.at_operating_point >= 0)[:, None]
             there = (cases.at_operating_point == positive)[:, None]
@@ -210,11 +250,22 @@ def _single_label(cases: SingleLabel, class_names: Sequence[str], positive: int 
     return statistics
 
 
-def _multilabel(cases: MultiLabel, class_names: Sequence[str]) -> Statistics:
-    """Statistics of several labels a case, each over the cases where it is known."""
+def _rankings(cases: SingleLabel) -> list[Ranking]:
+    """The cases of each class against the rest."""
+    return [
+        rank(score, cases.target == k, np.ones(len(score), dtype=bool), np.delete(cases.score, k, axis=1).sum(axis=1))
+        for k, score in enumerate(cases.score.T)
+    ]
+
+
+def _multilabel(cases: MultiLabel, class_names: Sequence[str], groups: NDArray[np.intp] | None = None) -> Statistics:
+    """Statistics of several labels a case, each over the cases where it is known; ``groups`` as in one label."""
     labels = range(len(class_names))
     rankings = [rank(cases.score[:, k], cases.target[:, k], cases.known[:, k]) for k in labels]
     error = (cases.score - cases.target) ** 2
+    squared = [
+        SquaredError(cases.score[:, k], cases.target[:, k], cases.known[:, k], groups) for k in labels
+    ] if groups is not None else []  # fmt: skip
 
     def statistics(weights: FloatArray) -> dict[str, FloatArray]:
         counts = count(weights, cases.target, cases.prediction, cases.known)
@@ -222,6 +273,8 @@ def _multilabel(cases: MultiLabel, class_names: Sequence[str]) -> Statistics:
         by_label["brier"] = brier(weights, error, cases.known)
         columns = [calibration_error(weights, cases.score[:, k], cases.target[:, k], cases.known[:, k]) for k in labels]
         by_label["ece"] = np.stack(columns, axis=1)
+        if squared:
+            by_label["squared_ece"] = np.stack([each(weights) for each in squared], axis=1)
         if cases.at_operating_point is not None:
             by_label |= _at_operating_point(
                 weights, cases.target, cases.at_operating_point, cases.known_at_operating_point
@@ -258,6 +311,49 @@ def _named(
     return values
 
 
+def _of_classes(
+    cases: SingleLabel,
+    class_names: Sequence[str],
+    positive: int | None,
+    groups: NDArray[np.intp],
+    values: Mapping[str, float],
+) -> dict[str, Evidence]:
+    """What is behind the metrics of one class a case."""
+    truth = cases.target[:, None] == np.arange(len(class_names))
+    known, called = np.ones_like(truth), cases.prediction[:, None] == np.arange(len(class_names))
+    own = call_evidence(truth, called, known, groups, class_names)
+    own |= score_evidence(truth, known, _rankings(cases), groups, class_names)
+    if positive is None:
+        means = mean_evidence(own, values)
+        means["balanced_accuracy"] = means["sensitivity"]
+        overall = Evidence(accuracy_ends(cases.prediction == cases.target, groups), len(np.unique(groups)))
+        # Of the whole confusion matrix, and of the top class.
+        whole = dict.fromkeys(("mcc", "kappa", "brier", "ece", "squared_ece"), overall.without_ends())
+        return {**own, **means, **whole, "accuracy": overall}
+    name = class_names[positive]
+    found = own | {metric: own[f"{metric}/{name}"] for metric in values if f"{metric}/{name}" in own}
+    if cases.at_operating_point is not None:
+        there = (cases.at_operating_point == positive)[:, None]
+        present = (cases.at_operating_point >= 0)[:, None]
+        chosen = call_evidence(truth[:, [positive]], there, present, groups, [name], "@op")
+        found |= {metric.partition("/")[0]: evidence for metric, evidence in chosen.items()}
+    return found
+
+
+def _of_labels(
+    cases: MultiLabel, class_names: Sequence[str], groups: NDArray[np.intp], values: Mapping[str, float]
+) -> dict[str, Evidence]:
+    """What is behind the metrics of several labels a case."""
+    rankings = [rank(*columns) for columns in zip(cases.score.T, cases.target.T, cases.known.T, strict=True)]
+    own = call_evidence(cases.target, cases.prediction, cases.known, groups, class_names)
+    own |= score_evidence(cases.target, cases.known, rankings, groups, class_names)
+    if cases.at_operating_point is not None:
+        own |= call_evidence(
+            cases.target, cases.at_operating_point, cases.known_at_operating_point, groups, class_names, "@op"
+        )
+    return own | mean_evidence(own, values)
+
+
 def _known_cases(cases: MultiLabel, class_names: Sequence[str]) -> dict[str, int]:
     """Number of cases behind each value of a label, and behind the means at the operating point."""
     numbers = {}
@@ -271,11 +367,11 @@ def _known_cases(cases: MultiLabel, class_names: Sequence[str]) -> dict[str, int
     return numbers
 
 
-def _defined_classes(values: Mapping[str, tuple[float, ...]], class_names: Sequence[str]) -> dict[str, int]:
+def _defined_classes(values: Mapping[str, float], class_names: Sequence[str]) -> dict[str, int]:
     """For each mean over classes, the number of classes where the metric is defined."""
     defined = {}
     for metric in values:
-        own = [values[f"{metric}/{name}"][0] for name in class_names if f"{metric}/{name}" in values]
+        own = [values[f"{metric}/{name}"] for name in class_names if f"{metric}/{name}" in values]
         if own:
             defined[metric] = int(np.sum(~np.isnan(own)))
     # In multiclass balanced accuracy is the mean sensitivity and has no value of a single class.

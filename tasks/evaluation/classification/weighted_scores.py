@@ -105,7 +105,12 @@ def calibration_error(
         known: ``(n,)``.
         bins: how many.
     """
-    place = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="right") - 1, 0, bins)
+    place = calibration_bins(confidence, bins)
     gaps = np.zeros((len(confidence), bins + 1))
     gaps[np.arange(len(confidence)), place] = np.where(known, right - confidence, 0.0)
     return divide(np.abs(weights @ gaps).sum(axis=1), weights @ known.astype(np.float64))
+
+
+def calibration_bins(confidence: FloatArray, bins: int = ECE_BINS) -> NDArray[np.intp]:
+    """Bin of each confidence, ``(n,)`` in 0..bins: bins of equal width, the last for a confidence of exactly 1."""
+    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="right") - 1, 0, bins)

@@ -8,6 +8,7 @@ boxes are VOC's difficult, which it does not know, they are read from the matche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,11 @@ from tasks.evaluation.detection.average_precision import average_precision, buil
 from tasks.evaluation.detection.boxes import BoxSet, IntArray, join_boxes, read_boxes
 from tasks.evaluation.detection.calls import CALL_IOU, call_boxes, call_rates, choose_thresholds
 from tasks.evaluation.detection.coco_map import AREAS, IOU_THRESHOLDS, STANDARD_DETECTIONS, coco_metrics
+from tasks.evaluation.detection.evidence import box_evidence
 from tasks.evaluation.detection.froc import FALSE_POSITIVES, FROC_IOU, Froc, build_froc, froc_sensitivities, froc_table
 from tasks.evaluation.detection.matching import Matches, match_boxes
+from tasks.evaluation.intervals.evidence import Evidence, interval_of, mean_evidence, with_ends
+from tasks.evaluation.intervals.jackknife import BLOCKS, jackknife
 from tasks.evaluation.metric_values import MetricValue, with_interval
 from tasks.evaluation.operating_rules import F1, OperatingRule
 
@@ -51,6 +55,7 @@ def evaluate_boxes(
     resamples: int = 1000,
     froc_iou: float = FROC_IOU,
     seed: int = 0,
+    percentile: bool = False,
 ) -> BoxEvaluation:
     """Evaluate the boxes of one part.
 
@@ -66,9 +71,11 @@ def evaluate_boxes(
         operating_points: lowest score of a call by class, see :func:`detection_operating_points`; None or empty = no
             metrics ``@op``, and a class that is left out has none.
         max_detections: best found boxes of an image and class that count, but in ``map@100``.
-        resamples: of the bootstrap over patients; 0 = no intervals.
+        resamples: most times that a metric is computed without some of the patients; 0 = no intervals.
         froc_iou: IoU from which a box has found a lesion, in FROC.
-        seed: of the bootstrap.
+        seed: of the order in which more patients than that are left out.
+        percentile: give every metric the percentile bootstrap's interval, see
+            :func:`tasks.evaluation.classification.metrics.classification_metrics`.
 
     Raises:
         SuiteError: a column is missing, a cell is not what it should be, or ``froc_iou`` is no IoU above 0.
@@ -84,9 +91,9 @@ def evaluate_boxes(
     whole, *curves = (build_froc(part, groups, len(IOU_THRESHOLDS)) for part in (best, *([each] for each in best)))
     seen = _Seen(boxes)
     parts = [_precisions(matches, best), _frocs(whole, curves), seen.areas]
-    if operating_points:
-        calls = call_boxes(best, class_names, 0, operating_points)
-        parts.append(lambda weights: call_rates(weights, calls))
+    calls = call_boxes(best, class_names, 0, operating_points) if operating_points else None
+    if calls is not None:
+        parts.append(partial(call_rates, calls=calls))
 
     def statistics(weights: FloatArray) -> dict[str, FloatArray]:
         values: dict[str, FloatArray] = {}
@@ -98,18 +105,35 @@ def evaluate_boxes(
                 values |= {metric: mean} | {f"{metric}/{name}": columns[:, k] for k, name in enumerate(class_names)}
         return values
 
-    intervals = bootstrap(statistics, groups, resamples, seed)
-    exact = {} if boxes.difficult.any() else coco_map.named(coco_metrics(boxes, max_detections), boxes.class_names)
-    images = dict.fromkeys(intervals, boxes.images) | seen.images(class_names)
+    values = {name: float(value[0]) for name, value in statistics(np.ones((1, boxes.images))).items()}
+    if not boxes.difficult.any():
+        values |= coco_map.named(coco_metrics(boxes, max_detections), boxes.class_names)
+    patients = len(np.unique(groups))
+    evidence = box_evidence(whole, curves, seen.rankings, calls, groups, class_names)
     means = {metric for metric in METRICS if metric in coco_map.METRICS or metric.endswith("@op")}
-    metrics, patients = {}, len(np.unique(groups))
+    evidence |= {name: each for name, each in mean_evidence(evidence, values).items() if name in means}
+    variances: Mapping[str, float] | None = None
+    if percentile:
+        evidence = with_ends(evidence, bootstrap(statistics, groups, resamples, seed), patients)
+    elif resamples and boxes.images:
+        variances = jackknife(statistics, groups, min(resamples, BLOCKS), seed)
+    else:
+        evidence = {name: each.without_ends() for name, each in evidence.items()}
+    images = dict.fromkeys(values, boxes.images) | seen.images(class_names)
+    metrics = {}
     for name in [*METRICS, *(f"{metric}/{name}" for name in class_names for metric in METRICS)]:
-        if name in intervals:
-            value, low, high = intervals[name]
-            defined = sum(not np.isnan(intervals[f"{name}/{each}"].value) for each in class_names if name in means)
-            classes = defined if name in means else None
-            behind = min(patients, images[name])
-            metrics[name] = with_interval((exact.get(name, value), low, high), images[name], behind, classes)
+        if name in values:
+            known = evidence.get(name, Evidence(None, patients))
+            ends, missing = interval_of(name, values[name], known, variances, patients)
+            metrics[name] = with_interval(
+                (values[name], *ends),
+                images[name],
+                patients if known.patients is None else known.patients,
+                sum(not np.isnan(values[f"{name}/{each}"]) for each in class_names) if name in means else None,
+                rests=known.rests,
+                positives=known.positives,
+                missing=missing,
+            )
     return BoxEvaluation(metrics, froc_table(whole, curves, class_names))
 
 
@@ -239,11 +263,11 @@ class _Seen:
         self.known = target | ~with_whole(unclear)
         score = np.concatenate([top.max(axis=1, keepdims=True), top], axis=1)
         columns: IntArray = np.arange(target.shape[1])
-        self._rankings = [rank(score[:, k], target[:, k], self.known[:, k]) for k in columns]
+        self.rankings = [rank(score[:, k], target[:, k], self.known[:, k]) for k in columns]
 
     def areas(self, weights: FloatArray) -> dict[str, FloatArray]:
         """AUROC of the whole and of each class, ``(B, 1 + K)``."""
-        return {"image_auroc": np.stack([ranking_areas(weights, each)[0] for each in self._rankings], axis=1)}
+        return {"image_auroc": np.stack([ranking_areas(weights, each)[0] for each in self.rankings], axis=1)}
 
     def images(self, class_names: Sequence[str]) -> dict[str, int]:
         """Number of images behind each value."""

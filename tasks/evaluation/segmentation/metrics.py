@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,12 @@ from scansuite.errors import SuiteError
 from tasks.evaluation.bootstrap import FloatArray, bootstrap, group_cases
 from tasks.evaluation.classification.columns import class_numbers
 from tasks.evaluation.classification.weighted import divide, mean_of_classes
-from tasks.evaluation.metric_values import MetricValue, with_interval
+from tasks.evaluation.intervals.ratios import Ratios, ratios
+from tasks.evaluation.intervals.scales import LOGIT, student_interval
+from tasks.evaluation.intervals.share import UNKNOWN, Ends
+from tasks.evaluation.intervals.smooth import scale_of
+from tasks.evaluation.intervals.studentised import mean_variance, studentised_intervals
+from tasks.evaluation.metric_values import NO_SPREAD, MetricValue, with_interval
 from tasks.evaluation.segmentation.overlap import BoolArray, check_shapes, count_overlap, overlap_metrics
 
 # The order in which metrics are written and shown; the last two stand in the table where lesions are counted.
@@ -22,6 +28,7 @@ METRICS = (
     "lesion_sensitivity", "lesion_f1",
 )  # fmt: skip
 LESION_METRICS = METRICS[-2:]
+DISTANCES = ("hd95", "assd")  # undefined where a mask is empty: how often is counted beside them
 
 
 def case_rows(
@@ -114,6 +121,7 @@ def segmentation_metrics(
     patients: pd.Series | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    percentile: bool = False,
 ) -> dict[str, MetricValue]:
     """Evaluate a table with one row for each case and class.
 
@@ -127,6 +135,8 @@ def segmentation_metrics(
         patients: patient of each row, in the order of the rows; NA or None = each case for itself.
         resamples: of the bootstrap over patients; 0 = no intervals.
         seed: of the bootstrap.
+        percentile: give every metric the percentile bootstrap's interval, see
+            :func:`tasks.evaluation.classification.metrics.classification_metrics`.
 
     Returns:
         Metrics by name, without stage.
@@ -159,18 +169,63 @@ def segmentation_metrics(
     groups = group_cases(
         predictions["case_id"].iloc[first], None if patients is None else patients.iloc[first].reset_index(drop=True)
     )
-    intervals = bootstrap(statistics, groups, resamples, seed)
-    cube = defined.reshape(len(first), len(names), len(metrics))
-    entered = {metric: cube[:, :, m].any(axis=1) for m, metric in enumerate(metrics)}
-    classes = {metric: int(cube[:, :, m].any(axis=0).sum()) for m, metric in enumerate(metrics)}
+    by_patient = ratios(filled, ones, groups)
+    columns = {metric: list(range(m, len(names) * len(metrics), len(metrics))) for m, metric in enumerate(metrics)}
     for k, name in enumerate(names):
-        entered |= {f"{metric}/{name}": cube[:, k, m] for m, metric in enumerate(metrics)}
-    return {
-        name: with_interval(
-            interval, int(entered[name].sum()), len(np.unique(groups[entered[name]])), classes.get(name)
+        columns |= {f"{metric}/{name}": [k * len(metrics) + m] for m, metric in enumerate(metrics)}
+    if percentile:
+        drawn = bootstrap(statistics, groups, resamples, seed)
+        ends = {name: (interval.low, interval.high) for name, interval in drawn.items()}
+    else:
+        ends = _ends(by_patient, columns, resamples, seed)
+    cube = defined.reshape(len(first), len(names), len(metrics))
+    there, called = _there_and_called(predictions, order)
+    found = {}
+    for name, value in statistics(np.ones((1, len(first)))).items():
+        metric, _, own = name.partition("/")
+        classes = [names.index(own)] if own else list(range(len(names)))
+        entered = cube[:, classes, metrics.index(metric)]
+        cases = entered.any(axis=1)
+        # A class without a value is in no mean.
+        behind = [int(by_patient.patients[column]) for column in columns[name] if by_patient.units[column] > 0]
+        found[name] = with_interval(
+            (float(value[0]), *ends[name]),
+            int(cases.sum()),
+            len(np.unique(groups[cases])),
+            None if own else int(entered.any(axis=0).sum()),
+            rests=min(behind, default=0),
+            positives=int(there[:, classes].sum()) if own and there is not None else None,
+            missing=NO_SPREAD if resamples else None,
         )
-        for name, interval in intervals.items()
-    }
+        if metric in DISTANCES and there is not None and called is not None:
+            # Of a mean: in any class that is in it.
+            counted = [k for k in classes if own or cube[:, k, metrics.index(metric)].any()]
+            missed, empty = there[:, counted] & ~called[:, counted], ~there[:, counted]
+            found[name] = replace(found[name], missed=int(missed.any(axis=1).sum()), empty=int(empty.any(axis=1).sum()))
+    return found
+
+
+def _ends(by_patient: Ratios, columns: dict[str, list[int]], resamples: int, seed: int) -> dict[str, Ends]:
+    """Intervals of means over cases: studentised of shares, Student's of the others (``docs/intervals.md``)."""
+    if not resamples:
+        return dict.fromkeys(columns, UNKNOWN)
+    shares = {name: (own, LOGIT) for name, own in columns.items() if scale_of(name) is LOGIT}
+    found = studentised_intervals(by_patient, shares, resamples, seed)
+    for name, own in columns.items():
+        if name not in shares:
+            behind = min((int(by_patient.patients[each]) for each in own if by_patient.units[each] > 0), default=0)
+            found[name] = student_interval(*mean_variance(by_patient, own), scale_of(name), behind)
+    return found
+
+
+def _there_and_called(
+    predictions: pd.DataFrame, order: NDArray[np.intp]
+) -> tuple[BoolArray, BoolArray] | tuple[None, None]:
+    """Where a class is in the truth and in the prediction, each ``(n, K)``; None of a table without counts."""
+    if not {"tp", "fp", "fn"} <= set(predictions.columns):
+        return None, None
+    tp, fp, fn = (_numbers(predictions, name)[order] for name in ("tp", "fp", "fn"))
+    return tp + fn > 0, tp + fp > 0
 
 
 def _case_and_class(

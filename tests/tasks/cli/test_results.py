@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,35 +14,50 @@ import pytest
 from scansuite.words import number_of
 from tasks.cli.results import distance_unit, folds_text, results_text
 from tasks.cli.runs.run_dir import count_test, index_of
-from tasks.evaluation.metric_values import WITHHELD, MetricValue, read_metrics, with_interval, write_metrics
+from tasks.evaluation.metric_values import (
+    TOO_FEW_REST,
+    WITHHELD,
+    MetricValue,
+    read_metrics,
+    with_interval,
+    write_metrics,
+)
 from tasks.evaluation.spread import spread
 from tests.tasks.cli.conftest import TINY, Run, one_line
 
 
-def test_an_interval_of_two_patients_is_withheld_with_its_reason(tmp_path: Path) -> None:
-    two, three = (with_interval((0.5, 0.4, 0.6), n=9, patients=patients) for patients in (2, 3))
-    assert (two.value, two.withheld, three) == (0.5, WITHHELD, MetricValue(0.5, 0.4, 0.6, 9))
+def test_an_interval_of_nine_patients_is_withheld_with_its_reason(tmp_path: Path) -> None:
+    nine, ten = (with_interval((0.5, 0.4, 0.6), n=20, patients=patients) for patients in (9, 10))
+    assert (nine.value, nine.withheld, ten) == (0.5, WITHHELD, MetricValue(0.5, 0.4, 0.6, 20, patients=10))
     file = tmp_path / "metrics.json"
-    write_metrics(file, {"test/dice": two, "test/iou": three})
+    write_metrics(file, {"test/dice": nine, "test/iou": ten})
     entries = json.loads(file.read_text())
-    assert entries["test/dice"] == {"value": 0.5, "low": None, "high": None, "n": 9, "withheld": WITHHELD}
+    left_out = {"value": 0.5, "low": None, "high": None, "n": 20, "patients": 9, "withheld": WITHHELD}
+    assert entries["test/dice"] == left_out
     assert "withheld" not in entries["test/iou"]
     again = read_metrics(file)["test/dice"]
-    assert (again.withheld, math.isnan(again.low)) == (WITHHELD, True)
+    assert (again.withheld, again.patients, math.isnan(again.low)) == (WITHHELD, 9, True)
+
+
+def test_few_patients_on_one_side_withhold_an_interval_too() -> None:
+    four, five = (with_interval((0.5, 0.4, 0.6), 90, 60, rests=rests, positives=rests) for rests in (4, 5))
+    assert (four.withheld, math.isnan(four.low), four.positives) == (TOO_FEW_REST, True, 4)
+    assert (five.withheld, five.low, five.positives) == (None, 0.4, 5)
+    assert with_interval((math.nan, 0.4, 0.6), 90, 2).withheld is None  # an undefined value says so itself
 
 
 def test_first_metrics_and_classes_with_units_are_shown_and_the_rest_is_not() -> None:
     metrics = {
         "dice": MetricValue(0.5, 0.4, 0.6, 9),
         "f1": MetricValue(0.5, 0.4, 0.6, 9),
-        "hd95": with_interval((7.25, 7, 8), 2, 2),
+        "hd95": replace(with_interval((7.25, 7, 8), 2, 2), missed=6, empty=1),
         "dice/organ": MetricValue(0.75, 0.7, 0.8, 9),
         "hd95/organ": MetricValue(7.25, 7, 8, 2),
     }
     text = results_text(metrics, "test: 9 cases", task="segment", class_names=["background", "organ"], distance="mm")
     lines = [line.split() for line in text.splitlines()]
     assert ["dice", "0.500", "0.400", "to", "0.600", "9"] in lines
-    assert ["hd95", "(mm)", "7.250", "withheld:", *WITHHELD.split(), "2"] in lines
+    assert ["hd95", "(mm)", "7.250", "withheld:", *WITHHELD.split(), "2", "(6", "missed,", "1", "empty)"] in lines
     assert ["organ", "0.750", "7.250", "(n=2)"] in lines
     assert "f1" not in text
     assert "background" not in text

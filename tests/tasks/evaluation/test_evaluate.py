@@ -42,8 +42,10 @@ def test_figures_come_from_the_tables_on_disk(tmp_path: Path) -> None:
     for name, metric in expected.items():
         found = stored[f"test/{name}"]
         assert found == metrics[name]
-        assert (found.value, found.low, found.high) == pytest.approx((metric.value, metric.low, metric.high), abs=1e-6)
-        assert (found.n, found.classes) == (metric.n, metric.classes)
+        ends = (metric.value, metric.low, metric.high)
+        assert (found.value, found.low, found.high) == pytest.approx(ends, abs=1e-6, nan_ok=True)
+        assert (found.n, found.classes, found.patients) == (metric.n, metric.classes, metric.patients)
+        assert (found.positives, found.withheld) == (metric.positives, metric.withheld)
     assert {name.split("/")[0] for name in stored} == {"val", "test"}
 
     matrix = pd.read_csv(tmp_path / "confusion_matrix_test.csv", dtype={"target": "str"}, keep_default_na=False)

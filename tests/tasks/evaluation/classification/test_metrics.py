@@ -16,6 +16,7 @@ from torchmetrics.functional.classification import binary_calibration_error, mul
 from scansuite.errors import SuiteError
 from tasks.evaluation.bootstrap import group_cases, resample_weights
 from tasks.evaluation.classification.metrics import METRICS, Kind, classification_metrics, confusion_matrix
+from tasks.evaluation.metric_values import BIASED, NO_SPREAD, TOO_FEW_REST, WITHHELD
 from tests.tasks.evaluation.tables_of_predictions import LABELS, multilabel, single_label
 
 RATES = ("sensitivity", "specificity", "precision", "npv", "f1")
@@ -56,6 +57,7 @@ def label_reference(y: np.ndarray, called: np.ndarray, score: np.ndarray) -> Ref
         "kappa": quiet(sk.cohen_kappa_score, y, called),
         "brier": quiet(sk.brier_score_loss, y, score, pos_label=1) if len(y) else math.nan,
         "ece": calibration_reference(torch.tensor(score), torch.tensor(y)),
+        "squared_ece": squared_reference(score, y),
     }
 
 
@@ -65,6 +67,18 @@ def calibration_reference(score: torch.Tensor, target: torch.Tensor) -> float:
     if score.ndim == 1:
         return float(binary_calibration_error(score, target, n_bins=15, norm="l1"))
     return float(multiclass_calibration_error(score, target, score.shape[1], n_bins=15, norm="l1"))
+
+
+def squared_reference(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Squared gap of each bin less the variance of its mean, bin by bin; each case a patient of its own."""
+    if not len(right):
+        return math.nan
+    total = 0.0
+    for number in range(bins + 1):
+        gaps = (right - confidence)[np.floor(confidence * bins + 1e-9) == number]
+        if len(gaps) > 1:
+            total += len(gaps) / len(right) * (gaps.mean() ** 2 - gaps.var(ddof=1) / len(gaps))
+    return max(0.0, total)
 
 
 def single_reference(
@@ -93,6 +107,7 @@ def single_reference(
         reference["balanced_accuracy"] = quiet(sk.balanced_accuracy_score, target, called)
         reference["brier"] = sk.brier_score_loss(target, score, labels=range(len(names)), scale_by_half=False)
         reference["ece"] = calibration_reference(torch.tensor(score), torch.tensor(target))
+        reference["squared_ece"] = squared_reference(score.max(axis=1), score.argmax(axis=1) == target)
     else:
         chance = score[:, names.index(positive)]
         truth = target == names.index(positive)
@@ -100,6 +115,7 @@ def single_reference(
         reference["balanced_accuracy"] = quiet(sk.balanced_accuracy_score, target, called) if several else math.nan
         reference["brier"] = sk.brier_score_loss(truth, chance, pos_label=True)
         reference["ece"] = calibration_reference(torch.tensor(chance), torch.tensor(truth.astype(int)))
+        reference["squared_ece"] = squared_reference(chance, truth)
     return reference
 
 
@@ -225,7 +241,7 @@ def test_regression_equals_scikit_learn() -> None:
 
 
 def test_r2_of_equal_targets_is_undefined() -> None:
-    frame = pd.DataFrame({"case_id": range(7), "target": 0.1, "prediction": np.linspace(0, 1, 7)})
+    frame = pd.DataFrame({"case_id": range(12), "target": 0.1, "prediction": np.linspace(0, 1, 12)})
     metrics = classification_metrics(frame, "regression", [], resamples=50)
     assert math.isnan(metrics["r2"].value)
     assert metrics["rmse"].low < metrics["rmse"].value < metrics["rmse"].high
@@ -319,12 +335,13 @@ def test_names_come_in_order_and_are_promised() -> None:
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
-def test_intervals_equal_a_plain_loop_of_scikit_learn(kind: Kind) -> None:
+def test_percentile_intervals_equal_a_plain_loop_of_scikit_learn(kind: Kind) -> None:
     names = {"binary": ["b", "a"], "multiclass": ["a", "b", "c"], "multilabel": list(LABELS)}[kind]
     frame = multilabel(61, 4).iloc[1:] if kind == "multilabel" else single_label(60, names, 4).dropna()
     frame = frame.reset_index(drop=True)
     patients = pd.Series([f"p{i // 3}" if i % 7 else None for i in range(len(frame))], dtype="str")
-    metrics = classification_metrics(frame, kind, names, None, patients, resamples=12, seed=5)
+    metrics = classification_metrics(frame, kind, names, None, patients, resamples=12, seed=5, percentile=True)
+    metrics = {name: metric for name, metric in metrics.items() if not name.startswith("squared_ece")}
 
     drawn: dict[str, list[float]] = {name: [] for name in metrics}
     for weights in resample_weights(group_cases(frame["case_id"], patients), 12, seed=5):
@@ -338,10 +355,50 @@ def test_intervals_equal_a_plain_loop_of_scikit_learn(kind: Kind) -> None:
                 drawn[name].append(reference[name])
     for name, entry in metrics.items():
         low, high = quiet_percentiles(drawn[name])
-        if math.isnan(entry.value):
+        if math.isnan(entry.value) or entry.withheld:
             low = high = math.nan
         assert entry.low == pytest.approx(low, abs=tolerance(name), nan_ok=True), name
         assert entry.high == pytest.approx(high, abs=tolerance(name), nan_ok=True), name
+
+
+def test_what_is_behind_a_figure() -> None:
+    names = ["a", "b"]
+    frame = single_label(90, names, 1)
+    patients = pd.Series([f"p{i // 3}" for i in range(90)])
+    metrics = classification_metrics(frame, "binary", names, None, patients)
+    known = frame["target"].notna()
+    for name, metric in metrics.items():
+        assert (metric.n, metric.patients) == (known.sum(), patients[known].nunique()), name
+        assert metric.positives == (frame["target"] == (name.partition("/")[2] or "b")).sum(), name
+        if name != "ece":
+            assert metric.low <= metric.value <= metric.high, name
+            assert metric.high > metric.low, name
+    assert (metrics["ece"].withheld, math.isnan(metrics["ece"].low)) == (BIASED, True)
+
+
+def test_a_perfect_model_has_intervals_with_a_width() -> None:
+    frame = single_label(90, ["a", "b"], 1).dropna(subset="target").reset_index(drop=True)
+    there = frame["target"] == "b"
+    frame = frame.assign(prediction=frame["target"], score_a=1.0 - there, score_b=there.astype(float))
+    metrics = classification_metrics(frame, "binary", ["a", "b"])
+    for name in ("auroc", "sensitivity", "specificity", "precision", "accuracy", "f1", "mcc", "kappa", "auprc"):
+        assert (metrics[name].value, metrics[name].high) == pytest.approx((1, 1), abs=1e-12)
+        assert 0.5 < metrics[name].low < 0.97, name
+    assert metrics["brier"].withheld == NO_SPREAD
+
+
+def test_few_patients_withhold_intervals_and_say_so() -> None:
+    frame = single_label(90, ["a", "b", "c"], 1, absent=("c",))
+    patients = pd.Series([f"p{i % 9}" for i in range(90)])
+    few = classification_metrics(frame, "multiclass", ["a", "b", "c"], None, patients)
+    assert {metric.withheld for metric in few.values() if not math.isnan(metric.value)} == {WITHHELD}
+    frame.loc[frame.index[[1, 2, 3, 4]], "target"] = "c"
+    rare = classification_metrics(frame, "multiclass", ["a", "b", "c"])
+    assert rare["auroc"].withheld == rare["sensitivity/c"].withheld == TOO_FEW_REST
+    assert rare["specificity/c"].low < rare["specificity/c"].value
+    assert rare["accuracy"].withheld is None
+    unasked = classification_metrics(frame, "multiclass", ["a", "b", "c"], resamples=0)["accuracy"]
+    assert (unasked.withheld, math.isnan(unasked.low)) == (None, True)
 
 
 def quiet_percentiles(drawn: list[float]) -> tuple[float, float]:

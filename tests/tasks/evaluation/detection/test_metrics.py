@@ -17,7 +17,7 @@ from tasks.evaluation.detection.coco_map import coco_metrics, named
 from tasks.evaluation.detection.matching import match_boxes
 from tasks.evaluation.detection.metrics import METRICS, detection_operating_points, evaluate_boxes, quick_map
 from tasks.evaluation.evaluate import evaluate_detection
-from tasks.evaluation.metric_values import read_metrics
+from tasks.evaluation.metric_values import TOO_FEW_REST, read_metrics
 from tasks.evaluation.operating_rules import read_rule
 from tasks.evaluation.tables import read_table, write_table
 from tests.tasks.evaluation.box_data import Tables, as_tables, drawn, names, random_images, random_tables
@@ -47,9 +47,9 @@ def test_every_figure_stands_in_its_place() -> None:
     assert {name: metrics[name].value for name in exact} == pytest.approx(exact, nan_ok=True, abs=1e-12)
 
 
-def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
-    tables = random_tables(3, ties=False)
-    metrics = evaluate_boxes(*tables, NAMES, resamples=30, seed=5).metrics
+def test_percentile_intervals_are_those_of_patients_drawn_one_by_one() -> None:
+    tables = random_tables(3, images=24, ties=False)
+    metrics = evaluate_boxes(*tables, NAMES, resamples=30, seed=5, percentile=True).metrics
     (weights,) = resample_weights(group_cases(tables[0]["case_id"], tables[0]["patient_id"]), 30, seed=5)
     values: dict[str, list[float]] = {}
     for counts in weights:
@@ -57,10 +57,32 @@ def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
             values.setdefault(name, []).append(value)
     for name, own in values.items():
         known = np.array(own)[~np.isnan(own)]
-        ends = tuple(np.percentile(known, [2.5, 97.5])) if len(known) else (np.nan, np.nan)
+        few = metrics[name].withheld is not None
+        ends = tuple(np.percentile(known, [2.5, 97.5])) if len(known) and not few else (np.nan, np.nan)
         assert (metrics[name].low, metrics[name].high) == pytest.approx(ends, abs=1e-9, nan_ok=True), name
     for name in ("map", "froc", "patient_froc", "image_auroc", "sensitivity@1fp"):
         assert metrics[name].low < metrics[name].high
+
+
+def test_what_is_behind_a_figure_of_boxes() -> None:
+    tables = random_tables(3, images=48, ties=False)
+    points = detection_operating_points(*tables, NAMES)
+    metrics = evaluate_boxes(*tables, NAMES, points).metrics
+    counted = tables[1][~tables[1]["ignore"]]
+    patient = tables[0].set_index("case_id")["patient_id"]
+    for name in ("k0", "never found"):
+        own = counted[counted["label"] == name]
+        assert metrics[f"map/{name}"].positives == metrics[f"sensitivity@op/{name}"].positives == len(own)
+    assert metrics["froc"].positives == len(counted)
+    assert metrics["map"].patients == patient.nunique() == 24
+    for name, metric in metrics.items():
+        if not np.isnan(metric.low):
+            assert 0 <= metric.low <= metric.value <= metric.high <= 1, name
+            assert metric.high > metric.low, name
+    assert metrics["sensitivity@op/never found"].value == 0
+    assert metrics["sensitivity@op/never found"].high > 0.1
+    assert metrics["precision@op/never found"].withheld == TOO_FEW_REST
+    assert metrics["map_small/k0"].withheld is None or np.isnan(metrics["map_small/k0"].low)
 
 
 def best_f1(tables: Tables, name: str) -> tuple[float, float]:

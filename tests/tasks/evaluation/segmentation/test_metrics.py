@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scansuite.errors import SuiteError
 from tasks.evaluation.bootstrap import group_cases, resample_weights
 from tasks.evaluation.evaluate import evaluate_segmentation
-from tasks.evaluation.metric_values import read_metrics
+from tasks.evaluation.metric_values import NO_SPREAD, read_metrics
 from tasks.evaluation.segmentation.lesions import match_lesions
 from tasks.evaluation.segmentation.metrics import METRICS, case_rows, segmentation_metrics
 from tasks.evaluation.segmentation.overlap import count_overlap, overlap_metrics
@@ -138,13 +138,13 @@ def test_figures_are_means_over_cases_then_over_classes() -> None:
     assert np.isnan(metrics["dice/tail"].value)
 
 
-def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
-    table = cases()
+def test_percentile_intervals_are_those_of_patients_drawn_one_by_one() -> None:
+    table = cases(24)
     patients = table["case_id"].map(lambda case: f"p{int(case[4:]) // 2}").where(table["case_id"] != "case3")
-    metrics = segmentation_metrics(table, NAMES, patients, resamples=60, seed=5)
+    metrics = segmentation_metrics(table, NAMES, patients, resamples=60, seed=5, percentile=True)
     ids = table["case_id"].drop_duplicates()
     groups = group_cases(ids, patients[ids.index])
-    assert groups.max() == 6  # six pairs, one of them parted
+    assert groups.max() == 12  # twelve pairs, one of them parted
     drawn: dict[str, list[float]] = {"dice": [], "dice/None": [], "hd95/007": []}
     for weights in np.concatenate(list(resample_weights(groups, 60, seed=5))):
         again = pd.concat(
@@ -158,6 +158,35 @@ def test_intervals_are_those_of_patients_drawn_one_by_one() -> None:
         assert metrics[name].low == pytest.approx(np.nanpercentile(values, 2.5), abs=1e-9)
         assert metrics[name].high == pytest.approx(np.nanpercentile(values, 97.5), abs=1e-9)
         assert metrics[name].low < metrics[name].value < metrics[name].high
+
+
+def test_distances_say_how_many_cases_were_missed_and_how_many_are_empty() -> None:
+    table = cases(40)
+    metrics = segmentation_metrics(table, NAMES)
+    for name in ("None", "007", "tail"):
+        own = table[table["class"] == name]
+        there, called = own["tp"] + own["fn"] > 0, own["tp"] + own["fp"] > 0
+        for metric in ("hd95", "assd"):
+            entry = metrics[f"{metric}/{name}"]
+            assert (entry.missed, entry.empty) == ((there & ~called).sum(), (~there).sum())
+            assert entry.n == (there & called).sum()
+        assert metrics[f"dice/{name}"].positives == there.sum()
+        assert metrics[f"dice/{name}"].missed is None
+    both = table[table["class"] != "tail"]  # which has no distance, and is in no mean
+    empty = both[both["tp"] + both["fn"] == 0]["case_id"].nunique()
+    assert metrics["hd95"].empty == empty
+    assert metrics["hd95"].missed == both[both["tp"] + both["fn"] > 0].query("tp + fp == 0")["case_id"].nunique() > 0
+    plain = segmentation_metrics(table.drop(columns=["tp", "fp", "fn", "tn"]), NAMES)["hd95"]
+    assert (plain.value, plain.missed, plain.patients) == (metrics["hd95"].value, None, 38)
+
+
+def test_perfect_masks_have_no_width_of_zero() -> None:
+    table = cases(40).assign(dice=1.0, iou=0.75, hd95=0.0)
+    metrics = segmentation_metrics(table, NAMES)
+    assert metrics["dice"].high == 1
+    assert 0.85 < metrics["dice"].low < 0.95
+    assert metrics["iou"].low < 0.75 < metrics["iou"].high
+    assert metrics["hd95"].withheld == NO_SPREAD
 
 
 def test_tables_without_lesions() -> None:
