@@ -56,7 +56,7 @@ TRAINER: Mapping[str, str] = {
     "inference_mode": "evaluate without any record for gradients, which is faster than without gradients alone",
     "use_distributed_sampler": "not used: the suite's samplers share the cases among devices",
     "profiler": "Lightning's profiler (simple, advanced, pytorch); left out: none (--profile is the suite's own)",
-    "detect_anomaly": "name the layer in which a number that is none first appears; slow",
+    "detect_anomaly": "name the layer in which a value that is no number (NaN) first appears; slow",
     "barebones": "train without all that costs time beside the steps, for benchmarks of Lightning",
     "plugins": "plugins of Lightning's, by their classes; left out: none",
     "sync_batchnorm": "batch norms take the images of all devices together",

@@ -49,10 +49,10 @@ class DetectionTask(Task):
         channels: channels of the pyramid and the heads, a multiple of 8; their cost grows with its square.
         box_loss: ``auto`` is ``giou`` in FCOS, and ``smooth_l1`` in the others; or the dotted path of one of your own
             (docs/extending.md).
-        box_loss_args: arguments of such a loss; left out: none.
+        box_loss_args: arguments of a loss of boxes of your own; left out: none.
         class_loss: the dotted path of a loss of classes of your own, instead of the focal loss of RetinaNet and FCOS;
             left out: that one.
-        class_loss_args: arguments of such a loss; left out: none.
+        class_loss_args: arguments of a loss of classes of your own; left out: none.
         focal_alpha: weight (0 to 1) of the boxes against the background in the focal loss.
         focal_gamma: focusing exponent of the focal loss; 0 is cross-entropy.
         nms: what becomes of overlapping boxes of a class: ``nms`` drops all but the highest-scoring, ``soft`` lowers

@@ -62,6 +62,20 @@ def test_what_is_printed_is_read_and_printed_again(run_task: Run, task: str, ver
     assert again == text
 
 
+def test_what_is_printed_trains(run: Run) -> None:
+    flags = ["--data", "Phantoms", "--data.num_patients", "12", "--data.image_size", "32", "--model.lr", "0.02"]
+    small = ["--model.backbone", "small_cnn", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+    status, text, err = run("fit", *flags, *small, "--data.num_workers", "0", "--run_dir", "run", "--print_config")
+    assert status == 0, err
+    assert not Path("run").exists()
+    Path("printed.yaml").write_text(text)
+    status, _, err = run("fit", "--config", "printed.yaml")
+    assert status == 0, err
+    printed, kept = (yaml.safe_load(one) for one in (text, Path("run/config.yaml").read_text()))
+    assert kept["model"] == printed["model"]
+    assert kept["data"] == printed["data"] | {"init_args": printed["data"]["init_args"] | {"augment_on": "cpu"}}
+
+
 def test_only_what_differs_is_printed(run: Run) -> None:
     status, text, err = run("fit", *GIVEN["fit"][0], "--print_config=skip_default")
     assert status == 0, err
