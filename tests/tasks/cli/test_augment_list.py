@@ -26,7 +26,10 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("task", list(TINY))
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param("classify", marks=pytest.mark.slow), "segment", pytest.param("detect", marks=pytest.mark.slow)],
+)
 def test_the_list_of_the_page_trains(run_task: Run, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = re.findall(r"^```yaml\n(data:\n  augment:.*?)^```", PAGE, re.M | re.S)
     Path("augment.yaml").write_text(text)

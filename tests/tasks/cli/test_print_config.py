@@ -62,6 +62,7 @@ def test_what_is_printed_is_read_and_printed_again(run_task: Run, task: str, ver
     assert again == text
 
 
+@pytest.mark.slow
 def test_what_is_printed_trains(run: Run) -> None:
     flags = ["--data", "Phantoms", "--data.num_patients", "12", "--data.image_size", "32", "--model.lr", "0.02"]
     small = ["--model.backbone", "small_cnn", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tasks.cli.main import main
+from tasks.cli.runs.named_run import named_run
 from tests.datamodules.scans_on_disk import write_scans
 from tests.tasks.cli.conftest import Run, one_line
 
@@ -61,13 +62,33 @@ def test_a_run_predicts_by_its_folder(run: Run, trained: Path, tmp_path: Path) -
     pd.testing.assert_frame_equal(tables[0], tables[1])
 
 
-@pytest.mark.parametrize("how", ["joined", "apart", "with --run_dir"])
-def test_training_goes_on_in_a_run_by_its_folder(run: Run, trained: Path, tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["--ckpt_path", "own"], ["--ckpt_path", "last", "--run_dir", "own"]),
+        (
+            ["--ckpt_path=own", "--seed_everything", "1"],
+            ["--ckpt_path=last", "--seed_everything", "1", "--run_dir", "own"],
+        ),
+        (["--ckpt_path", "own/checkpoints"], ["--ckpt_path", "last", "--run_dir", "own"]),
+        (["--run_dir", "./own", "--ckpt_path", "own"], ["--run_dir", "./own", "--ckpt_path", "last"]),
+        (["--run_dir=own", "--ckpt_path", "last"], ["--run_dir=own", "--ckpt_path", "last"]),
+        (["--ckpt_path", "best.ckpt"], ["--ckpt_path", "best.ckpt"]),
+        (["--run_dir", "own"], ["--run_dir", "own"]),
+    ],
+)
+def test_the_folder_of_a_run_means_its_last_checkpoint(
+    typed: list[str], meant: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "checkpoints").mkdir(parents=True)
+    assert named_run(typed) == meant
+
+
+def test_training_goes_on_in_a_run_by_its_folder(run: Run, trained: Path, tmp_path: Path) -> None:
     own = shutil.copytree(trained, tmp_path / "own")
     (own / "metrics.json").unlink()  # as where it was cut off behind the last epoch
-    flags = [f"--ckpt_path={own}"] if how == "joined" else ["--ckpt_path", str(own)]
-    flags += ["--run_dir", "own"] if how == "with --run_dir" else []
-    status, _, err = run("fit", *flags)
+    status, _, err = run("fit", "--ckpt_path", own)
     assert status == 0, err
     assert "goes on from its last checkpoint" in err
     assert value(own, "test/auroc") == value(trained, "test/auroc")
