@@ -9,3 +9,4 @@ MOSAIC_LAYOUT = 11  # where four images meet, and which part of each is seen
 MOSAIC_CHOICE = 13  # whether a mosaic is made, and of which images
 BAGS = 17  # which images of a case are shown in training
 MIXING = 29  # mixup and CutMix
+SHOWN = 31  # which cases `show` draws

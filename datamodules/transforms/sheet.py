@@ -52,14 +52,19 @@ class SheetRow:
 
     def classes(self) -> set[int]:
         """Numbers of the classes that are annotated; of masks without the background, the first of them 0."""
-        found: set[int] = set()
-        if self.mask is not None and self.mask.ndim == 3:
-            found |= set(np.flatnonzero((self.mask == 1).any(axis=(1, 2))).tolist())
-        elif self.mask is not None:
-            found |= {int(value) - 1 for value in np.unique(self.mask) if 0 < value < _UNANNOTATED}
-        if self.labels is not None:
-            found |= {int(label) for label in self.labels}
-        return found
+        found = set() if self.mask is None else classes_in(self.mask)
+        return found if self.labels is None else found | {int(label) for label in self.labels}
+
+
+def classes_in(mask: NDArray[Any]) -> set[int]:
+    """Numbers of the classes in a mask, without the background: the first of them 0.
+
+    Args:
+        mask: see :class:`SheetRow`.
+    """
+    if mask.ndim == 3:
+        return set(np.flatnonzero((mask == 1).any(axis=(1, 2))).tolist())
+    return {int(value) - 1 for value in np.unique(mask) if 0 < value < _UNANNOTATED}
 
 
 def write_sheet(

@@ -23,6 +23,7 @@ from tasks.registry.specs import is_task, spec_of, task_names
 # Where the flags of each are is said in tasks/cli/starting/known_flags.py too.
 VERBS = {
     "check": "look at a data set before anything is trained on it",
+    "show": "write a page of cases: as stored, as the model sees them, and augmented",
     "fit": "train, then evaluate the best checkpoint on validation and test",
     "validate": "evaluate a checkpoint, or an ensemble, on the validation part",
     "test": "evaluate a checkpoint, or an ensemble, on the test part, or on a whole other data set",

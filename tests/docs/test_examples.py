@@ -1,9 +1,11 @@
-"""The notebooks and the examples of docs/python.md run as they stand, without data and without a network."""
+"""The notebooks and the examples of docs/python.md and docs/show.md run as they stand, without data and network."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.cli.starting.mistyped import refuse_mistyped
+from tasks.registry.specs import spec_of
 from tests.docs.run_examples import examples
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
-PAGE = ROOT / "docs" / "python.md"
+PAGE, SHOW = ROOT / "docs" / "python.md", ROOT / "docs" / "show.md"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(folder),
         *map(str, NOTEBOOKS),
         str(PAGE),
+        str(SHOW),
     ]
     subprocess.run(command, env=environment, check=False)
     return folder
@@ -74,3 +79,19 @@ def test_the_examples_of_the_page_run(output: Path) -> None:
     for name, cells in found:
         assert not failure(output / name)
         assert sum(bool(line.strip()) for line in cells[0].splitlines()) <= 12, f"{name} is longer than promised"
+
+
+def test_samples_are_shown_in_python(output: Path) -> None:
+    ((name, _),) = examples(SHOW)
+    assert not failure(output / name)
+    page = (output / name / "show.html").read_text()
+    assert page.count("<section") == 4
+    assert "organ: " in page
+
+
+def test_the_commands_of_show_have_flags_that_are_there() -> None:
+    lines = re.findall(r"^    (python -m tasks\.\w+ show .*)$", SHOW.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        _, _, module, verb, *flags = shlex.split(line)
+        refuse_mistyped(spec_of(module.removeprefix("tasks.")), verb, flags)

@@ -27,6 +27,7 @@ from tasks.registry.spec import TaskSpec
 # Where the flags of each verb's own are. A verb that is not here is left to its parser.
 OWN_FLAGS = {
     "check": "tasks.cli.verbs.check.OWN_FLAGS",
+    "show": "tasks.cli.verbs.show.OWN_FLAGS",
     "fit": "tasks.cli.verbs.fit.OWN_FLAGS",
     "validate": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",
     "test": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",

@@ -29,7 +29,8 @@ def test_help_names_every_verb(run: Run) -> None:
 def test_each_verb_that_is_shown_has_help(run: Run, verb: str) -> None:
     status, out, _ = run(verb, "--help")
     assert status == 0
-    assert {"list": "--csv", "summary": "--model.backbone", "check": "--output"}.get(verb, "--ckpt_path") in out
+    shown = {"list": "--csv", "summary": "--model.backbone", "check": "--output", "show": "--case_id"}
+    assert shown.get(verb, "--ckpt_path") in out
 
 
 def test_fit_help_shows_what_a_user_needs_first(run: Run) -> None:

@@ -95,10 +95,13 @@ def test_from_fit_to_predict(run_task: Run, tmp_path: Path) -> None:
     assert "a checkpoint of the task 'count'" in one_line(err)
 
 
-def test_check_and_summary(run_task: Run) -> None:
+def test_check_show_and_summary(run_task: Run) -> None:
     status, out, err = run_task("count", "check", "--data.num_images", "30", "--output", "out")
     assert status == 0, err
     assert "out/check.html" in out
+    flags = ["--data.num_images", "30", "--cases", "2", "--augmented", "1", "--output", "show.html"]
+    status, out, err = run_task("count", "show", *flags)
+    assert (status, out) == (0, "2 cases shown: show.html\n"), err
     status, out, err = run_task("count", "summary", "--model.backbone", "test_resnet", "--image_size", "32")
     assert status == 0, err
     assert "\nlast " in out

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamodules.augmented_sheet import take_turns
+from datamodules.showing.turns import take_turns
 
 
 @given(st.lists(st.lists(st.integers(0, 30), unique=True, max_size=9), max_size=12), st.integers(1, 10))
