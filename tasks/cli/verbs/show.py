@@ -21,12 +21,12 @@ from scansuite.words import number_of
 from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
-from tasks.cli.verb_parser import Flag, OwnFlags
+from tasks.registry.flag import Flag, OwnFlags
 
 log = logging.getLogger(__name__)
 
 OWN_FLAGS: OwnFlags = {
-    "output": "new HTML file for the page",
+    "output": Flag("new HTML file for the page", needed=True),
     "cases": Flag("cases to draw, of each class in turn", int, 12),
     "part": Flag(
         "part to draw them from; left out: train, or all where there is none",

@@ -77,9 +77,8 @@ def test_the_picture_is_what_the_data_set_hands_over(run_task: Run) -> None:
             sample = data.dataset(np.array([row])).sample(Draw(0))["image"]
             picture = section.figure("as the model").picture(place)
             assert picture.shape == (512, 512, 3)
-            expected = np.rint(sample.numpy()[0] * 255)
             for channel in range(3):
-                assert np.array_equal(picture[8::16, 8::16, channel], expected)
+                assert np.abs(picture[8::16, 8::16, channel] - sample.numpy()[0] * 255).max() <= 0.501
 
 
 def test_cases_by_name_and_by_part(run: Run) -> None:
