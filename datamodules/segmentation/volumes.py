@@ -196,7 +196,9 @@ class Volumes(SegmentationData):
         return replace(super().stored(table), volume=self._stored_volume)
 
     def _stored_volume(self, image: int) -> StoredVolume:
-        case = int(self.table.images["case"].iat[image])  # in a check a volume is one image, else each of its slices is
+        case = int(
+            self.table.images["case"].to_numpy()[image]
+        )  # in a check a volume is one image, else each of its slices is
         return StoredVolume(self._sequences[case], self._labels[case], partial(self._classes_on, case))
 
     def _classes_on(self, case: int, image: Grid) -> NDArray[np.uint8]:

@@ -30,7 +30,9 @@ def sample_panel(data: ScanDataModule, sample: Sample, title: str, *, all_channe
     """
     image = sample["image"].permute(1, 2, 0).numpy()
     found = cast("dict[str, Any]", sample)
-    annotations = {name: found[name].numpy() for name in ("mask", "boxes", "labels", "ignored") if name in found}
+    annotations: dict[str, Any] = {
+        name: found[name].numpy() for name in ("mask", "boxes", "labels", "ignored") if name in found
+    }
     names = annotated_names(data)
     channels = image_channels(data, image)
     if not all_channels:

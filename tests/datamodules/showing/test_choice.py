@@ -70,7 +70,12 @@ def test_not_all_masks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = masked([1, 2, 3, 4] * 10)
     read: list[int] = []
     original = data.read_mask
-    monkeypatch.setattr(data, "read_mask", lambda image: (read.append(image), original(image))[1])
+
+    def told(image: int) -> Any:
+        read.append(image)
+        return original(image)
+
+    monkeypatch.setattr(data, "read_mask", told)
     assert draw_cases(data, np.arange(40), 4, 0).absent == []
     assert 4 <= len(read) < 40
     monkeypatch.setattr(choice, "_MOST_MASKS", 6)
