@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -146,7 +146,7 @@ def model_facts(data: ScanDataModule) -> list[tuple[str, str]]:
         ("the model sees", size),
         ("0 and 1 are", _scale(data)),
         ("then, in the model", _normalised(data)),
-        ("training augments", f"with the preset {data.augment}" if data.augment != "none" else "nothing"),
+        ("training augments", _augmentation(data)),
     ]
 
 
@@ -174,6 +174,22 @@ def _normalised(data: ScanDataModule) -> str:
         "image": "mean and deviation of each image",
     }
     return f"{how[data.normalize]} (--data.normalize {data.normalize})"
+
+
+def _augmentation(data: ScanDataModule) -> str:
+    changes = asdict(data.augment_args)
+    listed = changes.pop("transforms") or ()
+    changes.pop("color")  # volumes set it by themselves
+    said = ["nothing" if data.augment == "none" else f"with the preset {data.augment}"]
+    if any(value is not None for value in changes.values()):
+        said.append("with the ranges of --data.augment_args")
+    if listed:
+        said.append(f"with {number_of(len(listed), 'transform')} listed")
+    if data.mosaic:
+        said.append(f"in mosaics of four cases with a chance of {data.mosaic:g}")
+    if data.has_sides:
+        said.append("never mirrored, since classes have sides")
+    return ", ".join(said[1:] if len(said) > 1 and data.augment == "none" else said)
 
 
 def _legends(data: ScanDataModule) -> list[tuple[str, Markup]]:

@@ -18,6 +18,7 @@ from datamodules.segmentation.volumes import Volumes
 from datamodules.showing.cases import CaseCollector
 from datamodules.showing.page import model_facts
 from datamodules.showing.stored_panels import viewed
+from datamodules.transforms.names import AugmentArgs
 from datamodules.types import Draw, Sample, Scan, ScanInfo
 from tests.tasks.cli.test_segment import draw_volumes
 
@@ -125,3 +126,18 @@ def test_a_viewer_takes_the_window_of_the_file() -> None:
 def test_the_scale_in_words(settings: dict[str, Any], said: str) -> None:
     data = LabelledArrays(IMAGES, np.arange(N) % 2, **QUICK, **settings)
     assert dict(model_facts(data))["0 and 1 are"] == said
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "with the preset light"),
+        ({"augment": "none"}, "nothing"),
+        ({"augment_args": AugmentArgs(rotation=5)}, "with the preset light, with the ranges of --data.augment_args"),
+        ({"augment": [{"class_path": "Sharpen"}]}, "with 1 transform listed"),
+        ({"sided": True}, "with the preset light, never mirrored, since classes have sides"),
+    ],
+)
+def test_the_augmentation_in_words(settings: dict[str, Any], said: str) -> None:
+    data = LabelledArrays(IMAGES, np.arange(N) % 2, **QUICK, **settings)
+    assert dict(model_facts(data))["training augments"] == said
