@@ -61,8 +61,6 @@ class KnownFlag(NamedTuple):
     @property
     def choices(self) -> list[str]:
         """What may be typed for it; empty where that is open."""
-        if self.kind is None and self.help.startswith(("true", "false")):
-            return ["true", "false"]
         return choices_of(self.module, self.kind)
 
     @property

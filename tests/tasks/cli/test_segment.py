@@ -107,7 +107,7 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     assert status == 0, err
     assert not Path("numbered/overlays").exists()
     status, _, err = segment("predict", *checkpoint, "--input", "scans/images", "--output", "o", "--pictures", "some")
-    assert (status, one_line(err)) == (2, "error: --pictures some: true or false")
+    assert (status, one_line(err)) == (2, "error: --pictures some: expected true or false")
     assert np.array(Image.open("numbered/masks/c00.png")).dtype == np.uint16
 
 
