@@ -159,7 +159,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise SuiteError(
-            f"{path}: no such file (--model.weights takes imagenet, a checkpoint, or a .pth, .pt, .bin or .safetensors)"
+            f"--model.weights {path}: {'is a folder' if path.is_dir() else 'no such file'}: give imagenet, a "
+            "checkpoint, "
+            "or a .pth, .pt, .bin or .safetensors"
         )
     try:
         if path.suffix == ".safetensors":

@@ -191,6 +191,8 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         self.sided = sided
         self.augment_on: AugmentOn = augment_on
         self.cache: Cache = cache
+        if scratch is not None and not scratch.strip():
+            raise SuiteError("--data.scratch: is blank: name a folder on a disk of this machine, or leave it out")
         self.scratch = Scratch(scratch, self.cache_dir, keep=keep_scratch) if scratch else None
         self._datasets: dict[str, SampleDataset] = {}
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size

@@ -24,7 +24,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.readers.dicom.header import is_dicom, is_scan
 from datamodules.readers.format_table import by_name
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.listing import files_below
+from datamodules.readers.listing import files_below, near_file, passed_over
 from datamodules.readers.own_formats import load_readers
 from datamodules.readers.patterns import ALL, FilePatterns
 from datamodules.remote import local, local_input
@@ -135,7 +135,9 @@ class InputFiles:
         if not rows:
             kind = "volumes" if volumes else "images"
             others = f" ({len(self.passed_over)} passed over: {self.passed_over[0][1]})" if self.passed_over else ""
-            raise SuiteError(f"--input {' '.join(inputs)}: no {kind} found{others}")
+            folder = next((Path(one) for one in inputs if Path(one).is_dir()), None)
+            counted = passed_over(folder) if folder is not None and not others else ""
+            raise SuiteError(f"--input {' '.join(inputs)}: no {kind} found{others}{counted}")
         if together:
             return join_files(rows)
         frame = pd.DataFrame(rows).drop(columns="group")
@@ -184,7 +186,7 @@ class InputFiles:
                 row["group"] = (f"{path}:{row['case_id']}", str(row["case_id"])) if row["named"] else None
             return self._named(rows)
         if not path.exists():
-            raise SuiteError(f"--input {path}: no such file or folder")
+            raise SuiteError(f"--input {path}: no such file or folder: {near_file(path)}")
         return self._named([_row(path, case_id_of(path.name))])
 
     def _with_suffixes(self, names: pd.Series[str], root: Path, file: Path) -> pd.Series[str]:

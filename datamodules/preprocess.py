@@ -18,6 +18,7 @@ from datamodules.opened_image import OpenedImage
 from datamodules.resampling import resize_image, resize_mask
 from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 
 # Types whose whole range has a meaning: 0 is black and the largest value is white.
 _TYPE_RANGE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
@@ -85,7 +86,7 @@ class Preprocess:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise SuiteError(f"--data.image_size {self.size}: needs a height and a width of at least 1 px")
         if self.channels < 1:
-            raise SuiteError(f"{self.channels} channels: an image has at least one")
+            raise SuiteError(f"--data.channels {self.channels}: an image has at least one: give 1 (grey) or 3 (colour)")
         if (len(self.windows) > 0) + (self.percentiles is not None) + (self.value_range is not None) > 1:
             raise SuiteError("windows, percentiles and value_range exclude each other: give one of them")
         if len(self.windows) > 1 and self.channels != len(self.windows):
@@ -302,7 +303,10 @@ class Preprocess:
         """What is said of channels that no rule makes as many as there should be."""
         several = len(self.windows) > 1
         target = f"{len(self.windows)} windows take a scan with 1" if several else f"the model takes {self._wanted}"
-        return SuiteError(f"{where}: has {stored} channels, but {target}, and no rule turns one into the other")
+        return SuiteError(
+            f"{where}: has {number_of(stored, 'channel')}, but {target}, and no rule turns one into the other: give "
+            f"--data.channels {stored}"
+        )
 
     def _limits(self, array: NDArray[Any], where: str, stated: tuple[float, float] | None) -> NDArray[np.float32]:
         """The stored values that become 0 and 1, as :attr:`OpenedImage.limits`."""

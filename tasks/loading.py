@@ -26,6 +26,8 @@ Open: TypeAlias = Callable[[Path, str | None], dict[str, Any]]
 
 # Beside the tables of an ensemble: its members, and what was chosen for it.
 RECORD = "ensemble.json"
+_NONE = "it is damaged, or none"
+_GIVE = "give one that fit has written"
 
 
 class DamagedCheckpointError(SuiteError):
@@ -51,19 +53,19 @@ def open_checkpoint(path: Path, task: str | None = None, *, mend: str = "") -> d
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         code = re.search(r"\bGLOBAL (\S+)", str(error))
+        if code is None and not zipfile.is_zipfile(path):
+            raise DamagedCheckpointError(f"{path}: cannot be read as a checkpoint: {_NONE}") from None
         what = f" ({code[1][:80]})" if code is not None else ""
         raise SuiteError(
-            f"{path}: holds more than weights and plain values{what}, and pickled code is never run: is it one of ours?"
+            f"{path}: holds more than weights and plain values{what}, and pickled code is never run: {_GIVE}"
         ) from None
-    except Exception as error:  # damaged pickles raise whatever their parts raise
-        damage = isinstance(error, (LookupError, EOFError))  # they name what was looked for in the pickle
-        reason = "it is damaged, or none" if damage else " ".join(str(error).split())[:160] or type(error).__name__
-        raise DamagedCheckpointError(f"{path}: cannot be read as a checkpoint: {reason}") from None
+    except Exception:  # damaged pickles raise whatever their parts raise
+        raise DamagedCheckpointError(f"{path}: cannot be read as a checkpoint: {_NONE}") from None
     made_by = task_of(checkpoint)
     if made_by is None or (task is not None and made_by != task):
         what = "no checkpoint of this suite" if made_by is None else f"a checkpoint of the task {made_by!r}"
-        wanted = "" if task is None else f", not of {task!r}"
-        raise SuiteError(f"{path}: is {what}{wanted}: {mend or 'give one that fit has written'}")
+        wanted = "" if task is None or made_by is None else f", not of {task!r}"
+        raise SuiteError(f"{path}: is {what}{wanted}: {mend or _GIVE}")
     for part in ("hyper_parameters", "state_dict"):
         if not isinstance(checkpoint.get(part), dict):
             raise SuiteError(f"{path}: has no {part}: it is damaged, or was not made by fit")

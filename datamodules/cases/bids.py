@@ -14,7 +14,7 @@ import pandas as pd
 from datamodules.cases.ids import clean_id
 from datamodules.cases.table import split_words
 from datamodules.readers.format_table import by_name
-from datamodules.readers.listing import entries, files_below, path_below
+from datamodules.readers.listing import entries, files_below, no_folder, path_below
 from datamodules.readers.patterns import ALL, FilePatterns, fits
 from datamodules.tables.file import read_frame
 from datamodules.tables.form import AS_FOUND, TableForm
@@ -141,7 +141,7 @@ def images_of(root: Path, suffix: str | None, patterns: FilePatterns = ALL) -> l
         SuiteError: it is no data set of BIDS, has no images, or nobody knows which suffix is meant.
     """
     if not root.is_dir():
-        raise SuiteError(f"--data.root {root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
+        raise SuiteError(f"--data.root {root}: {no_folder(root)}")
     found = [one for one in subject_files(root) if one.suffix and one.suffix not in _NO_IMAGES]
     if not found:
         raise SuiteError(

@@ -37,7 +37,8 @@ def refuse_outside(root: Path, names: Iterable[str], where: str, *, allow: bool 
             if last in ("", ".", "..") or _is_link(end):
                 end = os.path.realpath(end)
         except (ValueError, OSError) as error:  # a NUL, half a character, or more of them than a name may have
-            raise SuiteError(f"{where}: {name[:60]!r} (number {row}) is no path: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else "it holds what no name can"
+            raise SuiteError(f"{where}: {name[:60]!r} (number {row}) is no path: {why}: correct it") from None
         if not allow and end != top and not end.startswith(inside):
             raise SuiteError(
                 f"{where}: {name} (number {row}) is outside of {root}: give paths below it, or, if you trust the file, "

@@ -28,6 +28,7 @@ from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from scansuite.files import lock_if_possible
 from scansuite.progress import progress
+from scansuite.words import plain_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -270,8 +271,7 @@ def _read_chunk(
         except SuiteError as error:
             found.append((place, Unreadable(str(error))))
         except Exception as error:  # whatever a crafted file brings about
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            found.append((place, Lost(place, "unreadable", reason.rstrip(": "))))
+            found.append((place, Lost(place, "unreadable", plain_words(error))))
     return found
 
 
@@ -333,5 +333,11 @@ def readable_cases(
 
 
 def _some(texts: Iterable[str], most: int) -> str:
-    texts = list(texts)
-    return "; ".join(texts[:most]) + ("; ..." if len(texts) > most else "")
+    """A few lines, each of a file; what is said in the same words again is not repeated."""
+    texts, said = list(texts), set[str]()
+    shown = []
+    for text in texts[:most]:
+        file, _, why = text.partition(": ")
+        shown.append(f"{file}: likewise" if why in said else text)
+        said.add(why)
+    return "; ".join(shown) + ("; ..." if len(texts) > most else "")

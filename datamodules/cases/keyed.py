@@ -46,7 +46,9 @@ def read_keyed(
     frame = read_frame(file, flag=flag, text_columns=(*columns, *text_columns), form=form.of_joined())
     for column in columns:
         if column not in frame:
-            raise SuiteError(f"{named}: no column {column} (found: {', '.join(frame.columns)}){hint}", kind=kind)
+            raise SuiteError(
+                f"{named}: no column {column} (found: {', '.join(frame.columns)}){hint}: rename it", kind=kind
+            )
     frame = frame.assign(case_id=clean_ids(frame["case_id"]))
     nameless = frame["case_id"].isna()
     if nameless.any():
@@ -55,7 +57,7 @@ def read_keyed(
         frame = frame[~nameless]
     again = frame["case_id"].duplicated()
     if again.any():
-        report_fault(kind, f"{named}: case_id {frame['case_id'][again].iloc[0]!r} is duplicated")
+        report_fault(kind, f"{named}: case_id {frame['case_id'][again].iloc[0]!r} is duplicated: keep one row")
         frame = frame[~again]
     return frame
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _LOOKED_AT = 20  # cells of a column
 
+MISSING = "correct the path, drop the row, or name the folder that paths are relative to with --data.root"
+
 
 def drop_empty(frame: pd.DataFrame, column: str, file: Path, named: str | None = None) -> pd.DataFrame:
     """The rows of a user's table in which a column names a file; an empty cell is refused.
@@ -67,7 +69,7 @@ def drop_missing(
     report_fault(
         "missing_file",
         f"{file}: {missing.iloc[0]} in column {column!r} is not below --data.root {root} ({len(missing)} of "
-        f"{len(frame)} are missing)",
+        f"{len(frame)} are missing): {MISSING}",
         missing,
         f"in column {column!r} of {file.name}, but not below --data.root",
     )

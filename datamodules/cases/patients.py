@@ -43,7 +43,9 @@ def join_patients(table: CaseTable, pattern: str | None, file: Path | None, form
         try:
             compiled = re.compile(pattern)
         except re.error as error:
-            raise SuiteError(f"--data.patient_pattern {pattern!r} is no regular expression: {error}") from None
+            raise SuiteError(
+                f"--data.patient_pattern {pattern!r} is no regular expression: {error}: correct it"
+            ) from None
         matches = [compiled.search(path) for path in table.cases["path"]]
         texts = [match.group(1 if compiled.groups else 0) if match is not None else None for match in matches]
         found = [clean_id(text) if text is not None else None for text in texts]

@@ -14,6 +14,7 @@ from datamodules.cases.ids import clean_id, clean_ids
 from datamodules.cases.scan_rows import RowsByOwner
 from datamodules.faults import report_fault
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 
 SPLITS = ("train", "val", "test")
 # What people write for the same three parts.
@@ -184,6 +185,6 @@ def split_words(values: pd.Series[str], where: str) -> pd.Series[str]:
         report_fault(
             "split",
             f"{where}: split {strange.iloc[0]!r} in row {int(strange.index[0]) + 1} is none of "
-            f"{', '.join(SPLIT_WORDS)} ({len(strange)} rows)",
+            f"{', '.join(SPLIT_WORDS)} ({number_of(len(strange), 'row')}): write one of them",
         )
     return known.astype("str")

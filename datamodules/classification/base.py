@@ -317,5 +317,7 @@ class ClassificationData(ScanDataModule):
         names = self.class_names
         positive = self._positive_class if self._positive_class is not None else names[-1]
         if positive not in names:
-            raise SuiteError(f"--data.positive_class {positive!r} is none of the classes {', '.join(names)}")
+            raise SuiteError(
+                f"--data.positive_class {positive!r} is none of the classes {', '.join(names)}: give one of them"
+            )
         return positive

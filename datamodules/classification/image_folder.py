@@ -16,8 +16,8 @@ from datamodules.cases.ids import clean_text
 from datamodules.cases.table import SPLIT_WORDS, SPLITS, CaseTable, table_of_images
 from datamodules.classification.base import ClassificationData
 from datamodules.faults import is_collecting, report_fault
-from datamodules.readers.formats import is_image, suffixes
-from datamodules.readers.listing import entries
+from datamodules.readers.formats import is_image
+from datamodules.readers.listing import entries, no_folder, passed_over
 from datamodules.readers.patterns import ALL, FilePatterns
 from scansuite.errors import SuiteError
 
@@ -63,7 +63,7 @@ def folder_table(root: Path, patterns: FilePatterns = ALL) -> tuple[CaseTable, l
         SuiteError: the folder is missing, has images but no class folders, or a class has no image.
     """
     if not root.is_dir():
-        raise SuiteError(f"--data.root {root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
+        raise SuiteError(f"--data.root {root}: {no_folder(root)}")
     tops = _class_folders(root, root, patterns)
     words = {top.name: SPLIT_WORDS.get(top.name.lower()) for top in tops}
     parts: list[tuple[str | None, str]] = [(None, "")]  # part and its folder, relative to the root
@@ -83,11 +83,10 @@ def folder_table(root: Path, patterns: FilePatterns = ALL) -> tuple[CaseTable, l
     counts = Counter(found.labels)
     for name in classes:
         if counts[name] == 0:
-            others = f", only {found.others[name]} files of other kinds" if found.others[name] else ""
             report_fault(
                 "class_missing",
-                f"{root / found.folders[name]}: class {name!r} has no images ({' '.join(suffixes())}){others}: add "
-                "some or remove the folder",
+                f"{root / found.folders[name]}: class {name!r} has no images"
+                f"{passed_over(root / found.folders[name], 'remove the folder')}",
             )
     if found.others.total():
         log.info("%s: %d files that are no images are passed over", root, found.others.total())

@@ -20,7 +20,7 @@ from datamodules.caching.cache import VolumeCache
 from datamodules.cases.containment import refuse_outside
 from datamodules.cases.contents import Unit, Unreadable, read_units, readable_cases
 from datamodules.cases.ids import clean_ids
-from datamodules.cases.named_files import drop_empty, no_column, swapped, with_suffixes
+from datamodules.cases.named_files import MISSING, drop_empty, no_column, swapped, with_suffixes
 from datamodules.cases.table import CaseTable, split_words, table_of_images
 from datamodules.classification.base import ClassificationData
 from datamodules.classification.case_rows import join_rows, with_slices
@@ -136,7 +136,7 @@ class ImageTable(ClassificationData):
             report_fault(
                 "missing_file",
                 f"{self.table_file}: {missing[0]} is not below --data.root {self.root} ({len(missing)} of {len(frame)} "
-                "images are missing)",
+                f"images are missing): {MISSING}",
                 missing,
                 f"in {self.table_file.name}, but not below --data.root",
             )

@@ -90,7 +90,7 @@ def make_target(
     if kind == "multilabel" or (kind is None and len(columns) > 1):
         return _multilabel(frame, columns, where)
     if len(columns) != 1:
-        raise SuiteError(f"{where}: a {kind} target has one label column, {len(columns)} were given")
+        raise SuiteError(f"{where}: a {kind} target has one label column, {len(columns)} were given: name one")
     labels = frame[columns[0]]
     empty = np.flatnonzero(class_text(labels).isna())
     if len(empty):
@@ -111,11 +111,14 @@ def _multilabel(frame: pd.DataFrame, columns: Sequence[str], where: str) -> Clas
         if len(strange):
             raise SuiteError(
                 f"{where}: column {name!r} has {str(strange.iloc[0])!r} in row {int(strange.index[0]) + 1}: a label is "
-                "0, 1 or empty (unknown)"
+                "0, 1 or empty (unknown): correct it, or leave the column out"
             )
         values[:, position] = numbers.to_numpy(dtype=np.float32)
     if np.isnan(values).all():
-        raise SuiteError(f"{where}: the label columns {', '.join(columns)} are empty in all {len(frame)} rows")
+        raise SuiteError(
+            f"{where}: the label columns {', '.join(columns)} are empty in all {len(frame)} rows: name others with "
+            "--data.label_columns"
+        )
     return ClassificationTarget("multilabel", tuple(columns), values)
 
 
@@ -143,7 +146,7 @@ def _regression(column: pd.Series[Any], where: str) -> ClassificationTarget:
     if len(strange):
         raise SuiteError(
             f"{where}: column {column.name!r} has {str(strange.iloc[0])!r} in row {int(strange.index[0]) + 1}: a "
-            "regression target is a finite number (of at most 3e38)"
+            "regression target is a finite number (of at most 3e38): correct it, or drop the row"
         )
     return ClassificationTarget("regression", (str(column.name),), numbers.to_numpy(dtype=np.float32))
 
@@ -177,10 +180,14 @@ def _classes(
         )
     if len(names) < 2:
         raise SuiteError(
-            f"{where}: column {column.name!r} has one class only ({names[0]!r}): there is nothing to learn"
+            f"{where}: column {column.name!r} has one class only ({names[0]!r}): there is nothing to learn: "
+            "add cases of another class, or name the right --data.root or --data.label_columns"
         )
     if kind == "binary" and len(names) != 2:
-        raise SuiteError(f"{where}: column {column.name!r} has {len(names)} classes, a binary target has 2")
+        raise SuiteError(
+            f"{where}: column {column.name!r} has {len(names)} classes, a binary target has 2: give "
+            "--data.target multiclass, or join some with --data.class_map"
+        )
     number = {name: position for position, name in enumerate(names)}
     values = text.map(number).to_numpy(dtype=np.int64)
     inferred = kind or ("binary" if len(names) == 2 else "multiclass")

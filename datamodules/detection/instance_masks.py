@@ -16,6 +16,7 @@ from datamodules.detection.base import Annotated, DetectionData
 from datamodules.detection.boxes import RawBoxes
 from datamodules.detection.files import beside, images_by_stem, relative, split_of_folders
 from datamodules.faults import report_fault
+from datamodules.readers.listing import passed_over
 from datamodules.segmentation.masks import read_label_file
 from datamodules.types import Scan
 from scansuite.errors import SuiteError
@@ -72,7 +73,7 @@ class InstanceMasks(DetectionData):
         maps = self._folder(self._mask_folder(), "masks")
         found, below = images_by_stem(images, self.patterns, self.root), images_by_stem(maps)
         if not found:
-            raise SuiteError(f"{images}: no images in it")
+            raise SuiteError(f"{images}: no images in it{passed_over(images)}")
         label = self.classes[0] if self.classes is not None else "object"
         boxes = RawBoxes()
         sizes: list[tuple[int, int] | None] = []

@@ -24,6 +24,7 @@ from datamodules.readers.formats import images_below
 from datamodules.readers.listing import files_below, is_clutter
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
+from scansuite.words import plain_words
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,10 @@ class Voc(DetectionData):
                 if not name:
                     continue
                 if origin.get(name, file) != file:
-                    report_fault("split", f"{file}: {name!r} stands in {origin[name].name} too: a case has one part")
+                    report_fault(
+                        "split",
+                        f"{file}: {name!r} stands in {origin[name].name} too: a case has one part: remove it from one",
+                    )
                     continue
                 if name not in files:
                     text = f"{name!r} has no {name}.xml in {folder}: an image without boxes needs one without objects"
@@ -172,17 +176,19 @@ def _parse(file: Path) -> Element:
     """
     try:
         root = defusedxml.ElementTree.parse(file).getroot()
-    except DefusedXmlException as error:
+    except DefusedXmlException:
         raise SuiteError(
-            f"{file}: refused, because it declares entities ({type(error).__name__}), as XML bombs do and annotations "
+            f"{file}: refused, because it declares entities, as XML bombs do and annotations "
             "need not: remove its DOCTYPE"
         ) from None
     except (ParseError, ValueError, LookupError) as error:
-        raise SuiteError(f"{file}: no XML, or cut off: {' '.join(str(error).split())[:120]}") from None
+        raise SuiteError(f"{file}: no XML, or cut off: {plain_words(error)}: mend it, or write it again") from None
     except OSError as error:
-        raise SuiteError(f"{file}: cannot be read: {error.strerror}") from None
+        raise SuiteError(f"{file}: cannot be read: {error.strerror}: mend that, or take the file away") from None
     if root is None or root.tag != "annotation":
-        raise SuiteError(f"{file}: no annotation of PASCAL VOC: expected <annotation>")
+        raise SuiteError(
+            f"{file}: no annotation of PASCAL VOC: expected <annotation>: take the file away, or write it anew"
+        )
     return root
 
 

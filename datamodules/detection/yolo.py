@@ -23,11 +23,11 @@ from datamodules.detection.files import (
     split_of_folders,
 )
 from datamodules.faults import report_fault, tolerated
-from datamodules.readers import formats
-from datamodules.readers.listing import entries
+from datamodules.readers.listing import entries, passed_over
 from datamodules.readers.sizes import image_size
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
+from scansuite.words import number_of, plain_words
 
 _LARGEST_FRACTION = 2.0  # boxes may reach out of the image, but what is larger were pixels
 
@@ -126,10 +126,14 @@ class Yolo(DetectionData):
                 raise SuiteError(f"{file}: names must be numbered 0 to {len(names) - 1}, one class each")
             names = [names[number] for number in numbers]
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise SuiteError(f"{file}: names is {str(names)[:60]!r}: expected a list of classes")
+            raise SuiteError(
+                f"{file}: names is {str(names)[:60]!r}: expected a list of classes: write one (names: [lesion])"
+            )
         count = described.get("nc", str(len(names)))
         if count != str(len(names)):
-            raise SuiteError(f"{file}: nc is {count}, but there are {len(names)} names")
+            raise SuiteError(
+                f"{file}: nc is {count}, but there are {number_of(len(names), 'name')}: correct one of them"
+            )
         return names
 
     def _images_of_parts(self, file: Path | None, described: dict[str, Any]) -> list[tuple[str | None, str, Path]]:
@@ -151,7 +155,7 @@ class Yolo(DetectionData):
             taken = set(self.patterns.chosen([relative(path, self.root) for _, _, path in found], self.root))
             found = [one for one in found if relative(one[2], self.root) in taken]
         if not found:
-            raise SuiteError(f"{file or self.root}: no images found ({' '.join(formats.suffixes())})")
+            raise SuiteError(f"{file or self.root}: no images found{passed_over(self.root)}")
         return found
 
     def _resolve(self, file: Path, described: dict[str, Any], part: str, text: str) -> Path:
@@ -171,7 +175,7 @@ class Yolo(DetectionData):
         if place.is_dir():
             return [(name, place / name) for name in images_by_stem(place).values()]
         if place.suffix.lower() != ".txt":
-            raise SuiteError(f"{place}: neither a folder of images nor a .txt file that lists them")
+            raise SuiteError(f"{place}: neither a folder of images nor a .txt file that lists them: correct the path")
         found = []
         for line in filter(None, map(str.strip, read_text(place).splitlines())):
             tries = (place.parent / line, self.root / line)
@@ -215,7 +219,7 @@ def _below_images(path: str) -> str:
 def _texts(entry: Any, file: Path, part: str) -> list[str]:
     texts = entry if isinstance(entry, list) else [entry]
     if not all(isinstance(text, str) for text in texts):
-        raise SuiteError(f"{file}: {part} is {str(entry)[:60]!r}: expected a path or a list of paths")
+        raise SuiteError(f"{file}: {part} is {str(entry)[:60]!r}: expected a path or a list of paths: correct it")
     return texts
 
 
@@ -224,9 +228,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         # BaseLoader knows text, lists and mappings alone: a class called "no" or "007" stays so.
         content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SuiteError(f"{file}: no YAML: {' '.join(str(error).split())[:120]}") from None
+        raise SuiteError(f"{file}: no YAML: {plain_words(error)}: mend it") from None
     if not isinstance(content, dict):
-        raise SuiteError(f"{file}: expected names and, for a split, train, val and test")
+        raise SuiteError(f"{file}: expected names and, for a split, train, val and test: write these (names: [lesion])")
     return content
 
 
@@ -247,19 +251,27 @@ def _add_box(
     height, width = size
     line = " ".join(columns)
     if len(columns) != 5:
-        raise SuiteError(f"{where}: {len(columns)} columns, where class, x, y, width and height should stand")
+        raise SuiteError(
+            f"{where}: {number_of(len(columns), 'column')}, where class, x, y, width and height should stand: "
+            "correct the line, or remove it"
+        )
     try:
         number, x, y, w, h = map(float, columns)
     except ValueError:
-        raise SuiteError(f"{where}: {line[:60]!r} are not five numbers") from None
+        raise SuiteError(f"{where}: {line[:60]!r} are not five numbers: correct the line, or remove it") from None
     if number not in range(len(names)):
         report_fault(
             "unknown_label",
-            f"{where}: unknown class {columns[0]}: the names of data.yaml are numbered 0 to {len(names) - 1}",
+            f"{where}: unknown class {columns[0]}: the names of data.yaml are numbered 0 to {len(names) - 1}: add "
+            "its name "
+            "there, or correct the line",
             [where],
         )
         return
     if max(abs(x), abs(y), abs(w), abs(h)) > _LARGEST_FRACTION and max(x, y, w, h) < float("inf"):
-        raise SuiteError(f"{where}: {line[:60]!r}: x, y, width and height must be fractions of the sides")
+        raise SuiteError(
+            f"{where}: {line[:60]!r}: x, y, width and height must be fractions of the sides: "
+            "divide pixels by the image's width and height"
+        )
     corners = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
     boxes.add(case, names[int(number)], corners, where)

@@ -1,7 +1,8 @@
-"""Checks of what a user's own decoder returns; the suite's have tests."""
+"""Checks of what a user's own decoder returns, and its words; the suite's have tests."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 from datamodules.readers.format_table import Format, own_formats
 from datamodules.readers.grid import Grid, Volume, check_volume, is_invertible
 from datamodules.readers.limits import Limits
+from datamodules.readers.named_errors import decoder_words, own_words
+
+
+def words_of(found: Format) -> Callable[[Exception], str]:
+    """What is said of an exception of a decoder: of a user's own, who is to mend it, as it stands."""
+    return own_words if found in own_formats() else decoder_words
 
 
 def check_image(array: NDArray[Any], found: Format, limits: Limits) -> None:

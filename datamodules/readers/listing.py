@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scansuite.errors import SuiteError
+from scansuite.errors import SuiteError, nearest
+
+_SHOWN = 4  # suffixes
 
 
 def is_clutter(name: str) -> bool:
@@ -28,7 +31,7 @@ def entries(folder: str | Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as scan:
             found = [entry for entry in scan if not is_clutter(entry.name)]
     except OSError as error:
-        raise SuiteError(f"{folder}: cannot be read: {error.strerror}") from None
+        raise SuiteError(f"{folder}: cannot be read: {error.strerror}: let yourself read it, or name another") from None
     return sorted(found, key=lambda entry: entry.name)
 
 
@@ -47,3 +50,44 @@ def path_below(folder: str, name: str) -> str:
 def paths_below(folder: Path) -> Iterator[Path]:
     """Paths of :func:`files_below`, with the folder in front."""
     return (folder / name for name in files_below(folder, lambda file: True))
+
+
+def passed_over(folder: Path, otherwise: str = "name another") -> str:
+    """What the line that says that none was found says of the files that are there, counted by suffix, and the mend.
+
+    Args:
+        folder: in which none was found.
+        otherwise: what else may be done.
+    """
+    if not folder.is_dir():
+        return ": name the right folder"
+    counts = Counter(Path(name).suffix.lower() or "without suffix" for name in files_below(folder, lambda file: True))
+    if not counts:
+        return f" (it is empty): put some there, or {otherwise}"
+    shown = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(_SHOWN))
+    more = ", ..." if len(counts) > _SHOWN else ""
+    return f" ({shown}{more} passed over): convert them to PNG, TIFF, DICOM or NIfTI, or {otherwise}"
+
+
+def near_file(path: Path) -> str:
+    """What to do about a file or folder that is not there: the nearest name beside it, if there is one."""
+    there = next((parent for parent in path.parents if parent.is_dir()), Path())
+    missing = path.relative_to(there).parts[:1] if path.is_relative_to(there) else ()
+    try:
+        names = [entry.name for entry in entries(there)] if missing else []
+    except SuiteError:
+        names = []
+    if missing and missing[0] in names:
+        return f"{there / missing[0]} is a file: name the folder that holds it"
+    hint = nearest(missing[0], names) if missing else ""
+    if not hint.startswith("did you mean"):
+        return "correct the path, or put it there"
+    found = there / hint.removeprefix("did you mean '").removesuffix("'?")
+    return f"did you mean {found.joinpath(*path.relative_to(there).parts[1:])}?"
+
+
+def no_folder(path: Path) -> str:
+    """What is wrong with a path that is no folder."""
+    if path.exists():
+        return f"is a file, not a folder: give its folder, {path.parent}"
+    return f"no such folder: {near_file(path)}"

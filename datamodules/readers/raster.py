@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.readers.checked import check_image
+from datamodules.readers.checked import check_image, words_of
 from datamodules.readers.format_table import BEGINNING, image_format, known_formats, suffixes_of
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.named_errors import named_errors
@@ -58,8 +58,9 @@ def read(path: Path, limits: Limits = DEFAULT, frame: int | None = None, *, labe
     if not path.name.lower().endswith(suffixes_of("image")) and has_suffix(path.name):
         raise SuiteError(f"{path}: not a raster image by its name: expected one of {' '.join(suffixes_of('image'))}")
     quiet_decoders()
-    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
+    with named_errors(path, "cannot be decoded") as attempt, path.open("rb") as file:
         found = image_format(file.read(BEGINNING), path.name)
+        attempt.words = words_of(found)
         file.seek(0)
         array, said = found.decoder("image")(file, limits, frame, labels=labels)
         check_image(array, found, limits)
@@ -91,8 +92,9 @@ def count_pages(path: Path) -> int:
         SuiteError: no such file, or a TIFF that cannot be read.
     """
     quiet_decoders()
-    with named_errors(path, "cannot be decoded"), path.open("rb") as file:
+    with named_errors(path, "cannot be decoded") as attempt, path.open("rb") as file:
         found = image_format(file.read(BEGINNING), path.name)
+        attempt.words = words_of(found)
         file.seek(0)
         return 1 if found.frames is None else int(found.decoder("frames")(file))
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.readers.checked import check_grid
+from datamodules.readers.checked import check_grid, words_of
 from datamodules.readers.format_table import by_name, suffixes_of
 from datamodules.readers.grid import Grid as Grid
 from datamodules.readers.grid import Volume as Volume
@@ -115,7 +115,9 @@ def _read(path: Path, limits: Limits, *, decode: bool, labels: bool) -> Grid:
     ):
         found = by_name(opened.name)
         assert found is not None  # the name of the file, or of the member that was chosen by it
-        attempt.failing = f"cannot be decoded as {found.name}"
+        if not opened.packed and path.stat().st_size == 0:
+            raise ValueError("the file is empty")
+        attempt.failing, attempt.words = f"cannot be decoded as {found.name}", words_of(found)
         grid: Grid = found.decoder("volume")(path, opened, limits, decode=decode, labels=labels)
         check_grid(grid, found, limits, decoded=decode)
         if opened.packed and decode:

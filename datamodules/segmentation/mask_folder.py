@@ -284,7 +284,9 @@ class MaskFolder(SegmentationData):
         classes = self.classes if self.classes is not None else ["background", "foreground"]
         if self._kind in ("binary", "instances") and (isinstance(classes, dict) or len(classes) != 2):
             raise SuiteError(
-                f"--data.classes: {self._kind} masks have two classes, background first, not {', '.join(classes)}"
+                f"--data.classes: {self._kind} masks have two classes, background first, not "
+                f"{', '.join(classes) or 'none'}: "
+                "give --data.classes background,NAME"
             )
         if self._kind == "index":
             self._reader = label_values(classes, self.ignore_value)

@@ -13,7 +13,7 @@ from datamodules.cases.side_by_side import image_keys, mask_key, pairs_beside
 from datamodules.cases.table import SPLIT_WORDS, case_id_of
 from datamodules.faults import report_fault
 from datamodules.readers import formats
-from datamodules.readers.listing import path_below
+from datamodules.readers.listing import passed_over, path_below
 from datamodules.readers.patterns import FilePatterns
 from scansuite.errors import SuiteError
 
@@ -80,7 +80,7 @@ def find_pairs(root: Path, images: str, masks: str | None, patterns: FilePattern
             return found
     below = formats.images_below(_folder(root, images, "--data.images"))
     if not below:
-        raise SuiteError(f"{root / images}: no images in it ({' '.join(formats.suffixes())})")
+        raise SuiteError(f"{root / images}: no images in it{passed_over(root / images)}")
     if masks is None:
         if len(others) != 1:
             how = "both masks/ and labels/ are there" if others else "neither masks/ nor labels/ is there"

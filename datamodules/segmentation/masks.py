@@ -18,6 +18,7 @@ from datamodules.tables.file import read_frame
 from datamodules.tables.form import AS_FOUND, TableForm
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
+from scansuite.words import plain_words
 
 _MANY_OBJECTS = 20
 
@@ -97,9 +98,9 @@ def _json_palette(file: Path) -> list[tuple[str, Any]]:
     try:
         content = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:
-        raise SuiteError(f"--data.palette {file}: no JSON: {error}") from None
+        raise SuiteError(f"--data.palette {file}: no JSON: {plain_words(error)}: mend it") from None
     if not isinstance(content, dict):
-        raise SuiteError(f'--data.palette {file}: expected {{"class": [r, g, b], ...}}')
+        raise SuiteError(f'--data.palette {file}: expected {{"class": [r, g, b], ...}}: write it so')
     return list(content.items())
 
 
@@ -111,7 +112,8 @@ def _table_palette(file: Path, form: TableForm) -> list[tuple[str, Any]]:
     parts = next((each for each in (["r", "g", "b"], ["red", "green", "blue"]) if set(each) <= set(frame)), None)
     if name is None or (joined is None and parts is None):
         raise SuiteError(
-            f"--data.palette {file}: expected columns class,r,g,b or class,colour (found: {', '.join(frame.columns)})"
+            f"--data.palette {file}: expected columns class,r,g,b or class,colour (found: {', '.join(frame.columns)}): "
+            "rename them"
         )
     values = frame[joined].tolist() if joined is not None else frame[parts].to_numpy().tolist()
     return list(zip(frame[name].astype(str), values, strict=True))

@@ -17,12 +17,13 @@ from datamodules.cases.side_by_side import pairs_beside
 from datamodules.cases.table import by_case_id, case_id_of
 from datamodules.faults import report_fault
 from datamodules.readers.dicom.header import is_dicom
-from datamodules.readers.listing import entries, files_below, path_below
+from datamodules.readers.listing import entries, files_below, passed_over, path_below
 from datamodules.readers.patterns import ALL, FilePatterns
-from datamodules.readers.volume import may_be_volume, suffixes
+from datamodules.readers.volume import may_be_volume
 from datamodules.segmentation.mask_pairs import refuse_unclear
 from datamodules.tables.text import read_text
 from scansuite.errors import SuiteError
+from scansuite.words import plain_words
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,9 @@ def read_description(file: Path) -> Described:
     try:
         content = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:
-        raise SuiteError(f"{file}: cannot be read as a dataset.json: no JSON: {error}") from None
+        raise SuiteError(
+            f"{file}: cannot be read as a dataset.json: no JSON: {plain_words(error)}: mend it, or take it away"
+        ) from None
     try:
         channels = content.get("channel_names", content.get("modality", {}))
         sequences = tuple(str(channels[key]) for key in sorted(channels, key=int))
@@ -216,6 +219,7 @@ def _volumes(folder: Path, flag: str) -> dict[str, str]:
     )
     if not found:
         raise SuiteError(
-            f"--data.{flag} {folder}: no volumes in it ({' '.join(suffixes())}, or folders with DICOM series)"
+            f"--data.{flag} {folder}: no volumes in it (files such as .nii.gz, .nrrd or .mha, or folders with DICOM "
+            f"series){passed_over(folder)}"
         )
     return found

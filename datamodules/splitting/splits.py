@@ -19,6 +19,7 @@ from datamodules.splitting.dealing import stratified_groups, tie_words
 from datamodules.splitting.strata import NO_STRATUM, column_strata
 from datamodules.tables.form import AS_FOUND, TableForm
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def make_split(
             return given
         split = given.to_numpy(dtype=object).copy()
         if not (split == "train").any() and (split == "val").any():
-            raise SuiteError("the given split has no train part")
+            raise SuiteError("the given split has no train part: give it one, or leave the split out, and one is drawn")
         if not (split == "train").any() or (split == "val").any():
             return pd.Series(split, index=given.index, dtype="str")
     strata = np.hstack([strata, column_strata(table.cases, stratify)])
@@ -89,8 +90,9 @@ def make_split(
         split[parts == 1] = "test"
         if not (parts == 1).any():
             raise SuiteError(
-                f"--data.test_fraction {test_fraction}: of {len(np.unique(groups))} patients (or images, where no "
-                "patient is known) none fits into so small a test part: give a larger one, or 0 for none"
+                f"--data.test_fraction {test_fraction}: of {number_of(len(np.unique(groups)), 'patient')} (or "
+                "images, where no "
+                "patient is known) none fits into so small a test part: give a larger one, or 0 for none, or more data"
             )
     evaluated = fold if draws_all and test_fraction == 0 else None
     _refuse_too_few(groups[split == "train"], folds, folds_flag)
@@ -193,7 +195,7 @@ def join_split(
         report_fault(
             "split",
             f"{named}: case_id {absent.iloc[0]!r} is not in it ({len(absent)} of {len(table)} cases are not): was it "
-            "made for other data?",
+            f"made for other data? Add its row, or leave --data.split_file {file} out",
             detail=f"not in {named}",
             cases=absent.index,
         )
@@ -205,7 +207,8 @@ def join_split(
         report_fault(
             "split",
             f"{named}: case_id {shown} {'is' if len(strangers) == 1 else 'are'} not in the data "
-            f"({len(strangers)} of {len(known)} rows are not): have files gone, or was it made for other data?",
+            f"({len(strangers)} of {len(known)} rows are not): have files gone, or was it made for other data? "
+            "Remove its row, or leave --data.split_file out",
         )
     if leave_out and (known["split"] == "train").any() and not (known["split"] == "val").any():
         raise SuiteError(f"--data.new_cases leave_out: {file} names no validation cases, and none are drawn then")

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.readers.listing import near_file
 from datamodules.readers.unpack import read_all, unpacked
 from datamodules.tables.encodings import UTF8, declared, encoding_of, line_that_fails, spoken
 from datamodules.tables.form import AS_FOUND, Layout, TableForm, TextColumns, chosen, layout_of, shown
@@ -58,7 +59,8 @@ def read_frame(
     """
     where = f"{flag} {file}"
     if not file.is_file():
-        raise SuiteError(f"{where}: no such file")
+        what = "is a folder: name a file in it" if file.is_dir() else f"no such file: {near_file(file)}"
+        raise SuiteError(f"{where}: {what}")
     name = file.name.lower().removesuffix(".gz")
     try:
         if is_workbook(file):
@@ -80,7 +82,7 @@ def read_frame(
     frame.columns = [str(column).strip() for column in frame.columns]
     frame = _without_empty(frame)
     if frame.empty:
-        raise SuiteError(f"{where}: the table has no rows")
+        raise SuiteError(f"{where}: the table has no rows: write some below the names of its columns")
     return frame
 
 

@@ -8,6 +8,8 @@ import zlib
 
 import pandas as pd
 
+from scansuite.words import plain_words
+
 _ELSE = "name what separates cells with --data.separator, if it is another character"
 
 
@@ -22,7 +24,7 @@ def reason_of(error: Exception, mend: str = _ELSE) -> str:
     if isinstance(error, UnicodeError):
         return "it is not UTF-8: save it as UTF-8"
     if isinstance(error, pd.errors.EmptyDataError):
-        return "the file is empty"
+        return "the file is empty: write the names of columns, and rows below them"
     cells = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
     if cells is not None:
         return (
@@ -36,5 +38,5 @@ def reason_of(error: Exception, mend: str = _ELSE) -> str:
     if isinstance(error, (EOFError, gzip.BadGzipFile, zlib.error)):
         return "it is gzip and cannot be unpacked: is it damaged or cut off?"
     if "Parquet" in text or type(error).__module__.startswith("pyarrow"):
-        return "it is no Parquet file, or a damaged one"
-    return text[:160]
+        return "it is no Parquet file, or a damaged one: write it again, or save it as CSV"
+    return plain_words(error, 160)

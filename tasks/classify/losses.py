@@ -56,7 +56,9 @@ class ClassificationLoss(nn.Module):
         if not 0 <= label_smoothing < 1:
             raise SuiteError(f"--model.label_smoothing {label_smoothing}: must be at least 0 and below 1")
         if class_weights is not None and chosen not in ("cross_entropy", "focal"):
-            raise SuiteError(f"--model.class_weights: the {chosen} loss takes none")
+            raise SuiteError(f"--model.class_weights: the {chosen} loss takes none: leave it out")
+        if class_weights is not None and min(class_weights) < 0:
+            raise SuiteError(f"--model.class_weights {list(class_weights)}: numbers must be at least 0")
         if gamma < 0:
             raise SuiteError(f"--model.focal_gamma {gamma}: must be at least 0")
         self.name, self.smoothing, self.gamma = chosen, label_smoothing, gamma

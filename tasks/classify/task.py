@@ -14,6 +14,7 @@ from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
+from scansuite.words import number_of
 from tasks.base import Task
 from tasks.batches import count_cases
 from tasks.classify.distillation import imitation
@@ -224,10 +225,8 @@ class ClassificationTask(Task):
     ) -> list[float] | None:
         if asked is None or isinstance(asked, list):
             if asked is not None and len(asked) != len(self.class_names):
-                raise SuiteError(
-                    f"--model.class_weights: {len(asked)} numbers for {len(self.class_names)} classes "
-                    f"({', '.join(self.class_names)})"
-                )
+                what = f"{number_of(len(asked), 'number')} for {len(self.class_names)} classes"
+                raise SuiteError(f"--model.class_weights: {what} ({', '.join(self.class_names)}): give one for each")
             return asked
         if self.target == "regression":
             raise SuiteError("--model.class_weights balanced: a regression target has no classes")

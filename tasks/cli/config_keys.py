@@ -33,22 +33,39 @@ def refuse_unknown_keys(argv: Sequence[str], known: Iterable[str], silent: Colle
     for file in files:
         values = read_config(Path(file))
         if not isinstance(values, Mapping):
-            continue
+            what = "is empty" if values is None else "holds no flags"
+            raise SuiteError(f"--config {file}: {what}: write a flag and its value in each line (run_dir: mine)")
         _refuse(file, "", values, names)
         for group in _GROUPS:
             section = values.get(group)
-            if not isinstance(section, Mapping) or (group == "data" and not alone):
+            if not isinstance(section, Mapping):
+                _refuse_no_section(file, group, section)
+                continue
+            if group == "data" and not alone:
                 continue
             if group == "data" and {"class_path", "init_args"} & set(section):
                 section = section.get("init_args")
+                if not isinstance(section, Mapping):
+                    _refuse_no_section(file, "data.init_args", section)
             if isinstance(section, Mapping):
                 _refuse(file, f"{group}.", section, names)
 
 
+def _refuse_no_section(file: str, group: str, section: object) -> None:
+    """Refuse a value where flags stand below a name; ``data`` alone may name a class instead."""
+    if section is not None and not (group == "data" and isinstance(section, str)):
+        raise SuiteError(
+            f"--config {file}: {group} is {str(section)[:60]}: its flags stand below it, each in a line, indented by "
+            "two spaces"
+        )
+
+
 def _refuse(file: str, group: str, values: Mapping[Any, Any], names: Collection[str]) -> None:
     for key in values:
-        if not isinstance(key, str) or "." in key or (not group and key == "config"):
+        if isinstance(key, str) and ("." in key or (not group and key == "config")):
             continue
+        if not isinstance(key, str):
+            raise SuiteError(f"--config {file}: {group}{key}: no such flag: see --help_all")
         name = f"--{group}{key.removesuffix('+')}"
         if name not in names:
             raise SuiteError(f"--config {file}: {group}{key}: no such flag: {_hint(group, key, names)}")

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from datamodules.remote import as_typed
-from scansuite.errors import SuiteError, from_worker, nearest
+from scansuite.errors import SuiteError, from_worker
 from tasks.cli.display.console import close_lines
-from tasks.cli.flags import init_parameters
+from tasks.cli.parser_line import parser_line
 from tasks.cli.runs import ranks
 from tasks.cli.runs.last_line import find_caller, tell_caller
 from tasks.cli.runs.run_dir import global_rank
@@ -170,9 +170,12 @@ def _known(error: Exception) -> str | None:
     """A line for mistakes that torch and Lightning report as their own exceptions."""
     kind, text = type(error).__name__, " ".join(str(error).split())
     if kind == "MisconfigurationException":
-        return text[:300]
+        said = re.sub(r"`?(limit_\w+_batches|accelerator|devices|strategy)=([\w.']+)`?", r"--trainer.\1 \2", text)
+        return f"--trainer: {said[:300]}"
     if kind == "OutOfMemoryError" or "not enough memory" in text:
         return "out of memory: give a smaller --data.batch_size, or train at a smaller --data.image_size"
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in text:
+        return f"{error.object[:80]!a}: this name is not UTF-8: rename it"
     if (line := _of_libraries(error)) is not None:
         return line
     if "SuiteError" in text and "DataLoader worker" in text:
@@ -212,57 +215,3 @@ def _of_libraries(error: BaseException) -> str | None:
 def _say(line: str) -> int:
     ranks.say_error(ranks.name_rank(as_typed(line)))
     return 2
-
-
-def parser_line(text: str) -> str:
-    """One line for what jsonargparse reports over many."""
-    if denied := re.search(r"Importing '([\w.]+)' is not allowed", text):
-        key = re.search(r'Parser key "([^"]+)"', text)
-        where = f"--{key[1]} {denied[1]}" if key is not None else denied[1]
-        package = denied[1].split(".")[0]
-        return f"{where}: would run code of {package!r}: allow it with --allow_import {package}"
-    text = _first_alternative(text)
-    keys = re.findall(r'Parser key "([^"]+)"', text)
-    paths = re.findall(r"Problem with given class_path '([\w.]+)'", text)
-    # A nested key (batch_size of a data class) is reported without its group.
-    flag = ""
-    if keys:
-        flag = f"--{keys[0]}" if len(keys) == 1 or "." in keys[-1] else f"--{keys[0]}.{keys[-1]}"
-    if option := re.search(r"Option '([^']+)' is not accepted", text):
-        of = f" of {paths[-1].rpartition('.')[2]}{_nearest_argument(paths[-1], option[1])}" if paths else ""
-        return f"{flag}.{option[1]}: not a flag{of}"
-    if expected := re.findall(r"Expected an? (.+)", text):
-        kinds = list(dict.fromkeys(_kind(kind) for kind in expected))
-        given = re.findall(r"(?:Got value|Given value): (.+)", text)
-        value = re.sub(r"^NestedArg\(.*val='(.*)'\)$", r"\1", given[0]) if given else ""
-        return f"{flag} {value}: expected {' or '.join(kind for kind in kinds if kind != 'nothing')}"
-    return re.sub(r'^Parser key "([^"]+)":', r"--\1:", " ".join(text.split()))[:300]
-
-
-def _first_alternative(text: str) -> str:
-    """What is wrong with the class that was named, without what is wrong where its flags are taken for its base's."""
-    found = list(re.finditer(r"^( *)- Problem with given class_path", text, re.MULTILINE))
-    return next((text[: one.start()] for one in found[1:] if one[1] == found[0][1]), text)
-
-
-def _nearest_argument(path: str, name: str) -> str:
-    """The argument nearest to a mistyped one, of a class that the parser has imported."""
-    module, _, cls = path.rpartition(".")
-    found = getattr(sys.modules.get(module), cls, None)
-    hint = nearest(name, sorted(init_parameters(found))) if isinstance(found, type) else ""
-    return f": {hint}" if hint.startswith("did you mean") else ""
-
-
-def _kind(text: str) -> str:
-    text = text.split(". Got value", 1)[0]
-    text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).strip()
-    if choices := re.fullmatch(r"(?:typing\.)?Literal\[(.*)\]", text):
-        return f"one of {choices[1].replace(chr(39), '')}"
-    names = {
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "str": "text",
-        "NoneType": "nothing",
-    }
-    return names.get(text, text[:120])

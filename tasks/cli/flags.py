@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import parameters_of
+from scansuite.words import plain_words
 from tasks.cli.synonyms import meant
 from tasks.registry.specs import SPECS, spec_of
 
@@ -102,6 +103,7 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
 # Flags of every verb, which its parser does not see.
 OF_ALL = {"--quiet": "errors, warnings and results alone", "--debug": "show the traceback of an error"}
 # Flags that are typed without a value, or may be.
+MAY_BE_BLANK = ("--data.separator",)  # cells may stand between blanks
 VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", *OF_ALL)
 
 
@@ -120,6 +122,10 @@ def refuse_valueless(argv: Sequence[str], known: Iterable[str]) -> None:
         if word in names and (following is None or following.split("=", 1)[0].removesuffix("+") in names):
             after = "" if following is None else f": {following} follows"
             raise SuiteError(f"{word}: its value is missing{after}: give {word} VALUE, or leave it out")
+        flag, inline, value = word.partition("=")
+        value = value if inline else following or ""
+        if flag in names and (word == flag or inline) and not value.strip() and flag not in MAY_BE_BLANK:
+            raise SuiteError(f"{flag} '{value}': its value is blank: give {flag} VALUE, or leave it out")
 
 
 def no_data_class(task: str, name: str, flag: str) -> SuiteError:
@@ -149,6 +155,8 @@ def find_configs(argv: Sequence[str]) -> list[str]:
         name = inline or (words[position + 1] if position + 1 < len(words) else "")
         if not name or Path(name).is_file():
             continue
+        if Path(name).is_dir() and not name.startswith("experiment"):
+            raise SuiteError(f"--config {name}: is a folder: name a YAML file")
         # Those of slurm/ are settings of jobs, which --slurm takes.
         shipped = {key: file for key, file in shipped_configs().items() if not key.startswith("slurm/")}
         key = name.removeprefix("configs/").removesuffix(".yaml")
@@ -186,7 +194,7 @@ def read_config(file: Path, flag: str = "--config") -> Any:
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SuiteError(f"{flag} {file}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise SuiteError(f"{flag} {file}: cannot be read: {plain_words(error)}") from None
 
 
 def section_of(file: Path, name: str) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""``--trainer.limit_*_batches 0`` where a verb would be left with nothing to do."""
+"""Values of ``--trainer`` that no verb can use, refused in words of ours before any work."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from scansuite.errors import SuiteError
+from scansuite.errors import SuiteError, nearest
+from tasks.training.sharding import FSDP2
 
 Part = Literal["train", "val", "test", "predict"]
 
@@ -19,7 +21,7 @@ _MENDS: dict[Part, str] = {
 
 
 def refuse_no_batches(trainer: Mapping[str, Any], *parts: Part) -> None:
-    """Stop before any work where no batch of a part would be looked at.
+    """Stop before any work where no batch of a part would be looked at, or the trainer could not be made.
 
     Args:
         trainer: the flags of the trainer.
@@ -28,6 +30,40 @@ def refuse_no_batches(trainer: Mapping[str, Any], *parts: Part) -> None:
     Raises:
         SuiteError: names the flag.
     """
+    _refuse_devices(trainer)
     for part in parts:
-        if trainer[f"limit_{part}_batches"] == 0:
-            raise SuiteError(f"--trainer.limit_{part}_batches 0: nothing is left to {_VERBS[part]}: {_MENDS[part]}")
+        name, share = f"limit_{part}_batches", trainer[f"limit_{part}_batches"]
+        if share == 0:
+            raise SuiteError(f"--trainer.{name} 0: nothing is left to {_VERBS[part]}: {_MENDS[part]}")
+        if share is not None and (share < 0 or (isinstance(share, float) and share > 1)):
+            raise SuiteError(f"--trainer.{name} {share}: give a number of batches, or a share of them from 0 to 1")
+    epochs = trainer["max_epochs"]
+    if "train" in parts and epochs is not None and epochs < 1 and epochs != -1:
+        raise SuiteError(f"--trainer.max_epochs {epochs}: must be at least 1")
+
+
+def _refuse_devices(trainer: Mapping[str, Any]) -> None:
+    """Refuse accelerators, strategies and devices that are not there, or not named so."""
+    from lightning_fabric.accelerators import ACCELERATOR_REGISTRY
+    from pytorch_lightning.strategies import StrategyRegistry
+
+    accelerator, strategy, devices = trainer["accelerator"], trainer["strategy"], trainer["devices"]
+    there = ["auto", "cpu", "gpu", *ACCELERATOR_REGISTRY.available_accelerators()]
+    if isinstance(accelerator, str) and accelerator.lower() not in there:
+        raise SuiteError(f"--trainer.accelerator {accelerator}: {nearest(accelerator, dict.fromkeys(there))}")
+    if isinstance(accelerator, str) and accelerator.lower() in ("gpu", "cuda", "mps") and not _has_gpu():
+        raise SuiteError(f"--trainer.accelerator {accelerator}: torch finds no GPU here: leave it out, or give cpu")
+    if isinstance(strategy, str):
+        named = [*StrategyRegistry.available_strategies(), "auto", FSDP2]
+        if strategy not in named and (hint := nearest(strategy, named)).startswith("did you mean"):
+            raise SuiteError(f"--trainer.strategy {strategy}: {hint}")
+    if isinstance(devices, str) and re.fullmatch(r"auto|-1|[1-9]\d*|\d+(,\d+)*,?", devices.replace(" ", "")) is None:
+        raise SuiteError(f"--trainer.devices {devices}: how many (2), which (0,1), or auto")
+    if isinstance(devices, int) and devices < 1 and devices != -1:
+        raise SuiteError(f"--trainer.devices {devices}: must be at least 1, or auto")
+
+
+def _has_gpu() -> bool:
+    from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
+
+    return CUDAAccelerator.is_available() or MPSAccelerator.is_available()

@@ -14,6 +14,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from torch import nn
 
 from datamodules.base import ScanDataModule
+from scansuite.errors import SuiteError
 from scansuite.own_parts import is_path, load_part
 from tasks.base import Task
 from tasks.cli.devices import several
@@ -101,6 +102,8 @@ class TaskParser(VerbParser):
         self._refuse_useless(argv)
         refuse_unasked(argv, self.config["data"]["init_args"])
         seed = self.config["seed_everything"]
+        if not 0 <= int(seed) < 2**32:
+            raise SuiteError(f"--seed_everything {seed}: must be at least 0 and below {2**32}")
         if seed is not False:
             self.config["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
 

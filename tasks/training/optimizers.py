@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -12,26 +13,39 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from scansuite.errors import SuiteError, nearest
+from scansuite.words import plain_words
 
 # In a group of parameters: its learning rate as a share of --model.lr, by the name that timm gives it.
 SCALE = "lr_scale"
 # Optimisers of torch that update a parameter in one pass, on a GPU all of them in one kernel, where they are asked to.
 FUSED = (Adam, AdamW, SGD)
+_GIVEN = ("params", "lr", "weight_decay")  # by flags of their own
 # In a group of parameters: how the optimiser is computed, which is no part of what was learnt.
 _COMPUTED = ("fused", "foreach", "capturable", "differentiable")
 
 
-def check_optimizer(name: str) -> None:
-    """Refuse a name that timm does not know.
+def check_optimizer(name: str, args: Collection[str] = ()) -> None:
+    """Refuse a name that timm does not know, and arguments that the optimiser does not take.
+
+    Args:
+        name: timm's name.
+        args: names of further arguments.
 
     Raises:
         SuiteError: names the nearest right name.
     """
-    from timm.optim import list_optimizers
+    from timm.optim import create_optimizer_v2, get_optimizer_class, list_optimizers
 
     known = list_optimizers()
     if name.lower() not in known:
         raise SuiteError(f"--model.optimizer {name!r} is unknown: {nearest(name.lower(), known)}")
+    taken: dict[str, Any] = {}
+    for made in (create_optimizer_v2, get_optimizer_class(name.lower(), bind_defaults=False)):
+        taken |= signature(made).parameters
+    strange = [arg for arg in args if arg not in taken]
+    if strange and not any(one.kind is one.VAR_KEYWORD for one in signature(made).parameters.values()):
+        own = [arg for arg in signature(made).parameters if arg not in _GIVEN]
+        raise SuiteError(f"--model.optimizer_args: {name} takes no {strange[0]}: {nearest(strange[0], own)}")
 
 
 def build_optimizer(
@@ -66,14 +80,14 @@ def build_optimizer(
     """
     from timm.optim import create_optimizer_v2
 
-    check_optimizer(name)
+    check_optimizer(name, args)
     groups = parameter_groups(model, lr, weight_decay, scales=scales or {}, waiting=waiting)
     if fits_fused(name, groups, waits=bool(waiting)) and not set(_COMPUTED) & set(args):
         args = {**args, "fused": True}
     try:
         optimizer: Optimizer = create_optimizer_v2(groups, opt=name.lower(), lr=lr, weight_decay=weight_decay, **args)
     except TypeError as error:
-        raise SuiteError(f"--model.optimizer_args {args}: {name} does not take them: {error}") from None
+        raise SuiteError(f"--model.optimizer_args {args}: {name} does not take them: {plain_words(error)}") from None
     except ValueError as error:
         raise SuiteError(
             f"--model.optimizer {name} does not take --model.lr {lr}, --model.weight_decay {weight_decay} and "

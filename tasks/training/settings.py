@@ -40,7 +40,7 @@ class OptimizerSettings:
     layer_decay: float | None = None
 
     def __post_init__(self) -> None:
-        check_optimizer(self.name)
+        check_optimizer(self.name, self.args)
         within("lr", self.lr, "at least 0", self.lr >= 0)
         within("weight_decay", self.weight_decay, "at least 0", self.weight_decay >= 0)
         within("backbone_lr_factor", self.backbone_lr_factor, "above 0", self.backbone_lr_factor > 0)

@@ -100,7 +100,7 @@ def test_size_and_channels_are_found_or_given(
         ({"image_size": 0}, r"--data\.image_size \[0\.0\]: one side or H,W in pixels"),
         ({"image_size": "8,8,8"}, r"--data\.image_size"),
         ({"image_size": "large"}, r"--data\.image_size large: expected numbers"),
-        ({"channels": 0}, "0 channels: an image has at least one"),
+        ({"channels": 0}, "--data.channels 0: an image has at least one"),
         ({"window": ["40:400", "50:100"], "channels": 3}, r"--data\.window: 2 windows make as many channels"),
         ({"percentiles": "99,1"}, r"--data\.percentiles \[99\.0, 1\.0\]: expected two numbers, the lower one first"),
         ({"value_range": [0]}, r"--data\.value_range \[0\.0\]: expected two numbers"),

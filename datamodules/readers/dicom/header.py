@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from unicodedata import normalize
 
 from datamodules.readers.limits import DEFAULT
-from datamodules.readers.named_errors import named_errors
+from datamodules.readers.named_errors import decoder_words, named_errors
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def shows_scan(source: Opened) -> bool:
 
 def _words(error: Exception) -> str:
     """The last of what pydicom says of each decoder it tried, without our decoder's name."""
-    return str(error).split("plugins:")[-1].strip().removeprefix("scansuite: ")
+    text = str(error).split("plugins:")[-1].strip().removeprefix("scansuite: ")
+    return decoder_words(error if text == str(error) else ValueError(text))
 
 
 @contextmanager

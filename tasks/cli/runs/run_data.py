@@ -12,7 +12,7 @@ import yaml
 
 from scansuite.errors import SuiteError
 from scansuite.own_parts import is_allowed, is_path
-from tasks.cli.flags import config_files, value_of
+from tasks.cli.flags import config_files, read_config, value_of
 from tasks.cli.runs.run_dir import CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def run_data(argv: Sequence[str], folder: Path) -> RunData | None:
         return None
     data = saved_data(folder)
     name = data.section.get("class_path")
+    if not isinstance(name, str):
+        raise SuiteError(f"{folder / CONFIG}: names no data: restore it, or name the data with --data CLASS")
     if isinstance(name, str) and is_path(name) and not is_allowed(name):
         raise SuiteError(
             f"{folder / CONFIG}: its data class {name} is none of this suite's, and is not imported because a folder "
@@ -120,7 +122,7 @@ def run_data(argv: Sequence[str], folder: Path) -> RunData | None:
 def saved_data(folder: Path) -> RunData:
     """The data of a run as far as its folder says."""
     file = folder / CONFIG
-    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    values = read_config(file, "the run's") if file.is_file() else {}
     section = values.get("data") if isinstance(values, dict) else None
     return RunData(folder, section if isinstance(section, dict) else {}, split_in(folder))
 

@@ -46,7 +46,7 @@ def refuse_existing(asked: str | None) -> None:
         return
     folder = Path(asked)
     if folder.exists() and not folder.is_dir():
-        raise SuiteError(f"--run_dir {folder}: is a file")
+        raise SuiteError(f"--run_dir {folder}: is a file: give another")
     if folder.is_dir() and holds_something(folder):
         raise SuiteError(f"--run_dir {folder}: exists already; give another, or go on in it with --ckpt_path last")
 

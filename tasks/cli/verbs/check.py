@@ -15,6 +15,7 @@ from datamodules.checks.page import verdict, write_page
 from datamodules.checks.run import check
 from datamodules.checks.store import FindingStore
 from datamodules.preparation import described
+from datamodules.readers.listing import near_file
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from scansuite.progress import progress
@@ -42,7 +43,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     cli = TaskParser(task, "check", argv, own_flags=OWN_FLAGS, builds_model=False)
     data = cli.build_data()
     if not data.root.exists():  # a mistake of flags, before anything is made
-        raise SuiteError(f"--data.root {data.root}: no such file or folder")
+        raise SuiteError(f"--data.root {data.root}: no such file or folder: {near_file(data.root)}")
     output = new_folder(cli.config["output"], "--output")
     # At least one process beside this one: a crafted file may end it.
     workers = data.num_workers if data.num_workers is not None else max(1, default_workers())

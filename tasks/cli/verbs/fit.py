@@ -258,7 +258,7 @@ def _resumed_run(task: str, argv: Sequence[str]) -> Path | None:
         )
     run_dir = Path(folder) if folder is not None else newest_run(task)
     if run_dir is None:
-        raise SuiteError(f"--ckpt_path last: there is no run below runs/{task} to go on with")
+        raise SuiteError(f"--ckpt_path last: there is no run below runs/{task} to go on with: leave it out")
     if (run_dir / "fold_0").is_dir():
         raise SuiteError(f"--run_dir {run_dir}: is a run of --folds: give --folds too")
     return run_dir

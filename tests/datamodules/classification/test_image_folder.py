@@ -88,7 +88,9 @@ def refused(root: Path) -> str:
 
 
 def test_roots_that_hold_no_classes_are_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path / "none") == f"--data.root {tmp_path / 'none'}: no such folder"
+    assert refused(tmp_path / "none") == (
+        f"--data.root {tmp_path / 'none'}: no such folder: correct the path, or put it there"
+    )
     assert "no class folders in it: ImageFolder wants one folder per class" in refused(tmp_path)
     image(tmp_path, "1.png")
     assert "is a file, not a folder" in refused(tmp_path / "1.png")
@@ -104,9 +106,15 @@ def test_roots_that_hold_no_classes_are_refused(tmp_path: Path) -> None:
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     image(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "c" / "sub").mkdir(parents=True)
-    assert refused(tmp_path).startswith(f"{tmp_path / 'c'}: class 'c' has no images (.png ")
-    (tmp_path / "c" / "sub" / "1.txt").touch()
-    assert "only 1 files of other kinds" in refused(tmp_path)
+    assert refused(tmp_path) == (
+        f"{tmp_path / 'c'}: class 'c' has no images (it is empty): put some there, or remove the folder"
+    )
+    for name in ("1.txt", "2.txt", "3.heic", "none"):
+        (tmp_path / "c" / "sub" / name).touch()
+    assert refused(tmp_path) == (
+        f"{tmp_path / 'c'}: class 'c' has no images (2 .txt, 1 .heic, 1 without suffix passed over): convert them to "
+        "PNG, TIFF, DICOM or NIfTI, or remove the folder"
+    )
 
 
 def test_muddled_split_folders_are_refused(tmp_path: Path) -> None:

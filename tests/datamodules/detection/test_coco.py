@@ -122,7 +122,7 @@ def test_two_files_of_one_part_are_refused(tmp_path: Path) -> None:
         (lambda c: c["annotations"][2].update(bbox=[1, float("nan"), 5, 5]), "NaN or infinite"),
         (lambda c: c["annotations"][2].update(bbox=[1, 2, float("inf"), 5]), "NaN or infinite"),
         (lambda c: c["annotations"][2].update(bbox=[1, 2, 5]), "annotation 3: bbox [1, 2, 5] is not [x, y, width"),
-        (lambda c: c["annotations"][2].pop("bbox"), "annotation 3: bbox None is not"),
+        (lambda c: c["annotations"][2].pop("bbox"), "annotation 3: bbox null is not"),
         (lambda c: c["annotations"][2].update(image_id=7), "annotation 3: image_id 7 is the id of no image"),
         (
             lambda c: c["annotations"][2].update(category_id=4),

@@ -94,7 +94,7 @@ def test_checkpoint_holds_plain_values_and_comes_back(kind: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("kind", "arguments", "words"),
     [
-        ("binary", {"class_weights": [1.0]}, r"--model.class_weights: 1 numbers for 2 classes \(benign, malignant\)"),
+        ("binary", {"class_weights": [1.0]}, r"--model.class_weights: 1 number for 2 classes \(benign, malignant\)"),
         ("multilabel", {"class_weights": [1.0] * 5}, "--model.class_weights: 5 numbers for 4 classes"),
         ("multiclass", {"class_weights": "balanced"}, "--model.class_weights balanced"),
         ("regression", {"class_weights": "balanced"}, "--model.class_weights balanced.*regression"),

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.cli import errors, flags
 from tasks.cli.main import BESIDE, VERBS, script
+from tasks.cli.parser_line import parser_line
 from tasks.registry.specs import SPECS
 from tasks.training.stopping.signals import Stopped
 from tests.tasks.cli.conftest import Run
@@ -181,7 +182,7 @@ def test_shipped_configs_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     ],
 )
 def test_parser_reports_become_one_line(text: str, line: str) -> None:
-    assert errors.parser_line(text) == line
+    assert parser_line(text) == line
 
 
 def test_unexpected_faults_keep_their_traceback() -> None:
