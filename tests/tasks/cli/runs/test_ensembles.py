@@ -118,7 +118,7 @@ def test_what_is_wrong_with_a_list(run: Run, trained: Path, verb: str) -> None:
         (["--ckpt_paths", a, b, a], ["is duplicated"]),
         (["--ckpt_paths", a, "nothing.ckpt"], ["nothing.ckpt", "no such file"]),
         (["--ckpt_paths", "nothing*.ckpt"], ["nothing*.ckpt"]),
-        (["--ckpt_paths", trained / "data"], ["best.ckpt", "no such file"]),
+        (["--ckpt_paths", trained / "data"], ["best.ckpt", "is no run folder"]),
     ):
         status, _, err = run(verb, *flags, *more)
         assert status == 2, flags
