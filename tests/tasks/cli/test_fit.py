@@ -54,7 +54,12 @@ def test_binary_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None
     close(metrics, "specificity@op", sk.recall_score(~truth, ~at))
     entry = metrics["test/auroc"]
     assert entry["n"] == len(frame)
-    assert entry["low"] <= entry["value"] <= entry["high"]
+    assert entry["positives"] == truth.sum()
+    cases = pd.read_csv("run/cases.csv", dtype="str")
+    assert entry["patients"] == cases[cases["split"] == "test"]["patient_id"].nunique()
+    # So few patients withhold an interval, and the file says so.
+    assert (entry["low"], entry["high"]) == (None, None)
+    assert " fewer than " in f" {entry['withheld']}"
 
 
 def test_multiclass_figures_are_those_of_sklearn(run: Run, table_root: Path) -> None:
