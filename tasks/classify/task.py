@@ -138,7 +138,7 @@ class ClassificationTask(Task):
         self.aggregate, self.bag_limit = aggregate, bag_limit
         self.slices = None if slices is None else SliceSpec.from_dict(slices)
         self.mixup, self.cutmix = mixup, cutmix
-        self.operating_rule = read_rule(operating_point, self.name)
+        self.operating_rule = read_rule(operating_point, "cases")
         self._check(head, dropout, label_smoothing)
 
         given = self._weights_by_class(class_weights, class_counts, known_counts)

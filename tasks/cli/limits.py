@@ -37,8 +37,19 @@ def refuse_no_batches(trainer: Mapping[str, Any], *parts: Part) -> None:
             raise SuiteError(f"--trainer.{name} 0: nothing is left to {_VERBS[part]}: {_MENDS[part]}")
         if share is not None and (share < 0 or (isinstance(share, float) and share > 1)):
             raise SuiteError(f"--trainer.{name} {share}: give a number of batches, or a share of them from 0 to 1")
-    epochs = trainer["max_epochs"]
-    if "train" in parts and epochs is not None and epochs < 1 and epochs != -1:
+
+
+def refuse_no_epochs(epochs: int | None, *, pruned: bool) -> None:
+    """Stop where no epoch would be trained; a pruned network may be evaluated as it is.
+
+    Args:
+        epochs: ``--trainer.max_epochs``.
+        pruned: a network is pruned first.
+
+    Raises:
+        SuiteError: names the flag.
+    """
+    if epochs is not None and epochs < 1 and epochs != -1 and not (pruned and epochs == 0):
         raise SuiteError(f"--trainer.max_epochs {epochs}: must be at least 1")
 
 

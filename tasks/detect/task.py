@@ -125,7 +125,7 @@ class DetectionTask(Task):
         for flag, value in (("overlap", overlap), ("nms_iou", nms_iou), ("froc_iou", froc_iou)):
             within(flag, value, "at least 0 and below 1", 0 <= value < 1)
         self.monitor = ("map", "max")
-        self.operating_rule = read_rule(operating_point, self.name)
+        self.operating_rule = read_rule(operating_point, "boxes")
         self.tile, self.overlap = evaluation_tile(window, self.input_size, self.preprocess), overlap
         self.max_detections, self.froc_iou = max_detections, froc_iou
         self.decoding = DecodeSettings(

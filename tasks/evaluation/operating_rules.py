@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ FloatArray: TypeAlias = NDArray[np.float64]
 _AT_LEAST = ("sensitivity", "specificity", "precision")
 _FALSE_POSITIVES = "fp"
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+# By what is called.
 _RULES = {
-    "classify": ("youden", "f1", "sensitivity>=0.95", "specificity>=0.9", "precision>=0.8", "cost 1:10"),
-    "detect": ("f1", "sensitivity>=0.95", "precision>=0.8", "fp<=1", "cost 1:10"),
+    "cases": ("youden", "f1", "sensitivity>=0.95", "specificity>=0.9", "precision>=0.8", "cost 1:10"),
+    "boxes": ("f1", "sensitivity>=0.95", "precision>=0.8", "fp<=1", "cost 1:10"),
 }
 
 
@@ -140,15 +141,15 @@ class OperatingRule:
 YOUDEN, F1 = OperatingRule("youden", "youden"), OperatingRule("f1", "f1")
 
 
-def read_rule(text: object, task: str) -> OperatingRule:
+def read_rule(text: object, called: Literal["cases", "boxes"]) -> OperatingRule:
     """The rule that a text names.
 
     Args:
         text: one of those of :class:`OperatingRule`; spaces do not matter.
-        task: ``classify`` or ``detect``.
+        called: from the threshold on.
 
     Raises:
-        SuiteError: it is none, or none of this task.
+        SuiteError: it is none, or none for these.
     """
     plain = re.sub(r"\s+", "", str(text)).lower()
     flag = f"--model.operating_point {text}"
@@ -165,10 +166,10 @@ def read_rule(text: object, task: str) -> OperatingRule:
             raise SuiteError(f"{flag}: both costs are above 0: a false call : a missed finding")
         rule = OperatingRule(f"cost {found[1]}:{found[2]}", "cost", float(found[2]) / float(found[1]))
     else:
-        raise SuiteError(f"{flag}: is no rule; rules are, with numbers of your own: {_known(task)}")
-    if rule.kind not in {_kind(known) for known in _RULES[task]}:
-        why = "boxes have no specificity" if task == "detect" else "cases are called, not boxes"
-        raise SuiteError(f"{flag}: {why}; rules of {task} are, with numbers of your own: {_known(task)}")
+        raise SuiteError(f"{flag}: is no rule; rules are, with numbers of your own: {_known(called)}")
+    if rule.kind not in {_kind(known) for known in _RULES[called]}:
+        why = "boxes have no specificity" if called == "boxes" else "cases are called, not boxes"
+        raise SuiteError(f"{flag}: {why}; rules of {called} are, with numbers of your own: {_known(called)}")
     return rule
 
 
@@ -176,5 +177,5 @@ def _kind(known: str) -> str:
     return re.split(r"[>< ]", known, maxsplit=1)[0]
 
 
-def _known(task: str) -> str:
-    return ", ".join(_RULES[task])
+def _known(called: str) -> str:
+    return ", ".join(_RULES[called])

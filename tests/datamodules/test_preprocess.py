@@ -14,6 +14,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.types import Scan
 from datamodules.windows import WINDOWS, parse_windows
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 
 RNG = np.random.default_rng(0)
 
@@ -158,7 +159,8 @@ def test_alpha_beside_grey_is_dropped(wanted: int) -> None:
 
 @pytest.mark.parametrize(("stored", "wanted"), [(5, 3), (3, 5), (1, 5), (5, 1)])
 def test_channel_counts_without_a_rule_are_refused(stored: int, wanted: int) -> None:
-    with pytest.raises(SuiteError, match=rf"b\.tif: has {stored} channels, but the model takes {wanted}"):
+    line = rf"b\.tif: has {number_of(stored, 'channel')}, but the model takes {wanted}"
+    with pytest.raises(SuiteError, match=line):
         Preprocess(channels=wanted).image(np.zeros((4, 4, stored), np.uint8), "b.tif")
 
 

@@ -22,7 +22,7 @@ from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import value_of, wants_help
 from tasks.cli.folds.train import train_folds
 from tasks.cli.launching import answer_while_waiting
-from tasks.cli.limits import refuse_no_batches
+from tasks.cli.limits import refuse_no_batches, refuse_no_epochs
 from tasks.cli.loggers import LoggerName, make_logger, refuse_missing_logger
 from tasks.cli.logs import configure_logs
 from tasks.cli.next_commands import after_fit
@@ -165,6 +165,7 @@ def _run(
     testing = bool(cli.config["judge_test"])
     _profiled(cli)
     refuse_no_batches(cli.config["trainer"], "train", "val")
+    refuse_no_epochs(cli.config["trainer"]["max_epochs"], pruned=cli.config["model"]["prune"] is not None)
     if testing:
         refuse_no_batches(cli.config["trainer"], "test")
     scaling: LrScaling = cli.config["scale_lr"]

@@ -179,7 +179,7 @@ def test_an_image_without_scale_is_named_by_its_own_file() -> None:
     source = Drawn([[(8, 8, 5)]])
     [batch] = stream(source, tolerant=True)
     assert batch["unreadable"] == [("0.png", "0/0.png: has 5 channels, but the model takes 1, and no rule turns one "
-                                    "into the other")]  # fmt: skip
+                                    "into the other: give --data.channels 5")]  # fmt: skip
 
 
 def test_what_makes_no_pieces_is_refused_at_start() -> None:

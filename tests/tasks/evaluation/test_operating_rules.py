@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_what_is_promised_is_kept_and_nothing_kept_is_better(
     rows: list[tuple[bool, int]], kind: str, bound: float
 ) -> None:
     truth, score = np.array([row[0] for row in rows]), np.array([row[1] / 20 for row in rows])
-    rule = read_rule(f"{kind}>={bound}", "classify")
+    rule = read_rule(f"{kind}>={bound}", "cases")
     chosen = at(truth, score, choose_operating_point(truth, score, rule))
     kept = [rates for one in every(score) if (rates := at(truth, score, one))[kind] >= bound - 1e-12]
     other = "specificity" if kind == "sensitivity" else "sensitivity"
@@ -60,7 +61,7 @@ def test_what_is_promised_is_kept_and_nothing_kept_is_better(
 @given(rows=cases, false_call=st.integers(1, 5), missed=st.integers(1, 20))
 def test_no_threshold_costs_less(rows: list[tuple[bool, int]], false_call: int, missed: int) -> None:
     truth, score = np.array([row[0] for row in rows]), np.array([row[1] / 20 for row in rows])
-    rule = read_rule(f"cost {false_call}:{missed}", "classify")
+    rule = read_rule(f"cost {false_call}:{missed}", "cases")
 
     def cost(threshold: float) -> float:
         rates = at(truth, score, threshold)
@@ -74,7 +75,7 @@ def test_f1_and_youden_are_the_largest(rows: list[tuple[bool, int]]) -> None:
     truth, score = np.array([row[0] for row in rows]), np.array([row[1] / 20 for row in rows])
     inner = every(score)[1:-1]  # Youden's index parts the cases: all or none are never called
     for name, among in (("f1", every(score)), ("youden", inner)):
-        chosen = at(truth, score, choose_operating_point(truth, score, read_rule(name, "classify")))
+        chosen = at(truth, score, choose_operating_point(truth, score, read_rule(name, "cases")))
         if among:
             assert chosen[name] == pytest.approx(max(at(truth, score, one)[name] for one in among))
 
@@ -86,18 +87,18 @@ def test_false_boxes_an_image() -> None:
     nothing = np.array([])
 
     def choose(text: str) -> float:
-        return read_rule(text, "detect").choose(candidates)
+        return read_rule(text, "boxes").choose(candidates)
 
     assert choose("fp<=0.2") == 0.9
     assert choose("fp<=1") == 0.6  # 0.4 finds no more
     assert choose("fp<=1.25") == 0.2
     assert choose("sensitivity>=0.5") == 0.6  # the more precise of three
     assert choose("cost 1:10") == 0.2
-    assert math.isnan(read_rule("f1", "detect").choose(Candidates(nothing, nothing, nothing, 0, None, 0)))
+    assert math.isnan(read_rule("f1", "boxes").choose(Candidates(nothing, nothing, nothing, 0, None, 0)))
 
 
 def test_a_precision_out_of_reach_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    rule = read_rule("precision>=0.9", "classify")
+    rule = read_rule("precision>=0.9", "cases")
     threshold = choose_operating_point([0, 1, 0, 1], [0.2, 0.4, 0.6, 0.5], rule, "malignant")
     assert threshold == pytest.approx(0.3)  # 2 of 3
     assert caplog.messages == [
@@ -107,25 +108,25 @@ def test_a_precision_out_of_reach_is_said(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_rules_as_people_type_them() -> None:
-    assert read_rule(" Sensitivity >= .95", "classify") == OperatingRule("sensitivity>=.95", "sensitivity", 0.95)
-    assert read_rule("cost 2:10", "classify").bound == 5
-    assert read_rule("fp <= 0.25", "detect").bound == 0.25
+    assert read_rule(" Sensitivity >= .95", "cases") == OperatingRule("sensitivity>=.95", "sensitivity", 0.95)
+    assert read_rule("cost 2:10", "cases").bound == 5
+    assert read_rule("fp <= 0.25", "boxes").bound == 0.25
 
 
 @pytest.mark.parametrize(
-    ("text", "task", "names"),
+    ("text", "called", "names"),
     [
-        ("best", "classify", "is no rule; rules are, with numbers of your own: youden, f1, sensitivity>=0.95"),
-        ("sensitivity>=95", "classify", "sensitivity is a share: give a number above 0 and at most 1"),
-        ("sensitivity=0.9", "classify", "is no rule"),
-        ("cost 0:1", "classify", "both costs are above 0"),
-        ("fp<=1", "classify", "cases are called, not boxes"),
-        ("youden", "detect", "boxes have no specificity; rules of detect are"),
-        (None, "detect", "is no rule"),
+        ("best", "cases", "is no rule; rules are, with numbers of your own: youden, f1, sensitivity>=0.95"),
+        ("sensitivity>=95", "cases", "sensitivity is a share: give a number above 0 and at most 1"),
+        ("sensitivity=0.9", "cases", "is no rule"),
+        ("cost 0:1", "cases", "both costs are above 0"),
+        ("fp<=1", "cases", "cases are called, not boxes"),
+        ("youden", "boxes", "boxes have no specificity; rules of boxes are"),
+        (None, "boxes", "is no rule"),
     ],
 )
-def test_what_is_no_rule_is_refused(text: str | None, task: str, names: str) -> None:
+def test_what_is_no_rule_is_refused(text: str | None, called: Literal["cases", "boxes"], names: str) -> None:
     with pytest.raises(SuiteError) as error:
-        read_rule(text, task)
+        read_rule(text, called)
     assert f"--model.operating_point {text}: " in str(error.value)
     assert names in str(error.value)

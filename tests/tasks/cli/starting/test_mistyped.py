@@ -117,7 +117,9 @@ def test_a_flag_that_follows_is_no_value(run: Run) -> None:
     """In the parser's own words, which come where the early look is not sure."""
     line = "--run_dir: its value is missing: --model.lr follows: give --run_dir VALUE, or leave it out"
     assert answer("classify", "fit", ["--run_dir", "--model.lr", "0.1"]) == line
-    assert answer("classify", "fit", ["--run_dir", "", "--model.lr", "-1"]) is None
+    blank = "--run_dir '': its value is blank: give --run_dir VALUE, or leave it out"
+    assert answer("classify", "fit", ["--run_dir", "", "--model.lr", "-1"]) == blank
+    assert answer("classify", "fit", ["--model.lr", "-1"]) is None
     own = ["--data", "tests.tasks.cli.none.Data"]
     assert answer("classify", "fit", [*own, "--data.root", "--model.lr", "0.1"]) is None
 
@@ -216,6 +218,8 @@ def test_a_config_names_the_data_class(tmp_path: Path) -> None:
             "data:\n  class_path: ImageTable\n  init_args:\n    tabel: x\n",
             "data.tabel: no such flag: did you mean 'table'?",
         ),
+        ("- 1\n", "holds no flags: write a flag and its value in each line (run_dir: mine)"),
+        ("", "is empty: write a flag and its value in each line (run_dir: mine)"),
     ],
 )
 def test_a_mistyped_key_of_a_config(tmp_path: Path, text: str, key: str) -> None:
@@ -236,8 +240,6 @@ def test_a_mistyped_key_of_a_config(tmp_path: Path, text: str, key: str) -> None
         "model:\n  num_classes: 3\ndata:\n  min_image_size: 3\n",
         "data:\n  class_path: mypkg.Mine\n  init_args: {anything: 3}\n",
         "data: ImageFolder\n",
-        "- 1\n",
-        "",
     ],
 )
 def test_what_a_config_may_hold_is_left_to_the_parser(tmp_path: Path, text: str) -> None:

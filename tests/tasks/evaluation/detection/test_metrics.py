@@ -128,7 +128,7 @@ def test_operating_point_worked_out_by_hand() -> None:
     matches = match_boxes(join_boxes([true], [found], ["k"]), 100, np.array([0.5]))
     assert choose_thresholds(matches, ["k"], 0) == pytest.approx({"k": 0.4})  # between 0.6 and the next that counts
     by_rule = {
-        rule: choose_thresholds(matches, ["k"], 0, read_rule(rule, "detect"))["k"]
+        rule: choose_thresholds(matches, ["k"], 0, read_rule(rule, "boxes"))["k"]
         for rule in ("fp<=0.5", "fp<=1", "precision>=0.6", "sensitivity>=0.9", "cost 1:1")
     }
     # None calls both; of the last two, which find two of three, the one with fewer false calls; each costs 2.
