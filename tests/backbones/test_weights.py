@@ -171,7 +171,7 @@ def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for source, message in {
         "missing.pth": "no such file",
         "imagenett": "no such file: give imagenet, a checkpoint",
-        ".": "no such file",
+        ".": "is a folder",
         "unsafe.ckpt": r"posix\.mkdir\) and could run code",
         "cut.pth": "damaged",
         "text.pth": "damaged",
