@@ -15,6 +15,7 @@ from tasks.cli.flags import given, value_of, values_of, wants_help
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
+from tasks.cli.runs.checkpoints import open_checkpoint
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints, known_models, write_record
 from tasks.cli.runs.ranks import separate_output
 from tasks.cli.runs.run_data import names_data, run_data
@@ -58,6 +59,8 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
     verb = "validate" if split == "val" else "test"
     run = None if typed is None else run_data(argv, typed.paths[0].parent.parent)
     defaults = None if run is None else {"data": run.section}
+    if typed is not None and run is not None:  # of another task: said before its data are not ours
+        open_checkpoint(typed.paths[0], task)
     cli = TaskParser(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
     refuse_no_batches(cli.config["trainer"], split)
     checkpoints = typed or _find(task, argv)

@@ -49,6 +49,14 @@ def test_a_run_is_evaluated_by_its_folder(run: Run, trained: Path, verb: str, pa
     assert value(Path("out"), f"{part}/auroc") == value(trained, f"{part}/auroc")
 
 
+@pytest.mark.parametrize("verb", ["test", "validate"])
+def test_a_run_of_another_task_is_named_as_one(run_task: Run, trained: Path, verb: str) -> None:
+    status, _, err = run_task("segment", verb, "--ckpt_path", trained)
+    assert status == 2
+    assert "best.ckpt: is a checkpoint of the task 'classify', not of 'segment': " in one_line(err)
+    assert "python -m tasks.segment fit --model.weights" in err
+
+
 def test_a_run_predicts_by_its_folder(run: Run, trained: Path, tmp_path: Path) -> None:
     write_scans(tmp_path / "scans", ["a.png", "b.png", "c.png"], (32, 32))
     tables = []
