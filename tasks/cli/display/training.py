@@ -64,7 +64,9 @@ class TrainingDisplay(Display):
             return Line("training", None, [])
         steps, epochs = to_come(trainer, self._done)
         done, of = self._validated or (self._done, steps)
-        lead = f"epoch {numbered(trainer.current_epoch + 1, trainer.max_epochs)}"
+        last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+        # Behind the last epoch Lightning counts one more before it ends.
+        lead = f"epoch {numbered(int(min(trainer.current_epoch + 1, last)), trainer.max_epochs)}"
         share = None if math.isinf(of) else min(1.0, done / max(1.0, of))
         count = f"{done}" if math.isinf(of) else f"{done}/{of:.0f}"
         # Where the terminal is narrow: loss, time and metric are worth more than steps and rate.
