@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from datamodules.base import ScanDataModule
-from datamodules.showing.turns import by_class, label_words, spread, take_turns
+from datamodules.evenly import evenly
+from datamodules.showing.turns import by_class, label_words, take_turns
 from datamodules.transforms.sheet import SheetRow, choose_rows, write_sheet
 from datamodules.types import Sample
 
@@ -27,8 +28,8 @@ def write_augmented_sheet(data: ScanDataModule, file: Path) -> None:
     rows, names = data.rows("train"), list(getattr(data, "class_names", ()))
     labels = data.case_labels(rows)
     if labels is None:
-        dataset = data.single_images(rows[spread(len(rows), _CASES)])
-        chosen = choose_rows((_row(dataset[int(number)]) for number in spread(len(dataset), _IMAGES)), _ROWS)
+        dataset = data.single_images(rows[evenly(len(rows), _CASES)])
+        chosen = choose_rows((_row(dataset[int(number)]) for number in evenly(len(dataset), _IMAGES)), _ROWS)
         if any(row.mask is not None and row.mask.ndim == 2 for row in chosen):
             names = names[1:]
     else:

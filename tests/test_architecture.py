@@ -63,6 +63,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 BASICS = {
     "datamodules": (
         "types",
+        "evenly",
         "faults",
         "lazy",
         "settings",

@@ -13,6 +13,7 @@ from datamodules.checks.masks import classes_in
 from datamodules.checks.measures import READ
 from datamodules.checks.pictures import mask_names
 from datamodules.checks.survey import Survey
+from datamodules.evenly import evenly
 from datamodules.splitting.dealing import tie_words
 from datamodules.stored import StoredBoxes, StoredMasks
 
@@ -68,7 +69,7 @@ def cases_of_classes(survey: Survey, most: int = _IN_ALL) -> tuple[list[ClassCas
     found = []
     for group in groups[:most]:
         cases = group.cases
-        some = cases[np.unique(np.linspace(0, len(cases) - 1, _CANDIDATES).astype(np.int64))]
+        some = cases[evenly(len(cases), _CANDIDATES)]
         words = tie_words((str(names.iat[case]) for case in some), 0, "check")
         order = [int(case) for case in some[np.argsort(words, kind="stable")]]
         chosen = sorted(order, key=lambda case: case in taken)[:each]

@@ -15,6 +15,7 @@ from datamodules.checks.measures import READ
 from datamodules.checks.pictures import CasePictures
 from datamodules.checks.store import Finding, FindingStore
 from datamodules.checks.survey import Survey
+from datamodules.evenly import evenly
 from datamodules.pictures.html_page import class_legend, html_page, render
 from datamodules.pictures.page_figures import PageFigures
 from datamodules.remote import as_typed
@@ -109,7 +110,7 @@ def _classes(survey: Survey, pictures: CasePictures) -> tuple[list[dict[str, Any
         ]
     else:
         units, left = np.flatnonzero(survey.records["status"] == READ), 0
-        some = units[np.unique(np.linspace(0, max(0, len(units) - 1), _LOOSE).astype(int))] if len(units) else units
+        some = units[evenly(len(units), _LOOSE)]
         loose = [drawn(-1, int(unit)) for unit in some]
         shown = [{"name": "files", "count": number_of(len(units), "file"), "figures": loose}] if loose else []
     words = [f"{left} further classes are not shown"] if left else []

@@ -14,6 +14,7 @@ from datamodules.checks.masks import classes_in
 from datamodules.checks.measures import READ, TYPES
 from datamodules.checks.survey import Survey
 from datamodules.detection.boxes import CORNERS
+from datamodules.evenly import evenly
 from datamodules.faults import collecting
 from datamodules.pictures.page_figures import PagePicture
 from datamodules.pictures.views import View, stored_view, volume_views
@@ -64,11 +65,10 @@ class CasePictures:
         units = self.units_of(case) if case >= 0 else np.empty(0, np.int64)
         if len(units) < 2:
             return self.of_unit(int(units[0])) if len(units) else None
-        places = np.unique(np.linspace(0, len(units) - 1, _MOST_IMAGES).round().astype(int))
         views: list[View] = []
         try:
             with collecting(lambda fault: None):
-                for unit in units[places]:
+                for unit in units[evenly(len(units), _MOST_IMAGES)]:
                     views.extend(replace(view, spacing=None) for view in self._views(int(unit))[:1])
         except SuiteError:
             return None

@@ -20,6 +20,7 @@ from datamodules.cases.contents import Unit
 from datamodules.cases.ids import clean_text
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.detection.boxes import CORNERS, BoxesByCase, RawBoxes, tidy_boxes
+from datamodules.evenly import evenly
 from datamodules.faults import report_fault, tolerated
 from datamodules.preprocess import Preprocess
 from datamodules.readers.sizes import image_size
@@ -354,6 +355,6 @@ class DetectionData(ScanDataModule):
             corners = scaled(self.boxes_of(int(case))[0], stored, self.preprocess.content_size(stored))
             sizes.append(corners[:, 2:] - corners[:, :2])
         everything = np.concatenate(sizes)
-        chosen = np.linspace(0, len(everything) - 1, min(len(everything), _MOST_SIZES)).astype(int)
+        chosen = evenly(len(everything), _MOST_SIZES)
         plain: list[list[float]] = everything[chosen].tolist()
         return plain

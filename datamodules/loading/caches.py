@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from datamodules.caching.image_cache import ImageCache, in_words
+from datamodules.evenly import evenly
 from datamodules.loading.disk_cache import on_disk
 from datamodules.loading.loaders import in_memory
 from datamodules.samples.sources import ScanSource, Source
@@ -117,7 +118,7 @@ def _chosen(data: ScanDataModule, split: str, source: Source, cost: _Cost) -> st
 
 def _cost(source: Source) -> _Cost:
     count = len(source.samples)
-    chosen = np.linspace(0, count - 1, min(_LOOKED_AT, count)).astype(int)
+    chosen = evenly(count, _LOOKED_AT)
     sizes, times = [], []
     for number in chosen:
         source.open(int(number))  # its file comes into memory

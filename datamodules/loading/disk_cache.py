@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.caching.image_cache import ImageCache, in_words, no_room
 from datamodules.caching.reading_version import behaviour, of_classes
 from datamodules.caching.shards import KEY_BYTES, SCHEMA, batch_of, key_numbers
+from datamodules.evenly import evenly
 from datamodules.readers.hashing import content_hashes
 from datamodules.samples.cached import CachedSource, differing, kept_annotations, row_of
 from datamodules.samples.sources import ScanSource, Source
@@ -196,7 +197,7 @@ def _says_the_same(
     count = len(source.samples)
     seconds = np.zeros(2)
     both: tuple[Source, Source] = (source, cached)
-    chosen = np.linspace(0, count - 1, min(_COMPARED, count)).astype(int)
+    chosen = evenly(count, _COMPARED)
     for number in chosen.tolist():
         opened = []
         for place, one in enumerate(both):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.evenly import evenly
 from datamodules.opened_image import OpenedImage
 from datamodules.samples.annotation import Crop
 from datamodules.samples.collate import DataSetSample, collate, sample_of
@@ -127,7 +128,7 @@ class ScanDataset(SampleDataset):
     @property
     def pixel_bytes(self) -> float:
         """Bytes that a pixel of an image takes in memory, with all its channels; the largest of some images."""
-        numbers = np.linspace(0, len(self) - 1, min(8, len(self))).astype(int)
+        numbers = evenly(len(self), 8)
         images = (self.source.open(int(number), annotated=False).image.stored for number in numbers)
         return float(max(image.nbytes / (image.shape[0] * image.shape[1]) for image in images))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.evenly import evenly
 from datamodules.types import Scan
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def probe_images(read: Callable[[int], Scan], images: NDArray[np.int64], most: i
     """
     from datamodules.readers.raster import is_grey
 
-    chosen = images[np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)]
+    chosen = images[evenly(len(images), most)]
     sizes: set[tuple[int, int]] = set()
     counts: set[int] = set()
     kinds: set[str] = set()
@@ -72,7 +73,7 @@ def _kind(channels: int, *, alpha: bool) -> str:
 
 def channel_statistics(dataset: ScanDataset, channels: int, most: int = 512) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel in [0, 1] over (at most ``most``) images, without their filling."""
-    chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), most)).astype(int)
+    chosen = evenly(len(dataset), most)
     sums = np.zeros((2, channels))
     for case in chosen:
         image, info = dataset.preprocessed(int(case))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from datamodules.base import ScanDataModule
 from datamodules.cases.class_names import clean_map, warn_of_unused
 from datamodules.cases.scan_rows import ScanRows
+from datamodules.evenly import evenly
 from datamodules.samples.annotation import Annotation
 from datamodules.samples.label_values import IGNORE
 from datamodules.samples.masks import Masks
@@ -294,7 +295,7 @@ class SegmentationData(ScanDataModule):
     def class_counts(self) -> list[float]:
         """Pixels of each class in (at most 256) training images."""
         images = np.concatenate(self.images_by_case(self.rows("train")))
-        images = images[np.linspace(0, len(images) - 1, min(len(images), _COUNTED_MASKS)).astype(int)]
+        images = images[evenly(len(images), _COUNTED_MASKS)]
         counts = np.zeros(self.num_classes)
         for image in images:
             mask = self.read_mask(int(image))

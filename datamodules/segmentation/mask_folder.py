@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from datamodules.cases.contents import Unit
 from datamodules.cases.table import CaseTable, by_case_id, table_of_images
+from datamodules.evenly import evenly
 from datamodules.faults import report_fault, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
@@ -262,7 +263,7 @@ class MaskFolder(SegmentationData):
     def _seen_values(self, frame: pd.DataFrame) -> dict[Path, set[int]]:
         """Values in each of some masks."""
         files = frame[self._masks].dropna()
-        chosen = np.linspace(0, len(files) - 1, min(len(files), _PROBED_MASKS)).astype(int)
+        chosen = evenly(len(files), _PROBED_MASKS)
         by_mask = {}
         for file in map(self.root.joinpath, files.iloc[chosen]):
             try:

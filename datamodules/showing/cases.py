@@ -16,13 +16,14 @@ from datamodules.base import ScanDataModule
 from datamodules.classification.bags import spaced
 from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
+from datamodules.evenly import evenly
 from datamodules.samples.dataset import SampleDataset
 from datamodules.samples.label_values import IGNORE
 from datamodules.segmentation.base import SegmentationData
 from datamodules.showing.choice import annotated_names
 from datamodules.showing.model_panels import sample_panel
 from datamodules.showing.stored_panels import Panel, stored_panels
-from datamodules.showing.turns import label_words, spread
+from datamodules.showing.turns import label_words
 from datamodules.types import Draw, Sample, ScanInfo
 
 _MOST_IMAGES = 6  # of a case that has several
@@ -118,7 +119,7 @@ class CaseCollector:
         """Some of the images of a case that are evaluated together."""
         count = len(sample["bag"])
         numbers = spaced(len(images), cast("ClassificationData", self.data).bag_limit or 0)
-        shown = spread(count, _MOST_IMAGES)
+        shown = evenly(count, _MOST_IMAGES)
         seen = []
         for place in shown.tolist():
             index = sample["bag"][place].slice
@@ -138,7 +139,7 @@ class CaseCollector:
         title = f"augmented {version + 1}"
         if "bag" not in sample:
             return sample_panel(self.data, sample, title, all_channels=False)
-        images = [_of_bag(sample, one) for one in spread(len(sample["bag"]), _MOST_IN_BAG).tolist()]
+        images = [_of_bag(sample, one) for one in evenly(len(sample["bag"]), _MOST_IN_BAG).tolist()]
         parts = [sample_panel(self.data, one, title, all_channels=False) for one in images]
         return replace(parts[0], views=[view for part in parts for view in part.views])
 

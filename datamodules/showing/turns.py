@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.evenly import evenly
+
 
 def take_turns(groups: Sequence[NDArray[np.int64]], count: int) -> list[int]:
     """Members of groups in turn, the first of each before the second of any; none twice.
@@ -16,7 +18,7 @@ def take_turns(groups: Sequence[NDArray[np.int64]], count: int) -> list[int]:
         groups: their members; of more groups than ``count`` some are taken, evenly spaced.
         count: most members to take.
     """
-    some = [groups[place] for place in spread(len(groups), count)]
+    some = [groups[place] for place in evenly(len(groups), count)]
     taken: dict[int, None] = {}
     for turn in range(max(map(len, some), default=0)):
         for members in some:
@@ -40,7 +42,7 @@ def by_class(labels: NDArray[Any], count: int) -> list[NDArray[np.int64]]:
     if labels.dtype.kind == "f":
         return [part for part in np.array_split(np.argsort(labels, kind="stable"), count) if len(part)]
     numbers = np.unique(labels)
-    return [np.flatnonzero(labels == numbers[place]) for place in spread(len(numbers), count)]
+    return [np.flatnonzero(labels == numbers[place]) for place in evenly(len(numbers), count)]
 
 
 def label_words(label: NDArray[Any] | float, names: Sequence[str]) -> str:
@@ -50,8 +52,3 @@ def label_words(label: NDArray[Any] | float, names: Sequence[str]) -> str:
         present = [name for name, one in zip(names, value.tolist(), strict=True) if one == 1]
         return ", ".join(present) or "none of the labels"
     return f"{names[0] if names else 'target'} {float(value):g}" if value.dtype.kind == "f" else names[int(value)]
-
-
-def spread(length: int, count: int) -> NDArray[np.int64]:
-    """Numbers below ``length``, evenly spaced, at most so many."""
-    return np.unique(np.linspace(0, length - 1, min(length, count)).astype(np.int64)) if length else np.arange(0)
