@@ -12,7 +12,7 @@ from tasks.evaluation.classification.weighted_scores import Ranking
 from tasks.evaluation.intervals.auroc import auroc_interval, clustered_auroc
 from tasks.evaluation.intervals.evidence import Evidence
 from tasks.evaluation.intervals.ratios import patient_sums, ratios
-from tasks.evaluation.intervals.share import Ends, share_interval
+from tasks.evaluation.intervals.share import Ends, share_intervals
 
 IntArray = NDArray[np.intp]
 # Of one finding: what rests on the patients with it and on those without alike.
@@ -44,8 +44,7 @@ def call_evidence(
     positives, seen = there.sum(axis=0), _patients(known, groups)
     for metric, (part, whole) in shares.items():
         ratio = ratios(part, whole, groups)
-        for k, name in enumerate(names):
-            ends = share_interval(ratio.value[k], ratio.variance[k], ratio.units[k], int(ratio.patients[k]))
+        for k, (name, ends) in enumerate(zip(names, share_intervals(ratio), strict=True)):
             found[f"{metric}{suffix}/{name}"] = Evidence(ends, int(ratio.patients[k]), int(positives[k]), int(seen[k]))
     smaller = np.minimum(_patients(there, groups), _patients(absent, groups))
     for metric in _BOTH_SIDES:
@@ -78,10 +77,8 @@ def score_evidence(
 
 def accuracy_ends(right: BoolArray, groups: IntArray) -> Ends:
     """Interval of the share of cases, ``(n,)``, whose one class is right."""
-    ratio = ratios(right[:, None], np.ones((len(right), 1)), groups)
-    return share_interval(
-        float(ratio.value[0]), float(ratio.variance[0]), float(ratio.units[0]), int(ratio.patients[0])
-    )
+    (ends,) = share_intervals(ratios(right[:, None], np.ones((len(right), 1)), groups))
+    return ends
 
 
 def _patients(cells: BoolArray, groups: IntArray) -> IntArray:

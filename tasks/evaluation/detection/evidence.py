@@ -14,7 +14,7 @@ from tasks.evaluation.detection.froc import FALSE_POSITIVES, Froc
 from tasks.evaluation.intervals.auroc import auroc_interval, clustered_auroc
 from tasks.evaluation.intervals.evidence import Evidence
 from tasks.evaluation.intervals.ratios import ratios
-from tasks.evaluation.intervals.share import share_interval
+from tasks.evaluation.intervals.share import share_intervals
 
 _CURVE = ("froc", *(f"sensitivity@{rate:g}fp" for rate in FALSE_POSITIVES), "patient_froc", "patient_sensitivity@1fp")
 
@@ -51,8 +51,7 @@ def box_evidence(
         there = calls.tp + calls.fn
         for metric, units in (("sensitivity@op", there), ("precision@op", calls.tp + calls.fp)):
             ratio = ratios(np.nan_to_num(calls.tp), np.nan_to_num(units), groups)
-            for k, name in enumerate(class_names):
-                ends = share_interval(ratio.value[k], ratio.variance[k], ratio.units[k], int(ratio.patients[k]))
+            for k, (name, ends) in enumerate(zip(class_names, share_intervals(ratio), strict=True)):
                 boxes = int(np.nan_to_num(there[:, k]).sum())
                 found[f"{metric}/{name}"] = Evidence(ends, int(ratio.patients[k]), boxes)
     return found

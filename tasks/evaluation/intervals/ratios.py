@@ -6,7 +6,9 @@ witnesses. Source: W. G. Cochran, Sampling Techniques, third edition, Wiley, 197
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +19,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ratios:
     """L ratios over the same G patients; NaN where no case is in the denominator.
 
@@ -29,24 +31,24 @@ class Ratios:
     part: FloatArray
     whole: FloatArray
 
-    @property
+    @cached_property
     def units(self) -> FloatArray:
         """Sum of the denominator, ``(L,)``."""
         units: FloatArray = self.whole.sum(axis=0)
         return units
 
-    @property
+    @cached_property
     def value(self) -> FloatArray:
         """The ratios, ``(L,)``."""
         return divide(self.part.sum(axis=0), self.units)
 
-    @property
+    @cached_property
     def patients(self) -> IntArray:
         """How many patients have a part in the denominator, ``(L,)``."""
         count: IntArray = (self.whole > 0).sum(axis=0)
         return count
 
-    @property
+    @cached_property
     def moves(self) -> FloatArray:
         """How far each patient moves the ratio, ``(G, L)``: the squares add up to its variance.
 
@@ -55,11 +57,15 @@ class Ratios:
         few = np.sqrt(divide(self.patients.astype(np.float64), self.patients.astype(np.float64) - 1))
         return few * divide(self.part - self.value * self.whole, np.broadcast_to(self.units, self.part.shape))
 
-    @property
+    @cached_property
     def variance(self) -> FloatArray:
         """Of each ratio, ``(L,)``."""
         variance: FloatArray = (self.moves**2).sum(axis=0)
         return variance
+
+    def fewest(self, columns: Sequence[int]) -> int:
+        """Patients behind that of some ratios which has the fewest; those that are undefined are left out."""
+        return min((int(self.patients[column]) for column in columns if self.units[column] > 0), default=0)
 
 
 def patient_sums(values: ArrayLike, groups: IntArray) -> FloatArray:

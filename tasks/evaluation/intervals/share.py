@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 
 from tasks.evaluation.intervals.quantiles import NORMAL, student
+from tasks.evaluation.intervals.ratios import Ratios
 
 Ends = tuple[float, float]
 UNKNOWN: Ends = (math.nan, math.nan)
@@ -32,6 +33,15 @@ def wilson(share: float, n: float, quantile: float = NORMAL) -> Ends:
     # At 0 and at 1 an end is exact, and rounding must not put it on the wrong side.
     low = 0.0 if share <= 0 else min(share, max(0.0, centre - half))
     return low, 1.0 if share >= 1 else max(share, min(1.0, centre + half))
+
+
+def share_intervals(ratios: Ratios) -> list[Ends]:
+    """Interval of each of several shares over the same patients."""
+    columns = zip(ratios.value, ratios.variance, ratios.units, ratios.patients, strict=True)
+    return [
+        share_interval(float(share), float(variance), float(units), int(patients))
+        for share, variance, units, patients in columns
+    ]
 
 
 def share_interval(share: float, variance: float, units: float, patients: int) -> Ends:

@@ -60,11 +60,10 @@ def studentised_intervals(
     found = {}
     for name, (columns, scale) in means.items():
         value, variance = values[name]
-        behind = min((int(ratios.patients[each]) for each in columns if ratios.units[each] > 0), default=0)
         known = np.concatenate(drawn[name]) if drawn[name] else np.zeros(0)
         known = known[np.isfinite(known)]
         if len(known) < LEAST_DRAWS * resamples or not variance > 0:
-            found[name] = student_interval(value, variance, scale, behind)
+            found[name] = student_interval(value, variance, scale, ratios.fewest(columns))
         else:
             low, high = np.percentile(known, [2.5, 97.5])
             found[name] = scaled(value, float(np.sqrt(variance)), scale, (-float(high), -float(low)))

@@ -186,14 +186,12 @@ def segmentation_metrics(
         classes = [names.index(own)] if own else list(range(len(names)))
         entered = cube[:, classes, metrics.index(metric)]
         cases = entered.any(axis=1)
-        # A class without a value is in no mean.
-        behind = [int(by_patient.patients[column]) for column in columns[name] if by_patient.units[column] > 0]
         found[name] = with_interval(
             (float(value[0]), *ends[name]),
             int(cases.sum()),
             len(np.unique(groups[cases])),
             None if own else int(entered.any(axis=0).sum()),
-            rests=min(behind, default=0),
+            rests=by_patient.fewest(columns[name]),
             positives=int(there[:, classes].sum()) if own and there is not None else None,
             missing=NO_SPREAD if resamples else None,
         )
@@ -213,8 +211,8 @@ def _ends(by_patient: Ratios, columns: dict[str, list[int]], resamples: int, see
     found = studentised_intervals(by_patient, shares, resamples, seed)
     for name, own in columns.items():
         if name not in shares:
-            behind = min((int(by_patient.patients[each]) for each in own if by_patient.units[each] > 0), default=0)
-            found[name] = student_interval(*mean_variance(by_patient, own), scale_of(name), behind)
+            variance = mean_variance(by_patient, own)
+            found[name] = student_interval(*variance, scale_of(name), by_patient.fewest(own))
     return found
 
 
