@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from argparse import ArgumentError
 from collections.abc import Sequence
 from typing import Literal
 
@@ -59,9 +60,12 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
     verb = "validate" if split == "val" else "test"
     run = None if typed is None else run_data(argv, typed.paths[0].parent.parent)
     defaults = None if run is None else {"data": run.section}
-    if typed is not None and run is not None:  # of another task: said before its data are not ours
-        open_checkpoint(typed.paths[0], task)
-    cli = TaskParser(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
+    try:
+        cli = TaskParser(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
+    except (ArgumentError, SuiteError):
+        if typed is not None and run is not None:  # of another task, whose data are none of this one's
+            open_checkpoint(typed.paths[0], task)
+        raise
     refuse_no_batches(cli.config["trainer"], split)
     checkpoints = typed or _find(task, argv)
     refuse_existing(cli.config["run_dir"])
