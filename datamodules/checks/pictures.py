@@ -148,7 +148,7 @@ def mask_names(survey: Survey, masks: StoredMasks) -> list[str]:
 def facts(record: np.void) -> str:
     """What was measured of an image or a volume, in one line."""
     height, width, slices = (int(side) for side in record["shape"])
-    size = f"{width} x {height} pixels" if slices == 1 else f"{height} x {width} x {slices} voxels"
+    size = f"{height} x {width} pixels" if slices == 1 else f"{height} x {width} x {slices} voxels"
     spacing = [float(side) for side in record["spacing"] if side > 0]
     channels = int(record["channels"])
     words = [
