@@ -24,7 +24,7 @@ from datamodules.preprocess import Preprocess
 from datamodules.readers.dicom.header import is_dicom, is_scan
 from datamodules.readers.format_table import by_name
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.listing import files_below, near_file, passed_over
+from datamodules.readers.listing import files_below, passed_over, refuse_missing
 from datamodules.readers.own_formats import load_readers
 from datamodules.readers.patterns import ALL, FilePatterns
 from datamodules.remote import local, local_input
@@ -185,8 +185,7 @@ class InputFiles:
             for row in rows:
                 row["group"] = (f"{path}:{row['case_id']}", str(row["case_id"])) if row["named"] else None
             return self._named(rows)
-        if not path.exists():
-            raise SuiteError(f"--input {path}: no such file or folder: {near_file(path)}")
+        refuse_missing(path, "--input")
         return self._named([_row(path, case_id_of(path.name))])
 
     def _with_suffixes(self, names: pd.Series[str], root: Path, file: Path) -> pd.Series[str]:

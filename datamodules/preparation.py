@@ -21,7 +21,7 @@ from datamodules.cases.patients import join_patients
 from datamodules.cases.table import NO_CASES, SPLITS, CaseTable
 from datamodules.faults import Fault, collecting, tolerated
 from datamodules.prepared import Prepared
-from datamodules.readers.listing import near_file
+from datamodules.readers.listing import refuse_missing
 from datamodules.splitting.leakage import grouping, refuse_leakage
 from datamodules.splitting.splits import join_split, make_split, refuse_gaps, warn_of_unknown_patients
 from scansuite.errors import SuiteError
@@ -101,8 +101,7 @@ def find_cases(data: ScanDataModule, prepared: Prepared) -> Prepared:
     Raises:
         SuiteError: the root is missing, nothing is found in it, or whatever the data class refuses.
     """
-    if not data.root.exists():
-        raise SuiteError(f"--data.root {data.root}: no such file or folder: {near_file(data.root)}")
+    refuse_missing(data.root, "--data.root")
     if data.patterns and not data.walks_folder:
         raise SuiteError(f"{data.patterns}: no use to {type(data).__name__}, which walks no folder: leave it out")
     table = data.build_table()

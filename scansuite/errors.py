@@ -47,11 +47,15 @@ def from_worker(text: str, name: str = "SuiteError") -> tuple[str, str]:
     return line, kinds[0] if kinds else ""
 
 
+def nearest_name(word: str, known: Iterable[str]) -> str | None:
+    """The known word nearest to a mistyped one; None where none is near."""
+    return next(iter(get_close_matches(word, list(known), n=1)), None)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?`` for the known word nearest to a mistyped one, or a list of a few of those there are."""
     names = list(known)
-    near = get_close_matches(word, names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    if (near := nearest_name(word, names)) is not None:
+        return f"did you mean {near!r}?"
     shown = ", ".join(names[:20])
     return f"there are {shown}" + (", ..." if len(names) > 20 else "")

@@ -14,7 +14,7 @@ from datamodules.cases.table import case_id_of
 from datamodules.faults import report_fault
 from datamodules.readers.format_table import by_name
 from datamodules.readers.listing import entries
-from scansuite.errors import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest, nearest_name
 
 log = logging.getLogger(__name__)
 
@@ -177,9 +177,8 @@ def no_column(
     """
     names = [str(name) for name in frame.columns]
     said = f"{file}: no column {column!r}" + (f" for {flag}" if flag else "")
-    near = nearest(column, names)
-    if near.startswith("did you mean"):
-        return SuiteError(f"{said}: {near}")
+    if nearest_name(column, names) is not None:
+        return SuiteError(f"{said}: {nearest(column, names)}")
     if root is not None:
         if any(_is_file(root / name) for name in names):
             return SuiteError(
@@ -195,7 +194,7 @@ def no_column(
         return SuiteError(
             f"{said}: there is {names[0]!r} alone: if that is several, name what separates them with --data.separator"
         )
-    return SuiteError(f"{said}: {near}")
+    return SuiteError(f"{said}: {nearest(column, names)}")
 
 
 def swapped(frame: pd.DataFrame, paths: str, others: Sequence[str], root: Path) -> str | None:

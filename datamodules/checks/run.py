@@ -28,7 +28,7 @@ from datamodules.checks.units import FileUnits, TableUnits, Units, loose_files
 from datamodules.faults import Fault
 from datamodules.preparation import find_strata, prepare, refuse_leaks, steps_of
 from datamodules.prepared import Prepared
-from datamodules.readers.listing import near_file
+from datamodules.readers.listing import refuse_missing
 from datamodules.stored import StoredMasks
 from scansuite.errors import SuiteError
 
@@ -57,8 +57,7 @@ def check(
     Raises:
         SuiteError: the root is missing, or the scratch file cannot be written.
     """
-    if not data.root.exists():
-        raise SuiteError(f"--data.root {data.root}: no such file or folder: {near_file(data.root)}")
+    refuse_missing(data.root, "--data.root")
     scratch = folder / ".records.part"
     survey = Survey.of(data)
     own = _Check(survey, store, scratch, workers, progress, seconds)

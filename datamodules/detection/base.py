@@ -203,8 +203,7 @@ class DetectionData(ScanDataModule):
                 "size_mismatch",
                 f"{self.root / str(self.table.images['path'].iat[image])}: the image has {width} x {height} pixels, "
                 f"but its annotation says {columns} x {rows}: its boxes may be meant for another image: correct the "
-                "size there, "
-                "or take the image away",
+                "size there, or take the image away",
             )
         return scan
 

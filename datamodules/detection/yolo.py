@@ -263,8 +263,7 @@ def _add_box(
         report_fault(
             "unknown_label",
             f"{where}: unknown class {columns[0]}: the names of data.yaml are numbered 0 to {len(names) - 1}: add "
-            "its name "
-            "there, or correct the line",
+            "its name there, or correct the line",
             [where],
         )
         return

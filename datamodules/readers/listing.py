@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scansuite.errors import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest_name
 
 _SHOWN = 4  # suffixes
 
@@ -79,11 +79,24 @@ def near_file(path: Path) -> str:
         names = []
     if missing and missing[0] in names:
         return f"{there / missing[0]} is a file: name the folder that holds it"
-    hint = nearest(missing[0], names) if missing else ""
-    if not hint.startswith("did you mean"):
+    near = nearest_name(missing[0], names) if missing else None
+    if near is None:
         return "correct the path, or put it there"
-    found = there / hint.removeprefix("did you mean '").removesuffix("'?")
-    return f"did you mean {found.joinpath(*path.relative_to(there).parts[1:])}?"
+    return f"did you mean {there.joinpath(near, *path.relative_to(there).parts[1:])}?"
+
+
+def refuse_missing(path: Path, flag: str) -> None:
+    """Refuse a file or folder that is not there.
+
+    Args:
+        path: of it.
+        flag: that names it.
+
+    Raises:
+        SuiteError: it is not; with the nearest name beside it.
+    """
+    if not path.exists():
+        raise SuiteError(f"{flag} {path}: no such file or folder: {near_file(path)}")
 
 
 def no_folder(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scansuite.errors import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest_name
 from tasks.cli.flags import config_files, given, read_config
 from tasks.cli.synonyms import meant
 
@@ -62,10 +62,10 @@ def _refuse_no_section(file: str, group: str, section: object) -> None:
 
 def _refuse(file: str, group: str, values: Mapping[Any, Any], names: Collection[str]) -> None:
     for key in values:
-        if isinstance(key, str) and ("." in key or (not group and key == "config")):
-            continue
         if not isinstance(key, str):
             raise SuiteError(f"--config {file}: {group}{key}: no such flag: see --help_all")
+        if "." in key or (not group and key == "config"):
+            continue
         name = f"--{group}{key.removesuffix('+')}"
         if name not in names:
             raise SuiteError(f"--config {file}: {group}{key}: no such flag: {_hint(group, key, names)}")
@@ -74,9 +74,9 @@ def _refuse(file: str, group: str, values: Mapping[Any, Any], names: Collection[
 def _hint(group: str, key: str, names: Collection[str]) -> str:
     """The nearest key of the same section, else the one that stands elsewhere."""
     others = [one.removeprefix(f"--{group}") for one in names if one.startswith(f"--{group}")]
-    hint = nearest(key, sorted(one for one in others if "." not in one))
-    if hint.startswith("did you mean"):
-        return hint
+    near = nearest_name(key, sorted(one for one in others if "." not in one))
+    if near is not None:
+        return f"did you mean {near!r}?"
     flag, _, value = (meant(f"--{group}{key}", names) or "").removeprefix("--").partition(" ")
     inside = flag.removeprefix(group)
     return f"did you mean {f'{inside}: {value}' if value else inside!r}?" if flag else "see --help_all"

@@ -102,8 +102,8 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
 
 # Flags of every verb, which its parser does not see.
 OF_ALL = {"--quiet": "errors, warnings and results alone", "--debug": "show the traceback of an error"}
-# Flags that are typed without a value, or may be.
 MAY_BE_BLANK = ("--data.separator",)  # cells may stand between blanks
+# Flags that are typed without a value, or may be.
 VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", *OF_ALL)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from scansuite.errors import SuiteError, nearest
+from scansuite.errors import SuiteError, nearest, nearest_name
 from tasks.training.sharding import FSDP2
 
 Part = Literal["train", "val", "test", "predict"]
@@ -66,8 +66,8 @@ def _refuse_devices(trainer: Mapping[str, Any]) -> None:
         raise SuiteError(f"--trainer.accelerator {accelerator}: torch finds no GPU here: leave it out, or give cpu")
     if isinstance(strategy, str):
         named = [*StrategyRegistry.available_strategies(), "auto", FSDP2]
-        if strategy not in named and (hint := nearest(strategy, named)).startswith("did you mean"):
-            raise SuiteError(f"--trainer.strategy {strategy}: {hint}")
+        if strategy not in named and nearest_name(strategy, named) is not None:
+            raise SuiteError(f"--trainer.strategy {strategy}: {nearest(strategy, named)}")
     if isinstance(devices, str) and re.fullmatch(r"auto|-1|[1-9]\d*|\d+(,\d+)*,?", devices.replace(" ", "")) is None:
         raise SuiteError(f"--trainer.devices {devices}: how many (2), which (0,1), or auto")
     if isinstance(devices, int) and devices < 1 and devices != -1:

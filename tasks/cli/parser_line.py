@@ -7,9 +7,8 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 
-from scansuite.errors import nearest
+from scansuite.errors import nearest_name
 from tasks.cli.flags import init_parameters
 
 _LONGEST = 300  # characters
@@ -72,8 +71,8 @@ def _nearest_argument(path: str, name: str) -> str:
     """The argument nearest to a mistyped one, of a class that the parser has imported."""
     module, _, cls = path.rpartition(".")
     found = getattr(sys.modules.get(module), cls, None)
-    hint = nearest(name, sorted(init_parameters(found))) if isinstance(found, type) else ""
-    return f": {hint}" if hint.startswith("did you mean") else ""
+    near = nearest_name(name, sorted(init_parameters(found))) if isinstance(found, type) else None
+    return f": did you mean {near!r}?" if near is not None else ""
 
 
 def _given(text: str) -> str:
@@ -129,5 +128,5 @@ def _nearest_choice(text: str, given: str) -> str:
     known: Sequence[str] = _choices(text)
     if not known and (base := re.search(r"<class '(pytorch_lightning\.\w+)\.", text)) is not None:
         known = getattr(sys.modules.get(base[1]), "__all__", ())
-    near = get_close_matches(given, known, n=1)
-    return f": did you mean {near[0]}?" if near else ""
+    near = nearest_name(given, known)
+    return f": did you mean {near}?" if near is not None else ""

@@ -45,20 +45,19 @@ def refuse_useless_data(
         more = advice(Path(str(value)), [name for name in known if name != cls.__name__])
         named = " (what is taken without --data)" if value_of(words, "--data") is None else ""
         raise SuiteError(f"--data.root {value}: no use to {cls.__name__}{named}: {one.why}. {more}")
-    raise SuiteError(
-        f"--data.{one.flag} {value}: no use to {cls.__name__}: {one.why}{', or' if ': give' in one.why else ':'} "
-        "leave it out"
-    )
+    raise SuiteError(f"--data.{one.flag} {value}: no use to {cls.__name__}: {_mended(one.why)}")
 
 
 def refuse_useless_model(words: Sequence[str], cls: type[Task], values: Mapping[str, Any], *, kept: bool) -> None:
     """Refuse useless flags of ``--model``."""
     one = _first(words, "model", cls, values, kept=kept)
     if one is not None:
-        raise SuiteError(
-            f"--model.{one.flag} {values[one.flag]}: does nothing: "
-            f"{one.why}{', or' if ': give' in one.why else ':'} leave it out"
-        )
+        raise SuiteError(f"--model.{one.flag} {values[one.flag]}: does nothing: {_mended(one.why)}")
+
+
+def _mended(why: str) -> str:
+    """Why a flag is useless, and to leave it out, where that is not the only mend."""
+    return f"{why}{', or' if ': give' in why else ':'} leave it out"
 
 
 def refuse_in_evaluation(words: Sequence[str]) -> None:

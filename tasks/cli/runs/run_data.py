@@ -110,7 +110,7 @@ def run_data(argv: Sequence[str], folder: Path) -> RunData | None:
     name = data.section.get("class_path")
     if not isinstance(name, str):
         raise SuiteError(f"{folder / CONFIG}: names no data: restore it, or name the data with --data CLASS")
-    if isinstance(name, str) and is_path(name) and not is_allowed(name):
+    if is_path(name) and not is_allowed(name):
         raise SuiteError(
             f"{folder / CONFIG}: its data class {name} is none of this suite's, and is not imported because a folder "
             f"says so: if you trust it, give --allow_import {name.split('.')[0]}"

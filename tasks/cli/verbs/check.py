@@ -15,9 +15,8 @@ from datamodules.checks.page import verdict, write_page
 from datamodules.checks.run import check
 from datamodules.checks.store import FindingStore
 from datamodules.preparation import described
-from datamodules.readers.listing import near_file
+from datamodules.readers.listing import refuse_missing
 from datamodules.settings import default_workers
-from scansuite.errors import SuiteError
 from scansuite.progress import progress
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
@@ -42,8 +41,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     configure_logs()
     cli = TaskParser(task, "check", argv, own_flags=OWN_FLAGS, builds_model=False)
     data = cli.build_data()
-    if not data.root.exists():  # a mistake of flags, before anything is made
-        raise SuiteError(f"--data.root {data.root}: no such file or folder: {near_file(data.root)}")
+    refuse_missing(data.root, "--data.root")  # before anything is made
     output = new_folder(cli.config["output"], "--output")
     # At least one process beside this one: a crafted file may end it.
     workers = data.num_workers if data.num_workers is not None else max(1, default_workers())
