@@ -1,0 +1,267 @@
+"""What a report says, before it becomes a page, a table file or an entry of ``report.json``.
+
+A capability gives a :class:`Section`. Its numbers are formatted in :mod:`tasks.evaluation.report.words` alone, so that
+screen, page and paper table never disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.evaluation.evaluated import EvaluatedRun, PartTables
+from tasks.evaluation.metric_values import MetricValue
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PValue:
+    """A p-value, shown as papers show it: ``0.032``, ``< 0.001``.
+
+    Attributes:
+        value: 0..1; NaN = undefined.
+        adjusted: by Holm's method over the tests of its table; None = it was the only one.
+    """
+
+    value: float
+    adjusted: float | None = None
+
+
+# NaN and None are shown as an empty cell or "undefined"; a MetricValue with its interval, or why there is none.
+Cell: TypeAlias = str | int | float | MetricValue | PValue | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a section; it is written as ``report/<section>_<name>.csv`` too.
+
+    Attributes:
+        name: of the file, in lower case with underscores, unique in its section.
+        title: above it.
+        columns: heads.
+        rows: cells, as many as heads.
+        note: below it: units, what a mark means, how it was computed.
+        sortable: many rows that a reader wants to sort and filter.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    sortable: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line, or dots, of a plot.
+
+    Attributes:
+        name: in the legend; a class's name where there is a line a class. Empty = not in the legend.
+        x: ``(m,)``.
+        y: ``(m,)``.
+        low: ``(m,)`` lower end of a band around y; None = no band.
+        high: ``(m,)`` upper end.
+        kind: ``line``; ``step`` (constant up to the next point); ``dots``; ``reference``: thin and grey, of no model.
+        said: ``(m,)`` what is shown beside a point under the pointer; None = x and y.
+        group: lines of a group are chosen together (a curve and its operating point); left out: the name.
+    """
+
+    name: str
+    x: FloatArray
+    y: FloatArray
+    low: FloatArray | None = None
+    high: FloatArray | None = None
+    kind: Literal["line", "step", "dots", "reference"] = "line"
+    said: Sequence[str] | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LinePlot:
+    """Curves or dots over two axes.
+
+    Attributes:
+        name: of its file, in lower case with underscores, unique in its section.
+        title: above it.
+        x_name: label of the axis, with unit.
+        y_name: likewise.
+        lines: at least one.
+        x_range: ends of the axis; None = of the data.
+        y_range: likewise.
+        square: both axes are equally long, as in ROC curves.
+        log_x: the axis is logarithmic.
+        log_y: likewise.
+        note: below it.
+    """
+
+    name: str
+    title: str
+    x_name: str
+    y_name: str
+    lines: Sequence[Line]
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    square: bool = False
+    log_x: bool = False
+    log_y: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ForestPlot:
+    """Values with their intervals below one another, as of subgroups or of paired differences.
+
+    Attributes:
+        name: of its file, as in :class:`LinePlot`.
+        title: above it.
+        x_name: label of the axis.
+        rows: name and value of each; an empty name with None is a gap between groups.
+        reference: a vertical line: the value of the whole, or 0 for differences; None = none.
+        flagged: numbers of the rows that are marked.
+        note: below it.
+    """
+
+    name: str
+    title: str
+    x_name: str
+    rows: Sequence[tuple[str, MetricValue | None]]
+    reference: float | None = None
+    flagged: Sequence[int] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixPlot:
+    """A matrix of counts, as of true and predicted classes.
+
+    Attributes:
+        name: of its file, as in :class:`LinePlot`.
+        title: above it.
+        row_name: what rows are (true class).
+        column_name: what columns are.
+        names: of the rows, and of the columns where ``column_names`` is empty.
+        counts: ``(R, C)``.
+        column_names: where they differ from those of the rows.
+        note: below it.
+    """
+
+    name: str
+    title: str
+    row_name: str
+    column_name: str
+    names: Sequence[str]
+    counts: NDArray[np.int64]
+    column_names: Sequence[str] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class BarPlot:
+    """Counts or shares as bars, several series beside one another.
+
+    Attributes:
+        name: of its file, as in :class:`LinePlot`.
+        title: above it.
+        x_name: what the bars are of.
+        y_name: what their height is.
+        names: of the bars.
+        series: name -> ``(bars,)`` heights; one or a few.
+        note: below it.
+    """
+
+    name: str
+    title: str
+    x_name: str
+    y_name: str
+    names: Sequence[str]
+    series: Mapping[str, FloatArray]
+    note: str = ""
+
+
+Plot: TypeAlias = LinePlot | ForestPlot | MatrixPlot | BarPlot
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A section of a report.
+
+    Attributes:
+        name: in ``report.json`` and in the page's address (``#calibration``): lower case with underscores.
+        title: above it.
+        lines: paragraphs in plain text, the answer first.
+        flags: what a reader must not miss, a sentence each; the verdict at the top of the page repeats them.
+        parts: tables and plots, in order.
+        figures: what ``report.json`` holds of the section beside its tables: JSON values (NaN becomes null), and
+            :class:`~tasks.evaluation.metric_values.MetricValue`.
+        details: shown folded: of interest to few.
+    """
+
+    name: str
+    title: str
+    lines: Sequence[str] = ()
+    flags: Sequence[str] = ()
+    parts: Sequence[Table | Plot] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    details: bool = False
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What flags of ``report`` choose; the defaults are those of the report that every run writes.
+
+    Attributes:
+        subgroups: columns of the cases table; empty = those found fit for it.
+        prevalence: at which predictive values are given beside that of the data; empty = of the data alone.
+        coverage: of conformal sets, 0..1.
+        margin: of non-inferiority in a comparison, in units of the metric; None = none is asked for.
+        operating_point: rule by which thresholds are chosen anew on validation; empty = those of the run.
+        calibration: method fitted anew on validation; empty = what the run has.
+        resamples: most times that a patient is left out, and resamples of bands.
+        seed: of what is drawn.
+    """
+
+    subgroups: Sequence[str] = ()
+    prevalence: Sequence[float] = ()
+    coverage: float = 0.9
+    margin: float | None = None
+    operating_point: str = ""
+    calibration: str = ""
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a section is about: a run, and the part of it that is reported.
+
+    Attributes:
+        run: its tables.
+        split: the part that the report is about: ``test`` where there is one, otherwise ``val``.
+        settings: see :class:`ReportSettings`.
+    """
+
+    run: EvaluatedRun
+    split: str
+    settings: ReportSettings = ReportSettings()
+
+    @cached_property
+    def tables(self) -> PartTables:
+        """The tables of the part."""
+        return self.run.part(self.split)
+
+    @cached_property
+    def validation(self) -> PartTables | None:
+        """The tables of validation; None where the run has none."""
+        return self.run.part("val") if "val" in self.run.parts else None
+
+    @cached_property
+    def metrics(self) -> Mapping[str, MetricValue]:
+        """The metrics of the part, as ``metrics.json`` has them; computed once for all sections."""
+        return self.tables.metrics(self.settings.resamples)
