@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
-from tasks.cli.results import calls_text, distance_unit, results_text
+from tasks.cli.results import calls_text, results_text
+from tasks.cli.runs.run_facts import write_run_facts
 from tasks.cli.runs.seen import Leaks
+from tasks.evaluation.metric_names import distance_unit
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import counted, write_table
 from tasks.evaluation.task_file import write_task
@@ -92,6 +94,7 @@ class RunEvaluation:
         write_split(self.data, self.run_dir)
         task = self.evaluator.run_task(model)
         write_task(self.run_dir, task)
+        write_run_facts(self.run_dir, model, self.trainer)
         for split in self._results:
             self.metrics[split] = evaluate_run(self.run_dir, split)
             if show:

@@ -10,24 +10,10 @@ import numpy as np
 import pandas as pd
 
 from tasks.cli.tables import table_text
+from tasks.evaluation.metric_names import DISTANCES, class_metrics, first_metrics
 from tasks.evaluation.metric_values import MetricValue
+from tasks.evaluation.report.words import number
 
-# Metrics of the whole, and those of single classes, that the screen shows where a run has them; metrics.json has all.
-_FIRST = {
-    "classify": (
-        "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity@op", "specificity@op", "mcc", "qwk", "mae",
-        "rmse", "r2",
-    ),
-    "segment": ("dice", "hd95", "nsd", "volume_difference", "lesion_sensitivity", "lesion_f1"),
-    "detect": ("map50", "map", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op"),
-}  # fmt: skip
-_BY_CLASS = {
-    "classify": ("auroc", "sensitivity", "specificity", "precision", "f1"),
-    "segment": ("dice", "hd95", "nsd", "sensitivity", "precision"),
-    "detect": ("map50", "map", "froc", "sensitivity@op", "precision@op"),
-}
-_OTHER = 8  # metrics of a task that is not ours
-_DISTANCES = ("hd95", "assd")
 _SHOWN = 20  # classes
 
 
@@ -44,11 +30,11 @@ def results_text(
         distance: unit of surface distances.
     """
     whole = [name for name in metrics if "/" not in name]
-    first = _first(task, whole)
+    first = first_metrics(task, whole)
     rows = [_row(_named(name, distance), metrics[name]) for name in first]
     text = f"{title}\n{table_text(('metric', 'value', '95 % interval', 'cases'), rows, right=('value', 'cases'))}"
     classes = [name for name in class_names if any(f"{metric}/{name}" in metrics for metric in whole)]
-    columns = [name for name in _BY_CLASS.get(task, first[:5]) if any(f"{name}/{own}" in metrics for own in classes)]
+    columns = [name for name in class_metrics(task, first) if any(f"{name}/{own}" in metrics for own in classes)]
     if not columns:
         return text
     most = max((metric.n for metric in metrics.values()), default=0)
@@ -83,29 +69,17 @@ def folds_text(table: pd.DataFrame, *, task: str, distance: str = "") -> str:
     by_name = table.set_index("metric")
     folds = [name for name in table.columns if re.fullmatch(r"fold_\d+", name)]
     rows = []
-    for name in _first(task, list(by_name.index)):
+    for name in first_metrics(task, list(by_name.index)):
         row = by_name.loc[name, ["mean", "sd", *folds]].to_numpy(dtype=np.float64)
         values = row[2:][~np.isnan(row[2:])]
         figures = (row[0], row[1], *((values.min(), values.max()) if len(values) else (math.nan, math.nan)))
-        rows.append([_named(name, distance), *(_figure(float(one)) for one in figures), f"{len(values)}"])
+        rows.append([_named(name, distance), *(number(float(one)) for one in figures), f"{len(values)}"])
     head = ("metric", "mean", "sd", "lowest", "highest", "folds")
     return f"by fold\n{table_text(head, rows, right=head[1:])}"
 
 
-def distance_unit(cases: pd.DataFrame) -> str:
-    """Unit of surface distances: mm where the spacing of each case is known, pixels where of none."""
-    known = cases["spacing"].notna() & (cases["spacing"].astype(str) != "")
-    return "mm" if known.all() else "mm or px" if known.any() else "px"
-
-
-def _first(task: str, names: Sequence[str]) -> list[str]:
-    """Of the metrics of the whole those that matter first."""
-    whole = [name for name in names if "/" not in name]
-    return [name for name in _FIRST.get(task, whole[:_OTHER]) if name in whole]
-
-
 def _named(metric: str, distance: str) -> str:
-    return f"{metric} ({distance})" if distance and metric in _DISTANCES else metric
+    return f"{metric} ({distance})" if distance and metric in DISTANCES else metric
 
 
 def _row(name: str, metric: MetricValue) -> list[str]:
@@ -123,11 +97,7 @@ def _cases(metric: MetricValue) -> str:
 
 
 def _number(metric: MetricValue) -> str:
-    return _figure(metric.value)
-
-
-def _figure(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.3f}"
+    return number(metric.value)
 
 
 def _cell(metric: MetricValue | None, most: int) -> str:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from scansuite.errors import SuiteError
 from tasks.cli.evaluate import evaluator_of
-from tasks.cli.results import distance_unit, folds_text, results_text
+from tasks.cli.results import folds_text, results_text
 from tasks.cli.runs.ensembles import build_model, write_record
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.ensemble import Ensemble
+from tasks.evaluation.metric_names import distance_unit
 from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
 from tasks.evaluation.spread import spread
 from tasks.evaluation.tables import counted, find_table, read_table, write_table

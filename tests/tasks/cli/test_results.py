@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from scansuite.words import number_of
-from tasks.cli.results import distance_unit, folds_text, results_text
+from tasks.cli.results import folds_text, results_text
 from tasks.cli.runs.run_dir import count_test, index_of
+from tasks.evaluation.metric_names import distance_unit
 from tasks.evaluation.metric_values import (
     TOO_FEW_REST,
     WITHHELD,
