@@ -107,7 +107,7 @@ def _machine(wrong: list[str]) -> dict[str, str]:
         system += f", {platform.freedesktop_os_release()['PRETTY_NAME']}"
     libc = " ".join(platform.libc_ver())
     found["system"] = f"{system}, {libc}" if libc.strip() else system
-    found["CPU"] = f"{_cpu()}, {os.cpu_count()} cores, {len(os.sched_getaffinity(0))} for this process"
+    found["CPU"] = f"{cpu_name()}, {os.cpu_count()} cores, {len(os.sched_getaffinity(0))} for this process"
     free = free_memory()
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found["memory"] = f"{total / _GIB:.1f} GiB" + ("" if free is None else f", {free / _GIB:.1f} GiB free")
@@ -117,7 +117,8 @@ def _machine(wrong: list[str]) -> dict[str, str]:
     return found
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """The processor, with what it computes fast."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
