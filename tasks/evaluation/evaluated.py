@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from scansuite.errors import SuiteError
 from tasks.evaluation.bootstrap import group_cases
 from tasks.evaluation.classification.metrics import classification_metrics
+from tasks.evaluation.detection.boxes import read_boxes
+from tasks.evaluation.detection.calls import CALL_IOU
+from tasks.evaluation.detection.matching import Matches, match_boxes
 from tasks.evaluation.detection.metrics import evaluate_boxes
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.segmentation.metrics import segmentation_metrics
@@ -46,6 +49,16 @@ class PartTables:
     def patients(self) -> NDArray[np.intp]:
         """Patient number of each row of ``cases``, 0..G-1; a case without a patient counts as its own."""
         return group_cases(self.cases["case_id"], self.cases.get("patient_id"))
+
+    @cached_property
+    def matches(self) -> list[Matches]:
+        """In detection found and true boxes of each class, matched once at an IoU of 0.5, in class order.
+
+        Image numbers are places in ``cases``.
+        """
+        assert self.targets is not None
+        boxes = read_boxes(self.cases, self.targets, self.predictions, self.task.class_names)
+        return match_boxes(boxes, self.task["max_detections"], np.array([CALL_IOU]))
 
     @property
     def kind(self) -> str:
