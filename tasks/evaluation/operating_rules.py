@@ -141,18 +141,19 @@ class OperatingRule:
 YOUDEN, F1 = OperatingRule("youden", "youden"), OperatingRule("f1", "f1")
 
 
-def read_rule(text: object, called: Literal["cases", "boxes"]) -> OperatingRule:
+def read_rule(text: object, called: Literal["cases", "boxes"], flag: str = "--model.operating_point") -> OperatingRule:
     """The rule that a text names.
 
     Args:
         text: one of those of :class:`OperatingRule`; spaces do not matter.
         called: from the threshold on.
+        flag: by which it was given.
 
     Raises:
         SuiteError: it is none, or none for these.
     """
     plain = re.sub(r"\s+", "", str(text)).lower()
-    flag = f"--model.operating_point {text}"
+    flag = f"{flag} {text}"
     if plain in (YOUDEN.kind, F1.kind):
         rule = YOUDEN if plain == YOUDEN.kind else F1
     elif found := re.fullmatch(rf"({'|'.join(_AT_LEAST)})(?:>=|≥){_NUMBER}", plain):

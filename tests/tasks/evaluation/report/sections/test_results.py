@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tasks.evaluation.evaluate import evaluate_classification
+from tasks.evaluation.evaluated import read_evaluated
+from tasks.evaluation.metric_values import read_metrics
+from tasks.evaluation.report.content import Section, Subject, Table
+from tasks.evaluation.report.header import header
+from tasks.evaluation.report.sections.results import section
+from tasks.evaluation.report.verdict import verdict
+from tests.tasks.evaluation.run_folders import CLASSES, write_binary_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_binary_run(tmp_path_factory.mktemp("runs") / "mine")
+
+
+def table(of: Section, name: str) -> Table:
+    return next(part for part in of.parts if isinstance(part, Table) and part.name == name)
+
+
+def test_results_are_those_of_metrics_json(folder: Path) -> None:
+    evaluate_classification(folder, "test", "test", "binary", CLASSES, "ill")
+    kept = {name.partition("/")[2]: value for name, value in read_metrics(folder / "metrics.json").items()}
+    every = table(section(Subject(read_evaluated(folder), "test")), "all")
+    assert all(str(row[2]) == str(kept[str(row[0])]) for row in every.rows)  # as text: NaN differs from itself
+    assert len(every.rows) == len(kept)
+
+
+def test_validation_stands_below_test_and_says_that_it_flatters(folder: Path) -> None:
+    subject = Subject(read_evaluated(folder), "test")
+    assert "flatter" in table(section(subject), "validation").note
+    alone = section(Subject(read_evaluated(folder), "val"))
+    assert [part.name for part in alone.parts] == ["main", "by_class", "all"]
+
+
+def test_the_verdict_has_the_headline_the_calls_and_the_count_of_flags(folder: Path) -> None:
+    subject = Subject(read_evaluated(folder), "test")
+    metrics = subject.metrics
+    said = verdict(subject, [Section("a", "A", flags=["one", "two"]), Section("b", "B", flags=["three"])])
+    assert f"AUROC {metrics['auroc'].value:.3f} ({metrics['auroc'].low:.3f} to {metrics['auroc'].high:.3f})" in said[0]
+    assert "120 cases of 60 patients (test)" in said[0]
+    assert f"sensitivity is {metrics['sensitivity@op'].value:.3f}" in said[1]
+    assert said[2] == "3 findings below need attention."
+    assert "None of the checks" in verdict(subject, [])[2]
+
+
+def test_the_head_names_no_folder_of_the_users(folder: Path) -> None:
+    (folder / "config.yaml").write_text(
+        "seed_everything: 3\ndata:\n  class_path: datamodules.classification.tables.ImageTable\n  init_args:\n"
+        "    root: /home/someone/secret/scans\n    split_seed: 0\n"
+    )
+    facts = {"version": "9.9", "commit": "abc1234", "model": {"network": "resnet18", "weights": None, "parameters": 7}}
+    (folder / "run.json").write_text(json.dumps(facts))
+    head = dict(header(Subject(read_evaluated(folder), "test")))
+    assert head["Data"] == "ImageTable (scans)"
+    assert head["Model"] == "resnet18, 7 parameters, from scratch"
+    assert head["Seed"] == "3"
+    assert "scansuite 9.9 (abc1234)" in head["Software"]
+    assert head["Run"] == "mine"
+    assert not any("someone" in value or "secret" in value for value in head.values())
+
+
+def test_withheld_intervals_say_why(tmp_path: Path) -> None:
+    run = read_evaluated(write_binary_run(tmp_path / "few", patients=6))
+    main = table(section(Subject(run, "test")), "main")
+    assert "fewer than 10 patients" in main.note
+    assert all(math.isnan(row[1].low) for row in main.rows)  # type: ignore[union-attr]
