@@ -188,6 +188,83 @@ class BarPlot:
 Plot: TypeAlias = LinePlot | ForestPlot | MatrixPlot | BarPlot
 
 
+@dataclass(frozen=True)
+class GalleryBox:
+    """A box on a case of a gallery.
+
+    Attributes:
+        kind: ``truth`` or ``prediction``.
+        label: its class.
+        edges: x1, y1, x2, y2 as shares of width and height, 0..1.
+        colour: ``#rrggbb``, that of its class in the legend.
+        score: 0..1 of a predicted box; None of a true one.
+        wrong: a true box that no call found, or a call that is no true box.
+        ignored: counts neither as right nor as wrong.
+    """
+
+    kind: Literal["truth", "prediction"]
+    label: str
+    edges: tuple[float, float, float, float]
+    colour: str
+    score: float | None = None
+    wrong: bool = False
+    ignored: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryCase:
+    """A case of a gallery: its scan, what is true and predicted of it, and by what it is found.
+
+    Attributes:
+        case_id: never a patient's.
+        kinds: why it is shown: ``best``, ``worst``, ``typical``, ``most uncertain``, ``false positive``, ...
+        scan: PNG or JPEG, grey or colour, over a range wider than the model's window; empty = its pixels are not here.
+        size: (height, width) of the scan in pixels.
+        window: grey values of the scan, 0..1, that are shown as black and as white at first.
+        units: the same ends in stored units; None where the scan is shown as colours.
+        truth: PNG of the true mask, transparent where nothing is, drawn over the whole scan; empty = none.
+        prediction: likewise of the predicted mask.
+        boxes: true and predicted ones.
+        facts: names and values of its caption, in order: target, prediction, score, Dice, columns of the cases table.
+        values: by which cases are sorted: name -> value, NaN = undefined; the same names in all cases.
+        groups: by which cases are filtered: name (``class``, ``sex``) -> value; the same names in all cases.
+        note: what part of the case is shown, such as ``slice 17 of 35``.
+    """
+
+    case_id: str
+    kinds: Sequence[str]
+    scan: bytes = b""
+    size: tuple[int, int] = (1, 1)
+    window: tuple[float, float] = (0.0, 1.0)
+    units: tuple[float, float] | None = None
+    truth: bytes = b""
+    prediction: bytes = b""
+    boxes: Sequence[GalleryBox] = ()
+    facts: Sequence[tuple[str, Cell]] = ()
+    values: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Cases with their scans, most telling first.
+
+    Attributes:
+        name: in lower case with underscores, unique in its section.
+        title: above it.
+        cases: in the order in which they are shown and, where a page has no room for all, kept.
+        legend: name and colour (``#rrggbb``) of each class that is drawn.
+        note: below it.
+    """
+
+    name: str
+    title: str
+    cases: Sequence[GalleryCase]
+    legend: Sequence[tuple[str, str]] = ()
+    note: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Section:
     """A section of a report.
@@ -197,7 +274,7 @@ class Section:
         title: above it.
         lines: paragraphs in plain text, the answer first.
         flags: what a reader must not miss, a sentence each; the verdict at the top of the page repeats them.
-        parts: tables and plots, in order.
+        parts: tables, plots and galleries, in order.
         figures: what ``report.json`` holds of the section beside its tables: JSON values (NaN becomes null), and
             :class:`~tasks.evaluation.metric_values.MetricValue`.
         details: shown folded: of interest to few.
@@ -207,7 +284,7 @@ class Section:
     title: str
     lines: Sequence[str] = ()
     flags: Sequence[str] = ()
-    parts: Sequence[Table | Plot] = ()
+    parts: Sequence[Table | Plot | Gallery] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
     details: bool = False
 
