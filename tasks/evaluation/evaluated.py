@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -144,6 +145,20 @@ class EvaluatedRun:
         """Parts that were evaluated, validation first."""
         there = set(self.cases["split"].dropna())
         return [*(part for part in PARTS if part in there), *sorted(there - set(PARTS))]
+
+    @property
+    def intensities(self) -> pd.DataFrame | None:
+        """``intensities.csv``: of some cases, the intensities of an image as the model sees it; None where it is not.
+
+        A damaged one is none: it is a help, and results do not depend on it.
+        """
+        file = None if self.folder is None else self.folder / "intensities.csv"
+        if file is None or not file.is_file():
+            return None
+        with suppress(SuiteError):
+            table = read_table(file)
+            return table if "case_id" in table else None
+        return None
 
     def part(self, split: str) -> PartTables:
         """The tables of one part.

@@ -1,0 +1,83 @@
+"""The section on drift: an answer for each state of the data, and no crash for odd tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.evaluation.evaluated import EvaluatedRun
+from tasks.evaluation.report.content import Section, Subject, Table
+from tasks.evaluation.report.sections.drift import section
+from tasks.evaluation.task_file import RunTask
+from tests.tasks.evaluation.drift.scanners import two_parts
+
+
+def said(run: EvaluatedRun) -> Section:
+    found = section(Subject(run, "test"))
+    assert found is not None
+    return found
+
+
+def test_a_shift_is_the_answer_and_a_flag() -> None:
+    found = said(two_parts(0, shift=1.0, site=0.9))
+    assert found.lines[0].startswith("The test cases differ from those of validation: ")
+    assert len(found.flags) == 1
+    table = found.parts[0]
+    assert isinstance(table, Table)
+    first = table.rows[0]
+    assert first[0] in found.figures["differ"]
+    assert first[-1] == "differs"
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    names = [part.name for part in found.parts]
+    assert len(set(names)) == len(names)
+    assert "numbers_1" in names
+    assert "categories_1" in names
+
+
+def test_what_is_alike_is_said_without_a_flag() -> None:
+    found = said(two_parts(3))
+    assert found.lines[0].startswith("The test cases resemble those of validation.")
+    assert found.lines[1] == "Compared were 60 and 80 patients, one case of each."
+    assert not found.flags
+
+
+def test_no_validation_part_no_section() -> None:
+    run = two_parts(0)
+    assert section(Subject(run, "val")) is None
+    alone = run.cases["split"] == "test"
+    own = run.predictions["split"] == "test"
+    assert section(Subject(EvaluatedRun("r", run.task, run.cases[alone], run.predictions[own]), "test")) is None
+
+
+@pytest.mark.parametrize("what", ["patients", "scores", "targets", "columns", "patient"])
+def test_odd_tables_are_no_error(what: str) -> None:
+    run = two_parts(0, (12, 12), scans=2)
+    cases, predictions = run.cases, run.predictions
+    if what == "patients":
+        cases = cases.drop(columns="patient_id")
+    elif what == "scores":
+        predictions = predictions.assign(**{"score_NA": 0.5, "score_<b>benign</b>": 0.5})
+    elif what == "targets":
+        predictions = predictions.assign(target=np.nan)
+    elif what == "columns":
+        cases = cases[["case_id", "patient_id", "split"]]
+    else:
+        cases = cases.assign(patient_id="one")
+    found = said(EvaluatedRun("r", run.task, cases, predictions))
+    if what == "patients":
+        assert found.lines[1] == "Compared were 24 and 24 cases: no patients are given."
+    if what == "patient":
+        assert found.lines == [
+            "Whether the test cases resemble those of validation was not tested: it takes 10 patients in each."
+        ]
+
+
+def test_a_detector_that_finds_nothing() -> None:
+    run = two_parts(0, scans=1)
+    task = RunTask("detect", ["<script>", "score_x"], {"<script>": 0.5}, {})
+    predictions = run.predictions[["case_id", "split"]].assign(label="", score=0.0).iloc[:0]
+    targets = run.cases[["case_id", "split"]].assign(label="<script>", ignore=False)
+    found = said(EvaluatedRun("r", task, run.cases, predictions, targets))
+    table = found.parts[0]
+    assert isinstance(table, Table)
+    assert {"boxes of <script>", "<script> called", "highest score of score_x"} <= {row[0] for row in table.rows}
