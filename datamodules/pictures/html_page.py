@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,16 @@ if TYPE_CHECKING:
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
 <title>{{ title }}</title>
 <style>
 {{ style }}</style></head>
 <body>
 {{ body }}
-</body></html>
+{% for script in scripts %}<script>{{ script }}</script>
+{% endfor %}</body></html>
 """
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _LEGEND = """<ul class="legend">
 {% for name, colour in entries %}
 <li><span class="swatch" style="background: {{ colour }}"></span>{{ name }}</li>
@@ -43,17 +47,33 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(Environment(autoescape=True, trim_blocks=True).from_string(template).render(**values))
 
 
-def html_page(title: str, body: Markup) -> str:
+def html_page(title: str, body: Markup, *, style: str = "", scripts: Sequence[str] = ()) -> str:
     """A whole document, to be read on a phone and on a desk, in light and in dark.
 
     Args:
         title: of the window.
         body: of :func:`render`; the heading is part of it.
+        style: CSS of the suite's own, behind that of all pages.
+        scripts: of the suite's own, never with anything from data. The page's policy allows each by its SHA-256 and no
+            other, so that none that data bring along could run.
     """
     from markupsafe import Markup
 
-    style = resources.files("datamodules.pictures").joinpath("page.css").read_text(encoding="utf-8")
-    return str(render(_PAGE, title=title, body=body, style=Markup(style)))
+    if any("</script" in script.lower() or "<!--" in script for script in scripts):
+        raise ValueError("a script of a page must not hold the end of a script or the beginning of a comment")
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = "; script-src " + " ".join(f"'sha256-{one}'" for one in hashes) if hashes else ""
+    basic = resources.files("datamodules.pictures").joinpath("page.css").read_text(encoding="utf-8")
+    return str(
+        render(
+            _PAGE,
+            title=title,
+            body=body,
+            style=Markup(basic + style),
+            policy=Markup(_POLICY + allowed),
+            scripts=[Markup(script) for script in scripts],
+        )
+    )
 
 
 def class_legend(names: Sequence[str], numbers: Iterable[int] | None = None, *, unknown: bool = False) -> Markup:
