@@ -150,6 +150,15 @@ def read_metrics(file: Path) -> dict[str, MetricValue]:
     }
 
 
+def read_notes(file: Path) -> dict[str, bool | str]:
+    """Entries of a ``metrics.json`` that are no metrics: see :func:`write_note`.
+
+    Raises:
+        SuiteError: the file is not readable as JSON.
+    """
+    return {name: entry for name, entry in _read_entries(file).items() if isinstance(entry, bool | str)}
+
+
 def _entry(metric: MetricValue) -> dict[str, float | int | str | None]:
     numbers = {"value": metric.value, "low": metric.low, "high": metric.high}
     entry: dict[str, float | int | str | None] = {

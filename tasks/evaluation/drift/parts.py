@@ -67,7 +67,7 @@ def part_drift(reference: PartTables, new: PartTables, intensities: pd.DataFrame
         left_out[name] = f"more than {_MOST_COLUMNS} columns are compared already"
         del kinds[name]
     sides = [_variables(part, kinds, intensities) for part in (reference, new)]
-    for name in _copies(sides):
+    for name in copies_of_target(sides):
         left_out[name] = "it says the same as the target"
         for side in sides:
             side.pop(name, None)
@@ -93,14 +93,13 @@ def _variables(part: PartTables, kinds: Mapping[str, Kind], intensities: pd.Data
     return found
 
 
-def _copies(sides: Sequence[Mapping[str, Variable]]) -> list[str]:
+def copies_of_target(sides: Sequence[Mapping[str, Variable]]) -> list[str]:
     """Columns of the user's that are the target under another name: one difference is not two."""
-    target = [side.get("target") for side in sides]
-    if target[0] is None or target[1] is None:
+    targets = [side.get("target") for side in sides]
+    if not targets or targets[0] is None or any(target is None for target in targets):
         return []
-    names = [
-        name for name, variable in sides[0].items() if variable.group == "column" and variable.kind == target[0].kind
-    ]
+    kind = targets[0].kind
+    names = [name for name, variable in sides[0].items() if variable.group == "column" and variable.kind == kind]
     return [name for name in names if all(name in side and _same(side[name], side["target"]) for side in sides)]
 
 
