@@ -73,7 +73,7 @@ def _scale(heights: Sequence[Any], *, upright: bool) -> Scale:
     found = np.concatenate([*heights, np.zeros(1)])
     found = found[np.isfinite(found)]
     low, high = float(found.min()), float(found.max())
-    return scale_of([], *ends, (low, high if high > low else low + 1))
+    return scale_of([], *ends, (low * 1.04, high * 1.04 if high > low else low + 1))
 
 
 def _upright(

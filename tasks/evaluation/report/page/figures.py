@@ -80,4 +80,4 @@ def shortened(text: str, letters: int) -> str:
     letters = max(letters, 3)
     if len(text) <= letters:
         return text
-    return text[: letters // 2] + "…" + text[len(text) - (letters - letters // 2 - 1) :]
+    return text[: letters // 2].rstrip() + "…" + text[len(text) - (letters - letters // 2 - 1) :].lstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,21 @@ _OVER = 5  # units that dots may reach over the frame
 
 @dataclass(frozen=True, eq=False)
 class _Drawn:
-    """A line as it is drawn: its points that were kept, and their places."""
+    """A line as it is drawn.
+
+    Attributes:
+        line: what is drawn.
+        kept: numbers of its points that the reader can ask for.
+        left: places that are joined; of a step more than there are points.
+        top: likewise.
+        band: places of the lower and the upper end; None = no band.
+    """
 
     line: Line
     kept: NDArray[np.intp]
     left: FloatArray
     top: FloatArray
+    band: tuple[FloatArray, FloatArray] | None = None
 
 
 def line_figure(plot: LinePlot, name: str, class_names: Sequence[str] = (), most: int = _MOST_POINTS) -> Markup:
@@ -53,17 +63,17 @@ def line_figure(plot: LinePlot, name: str, class_names: Sequence[str] = (), most
     share = max(min(most // max(len(plot.lines), 1), _OF_A_LINE), _FEWEST)
     lines = [_thinned(line, x_scale, y_scale, share) for line in plot.lines]
     styles = [css_class(style) for style in styles_of(plot.lines, class_names)]
-    drawn = [_markup_of(one, style, x_scale, y_scale) for one, style in zip(lines, styles, strict=True)]
-    floor = x_scale, y_scale.start
+    drawn = [_markup_of(one, style) for one, style in zip(lines, styles, strict=True)]
+    floor = y_scale.start
     picture = render(
         own_text("templates/lines.html"),
         width=WIDTH,
-        height=round(floor[1] + _FOOT),
+        height=round(floor + _FOOT),
         alt=_in_words(plot),
         left=_LEFT,
         right=WIDTH - _RIGHT,
         top=_TOP,
-        floor=round(floor[1], 1),
+        floor=round(floor, 1),
         x_ticks=x_scale.ticks(6),
         y_ticks=y_scale.ticks(),
         x_name=shortened(plot.x_name, 58),
@@ -123,29 +133,29 @@ def keys_of(plot: LinePlot, styles: Sequence[str]) -> list[Key]:
 
 def _thinned(line: Line, x_scale: Scale, y_scale: Scale, most: int) -> _Drawn:
     left, top = x_scale.place(line.x), y_scale.place(line.y)
-    kept = thin_dots(left, top, most) if line.kind == "dots" else thin_line(left, top, most)
-    return _Drawn(line, kept, left[kept], top[kept])
+    ends = [y_scale.place(end) for end in (line.low, line.high) if end is not None]
+    step = line.kind == "step" and len(left) > 1
+    if step:  # thinned as it is drawn, so that small steps stay small
+        ends = [stepped(left, end)[1] for end in ends]
+        left, top = stepped(left, top)
+    drawn = thin_dots(left, top, most) if line.kind == "dots" else thin_line(left, top, most, ends)
+    kept = drawn[drawn % 2 == 0] // 2 if step else drawn
+    band = (ends[0][drawn], ends[1][drawn]) if len(ends) == 2 else None
+    return _Drawn(line, kept, left[drawn], top[drawn], band)
 
 
-def _markup_of(one: _Drawn, style: str, x_scale: Scale, y_scale: Scale) -> dict[str, Any]:
-    line, left, top = one.line, one.left, one.top
-    mark, band = "stroke", ""
-    if line.kind == "dots":
-        mark, path = "dot", "".join(f"{part}h0" for part in path_of(left, top).replace("L", "M").split("M") if part)
-        path = path and "M" + path.replace("h0", "h0M").removesuffix("M")
-    elif line.kind == "step":
-        path = path_of(*stepped(left, top))
-    else:
-        path = path_of(left, top)
-    if line.low is not None and line.high is not None:
-        low, high = (y_scale.place(end[one.kept]) for end in (line.low, line.high))
-        band = _whiskers(left, low, high) if line.kind == "dots" else _band(line, left, low, high)
-    reference = line.kind == "reference"
+def _markup_of(one: _Drawn, style: str) -> dict[str, Any]:
+    line, reference = one.line, one.line.kind == "reference"
+    path, band = path_of(one.left, one.top), ""
+    if line.kind == "dots":  # strokes without length and with round ends: a third of the bytes of circles
+        path = "".join(f"M{part}h0" for part in re.split("[ML]", path) if part)
+    if one.band is not None:
+        band = (_whiskers if line.kind == "dots" else _band)(one.left, *one.band)
     return {
         "style": "reference" if reference else style,
         "group": group_of(line),
         "name": line.name,
-        "mark": mark if line.kind != "dots" else "dot",
+        "mark": "dot" if line.kind == "dots" else "stroke",
         "path": path,
         "band": band,
         "points": "" if reference else _points(one),
@@ -153,13 +163,11 @@ def _markup_of(one: _Drawn, style: str, x_scale: Scale, y_scale: Scale) -> dict[
     }
 
 
-def _band(line: Line, left: FloatArray, low: FloatArray, high: FloatArray) -> str:
+def _band(left: FloatArray, low: FloatArray, high: FloatArray) -> str:
     paths = []
     for run in runs_of(np.isfinite(left) & np.isfinite(low) & np.isfinite(high)):
-        x, lower, upper = left[run], low[run], high[run]
-        if line.kind == "step":
-            (x, upper), (_, lower) = stepped(x, upper), stepped(x, lower)
-        paths.append(path_of(np.concatenate([x, x[::-1]]), np.concatenate([upper, lower[::-1]]), closed=True))
+        x = left[run]
+        paths.append(path_of(np.concatenate([x, x[::-1]]), np.concatenate([high[run], low[run][::-1]]), closed=True))
     return "".join(paths)
 
 

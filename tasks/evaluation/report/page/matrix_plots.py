@@ -38,7 +38,7 @@ def matrix_figure(plot: MatrixPlot, name: str) -> Markup:
     left = round(max(letters * LETTER + 12, 56)) if labelled else 56
     size = round(min((WIDTH - left - 4) / max(columns, 1), _LARGEST), 2)
     turned = labelled and any(len(one) * LETTER > size - 2 for one in heads)
-    top = _TOP + (round(min(max(map(len, heads), default=0), 14) * LETTER * 0.87) if turned else 0)
+    top = _TOP + (round(min(max(map(len, heads), default=0), 14) * LETTER) if turned else 0)
     totals = counts.sum(1)
     where = np.argwhere(counts > 0) if counts.size > _WHOLE**2 else np.argwhere(counts >= 0)
     drawn = where[np.sort(np.argsort(-counts[tuple(where.T)], kind="stable")[:_MOST])]

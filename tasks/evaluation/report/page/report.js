@@ -113,7 +113,7 @@
   // ---- legends: each entry becomes a button that hides or shows its lines, and brings them forward while it is pointed at
   function choose(figure) {
     const list = figure.querySelector(".keys");
-    if (!list) return;
+    if (!list || list.children.length < 2) return;
     const entries = all("li", list), of = entry => all(".series", figure).filter(one => one.dataset.group === entry.dataset.group);
     const set = (entry, on) => {
       entry.firstChild.setAttribute("aria-pressed", String(on));
@@ -131,11 +131,11 @@
       for (const name of ["pointerleave", "blur"]) button.addEventListener(name, () => forward(null));
       entry.replaceChildren(button);
     }
-    if (entries.length > 2) {
+    if (entries.length > 3) {
       const every = (text, on) => {
         const button = make("button", { type: "button", textContent: text });
         button.addEventListener("click", () => entries.forEach(entry => set(entry, on)));
-        return make("li", {}, button);
+        return make("li", { className: "every" }, button);
       };
       list.append(every("all", true), every("none", false));
     }

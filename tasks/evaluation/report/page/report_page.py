@@ -20,6 +20,8 @@ from tasks.evaluation.report.page.tables import table_markup
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+# Facts that stand in a line below the heading, before the summary; all of them follow it.
+_FIRST = ("Data", "Evaluated", "Model")
 # Of all plots together: some 40 bytes each.
 _POINTS, _POINTS_OF_PLOT = 80_000, 6000
 
@@ -44,6 +46,7 @@ def report_page(
     body = render(
         own_text("templates/report.html"),
         title=title,
+        first=[value for name, value in header if name in _FIRST and value],
         header=[(name, value) for name, value in header if value],
         verdict=list(verdict),
         flags=[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from tasks.evaluation.report.content import FloatArray
 _LEAST = 1e-300  # width of a range of which a quarter is still a number
 _MARGIN = 0.04  # of the data's range, at either end
 _DECADES = 6  # ticks of a logarithmic axis, about
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FAR = 1e4  # units outside of the plot that are as good as infinite
 
 
@@ -87,6 +87,9 @@ def scale_of(
                 low, high = max(given[0], low) if given[0] > 0 else low, given[1] if given[1] > 0 else high
             if not low < high:
                 low, high = max(low / 10, 5e-324), min(low * 10, 1.7e308)
+            elif margin and given is None:
+                room = (high / low) ** _MARGIN if low > 1e-300 and high < 1e300 else 1.0
+                low, high = low / room, high * room
             return Scale(low, high, start, end, log=True)
     if given is not None and given[0] < given[1] and all(map(math.isfinite, given)):
         return Scale(float(given[0]), float(given[1]), start, end)
@@ -160,7 +163,7 @@ def _ticks(low: float, high: float, most: int) -> tuple[list[float], list[str]]:
 def _tick_texts(values: Sequence[float], step: float) -> list[str]:
     largest = max(map(abs, values), default=0.0)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    if f"{step:.{decimals}f}" != f"{step:.{decimals + 1}f}".removesuffix("0"):
+    if abs(round(step, decimals) - step) > step / 100:
         decimals += 1  # a step of 2.5
     if decimals <= 6 and largest < 1e5:
         return [
@@ -184,8 +187,16 @@ def _log_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     values = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
     if not values:
         values = [low]
-    return values, [f"{value:g}" if 1e-4 <= value < 1e6 else _power(value) for value in values]
+    plain = values[0] >= 1e-4 and values[-1] <= 1e7
+    return values, [_plain(value) if plain else _power(value) for value in values]
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:.5f}".rstrip("0")
 
 
 def _power(value: float) -> str:
-    return re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.0e}")
+    """``10³``, ``2·10⁻⁵``."""
+    power = math.floor(math.log10(value) + 1e-9)
+    factor = round(value / 10.0**power)
+    return (f"{factor}·" if factor != 1 else "") + "10" + str(power).translate(_RAISED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,24 +11,27 @@ from tasks.evaluation.report.content import FloatArray
 
 _CELL = 0.5  # units of the plot, the finest that is told apart
 _COARSER = 1.5
+_FEW = 60  # points of a line of which none is left out
+_ROUNDS, _SEEN, _SPACING = 5, 0.06, 4.0  # a bend that is seen, and how far apart the points of a straight piece may be
 
 
-def thin_line(x: FloatArray, y: FloatArray, most: int) -> NDArray[np.intp]:
+def thin_line(x: FloatArray, y: FloatArray, most: int, ends: Sequence[FloatArray] = ()) -> NDArray[np.intp]:
     """Numbers of the points of a line that are drawn, in their order.
 
     Of the points that follow one another within a cell of the plot the first and the last stay; where these are still
-    too many, of those within a column the first, the last, the lowest and the highest. Gaps (NaN) stay gaps.
+    too many, of those within a column the first, the last, the lowest and the highest. Gaps (NaN) stay gaps. Of these,
+    points close to one another that lie on a straight line are left out.
 
     Args:
         x: ``(m,)`` places in the plot.
         y: ``(m,)`` likewise.
         most: points, about; the ends of the line and its extremes are among them.
+        ends: places of the ends of its band, ``(m,)`` each.
     """
-    if len(x) <= most:
+    if len(x) <= _FEW:
         return np.arange(len(x))
     column, row = _cells(x, _CELL), _cells(y, _CELL)
     kept = _ends((column[1:] != column[:-1]) | (row[1:] != row[:-1]))
-    extremes = _extremes(y)
     size = _CELL
     while len(kept) > most and size < 1e3:
         column = _cells(x, size)
@@ -34,7 +39,10 @@ def thin_line(x: FloatArray, y: FloatArray, most: int) -> NDArray[np.intp]:
         size *= _COARSER
     if len(kept) > most:  # to and fro in each column
         kept = kept[np.unique(np.linspace(0, len(kept) - 1, most).round().astype(np.intp))]
-    return np.union1d(kept, [0, len(x) - 1, *extremes]).astype(np.intp)
+    kept = np.union1d(kept, [0, len(x) - 1, *_extremes(y)]).astype(np.intp)
+    for _ in range(_ROUNDS):
+        kept = _without_straight(kept, x, np.stack([y, *ends]))
+    return kept
 
 
 def thin_dots(x: FloatArray, y: FloatArray, most: int) -> NDArray[np.intp]:
@@ -61,6 +69,22 @@ def evenly(count: int, most: int) -> NDArray[np.intp]:
     if count <= most:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, most).round().astype(np.intp))
+
+
+def _without_straight(kept: NDArray[np.intp], x: FloatArray, heights: FloatArray) -> NDArray[np.intp]:
+    """Every other point stays, and of the others those between which and their neighbours the line is seen to bend."""
+    middle = np.arange(1, len(kept) - 1, 2)
+    before, at, behind = kept[middle - 1], kept[middle], kept[middle + 1]
+    across, up = x[behind] - x[before], heights[:, behind] - heights[:, before]
+    with np.errstate(all="ignore"):
+        # Along the longer side of the chord, so that upright pieces count too.
+        off_y = np.abs(heights[:, before] + up * (x[at] - x[before]) / across - heights[:, at])
+        off_x = np.abs(x[before] + across * (heights[:, at] - heights[:, before]) / up - x[at])
+        off = np.where(np.abs(up) > np.abs(across), off_x, off_y)
+        far = np.hypot(across, up)
+    straight = np.isfinite(off) & (off < _SEEN) & (far < _SPACING)
+    same = (far == 0) & (x[at] == x[before]) & (heights[:, at] == heights[:, before])
+    return np.delete(kept, middle[(straight | same).all(0)])
 
 
 def _cells(places: FloatArray, size: float) -> NDArray[np.int64]:
