@@ -9,14 +9,14 @@ import pandas as pd
 # Metrics of the whole, and those of single classes, that screen and report show where a run has them.
 FIRST = {
     "classify": (
-        "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity@op", "specificity@op", "mcc", "qwk", "mae",
-        "rmse", "r2",
+        "fold_auroc", "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity@op", "specificity@op", "mcc",
+        "qwk", "mae", "rmse", "r2",
     ),
     "segment": ("dice", "hd95", "nsd", "volume_difference", "lesion_sensitivity", "lesion_f1"),
     "detect": ("map50", "map", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op"),
 }  # fmt: skip
 BY_CLASS = {
-    "classify": ("auroc", "sensitivity", "specificity", "precision", "f1"),
+    "classify": ("fold_auroc", "auroc", "sensitivity", "specificity", "precision", "f1"),
     "segment": ("dice", "hd95", "nsd", "sensitivity", "precision"),
     "detect": ("map50", "map", "froc", "sensitivity@op", "precision@op"),
 }
@@ -25,6 +25,7 @@ _OTHER = 8  # metrics of a task that is not ours
 
 _LABELS = {
     "auroc": "AUROC",
+    "fold_auroc": "AUROC, mean of folds",
     "auprc": "AUPRC",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -61,6 +62,7 @@ _LABELS = {
 }
 _MEANINGS = {
     "auroc": "chance that a random case with the finding has a higher score than one without it; 0.5 is guessing",
+    "fold_auroc": "mean of each fold's own AUROC: the scores of two folds' models are on scales of their own",
     "auprc": "average precision: mean precision over all recalls; guessing gives the share of cases with the finding",
     "accuracy": "share of cases called right",
     "balanced_accuracy": "mean of the sensitivities of the classes",

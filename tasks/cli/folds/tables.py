@@ -148,7 +148,10 @@ def _by_fold(metrics: dict[str, MetricValue], folders: Sequence[Path], split: st
     of_part = [
         {name.split("/", 1)[1]: one for name, one in fold.items() if name.startswith(f"{split}/")} for fold in folds
     ]
-    return spread(of_part, metrics)
+    # Of a single fold the mean of the folds' areas is its own area.
+    own = [{f"fold_{name}": one for name, one in fold.items() if name.startswith("auroc")} for fold in of_part]
+    means = [{name: one for name, one in areas.items() if name in metrics} for areas in own]
+    return spread([fold | areas for fold, areas in zip(of_part, means, strict=True)], metrics)
 
 
 def _show(

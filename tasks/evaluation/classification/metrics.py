@@ -20,6 +20,7 @@ from tasks.evaluation.classification.columns import (
     read_single_label,
 )
 from tasks.evaluation.classification.evidence import accuracy_ends, call_evidence, score_evidence
+from tasks.evaluation.classification.folds import class_findings, fold_aurocs, label_findings
 from tasks.evaluation.classification.weighted import (
     BoolArray,
     FloatArray,
@@ -42,8 +43,8 @@ Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
 # The order in which metrics are written and shown.
 METRICS = (
-    "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "npv", "f1", "mcc",
-    "kappa", "qwk", "brier", "ece", "squared_ece", "mae", "rmse", "r2",
+    "auroc", "fold_auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "npv",
+    "f1", "mcc", "kappa", "qwk", "brier", "ece", "squared_ece", "mae", "rmse", "r2",
 )  # fmt: skip
 EPOCH_METRICS = (
     "sensitivity", "specificity", "precision", "npv", "f1", "accuracy", "auroc", "auprc", "balanced_accuracy", "qwk",
@@ -74,7 +75,8 @@ def classification_metrics(
     Args:
         predictions: columns as in the run folder's ``predictions.csv``: ``case_id``; ``target``, ``prediction``
             (names of classes) and ``score_<class>``; multilabel ``target_<c>``, ``prediction_<c>`` (0, 1) and
-            ``score_<c>``; regression ``target`` and ``prediction``. An empty target is unknown and left out.
+            ``score_<c>``; regression ``target`` and ``prediction``. An empty target is unknown and left out. Where a
+            column ``fold`` tells models apart, ``fold_auroc`` is the mean of their areas.
         kind: of target.
         class_names: in class order; ignored in regression.
         positive_class: in binary classification; None = the last.
@@ -138,7 +140,13 @@ def classification_metrics(
             (value, *ends), cases.get(name, len(rows)), seen, defined.get(name),
             rests=known.rests, positives=known.positives, missing=missing,
         )  # fmt: skip
-    return found
+    if kind == "regression" or "fold" not in predictions or predictions["fold"].nunique() < 2 or not len(rows):
+        return found
+    findings = label_findings(labels) if kind == "multilabel" else class_findings(single)
+    folds = pd.factorize(predictions["fold"].iloc[rows])[0]
+    bare = None if kind == "multilabel" else positive
+    found |= fold_aurocs(findings, folds, groups, class_names, bare, intervals=resamples > 0)
+    return {name: found[name] for name in sorted(found, key=lambda name: _place(name, class_names))}
 
 
 def _numbered(groups: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -252,10 +260,7 @@ def _single_label(
 
 def _rankings(cases: SingleLabel) -> list[Ranking]:
     """The cases of each class against the rest."""
-    return [
-        rank(score, cases.target == k, np.ones(len(score), dtype=bool), np.delete(cases.score, k, axis=1).sum(axis=1))
-        for k, score in enumerate(cases.score.T)
-    ]
+    return [rank(*finding) for finding in class_findings(cases)]
 
 
 def _multilabel(cases: MultiLabel, class_names: Sequence[str], groups: NDArray[np.intp] | None = None) -> Statistics:

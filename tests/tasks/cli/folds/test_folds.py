@@ -120,6 +120,11 @@ def test_each_case_is_predicted_once_by_the_fold_without_it(classified: Path) ->
     truth = predictions["target"] == "malignant"
     assert found["val/auroc"]["value"] == pytest.approx(sk.roc_auc_score(truth, predictions["score_malignant"]))
     assert found["val/auroc"]["low"] < found["val/auroc"]["value"] < found["val/auroc"]["high"]
+    # Pooling mixes the scales of two models: the mean of the folds' own stands first.
+    folds = [metrics(run_dir / f"fold_{fold}")["val/auroc"]["value"] for fold in (0, 1)]
+    assert found["val/fold_auroc"]["value"] == pytest.approx(np.mean(folds))
+    spread = pd.read_csv(run_dir / "folds.csv").set_index("metric")
+    assert spread.loc["fold_auroc", "mean"] == pytest.approx(spread.loc["fold_auroc", "out_of_fold"])
     assert found["val/selected_on"] is True
     # The operating point is that of all folds together: the largest Youden index.
     record = json.loads((run_dir / "ensemble.json").read_text())
