@@ -105,6 +105,11 @@ def count_ranks() -> int:
     return torch.distributed.get_world_size() if in_a_group() else 1
 
 
+def rank_of() -> int:
+    """Number of this process among those that train or evaluate together; 0 where it is alone."""
+    return torch.distributed.get_rank() if in_a_group() else 0
+
+
 def is_rank_zero() -> bool:
     """Whether this is the first (or the only) process."""
-    return not in_a_group() or torch.distributed.get_rank() == 0
+    return rank_of() == 0

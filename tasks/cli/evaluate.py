@@ -23,6 +23,7 @@ from tasks.loading import Model
 from tasks.registry.specs import spec_of
 from tasks.running.evaluate_run import evaluate_run
 from tasks.running.evaluator import EvalResult, Evaluator
+from tasks.running.gallery import store_gallery
 
 
 def evaluator_of(task: str) -> Evaluator[Any, Any]:
@@ -72,6 +73,7 @@ class RunEvaluation:
         with exact_float32():
             result = self.evaluator.run(self.trainer, model, self.data, split, choose=choose)
         self.pictures += self.evaluator.pictures(result, split, model, self.data, self.run_dir / "overlays")
+        store_gallery(self.evaluator, result, split, model, self.data, self.run_dir)
         self._results[split] = result
 
     def choose(self, model: Model) -> None:

@@ -14,6 +14,9 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import ScanDataModule
 from datamodules.loading.case_stream import CaseStream, TableCases, case_loader
+from tasks.distributed import count_ranks, rank_of
+from tasks.evaluation.gallery.store import CasePicture
+from tasks.evaluation.gallery.thumbnails import scan_thumbnail
 from tasks.evaluation.task_file import RunTask
 from tasks.predictor import Predictor, Tiled
 
@@ -94,6 +97,39 @@ class Evaluator(ABC, Generic[ModelT, DataT]):
     ) -> list[tuple[str, NDArray[Any]]]:
         """Write pictures of telling cases into a folder; titles and (H, W, 3) uint8 of those that this rank drew."""
         return []
+
+    def holds(self, case_id: str, place: int) -> bool:
+        """Whether this rank makes the picture of a case.
+
+        Args:
+            case_id: of the case.
+            place: among those of which there are pictures.
+        """
+        del case_id
+        return place % count_ranks() == rank_of()
+
+    def case_picture(self, case_id: str, row: int, model: ModelT, data: DataT, *, errors: bool) -> CasePicture:
+        """A case of the part that was run last, for the gallery of its run; of several images the middle one.
+
+        Args:
+            case_id: of a case that this rank :meth:`holds`.
+            row: of the data's table.
+            model: that was run.
+            data: the part's data module.
+            errors: what is shown of a case of several images is where it went wrong, as far as that is known.
+
+        Raises:
+            SuiteError: the case cannot be read.
+        """
+        del model, errors
+        images = data.table.images_by_case[row]
+        number = len(images) // 2
+        scan = data.read(int(images[number]))
+        spacing = scan.info.get("spacing")
+        flat = (spacing[0], spacing[1]) if spacing is not None and len(spacing) == 2 else None
+        note = f"image {number + 1} of {len(images)}" if len(images) > 1 else ""
+        size = scan.info.get("original_size", scan.array.shape[:2])
+        return CasePicture(case_id, scan_thumbnail(scan, data.preprocess, flat), (size[0], size[1]), note=note)
 
 
 def piece_loader(trainer: Trainer, model: Tiled, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:

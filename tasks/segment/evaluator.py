@@ -16,6 +16,8 @@ from datamodules.samples.scaling import for_data
 from datamodules.segmentation.base import SegmentationData
 from datamodules.types import ScanInfo
 from tasks.distributed import gather, is_rank_zero
+from tasks.evaluation.gallery.store import CasePicture
+from tasks.evaluation.gallery.thumbnails import mask_picture, scan_thumbnail, telling_slice
 from tasks.evaluation.pictures.mask_overlays import Shown, most_telling_slice, pick_cases, write_overlays
 from tasks.evaluation.segmentation.metrics import case_rows
 from tasks.running.evaluator import EvalResult, Evaluator, piece_loader
@@ -128,19 +130,48 @@ class SegmentationEvaluator(Evaluator[SegmentationModel, SegmentationData]):
             return [(picture.title, picture.picture) for picture in drawn]
         return []
 
+    def holds(self, case_id: str, place: int) -> bool:
+        """Whether this rank has the predicted mask of a case."""
+        return case_id in self._called
+
+    def case_picture(
+        self, case_id: str, row: int, model: SegmentationModel, data: SegmentationData, *, errors: bool
+    ) -> CasePicture:
+        """A case with its true and predicted mask; of a volume the slice that shows most of the truth, or of errors."""
+        called = self._called[case_id]
+        truth, mask = _planes(called, model, data)
+        index = telling_slice(truth, mask, errors=errors)
+        note = f"slice {index + 1} of {len(truth)}" if len(truth) > 1 else ""
+        scan = data.read(int(data.table.images_by_case[row][index]))
+        thumbnail = scan_thumbnail(scan, data.preprocess, data.pixel_spacing(row, called.scan))
+        classes = len(model.class_names) - (not model.overlapping)
+        true, found = (
+            mask_picture(one[index], classes, thumbnail.size, overlapping=model.overlapping) for one in (truth, mask)
+        )
+        height, width = truth.shape[-2:]
+        return CasePicture(case_id, thumbnail, (height, width), true, found, note=note)
+
     def _of(self, cases: Iterable[str]) -> dict[str, _Called]:
         return {case: self._called[case] for case in cases if case in self._called}
 
 
 def _shown(called: _Called, model: SegmentationModel, data: SegmentationData) -> Shown:
     """A case as it is drawn: the slice of a volume that shows most."""
-    truth, mask = (data.to_planes(called.row, whole) for whole in (data.true_mask(called.row), _cleaned(called, model)))
+    truth, mask = _planes(called, model, data)
     # Slices before regions here, after them there.
     index = most_telling_slice(*(np.moveaxis(one, 0, -3) for one in (truth, mask)))
     note = f"slice {index + 1} of {len(truth)}" if len(truth) > 1 else ""
     return Shown(
         data.picture(called.row, index), truth[index], mask[index], note, data.pixel_spacing(called.row, called.scan)
     )
+
+
+def _planes(
+    called: _Called, model: SegmentationModel, data: SegmentationData
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """True and predicted mask of a case, (S, H, W) or (S, L, H, W)."""
+    truth, mask = (data.to_planes(called.row, whole) for whole in (data.true_mask(called.row), _cleaned(called, model)))
+    return truth, mask
 
 
 def _cleaned(called: _Called, model: SegmentationModel) -> NDArray[np.uint8]:

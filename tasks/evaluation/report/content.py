@@ -227,7 +227,8 @@ class GalleryCase:
         boxes: true and predicted ones.
         facts: names and values of its caption, in order: target, prediction, score, Dice, columns of the cases table.
         values: by which cases are sorted: name -> value, NaN = undefined; the same names in all cases.
-        groups: by which cases are filtered: name (``class``, ``sex``) -> value; the same names in all cases.
+        groups: by which cases are filtered: name (``class``, ``sex``) -> its value, or values; the same names in all
+            cases.
         note: what part of the case is shown, such as ``slice 17 of 35``.
     """
 
@@ -242,7 +243,7 @@ class GalleryCase:
     boxes: Sequence[GalleryBox] = ()
     facts: Sequence[tuple[str, Cell]] = ()
     values: Mapping[str, float] = field(default_factory=dict)
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     note: str = ""
 
 

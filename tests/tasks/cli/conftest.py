@@ -83,8 +83,9 @@ def _quiet_again() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Charts of a run are drawn where a test asks for them (``charts``): half a second for each of hundreds of runs."""
+    """Charts and gallery of a run are drawn where a test asks for them (``charts``): a second for each of hundreds."""
     if "charts" not in request.fixturenames:
+        monkeypatch.setattr("tasks.cli.evaluate.store_gallery", lambda *_: None)
         monkeypatch.setattr("tasks.evaluation.charts.run_charts.draw_charts", lambda *_: [])
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from tasks.evaluation.detection.metrics import evaluate_boxes
+from tasks.evaluation.gallery.store import read_gallery
 from tests.tasks.cli.conftest import TINY, Run, one_line
 from tests.tasks.cli.test_processes import finish, start
 from tests.tasks.cli.test_segment import FLAT, TINY_UNET, draw_cells
@@ -131,6 +132,8 @@ def test_every_verb(detect: Run, detector: str) -> None:
         "config.yaml", "split.csv", "metrics.csv", "metrics.json", "cases.csv", "predictions.csv", "targets.csv",
         "froc_val.csv", "froc_test.csv", "overlays", "learning_curves.png", "froc_val.png", "froc_test.png",
     } <= made  # fmt: skip
+    assert all(one.image_size == (SIDE, SIDE) for one in read_gallery(Path("run"), "test"))
+    assert "worst" in read_gallery(Path("run"), "val")[0].kinds
     metrics = json.loads(Path("run/metrics.json").read_text())
     wanted = ("map", "map50", "map75", "mar", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "f1@op")
     assert {f"{stage}/{name}" for stage in ("val", "test") for name in wanted} <= metrics.keys()

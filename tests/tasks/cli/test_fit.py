@@ -16,6 +16,7 @@ from sklearn import metrics as sk
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from datamodules import augmented_sheet
+from tasks.evaluation.gallery.store import read_gallery
 from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table
 
 
@@ -123,6 +124,12 @@ def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Pat
         "predictions.csv", "cases.csv", "augmented.png", "learning_curves.png",
         *(f"{chart}_{part}.png" for chart in ("confusion_matrix", "roc", "pr") for part in ("val", "test")),
     } <= names  # fmt: skip
+    shown = read_gallery(Path("run"), "test")
+    scores = predictions("run", "test").set_index("case_id")
+    of_truth = np.where(scores["target"] == "ill", scores["score_ill"], scores["score_healthy"])
+    assert shown[0].case_id == scores.index[of_truth.argmin()]
+    assert shown[0].kinds[0] == "worst"
+    assert {one.scan.size for one in [*shown, *read_gallery(Path("run"), "val")]} == {(24, 24)}
     assert any(name.startswith("events.out.tfevents") for name in names)
     cases = pd.read_csv("run/cases.csv", dtype={"patient_id": str})
     assert list(cases.columns[:7]) == ["case_id", "patient_id", "path", "split", "width", "height", "spacing"]

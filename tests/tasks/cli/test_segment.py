@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datamodules.segmentation.mask_folder import MaskFolder
+from tasks.evaluation.gallery.store import read_gallery
 from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 from tests.tasks.cli.conftest import TINY, Run, draw_table, one_line
 
@@ -77,6 +79,13 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
         "_".join(file.name.split("_")[:2]) for file in Path("run/overlays").iterdir()
     }
     predictions = pd.read_csv("run/predictions.csv")
+    for part in ("val", "test"):
+        here = predictions[predictions["split"] == part].set_index("case_id")
+        first = read_gallery(Path("run"), part)[0]
+        assert (first.case_id, first.kinds[0], first.image_size) == (here["dice"].idxmin(), "worst", (40, 48))
+        for layer, counts in ((first.truth, ["tp", "fn"]), (first.prediction, ["tp", "fp"])):
+            drawn = np.array(Image.open(BytesIO(layer)).convert("RGBA"))[..., 3] > 0 if layer else np.zeros(1)
+            assert drawn.mean() == pytest.approx(here.loc[first.case_id, counts].sum() / (40 * 48))
     assert (predictions[["tp", "fp", "fn", "tn"]].sum(axis=1) == 40 * 48).all()
     metrics = json.loads(Path("run/metrics.json").read_text())
     assert {"test/dice", "test/hd95", "test/nsd", "test/volume_difference", "val/iou"} <= metrics.keys()

@@ -145,9 +145,11 @@ def _child(folder: Path, name: str, encoding: str, environment: dict[str, str], 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method("fork", force=True)
     os.chdir(folder)
+    from tasks.cli import evaluate
     from tasks.cli.main import main
     from tasks.evaluation.charts import run_charts
 
+    evaluate.store_gallery = lambda *_: None
     run_charts.draw_charts = lambda *_: []
     try:
         status = main(task, words)

@@ -1,0 +1,182 @@
+"""Gallery: best, worst, typical and most uncertain cases, and the errors at the operating point, with their scans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from scansuite.words import number_of
+from tasks.evaluation.classification.columns import read_multilabel
+from tasks.evaluation.evaluated import PartTables
+from tasks.evaluation.gallery.choice import KINDS
+from tasks.evaluation.gallery.measures import CaseMeasures, case_measures
+from tasks.evaluation.gallery.store import CasePicture, read_gallery
+from tasks.evaluation.gallery.thumbnails import class_legend
+from tasks.evaluation.report.content import Cell, Gallery, GalleryCase, Section, Subject
+from tasks.evaluation.report.gallery_boxes import case_boxes
+from tasks.evaluation.report.header import part_name
+
+_MOST_GROUPS = 12
+_MOST_COLUMNS = 8
+_OWN = ("case_id", "patient_id", "path", "split", "width", "height", "spacing")
+_NAMED = 12  # classes in a caption
+
+
+def section(subject: Subject) -> Section | None:
+    """The cases whose pictures the run folder has; None where it has none, as of tables made by another tool."""
+    if subject.run.folder is None:
+        return None
+    there = set(subject.tables.cases["case_id"])
+    pictures = [one for one in read_gallery(subject.run.folder, subject.split) if one.case_id in there]
+    if not pictures:
+        return None
+    cases = _cases(subject.tables, pictures)
+    counts = {kind: sum(kind in case.kinds for case in cases) for kind in KINDS}
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return Section(
+        "gallery",
+        "Cases",
+        [
+            f"{number_of(len(cases), 'case')} of {len(subject.tables.cases):,} ({part_name(subject.split)}), chosen "
+            f"because they tell most, not because they are usual: {said}; a case may be several of these."
+        ],
+        parts=[Gallery("cases", "Telling cases", cases, _legend(subject.tables), _note(subject.tables))],
+        figures={"cases": [{"case_id": case.case_id, "kinds": list(case.kinds)} for case in cases]},
+    )
+
+
+def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryCase]:
+    """Cases with what the tables say of them today, in the order of their pictures."""
+    groups = _groups(tables)
+    some = tables.take(tables.cases["case_id"].isin([one.case_id for one in pictures]).to_numpy())
+    measures = case_measures(some)
+    place = {str(case_id): row for row, case_id in enumerate(some.cases["case_id"])}
+    known = groups.loc[some.cases["case_id"]]
+    classes = _classes(some)
+    found = []
+    for one in pictures:
+        row = place[one.case_id]
+        boxes = case_boxes(some, one.case_id, one.image_size) if some.task.task == "detect" else []
+        values = {measures.name: float(measures.value[row])}
+        if not np.isnan(measures.uncertainty).all():
+            values["uncertainty"] = float(measures.uncertainty[row])
+        columns = {name: str(known[name].iat[row]) for name in known.columns}
+        found.append(
+            GalleryCase(
+                one.case_id,
+                one.kinds,
+                scan=one.scan.data,
+                size=one.scan.size,
+                window=one.scan.window,
+                units=one.scan.units,
+                truth=one.truth,
+                prediction=one.prediction,
+                boxes=boxes,
+                facts=[*_facts(some, measures, row), *((name, value) for name, value in columns.items() if value)],
+                values=values,
+                groups={"class": classes[row], **{name: [value or "unknown"] for name, value in columns.items()}},
+                note=one.note,
+            )
+        )
+    return found
+
+
+def _groups(tables: PartTables) -> pd.DataFrame:
+    """Columns of the user's table by which cases are filtered, by case id; empty = unknown."""
+    cases = tables.cases
+    columns: dict[str, pd.Series] = {}
+    for column in cases.columns:
+        cells = cases[column]
+        if column in _OWN or len(columns) == _MOST_COLUMNS or not 2 <= cells.nunique() <= _MOST_GROUPS:
+            continue
+        if cells.nunique() >= len(np.unique(tables.patients)):  # one that names patients
+            continue
+        columns[str(column)] = cells.astype("str").where(cells.notna(), "")
+    return pd.DataFrame(columns, index=cases.index).set_axis(cases["case_id"])
+
+
+def _facts(tables: PartTables, measures: CaseMeasures, row: int) -> list[tuple[str, Cell]]:
+    """What is true and predicted of a case, and how it was judged."""
+    value = float(measures.value[row])
+    judged: list[tuple[str, Cell]] = [(measures.name, None if math.isnan(value) else value)]
+    if tables.task.task == "classify":
+        predicted = tables.predictions.iloc[row]
+        if tables.kind == "multilabel":
+            names = tables.task.class_names
+            op = any(f"prediction_op_{name}" in predicted for name in names)
+            columns = {"truth": "target_", "prediction": "prediction_op_" if op else "prediction_"}
+            return [(said, _labels(predicted, prefix, names)) for said, prefix in columns.items()] + judged
+        if tables.kind == "regression":
+            return [(name, float(predicted[column])) for name, column in _COLUMNS] + judged
+        call = predicted.get("prediction_op")
+        return [
+            ("truth", _text(predicted["target"])),
+            ("prediction", _text(predicted["prediction"] if call is None or pd.isna(call) else call)),
+            *judged,
+        ]
+    own = tables.predictions[tables.predictions["case_id"] == tables.cases["case_id"].iat[row]]
+    if tables.task.task == "segment" and len(own) > 1:
+        values = zip(own["class"], pd.to_numeric(own["dice"], errors="coerce"), strict=True)
+        each = [(f"Dice {name}", None if math.isnan(dice) else float(dice)) for name, dice in values]
+        return [*judged, *each[:_NAMED]]
+    return judged
+
+
+_COLUMNS = (("truth", "target"), ("prediction", "prediction"))
+
+
+def _labels(row: pd.Series, prefix: str, names: Sequence[str]) -> str:
+    there = [name for name in names if row.get(f"{prefix}{name}") == 1]
+    more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
+    return ", ".join(there[:_NAMED]) + more if there else "none"
+
+
+def _text(cell: object) -> str:
+    return "unknown" if pd.isna(cell) else str(cell)  # type: ignore[call-overload]
+
+
+def _classes(tables: PartTables) -> list[list[str]]:
+    """The true classes of each case, by which cases are filtered."""
+    ids = tables.cases["case_id"]
+    if tables.task.task == "detect":
+        assert tables.targets is not None
+        of_case = tables.targets.groupby("case_id")["label"].unique()
+        return [[str(name) for name in of_case.get(case, [])] or ["none"] for case in ids]
+    if tables.task.task == "segment":
+        table = tables.predictions
+        if {"tp", "fn", "class"} <= set(table.columns):
+            table = table[table["tp"] + table["fn"] > 0]
+            of_case = table.groupby("case_id")["class"].unique()
+            return [[str(name) for name in of_case.get(case, [])] or ["none"] for case in ids]
+        return [[] for _ in ids]
+    if tables.kind == "multilabel":
+        read = read_multilabel(tables.predictions, tables.task.class_names)
+        names = [[] for _ in ids]  # type: list[list[str]]
+        for row, target in zip(read.rows, read.target, strict=True):
+            names[row] = [tables.task.class_names[label] for label in np.flatnonzero(target)] or ["none"]
+        return [one or ["unknown"] for one in names]
+    if tables.kind == "regression":
+        return [[] for _ in ids]
+    return [[_text(target)] for target in tables.predictions["target"]]
+
+
+def _legend(tables: PartTables) -> list[tuple[str, str]]:
+    names = tables.task.class_names
+    if tables.task.task == "detect":
+        return class_legend(names)
+    if tables.task.task == "segment":
+        return class_legend(names if tables.task.own.get("overlapping") else names[1:])
+    return []
+
+
+def _note(tables: PartTables) -> str:
+    said = ["The numbers below a case are of the whole case."]
+    if tables.task.task == "detect":
+        said.append("Boxes are calls at the operating point; dashed ones are wrong: missed, or false calls.")
+    if tables.task.task == "segment":
+        said.append("Of volumes one slice is shown.")
+    said.append("Scans are shown at 384 pixels a side at most: no picture for a diagnosis.")
+    return " ".join(said)
