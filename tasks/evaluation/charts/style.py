@@ -60,8 +60,6 @@ _STYLE: dict[str, Any] = {
 def chart(file: Path, title: str, height: float) -> Iterator[Figure]:
     """Give a figure, and write it as a PNG when the block ends well.
 
-    A user's own style (``matplotlibrc``) does not count: the look is part of a run folder.
-
     Args:
         file: to be written; its folder exists.
         title: one line at the top.
@@ -71,15 +69,10 @@ def chart(file: Path, title: str, height: float) -> Iterator[Figure]:
         SuiteError: the file cannot be written.
     """
     # No pyplot: it would look for a display, and keep figures.
-    from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import fontManager
 
-    known = set(fontManager.get_font_names())
-    fonts = [name for name in _FONTS if name in known]
-    with style.context(["default", {**_STYLE, "font.family": fonts or ["sans-serif"]}]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with look():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         if title:
@@ -87,6 +80,27 @@ def chart(file: Path, title: str, height: float) -> Iterator[Figure]:
         yield figure
         with replacing(file, durable=False) as temporary:
             figure.savefig(temporary, format="png")
+
+
+@contextmanager
+def look(**differing: Any) -> Iterator[None]:
+    """The look of all charts, whatever a user's own style (``matplotlibrc``) says.
+
+    Args:
+        differing: rcParams of a chart that is not for a run folder, with ``__`` for the point.
+    """
+    from matplotlib import style
+    from matplotlib.font_manager import fontManager
+
+    known = set(fontManager.get_font_names())
+    fonts = [name for name in _FONTS if name in known]
+    own = {name.replace("__", "."): value for name, value in differing.items()}
+    with (
+        style.context(["default", {**_STYLE, "font.family": fonts or ["sans-serif"], **own}]),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def shortened(text: str, longest: int) -> str:

@@ -36,7 +36,7 @@ def bar_figure(plot: BarPlot, name: str, class_names: Sequence[str] = ()) -> Mar
     series = {key: np.asarray(heights, float) for key, heights in plot.series.items()}
     names = [" ".join(str(one).split()) for one in plot.names]
     styles = {key: _style(key, place, class_names) for place, key in enumerate(series)}
-    upright = _is_upright(names)
+    upright = is_upright(names)
     shown = len(names) if upright else min(len(names), _MOST)
     heights = [values[:shown] for values in series.values()] or [np.zeros(0)]
     picture = (_upright if upright else _lying)(plot, names[:shown], series, styles, _scale(heights, upright=upright))
@@ -60,7 +60,7 @@ def _style(name: str, place: int, class_names: Sequence[str]) -> str:
     return f"c{place % GENERAL}"
 
 
-def _is_upright(names: Sequence[str]) -> bool:
+def is_upright(names: Sequence[str]) -> bool:
     """Whether all names have their place below upright bars, or are numbers of which some may be left out."""
     room = (WIDTH - _LEFT - _RIGHT) / max(len(names), 1)
     if max((len(one) for one in names), default=0) * LETTER <= room - 4:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _LEFT, _RIGHT, _TOP, _FOOT, _HEIGHT = 46, 12, 22, 40, 250
+FEW_DOTS = 3  # that are drawn larger, as an operating point is
 _MOST_POINTS, _FEWEST = 6000, 24  # of a plot, of a line
 _OF_A_LINE = 2000
 _IN_TABLE, _LINE_IN_TABLE = 240, 60
@@ -155,7 +156,7 @@ def _markup_of(one: _Drawn, style: str) -> dict[str, Any]:
         "style": "reference" if reference else style,
         "group": group_of(line),
         "name": line.name,
-        "mark": "dot" if line.kind == "dots" else "stroke",
+        "mark": "stroke" if line.kind != "dots" else "dot few" if len(line.x) <= FEW_DOTS else "dot",
         "path": path,
         "band": band,
         "points": "" if reference else _points(one),

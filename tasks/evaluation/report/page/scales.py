@@ -47,9 +47,13 @@ class Scale:
         share = np.where(np.isfinite(at), share, np.nan)
         return np.clip(self.start + (self.end - self.start) * share, -_FAR, _FAR)
 
+    def round_numbers(self, most: int = 5) -> tuple[list[float], list[str]]:
+        """Round numbers within the axis, some so many of them, and their texts."""
+        return _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high, most)
+
     def ticks(self, most: int = 5) -> list[tuple[float, str]]:
         """Place and text of round numbers within the axis."""
-        values, texts = _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high, most)
+        values, texts = self.round_numbers(most)
         places = self.place(np.asarray(values, float)).tolist()
         return [(round(place, 1), text) for place, text in zip(places, texts, strict=True)]
 
