@@ -80,8 +80,9 @@ def clustered_auroc(ranking: Ranking, groups: IntArray) -> Auroc:
     size = int(groups.max()) + 1 if len(groups) else 0
     patient, positive = groups[ranking.order], ranking.positive > 0
     count, total = len(patient), int(positive.sum())
-    with_positive, with_negative = len(np.unique(patient[positive])), len(np.unique(patient[~positive]))
-    patients = len(np.unique(patient))
+    on_sides = [np.bincount(patient[side], minlength=size) > 0 for side in (positive, ~positive)]
+    with_positive, with_negative = (int(side.sum()) for side in on_sides)
+    patients = int((on_sides[0] | on_sides[1]).sum())
     if total in (0, count):
         nothing = np.zeros(size)
         return Auroc(math.nan, nothing, nothing, with_positive, with_negative, patients)

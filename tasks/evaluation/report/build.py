@@ -10,7 +10,15 @@ from tasks.evaluation.report.content import Section, Subject
 log = logging.getLogger(__name__)
 
 # Each a module of `tasks.evaluation.report.sections` with `section(subject) -> Section | None`; None: nothing to say.
-SECTIONS: tuple[str, ...] = ("results", "calibration", "drift", "data", "training", "limits")
+SECTIONS: tuple[str, ...] = (
+    "results",
+    "calibration",
+    "subgroups",
+    "drift",
+    "data",
+    "training",
+    "limits",
+)
 
 
 def build_sections(subject: Subject, *, strict: bool = False) -> list[Section]:
