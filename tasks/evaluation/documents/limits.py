@@ -17,7 +17,7 @@ from tasks.evaluation.report.header import part_name
 # Cases with and without the finding that a validation should have: G. S. Collins, E. O. Ogundimu and D. G. Altman,
 # Statistics in Medicine 35:214-226, 2016.
 EVENTS = 100
-_PLACE = re.compile(r"site|cent(er|re)|hospital|institut|clinic|scanner|vendor|manufactur|device", re.IGNORECASE)
+PLACE = re.compile(r"site|cent(er|re)|hospital|institut|clinic|scanner|vendor|manufactur|device", re.IGNORECASE)
 _PERSON = re.compile(r"\bage\b|_age|^age|sex|gender|ethnic|race", re.IGNORECASE)
 _NAMED = 5  # classes
 _KINDS = {"case_id": "case id", "patient": "patient", "image": "identical image"}
@@ -207,7 +207,7 @@ def _reach(subject: Subject, facts: RunFacts) -> Iterator[Limit]:
             "How the model does elsewhere",
             "All parts are of one data set: no external data were evaluated.",
         )
-    places = [name for name in cases.columns if _PLACE.search(str(name)) and cases[name].notna().any()]
+    places = [name for name in cases.columns if PLACE.search(str(name)) and cases[name].notna().any()]
     if not places:
         yield Limit(
             "Whether the cases are of one centre or scanner",

@@ -18,6 +18,8 @@ SECTIONS: tuple[str, ...] = (
     "data",
     "training",
     "limits",
+    "model_card",
+    "checklists",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tasks.evaluation.metric_values import MetricValue, write_metrics, write_not
 from tasks.evaluation.tables import write_table
 from tasks.evaluation.task_file import write_task
 from tests.tasks.evaluation.drift.scanners import two_parts
+
+DATA = {"root": "/home/doe/scans", "augment": "light", "check_files": True, "keep_ids": False, "split_seed": 3}
 
 
 def run_folder(
@@ -29,7 +32,9 @@ def run_folder(
     """
     folder.mkdir(parents=True)
     run = two_parts(0, (12, 30), scans=2)
-    write_task(folder, run.task)
+    prepared = {"preprocess": {"size": [64, 64], "channels": 1, "fit": "pad"}, "operating_point": "youden"}
+    task = replace(run.task, own={**run.task.own, **prepared})
+    write_task(folder, task)
     write_table(run.cases, folder / "cases.csv")
     write_table(run.predictions, folder / "predictions.csv")
     train = pd.DataFrame({"case_id": [f"t{i}" for i in range(20)], "patient_id": [f"t{i // 2}" for i in range(20)]})
@@ -43,7 +48,7 @@ def run_folder(
     settings = {
         "seed_everything": 7,
         "model": {"backbone": "resnet10t", "optimizer": "adamw", "lr": 0.001, "class_weights": None, "loss": "auto"},
-        "data": {"class_path": "datamodules.x.ImageTable", "init_args": {"root": "/home/doe/scans", **(data or {})}},
+        "data": {"class_path": "datamodules.x.ImageTable", "init_args": {**DATA, **(data or {})}},
         "trainer": {"max_epochs": 2},
     }
     (folder / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
