@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.evaluation.classification.columns import MultiLabel, SingleLabel
+from tasks.evaluation.classification.folds import class_findings, label_findings
 from tasks.evaluation.classification.weighted import BoolArray
-from tasks.evaluation.classification.weighted_scores import Ranking
+from tasks.evaluation.classification.weighted_scores import Ranking, rank
 from tasks.evaluation.intervals.auroc import auroc_interval, clustered_auroc
-from tasks.evaluation.intervals.evidence import Evidence
+from tasks.evaluation.intervals.evidence import Evidence, mean_evidence
 from tasks.evaluation.intervals.ratios import patient_sums, ratios
 from tasks.evaluation.intervals.share import Ends, share_intervals
 
@@ -73,6 +75,57 @@ def score_evidence(
         for metric in ("brier", "ece", "squared_ece"):
             found[f"{metric}/{name}"] = Evidence(None, int(patients[k]), int(positives[k]), int(patients[k]))
     return found
+
+
+def class_evidence(
+    cases: SingleLabel,
+    class_names: Sequence[str],
+    positive: int | None,
+    groups: IntArray,
+    values: Mapping[str, float],
+) -> dict[str, Evidence]:
+    """What is behind the metrics of one class a case.
+
+    Args:
+        cases: what is known and said of them.
+        class_names: in class order.
+        positive: number of the positive class in binary classification; None = another kind of target.
+        groups: ``(n,)`` patient number of each case, 0..G-1.
+        values: of the metrics.
+    """
+    truth = cases.target[:, None] == np.arange(len(class_names))
+    known, called = np.ones_like(truth), cases.prediction[:, None] == np.arange(len(class_names))
+    own = call_evidence(truth, called, known, groups, class_names)
+    own |= score_evidence(truth, known, [rank(*finding) for finding in class_findings(cases)], groups, class_names)
+    if positive is None:
+        means = mean_evidence(own, values)
+        means["balanced_accuracy"] = means["sensitivity"]
+        overall = Evidence(accuracy_ends(cases.prediction == cases.target, groups), len(np.unique(groups)))
+        # Of the whole confusion matrix, and of the top class.
+        whole = dict.fromkeys(("mcc", "kappa", "brier", "ece", "squared_ece"), overall.without_ends())
+        return {**own, **means, **whole, "accuracy": overall}
+    name = class_names[positive]
+    found = own | {metric: own[f"{metric}/{name}"] for metric in values if f"{metric}/{name}" in own}
+    if cases.at_operating_point is not None:
+        there = (cases.at_operating_point == positive)[:, None]
+        present = (cases.at_operating_point >= 0)[:, None]
+        chosen = call_evidence(truth[:, [positive]], there, present, groups, [name], "@op")
+        found |= {metric.partition("/")[0]: evidence for metric, evidence in chosen.items()}
+    return found
+
+
+def label_evidence(
+    cases: MultiLabel, class_names: Sequence[str], groups: IntArray, values: Mapping[str, float]
+) -> dict[str, Evidence]:
+    """What is behind the metrics of several labels a case; arguments as in :func:`class_evidence`."""
+    rankings = [rank(*finding) for finding in label_findings(cases)]
+    own = call_evidence(cases.target, cases.prediction, cases.known, groups, class_names)
+    own |= score_evidence(cases.target, cases.known, rankings, groups, class_names)
+    if cases.at_operating_point is not None:
+        own |= call_evidence(
+            cases.target, cases.at_operating_point, cases.known_at_operating_point, groups, class_names, "@op"
+        )
+    return own | mean_evidence(own, values)
 
 
 def accuracy_ends(right: BoolArray, groups: IntArray) -> Ends:

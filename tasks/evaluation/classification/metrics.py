@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,8 @@ from tasks.evaluation.classification.columns import (
     read_regression,
     read_single_label,
 )
-from tasks.evaluation.classification.evidence import accuracy_ends, call_evidence, score_evidence
-from tasks.evaluation.classification.folds import class_findings, fold_aurocs, label_findings
+from tasks.evaluation.classification.evidence import class_evidence, label_evidence
+from tasks.evaluation.classification.folds import Finding, class_findings, fold_aurocs, label_findings
 from tasks.evaluation.classification.weighted import (
     BoolArray,
     FloatArray,
@@ -34,7 +35,7 @@ from tasks.evaluation.classification.weighted import (
 )
 from tasks.evaluation.classification.weighted_scores import Ranking, brier, calibration_error, rank, ranking_areas
 from tasks.evaluation.intervals.calibration import SquaredError
-from tasks.evaluation.intervals.evidence import Evidence, interval_of, mean_evidence, with_ends
+from tasks.evaluation.intervals.evidence import Evidence, interval_of, with_ends
 from tasks.evaluation.intervals.jackknife import BLOCKS, jackknife
 from tasks.evaluation.intervals.smooth import CLIPPED
 from tasks.evaluation.metric_values import MetricValue, with_interval
@@ -93,33 +94,11 @@ def classification_metrics(
         SuiteError: a column is missing or a cell is not what it should be.
         ValueError: ``patients`` has another length than ``predictions``.
     """
-    groups = group_cases(predictions["case_id"], patients)
-    cases: Mapping[str, int] = {}
-    own: Callable[[Mapping[str, float]], Mapping[str, Evidence]] = lambda values: {}  # noqa: E731
-    if kind == "regression":
-        rows, target, prediction = read_regression(predictions)
-        groups = _numbered(groups[rows])
-        statistics: Statistics = lambda weights: regression_errors(weights, target, prediction)  # noqa: E731
-    elif kind == "multilabel":
-        labels = read_multilabel(predictions, class_names)
-        rows, cases = labels.rows, _known_cases(labels, class_names)
-        groups = _numbered(groups[rows])
-        statistics = _multilabel(labels, class_names, groups)
-        own = lambda values: _of_labels(labels, class_names, groups, values)  # noqa: E731
-    else:
-        if kind == "binary" and len(class_names) != 2:
-            raise SuiteError(
-                f"binary classification takes two classes, not {len(class_names)}: {', '.join(class_names)}"
-            )
-        positive = _positive(class_names, positive_class) if kind == "binary" else None
-        single = read_single_label(predictions, class_names)
-        rows = single.rows
-        groups = _numbered(groups[rows])
-        statistics = _single_label(single, class_names, positive, groups, ordered=kind == "ordinal")
-        own = lambda values: _of_classes(single, class_names, positive, groups, values)  # noqa: E731
-
+    read = read_known_cases(predictions, kind, class_names, positive_class, patients)
+    rows, groups, statistics = read.rows, read.groups, read.statistics
+    cases = _known_cases(read.cases, class_names) if isinstance(read.cases, MultiLabel) else {}
     values = {name: float(value[0]) for name, value in statistics(np.ones((1, len(rows)))).items()}
-    evidence = own(values) if len(rows) else {}
+    evidence = read.evidence(values)
     variances: Mapping[str, float] | None = None
     if percentile:
         evidence = with_ends(evidence, bootstrap(statistics, groups, resamples, seed), len(np.unique(groups)))
@@ -142,11 +121,77 @@ def classification_metrics(
         )  # fmt: skip
     if kind == "regression" or "fold" not in predictions or predictions["fold"].nunique() < 2 or not len(rows):
         return found
-    findings = label_findings(labels) if kind == "multilabel" else class_findings(single)
     folds = pd.factorize(predictions["fold"].iloc[rows])[0]
-    bare = None if kind == "multilabel" else positive
-    found |= fold_aurocs(findings, folds, groups, class_names, bare, intervals=resamples > 0)
+    found |= fold_aurocs(read.findings, folds, groups, class_names, read.positive, intervals=resamples > 0)
     return {name: found[name] for name in sorted(found, key=lambda name: _place(name, class_names))}
+
+
+@dataclass(frozen=True, eq=False)
+class KnownCases:
+    """The n cases of a predictions table whose target is known, ready to be evaluated with any weights.
+
+    Attributes:
+        rows: ``(n,)`` row numbers of the table.
+        groups: ``(n,)`` patient number of each, 0..G-1.
+        statistics: the metrics of weighted cases.
+        class_names: in class order.
+        positive: number of the positive class in binary classification; otherwise None.
+        cases: targets and what is said of them; None in regression.
+        numbers: in regression targets and predictions, each ``(n,)``; otherwise None.
+    """
+
+    rows: NDArray[np.intp]
+    groups: NDArray[np.intp]
+    statistics: Statistics
+    class_names: Sequence[str]
+    positive: int | None
+    cases: SingleLabel | MultiLabel | None
+    numbers: tuple[FloatArray, FloatArray] | None = None
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Each class against the rest, or each label, in class order; none in regression."""
+        if self.cases is None:
+            return []
+        return label_findings(self.cases) if isinstance(self.cases, MultiLabel) else class_findings(self.cases)
+
+    def evidence(self, values: Mapping[str, float]) -> Mapping[str, Evidence]:
+        """What is behind each metric; what is absent rests on all patients.
+
+        Args:
+            values: of the metrics.
+        """
+        if self.cases is None or not len(self.rows):
+            return {}
+        if isinstance(self.cases, MultiLabel):
+            return label_evidence(self.cases, self.class_names, self.groups, values)
+        return class_evidence(self.cases, self.class_names, self.positive, self.groups, values)
+
+
+def read_known_cases(
+    predictions: pd.DataFrame,
+    kind: Kind,
+    class_names: Sequence[str],
+    positive_class: str | None = None,
+    patients: pd.Series | None = None,
+) -> KnownCases:
+    """Read a predictions table; arguments and errors as in :func:`classification_metrics`."""
+    groups = group_cases(predictions["case_id"], patients)
+    if kind == "regression":
+        rows, target, prediction = read_regression(predictions)
+        statistics: Statistics = lambda weights: regression_errors(weights, target, prediction)  # noqa: E731
+        return KnownCases(rows, _numbered(groups[rows]), statistics, (), None, None, (target, prediction))
+    if kind == "multilabel":
+        labels = read_multilabel(predictions, class_names)
+        groups = _numbered(groups[labels.rows])
+        return KnownCases(labels.rows, groups, _multilabel(labels, class_names, groups), class_names, None, labels)
+    if kind == "binary" and len(class_names) != 2:
+        raise SuiteError(f"binary classification takes two classes, not {len(class_names)}: {', '.join(class_names)}")
+    positive = _positive(class_names, positive_class) if kind == "binary" else None
+    single = read_single_label(predictions, class_names)
+    groups = _numbered(groups[single.rows])
+    statistics = _single_label(single, class_names, positive, groups, ordered=kind == "ordinal")
+    return KnownCases(single.rows, groups, statistics, class_names, positive, single)
 
 
 def _numbered(groups: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -314,49 +359,6 @@ def _named(
         values[metric] = mean_of_classes(columns) if positive is None else columns[:, positive]
         values |= {f"{metric}/{name}": columns[:, k] for k, name in enumerate(class_names)}
     return values
-
-
-def _of_classes(
-    cases: SingleLabel,
-    class_names: Sequence[str],
-    positive: int | None,
-    groups: NDArray[np.intp],
-    values: Mapping[str, float],
-) -> dict[str, Evidence]:
-    """What is behind the metrics of one class a case."""
-    truth = cases.target[:, None] == np.arange(len(class_names))
-    known, called = np.ones_like(truth), cases.prediction[:, None] == np.arange(len(class_names))
-    own = call_evidence(truth, called, known, groups, class_names)
-    own |= score_evidence(truth, known, _rankings(cases), groups, class_names)
-    if positive is None:
-        means = mean_evidence(own, values)
-        means["balanced_accuracy"] = means["sensitivity"]
-        overall = Evidence(accuracy_ends(cases.prediction == cases.target, groups), len(np.unique(groups)))
-        # Of the whole confusion matrix, and of the top class.
-        whole = dict.fromkeys(("mcc", "kappa", "brier", "ece", "squared_ece"), overall.without_ends())
-        return {**own, **means, **whole, "accuracy": overall}
-    name = class_names[positive]
-    found = own | {metric: own[f"{metric}/{name}"] for metric in values if f"{metric}/{name}" in own}
-    if cases.at_operating_point is not None:
-        there = (cases.at_operating_point == positive)[:, None]
-        present = (cases.at_operating_point >= 0)[:, None]
-        chosen = call_evidence(truth[:, [positive]], there, present, groups, [name], "@op")
-        found |= {metric.partition("/")[0]: evidence for metric, evidence in chosen.items()}
-    return found
-
-
-def _of_labels(
-    cases: MultiLabel, class_names: Sequence[str], groups: NDArray[np.intp], values: Mapping[str, float]
-) -> dict[str, Evidence]:
-    """What is behind the metrics of several labels a case."""
-    rankings = [rank(*columns) for columns in zip(cases.score.T, cases.target.T, cases.known.T, strict=True)]
-    own = call_evidence(cases.target, cases.prediction, cases.known, groups, class_names)
-    own |= score_evidence(cases.target, cases.known, rankings, groups, class_names)
-    if cases.at_operating_point is not None:
-        own |= call_evidence(
-            cases.target, cases.at_operating_point, cases.known_at_operating_point, groups, class_names, "@op"
-        )
-    return own | mean_evidence(own, values)
 
 
 def _known_cases(cases: MultiLabel, class_names: Sequence[str]) -> dict[str, int]:

@@ -8,6 +8,7 @@ boxes are VOC's difficult, which it does not know, they are read from the matche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from tasks.evaluation.classification.weighted_scores import rank, ranking_areas
 from tasks.evaluation.detection import coco_map
 from tasks.evaluation.detection.average_precision import average_precision, build_ladder
 from tasks.evaluation.detection.boxes import BoxSet, IntArray, join_boxes, read_boxes
-from tasks.evaluation.detection.calls import CALL_IOU, call_boxes, call_rates, choose_thresholds
+from tasks.evaluation.detection.calls import CALL_IOU, Calls, call_boxes, call_rates, choose_thresholds
 from tasks.evaluation.detection.coco_map import AREAS, IOU_THRESHOLDS, STANDARD_DETECTIONS, coco_metrics
 from tasks.evaluation.detection.evidence import box_evidence
 from tasks.evaluation.detection.froc import FALSE_POSITIVES, FROC_IOU, Froc, build_froc, froc_sensitivities, froc_table
@@ -36,6 +37,9 @@ METRICS = (
     *coco_map.METRICS, "froc", *(f"sensitivity@{rate:g}fp" for rate in FALSE_POSITIVES), "patient_froc",
     "patient_sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op",
 )  # fmt: skip
+
+# What is the mean over the classes under its bare name.
+MEANS = frozenset(metric for metric in METRICS if metric in coco_map.METRICS or metric.endswith("@op"))
 
 
 class BoxEvaluation(NamedTuple):
@@ -80,6 +84,89 @@ def evaluate_boxes(
     Raises:
         SuiteError: a column is missing, a cell is not what it should be, or ``froc_iou`` is no IoU above 0.
     """
+    read = read_evaluated_boxes(cases, targets, predictions, class_names, operating_points, max_detections, froc_iou)
+    boxes, groups, statistics = read.boxes, read.groups, read.statistics
+    values = read.values()
+    patients = len(np.unique(groups))
+    evidence = read.evidence(values)
+    variances: Mapping[str, float] | None = None
+    if percentile:
+        evidence = with_ends(evidence, bootstrap(statistics, groups, resamples, seed), patients)
+    elif resamples and boxes.images:
+        variances = jackknife(statistics, groups, min(resamples, BLOCKS), seed)
+    else:
+        evidence = {name: each.without_ends() for name, each in evidence.items()}
+    images = dict.fromkeys(values, boxes.images) | read.seen.images(class_names)
+    metrics = {}
+    for name in [*METRICS, *(f"{metric}/{name}" for name in class_names for metric in METRICS)]:
+        if name in values:
+            known = evidence.get(name, Evidence(None, patients))
+            ends, missing = interval_of(name, values[name], known, variances, patients)
+            metrics[name] = with_interval(
+                (values[name], *ends),
+                images[name],
+                patients if known.patients is None else known.patients,
+                sum(not np.isnan(values[f"{name}/{each}"]) for each in class_names) if name in MEANS else None,
+                rests=known.rests,
+                positives=known.positives,
+                missing=missing,
+            )
+    return BoxEvaluation(metrics, froc_table(read.whole, read.curves, class_names))
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedBoxes:
+    """The boxes of n images, matched, and ready to be evaluated with any weights of the images.
+
+    Attributes:
+        boxes: as they were read.
+        class_names: K names in class order.
+        groups: ``(n,)`` patient number of each image, 0..G-1.
+        statistics: the metrics of weighted images, as they are read from the matches.
+        seen: whole images by their highest box.
+        calls: at the operating points; None = no metrics ``@op``.
+        whole: FROC of all classes together.
+        curves: FROC of each class.
+        max_detections: best found boxes of an image and class that count.
+    """
+
+    boxes: BoxSet
+    class_names: Sequence[str]
+    groups: IntArray
+    statistics: Statistics
+    seen: SeenImages
+    calls: Calls | None
+    whole: Froc
+    curves: Sequence[Froc]
+    max_detections: int
+
+    def values(self) -> dict[str, float]:
+        """The metrics; those of COCO are faster-coco-eval's, where it knows all boxes."""
+        values = {name: float(value[0]) for name, value in self.statistics(np.ones((1, self.boxes.images))).items()}
+        if not self.boxes.difficult.any():
+            values |= coco_map.named(coco_metrics(self.boxes, self.max_detections), self.boxes.class_names)
+        return values
+
+    def evidence(self, values: Mapping[str, float]) -> dict[str, Evidence]:
+        """What is behind each metric; what is absent rests on all patients.
+
+        Args:
+            values: of the metrics.
+        """
+        own = box_evidence(self.whole, self.curves, self.seen.rankings, self.calls, self.groups, self.class_names)
+        return own | {name: each for name, each in mean_evidence(own, values).items() if name in MEANS}
+
+
+def read_evaluated_boxes(
+    cases: pd.DataFrame,
+    targets: pd.DataFrame,
+    predictions: pd.DataFrame,
+    class_names: Sequence[str],
+    operating_points: Mapping[str, float] | None = None,
+    max_detections: int = STANDARD_DETECTIONS,
+    froc_iou: float = FROC_IOU,
+) -> EvaluatedBoxes:
+    """Read and match the boxes of one part; arguments and errors as in :func:`evaluate_boxes`."""
     if not 0 < froc_iou <= 1:
         raise SuiteError(f"froc_iou {froc_iou:g} is not above 0 and at most 1: any two boxes would be a hit, or none")
     boxes = read_boxes(cases, targets, predictions, class_names)
@@ -89,7 +176,7 @@ def evaluate_boxes(
     )
     best = [each.best(max_detections) for each in matches]
     whole, *curves = (build_froc(part, groups, len(IOU_THRESHOLDS)) for part in (best, *([each] for each in best)))
-    seen = _Seen(boxes)
+    seen = SeenImages(boxes)
     parts = [_precisions(matches, best), _frocs(whole, curves), seen.areas]
     calls = call_boxes(best, class_names, 0, operating_points) if operating_points else None
     if calls is not None:
@@ -105,36 +192,7 @@ def evaluate_boxes(
                 values |= {metric: mean} | {f"{metric}/{name}": columns[:, k] for k, name in enumerate(class_names)}
         return values
 
-    values = {name: float(value[0]) for name, value in statistics(np.ones((1, boxes.images))).items()}
-    if not boxes.difficult.any():
-        values |= coco_map.named(coco_metrics(boxes, max_detections), boxes.class_names)
-    patients = len(np.unique(groups))
-    evidence = box_evidence(whole, curves, seen.rankings, calls, groups, class_names)
-    means = {metric for metric in METRICS if metric in coco_map.METRICS or metric.endswith("@op")}
-    evidence |= {name: each for name, each in mean_evidence(evidence, values).items() if name in means}
-    variances: Mapping[str, float] | None = None
-    if percentile:
-        evidence = with_ends(evidence, bootstrap(statistics, groups, resamples, seed), patients)
-    elif resamples and boxes.images:
-        variances = jackknife(statistics, groups, min(resamples, BLOCKS), seed)
-    else:
-        evidence = {name: each.without_ends() for name, each in evidence.items()}
-    images = dict.fromkeys(values, boxes.images) | seen.images(class_names)
-    metrics = {}
-    for name in [*METRICS, *(f"{metric}/{name}" for name in class_names for metric in METRICS)]:
-        if name in values:
-            known = evidence.get(name, Evidence(None, patients))
-            ends, missing = interval_of(name, values[name], known, variances, patients)
-            metrics[name] = with_interval(
-                (values[name], *ends),
-                images[name],
-                patients if known.patients is None else known.patients,
-                sum(not np.isnan(values[f"{name}/{each}"]) for each in class_names) if name in means else None,
-                rests=known.rests,
-                positives=known.positives,
-                missing=missing,
-            )
-    return BoxEvaluation(metrics, froc_table(whole, curves, class_names))
+    return EvaluatedBoxes(boxes, class_names, groups, statistics, seen, calls, whole, curves, max_detections)
 
 
 def detection_operating_points(
@@ -243,7 +301,7 @@ def _frocs(whole: Froc, curves: Sequence[Froc]) -> Statistics:
     return statistics
 
 
-class _Seen:
+class SeenImages:
     """Whole images told apart by their highest box, which is 0 where there is none.
 
     An image whose only true boxes are to be ignored is neither with nor without, and left out.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -145,17 +145,11 @@ def segmentation_metrics(
         SuiteError: a column is missing, a cell is not what it should be, or a case lacks a class or has it twice.
         ValueError: ``patients`` has another length than ``predictions``.
     """
-    missing = [name for name in ("case_id", *METRICS) if name not in predictions and name not in LESION_METRICS]
-    if missing:
-        raise SuiteError(
-            f"predictions table: no column {missing[0]!r} (found: {', '.join(map(str, predictions.columns))})"
-        )
     if patients is not None and len(patients) != len(predictions):
         raise ValueError(f"{len(patients)} patients for {len(predictions)} rows")
-    metrics = [metric for metric in METRICS if metric in predictions]
-    first, order, names = _case_and_class(predictions, class_names)
-    # (n, K x M): the metrics of a case, class by class.
-    values = np.stack([_numbers(predictions, metric) for metric in metrics], axis=1)[order].reshape(len(first), -1)
+    read = read_case_metrics(predictions, class_names)
+    metrics, first, order, names = read.metrics, read.first, read.order, read.class_names
+    values = read.values.reshape(len(first), -1)
     defined = ~np.isnan(values)
     filled, ones = np.where(defined, values, 0.0), defined.astype(np.float64)
 
@@ -201,6 +195,38 @@ def segmentation_metrics(
             missed, empty = there[:, counted] & ~called[:, counted], ~there[:, counted]
             found[name] = replace(found[name], missed=int(missed.any(axis=1).sum()), empty=int(empty.any(axis=1).sum()))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class CaseMetrics:
+    """The metrics of n cases and K classes, as their table has them.
+
+    Attributes:
+        metrics: names of M metrics, those of :data:`METRICS` that the table has.
+        class_names: of the K classes that have rows.
+        first: ``(n,)`` first row of each case, in the order of the cases.
+        order: ``(n, K)`` row of each case and class.
+        values: ``(n, K, M)``; NaN = undefined.
+    """
+
+    metrics: list[str]
+    class_names: list[str]
+    first: NDArray[np.intp]
+    order: NDArray[np.intp]
+    values: FloatArray
+
+
+def read_case_metrics(predictions: pd.DataFrame, class_names: Sequence[str]) -> CaseMetrics:
+    """Read a table with one row for each case and class; arguments and errors as in :func:`segmentation_metrics`."""
+    missing = [name for name in ("case_id", *METRICS) if name not in predictions and name not in LESION_METRICS]
+    if missing:
+        raise SuiteError(
+            f"predictions table: no column {missing[0]!r} (found: {', '.join(map(str, predictions.columns))})"
+        )
+    metrics = [metric for metric in METRICS if metric in predictions]
+    first, order, names = _case_and_class(predictions, class_names)
+    values = np.stack([_numbers(predictions, metric) for metric in metrics], axis=1)[order]
+    return CaseMetrics(metrics, names, first, order, values)
 
 
 def _ends(by_patient: Ratios, columns: dict[str, list[int]], resamples: int, seed: int) -> dict[str, Ends]:
