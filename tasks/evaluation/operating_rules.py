@@ -92,12 +92,18 @@ class OperatingRule:
     kind: str
     bound: float = math.nan
 
-    def choose(self, candidates: Candidates, name: str = "") -> float:
+    @property
+    def promises(self) -> bool:
+        """Whether it says what a figure will at least (``fp``: at most) be."""
+        return self.kind in (*_AT_LEAST, _FALSE_POSITIVES)
+
+    def choose(self, candidates: Candidates, name: str = "", *, quiet: bool = False) -> float:
         """The threshold; NaN where there is none to choose from.
 
         Args:
             candidates: see there.
             name: of the class, for what is said where a promise cannot be kept.
+            quiet: say nothing of it.
         """
         if not len(candidates.thresholds):
             return math.nan
@@ -105,12 +111,14 @@ class OperatingRule:
         if not kept.any():
             reached = getattr(candidates, self.kind)
             kept, best, then = np.ones_like(kept), reached, -candidates.fp
-            log.warning(
-                "operating point%s: %s is reached at no threshold on validation; the one nearest to it is taken (%.3g)",
-                f" of {name}" if name else "",
-                self.text,
-                reached.max(),
-            )
+            if not quiet:
+                log.warning(
+                    "operating point%s: %s is reached at no threshold on validation; the one nearest to it is taken "
+                    "(%.3g)",
+                    f" of {name}" if name else "",
+                    self.text,
+                    reached.max(),
+                )
         for worth in (best, then):
             kept = kept & (worth >= worth[kept].max())
         found = candidates.thresholds[kept]
@@ -139,6 +147,60 @@ class OperatingRule:
 
 
 YOUDEN, F1 = OperatingRule("youden", "youden"), OperatingRule("f1", "f1")
+
+
+def case_candidates(levels: FloatArray, tp: FloatArray, fp: FloatArray, rule: OperatingRule) -> Candidates:
+    """Thresholds that a rule may take over cases: the midpoints between neighbouring scores.
+
+    Where the rule may want them, also 0, which calls every case, and a threshold above the highest score, which calls
+    none.
+
+    Args:
+        levels: ``(L,)`` distinct scores, ascending; one or more.
+        tp: ``(L,)`` cases with the finding at and above each.
+        fp: ``(L,)`` cases without it.
+        rule: that chooses.
+    """
+    midpoints = between(levels[:-1], levels[1:])
+    positives, negatives = float(tp[0]), float(fp[0])
+    if rule is YOUDEN:  # its index is 0 where all or none are called: nothing is told apart
+        thresholds, tp, fp = midpoints, tp[1:], fp[1:]
+    else:
+        none = np.nextafter(max(1.0, levels[-1]), np.inf)
+        thresholds, tp, fp = np.array([0.0, *midpoints, none]), np.append(tp, 0), np.append(fp, 0)
+    return Candidates(thresholds, tp, fp, positives, negatives, positives + negatives)
+
+
+def box_candidates(
+    levels: FloatArray, tp: FloatArray, fp: FloatArray, truth: float, images: float, rule: OperatingRule
+) -> Candidates:
+    """Thresholds that a rule may take over boxes: midpoints between neighbouring scores and half the lowest.
+
+    Where the rule may want it, also a score that no box has.
+
+    Args:
+        levels: ``(L,)`` distinct scores, descending; one or more.
+        tp: ``(L,)`` boxes at and above each that hit.
+        fp: ``(L,)`` other boxes.
+        truth: true boxes.
+        images: among which false boxes are counted.
+        rule: that chooses.
+    """
+    thresholds = between(np.append(levels[1:], 0.0), levels)
+    if rule is not F1:  # which calling nothing never is best by
+        none = np.nextafter(max(1.0, levels[0]), np.inf)
+        thresholds, tp, fp = np.append(none, thresholds), np.append(0.0, tp), np.append(0.0, fp)
+    return Candidates(thresholds, tp, fp, truth, None, images)
+
+
+def between(lower: FloatArray, higher: FloatArray) -> FloatArray:
+    """Thresholds that part scores: above the lower and at most the higher one.
+
+    They are midpoints, so that rounding a score on its way through a table of fewer digits cannot move it to the other
+    side; near 1 two scores may have no number between them, and the midpoint would round to the lower.
+    """
+    middle = (lower + higher) / 2
+    return np.where(middle > lower, middle, higher)
 
 
 def read_rule(text: object, called: Literal["cases", "boxes"], flag: str = "--model.operating_point") -> OperatingRule:

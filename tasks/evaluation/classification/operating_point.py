@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from tasks.evaluation.operating_rules import YOUDEN, Candidates, OperatingRule
+from tasks.evaluation.operating_rules import YOUDEN, OperatingRule, case_candidates
 
 
 def choose_operating_point(target: ArrayLike, score: ArrayLike, rule: OperatingRule = YOUDEN, name: str = "") -> float:
     """The threshold that a rule takes; ``score >= threshold`` is a call.
 
-    Candidates are the midpoints between neighbouring distinct scores (see :func:`between`); where the rule may want
-    them, also 0, which calls every case, and a threshold above the highest score, which calls none.
+    Which it may take: :func:`tasks.evaluation.operating_rules.case_candidates`.
 
     Args:
         target: ``(n,)`` 1 = has the finding, 0 = has not, NaN = unknown (left out).
@@ -36,28 +35,12 @@ def choose_operating_point(target: ArrayLike, score: ArrayLike, rule: OperatingR
     levels, level = np.unique(scores, return_inverse=True)
     if len(levels) == 1 and rule is YOUDEN:
         return 0.5
-    midpoints = between(levels[:-1], levels[1:])
     # Cases at and above each level, as whole numbers: ties between thresholds are exact.
     tp, fp = (
         np.cumsum(np.bincount(level[one], minlength=len(levels))[::-1])[::-1].astype(np.float64)
         for one in (positive, ~positive)
     )
-    if rule is YOUDEN:  # its index is 0 where all or none are called: nothing is told apart
-        thresholds, tp, fp = midpoints, tp[1:], fp[1:]
-    else:
-        none = np.nextafter(max(1.0, levels[-1]), np.inf)
-        thresholds, tp, fp = np.array([0.0, *midpoints, none]), np.append(tp, 0), np.append(fp, 0)
-    return rule.choose(Candidates(thresholds, tp, fp, positives, negatives, positives + negatives), name)
-
-
-def between(lower: NDArray[np.float64], higher: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Thresholds that part scores: above the lower and at most the higher one.
-
-    They are midpoints, so that rounding a score on its way through a table of fewer digits cannot move it to the other
-    side; near 1 two scores may have no number between them, and the midpoint would round to the lower.
-    """
-    middle = (lower + higher) / 2
-    return np.where(middle > lower, middle, higher)
+    return rule.choose(case_candidates(levels, tp, fp, rule), name)
 
 
 def operating_points(

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.evaluation.classification.operating_point import between
 from tasks.evaluation.classification.weighted import Counts, FloatArray, rates
 from tasks.evaluation.detection.matching import Matches
-from tasks.evaluation.operating_rules import F1, Candidates, OperatingRule
+from tasks.evaluation.operating_rules import F1, OperatingRule, box_candidates
 
 CALL_IOU = 0.5
 
@@ -36,9 +35,7 @@ def choose_thresholds(
 ) -> dict[str, float]:
     """The operating point of each class, by a rule over its boxes.
 
-    Candidates are the midpoints between neighbouring distinct scores (see
-    :func:`tasks.evaluation.classification.operating_point.between`), half the lowest score and, where the rule may
-    want it, a score that no box has. With no hit at all it is 0.5.
+    Which it may take: :func:`tasks.evaluation.operating_rules.box_candidates`. With no hit at all it is 0.5.
 
     Args:
         classes: matches of each class, in the whole range of areas (the first).
@@ -63,13 +60,9 @@ def _choose(matches: Matches, threshold: int, rule: OperatingRule, name: str) ->
         return 0.5
     ends = np.flatnonzero(np.diff(score, append=-np.inf) != 0)
     right = np.cumsum(hit)[ends].astype(np.float64)
-    levels = score[ends]
-    thresholds, tp, fp = between(np.append(levels[1:], 0.0), levels), right, ends + 1 - right
-    if rule is not F1:  # which calling nothing never is best by
-        none = np.nextafter(max(1.0, levels[0]), np.inf)
-        thresholds, tp, fp = np.append(none, thresholds), np.append(0.0, tp), np.append(0.0, fp)
     images = matches.truth.shape[1]
-    return rule.choose(Candidates(thresholds, tp, fp, float(truth), None, images), name)
+    candidates = box_candidates(score[ends], right, ends + 1 - right, float(truth), images, rule)
+    return rule.choose(candidates, name)
 
 
 def call_boxes(
