@@ -12,7 +12,10 @@ log = logging.getLogger(__name__)
 # Each a module of `tasks.evaluation.report.sections` with `section(subject) -> Section | None`; None: nothing to say.
 SECTIONS: tuple[str, ...] = (
     "results",
+    "curves",
+    "operating_point",
     "calibration",
+    "decision",
     "subgroups",
     "drift",
     "data",
