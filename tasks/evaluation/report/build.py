@@ -18,6 +18,7 @@ SECTIONS: tuple[str, ...] = (
     "decision",
     "subgroups",
     "drift",
+    "gallery",
     "data",
     "training",
     "limits",

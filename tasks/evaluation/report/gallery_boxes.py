@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -51,6 +53,13 @@ def case_boxes(tables: PartTables, case_id: str, size: tuple[int, int]) -> list[
         )
     ][:_MOST]
     return shown
+
+
+def found_words(boxes: Sequence[GalleryBox]) -> str:
+    """How many true boxes were found, and how many calls are false: ``3 of 5, 2 false``."""
+    true = [box for box in boxes if box.kind == "truth" and not box.ignored]
+    false = sum(box.wrong for box in boxes if box.kind == "prediction")
+    return f"{sum(not box.wrong for box in true)} of {len(true)}, {false} false"
 
 
 def _shares(boxes: pd.DataFrame, size: tuple[int, int]) -> list[tuple[float, float, float, float]]:

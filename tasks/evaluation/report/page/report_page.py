@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.pictures.html_page import html_page, render
 from scansuite.files import write_text
-from tasks.evaluation.report.content import BarPlot, ForestPlot, LinePlot, MatrixPlot, Section, Table
+from tasks.evaluation.report.content import BarPlot, ForestPlot, Gallery, LinePlot, MatrixPlot, Section, Table
 from tasks.evaluation.report.page.assets import own_text
 from tasks.evaluation.report.page.bar_plots import bar_figure
 from tasks.evaluation.report.page.forest_plots import forest_figure
+from tasks.evaluation.report.page.gallery import gallery_markup
 from tasks.evaluation.report.page.line_plots import line_figure
 from tasks.evaluation.report.page.matrix_plots import matrix_figure
 from tasks.evaluation.report.page.palette import style_sheet
@@ -56,7 +57,9 @@ def report_page(
         ],
         sections=[_section(section, class_names, _points_of_plot(sections)) for section in sections],
     )
-    return html_page(title, body, style=own_text("report.css") + style_sheet(), scripts=(own_text("report.js"),))
+    style = own_text("report.css") + own_text("gallery.css") + style_sheet()
+    scripts = (own_text("report.js"), own_text("gallery.js"))
+    return html_page(title, body, style=style, scripts=scripts)
 
 
 def render_report(
@@ -79,7 +82,7 @@ def render_report(
 def _section(section: Section, class_names: Sequence[str], most_points: int) -> Mapping[str, Any]:
     groups: list[dict[str, Any]] = []
     for part in section.parts:
-        is_plot = not isinstance(part, (Table, ForestPlot))
+        is_plot = not isinstance(part, (Table, ForestPlot, Gallery))
         if not groups or not is_plot or not groups[-1]["plots"]:
             groups.append({"plots": is_plot, "parts": []})
         groups[-1]["parts"].append(_part(part, section.name, class_names, most_points))
@@ -105,6 +108,8 @@ def _part(part: Any, section: str, class_names: Sequence[str], most_points: int)
         return matrix_figure(part, name)
     if isinstance(part, BarPlot):
         return bar_figure(part, name, class_names)
+    if isinstance(part, Gallery):
+        return gallery_markup(part, name)
     raise TypeError(f"no part of a report: {type(part).__name__}")
 
 

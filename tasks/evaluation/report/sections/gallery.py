@@ -16,12 +16,11 @@ from tasks.evaluation.gallery.measures import CaseMeasures, case_measures
 from tasks.evaluation.gallery.store import CasePicture, read_gallery
 from tasks.evaluation.gallery.thumbnails import class_legend
 from tasks.evaluation.report.content import Cell, Gallery, GalleryCase, Section, Subject
-from tasks.evaluation.report.gallery_boxes import case_boxes
+from tasks.evaluation.report.gallery_boxes import case_boxes, found_words
 from tasks.evaluation.report.header import part_name
+from tasks.evaluation.subgroups.groupings import find_groupings
 
-_MOST_GROUPS = 12
-_MOST_COLUMNS = 8
-_OWN = ("case_id", "patient_id", "path", "split", "width", "height", "spacing")
+_MOST_COLUMNS = 6
 _NAMED = 12  # classes in a caption
 
 
@@ -60,6 +59,7 @@ def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryC
     for one in pictures:
         row = place[one.case_id]
         boxes = case_boxes(some, one.case_id, one.image_size) if some.task.task == "detect" else []
+        facts = _facts(some, measures, row) + ([("found", found_words(boxes))] if some.task.task == "detect" else [])
         values = {measures.name: float(measures.value[row])}
         if not np.isnan(measures.uncertainty).all():
             values["uncertainty"] = float(measures.uncertainty[row])
@@ -75,7 +75,7 @@ def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryC
                 truth=one.truth,
                 prediction=one.prediction,
                 boxes=boxes,
-                facts=[*_facts(some, measures, row), *((name, value) for name, value in columns.items() if value)],
+                facts=[*facts, *((name, value) for name, value in columns.items() if value)],
                 values=values,
                 groups={"class": classes[row], **{name: [value or "unknown"] for name, value in columns.items()}},
                 note=one.note,
@@ -85,17 +85,15 @@ def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryC
 
 
 def _groups(tables: PartTables) -> pd.DataFrame:
-    """Columns of the user's table by which cases are filtered, by case id; empty = unknown."""
-    cases = tables.cases
-    columns: dict[str, pd.Series] = {}
-    for column in cases.columns:
-        cells = cases[column]
-        if column in _OWN or len(columns) == _MOST_COLUMNS or not 2 <= cells.nunique() <= _MOST_GROUPS:
-            continue
-        if cells.nunique() >= len(np.unique(tables.patients)):  # one that names patients
-            continue
-        columns[str(column)] = cells.astype("str").where(cells.notna(), "")
-    return pd.DataFrame(columns, index=cases.index).set_axis(cases["case_id"])
+    """Subgroups of each case by single columns, by case id; empty = unknown.
+
+    No column that names patients is among them (:func:`~tasks.evaluation.subgroups.groupings.find_groupings`).
+    """
+    columns: dict[str, list[str]] = {}
+    for grouping in find_groupings(tables):
+        if len(grouping.columns) == 1 and len(columns) < _MOST_COLUMNS:
+            columns[grouping.title] = [grouping.names[number] if number >= 0 else "" for number in grouping.number]
+    return pd.DataFrame(columns, index=pd.Index(tables.cases["case_id"]))
 
 
 def _facts(tables: PartTables, measures: CaseMeasures, row: int) -> list[tuple[str, Cell]]:
