@@ -150,8 +150,7 @@ def _line(axes: Axes, line: Line, kept: Any, label: str | None, *, colour: str, 
         if ends is not None:
             axes.vlines(x, *ends, color=colour, linewidth=0.8, zorder=2)
         size = 5 if len(line.x) <= FEW_DOTS else 3
-        look_of_dots = {"linestyle": "none", "marker": "o", "markeredgewidth": 0, "alpha": 0.8, "markersize": size}
-        axes.plot(x, y, color=colour, label=label, zorder=3, **look_of_dots)
+        axes.plot(x, y, "o", color=colour, markersize=size, markeredgewidth=0, alpha=0.8, label=label, zorder=3)
         return
     style = (0, tuple(dash)) if dash else "-"
     step = line.kind == "step"

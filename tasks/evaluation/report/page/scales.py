@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -74,27 +75,13 @@ def scale_of(
         start: place of the least value.
         end: place of the largest.
         given: ends of the axis; None = of the data.
-        log: logarithmic, as far as any value is above 0.
+        log: logarithmic.
         margin: leave room at both ends of the data.
     """
     found = np.concatenate([np.ravel(np.asarray(one, float)) for one in values] or [np.zeros(0)])
     found = found[np.isfinite(found)]
     if log:
-        positive = found[found > 0]
-        if given is not None:
-            positive = np.concatenate([positive, [one for one in given if one > 0]])
-        if not len(positive):
-            log, found = False, np.zeros(0)
-        else:
-            low, high = float(positive.min()), float(positive.max())
-            if given is not None:
-                low, high = max(given[0], low) if given[0] > 0 else low, given[1] if given[1] > 0 else high
-            if not low < high:
-                low, high = max(low / 10, 5e-324), min(low * 10, 1.7e308)
-            elif margin and given is None:
-                room = (high / low) ** _MARGIN if low > 1e-300 and high < 1e300 else 1.0
-                low, high = low / room, high * room
-            return Scale(low, high, start, end, log=True)
+        return _log_scale(found, start, end, given, margin=margin)
     if given is not None and given[0] < given[1] and all(map(math.isfinite, given)):
         return Scale(float(given[0]), float(given[1]), start, end)
     if not len(found):
@@ -106,6 +93,23 @@ def scale_of(
     room = (high / 2 - low / 2) * 2 * _MARGIN if margin else 0.0
     wide = low - room, high + room
     return Scale(*(wide if all(map(math.isfinite, wide)) else (low, high)), start, end)
+
+
+def _log_scale(
+    found: FloatArray, start: float, end: float, given: tuple[float, float] | None, *, margin: bool
+) -> Scale:
+    """The same of a logarithmic axis; where nothing is above 0, one that nothing stands on."""
+    positive = found[found > 0]
+    low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 1.0)
+    if given is not None:  # an axis from 0 begins at the least value
+        low, high = given[0] if given[0] > 0 else low, given[1] if given[1] > 0 else high
+    if not low < high:
+        low, high = max(low / 10, 5e-324), min(low * 10, sys.float_info.max)
+    elif margin and given is None:
+        room = (math.log10(high) - math.log10(low)) * _MARGIN
+        if math.log10(low) - room > -300 and math.log10(high) + room < 300:
+            low, high = low / 10**room, high * 10**room
+    return Scale(low, high, start, end, log=True)
 
 
 def number_text(value: float) -> str:
@@ -157,10 +161,10 @@ def _ticks(low: float, high: float, most: int) -> tuple[list[float], list[str]]:
     if not _LEAST < half < math.inf:
         return [low], [f"{low:.3g}"]
     step = 10.0 ** math.floor(math.log10(half) + math.log10(2 / most))
-    step *= next(factor for factor in (1, 2, 2.5, 5, 10, 20) if half / (step * factor) * 2 <= most)
+    step *= next(factor for factor in (1, 2, 2.5, 5, 10, 20) if half / (step * factor) * 2 <= most + 1e-9)
     first = math.ceil(low / step - 1e-9)
     values = [(first + number) * step for number in range(most + 2)]
-    values = [value for value in values if low - step * 1e-6 <= value <= high + step * 1e-6]
+    values = [one for one in values if low - step * 1e-6 <= one <= high + step * 1e-6 and math.isfinite(one)]
     return values, _tick_texts(values, step)
 
 
@@ -173,7 +177,7 @@ def _tick_texts(values: Sequence[float], step: float) -> list[str]:
         return [
             f"{value:.{decimals}f}".replace("-0", "0") if value == 0 else f"{value:.{decimals}f}" for value in values
         ]
-    digits = min(max(3, math.ceil(math.log10(largest / step)) + 1), 12) if largest > step else 3
+    digits = min(max(3, math.ceil(math.log10(largest) - math.log10(step)) + 1), 12) if largest > step else 3
     return [f"{value:.{digits}g}" for value in values]
 
 
