@@ -174,14 +174,15 @@ def targets_of(tables: PartTables) -> list[Variable]:
         return _sizes(tables, "target")
     if task.task == "detect":
         boxes = tables.targets
-        assert boxes is not None
+        if boxes is None:
+            return []
         return [variable for name in _most(tables, boxes) for variable in _boxes(tables, boxes, name, "target")]
     if tables.kind == "regression":
-        return [number("target", "target", table["target"])]
+        return [number("target", "target", table["target"])] if "target" in table else []
     if tables.kind == "multilabel":
         names = [name for name in task.class_names[:MOST_CLASSES] if f"target_{name}" in table]
         return [category(f"{name} present", "target", table[f"target_{name}"]) for name in names]
-    return [category("target", "target", table["target"])]
+    return [category("target", "target", table["target"])] if "target" in table else []
 
 
 def _sizes(tables: PartTables, group: str) -> list[Variable]:
@@ -232,6 +233,17 @@ def _boxes(tables: PartTables, boxes: pd.DataFrame, name: str, group: str) -> li
         called = own[own["score"] >= point]["case_id"].value_counts().reindex(cases, fill_value=0)
         found.append(number(f"{name} called", group, called.to_numpy()))
     return found
+
+
+def named_apart(variables: Sequence[Variable]) -> list[Variable]:
+    """The same, columns of the user's that are called as one of ours is shown among them named as columns."""
+    taken = {one.name for one in variables if one.group != "column"}
+    return [
+        Variable(f"{one.name} (column)", one.group, one.kind, one.values)
+        if one.group == "column" and one.name in taken
+        else one
+        for one in variables
+    ]
 
 
 def one_a_patient(case_ids: pd.Series, patients: NDArray[np.intp]) -> NDArray[np.intp]:

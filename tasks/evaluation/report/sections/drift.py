@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from scansuite.errors import SuiteError
 from scansuite.words import number_of
 from tasks.evaluation.drift.differences import ALPHA, LEAST, LEAST_EFFECT, Difference
-from tasks.evaluation.drift.parts import Drift, part_drift
+from tasks.evaluation.drift.parts import Drift, adjusted_together, part_drift, profile_drift
+from tasks.evaluation.drift.profile import read_profile
 from tasks.evaluation.drift.variables import Variable
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import (
@@ -42,20 +46,40 @@ _LONG = 40  # characters of a level
 
 
 def section(subject: Subject) -> Section | None:
-    """What differs between validation and the reported part; None where there is nothing to compare with."""
-    reference = subject.validation
-    if reference is None or subject.split == "val":
+    """What differs between training, validation and the reported part; None where there is nothing to compare with."""
+    compared = _compared(subject)
+    if not compared:
         return None
-    drift = part_drift(reference, subject.tables, subject.run.intensities, subject.settings.seed)
-    names = part_name("val"), part_name(subject.split)
-    return Section(
-        "drift",
-        "Drift",
-        lines_of(drift.differences, names, drift.patients, by_patient=_by_patient(subject)),
-        flags_of(drift.differences, names),
-        [table_of("validation", drift.differences, names), *_plots(drift, names)],
-        figures_of(drift.differences, drift.left_out, names),
-    )
+    drifts = adjusted_together([drift for _, drift in compared])
+    lines: list[str] = []
+    flags: list[str] = []
+    parts: list[Table | Plot] = []
+    figures: dict[str, Any] = {}
+    for (reference, _), drift in zip(compared, drifts, strict=True):
+        names = reference, part_name(subject.split)
+        lines += lines_of(drift.differences, names, drift.patients, by_patient=_by_patient(subject))
+        flags += flags_of(drift.differences, names)
+        parts += [table_of(reference, drift.differences, names), *_plots(drift, names)]
+        figures[reference] = figures_of(drift)
+    return Section("drift", "Drift", lines, flags, parts, figures)
+
+
+def _compared(subject: Subject) -> list[tuple[str, Drift]]:
+    """What the part is compared with, and how it differs from it."""
+    run, tables, seed = subject.run, subject.tables, subject.settings.seed
+    validation = subject.validation if subject.split != "val" else None
+    found = []
+    profile = None
+    if run.folder is not None:
+        with suppress(SuiteError):  # a damaged one is none
+            profile = read_profile(run.folder)
+    if profile is not None:
+        if validation is not None or subject.split == "val":
+            profile = replace(profile, validation=())  # scores are compared with those of the part itself
+        found.append(("training", profile_drift(profile, tables, run.intensities, seed)))
+    if validation is not None:
+        found.append(("validation", part_drift(validation, tables, run.intensities, seed)))
+    return found
 
 
 def _by_patient(subject: Subject) -> bool:
@@ -198,10 +222,10 @@ def _plots(drift: Drift, names: tuple[str, str]) -> list[Plot]:
     return [
         *([forest] if forest is not None else []),
         *(
-            _curve(f"numbers_{rank}", one, (drift.reference[one.name], drift.new[one.name]), names)
+            _curve(f"{names[0]}_numbers_{rank}", one, (drift.reference[one.name], drift.new[one.name]), names)
             for rank, one in enumerate(numbers, start=1)
         ),
-        *(_bars(f"categories_{rank}", one, names) for rank, one in enumerate(levels, start=1)),
+        *(_bars(f"{names[0]}_categories_{rank}", one, names) for rank, one in enumerate(levels, start=1)),
     ]
 
 
@@ -213,7 +237,7 @@ def forest_of(differences: Sequence[Difference], names: tuple[str, str]) -> Fore
         return None
     rows = [(one.name, _value(one)) for one in known[:_FOREST]]
     return ForestPlot(
-        "standardised",
+        f"{names[0]}_standardised",
         f"Standardised differences, {names[1]} from {names[0]}",
         "standardised difference (0: alike)",
         rows,
@@ -248,13 +272,10 @@ def _bars(name: str, one: Difference, names: tuple[str, str]) -> BarPlot:
     return BarPlot(name, f"Shares: {one.name}", one.name, "share of patients", levels, shares, note=note)
 
 
-def figures_of(
-    differences: Sequence[Difference], left_out: Mapping[str, str], names: tuple[str, str]
-) -> dict[str, Any]:
-    """What ``report.json`` holds beside the table."""
+def figures_of(drift: Drift) -> dict[str, Any]:
+    """What ``report.json`` holds of a comparison beside its table."""
     return {
-        "compared_with": names[0],
-        "tested": sum(not math.isnan(one.p) for one in differences),
-        "differ": [one.name for one in _flagged(differences)],
-        "left_out": dict(left_out),
+        "tested": sum(not math.isnan(one.p) for one in drift.differences),
+        "differ": [one.name for one in drift.flagged],
+        "left_out": dict(drift.left_out),
     }

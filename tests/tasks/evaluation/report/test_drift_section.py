@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tasks.evaluation.drift.profile import FILE, write_profile
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.report.content import Section, Subject, Table
 from tasks.evaluation.report.sections.drift import section
 from tasks.evaluation.task_file import RunTask
+from tests.tasks.evaluation.drift.profiles import profile_of
 from tests.tasks.evaluation.drift.scanners import two_parts
 
 
@@ -25,13 +30,13 @@ def test_a_shift_is_the_answer_and_a_flag() -> None:
     table = found.parts[0]
     assert isinstance(table, Table)
     first = table.rows[0]
-    assert first[0] in found.figures["differ"]
+    assert first[0] in found.figures["validation"]["differ"]
     assert first[-1] == "differs"
     assert all(len(row) == len(table.columns) for row in table.rows)
     names = [part.name for part in found.parts]
     assert len(set(names)) == len(names)
-    assert "numbers_1" in names
-    assert "categories_1" in names
+    assert "validation_numbers_1" in names
+    assert "validation_categories_1" in names
 
 
 def test_what_is_alike_is_said_without_a_flag() -> None:
@@ -81,3 +86,20 @@ def test_a_detector_that_finds_nothing() -> None:
     table = found.parts[0]
     assert isinstance(table, Table)
     assert {"boxes of <script>", "<script> called", "highest score of score_x"} <= {row[0] for row in table.rows}
+
+
+def test_a_profile_of_training_in_the_folder_is_compared_with(tmp_path: Path) -> None:
+    run = replace(two_parts(1, shift=1.0), folder=tmp_path)
+    write_profile(tmp_path, profile_of(two_parts(2)))
+    found = said(run)
+    assert found.lines[0].startswith("The test cases differ from those of training: ")
+    assert any("those of validation" in line for line in found.lines)
+    assert len(found.flags) == 2
+    names = [part.name for part in found.parts]
+    assert len(set(names)) == len(names)
+    assert {"training", "validation"} <= set(names)
+    of_validation = section(Subject(run, "val"))
+    assert of_validation is not None
+    assert not of_validation.flags
+    (tmp_path / FILE).write_text("{}")
+    assert len(said(run).flags) == 1
