@@ -56,7 +56,7 @@
       }
       const factor = 4 ** (Number(width.value) / 100);
       const shift = Number(centre.value);
-      return `centre ${shift < 0 ? "−" : "+"}${Math.abs(shift)} %, width × ${factor.toFixed(2)}`;
+      return `centre ${shift < 0 ? "−" : shift > 0 ? "+" : ""}${Math.abs(shift)} %, width × ${factor.toFixed(2)}`;
     };
 
     let count = cases.length;

@@ -34,12 +34,11 @@ def gallery_markup(gallery: Gallery, name: str, budget: int = BUDGET) -> Markup:
     shown = _within(gallery.cases, budget)
     paired = any(case.truth or case.prediction or case.boxes for case in shown)
     windows = list(dict.fromkeys(_window(case) for case in shown))
-    notes = [gallery.note] if gallery.note else []
-    if left := len(gallery.cases) - len(shown):
-        notes.append(
-            f"{number_of(left, 'further case')} would make this page too large: the pictures are in the folder gallery "
-            "of the run."
-        )
+    left = len(gallery.cases) - len(shown)
+    left_out = (
+        f"{number_of(left, 'further case')} would make this page too large: the pictures are in the folder gallery of "
+        "the run."
+    )
     units = {case.units for case in shown}
     return render(
         own_text("templates/gallery.html"),
@@ -52,7 +51,8 @@ def gallery_markup(gallery: Gallery, name: str, budget: int = BUDGET) -> Markup:
         windows=[_filter(*window) for window in windows],
         cases=[_case(case, place, windows.index(_window(case)), paired=paired) for place, case in enumerate(shown)],
         paired=paired,
-        notes=notes,
+        note=gallery.note,
+        left_out=left_out if left else "",
         units=" ".join(f"{end:.6g}" for end in one) if len(units) == 1 and (one := units.pop()) is not None else "",
     )
 
