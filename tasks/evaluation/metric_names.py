@@ -20,7 +20,7 @@ BY_CLASS = {
     "segment": ("dice", "hd95", "nsd", "sensitivity", "precision"),
     "detect": ("map50", "map", "froc", "sensitivity@op", "precision@op"),
 }
-DISTANCES = ("hd95", "assd")
+DISTANCES = ("hd95", "assd", "hd95_penalised", "assd_penalised")
 _OTHER = 8  # metrics of a task that is not ours
 
 _LABELS = {
@@ -47,6 +47,8 @@ _LABELS = {
     "iou": "IoU",
     "hd95": "HD95",
     "assd": "ASSD",
+    "hd95_penalised": "HD95, misses penalised",
+    "assd_penalised": "ASSD, misses penalised",
     "nsd": "NSD",
     "volume_difference": "volume difference",
     "lesion_sensitivity": "lesion sensitivity",
@@ -84,6 +86,8 @@ _MEANINGS = {
     "iou": "shared area by joint area of prediction and truth, 0 to 1",
     "hd95": "95th percentile of the distances between the surfaces; lower is better",
     "assd": "mean distance between the surfaces; lower is better",
+    "hd95_penalised": "HD95 with the image's diagonal for what is missed or falsely found, 0 where nothing is there",
+    "assd_penalised": "ASSD with the image's diagonal for what is missed or falsely found, 0 where nothing is there",
     "nsd": "share of the surfaces that lie within the tolerance of each other",
     "volume_difference": "relative difference of predicted and true volume; 0 is best",
     "lesion_sensitivity": "share of the lesions that are found",

@@ -17,6 +17,8 @@ _SCALES = {
     "rmse": LOG,
     "hd95": LOG,
     "assd": LOG,
+    "hd95_penalised": LOG,
+    "assd_penalised": LOG,
     "brier": LOG,  # 0 to 1 of two classes, to 2 of more
     "r2": BELOW_ONE,
     "volume_difference": PLAIN,

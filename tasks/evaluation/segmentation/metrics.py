@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,11 +25,13 @@ from tasks.evaluation.segmentation.overlap import BoolArray, check_shapes, count
 
 # The order in which metrics are written and shown; the last two stand in the table where lesions are counted.
 METRICS = (
-    "dice", "iou", "sensitivity", "specificity", "precision", "f1", "hd95", "assd", "nsd", "volume_difference",
-    "lesion_sensitivity", "lesion_f1",
+    "dice", "iou", "sensitivity", "specificity", "precision", "f1", "hd95", "assd", "hd95_penalised", "assd_penalised",
+    "nsd", "volume_difference", "lesion_sensitivity", "lesion_f1",
 )  # fmt: skip
 LESION_METRICS = METRICS[-2:]
 DISTANCES = ("hd95", "assd")  # undefined where a mask is empty: how often is counted beside them
+PENALISED = ("hd95_penalised", "assd_penalised")  # a miss counts as the diagonal of the image
+_OPTIONAL = (*LESION_METRICS, *PENALISED)  # tables written before there were any have none
 
 
 def case_rows(
@@ -66,7 +69,7 @@ def case_rows(
     """
     # Here, because evaluating the tables needs no scipy.
     from tasks.evaluation.segmentation.lesions import match_lesions
-    from tasks.evaluation.segmentation.surface import assd, hd95, nsd, surface_distances
+    from tasks.evaluation.segmentation.surface import assd, hd95, image_diagonal, nsd, penalised, surface_distances
 
     check_shapes(truth, prediction)
     if overlapping and len(truth) != len(class_names):
@@ -76,6 +79,7 @@ def case_rows(
     _check_numbers(case_id, "true mask", truth, known, highest)
     _check_numbers(case_id, "predicted mask", prediction, known, highest)
 
+    shape = truth.shape[1:] if overlapping else truth.shape
     rows: list[dict[str, str | int | float]] = []
     for number, name in enumerate(class_names):
         if number == 0 and not overlapping:
@@ -85,6 +89,11 @@ def case_rows(
         distances = surface_distances(true, called, spacing)
         metrics = overlap_metrics(counts)
         metrics |= {"hd95": hd95(distances), "assd": assd(distances), "nsd": nsd(distances, tolerance_mm)}
+        for distance, own in zip(DISTANCES, PENALISED, strict=True):
+            # Where nothing is known nothing is agreed upon.
+            metrics[own] = (
+                penalised(metrics[distance], distances, image_diagonal(shape, spacing)) if sum(counts) else math.nan
+            )
         if lesions:
             found = match_lesions(true, called, connectivity="full")
             metrics |= {"lesion_sensitivity": found.sensitivity, "lesion_f1": found.f1}
@@ -218,7 +227,7 @@ class CaseMetrics:
 
 def read_case_metrics(predictions: pd.DataFrame, class_names: Sequence[str]) -> CaseMetrics:
     """Read a table with one row for each case and class; arguments and errors as in :func:`segmentation_metrics`."""
-    missing = [name for name in ("case_id", *METRICS) if name not in predictions and name not in LESION_METRICS]
+    missing = [name for name in ("case_id", *METRICS) if name not in predictions and name not in _OPTIONAL]
     if missing:
         raise SuiteError(
             f"predictions table: no column {missing[0]!r} (found: {', '.join(map(str, predictions.columns))})"

@@ -100,6 +100,31 @@ def assd(distances: SurfaceDistances) -> float:
     return float(np.concatenate(distances).mean())
 
 
+def image_diagonal(shape: Sequence[int], spacing: Sequence[float] | None = None) -> float:
+    """Length of an image's diagonal, edge to edge: mm, or pixels where the spacing is unknown.
+
+    Args:
+        shape: of the image, pixels or voxels per axis.
+        spacing: mm per axis; None = unknown.
+    """
+    return math.hypot(*np.multiply(shape, 1.0 if spacing is None else spacing))
+
+
+def penalised(distance: float, distances: SurfaceDistances, diagonal: float) -> float:
+    """A surface distance that is defined in every case, so that a miss cannot drop out of the mean.
+
+    Where one mask is empty it is the diagonal of the image, as in the BraTS challenge (374 mm on its grid, U. Baid and
+    others, arXiv:2107.02314), and where both are it is 0.
+
+    Args:
+        distance: HD95 or ASSD, NaN where a mask is empty.
+        distances: between the surfaces.
+        diagonal: see :func:`image_diagonal`.
+    """
+    there = [len(directed) > 0 for directed in distances]
+    return distance if all(there) else diagonal if any(there) else 0.0
+
+
 def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
     """Normalised surface Dice, 0..1: the share of both surfaces that lies within a tolerance of the other.
 

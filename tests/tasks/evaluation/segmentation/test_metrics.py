@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,8 @@ def test_a_row_for_each_class_but_the_background() -> None:
         expected = overlap_metrics(counts) | {
             "hd95": hd95(distances),
             "assd": assd(distances),
+            "hd95_penalised": hd95(distances),
+            "assd_penalised": assd(distances),
             "nsd": nsd(distances, 2.0),
             "lesion_sensitivity": lesions.sensitivity,
             "lesion_f1": lesions.f1,
@@ -87,7 +90,7 @@ def test_what_is_ignored_changes_nothing() -> None:
     assert case_rows("c", truth, prediction, NAMES, SPACING, ignore_index=255, lesions=True) == rows
     assert case_rows("c", truth[:, :20], prediction[:, :20], NAMES, SPACING, lesions=True) == rows
     everything = case_rows("c", np.full((4, 4), -1), np.ones((4, 4), int), NAMES, ignore_index=-1)
-    assert all(np.isnan([row[metric] for metric in METRICS[:10]]).all() for row in everything)
+    assert all(np.isnan([row[metric] for metric in METRICS[:12]]).all() for row in everything)
 
 
 @pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.int64])
@@ -178,6 +181,24 @@ def test_distances_say_how_many_cases_were_missed_and_how_many_are_empty() -> No
     assert metrics["hd95"].missed == both[both["tp"] + both["fn"] > 0].query("tp + fp == 0")["case_id"].nunique() > 0
     plain = segmentation_metrics(table.drop(columns=["tp", "fp", "fn", "tn"]), NAMES)["hd95"]
     assert (plain.value, plain.missed, plain.patients) == (metrics["hd95"].value, None, 38)
+
+
+def test_penalised_distances_leave_no_case_out() -> None:
+    table = cases(40)
+    metrics = segmentation_metrics(table, NAMES)
+    diagonal = math.hypot(*np.multiply(label_map(0).shape, SPACING))
+    for name in ("None", "007", "tail"):
+        own = table[table["class"] == name]
+        there, called = own["tp"] + own["fn"] > 0, own["tp"] + own["fp"] > 0
+        expected = own["hd95"].where(there & called, diagonal).where(there | called, 0.0)
+        entry = metrics[f"hd95_penalised/{name}"]
+        assert entry.value == pytest.approx(expected.mean())
+        assert entry.n == 40
+        assert entry.missed is None
+    assert metrics["hd95_penalised"].value > metrics["hd95"].value
+    assert metrics["hd95_penalised"].low < metrics["hd95_penalised"].value < metrics["hd95_penalised"].high
+    older = segmentation_metrics(table.drop(columns=["hd95_penalised", "assd_penalised"]), NAMES)
+    assert repr(older) == repr({name: value for name, value in metrics.items() if "penalised" not in name})
 
 
 def test_perfect_masks_have_no_width_of_zero() -> None:

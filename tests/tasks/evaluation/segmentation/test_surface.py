@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from tasks.evaluation.segmentation.surface import assd, hd95, nsd, surface, surface_distances
+from tasks.evaluation.segmentation.surface import assd, hd95, image_diagonal, nsd, penalised, surface, surface_distances
 from tests.tasks.evaluation.masks import BoolMask, blobs, shifted
 
 TOLERANCE = 1.3
@@ -123,6 +123,20 @@ def test_empty_masks() -> None:
         assert nsd(found, 100.0) == 0
     nothing = surface_distances(none, none)
     assert np.isnan([hd95(nothing), assd(nothing), nsd(nothing, 1.0)]).all()
+
+
+def test_a_miss_is_the_diagonal_of_the_image() -> None:
+    mask, nothing = np.zeros((240, 240, 155), dtype=bool), np.zeros((240, 240, 155), dtype=bool)
+    mask[100:120, 90:95, 60:70] = True
+    diagonal = image_diagonal(mask.shape, (1.0, 1.0, 1.0))
+    assert diagonal == pytest.approx(373.13, abs=0.01)  # what the BraTS challenge takes
+    for truth, prediction, expected in ((mask, nothing, diagonal), (nothing, mask, diagonal), (nothing, nothing, 0.0)):
+        distances = surface_distances(truth, prediction)
+        assert penalised(hd95(distances), distances, diagonal) == expected
+    distances = surface_distances(mask, mask)
+    assert penalised(hd95(distances), distances, diagonal) == 0
+    assert image_diagonal((3, 4)) == 5
+    assert image_diagonal((3, 4), (2.0, 2.0)) == 10
 
 
 def test_spacing_of_a_nifti_header_lies_within_its_tolerance() -> None:
