@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +79,7 @@ def _write(stem: Path, plot: Plot, class_names: Sequence[str]) -> list[Path]:
     from matplotlib.figure import Figure
 
     files = []
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of each font that it embeds
     with look(**_LOOK):
         figure = Figure(figsize=(COLUMN, COLUMN * 0.75), layout="constrained")
         FigureCanvasAgg(figure)

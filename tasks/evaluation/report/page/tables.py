@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 MOST_ROWS = 500  # of a table in the page; all of them are in its CSV
+_IN_A_LINE = 2  # columns whose intervals stand beside their values, on a desk
 _MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -31,16 +32,18 @@ def table_markup(table: Table, name: str, csv: str, most: int = MOST_ROWS) -> Ma
         most: rows that are shown.
     """
     rows = [[_plain(cell) for cell in row] for row in table.rows[:most]]
-    numbers = [_is_number_column([row[at] for row in rows]) for at in range(len(table.columns))]
+    columns = [[row[at] for row in rows] for at in range(len(table.columns))]
+    numbers = [_is_number_column(column) for column in columns]
+    kinds = ["number" if number else _width(column) for number, column in zip(numbers, columns, strict=True)]
     reasons: dict[str, str] = {}
     for row in rows:
         for cell in row:
             if isinstance(cell, MetricValue) and cell.withheld is not None and not math.isnan(cell.value):
                 reasons.setdefault(cell.withheld, _MARKS[len(reasons) % len(_MARKS)])
     cells = [
-        [_cell(cell, numbers[at], at == 0, reasons, keyed=table.sortable) for at, cell in enumerate(row)]
-        for row in rows
+        [_cell(cell, kinds[at], at == 0, reasons, keyed=table.sortable) for at, cell in enumerate(row)] for row in rows
     ]
+    intervals = sum(any(isinstance(cell, MetricValue) for cell in column) for column in columns)
     cut = ""
     if len(table.rows) > most:
         cut = f"The first {most:,} of {len(table.rows):,} rows; all of them are in {csv}."
@@ -48,9 +51,10 @@ def table_markup(table: Table, name: str, csv: str, most: int = MOST_ROWS) -> Ma
         own_text("templates/table.html"),
         name=name,
         title=table.title,
-        columns=list(zip(table.columns, numbers, strict=True)),
+        columns=list(zip(table.columns, kinds, strict=True)),
         rows=cells,
         note=table.note,
+        roomy=intervals <= _IN_A_LINE,
         sortable=table.sortable and len(rows) > 1,
         cut=cut,
         reasons=[(mark, reason) for reason, mark in reasons.items()],
@@ -68,16 +72,22 @@ def _is_number_column(cells: Sequence[Cell]) -> bool:
     )
 
 
-def _cell(cell: Cell, number: bool, first: bool, reasons: dict[str, str], *, keyed: bool) -> dict[str, Any]:
+def _width(cells: Sequence[Cell]) -> str:
+    """How much room a column of texts wants at least."""
+    longest = max((len(cell) for cell in cells if isinstance(cell, str)), default=0)
+    return "long" if longest > 60 else "text" if longest > 14 else ""
+
+
+def _cell(cell: Cell, kind: str, first: bool, reasons: dict[str, str], *, keyed: bool) -> dict[str, Any]:
     text = cell_text(cell)
-    kind = "number" if number else ""
-    if text == UNDEFINED:
-        kind = f"{kind} soft".strip()
+    # The interval may go to a line of its own in a narrow column, but not fall to pieces.
+    value, space, interval = text.partition(" (") if isinstance(cell, MetricValue) else (text, "", "")
     withheld = isinstance(cell, MetricValue) and cell.withheld is not None and not math.isnan(cell.value)
     return {
-        "tag": 'th scope="row"' if first and not number else "td",
-        "text": text,
-        "kind": kind,
+        "tag": 'th scope="row"' if first and kind != "number" else "td",
+        "text": value,
+        "interval": f"({interval}" if space else "",
+        "kind": f"{kind} soft".strip() if text == UNDEFINED else kind,
         "mark": reasons[cell.withheld] if withheld and isinstance(cell, MetricValue) and cell.withheld else "",
         "key": _key(cell) if keyed else None,
     }

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from scansuite.errors import SuiteError
-from tasks.evaluation.report.content import BarPlot, ForestPlot, Line, LinePlot, MatrixPlot, Section
+from tasks.evaluation.report.content import BarPlot, ForestPlot, Line, LinePlot, MatrixPlot, Plot, Section
 from tasks.evaluation.report.plot_files import write_plots
 from tests.tasks.evaluation.report.page.pages import EVIL, metric
 
-DEGENERATE = [
+DEGENERATE: list[Plot] = [
     LinePlot("none", "P", "x", "y", [Line("none", np.zeros(0), np.zeros(0), kind="step")], log_x=True),
     LinePlot("undefined", "P", "x", "y", [Line(EVIL, np.arange(3.0), np.full(3, np.nan))], log_y=True, square=True),
     ForestPlot("forest", "P", "x", [(f"$a_b$ {EVIL}", metric(0.5)), ("", None)], reference=0.4, flagged=[0]),

@@ -7,13 +7,24 @@ import hashlib
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from scansuite.errors import SuiteError
 from tasks.evaluation.metric_values import MetricValue
-from tasks.evaluation.report.content import BarPlot, ForestPlot, Line, LinePlot, MatrixPlot, PValue, Section, Table
+from tasks.evaluation.report.content import (
+    BarPlot,
+    ForestPlot,
+    Line,
+    LinePlot,
+    MatrixPlot,
+    Plot,
+    PValue,
+    Section,
+    Table,
+)
 from tasks.evaluation.report.page.report_page import render_report, report_page
 from tasks.evaluation.report.page.tables import MOST_ROWS
 from tests.datamodules.pictures.reading import Page
@@ -108,7 +119,17 @@ def test_a_long_table_is_cut_and_says_where_all_of_it_is() -> None:
 
 
 def test_rows_are_sorted_by_what_their_numbers_are() -> None:
-    row = [1234, 0.5, metric(0.25), PValue(0.04, adjusted=0.08), math.nan, None, "x", np.float64(2), np.int64(3)]
+    row: list[Any] = [
+        1234,
+        0.5,
+        metric(0.25),
+        PValue(0.04, adjusted=0.08),
+        math.nan,
+        None,
+        "x",
+        np.float64(2),
+        np.int64(3),
+    ]
     page = one_part(Table("t", "T", list("abcdefghi"), [row, row], sortable=True))
     keys = [one.attributes.get("data-v") for one in page.of("td")][:9]
     assert keys == ["1234", "0.5", "0.25", "0.08", "", None, None, "2", "3"]
@@ -151,7 +172,7 @@ def test_300_classes_and_long_names_stay_small() -> None:
     names = [f"class with a rather long name {at}" for at in range(300)]
     x = np.linspace(0, 1, 3000)
     generator = np.random.default_rng(0)
-    parts = [
+    parts: list[Plot] = [
         LinePlot("roc", "ROC", "x", "y", [Line(name, x, x ** generator.random(), x, x) for name in names]),
         MatrixPlot("m", "Confusion", "true", "predicted", names, generator.poisson(1, (300, 300))),
         BarPlot("b", "Cases", "class", "cases", names, {"all": generator.random(300)}),
