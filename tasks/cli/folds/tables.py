@@ -14,6 +14,7 @@ from tasks.cli.results import folds_text, results_text
 from tasks.cli.runs.ensembles import build_model, write_record
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.ensemble import Ensemble
+from tasks.evaluation.gallery.pooling import pool_galleries
 from tasks.evaluation.metric_names import distance_unit
 from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
 from tasks.evaluation.spread import spread
@@ -90,6 +91,10 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
     from tasks.evaluation.charts.run_charts import draw_charts
 
     draw_charts(run_dir, [split])
+    try:
+        pool_galleries(run_dir, folders, split)
+    except (SuiteError, OSError) as error:
+        log.warning("no gallery of all folds: %s", error)
     write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
     model.operating_points = points
     write_table(cases, run_dir / "split.csv")

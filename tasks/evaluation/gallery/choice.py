@@ -35,7 +35,9 @@ class ChosenCase(NamedTuple):
     kinds: tuple[Kind, ...]
 
 
-def choose_cases(measures: CaseMeasures, patients: NDArray[np.intp]) -> list[ChosenCase]:
+def choose_cases(
+    measures: CaseMeasures, patients: NDArray[np.intp], there: BoolArray | None = None
+) -> list[ChosenCase]:
     """Choose the cases of a gallery, those first that tell most.
 
     Of each kind the first is the most extreme case of all; then the true classes take turns, each with its own most
@@ -45,6 +47,7 @@ def choose_cases(measures: CaseMeasures, patients: NDArray[np.intp]) -> list[Cho
     Args:
         measures: of the n cases.
         patients: ``(n,)`` patient number of each.
+        there: ``(n,)`` of which cases there are pictures; left out: all.
 
     Returns:
         At most 48 cases, the kinds in turn: none has to be left out where there is room for a few alone.
@@ -65,7 +68,7 @@ def choose_cases(measures: CaseMeasures, patients: NDArray[np.intp]) -> list[Cho
     least = max(1, int(defined.sum()) // 3)  # of a few cases none is good and bad alike
     picked: dict[Kind, list[int]] = {}
     for kind, (order, some) in kinds.items():
-        free = some & ~np.isnan(order)
+        free = some & ~np.isnan(order) & (True if there is None else there)
         count = KINDS[kind]
         if kind in _PARTED:
             free[[row for other in _PARTED for row in picked.get(other, ())]] = False

@@ -31,7 +31,7 @@ def stored(run: EvaluatedRun, masks: bool = False) -> EvaluatedRun:
     part = run.part("test")
     pictures = []
     for row, kinds in choose_cases(case_measures(part), part.patients):
-        array = np.full((150, 200), row, np.uint8)
+        array = np.full((150, 200), row % 200, np.uint8)
         mask = mask_picture(np.eye(150, 200, dtype=np.uint8), 1, (150, 200)) if masks else b""
         scan = scan_thumbnail(Scan(array), Preprocess(channels=1))
         pictures.append(CasePicture(str(part.cases["case_id"][row]), scan, (150, 200), mask, mask, kinds))
