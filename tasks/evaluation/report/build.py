@@ -17,6 +17,7 @@ SECTIONS: tuple[str, ...] = (
     "calibration",
     "decision",
     "subgroups",
+    "uncertainty",
     "drift",
     "gallery",
     "data",

@@ -26,10 +26,12 @@ def read_numbers(cells: pd.Series) -> FloatArray | None:
     known = cells.notna().to_numpy()
     if pd.api.types.is_bool_dtype(cells.dtype):
         return None
-    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    if not np.isnan(numbers[known]).any():
+    place, words = pd.factorize(cells[known])  # each word once: a column of text has few
+    levels = pd.to_numeric(pd.Series(words), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if not np.isnan(levels).any():
+        numbers = np.full(len(cells), np.nan)
+        numbers[known] = levels[place]
         return np.where(np.isfinite(numbers), numbers, np.nan)
-    place, words = pd.factorize(cells[known])
     found = [_DICOM_AGE.fullmatch(str(word)) for word in words]
     if not all(found):
         return None

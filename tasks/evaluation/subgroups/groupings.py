@@ -21,6 +21,7 @@ MOST_GROUPS = 12
 MOST_COLUMNS = 12  # without a flag
 MOST_PAIRED = 4  # of these the first so many by twos
 MOST_OF_A_PAIR = 24
+MOST_CELLS_OF_PAIRS = 500_000  # cases by classes, without a flag: more would take the time of all other sections
 MOST_BANDS_OF_A_PAIR = 3  # each
 IMAGE_SIZE, LESION_SIZE = "image size", "lesion size"
 # Of the suite, not of the user's table.
@@ -81,7 +82,8 @@ def find_groupings(tables: PartTables, asked: Sequence[str] = ()) -> list[Groupi
                 found.append(grouping)
     # Those first that can be compared; the order of the table otherwise.
     found = sorted(_distinct(found), key=lambda grouping: _large(tables, grouping) < 2)[:MOST_COLUMNS]
-    pairs = _pairs(tables, found[:MOST_PAIRED])
+    cells = len(tables.cases) * max(1, len(tables.task.class_names))
+    pairs = _pairs(tables, found[:MOST_PAIRED]) if cells <= MOST_CELLS_OF_PAIRS else []
     sizes = [_grouping(tables, name) for name in (IMAGE_SIZE, LESION_SIZE) if _sizes(tables, name) is not None]
     return found + [grouping for grouping in sizes if len(grouping.names) > 1] + pairs
 
