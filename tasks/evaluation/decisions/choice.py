@@ -119,7 +119,7 @@ def choices_of(tables: PartTables, rule: OperatingRule, resamples: int = CHOICES
 
 
 def _choice(name: str, levels: Levels, rule: OperatingRule, resamples: int, seed: int, *, boxes: bool) -> Choice:
-    if levels.patients < LEAST_PATIENTS or not len(levels.highest) or levels.with_positive < 2:
+    if not resamples or levels.patients < LEAST_PATIENTS or not len(levels.highest) or levels.with_positive < 2:
         return Choice(name, math.nan, math.nan)
     thresholds = []
     for weights in levels.resampled(resamples, seed):

@@ -40,6 +40,8 @@ class Matches:
         hit: ``(A, T, D)`` took a true box that counts, by range of areas and IoU threshold.
         ignored: ``(A, T, D)`` counts neither as hit nor as false.
         truth: ``(A, n)`` true boxes that count, of each image.
+        taken: ``(D,)`` row of the true box that each takes in the first range at the first threshold, -1 = none that
+            counts.
     """
 
     image: IntArray
@@ -48,6 +50,7 @@ class Matches:
     hit: BoolArray
     ignored: BoolArray
     truth: FloatArray
+    taken: IntArray
 
     def best(self, count: int) -> Matches:
         """The ``count`` best found boxes of each image alone: what comes after a box does not change what it hits."""
@@ -59,6 +62,7 @@ class Matches:
             self.hit[:, :, kept],
             self.ignored[:, :, kept],
             self.truth,
+            self.taken[kept],
         )
 
 
@@ -101,6 +105,7 @@ def _match_class(
     passed_over = boxes.ignore[true] | _outside(true_places, areas)
     shape = (len(areas), len(thresholds), len(found))
     hit, spared = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    first: IntArray = np.full(len(found), -1, dtype=np.intp)
     # COCO's own guard: a perfect overlap may come out a little below 1.
     limits = np.minimum(thresholds, 1 - 1e-10)
     for image in range(boxes.images):
@@ -110,6 +115,7 @@ def _match_class(
             passed = passed_over[:, theirs]
             taken, spared[:, :, own] = _match_image(overlaps, crowd[theirs], difficult[theirs], passed, limits)
             hit[:, :, own] = taken >= 0
+            first[own] = np.where(taken[0, 0] >= 0, true[theirs][taken[0, 0]], -1)
 
     ignored = spared | (~hit & _outside(places, areas)[:, None, :])
     order = np.argsort(-boxes.score[found], kind="stable")
@@ -121,6 +127,7 @@ def _match_class(
         hit=hit[:, :, order],
         ignored=ignored[:, :, order],
         truth=np.stack(counts).astype(np.float64),
+        taken=first[order],
     )
 
 

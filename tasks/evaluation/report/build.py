@@ -16,6 +16,7 @@ SECTIONS: tuple[str, ...] = (
     "operating_point",
     "calibration",
     "decision",
+    "sizes",
     "subgroups",
     "uncertainty",
     "drift",

@@ -118,11 +118,10 @@ def _said(name: str, benefit: Benefit) -> str:
     net = benefit.model.value * _OF
     gain = benefit.gain.value * _OF
     better = "more" if gain >= 0 else "fewer"
-    than = "calling every case" if benefit.beyond == "all" else "calling none"
+    beside = f", {abs(gain):.0f} {better} than calling every case" if benefit.beyond == "all" else ""
     return (
         f"At the operating point of {name} ({number(benefit.threshold)}) the net benefit is "
-        f"{with_interval(benefit.model)}: of {_OF} cases it is worth {net:.0f} findings without a false call, "
-        f"{abs(gain):.0f} {better} than {than}."
+        f"{with_interval(benefit.model)}: of {_OF} cases it is worth {net:.0f} findings without a false call{beside}."
     )
 
 

@@ -40,7 +40,8 @@ def section(subject: Subject) -> Section | None:
     parts: list[Table | ForestPlot] = [_thresholds(subject, rule, called, on_validation, choices, promises)]
     parts.append(_reached(subject, called))
     if tables.task.task == "classify":
-        parts.append(_beliefs(subject, called))
+        if (beliefs := _beliefs(subject, called)).rows:
+            parts.append(beliefs)
         if len(called) > 1:
             rows = [(each.name, each.value("sensitivity")) for each in called[:_SHOWN]]
             title = f"Sensitivity at the operating point, {part_name(subject.split)}"
