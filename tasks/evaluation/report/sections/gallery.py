@@ -34,6 +34,8 @@ def section(subject: Subject) -> Section | None:
         return None
     cases = _cases(subject.tables, pictures)
     counts = {kind: sum(kind in case.kinds for case in cases) for kind in KINDS}
+    sliced = subject.tables.task.task == "segment" and any(case.note for case in cases)
+    note = _note(subject.tables, sliced=sliced)
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     return Section(
         "gallery",
@@ -42,7 +44,7 @@ def section(subject: Subject) -> Section | None:
             f"{number_of(len(cases), 'case')} of {len(subject.tables.cases):,} ({part_name(subject.split)}), chosen "
             f"because they tell most, not because they are usual: {said}; a case may be several of these."
         ],
-        parts=[Gallery("cases", "Telling cases", cases, _legend(subject.tables), _note(subject.tables))],
+        parts=[Gallery("cases", "Telling cases", cases, _legend(subject.tables), note)],
         figures={"cases": [{"case_id": case.case_id, "kinds": list(case.kinds)} for case in cases]},
     )
 
@@ -170,11 +172,15 @@ def _legend(tables: PartTables) -> list[tuple[str, str]]:
     return []
 
 
-def _note(tables: PartTables) -> str:
+def _note(tables: PartTables, *, sliced: bool) -> str:
     said = ["The numbers below a case are of the whole case."]
     if tables.task.task == "detect":
         said.append("Boxes are calls at the operating point; dashed ones are wrong: missed, or false calls.")
-    if tables.task.task == "segment":
-        said.append("Of volumes one slice is shown.")
+    if sliced:
+        said.append(
+            "Of each volume one slice is shown: that with most of the truth, of errors the one with most errors."
+        )
+    if tables.positive_class is not None:
+        said.append(f"Positive is {tables.positive_class}.")
     said.append("Scans are shown at 384 pixels a side at most: no picture for a diagnosis.")
     return " ".join(said)
