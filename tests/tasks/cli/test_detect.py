@@ -220,6 +220,10 @@ def test_two_processes_find_what_one_finds(detect: Run, tmp_path: Path) -> None:
         )  # fmt: skip
     one, two = (json.loads(Path(f"{name}/metrics.json").read_text()) for name in ("one", "two"))
     assert one == two
+    shown = [
+        [(each.case_id, each.kinds, each.scan) for each in read_gallery(Path(name), "test")] for name in ("one", "two")
+    ]
+    assert shown[0] == shown[1] != []
     assert one["test/map"]["n"] == sum(part_of(f"s{case:02d}") == "test" for case in range(27))
 
 
