@@ -29,6 +29,7 @@ from tasks.building import (
     resolved_stem,
 )  # fmt: skip
 from tasks.compression.pruned_sizes import resize
+from tasks.evaluation.calibration.calibration import Calibration, Method
 from tasks.fitting.standalone import Standalone
 from tasks.own.metrics import OwnMetrics, build_own, direction
 from tasks.own.parts import OwnPart
@@ -132,6 +133,8 @@ class Task(Steps, Standalone):
             and ``pruning`` those of their subject.
         parent_record: what the file in ``weights`` says of the cases it has seen, in plain types; None: nothing.
         operating_points: threshold by class, chosen on validation once the model is trained.
+        calibration_method: by which scores are calibrated, where the task does that.
+        calibration: of scores, fitted on validation once the model is trained; None: they are the model's own.
     """
 
     name: ClassVar[str]
@@ -149,6 +152,7 @@ class Task(Steps, Standalone):
     overlap: float = 0.0
     mixup: float | None = None
     cutmix: float | None = None
+    calibration_method: Method = "none"
     monitor: Monitor
 
     def __init__(
@@ -233,6 +237,7 @@ class Task(Steps, Standalone):
         self.preprocess = Preprocess(channels=in_channels) if preprocess is None else Preprocess.from_dict(preprocess)
         self._normalisation: tuple[str, Statistics | None] = (normalize, statistics)
         self.operating_points: dict[str, float] = {}
+        self.calibration: Calibration | None = None
 
     def build_network(
         self, strides: Sequence[int] | None, *, classes: int | None = None, args: Mapping[str, Any] | None = None
@@ -300,17 +305,21 @@ class Task(Steps, Standalone):
         return {f"backbone.{name}" for name in exempt()} if exempt is not None else set()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say in the checkpoint which task made it, and at which scores it calls."""
+        """Say in the checkpoint which task made it, how its scores are calibrated, and at which it calls."""
         checkpoint["scansuite"] = {"task": self.name, "operating_points": self.operating_points}
+        if self.calibration is not None:
+            checkpoint["scansuite"]["calibration"] = self.calibration.to_dict()
         if self.pruned_sizes:
             checkpoint["scansuite"]["sizes"] = self.pruned_sizes
         if self.provenance is not None:
             checkpoint["scansuite"]["provenance"] = self.provenance.to_plain()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the operating points back, what was seen, and the sizes of pruned layers before their weights come."""
+        """Take back what was chosen, what was seen, and the sizes of pruned layers before their weights come."""
         made = checkpoint.get("scansuite", {})
         self.operating_points = dict(made.get("operating_points", {}))
+        calibration = made.get("calibration")
+        self.calibration = None if calibration is None else Calibration.from_dict(calibration)
         self.pruned_sizes = made.get("sizes", {})
         resize(self, self.pruned_sizes)
         if "provenance" in made:  # beside what a run that goes on has noted already

@@ -16,6 +16,7 @@ from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
 from tasks.batches import count_cases
+from tasks.evaluation.calibration.calibration import Calibration, mean_calibration
 from tasks.predictor import Sliced, StepOutput
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Ensemble(LightningModule, ABC, Generic[Member]):
         name: of the task.
         class_names: of all members.
         operating_points: threshold by class; to begin with the mean of the members' own.
+        calibration: of the scores that the members give together; to begin with the mean of the members' own.
+        calibration_method: by which the ensemble's own calibration is fitted: the first member's.
         exact: compute in float32 whatever the trainer's mixed precision.
 
     Raises:
@@ -51,6 +54,8 @@ class Ensemble(LightningModule, ABC, Generic[Member]):
         self.name: str = members[0].name
         self.class_names: list[str] = list(members[0].class_names)
         self.operating_points = mean_points([member.operating_points for member in members])
+        self.calibration = mean_calibration([member.calibration for member in members])
+        self.calibration_method = members[0].calibration_method
         self.exact = False
 
     @property
@@ -107,11 +112,14 @@ class Ensemble(LightningModule, ABC, Generic[Member]):
 
     def chosen(self) -> dict[str, Any]:
         """What was chosen on validation, in plain types."""
-        return {"operating_points": self.operating_points}
+        calibrated = {} if self.calibration is None else {"calibration": self.calibration.to_dict()}
+        return {"operating_points": self.operating_points, **calibrated}
 
     def adopt(self, chosen: Mapping[str, Any]) -> None:
         """Take back what :meth:`chosen` gave."""
         self.operating_points = {str(name): float(point) for name, point in chosen["operating_points"].items()}
+        calibration = chosen.get("calibration")
+        self.calibration = None if calibration is None else Calibration.from_dict(calibration)
 
 
 def preprocessing(member: Sliced) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from datamodules.preprocess import Preprocess
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
+from tasks.evaluation.calibration.calibration import Calibration
 
 Output = TypeVar("Output")
 
@@ -63,10 +64,12 @@ class Predictor(Tiled, Sliced, Protocol):
 
     Attributes:
         operating_points: threshold by class, chosen on validation; empty where nothing was chosen.
+        calibration: of scores, fitted on validation; None where they are the model's own.
         exact: compute in float32 whatever the trainer's mixed precision.
     """
 
     operating_points: dict[str, float]
+    calibration: Calibration | None
     exact: bool
 
     @property

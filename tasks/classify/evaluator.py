@@ -1,4 +1,4 @@
-"""Evaluation of classification: scores by case, and the operating point chosen on validation."""
+"""Evaluation of classification: scores by case, calibrated and called by what was chosen on validation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pytorch_lightning import Trainer
 from datamodules.classification.base import ClassificationData
 from datamodules.samples.scaling import for_data
 from tasks.classify.ensemble import ClassificationModel
+from tasks.evaluation.calibration.tables import calibrate_cases, fit_on_frames, tell
 from tasks.evaluation.classification.operating_point import call_at, operating_points
 from tasks.running.evaluator import EvalResult, Evaluator
 from tasks.running.recorder import Recorder
@@ -36,10 +37,10 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
         *,
         choose: bool = False,
     ) -> EvalResult:
-        """Run the model over a part; ``choose`` leaves the operating point in ``model.operating_points``."""
+        """Run the model over a part; ``choose`` leaves calibration and operating points in the model."""
         predictions, scans = self.callback.run(trainer, model, data, split)
         if choose:
-            self.choose(model, predictions)
+            self.choose(model, predictions, data.table.cases)
         return EvalResult(self.called(model, predictions), scans)
 
     def choose(
@@ -49,12 +50,16 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
         cases: pd.DataFrame | None = None,
         targets: pd.DataFrame | None = None,
     ) -> None:
-        """Choose the operating points of a binary or multilabel target."""
-        model.operating_points = operating_points(predictions, **target_facts(model), rule=model.operating_rule)
+        """Fit the calibration, and on its scores choose the operating points of a binary or multilabel target."""
+        facts = self.own_facts(model)
+        names, method = model.class_names, model.calibration_method
+        model.calibration = tell(fit_on_frames("classify", names, facts, predictions, cases, None, method))
+        scores = calibrated(model, predictions)
+        model.operating_points = operating_points(scores, **target_facts(model), rule=model.operating_rule)
 
     def called(self, model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
-        """Predictions with ``prediction_op``, or ``prediction_op_<label>``."""
-        return call_at(predictions, model.operating_points, **target_facts(model))
+        """Calibrated predictions with ``prediction_op``, or ``prediction_op_<label>``."""
+        return call_at(calibrated(model, predictions), model.operating_points, **target_facts(model))
 
     def own_facts(self, model: ClassificationModel) -> dict[str, Any]:
         """Kind of target, positive class, and what is a case."""
@@ -62,9 +67,16 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
             "target": model.target,
             "positive_class": model.positive_class,
             "operating_point": model.operating_rule.text,
+            "calibration": model.calibration_method,
+            "calibrated_by": None if model.calibration is None else model.calibration.to_dict(),
             "aggregate": model.aggregate,
             "bag_limit": model.bag_limit,
         }
+
+
+def calibrated(model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with the scores of the model's calibration, and the raw ones beside them."""
+    return calibrate_cases(predictions, model.calibration, model.target, model.class_names)
 
 
 def target_facts(model: ClassificationModel) -> dict[str, Any]:

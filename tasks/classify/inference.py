@@ -16,7 +16,7 @@ from datamodules.cases.table import CaseTable
 from datamodules.classification.bag_inputs import bag_loader
 from datamodules.inputs import InputFiles
 from tasks.classify.ensemble import ClassificationModel
-from tasks.classify.evaluator import target_facts
+from tasks.classify.evaluator import calibrated, target_facts
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.classification.operating_point import call_at
 from tasks.evaluation.tables import write_table
@@ -127,7 +127,9 @@ class ClassificationInference(Inference[ClassificationModel]):
             write_table(weights, self.output / "attention.csv")
         if len(predictions) == 0:
             return predictions
-        predictions = call_at(predictions, self.model.operating_points, **target_facts(self.model))
+        predictions = call_at(
+            calibrated(self.model, predictions), self.model.operating_points, **target_facts(self.model)
+        )
         predictions.insert(1, "path", predictions["case_id"].map(paths))
         return predictions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tasks.evaluation.calibration.calibration import Calibration
 from tasks.precision import in_double
 
 
@@ -51,3 +52,10 @@ def called_class(scores: Tensor, target: str) -> Tensor:
         return scores.argmax(dim=1)
     # "Above by more than 0.5" is "up to here by less than 0.5".
     return (scores.cumsum(dim=1)[:, :-1] < 0.5).sum(dim=1)
+
+
+def calibrated(scores: Tensor, calibration: Calibration | None) -> Tensor:
+    """(B, C) probabilities as shares of cases; None leaves them as they are."""
+    if calibration is None:
+        return scores
+    return torch.from_numpy(calibration.apply(scores.cpu().numpy())).to(scores.device)

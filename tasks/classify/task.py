@@ -17,13 +17,15 @@ from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
 from scansuite.words import number_of
 from tasks.base import Task
 from tasks.batches import count_cases
+from tasks.classify.checks import check_flags
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.rows import case_rows
-from tasks.classify.scores import probabilities
+from tasks.classify.scores import calibrated, probabilities
+from tasks.evaluation.calibration.calibration import Method, read_method
 from tasks.evaluation.operating_rules import YOUDEN, read_rule
 from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.loss import OwnLoss
@@ -31,7 +33,6 @@ from tasks.own.parts import OwnPart
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.registry.links import Link, joins
 from tasks.steps import Stage
-from tasks.training.settings import within
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from tasks.classify.heads import Head
@@ -72,6 +73,8 @@ class ClassificationTask(Task):
         operating_point: rule by which the score is chosen, on validation, from which a binary target or a label is
             called: ``youden``, ``f1``, ``sensitivity>=0.95``, ``specificity>=0.9``, ``precision>=0.8`` or ``cost 1:10``
             (a false call : a missed finding), with numbers of your own.
+        calibration: method by which scores become shares of cases, fitted on validation before the operating point is
+            chosen, and kept in the checkpoint (docs/calibration.md).
         target: kind of target, from the data.
         positive_class: of a binary target, from the data.
         class_counts: training cases of each class, from the data.
@@ -123,6 +126,7 @@ class ClassificationTask(Task):
         mixup: float | None = None,
         cutmix: float | None = None,
         operating_point: str = YOUDEN.text,
+        calibration: Method = "none",
         target: Target | None = None,
         positive_class: str | None = None,
         class_counts: Sequence[float] | None = None,
@@ -139,7 +143,8 @@ class ClassificationTask(Task):
         self.slices = None if slices is None else SliceSpec.from_dict(slices)
         self.mixup, self.cutmix = mixup, cutmix
         self.operating_rule = read_rule(operating_point, "cases")
-        self._check(head, dropout, label_smoothing)
+        self.calibration_method = read_method(calibration)
+        check_flags(self, head, dropout, label_smoothing)
 
         given = self._weights_by_class(class_weights, class_counts, known_counts)
         self.criterion: ClassificationLoss | OwnLoss
@@ -166,42 +171,6 @@ class ClassificationTask(Task):
         elif aggregate != "none":
             self.pooling = LogitPooling(aggregate, topk, self.target, self._positive)
         self.build_metrics()
-
-    def _check(self, head: Part, dropout: float, label_smoothing: float) -> None:
-        """Refuse flags that exclude each other.
-
-        Raises:
-            SuiteError: names them.
-        """
-        if self.num_classes < 2 and self.target not in ("multilabel", "regression"):
-            raise SuiteError(
-                f"num_classes {self.num_classes} ({', '.join(self.class_names)}): there is nothing to tell apart: give "
-                "two classes, or target='regression' for a number, or target='multilabel' for one label"
-            )
-        if head == "native" and self.network.freeze == "backbone":
-            raise SuiteError(
-                "--model.freeze backbone: with --model.head native nothing is left to train: take another head"
-            )
-        if head == "native" and self.aggregate == "attention":
-            raise SuiteError(
-                "--model.aggregate attention: with --model.head native there are no features to weigh: take head pool, "
-                "or aggregate mean, max or topk"
-            )
-        if label_smoothing and self.target == "regression":
-            raise SuiteError("--model.label_smoothing: a regression target has no classes to smooth")
-        if self.operating_rule is not YOUDEN and self.target not in ("binary", "multilabel"):
-            raise SuiteError(
-                f"--model.operating_point {self.operating_rule.text}: a {self.target} target is called by its "
-                f"{'value' if self.target == 'regression' else 'most likely class'}, not from a score on: leave it out"
-            )
-        for flag, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
-            within(flag, value, "at least 0", value is None or value >= 0)
-            if value and self.aggregate != "none":
-                raise SuiteError(
-                    f"--model.{flag} {value}: with --model.aggregate {self.aggregate} a label belongs to many images, "
-                    "which are not mixed: leave it out"
-                )
-        within("dropout", dropout, "at least 0 and below 1", 0 <= dropout < 1)
 
     def kind(self) -> str:
         """The kind of target, and how the images of a case are put together."""
@@ -321,8 +290,8 @@ class ClassificationTask(Task):
         return self.told({"output": output, "batch": batch, "weights": weights})
 
     def meaning(self, output: Tensor, batch: Batch) -> PartialOutput:
-        """``scores`` (B, C) float64."""
-        return {"scores": self.scores(output)}
+        """``scores`` (B, C) float64, calibrated where the model is."""
+        return {"scores": calibrated(self.scores(output), self.calibration)}
 
     def check_targets(self, batch: Batch, *, values: bool) -> None:
         """See that labels are (B,) class numbers or numbers, or (B, L) of 0, 1 and NaN."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from datamodules.types import Piece, ScanInfo
 from tasks.detect.fusion import fuse_boxes
 from tasks.detect.interface import Detections
 from tasks.detect.nms import suppress
+from tasks.evaluation.calibration.calibration import Calibration
 from tasks.predictor import StepOutput
 
 _AT_EDGE = 1.0  # px: a box that comes so near to a tile's border is cut off by it
@@ -142,6 +143,18 @@ def merge_tiles(
     boxes, scores, labels = within_scan(joined, (height, width), len(joined.scores))
     kept = suppress(boxes, scores, labels, nms_iou)[:max_detections]
     return Detections(boxes[kept], scores[kept], labels[kept])
+
+
+def calibrated(found: Detections, calibration: Calibration | None, class_names: Sequence[str]) -> Detections:
+    """Boxes with calibrated scores, highest first; None leaves them as they are."""
+    if calibration is None:
+        return found
+    scores, labels = found.scores.double().cpu().numpy().copy(), found.labels.cpu().numpy()
+    for number, name in enumerate(class_names):
+        scores[labels == number] = calibration.apply_to(name, scores[labels == number])
+    order = np.argsort(-scores, kind="stable")
+    place = torch.from_numpy(order).to(found.labels.device)
+    return Detections(found.boxes[place], torch.from_numpy(scores[order]).to(found.scores.device), found.labels[place])
 
 
 def within_scan(found: Detections, size: tuple[int, int], count: int) -> Detections:

@@ -16,6 +16,7 @@ from datamodules.samples.scaling import for_data
 from tasks.detect.collect import BoxCollector, CaseBoxes
 from tasks.detect.ensemble import DetectionModel
 from tasks.distributed import gather, is_rank_zero
+from tasks.evaluation.calibration.tables import calibrate_boxes, fit_on_frames, tell
 from tasks.evaluation.detection.metrics import detection_operating_points
 from tasks.evaluation.pictures.box_overlays import ShownBoxes, case_f1, write_box_overlays
 from tasks.running.evaluator import EvalResult, Evaluator, piece_loader
@@ -66,7 +67,7 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
     def run(
         self, trainer: Trainer, model: DetectionModel, data: DetectionData, split: str, *, choose: bool = False
     ) -> EvalResult:
-        """Run the model over a part; ``choose`` leaves the operating points in ``model.operating_points``."""
+        """Run the model over a part; ``choose`` leaves calibration and operating points in the model."""
         rows = data.rows(split)
         found: list[CaseBoxes] = []
         self.callback.start(
@@ -88,16 +89,18 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
     def choose(
         self, model: DetectionModel, predictions: pd.DataFrame, cases: pd.DataFrame, targets: pd.DataFrame | None
     ) -> None:
-        """Choose the lowest score of a call of each class."""
+        """Fit the calibration, and choose the lowest calibrated score of a call of each class."""
         assert targets is not None  # the truth of boxes always has a table of its own
-        names = model.class_names
+        names, facts, method = model.class_names, self.own_facts(model), model.calibration_method
+        model.calibration = tell(fit_on_frames("detect", names, facts, predictions, cases, targets, method))
+        scored = calibrate_boxes(predictions, model.calibration)
         model.operating_points = detection_operating_points(
-            cases, targets, predictions, names, model.max_detections, model.operating_rule
+            cases, targets, scored, names, model.max_detections, model.operating_rule
         )
 
     def called(self, model: DetectionModel, predictions: pd.DataFrame) -> pd.DataFrame:
-        """Predictions with ``prediction_op``: the label where a box is a call."""
-        return call_boxes_at(predictions, model.operating_points)
+        """Calibrated predictions with ``prediction_op``: the label where a box is a call."""
+        return call_boxes_at(calibrate_boxes(predictions, model.calibration), model.operating_points)
 
     def own_facts(self, model: DetectionModel) -> dict[str, Any]:
         """The limits of what counts as found."""
@@ -105,6 +108,8 @@ class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):
             "max_detections": model.max_detections,
             "froc_iou": model.froc_iou,
             "operating_point": model.operating_rule.text,
+            "calibration": model.calibration_method,
+            "calibrated_by": None if model.calibration is None else model.calibration.to_dict(),
             "score_threshold": model.decoding.score_threshold,
             "nms": model.decoding.nms,
             "nms_iou": model.decoding.nms_iou,

@@ -20,6 +20,7 @@ from tasks.detect.collect import BoxCollector, CaseBoxes
 from tasks.detect.ensemble import DetectionModel
 from tasks.detect.evaluator import box_rows, call_boxes_at, join_boxes
 from tasks.distributed import gather, is_rank_zero
+from tasks.evaluation.calibration.tables import calibrate_boxes
 from tasks.evaluation.pictures.box_overlays import called
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.running.inference import Inference
@@ -72,7 +73,8 @@ class DetectionInference(Inference[DetectionModel]):
         return self.inputs.pieces(source, self.preprocess, model.tile, model.overlap, rank, world_size)
 
     def _finished(self, case: CaseBoxes) -> None:
-        rows = call_boxes_at(box_rows(case, self.model.class_names), self.model.operating_points)
+        rows = calibrate_boxes(box_rows(case, self.model.class_names), self.model.calibration)
+        rows = call_boxes_at(rows, self.model.operating_points)
         self._boxes.append(rows)
         self._scans.append(scan_rows([case.scan]).assign(path=case.scan["path"]))
         if self.pictures and self.output is not None:

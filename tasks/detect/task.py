@@ -16,13 +16,14 @@ from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
 from tasks.batches import no_case
-from tasks.detect.collect import within_scan
+from tasks.detect.collect import calibrated, within_scan
 from tasks.detect.detectors import DetectorName, build_detector, detector_strides
 from tasks.detect.distillation import imitation, unlike
 from tasks.detect.interface import DecodeSettings, Detections, Nms, Raw
 from tasks.detect.losses import BoxLoss
 from tasks.detect.metrics import DetectionMetrics
 from tasks.detect.own_losses import OwnBoxLoss, OwnClassLoss
+from tasks.evaluation.calibration.calibration import Method, read_method
 from tasks.evaluation.operating_rules import F1, read_rule
 from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.parts import OwnPart
@@ -66,6 +67,9 @@ class DetectionTask(Task):
         operating_point: rule by which the score of a call of each class is chosen, on validation, at an overlap of 0.5:
             ``f1``, ``sensitivity>=0.95``, ``precision>=0.8``, ``fp<=1`` (false boxes an image) or ``cost 1:10`` (a
             false call : a missed box), with numbers of your own.
+        calibration: method by which the scores of each class become shares of boxes that are right, at an overlap of
+            0.5, fitted on validation before the operating point is chosen, and kept in the checkpoint
+            (docs/calibration.md).
         num_classes: number of classes, without a background; from the data.
         max_detections: boxes an image that are kept, from the data: 1.5 times the most in training, at least 100.
         box_sizes: [width, height] of training boxes, from the data; for ``anchors``.
@@ -116,6 +120,7 @@ class DetectionTask(Task):
         overlap: float = 0.25,
         froc_iou: float = 0.5,
         operating_point: str = F1.text,
+        calibration: Method = "none",
         num_classes: int = 1,
         max_detections: int = 100,
         box_sizes: Sequence[Sequence[float]] | None = None,
@@ -126,6 +131,7 @@ class DetectionTask(Task):
             within(flag, value, "at least 0 and below 1", 0 <= value < 1)
         self.monitor = ("map", "max")
         self.operating_rule = read_rule(operating_point, "boxes")
+        self.calibration_method = read_method(calibration)
         self.tile, self.overlap = evaluation_tile(window, self.input_size, self.preprocess), overlap
         self.max_detections, self.froc_iou = max_detections, froc_iou
         self.decoding = DecodeSettings(
@@ -238,8 +244,9 @@ class DetectionTask(Task):
         return self.told({"output": self.decode(self._output(batch["image"])), "batch": batch})
 
     def meaning(self, output: list[Detections], batch: Batch) -> PartialOutput:
-        """``boxes`` of each image, in pixels of what shows the scan."""
+        """``boxes`` of each image, in pixels of what shows the scan, with calibrated scores where the model is."""
         height, width = batch["image"].shape[-2:]
         sizes = [scan.get("content_size", (height, width)) for scan in batch.get("scan", [])] or [(height, width)]
         pairs = zip(output, sizes * (len(output) // len(sizes)), strict=True)
-        return {"boxes": [within_scan(found, size, self.max_detections) for found, size in pairs]}
+        boxes = [within_scan(found, size, self.max_detections) for found, size in pairs]
+        return {"boxes": [calibrated(found, self.calibration, self.class_names) for found in boxes]}

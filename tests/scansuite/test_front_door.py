@@ -22,6 +22,8 @@ from tasks.classify.ensemble import ClassificationEnsemble
 from tasks.classify.inference import ClassificationPredictions
 from tasks.cli.main import main
 from tasks.detect.inference import DetectionPredictions
+from tasks.evaluation.calibration.calibration import Calibration
+from tasks.evaluation.calibration.maps import LogitMap, StepMap
 from tasks.segment.inference import SegmentationPredictions
 
 SIZE = (32, 32)
@@ -38,6 +40,12 @@ def small(task: str, seed: int = 0, **more: Any) -> Task:
         names = ["background", "organ", "lesion"]
         return scansuite.SegmentationTask("test_resnet", class_names=names, num_classes=3, **facts)
     return scansuite.DetectionTask("test_resnet", channels=16, class_names=["cell"], max_detections=5, **facts)
+
+
+CALIBRATIONS = {
+    "classify": Calibration("platt", ("benign", "malignant"), True, {"malignant": LogitMap(2.0, 2.0, 0.3)}),
+    "detect": Calibration("isotonic", ("cell",), False, {"cell": StepMap((0.0, 1.0), (0.1, 0.9))}),
+}
 
 
 def saved(model: Task, path: Path) -> Path:
@@ -73,10 +81,12 @@ def on_the_command_line(task: str, checkpoint: Path, files: Path, output: Path) 
 def test_the_same_figures_as_on_the_command_line(task: str, files: Path, tmp_path: Path) -> None:
     made = small(task)
     made.operating_points = {"classify": {"malignant": 0.3}, "segment": {}, "detect": {"cell": 0.01}}[task]
+    made.calibration = CALIBRATIONS.get(task)
     checkpoint = saved(made, tmp_path / "run" / "checkpoints" / "best.ckpt")
     table = on_the_command_line(task, checkpoint, files, tmp_path / "out").drop(columns="split")
     model = scansuite.load(tmp_path / "run")
     assert type(model) is type(made)
+    assert model.calibration == made.calibration
     assert not model.training
     found = scansuite.predict(model, files, accelerator="cpu")
     assert found.cases == ["a", "b", "c"]
@@ -91,6 +101,9 @@ def test_the_same_figures_as_on_the_command_line(task: str, files: Path, tmp_pat
         assert found.scores.columns.tolist() == ["benign", "malignant"]
         np.testing.assert_allclose(found.scores.sum(axis=1), 1)
         assert "prediction_op" in table
+        raw = table[["uncalibrated_benign", "uncalibrated_malignant"]]
+        np.testing.assert_allclose(found.scores, CALIBRATIONS[task].apply(raw))
+        assert (found.table["prediction"] == found.scores.idxmax(axis=1).to_numpy()).all()
     elif isinstance(found, SegmentationPredictions):
         for case, mask in found.masks.items():
             written = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{case}.png"))
@@ -98,7 +111,10 @@ def test_the_same_figures_as_on_the_command_line(task: str, files: Path, tmp_pat
     else:
         assert isinstance(found, DetectionPredictions)
         assert list(found.boxes) == ["a", "b", "c"]
-        assert found.boxes["b"].columns.tolist() == ["label", "score", "x1", "y1", "x2", "y2", "prediction_op"]
+        corners = ["x1", "y1", "x2", "y2"]
+        columns = ["label", "score", "uncalibrated_score", *corners, "prediction_op"]
+        assert found.boxes["b"].columns.tolist() == columns
+        np.testing.assert_allclose(table["score"], 0.1 + 0.8 * table["uncalibrated_score"])
         assert sum(map(len, found.boxes.values())) == len(table) > 0
 
 

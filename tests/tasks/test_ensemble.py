@@ -12,6 +12,8 @@ from scansuite.errors import SuiteError
 from tasks.classify.ensemble import ClassificationEnsemble
 from tasks.classify.task import ClassificationTask
 from tasks.ensemble import mean_points, refuse_unlike
+from tasks.evaluation.calibration.calibration import Calibration
+from tasks.evaluation.calibration.maps import LogitMap
 from tasks.segment.cleanup import CleanUp
 from tasks.segment.ensemble import most_agreed
 
@@ -87,6 +89,23 @@ def test_lists_and_tuples_are_alike() -> None:
 
 def test_operating_points_of_members() -> None:
     assert mean_points([{"ill": 0.25, "a": 0.5}, {"ill": 0.75}]) == {"ill": 0.5, "a": 0.5}
+
+
+def test_calibrations_of_members_are_averaged_until_there_is_one_of_their_own() -> None:
+    members = [member("multilabel", seed, calibration="platt") for seed in range(2)]
+    own = Calibration("platt", tuple(NAMES), False, {"b": LogitMap(2.0, 2.0, -1.0)})
+    members[0].calibration = own
+    ensemble = ClassificationEnsemble(members, NAMES[:2])
+    assert ensemble.calibration_method == "platt"
+    assert ensemble.calibration is not None
+    score = torch.rand(4, 3, dtype=torch.float64).numpy()
+    assert (ensemble.calibration.apply(score) == (own.apply(score) + score) / 2).all()
+    ensemble.calibration = own
+    kept = ensemble.chosen()
+    ensemble.adopt(kept)
+    assert ensemble.calibration == own
+    ensemble.adopt({"operating_points": {}})  # a record of scores that could not be calibrated
+    assert "calibration" not in ensemble.chosen()
 
 
 def test_clean_up_of_most_members() -> None:

@@ -79,12 +79,15 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
         write_table(table, run_dir / f"{name}.csv")
     tables = {name: read_table(find_table(run_dir, name)) for name in names}
     evaluator.choose(model, tables["predictions"], tables["cases"], tables.get("targets"))
-    points = model.operating_points
+    points, calibration = model.operating_points, model.calibration
     if split == "val":
         called = evaluator.called(model, tables["predictions"])
-        write_table(_with_calls(_text(find_table(run_dir, "predictions")), called), run_dir / "predictions.csv")
+        plain = _text(find_table(run_dir, "predictions"))
+        # Calibrated scores are new ones, and boxes change their places by them.
+        calibrated = calibration is not None or any(name.startswith("uncalibrated_") for name in plain.columns)
+        write_table(called if calibrated else _with_calls(plain, called), run_dir / "predictions.csv")
     else:
-        model.operating_points = {}
+        model.operating_points, model.calibration = {}, None  # each fold's own
     about = evaluator.run_task(model)
     write_task(run_dir, about)
     metrics = evaluate_run(run_dir, split)
@@ -96,7 +99,7 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
     except (SuiteError, OSError) as error:
         log.warning("no gallery of all folds: %s", error)
     write_note(run_dir / "metrics.json", f"{split}/selected_on", split == "val")
-    model.operating_points = points
+    model.operating_points, model.calibration = points, calibration
     write_table(cases, run_dir / "split.csv")
     table = _by_fold(metrics, folders, split)
     write_table(table, run_dir / "folds.csv")

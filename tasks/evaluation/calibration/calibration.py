@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scansuite.errors import SuiteError, nearest
-from tasks.evaluation.calibration.maps import FloatArray, ScoreMap, logarithms, map_from_dict
+from scansuite.words import number_of
+from tasks.evaluation.calibration.maps import FloatArray, LogitMap, ScoreMap, logarithms, map_from_dict
 
 Method: TypeAlias = Literal["none", "temperature", "platt", "isotonic", "dirichlet"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -91,6 +92,17 @@ class Calibration:
             mean: FloatArray = np.mean(each, axis=0)
             return mean
         return self.maps[name](given)[0] if name in self.maps else given
+
+    def __str__(self) -> str:
+        one = next(iter(self.maps.values())) if len(self.maps) == 1 else None
+        number = ""
+        if self.method == "temperature" and (self.matrix is not None or isinstance(one, LogitMap)):
+            sharpness = (
+                self.matrix[0][0] if self.matrix is not None else one.present if isinstance(one, LogitMap) else 1.0
+            )
+            number = f" {1 / sharpness:.3g}"
+        cases = f", fitted on {self.cases} scores of {number_of(self.patients, 'patient')}" if self.cases else ""
+        return f"{self.method}{number}{cases}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and names, as JSON and checkpoints keep them."""

@@ -29,6 +29,7 @@ LEAST_ISOTONIC = 200
 _COLDEST, _HOTTEST = 100.0, 0.01
 
 _NO_MISTAKE = "validation is told apart without a mistake, so that no end is in sight"
+_TOO_HOT = "at no temperature are they nearer to the truth than the same score for every case"
 _NO_ORDER = "higher scores do not go with more findings there"
 
 
@@ -173,7 +174,7 @@ def _root(slope: Callable[[float], float]) -> float:
     from scipy.optimize import brentq  # here: what reads tables alone needs no scipy
 
     if slope(_HOTTEST) >= 0:
-        raise _UnfitError(_NO_ORDER)
+        raise _UnfitError(_TOO_HOT)
     if slope(_COLDEST) <= 0:
         raise _UnfitError(_NO_MISTAKE)
     return float(brentq(slope, _HOTTEST, _COLDEST, xtol=1e-13, rtol=1e-13))

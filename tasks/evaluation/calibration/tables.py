@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from tasks.evaluation.calibration.maps import FloatArray
 from tasks.evaluation.calibration.scored import RAW, RAW_BOX, IntArray, scored, uncalibrated
 from tasks.evaluation.evaluated import PartTables
 from tasks.evaluation.task_file import RunTask
+
+log = logging.getLogger(__name__)
 
 
 def fit_on(tables: PartTables, method: Method) -> Fitted:
@@ -51,8 +54,10 @@ def fit_on_frames(
         predictions: a row a case, or a box.
         cases: with ``case_id`` and ``patient_id``; None = each case is a patient.
         targets: true boxes, in detection.
-        method: by which it is fitted.
+        method: by which it is fitted; ``none``: nothing is.
     """
+    if method == "none":
+        return Fitted(None)
     own = pd.DataFrame({"case_id": predictions["case_id"]}) if cases is None else cases
     if task == "classify" and cases is not None:
         own = cases.drop_duplicates("case_id").set_index("case_id").reindex(predictions["case_id"]).reset_index()
@@ -60,29 +65,40 @@ def fit_on_frames(
     return fit_on(PartTables(about, "val", own, predictions, targets), method)
 
 
+def tell(fitted: Fitted) -> Calibration | None:
+    """The calibration, after what is to be known of it is said."""
+    for line in fitted.said:
+        log.warning("%s", line)
+    if fitted.calibration is not None:
+        log.info("calibration: %s", fitted.calibration)
+    return fitted.calibration
+
+
 def calibrate_cases(
     predictions: pd.DataFrame, calibration: Calibration | None, kind: str, class_names: Sequence[str]
 ) -> pd.DataFrame:
     """A table of cases with calibrated scores, and what is called by them; ``uncalibrated_<class>`` are the raw ones.
 
-    A table that has raw scores already is calibrated from these.
+    A table that has raw scores already is calibrated from these; without a calibration they are its scores again.
 
     Args:
         predictions: with ``score_<class>``; other columns stay.
-        calibration: None = the table stays as it is.
+        calibration: None = the scores are the model's own.
         kind: of target.
         class_names: in class order.
     """
-    if calibration is None or not len(predictions):
+    if not len(predictions) or (calibration is None and f"{RAW}{class_names[0]}" not in predictions):
         return predictions
     raw = np.stack([_numbers(predictions, f"{RAW}{name}", f"score_{name}") for name in class_names], axis=1)
-    scores = calibration.apply(raw)
+    scores = raw if calibration is None else calibration.apply(raw)
     changed: dict[str, Any] = {f"score_{name}": scores[:, k] for k, name in enumerate(class_names)}
     if kind == "multilabel":
         changed |= {f"prediction_{name}": (scores[:, k] > 0.5).astype(int) for k, name in enumerate(class_names)}
     else:
         changed["prediction"] = np.array(class_names, dtype=object)[called_class(scores, kind)]
     kept = predictions.drop(columns=[f"{RAW}{name}" for name in class_names], errors="ignore").assign(**changed)
+    if calibration is None:
+        return kept
     # Behind the scores, so that what was there keeps its place.
     behind = max(list(kept.columns).index(f"score_{name}") for name in class_names) + 1
     for k, name in enumerate(class_names):
@@ -95,18 +111,20 @@ def calibrate_boxes(predictions: pd.DataFrame, calibration: Calibration | None) 
 
     Args:
         predictions: columns ``case_id,label,score`` and further ones, the rows of a case together.
-        calibration: None = the table stays as it is.
+        calibration: None = the scores are the model's own.
     """
-    if calibration is None:
+    if calibration is None and RAW_BOX not in predictions:
         return predictions
     raw = _numbers(predictions, RAW_BOX, "score")
     score = raw.copy()
     labels = predictions["label"].astype("str")
-    for name in calibration.names:
-        own = (labels == name).to_numpy(dtype=bool)
-        score[own] = calibration.apply_to(name, raw[own])
+    if calibration is not None:
+        for name in calibration.names:
+            own = (labels == name).to_numpy(dtype=bool)
+            score[own] = calibration.apply_to(name, raw[own])
     kept = predictions.drop(columns=RAW_BOX, errors="ignore").assign(score=score)
-    kept.insert(list(kept.columns).index("score") + 1, RAW_BOX, raw)
+    if calibration is not None:
+        kept.insert(list(kept.columns).index("score") + 1, RAW_BOX, raw)
     case = pd.factorize(kept["case_id"])[0]
     return kept.iloc[np.lexsort((-score, case))].reset_index(drop=True)  # lexsort is stable: ties keep their order
 

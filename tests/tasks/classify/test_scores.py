@@ -18,6 +18,8 @@ from tasks.classify.ensemble import ClassificationEnsemble
 from tasks.classify.heads import Head
 from tasks.classify.scores import called_class, probabilities, rank_probabilities
 from tasks.classify.task import ClassificationTask
+from tasks.evaluation.calibration.calibration import Calibration
+from tasks.evaluation.calibration.maps import LogitMap
 from tasks.evaluation.classification.metrics import classification_metrics
 from tasks.evaluation.tables import read_table, write_table
 from tests.tasks.classify.batches import NAMES, small_batch, small_task
@@ -25,6 +27,15 @@ from tests.tasks.classify.batches import NAMES, small_batch, small_task
 Logits = st.lists(
     st.lists(st.floats(-60, 60, allow_subnormal=False, width=32), min_size=4, max_size=4), min_size=1, max_size=8
 )
+
+
+def test_a_step_of_a_loader_of_the_user_s_own_gives_calibrated_scores() -> None:
+    task, batch = small_task("binary"), small_batch(torch.zeros(4))
+    task.calibration = Calibration("platt", tuple(task.class_names), True, {task.class_names[1]: LogitMap(1, 1, 2.0)})
+    output = torch.randn(4, 2)
+    said, raw = task.meaning(output, batch)["scores"], task.scores(output)
+    torch.testing.assert_close(said.logit()[:, 1], raw.logit()[:, 1] + 2)
+    torch.testing.assert_close(said.sum(dim=1), torch.ones(4, dtype=torch.float64))
 
 
 def as_in_the_paper(logits: Tensor) -> Tensor:

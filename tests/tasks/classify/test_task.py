@@ -102,6 +102,8 @@ def test_checkpoint_holds_plain_values_and_comes_back(kind: str, tmp_path: Path)
         ("binary", {"loss": "ordinal"}, "--model.loss ordinal"),
         ("binary", {"class_names": ["a", "b", "c"]}, "2 classes, but 3 class names"),
         ("binary", {"num_classes": 3, "class_names": ["a", "b"]}, "3 classes, but 2 class names"),
+        ("regression", {"calibration": "platt"}, "--model.calibration platt: a regression target has numbers"),
+        ("binary", {"calibration": "plat"}, "calibration 'plat' is unknown: did you mean 'platt'"),
         ("binary", {"backbone": "test_resnett"}, "test_resnet"),
         ("binary", {"backbone_args": {"image_size": [32, 32]}}, "--model.backbone_args: image_size"),
         ("binary", {"backbone_args": {"bogus": 1}}, "bogus"),

@@ -10,8 +10,10 @@ import torch
 
 from datamodules.samples.tiles import plan_tiles
 from datamodules.types import Batch, Piece, ScanInfo
-from tasks.detect.collect import BoxCollector, CaseBoxes, merge_tiles
+from tasks.detect.collect import BoxCollector, CaseBoxes, calibrated, merge_tiles
 from tasks.detect.interface import Detections
+from tasks.evaluation.calibration.calibration import Calibration
+from tasks.evaluation.calibration.maps import StepMap
 
 TILE = (100, 100)
 
@@ -58,6 +60,16 @@ def test_at_the_border_of_the_image_nothing_is_cut_off() -> None:
 def test_boxes_stay_in_what_shows_the_scan() -> None:
     boxes = found((50, 10, 80, 30, 0.9, 0), (65, 10, 80, 30, 0.8, 0), (10, 55, 20, 70, 0.7, 0))
     assert merged((piece(0, (50, 60), last=True), boxes)) == [[50, 10, 60, 30, 0.9, 0]]
+
+
+def test_calibrated_boxes_are_sorted_anew() -> None:
+    found = Detections(torch.arange(12.0).reshape(3, 4), torch.tensor([0.9, 0.6, 0.5]), torch.tensor([0, 1, 0]))
+    halved = Calibration("isotonic", ("a", "b"), False, {"a": StepMap((0.0, 1.0), (0.0, 0.5))})
+    again = calibrated(found, halved, ["a", "b"])
+    torch.testing.assert_close(again.scores, torch.tensor([0.6, 0.45, 0.25], dtype=torch.float64))
+    assert again.labels.tolist() == [1, 0, 0]
+    assert again.boxes[:, 0].tolist() == [4, 0, 8]
+    assert calibrated(found, None, ["a", "b"]) is found
 
 
 def test_the_best_ones_are_kept() -> None:
