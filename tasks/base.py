@@ -238,6 +238,7 @@ class Task(Steps, Standalone):
         self._normalisation: tuple[str, Statistics | None] = (normalize, statistics)
         self.operating_points: dict[str, float] = {}
         self.calibration: Calibration | None = None
+        self.training_profile: str | None = None  # JSON, see tasks.evaluation.drift.profile
 
     def build_network(
         self, strides: Sequence[int] | None, *, classes: int | None = None, args: Mapping[str, Any] | None = None
@@ -313,6 +314,8 @@ class Task(Steps, Standalone):
             checkpoint["scansuite"]["sizes"] = self.pruned_sizes
         if self.provenance is not None:
             checkpoint["scansuite"]["provenance"] = self.provenance.to_plain()
+        if self.training_profile is not None:
+            checkpoint["scansuite"]["training_profile"] = self.training_profile
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what was chosen, what was seen, and the sizes of pruned layers before their weights come."""
@@ -320,6 +323,7 @@ class Task(Steps, Standalone):
         self.operating_points = dict(made.get("operating_points", {}))
         calibration = made.get("calibration")
         self.calibration = None if calibration is None else Calibration.from_dict(calibration)
+        self.training_profile = made.get("training_profile")
         self.pruned_sizes = made.get("sizes", {})
         resize(self, self.pruned_sizes)
         if "provenance" in made:  # beside what a run that goes on has noted already

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 
 from datamodules.base import ScanDataModule
+from tasks.cli.drift import compare_with_training, training_profile
 from tasks.cli.results import calls_text, results_text
 from tasks.cli.runs.run_facts import write_run_facts
 from tasks.cli.runs.seen import Leaks
+from tasks.evaluation.drift.profile import Profile
+from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.metric_names import distance_unit
 from tasks.evaluation.metric_values import MetricValue, write_metrics
 from tasks.evaluation.tables import counted, write_table
@@ -21,6 +24,7 @@ from tasks.evaluation.task_file import write_task
 from tasks.hardware import exact_float32
 from tasks.loading import Model
 from tasks.registry.specs import spec_of
+from tasks.running.drifting import profile_text
 from tasks.running.evaluate_run import evaluate_run
 from tasks.running.evaluator import EvalResult, Evaluator
 from tasks.running.gallery import store_gallery
@@ -45,6 +49,7 @@ class RunEvaluation:
         pictures: titles and (H, W, 3) uint8 pictures that this rank drew.
         metrics: by part and name, once the tables are written (rank 0 alone).
         charts: files drawn from the tables (rank 0 alone).
+        profile: of the model's training data, with which the parts are compared; None: they are not.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class RunEvaluation:
         self.pictures: list[tuple[str, NDArray[Any]]] = []
         self.metrics: dict[str, dict[str, MetricValue]] = {}
         self.charts: list[Path] = []
+        self.profile: Profile | None = None
         self._results: dict[str, EvalResult] = {}
 
     @property
@@ -81,6 +87,26 @@ class RunEvaluation:
         model.exact = True
         with exact_float32():
             self.evaluator.run(self.trainer, model, self.data, "val", choose=True)
+
+    def keep_profile(self, model: Model) -> None:
+        """Make the profile of the training data, and leave it in the model for its checkpoint (rank 0 alone)."""
+        if not self.trainer.is_global_zero:
+            return
+        self.profile = training_profile(self.data, self.evaluator.run_task(model), self._tables(model))
+        model.training_profile = None if self.profile is None else profile_text(self.profile)
+
+    def _tables(self, model: Model) -> EvaluatedRun:
+        """The tables of the parts that were evaluated."""
+        results = list(self._results.values())
+        targets = [result.targets for result in results if result.targets is not None]
+        return EvaluatedRun(
+            str(self.run_dir),
+            self.evaluator.run_task(model),
+            self._cases(self.parts),
+            pd.concat([result.predictions for result in results], ignore_index=True),
+            pd.concat(targets, ignore_index=True) if targets else None,
+            self.run_dir,
+        )
 
     def write(self, model: Model, *, show: bool = True) -> None:
         """Write the tables, evaluate and draw them, print the metrics unless ``show`` is False (rank 0 alone)."""
@@ -121,6 +147,8 @@ class RunEvaluation:
         if told:
             write_metrics(self.run_dir / "metrics.json", told)
         self.leaks.note(self.run_dir / "metrics.json")
+        if self.profile is not None:
+            compare_with_training(self.profile, self._tables(model), self.data)
         from tasks.evaluation.charts.run_charts import draw_charts
 
         self.charts = draw_charts(self.run_dir, self.parts)

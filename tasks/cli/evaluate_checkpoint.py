@@ -27,6 +27,7 @@ from tasks.ensemble import Ensemble
 from tasks.hardware import place
 from tasks.loading import Checkpoints
 from tasks.registry.flag import Flag, OwnFlags
+from tasks.running.drifting import known_profile
 from tasks.training.provenance import provenance_of
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
         write_split(data, run_dir)
     log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
     evaluation = RunEvaluation(trainer, evaluator, data, run_dir, leaks)
+    evaluation.profile = known_profile(model, checkpoints.paths)
     choice = _choice(checkpoints, models, data, split) if isinstance(model, Ensemble) else None
     if choice == ON_VALIDATION and split == "test":
         evaluation.choose(model)

@@ -354,6 +354,7 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
     evaluate_exactly(trainer)
     evaluation.run(model, "val", choose=True)
     if trainer.is_global_zero:
+        evaluation.keep_profile(model)
         model.on_save_checkpoint(checkpoint)  # what was chosen on validation
         save_whole(checkpoint, best)
     tested = len(data.rows("test")) if testing else 0

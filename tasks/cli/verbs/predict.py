@@ -10,6 +10,8 @@ from pytorch_lightning import Trainer
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError
 from tasks.cli.display.training import show_progress
+from tasks.cli.drift import compare_predicted
+from tasks.cli.evaluate import evaluator_of
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import COMMON
@@ -20,6 +22,7 @@ from tasks.hardware import keep_memory_flat
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.registry.specs import spec_of
 from tasks.running.apply import apply, write
+from tasks.running.drifting import known_profile
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         raise SuiteError("--input: name files, folders or a table to predict")
     refuse_no_batches(config.trainer, "predict")
     keep_memory_flat()
-    model = build_model(task, find_checkpoints(task, config.ckpt_path, config.ckpt_paths))
+    checkpoints = find_checkpoints(task, config.ckpt_path, config.ckpt_paths)
+    model = build_model(task, checkpoints)
     output = new_folder(config.output, "--output")
     inference_class = cli.spec.inference_class()
     options = {name: config[name] for name in inference_class.flags}
@@ -77,5 +81,9 @@ def run(task: str, argv: Sequence[str]) -> int:
     applied = apply(predicting, model, table, settings, config.memory_format)
     if applied.trainer.is_global_zero:
         write(applied, output, passed_over)
+        profile = known_profile(model, checkpoints.paths)
+        if profile is not None:
+            task_of_run = evaluator_of(task).run_task(model)
+            compare_predicted(profile, task_of_run, model, config.data, table, applied)
         print(f"{len(applied.cases)} cases predicted, {len(applied.unreadable)} files unreadable: {output}")
     return 1 if applied.unreadable else 0

@@ -87,7 +87,10 @@ def profile_drift(profile: Profile, new: PartTables, intensities: pd.DataFrame |
     known = profile.by_name
     kinds = {one.name: one.kind for one in profile.training if one.group == "column"}
     own = variables_of(new, kinds, intensities)
-    own = {name: one for name, one in own.items() if name in known and one.kind == known[name].kind}
+    copies = copies_of_target([own])
+    own = {
+        name: one for name, one in own.items() if name in known and one.kind == known[name].kind and name not in copies
+    }
     reference = {name: known[name] for name in own}
     compared = max((len(one.values) for one in reference.values()), default=0)
     rows = len(one_a_patient(new.cases["case_id"], new.patients))
