@@ -81,6 +81,18 @@ def _quiet_again() -> Iterator[None]:
         logger.propagate = True
 
 
+@pytest.fixture
+def drift() -> None:
+    """Cases of the run are compared with those of training."""
+
+
+@pytest.fixture(autouse=True)
+def _drift(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training gets its profile where a test asks for it (``drift``): images are read once more for it."""
+    if "drift" not in request.fixturenames:
+        monkeypatch.setattr("tasks.cli.evaluate.training_profile", lambda *_: None)
+
+
 @pytest.fixture(autouse=True)
 def _charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts and gallery of a run are drawn where a test asks for them (``charts``): a second for each of hundreds."""

@@ -24,23 +24,32 @@ def two_parts(
         site: share of test patients of site ``B``; 0.3 in validation.
     """
     generator = np.random.default_rng(seed)
-    rows = []
+    parts = []
     for split, count, moved, share in (("val", patients[0], 0.0, 0.3), ("test", patients[1], shift, site)):
-        for patient in range(count):
-            own = generator.normal(moved, 1)
-            age, ill = round(60 + 10 * generator.normal(moved, 1)), generator.random() < 0.4
-            place, sex = ("B" if generator.random() < share else "A"), generator.choice(["F", "M"])
-            for scan in range(scans):
-                score = 1 / (1 + np.exp(-(own + ill + 0.3 * generator.normal())))
-                rows.append(
-                    {
-                        "case_id": f"{split}{patient}_{scan}", "patient_id": f"{split}{patient}", "split": split,
-                        "path": f"{split}{patient}_{scan}.png", "width": int(200 + 10 * own), "height": 256,
-                        "spacing": "0.5 0.5", "age": age, "sex": sex, "site": place,
-                        "rows": int(generator.integers(1, 5)), "target": BINARY.class_names[int(ill)], "score": score,
-                    }
-                )  # fmt: skip
-    table = pd.DataFrame(rows)
+        patient = np.repeat(np.arange(count), scans)
+        own, ill = generator.normal(moved, 1, count), generator.random(count) < 0.4
+        noise = 0.3 * generator.normal(size=len(patient))
+        names = np.char.add(split, patient.astype(str))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "case_id": np.char.add(np.char.add(names, "_"), np.tile(np.arange(scans), count).astype(str)),
+                    "patient_id": names,
+                    "split": split,
+                    "path": "scan.png",
+                    "width": (200 + 10 * own).astype(int)[patient],
+                    "height": 256,
+                    "spacing": "0.5 0.5",
+                    "age": (60 + 10 * generator.normal(moved, 1, count)).round()[patient],
+                    "sex": generator.choice(["F", "M"], count)[patient],
+                    "site": np.where(generator.random(count) < share, "B", "A")[patient],
+                    "rows": generator.integers(1, 5, len(patient)),
+                    "target": np.array(BINARY.class_names)[ill.astype(int)][patient],
+                    "score": 1 / (1 + np.exp(-((own + ill)[patient] + noise))),
+                }
+            )
+        )
+    table = pd.concat(parts, ignore_index=True)
     score = table.pop("score").to_numpy()
     predictions = table[["case_id", "split", "target"]].copy()
     predictions["prediction"] = np.where(score >= 0.5, *BINARY.class_names[::-1])
