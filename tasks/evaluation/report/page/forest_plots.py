@@ -36,7 +36,6 @@ def forest_figure(plot: ForestPlot, name: str) -> Markup:
     picture = render(
         own_text("templates/forest.html"),
         name=name,
-        first="",
         x_name=plot.x_name,
         rows=rows,
         reference=reference,

@@ -233,5 +233,11 @@ def _numbers(plot: LinePlot, lines: Sequence[_Drawn]) -> tuple[list[str], list[l
             if banded:
                 row += ["" if end is None else number_text(float(end[at])) for end in (line.low, line.high)]
             rows.append([*row, *([line.said[at] if line.said is not None else ""] if told else [])])
-    head = ["", plot.x_name, plot.y_name, *(["lower end", "upper end"] if banded else []), *(["point"] if told else [])]
+    head = [
+        "of",
+        plot.x_name,
+        plot.y_name,
+        *(["lower end", "upper end"] if banded else []),
+        *(["point"] if told else []),
+    ]
     return head, rows, "" if len(rows) == points else f"{len(rows)} of {number_of(points, 'point')}"

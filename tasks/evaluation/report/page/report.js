@@ -167,6 +167,7 @@
       shown = kept.length;
     };
     heads.forEach((head, at) => {
+      if (!head.textContent) return;
       const button = make("button", { type: "button" }, ...head.childNodes);
       head.replaceChildren(button);
       button.addEventListener("click", () => {

@@ -84,7 +84,7 @@ def _cell(cell: Cell, kind: str, first: bool, reasons: dict[str, str], *, keyed:
     value, space, interval = text.partition(" (") if isinstance(cell, MetricValue) else (text, "", "")
     withheld = isinstance(cell, MetricValue) and cell.withheld is not None and not math.isnan(cell.value)
     return {
-        "tag": 'th scope="row"' if first and kind != "number" else "td",
+        "head": first and kind != "number",
         "text": value,
         "interval": f"({interval}" if space else "",
         "kind": f"{kind} soft".strip() if text == UNDEFINED else kind,

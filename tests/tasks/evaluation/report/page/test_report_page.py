@@ -106,6 +106,7 @@ def test_every_plot_has_its_words_and_its_numbers(page: Page) -> None:
 def test_cells_are_as_words_has_them(page: Page) -> None:
     cells = [one.text for one in page.of("td")]
     assert {"0.922 (0.872 to 0.972)", "1,200", "< 0.001", "undefined"} <= set(cells)
+    assert [one.text for one in page.of("th", scope="row")][:3] == ["AUROC", "sensitivity", EVIL]
     assert "0.830a" in cells  # with the mark of why it has no interval
     assert "a no interval: fewer than 10 patients" in [one.text for one in page.of("p")]
 
