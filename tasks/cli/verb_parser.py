@@ -28,6 +28,7 @@ from tasks.cli.help_lines import documented, own_line
 from tasks.cli.main import VERBS
 from tasks.cli.part_help import part_help
 from tasks.cli.trainer_help import trainer_lines
+from tasks.cli.trainer_types import whole_numbers_first
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.registry.spec import load
 from tasks.registry.specs import spec_of
@@ -161,6 +162,8 @@ class VerbParser:
     def add_groups(self, parser: ArgumentParser) -> None:
         """Add the flags of classes; a subclass adds to them."""
         for name, cls in self.groups.items():
+            if name == "trainer":
+                whole_numbers_first(cls)
             # A trainer is made by the verb, which has callbacks of its own for it.
             parser.add_class_arguments(
                 cls, name, fail_untyped=False, instantiate=name != "trainer", sub_configs=name == "trainer"
