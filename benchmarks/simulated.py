@@ -105,6 +105,23 @@ def three_classes(scans: Draw) -> Callable[..., Metrics]:
     return _single(scans, chance, target, "ordinal", ["common", "less", "rare"])
 
 
+def labels(scans: Draw) -> Callable[..., Metrics]:
+    """Two findings that are there in four and in two patients of ten, each unknown in a tenth of the scans."""
+    frame = pd.DataFrame({"case_id": scans.cases})
+    effect = scans.effect(2)
+    for k, (name, share, distance) in enumerate((("mass", 0.4, 1.6), ("effusion", 0.2, 2.2))):
+        there = scans.kind(1 - share, share) == 1
+        score = distance * there + effect[:, k]
+        chance = 1 / (1 + np.exp(-(distance * score - distance**2 / 2 + np.log(share / (1 - share)))))
+        known = scans.generator.random(scans.count) >= 0.1
+        frame[f"target_{name}"] = np.where(known, there.astype(np.float64), np.nan)
+        frame[f"score_{name}"] = chance
+        frame[f"prediction_{name}"] = (chance >= 0.5).astype(int)
+        frame[f"prediction_op_{name}"] = (chance >= share).astype(int)
+    names = ["mass", "effusion"]
+    return lambda patients, **options: classification_metrics(frame, "multilabel", names, None, patients, **options)
+
+
 def numbers(scans: Draw) -> Callable[..., Metrics]:
     """Regression of a normal number."""
     target = 50 + 10 * scans.effect()[:, 0]
@@ -189,6 +206,7 @@ POPULATIONS = {
         figures=("auroc", "auprc", "sensitivity", "specificity", "squared_ece"),
     ),
     "classes": Population("three ordered classes, the rarest with two patients in ten", three_classes),
+    "labels": Population("two labels a case, the rarer with two patients in ten", labels),
     "regression": Population("a number", numbers),
     "masks": Population("masks of two classes, one of them not in all", masks),
     "boxes": Population("boxes of two classes", boxes, large=6_000),

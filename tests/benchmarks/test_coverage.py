@@ -45,7 +45,7 @@ def test_plain_calibration_error_has_none(counted: Counted) -> None:
 
 @pytest.mark.slow
 def test_boxes_and_numbers_hold_theirs_too() -> None:
-    for name, least in (("boxes", 15), ("regression", 3), ("good", 5)):
+    for name, least in (("boxes", 15), ("regression", 3), ("good", 5), ("labels", 15)):
         population = replace(POPULATIONS[name], large=min(4000, POPULATIONS[name].large))
         truth = truth_of(population, 0.5)
         counts = simulate(population, truth, 60, 100, methods=METHODS[:1])
