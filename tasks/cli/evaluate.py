@@ -50,6 +50,7 @@ class RunEvaluation:
         metrics: by part and name, once the tables are written (rank 0 alone).
         charts: files drawn from the tables (rank 0 alone).
         profile: of the model's training data, with which the parts are compared; None: they are not.
+        report: the page that was written from them; None where there is none (rank 0 alone).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RunEvaluation:
         self.metrics: dict[str, dict[str, MetricValue]] = {}
         self.charts: list[Path] = []
         self.profile: Profile | None = None
+        self.report: Path | None = None
         self._results: dict[str, EvalResult] = {}
 
     @property
@@ -134,8 +136,6 @@ class RunEvaluation:
                 )
         if show and task.operating_points and "operating_point" in task.own:
             print(calls_text(task.operating_points, task.own["operating_point"]))
-        if show:
-            print("all metrics with their intervals: metrics.json")
         counts = {
             "split/images_in_two_parts": (self.data.images_in_two_parts, len(self.data.table.images)),
             "split/unreadable_cases": (len(self.data.unreadable), len(self.data.table) + len(self.data.unreadable)),
@@ -150,8 +150,13 @@ class RunEvaluation:
         if self.profile is not None:
             compare_with_training(self.profile, self._tables(model), self.data)
         from tasks.evaluation.charts.run_charts import draw_charts
+        from tasks.evaluation.report.write import report_of_folder
 
         self.charts = draw_charts(self.run_dir, self.parts)
+        self.report = next(iter(report_of_folder(self.run_dir)), None)
+        if show:
+            page = "" if self.report is None else f"; to read and to print: {self.report.name}"
+            print(f"all metrics with their intervals: metrics.json{page}")
 
     def _cases(self, splits: Sequence[str]) -> pd.DataFrame:
         cases = self.data.table.cases

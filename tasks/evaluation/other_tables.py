@@ -171,8 +171,9 @@ def _segmentation(files: TableFiles, predictions: pd.DataFrame) -> EvaluatedRun:
     if set(_COUNTS) <= set(predictions.columns):
         counts = predictions[list(_COUNTS)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
         overlap = pd.DataFrame([overlap_metrics(Overlap(*row)) for row in counts])
-        missing = {name: overlap[name] for name in overlap if name not in predictions}
-        predictions = predictions.assign(**missing)
+        for name in overlap:
+            if name not in predictions:
+                predictions[name] = overlap[name].to_numpy()
     absent = [name for name in METRICS if name not in predictions and name not in LESION_METRICS]
     for name in absent:
         predictions[name] = np.nan

@@ -105,6 +105,10 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
     write_table(table, run_dir / "folds.csv")
     _show(metrics, table, tables["cases"], about, split)
     write_record(run_dir, model, checkpoints, OUT_OF_FOLD)
+    from tasks.evaluation.report.write import report_of_folder
+
+    for page in report_of_folder(run_dir)[:1]:
+        print(f"on one page, to read and to print: {page}")
 
 
 def _table_of(folder: Path, name: str) -> Path | None:

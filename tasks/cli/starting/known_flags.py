@@ -34,11 +34,13 @@ OWN_FLAGS = {
     "summary": "tasks.cli.verbs.summary.OWN_FLAGS",
     "predict": "tasks.cli.verbs.predict.OWN_FLAGS",
     "list": "tasks.cli.verbs.list.OWN_FLAGS",
+    "report": "tasks.cli.verbs.report.OWN_FLAGS",
 }
 TRAINER = "pytorch_lightning.trainer.trainer.Trainer"
 _COMMON = "tasks.cli.parser.COMMON"
 _INPUTS = "datamodules.inputs.InputFiles"
-_WITHOUT_MODEL = ("predict", "list")  # verbs whose parser is a VerbParser, not a TaskParser
+OWN_FLAGS_ALONE = ("list", "report")  # verbs that take no other flags, and no --config
+_WITHOUT_MODEL = ("predict", *OWN_FLAGS_ALONE)  # verbs whose parser is a VerbParser, not a TaskParser
 
 
 class KnownFlag(NamedTuple):
@@ -84,7 +86,7 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
         raise UnsureError(f"{spec.name} {verb}: not of the suite")
     without = KnownFlag(value=False)
     found = {"-h": without, "--help": without, **_own(OWN_FLAGS[verb])}
-    if verb == "list":
+    if verb in OWN_FLAGS_ALONE:
         return found
     found |= {"-c": KnownFlag(), "--config": KnownFlag(), "--print_config": without}
     found |= {"--allow_import": KnownFlag(several=True), "--trainer": KnownFlag(), "--data": KnownFlag()}

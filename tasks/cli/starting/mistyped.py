@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from scansuite.errors import SuiteError
 from tasks.cli.config_keys import refuse_unknown_keys
 from tasks.cli.flags import find_configs, given, refuse_unknown, refuse_valueless, wants_help
-from tasks.cli.starting.known_flags import chosen_data, flags_of, silent_keys
+from tasks.cli.starting.known_flags import OWN_FLAGS_ALONE, chosen_data, flags_of, silent_keys
 from tasks.cli.starting.source import UnsureError
 from tasks.registry.spec import TaskSpec
 
@@ -30,7 +30,7 @@ def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
     """
     if wants_help(argv) is not None or (verb in ("validate", "test") and given(argv, "--model")):
         return  # the latter has an error of its own
-    typed = find_configs(argv) if verb != "list" else list(argv)
+    typed = list(argv) if verb in OWN_FLAGS_ALONE else find_configs(argv)
     try:
         chosen = chosen_data(spec, verb, typed)
         meant = [chosen.paths] if chosen.sure else [[path] for path in chosen.paths]
@@ -41,7 +41,7 @@ def refuse_mistyped(spec: TaskSpec, verb: str, argv: Sequence[str]) -> None:
     said = {_wrong(typed, names) for names in known}
     if len(said) == 1 and (line := said.pop()) is not None and (chosen.sure or " --data" not in line):
         raise SuiteError(line)
-    if chosen.sure and verb != "list":
+    if chosen.sure and verb not in OWN_FLAGS_ALONE:
         refuse_unknown_keys(typed, known[0], silent)
 
 

@@ -57,6 +57,7 @@ from tasks.training.epoch_table import EpochTable
 from tasks.training.half import evaluate_exactly
 from tasks.training.learning_curves import LearningCurves
 from tasks.training.logged_pictures import log_pictures, read_pictures
+from tasks.training.logged_report import log_report
 from tasks.training.profile.profiling import ProfileTraining, TrainingProfiler
 from tasks.training.saving import LAST, WholeCheckpoints, remove_leftovers, save_whole
 from tasks.training.seeding import SeedEpochs
@@ -366,6 +367,8 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
         sheet = [file for file in (run_dir / SHEET,) if file.is_file()]
         cases = {title.split(":")[0]: picture for title, picture in evaluation.pictures}
         log_pictures(loggers, read_pictures([*sheet, *evaluation.charts]) | cases)
+        final = {f"{part}/{name}": one.value for part, own in evaluation.metrics.items() for name, one in own.items()}
+        log_report(loggers, final, evaluation.report)
         if tested:
             count_test(task, run_dir, best.name, tested)
         print("validation metrics are those the checkpoint was selected on")

@@ -95,15 +95,16 @@ def _drift(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture(autouse=True)
 def _charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Charts and gallery of a run are drawn where a test asks for them (``charts``): a second for each of hundreds."""
+    """Charts, gallery and report of a run are made where a test asks for them (``charts``): seconds for each."""
     if "charts" not in request.fixturenames:
         monkeypatch.setattr("tasks.cli.evaluate.store_gallery", lambda *_: None)
         monkeypatch.setattr("tasks.evaluation.charts.run_charts.draw_charts", lambda *_: [])
+        monkeypatch.setattr("tasks.evaluation.report.write.report_of_folder", lambda *_: [])
 
 
 @pytest.fixture
 def charts() -> None:
-    """Charts are drawn."""
+    """Charts are drawn, and reports written."""
 
 
 @pytest.fixture

@@ -1,0 +1,194 @@
+"""A report written: page, figures as JSON, tables as CSV, and what is asked for beside them."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scansuite.errors import SuiteError
+from scansuite.files import write_text
+from tasks.evaluation.evaluated import EvaluatedRun, read_evaluated
+from tasks.evaluation.report.build import build_sections
+from tasks.evaluation.report.content import ReportSettings, Section, Subject
+from tasks.evaluation.report.header import PART_NAMES, TASK_NAMES, header
+from tasks.evaluation.report.plain import (
+    PaperFormat,
+    report_json,
+    write_csv_tables,
+    write_paper_tables,
+    write_report_json,
+)
+from tasks.evaluation.report.verdict import verdict
+
+log = logging.getLogger(__name__)
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written beside the page and its figures.
+
+    Attributes:
+        plots: every plot as SVG and PDF.
+        paper: tables as LaTeX or Markdown; None = not.
+        tables: every table as CSV.
+    """
+
+    plots: bool = False
+    paper: PaperFormat | None = None
+    tables: bool = True
+
+
+def write_report(
+    run: EvaluatedRun,
+    output: Path,
+    split: str | None = None,
+    settings: ReportSettings | None = None,
+    extras: Extras | None = None,
+    *,
+    strict: bool = True,
+) -> list[Path]:
+    """Write the report of a run.
+
+    Beside ``<name>.html`` come to stand ``<name>.json`` and, in a folder ``<name>``, the tables and what else is asked
+    for.
+
+    Args:
+        run: its tables.
+        output: of the page, ``<name>.html``.
+        split: the part that is reported; None = test where there is one, otherwise the last there is.
+        settings: see there.
+        extras: see there.
+        strict: a section that fails ends the report.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        SuiteError: a table is not what it should be, or the folder cannot be written to.
+    """
+    subject = Subject(run, split or reported_part(run), settings or ReportSettings())
+    sections = build_sections(subject, strict=strict)
+    title = f"{TASK_NAMES.get(run.task.task, run.task.task).capitalize()}: {Path(run.name).name}"
+    part = PART_NAMES.get(subject.split, subject.split)
+    return write_sections(
+        f"{title}, {part}",
+        header(subject),
+        verdict(subject, sections),
+        sections,
+        output,
+        extras or Extras(),
+        run.task.class_names,
+    )
+
+
+def write_sections(
+    title: str,
+    head: Sequence[tuple[str, str]],
+    said: Sequence[str],
+    sections: Sequence[Section],
+    output: Path,
+    extras: Extras,
+    class_names: Sequence[str] = (),
+) -> list[Path]:
+    """Write sections as a page and its files; the page last, so that it never stands without them.
+
+    Args:
+        title: of the page.
+        head: names and values.
+        said: the verdict.
+        sections: in order.
+        output: of the page.
+        extras: what is asked for beside it.
+        class_names: of the task.
+
+    Returns:
+        The files written, the page first.
+    """
+    from tasks.evaluation.report.page.report_page import report_page
+
+    folder = output.with_suffix("")
+    files = [output, output.with_suffix(".json")]
+    writers: list[Callable[[], list[Path]]] = []
+    if extras.tables:
+        writers.append(lambda: write_csv_tables(folder, sections))
+    if extras.paper is not None:
+        paper = extras.paper
+        writers.append(lambda: write_paper_tables(folder, sections, paper))
+    if extras.plots:
+        write_plots = importlib.import_module("tasks.evaluation.report.page.paper_plots").write_plots
+        writers.append(lambda: write_plots(folder, sections))
+    page = report_page(title, head, said, sections, class_names=class_names)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SuiteError(f"{output}: cannot be written ({error.strerror}): choose a folder you may write to") from None
+    for write in writers:
+        files += write()
+    write_report_json(files[1], report_json(head, said, sections))
+    write_text(output, page)
+    return files
+
+
+def report_of_folder(run_dir: Path | str, split: str | None = None) -> list[Path]:
+    """Write ``report.html`` into a run folder, as every command that evaluates does at its end.
+
+    A report that fails is one report less, and never a run: a warning says why.
+
+    Args:
+        run_dir: the folder, with its tables.
+        split: the part that is reported; None = test where there is one.
+
+    Returns:
+        The files written; empty where it failed.
+    """
+    folder = Path(run_dir)
+    output = folder / PAGE
+    try:
+        output.unlink(missing_ok=True)  # an old one would pass for that of the new tables
+        return write_report(read_evaluated(folder), output, split, strict=False)
+    except Exception as error:
+        log.warning("%s: not written: %s", output, " ".join(str(error).split()) or type(error).__name__)
+        log.debug("%s", output, exc_info=True)
+        return []
+
+
+def reported_part(run: EvaluatedRun) -> str:
+    """The part that a report is about: test where there is one, otherwise the last there is."""
+    return "test" if "test" in run.parts else run.parts[-1]
+
+
+def write_comparison(
+    runs: Sequence[EvaluatedRun],
+    output: Path,
+    split: str | None = None,
+    settings: ReportSettings | None = None,
+    extras: Extras | None = None,
+) -> list[Path]:
+    """Write the comparison of two or more runs on the same cases.
+
+    Args:
+        runs: the first is what the others are compared with.
+        output: of the page.
+        split: the part; None = test where all have one, otherwise that of the first.
+        settings: see there.
+        extras: see there.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        SuiteError: the runs are not of the same cases, or a table is not what it should be.
+    """
+    compare = importlib.import_module("tasks.evaluation.comparison.sections").compare
+    part = split or reported_part(runs[0])
+    sections = compare(runs, part, settings or ReportSettings())
+    names = [Path(run.name).name for run in runs]
+    head = [*header(Subject(runs[0], part)), *(("Compared with it", name) for name in names[1:])]
+    said = [line for section in sections[:1] for line in section.lines[:3]]
+    title = f"{' and '.join(names)} compared, {PART_NAMES.get(part, part)}"
+    return write_sections(title, head, said, sections, output, extras or Extras())

@@ -1,0 +1,140 @@
+"""The verb ``report`` as a user calls it, on tables that need no training."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tasks.evaluation.evaluated import read_evaluated
+from tasks.evaluation.report.words import with_interval
+from tests.tasks.cli.conftest import Run
+from tests.tasks.evaluation.run_folders import write_binary_run
+
+
+class Text(HTMLParser):
+    """The text of a page, and what it would run or fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.scripts = 0
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.scripts += tag == "script"
+        self.ids += [str(given["id"])] if "id" in given else []
+        for name in ("src", "href"):
+            address = given.get(name) or "#"
+            if not address.startswith(("#", "data:")):
+                self.fetched.append(address)
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read_page(file: Path) -> Text:
+    page = Text()
+    page.feed(file.read_text(encoding="utf-8"))
+    return page
+
+
+def test_a_run_folder_gets_its_report(run: Run, tmp_path: Path) -> None:
+    folder = write_binary_run(tmp_path / "mine")
+    status, out, err = run("report", "--run_dir", folder, "--paper", "markdown")
+    assert status == 0, err
+    assert out.strip().splitlines()[-1] == f"written to {folder / 'report.html'}; its figures: {folder / 'report.json'}"
+    page = read_page(folder / "report.html")
+    figures = json.loads((folder / "report.json").read_text())
+    auroc = with_interval(read_evaluated(folder).part("test").metrics()["auroc"])
+    text = re.sub(r"\s+", " ", " ".join(page.words))
+    assert auroc in text
+    assert auroc in (folder / "report" / "results_main.md").read_text()
+    table = pd.read_csv(folder / "report" / "results_main.csv").set_index("metric")
+    value = figures["sections"]["results"]["tables"]["main"][0]["value"]
+    assert table.loc["AUROC", "value"] == value["value"] == pytest.approx(float(auroc[:5]), abs=5e-4)
+    assert page.fetched == []
+    assert set(figures["sections"]) <= set(page.ids)
+    # Again: the report is the run's own, and is replaced.
+    assert run("report", "--run_dir", folder)[0] == 0
+
+
+def test_another_tools_table(run: Run, tmp_path: Path) -> None:
+    folder = write_binary_run(tmp_path / "mine")
+    table = pd.read_csv(folder / "predictions.csv").drop(columns=["prediction", "prediction_op", "score_healthy"])
+    table = table.rename(columns={"score_ill": "score"}).assign(hospital="<script>alert(1)</script>")
+    table.to_csv(tmp_path / "<b>scores.csv", index=False)
+    status, _, err = run(
+        "report", "--predictions", "<b>scores.csv", "--positive_class", "ill", "--output", "pages/one.html"
+    )
+    assert status == 0, err
+    text = (tmp_path / "pages" / "one.html").read_text(encoding="utf-8")
+    assert read_page(tmp_path / "pages" / "one.html").scripts <= 1  # the page's own
+    assert "<script>alert" not in text
+    assert "&lt;b&gt;scores" in text
+
+
+def test_all_runs_on_one_page(run: Run, tmp_path: Path) -> None:
+    from tasks.evaluation.run_tables import classification
+    from tasks.evaluation.task_file import read_task
+
+    for number, rate in enumerate((0.1, 0.01)):
+        folder = write_binary_run(tmp_path / "runs" / str(number), seed=10 * number)
+        (folder / "config.yaml").write_text(f"model: {{lr: {rate}, backbone: resnet18}}\n")
+        for split in ("val", "test"):
+            classification(folder, split, read_task(folder))
+    status, _, err = run("report", "--runs", "runs", "--output", "all.html")
+    assert status == 0, err
+    table = pd.read_csv(tmp_path / "all" / "test_test.csv")
+    assert list(table["run"].astype(str)) == ["0", "1"]
+    assert list(table["--model.lr"]) == [0.1, 0.01]
+    assert "--model.backbone" not in table
+    metrics = json.loads((tmp_path / "runs" / "1" / "metrics.json").read_text())
+    assert table["AUROC"].iloc[1] == metrics["test/auroc"]["value"]
+
+
+MISTAKES = {
+    "nothing": ([], "give one of --run_dir RUN, --predictions FILE, --compare RUN RUN, --runs FOLDER"),
+    "two": (["--run_dir", "mine", "--runs", "."], "--run_dir and --runs together"),
+    "no output": (["--predictions", "scores.csv"], "--output: name a file"),
+    "no folder": (["--run_dir", "nowhere"], "--run_dir nowhere: no such folder"),
+    "no run": (["--run_dir", "empty"], "task.json: no such file"),
+    "no part": (["--run_dir", "mine", "--split", "external"], "no case of split 'external': there are val, test"),
+    "one to compare": (["--compare", "mine", "--output", "a.html"], "--compare: name the folders of two runs at least"),
+    "useless": (["--run_dir", "mine", "--targets", "t.csv"], "--targets: is about --predictions"),
+    "margin": (["--run_dir", "mine", "--margin", "0.1"], "--margin: is about --compare"),
+    "share": (["--run_dir", "mine", "--prevalence", "5"], "--prevalence 5: is a share"),
+    "coverage": (["--run_dir", "mine", "--coverage", "90"], "--coverage 90: is a share"),
+    "rule": (["--run_dir", "mine", "--operating_point", "best"], "--operating_point best: is no rule"),
+    "page": (["--run_dir", "mine", "--output", "a.pdf"], "--output a.pdf: the page is HTML"),
+    "there": (["--run_dir", "mine", "--output", "there.html"], "--output there.html: exists already"),
+    "mistyped": (["--run_dirs", "mine"], "did you mean --run_dir"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(what: str, run: Run, tmp_path: Path) -> None:
+    write_binary_run(tmp_path / "mine", patients=10)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there.html").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    flags, said = MISTAKES[what]
+    status, _, err = run("report", *flags)
+    assert status == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "there.html").read_text() == "mine"
+
+
+def test_a_run_of_another_task_is_refused(run_task: Run, tmp_path: Path) -> None:
+    write_binary_run(tmp_path / "mine", patients=10)
+    status, _, err = run_task("segment", "report", "--run_dir", "mine")
+    assert status == 2
+    assert "is a run of classify: write it with scansuite classify report" in err
