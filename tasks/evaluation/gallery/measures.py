@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from scansuite.errors import SuiteError
 from tasks.evaluation.classification.columns import read_multilabel, read_regression, read_single_label
 from tasks.evaluation.detection.calls import call_boxes
 from tasks.evaluation.evaluated import PartTables
-from tasks.evaluation.pictures.box_overlays import called
+from tasks.evaluation.uncertainty.cases import case_uncertainty
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -27,7 +27,8 @@ class CaseMeasures:
         name: of the value, as it is shown: ``score of the true class``, ``Dice``.
         value: ``(n,)``; NaN = undefined.
         higher_is_better: of the value.
-        uncertainty: ``(n,)`` how unsure the model was, 0 (sure) to 1; NaN = unknown.
+        uncertainty: ``(n,)`` how unsure the model was, larger = more; NaN = unknown.
+        uncertainty_name: what is taken for it; empty = the tables say nothing of it.
         false_positive: ``(n,)`` something is called that is not there.
         false_negative: ``(n,)`` something is there that is not called.
         wrong_class: ``(n,)`` one class is called for another, of several.
@@ -38,6 +39,7 @@ class CaseMeasures:
     value: FloatArray
     higher_is_better: bool
     uncertainty: FloatArray
+    uncertainty_name: str
     false_positive: BoolArray
     false_negative: BoolArray
     wrong_class: BoolArray
@@ -54,40 +56,37 @@ def case_measures(tables: PartTables) -> CaseMeasures:
 
     Classification: the probability of the true class, of several labels the mean cross-entropy of those that are
     known, of a number the absolute error. Segmentation: the mean Dice over the classes that have one. Detection: F1 of
-    the calls, undefined where there is neither a true box nor a call. What is unsure is the entropy of the
-    probabilities (in detection the mean of the calls' own), as a share of the largest there can be; segmentation has
-    none in its tables.
+    the calls, undefined where there is neither a true box nor a call. Of how unsure the model was the first measure is
+    taken that :func:`~tasks.evaluation.uncertainty.cases.case_uncertainty` has, as for the cases for a second reader.
 
     Raises:
         SuiteError: a column is missing, a cell is not what it should be, or the task is none of the suite's.
     """
     if tables.task.task == "segment":
-        return _segmentation(tables)
-    if tables.task.task == "detect":
-        return _detection(tables)
-    if tables.task.task != "classify":
+        own = _segmentation(tables)
+    elif tables.task.task == "detect":
+        own = _detection(tables)
+    elif tables.task.task != "classify":
         raise SuiteError(f"task {tables.task.task!r}: its cases are not judged from tables alone")
-    if tables.kind == "regression":
-        return _regression(tables)
-    return _multilabel(tables) if tables.kind == "multilabel" else _single_label(tables)
-
-
-def entropy(probabilities: FloatArray) -> FloatArray:
-    """Shannon entropy along the last axis as a share of the largest there can be, 0..1; of one class alone 0."""
-    classes = probabilities.shape[-1]
-    if classes < 2:
-        return np.zeros(probabilities.shape[:-1])
-    some = np.clip(probabilities, _LEAST, 1)
-    return np.asarray(np.clip(-(some * np.log(some)).sum(axis=-1) / np.log(classes), 0, 1))
+    elif tables.kind == "regression":
+        own = _regression(tables)
+    else:
+        own = _multilabel(tables) if tables.kind == "multilabel" else _single_label(tables)
+    found = case_uncertainty(tables)
+    if not found.measures:
+        return own
+    name, values = next(iter(found.measures.items()))
+    unsure = np.full(len(tables.cases), np.nan)
+    unsure[found.rows] = values
+    return replace(own, uncertainty=unsure, uncertainty_name=name)
 
 
 def _single_label(tables: PartTables) -> CaseMeasures:
     cases = len(tables.cases)
     names = tables.task.class_names
     read = read_single_label(tables.predictions, names)
-    score, unsure, group = np.full(cases, np.nan), np.full(cases, np.nan), np.full(cases, -1, dtype=np.intp)
+    score, group = np.full(cases, np.nan), np.full(cases, -1, dtype=np.intp)
     score[read.rows] = read.score[np.arange(len(read.rows)), read.target]
-    unsure[read.rows] = entropy(read.score)
     group[read.rows] = read.target
     false_positive, false_negative, wrong = np.zeros((3, cases), dtype=bool)
     positive = tables.positive_class
@@ -98,7 +97,9 @@ def _single_label(tables: PartTables) -> CaseMeasures:
         call = (read.prediction if read.at_operating_point is None else read.at_operating_point) == number
         true = read.target == number
         false_positive[read.rows], false_negative[read.rows] = call & ~true, true & ~call
-    return CaseMeasures("score of the true class", score, True, unsure, false_positive, false_negative, wrong, group)
+    return CaseMeasures(
+        "score of the true class", score, True, *_unknown(cases), false_positive, false_negative, wrong, group
+    )
 
 
 def _multilabel(tables: PartTables) -> CaseMeasures:
@@ -107,11 +108,8 @@ def _multilabel(tables: PartTables) -> CaseMeasures:
     known = read.known
     of_truth = np.where(read.target, read.score, 1 - read.score)
     logs = np.where(known, -np.log(np.clip(np.nan_to_num(of_truth, nan=1.0), _LEAST, 1)), 0)
-    loss, unsure = np.full(cases, np.nan), np.full(cases, np.nan)
+    loss = np.full(cases, np.nan)
     loss[read.rows] = logs.sum(axis=1) / known.sum(axis=1)
-    score = np.clip(np.nan_to_num(read.score), 0, 1)
-    doubts = np.where(known, entropy(np.stack([score, 1 - score], axis=-1)), 0)
-    unsure[read.rows] = doubts.sum(axis=1) / known.sum(axis=1)
     call = read.prediction
     if read.at_operating_point is not None:
         call = np.where(read.known_at_operating_point, read.at_operating_point, call)
@@ -123,7 +121,14 @@ def _multilabel(tables: PartTables) -> CaseMeasures:
     group = np.full(cases, -1, dtype=np.intp)
     group[read.rows] = first
     return CaseMeasures(
-        "mean cross-entropy", loss, False, unsure, false_positive, false_negative, np.zeros(cases, dtype=bool), group
+        "mean cross-entropy",
+        loss,
+        False,
+        *_unknown(cases),
+        false_positive,
+        false_negative,
+        np.zeros(cases, dtype=bool),
+        group,
     )
 
 
@@ -133,7 +138,7 @@ def _regression(tables: PartTables) -> CaseMeasures:
     error, group = np.full(cases, np.nan), np.full(cases, -1, dtype=np.intp)
     error[rows], group[rows] = np.abs(prediction - target), 0
     none = np.zeros(cases, dtype=bool)
-    return CaseMeasures("absolute error", error, False, np.full(cases, np.nan), none, none, none, group)
+    return CaseMeasures("absolute error", error, False, *_unknown(cases), none, none, none, group)
 
 
 def _segmentation(tables: PartTables) -> CaseMeasures:
@@ -149,9 +154,16 @@ def _segmentation(tables: PartTables) -> CaseMeasures:
         tp, fp, fn = (pd.to_numeric(table[name], errors="coerce").fillna(0) for name in ("tp", "fp", "fn"))
         for kind, rows in ((false_positive, (tp + fn == 0) & (fp > 0)), (false_negative, (tp == 0) & (fn > 0))):
             kind[:] = rows.groupby(table["case_id"]).any().reindex(ids, fill_value=False).to_numpy(dtype=bool)
-    unknown, none = np.full(len(ids), np.nan), np.zeros(len(ids), dtype=bool)
+    none = np.zeros(len(ids), dtype=bool)
     return CaseMeasures(
-        "Dice", value, True, unknown, false_positive, false_negative, none, np.zeros(len(ids), dtype=np.intp)
+        "Dice",
+        value,
+        True,
+        *_unknown(len(ids)),
+        false_positive,
+        false_negative,
+        none,
+        np.zeros(len(ids), dtype=np.intp),
     )
 
 
@@ -163,11 +175,11 @@ def _detection(tables: PartTables) -> CaseMeasures:
     tp, fp, fn = (np.nansum(counts, axis=1) for counts in (calls.tp, calls.fp, calls.fn))
     both = 2 * tp + fp + fn
     value = np.where(both > 0, 2 * tp / np.maximum(both, 1), np.nan)
-    unsure = np.full(cases, np.nan)
-    some = called(tables.predictions, points)
-    if len(some):
-        score = np.clip(some["score"].to_numpy(dtype=np.float64), 0, 1)
-        doubts = pd.Series(entropy(np.stack([score, 1 - score], axis=-1)), index=some.index)
-        unsure = doubts.groupby(some["case_id"]).mean().reindex(tables.cases["case_id"]).to_numpy(dtype=np.float64)
     none = np.zeros(cases, dtype=bool)
-    return CaseMeasures("F1 of its calls", value, True, unsure, fp > 0, fn > 0, none, np.zeros(cases, dtype=np.intp))
+    return CaseMeasures(
+        "F1 of its calls", value, True, *_unknown(cases), fp > 0, fn > 0, none, np.zeros(cases, dtype=np.intp)
+    )
+
+
+def _unknown(cases: int) -> tuple[FloatArray, str]:
+    return np.full(cases, np.nan), ""

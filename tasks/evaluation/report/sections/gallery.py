@@ -63,8 +63,8 @@ def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryC
         boxes = case_boxes(some, one.case_id, one.image_size) if some.task.task == "detect" else []
         facts = _facts(some, measures, row) + ([("found", found_words(boxes))] if some.task.task == "detect" else [])
         values = {measures.name: float(measures.value[row])}
-        if not np.isnan(measures.uncertainty).all():
-            values["uncertainty"] = float(measures.uncertainty[row])
+        if measures.uncertainty_name:
+            values[measures.uncertainty_name] = float(measures.uncertainty[row])
         columns = {name: str(known[name].iat[row]) for name in known.columns}
         found.append(
             GalleryCase(

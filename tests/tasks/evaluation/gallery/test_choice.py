@@ -26,6 +26,7 @@ def measures(
         np.asarray(value, dtype=np.float64),
         higher_is_better,
         np.full(count, np.nan) if uncertainty is None else np.array(uncertainty, dtype=np.float64),
+        "" if uncertainty is None else "entropy",
         none if false_positive is None else np.array(false_positive, dtype=bool),
         none,
         none,

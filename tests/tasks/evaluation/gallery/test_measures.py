@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import entropy as scipy_entropy
 
 from scansuite.errors import SuiteError
 from tasks.evaluation.evaluated import PartTables
-from tasks.evaluation.gallery.measures import case_measures, entropy
+from tasks.evaluation.gallery.measures import case_measures
 from tasks.evaluation.pictures.box_overlays import case_f1
 from tasks.evaluation.task_file import RunTask
+from tasks.evaluation.uncertainty.cases import ENTROPY, case_uncertainty
 from tests.tasks.evaluation.box_data import as_tables, names, random_images
 from tests.tasks.evaluation.tables_of_predictions import LABELS, multilabel, single_label
 
@@ -37,9 +37,7 @@ def test_one_class_a_case(kind: str) -> None:
             kinds = (found.false_positive, found.false_negative, found.wrong_class)
             assert not any(one[at] for one in kinds)
             continue
-        scores = [case[f"score_{name}"] for name in classes]
         assert found.value[at] == case[f"score_{case['target']}"]
-        assert found.uncertainty[at] == pytest.approx(scipy_entropy(scores, base=len(classes)), abs=1e-9)
         assert classes[found.group[at]] == case["target"]
         called = case["prediction_op"] if kind == "binary" else case["prediction"]
         assert found.false_positive[at] == (kind == "binary" and case["target"] == classes[0])
@@ -110,11 +108,17 @@ def test_a_detector_that_finds_nothing() -> None:
     task = RunTask("detect", names(), {}, {"max_detections": 100})
     found = case_measures(PartTables(task, "test", cases, predictions.iloc[:0], targets))
     assert not found.false_positive.any()
-    assert np.isnan(found.uncertainty).all()
     assert set(found.value[~np.isnan(found.value)]) == {0}
 
 
-def test_other_tasks_and_one_class() -> None:
+def test_the_most_uncertain_are_those_for_a_second_reader() -> None:
+    tables = classified("multiclass", single_label(60, ["a", "b", "c"], 0), ["a", "b", "c"])
+    own, found = case_measures(tables), case_uncertainty(tables)
+    assert own.uncertainty_name == next(iter(found.measures)) == ENTROPY
+    np.testing.assert_array_equal(own.uncertainty[found.rows], found.measures[ENTROPY])
+    assert np.isnan(np.delete(own.uncertainty, found.rows)).all()
+
+
+def test_other_tasks() -> None:
     with pytest.raises(SuiteError, match="not judged from tables alone"):
         case_measures(PartTables(RunTask("count", [], {}), "test", pd.DataFrame(), pd.DataFrame()))
-    assert entropy(np.ones((3, 1))).tolist() == [0, 0, 0]

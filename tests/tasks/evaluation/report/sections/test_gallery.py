@@ -81,7 +81,7 @@ def test_classification_says_truth_prediction_and_score(tmp_path: Path, kind: st
         assert facts["truth"] == own["target"]
         assert first.groups["class"] == [own["target"]]
         assert first.values["score of the true class"] == own[f"score_{own['target']}"]
-        assert 0 <= first.values["uncertainty"] <= 1
+        assert 0 <= first.values["entropy of the scores"] <= 1
     elif kind == "regression":
         assert facts["absolute error"] == pytest.approx((table["prediction"] - table["target"]).abs().max())
     assert all(set(case.groups) == set(first.groups) for case in shown.cases)
