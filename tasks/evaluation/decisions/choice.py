@@ -15,7 +15,7 @@ from tasks.evaluation.classification.weighted import FloatArray
 from tasks.evaluation.decisions.called import Called
 from tasks.evaluation.decisions.findings import findings_of
 from tasks.evaluation.decisions.levels import Levels, box_levels, levels_of
-from tasks.evaluation.detection.calls import choose_thresholds
+from tasks.evaluation.detection.calls import NO_HIT, choose_thresholds
 from tasks.evaluation.evaluated import EvaluatedRun, PartTables
 from tasks.evaluation.holm import holm
 from tasks.evaluation.metric_values import LEAST_PATIENTS
@@ -126,7 +126,9 @@ def _choice(name: str, levels: Levels, rule: OperatingRule, resamples: int, seed
         counts = levels.counted(weights)
         for tp, fp, positives, others in zip(*counts, strict=True):
             drawn = np.diff(tp + fp, prepend=0.0) > 0
-            if positives > 0 and drawn.any() and (boxes or others > 0):
+            if boxes and positives > 0 and not tp[-1:].any():
+                thresholds.append(NO_HIT)
+            elif positives > 0 and drawn.any() and (boxes or others > 0):
                 candidates = _candidates(levels, drawn, tp, fp, (float(positives), float(others)), rule, boxes=boxes)
                 thresholds.append(rule.choose(candidates, quiet=True))
     found = np.array([each for each in thresholds if not math.isnan(each)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -46,12 +47,22 @@ class Finding:
         return float(self.truth.mean()) if len(self.truth) else np.nan
 
 
+# Several sections ask for the findings of the same tables, and reading them takes as long as a section.
+_READ: WeakKeyDictionary[PartTables, list[Finding]] = WeakKeyDictionary()
+
+
 def findings_of(tables: PartTables) -> list[Finding]:
     """The findings of a classification: one of a binary target, of others one a class or label; none of regression.
 
     Raises:
         SuiteError: a column is missing or a cell is not what it should be.
     """
+    if tables not in _READ:
+        _READ[tables] = _read(tables)
+    return _READ[tables]
+
+
+def _read(tables: PartTables) -> list[Finding]:
     task = tables.task
     names, points = task.class_names, task.operating_points
     if task.task != "classify" or tables.kind == "regression":

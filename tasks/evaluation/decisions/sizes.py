@@ -248,7 +248,7 @@ def _place(values: FloatArray, edges: FloatArray) -> IntArray:
 
 
 def _names(count: int) -> Sequence[str]:
-    return {0: (), 1: ("all",), 2: ("smaller", "larger"), 3: ("smallest", "middle", "largest")}[count]
+    return {0: (), 1: ("all",), 2: ("smaller", "larger"), 3: ("smallest third", "middle third", "largest third")}[count]
 
 
 def _size_of_voxel(cases: pd.DataFrame) -> tuple[FloatArray, str]:

@@ -13,6 +13,7 @@ from tasks.evaluation.detection.matching import Matches
 from tasks.evaluation.operating_rules import F1, OperatingRule, box_candidates
 
 CALL_IOU = 0.5
+NO_HIT = 0.5  # operating point of a class of which no box hits
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _choose(matches: Matches, threshold: int, rule: OperatingRule, name: str) ->
     kept = ~matches.ignored[0, threshold]
     score, hit = matches.score[kept], matches.hit[0, threshold][kept]
     if not hit.any():
-        return 0.5
+        return NO_HIT
     ends = np.flatnonzero(np.diff(score, append=-np.inf) != 0)
     right = np.cumsum(hit)[ends].astype(np.float64)
     images = matches.truth.shape[1]

@@ -16,6 +16,7 @@ from tasks.evaluation.report.header import part_name
 from tasks.evaluation.report.words import number, with_interval
 
 _SHOWN = 30  # classes
+_FEW = 6  # likewise
 _KIND_NAMES = {"fp": "false boxes an image", "precision": "precision"}
 _PROMISES = {"kept": "kept", "open": "not reached, within its interval", "broken": "not reached", "": ""}
 
@@ -33,7 +34,7 @@ def section(subject: Subject) -> Section | None:
     on_validation = called_of(subject.validation) if subject.validation is not None else []
     choices: Mapping[str, Choice] = {}
     if rule is not None and subject.validation is not None:
-        choices = choices_of(subject.validation, rule, min(CHOICES, settings.resamples), settings.seed)
+        choices = choices_of(subject.validation, rule, _draws(subject), settings.seed)
     promises: Mapping[str, Promise] = {}
     if rule is not None and rule.promises and subject.split != "val":
         promises = promises_kept(rule, called, on_validation)
@@ -55,6 +56,12 @@ def section(subject: Subject) -> Section | None:
     }
     lines = _lines(subject, rule, called, choices, promises)
     return Section("operating_point", "Operating point", lines, flags, parts, figures)
+
+
+def _draws(subject: Subject) -> int:
+    """How often a threshold is chosen anew: fewer times where there are many."""
+    most = CHOICES if len(subject.run.task.operating_points) <= _FEW else 200
+    return min(most, subject.settings.resamples)
 
 
 def _lines(
@@ -88,7 +95,7 @@ def _lines(
             f"{number(choice.low)} and {number(choice.high)}"
         )
         if not math.isnan(choice.kept):
-            line += f"; on new patients such thresholds keep the promise in {choice.kept:.0%} of the draws"
+            line += f"; {choice.kept:.0%} of such thresholds keep the promise on validation as it is"
         lines.append(f"{line}.")
     return lines
 
@@ -104,26 +111,30 @@ def _thresholds(
     """How the thresholds were chosen, and what became of what was promised."""
     validation = {each.name: each for each in on_validation}
     promised = rule is not None and rule.promises
-    head = ["class", "rule", "threshold", "from", "to"]
+    sure = any(not math.isnan(each.low) for each in choices.values())
+    head = ["class", *(["rule"] if rule is not None else []), "threshold", *(["from", "to"] if sure else [])]
     if promised and rule is not None:
         what = _KIND_NAMES.get(rule.kind, rule.kind)
         head += [f"{what} promised", "on validation", f"on {part_name(subject.split)}", "promise", "kept in draws"]
     rows: list[list[Cell]] = []
     for each in called[:_SHOWN]:
         choice = choices.get(each.name, Choice(each.name, math.nan, math.nan))
-        row: list[Cell] = [each.name, "" if rule is None else rule.text, each.threshold]
-        row += [None if math.isnan(end) else end for end in (choice.low, choice.high)]
+        row: list[Cell] = [each.name, *([] if rule is None else [rule.text]), each.threshold]
+        if sure:
+            row += [None if math.isnan(end) else end for end in (choice.low, choice.high)]
         if promised and rule is not None:
             own = validation.get(each.name)
             row += [rule.bound, None if own is None else own.value(rule.kind), each.value(rule.kind)]
             row += [_PROMISES[promises[each.name].kept] if each.name in promises else ""]
             row += [None if math.isnan(choice.kept) else choice.kept]
         rows.append(row)
-    note = (
-        f"From, to: 95 % of {min(CHOICES, subject.settings.resamples)} thresholds that the rule takes when patients of "
-        "validation are drawn anew. Kept in draws: share of these thresholds that keep the promise on validation."
-    )
-    return Table("thresholds", "How the threshold was chosen", head, rows, note)
+    note = ""
+    if sure:
+        draws = _draws(subject)
+        note = f"From, to: 95 % of {draws} thresholds that the rule takes when patients of validation are drawn anew."
+        if promised:
+            note += " Kept in draws: share of these thresholds that keep the promise on validation as it is."
+    return Table("thresholds", "Thresholds", head, rows, note)
 
 
 def _reached(subject: Subject, called: Sequence[Called]) -> Table:

@@ -108,9 +108,9 @@ def _boxes(subject: Subject) -> Section | None:
     for name, (what, unit, bands) in kinds.items():
         parts.append(_table(name, title % what, "sensitivity", unit, bands, boxes=True))
     rows: list[tuple[str, MetricValue | None]] = []
-    for _, _, bands in kinds.values():
+    for _, unit, bands in kinds.values():
         rows += [("", None)] if rows else []
-        rows += [(each.name, each.value) for each in next(iter(bands.values())) if each.value.n]
+        rows += [(_range(each, unit), each.value) for each in next(iter(bands.values())) if each.value.n]
     whole = float(boxes.found.mean())
     parts.insert(0, ForestPlot("sensitivity", title % "size and shape", "sensitivity", rows, whole))
     lines = (
@@ -192,6 +192,15 @@ def _said(name: str, bands: list[Band], metric: str, unit: str) -> str:
         f"{metric} of {name} is {with_interval(small.value)} in the {small.name} (below {_size(small.high)} {unit}) "
         f"and {with_interval(large.value)} in the {large.name} (from {_size(large.low)} {unit})."
     )
+
+
+def _range(band: Band, unit: str) -> str:
+    """``small (below 32 pixels)``."""
+    if math.isinf(band.high) or band.name.startswith("largest"):
+        return f"{band.name} (from {_size(band.low)} {unit})"
+    if band.low == 0 or band.name.startswith("smallest"):
+        return f"{band.name} (below {_size(band.high)} {unit})"
+    return f"{band.name} ({_size(band.low)} to {_size(band.high)} {unit})"
 
 
 def _size(value: float) -> str:

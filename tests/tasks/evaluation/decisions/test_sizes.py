@@ -50,7 +50,7 @@ def test_sizes_are_counts_where_a_spacing_is_not_known(spacing: object) -> None:
 def test_bands_are_thirds_and_their_means() -> None:
     (own,) = masks_of(masks())
     bands = own.bands("dice", 200)
-    assert [band.name for band in bands] == ["smallest", "middle", "largest"]
+    assert [band.name for band in bands] == ["smallest third", "middle third", "largest third"]
     there = own.true > 0
     for number, band in enumerate(bands):
         inside = there & (own.true >= band.low)
