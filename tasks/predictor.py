@@ -33,6 +33,7 @@ class StepOutput(PartialOutput, Generic[Output], total=False):
     output: Required[Output]
     batch: Required[Batch]  # without padding, in validation and test
     weights: Tensor | None  # (N,) of the images of each case, where a model weighs them
+    spread: Tensor | None  # (B,) how far members of an ensemble are apart, where it says so
 
 
 class Tiled(Protocol):

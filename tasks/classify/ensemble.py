@@ -11,6 +11,7 @@ from torch import Tensor
 from datamodules.types import Batch
 from tasks.batches import of_cases, without_padding
 from tasks.classify.rows import case_rows
+from tasks.classify.spread import spread
 from tasks.classify.task import ClassificationTask
 from tasks.ensemble import Ensemble, cut
 from tasks.predictor import StepOutput
@@ -47,7 +48,7 @@ class ClassificationEnsemble(Ensemble[ClassificationTask]):
         }
 
     def combined(self, said: Iterator[StepOutput[Tensor]]) -> StepOutput[Tensor]:
-        """(B, C) float64 mean probabilities as ``output``."""
+        """(B, C) float64 mean probabilities as ``output``, and (B,) how far the members are apart as ``spread``."""
         scores: list[Tensor] = []
         weights: list[Tensor] = []
         batch = Batch()
@@ -57,13 +58,20 @@ class ClassificationEnsemble(Ensemble[ClassificationTask]):
             if (weighed := one.get("weights")) is not None:
                 weights.append(weighed)
         mean = torch.stack(weights).mean(dim=0) if weights else None
-        return {"output": torch.stack(scores).mean(dim=0), "batch": batch, "weights": mean}
+        every = torch.stack(scores)
+        apart = spread(every, self.target)
+        return {"output": every.mean(dim=0), "batch": batch, "weights": mean, "spread": apart}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
         """Mean probabilities and cases of a validation batch, without padding."""
         said = self.predict_step(batch, batch_idx)
         kept = without_padding(batch)
-        return {"output": said["output"][kept], "batch": of_cases(batch, kept)}
+        apart = said.get("spread")
+        return {
+            "output": said["output"][kept],
+            "batch": of_cases(batch, kept),
+            "spread": None if apart is None else apart[kept],
+        }
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
         """Mean probabilities and cases of a test batch, without padding."""

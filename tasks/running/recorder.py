@@ -15,6 +15,8 @@ from datamodules.types import Batch, ScanInfo
 from tasks.distributed import gather
 from tasks.predictor import StepOutput
 
+UNCERTAINTY = "uncertainty"  # column of the predictions table, where several models or passes predict
+
 
 class SaysRows(Protocol):
     """A model that can say what stands in the predictions table."""
@@ -35,6 +37,8 @@ class Recorder(Callback):
         scans = outputs["batch"].get("scan")
         if self.active and scans:
             rows = cast("SaysRows", model).rows(outputs["output"], outputs["batch"])
+            if (spread := outputs.get("spread")) is not None:
+                rows[UNCERTAINTY] = spread.double().cpu().tolist()
             self._parts.append((pd.DataFrame(rows), scan_rows(scans)))
 
     def on_validation_batch_end(

@@ -93,7 +93,9 @@ def test_networks_and_normalisation_may_differ(run: Run, trained: Path) -> None:
         status, _, err = run("predict", "--ckpt_paths", *paths, *inputs, "--output", name)
         assert status == 0, err
     table = predictions("one").set_index("case_id")
-    assert list(table.columns) == ["split", "path", "prediction", "score_healthy", "score_ill", "prediction_op"]
+    columns = ["split", "path", "prediction", "score_healthy", "score_ill", "uncertainty", "prediction_op"]
+    assert list(table.columns) == columns
+    assert (table["uncertainty"] > 0).all()  # networks of two kinds
     evaluated = predictions("test").assign(name=lambda frame: frame["case_id"].str.removeprefix("images/"))
     np.testing.assert_allclose(table.loc[evaluated["name"], "score_ill"], evaluated["score_ill"], atol=1e-6)
     # Without a validation part at hand the point is the mean of the members' own.
