@@ -31,8 +31,15 @@ def table_markup(table: Table, name: str, csv: str, most: int = MOST_ROWS) -> Ma
         csv: of the file that has all rows.
         most: rows that are shown.
     """
-    rows = [[_plain(cell) for cell in row] for row in table.rows[:most]]
-    columns = [[row[at] for row in rows] for at in range(len(table.columns))]
+    whole = [[_plain(cell) for cell in row] for row in table.rows[:most]]
+    # A column in which nothing stands takes room from the others; its CSV has it.
+    used = [
+        at
+        for at in range(len(table.columns))
+        if not whole or any(row[at] is not None and row[at] != "" for row in whole)
+    ]
+    heads, rows = [table.columns[at] for at in used], [[row[at] for at in used] for row in whole]
+    columns = [[row[at] for row in rows] for at in range(len(used))]
     numbers = [_is_number_column(column) for column in columns]
     kinds = ["number" if number else _width(column) for number, column in zip(numbers, columns, strict=True)]
     reasons: dict[str, str] = {}
@@ -51,7 +58,7 @@ def table_markup(table: Table, name: str, csv: str, most: int = MOST_ROWS) -> Ma
         own_text("templates/table.html"),
         name=name,
         title=table.title,
-        columns=list(zip(table.columns, kinds, strict=True)),
+        columns=list(zip(heads, kinds, strict=True)),
         rows=cells,
         note=table.note,
         roomy=intervals <= _IN_A_LINE,
