@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
+from tasks.evaluation.decisions.choice import choose_again
 from tasks.evaluation.evaluated import EvaluatedRun, read_evaluated
 from tasks.evaluation.report.build import build_sections
 from tasks.evaluation.report.content import ReportSettings, Section, Subject
@@ -71,7 +72,10 @@ def write_report(
     Raises:
         SuiteError: a table is not what it should be, or the folder cannot be written to.
     """
-    subject = Subject(run, split or reported_part(run), settings or ReportSettings())
+    settings = settings or ReportSettings()
+    if settings.operating_point:
+        run = choose_again(run, settings.operating_point)
+    subject = Subject(run, split or reported_part(run), settings)
     sections = build_sections(subject, strict=strict)
     title = f"{TASK_NAMES.get(run.task.task, run.task.task).capitalize()}: {Path(run.name).name}"
     part = PART_NAMES.get(subject.split, subject.split)
@@ -186,7 +190,10 @@ def write_comparison(
     """
     compare = importlib.import_module("tasks.evaluation.comparison.sections").compare
     part = split or reported_part(runs[0])
-    sections = compare(runs, part, settings or ReportSettings())
+    settings = settings or ReportSettings()
+    if settings.operating_point:
+        runs = [choose_again(run, settings.operating_point) for run in runs]
+    sections = compare(runs, part, settings)
     names = [Path(run.name).name for run in runs]
     head = [*header(Subject(runs[0], part)), *(("Compared with it", name) for name in names[1:])]
     said = [line for section in sections[:1] for line in section.lines[:3]]

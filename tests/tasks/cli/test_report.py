@@ -65,6 +65,22 @@ def test_a_run_folder_gets_its_report(run: Run, tmp_path: Path) -> None:
     assert run("report", "--run_dir", folder)[0] == 0
 
 
+def test_an_operating_point_is_chosen_again(run: Run, tmp_path: Path) -> None:
+    folder = write_binary_run(tmp_path / "mine")
+    before = (folder / "task.json").read_text()
+    flags = ("--run_dir", folder, "--operating_point", "specificity>=0.9", "--prevalence", "0.05")
+    status, _, err = run("report", *flags, "--output", "again.html")
+    assert status == 0, err
+    figures = json.loads((tmp_path / "again.json").read_text())["sections"]["operating_point"]
+    assert figures["figures"]["rule"] == "specificity>=0.9"
+    chosen = figures["tables"]["thresholds"][0]
+    assert chosen["on validation"]["value"] >= 0.9
+    reached = figures["tables"]["reached"][0]
+    assert reached["specificity"]["value"] == chosen["on test"]["value"]
+    assert [each["prevalence"] for each in figures["tables"]["predictive_values"]][1:] == [0.05]
+    assert (folder / "task.json").read_text() == before
+
+
 def test_another_tools_table(run: Run, tmp_path: Path) -> None:
     folder = write_binary_run(tmp_path / "mine")
     table = pd.read_csv(folder / "predictions.csv").drop(columns=["prediction", "prediction_op", "score_healthy"])
