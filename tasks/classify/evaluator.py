@@ -8,7 +8,9 @@ import pandas as pd
 from pytorch_lightning import Trainer
 
 from datamodules.classification.base import ClassificationData
+from datamodules.readers.volume import slice_spacing
 from datamodules.samples.scaling import for_data
+from datamodules.types import Scan
 from tasks.classify.ensemble import ClassificationModel
 from tasks.evaluation.calibration.tables import calibrate_cases, fit_on_frames, tell
 from tasks.evaluation.classification.operating_point import call_at, operating_points
@@ -60,6 +62,14 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
     def called(self, model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
         """Calibrated predictions with ``prediction_op``, or ``prediction_op_<label>``."""
         return call_at(calibrated(model, predictions), model.operating_points, **target_facts(model))
+
+    def pixel_spacing(self, scan: Scan, data: ClassificationData) -> tuple[float, float] | None:
+        """Mm per row and column; of slices of a volume in their plane."""
+        affine, slices = scan.info.get("affine"), data.slices
+        if affine is not None and slices is not None and scan.info.get("slice") is not None:
+            row, column = slice_spacing(affine, slices.plane)[1:]
+            return row, column
+        return super().pixel_spacing(scan, data)
 
     def own_facts(self, model: ClassificationModel) -> dict[str, Any]:
         """Kind of target, positive class, and what is a case."""

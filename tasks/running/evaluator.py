@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import ScanDataModule
 from datamodules.loading.case_stream import CaseStream, TableCases, case_loader
+from datamodules.types import Scan
 from tasks.distributed import count_ranks, rank_of
 from tasks.evaluation.gallery.store import CasePicture
 from tasks.evaluation.gallery.thumbnails import scan_thumbnail
@@ -108,6 +109,12 @@ class Evaluator(ABC, Generic[ModelT, DataT]):
         del case_id
         return place % count_ranks() == rank_of()
 
+    def pixel_spacing(self, scan: Scan, data: DataT) -> tuple[float, float] | None:
+        """Mm per row and column of an image as it was read, where that is known."""
+        del data
+        spacing = scan.info.get("spacing")
+        return (spacing[0], spacing[1]) if spacing is not None and len(spacing) == 2 else None
+
     def case_picture(self, case_id: str, row: int, model: ModelT, data: DataT, *, errors: bool) -> CasePicture:
         """A case of the part that was run last, for the gallery of its run; of several images the middle one.
 
@@ -125,11 +132,14 @@ class Evaluator(ABC, Generic[ModelT, DataT]):
         images = data.table.images_by_case[row]
         number = len(images) // 2
         scan = data.read(int(images[number]))
-        spacing = scan.info.get("spacing")
-        flat = (spacing[0], spacing[1]) if spacing is not None and len(spacing) == 2 else None
         note = f"image {number + 1} of {len(images)}" if len(images) > 1 else ""
         size = scan.info.get("original_size", scan.array.shape[:2])
-        return CasePicture(case_id, scan_thumbnail(scan, data.preprocess, flat), (size[0], size[1]), note=note)
+        return CasePicture(
+            case_id,
+            scan_thumbnail(scan, data.preprocess, self.pixel_spacing(scan, data)),
+            (size[0], size[1]),
+            note=note,
+        )
 
 
 def piece_loader(trainer: Trainer, model: Tiled, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:

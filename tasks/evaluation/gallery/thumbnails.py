@@ -34,7 +34,7 @@ class Thumbnail:
     Attributes:
         data: PNG or JPEG.
         size: (height, width) in pixels, which are square.
-        window: grey values, 0..1, that are black and white at first.
+        window: grey values that are black and white at first; 0 and 1 are the ends of the picture's own range.
         units: the same in stored units, where the model has a window in these, such as HU; otherwise None.
     """
 
@@ -73,11 +73,13 @@ def scan_thumbnail(scan: Scan, preprocess: Preprocess, spacing: tuple[float, flo
     first = (float(limits[0, 0]), float(limits[0, 0] + limits[1, 0]))
     black, white = _range(values, limits, wide=values.ndim == 2 and not preprocess.windows[1:])
     shown = (np.clip(values, black, white) - black) / (white - black)
-    ends = [float(np.clip((end - black) / (white - black), 0, 1)) for end in first]
-    if preprocess.gamma != 1:
-        shown, ends = shown**preprocess.gamma, [end**preprocess.gamma for end in ends]
-    ends[1] = max(min(ends[1], float(np.percentile(shown, _BRIGHTEST))), ends[0] + _DIMMEST)
+    ends = [(end - black) / (white - black) for end in first]
     physical = bool(preprocess.windows) or preprocess.value_range is not None
+    if not physical:  # a window in HU is to be the same in all scans, dim ones too
+        ends = [max(ends[0], 0.0), min(ends[1], float(np.percentile(shown, _BRIGHTEST)))]
+    if preprocess.gamma != 1:
+        shown, ends = shown**preprocess.gamma, [max(end, 0.0) ** preprocess.gamma for end in ends]
+    ends[1] = max(ends[1], ends[0] + _DIMMEST)
     straight = physical and values.ndim == 2 and preprocess.gamma == 1
     units = (black + ends[0] * (white - black), black + ends[1] * (white - black)) if straight else None
     pixels = np.rint(shown * 255).astype(np.uint8)

@@ -220,8 +220,8 @@ class GalleryCase:
         kinds: why it is shown: ``best``, ``worst``, ``typical``, ``most uncertain``, ``false positive``, ...
         scan: PNG or JPEG, grey or colour, over a range wider than the model's window; empty = its pixels are not here.
         size: (height, width) of the scan in pixels.
-        window: grey values of the scan, 0..1, that are shown as black and as white at first.
-        units: the same ends in stored units; None where the scan is shown as colours.
+        window: grey values of the scan that are black and white at first; 0 and 1 are the ends of its range.
+        units: the same in stored units; None where the model has no window in these.
         truth: PNG of the true mask, transparent where nothing is, drawn over the whole scan; empty = none.
         prediction: likewise of the predicted mask.
         boxes: true and predicted ones.

@@ -47,6 +47,15 @@ def test_a_window_in_hu_shows_what_the_model_sees_and_as_much_again_beside_it() 
     assert abs(stored[inside] - array[inside]).max() < 800 / 255
 
 
+def test_a_window_in_hu_is_the_same_in_dim_scans() -> None:
+    array = np.linspace(-100, 0, 4096).reshape(64, 64).astype(np.int16)
+    spec = Preprocess(channels=1, windows=((40.0, 400.0),))
+    made = scan_thumbnail(Scan(array), spec)
+    assert made.units == pytest.approx((-160, 240))
+    np.testing.assert_allclose(shown(made), spec.image(array, "x")[:, :, 0], atol=0.01)
+    assert np.ptp(pixels(made.data)) == 255  # all grey values are spent on what is there
+
+
 def test_dim_scans_are_bright_at_first_and_ranges_end_where_the_values_do() -> None:
     array = np.zeros((40, 50), np.uint8)
     array[10:20] = 20
