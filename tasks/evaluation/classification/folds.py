@@ -79,14 +79,7 @@ def fold_aurocs(
         positive: number of the positive class in binary classification; None = bare is the mean over the findings.
         intervals: give them.
     """
-    areas = [
-        [
-            clustered_auroc(rank(score, truth, known & (folds == fold), rest), groups)
-            for fold in np.unique(folds)
-            if 0 < (truth & known & (folds == fold)).sum() < (known & (folds == fold)).sum()
-        ]
-        for score, truth, known, rest in findings
-    ]
+    areas = [fold_areas(finding, folds, groups) for finding in findings]
     with_area = [k for k, own in enumerate(areas) if own]
     wanted = {"": [positive] if positive is not None else with_area}
     wanted |= {f"/{name}": [k] for k, name in enumerate(class_names)}
@@ -100,6 +93,22 @@ def fold_aurocs(
             one = findings[numbers[0]]
             found[f"{NAME}{name}"] = replace(metric, positives=int((one.truth & one.known).sum()))
     return found
+
+
+def fold_areas(finding: Finding, folds: IntArray, groups: IntArray) -> list[Auroc]:
+    """AUROC of each fold that has cases on both sides.
+
+    Args:
+        finding: a class against the rest, or a label.
+        folds: ``(n,)`` fold of each case.
+        groups: ``(n,)`` patient number of each case, 0..G-1.
+    """
+    score, truth, known, rest = finding
+    return [
+        clustered_auroc(rank(score, truth, known & (folds == fold), rest), groups)
+        for fold in np.unique(folds)
+        if 0 < (truth & known & (folds == fold)).sum() < (known & (folds == fold)).sum()
+    ]
 
 
 def _mean(findings: Sequence[Sequence[Auroc]], cases: BoolArray, groups: IntArray, intervals: bool) -> MetricValue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -148,7 +149,7 @@ class KnownCases:
     cases: SingleLabel | MultiLabel | None
     numbers: tuple[FloatArray, FloatArray] | None = None
 
-    @property
+    @cached_property
     def findings(self) -> list[Finding]:
         """Each class against the rest, or each label, in class order; none in regression."""
         if self.cases is None:

@@ -299,6 +299,7 @@ class ReportSettings:
         prevalence: at which predictive values are given beside that of the data; empty = of the data alone.
         coverage: of conformal sets, 0..1.
         margin: of non-inferiority in a comparison, in units of the metric; None = none is asked for.
+        common_cases: leave cases out of a comparison that not all runs have.
         operating_point: rule by which thresholds are chosen anew on validation; empty = those of the run.
         calibration: method fitted anew on validation; empty = what the run has.
         resamples: most times that a patient is left out, and resamples of bands.
@@ -309,6 +310,7 @@ class ReportSettings:
     prevalence: Sequence[float] = ()
     coverage: float = 0.9
     margin: float | None = None
+    common_cases: bool = False
     operating_point: str = ""
     calibration: str = ""
     resamples: int = 1000
