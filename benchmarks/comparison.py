@@ -73,8 +73,10 @@ class Found:
 def errors(scans: Draw, columns: int = 1) -> tuple[Array, Array]:
     """Errors of two models on each scan, correlated by patient and by model, each ``(n, columns)``."""
     shared = scans.effect(columns)
-    own = [scans.effect(columns) for _ in range(2)]
-    return tuple(np.sqrt(ALIKE) * shared + np.sqrt(1 - ALIKE) * each for each in own)  # type: ignore[return-value]
+    first, second = (
+        np.sqrt(ALIKE) * shared + np.sqrt(1 - ALIKE) * own for own in (scans.effect(columns), scans.effect(columns))
+    )
+    return first, second
 
 
 def _run(name: str, scans: Draw, task: RunTask, predictions: pd.DataFrame, **tables: Any) -> EvaluatedRun:
@@ -203,7 +205,11 @@ def truth_of(models: Models, better: float, icc: float, seed: int = 0) -> Mappin
     if not better:
         return dict.fromkeys(models.names, 0.0)
     draw = Draw(np.random.default_rng([seed, 3]), models.large, icc)
-    first, second = (part.metrics(resamples=0) for part in parts_of(models.draw(draw, better)))
+    parts = parts_of(models.draw(draw, better))
+    if parts[0].task.task == "segment":  # of the cases where both have a distance
+        pairs = paired_differences([parts[0]], [parts[1]], models.names)
+        return {name: pair.difference for name, pair in pairs.items()}
+    first, second = (part.metrics(resamples=0) for part in parts)
     return {name: second[name].value - first[name].value for name in models.names}
 
 
@@ -260,7 +266,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     for name in arguments.populations:
         models, start = POPULATIONS[name], time.monotonic()
-        counted, heads, truth = [], [], {}
+        counted, heads = [], []
+        truth: Mapping[str, float] = {}
         for better in (0.0, models.better):
             truth = truth_of(models, better, arguments.icc, arguments.seed)
             for patients in arguments.patients:
