@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from tasks.evaluation.comparison.sections import compare
 
+from tasks.evaluation.comparison.sections import compare
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.report.build import build_sections
 from tasks.evaluation.report.content import ReportSettings, Section, Subject
