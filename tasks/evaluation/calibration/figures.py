@@ -15,7 +15,7 @@ from tasks.evaluation.calibration.slope import Recalibration, recalibration
 from tasks.evaluation.classification.weighted_scores import calibration_error
 from tasks.evaluation.holm import holm
 from tasks.evaluation.intervals.calibration import SquaredError
-from tasks.evaluation.intervals.jackknife import jackknife
+from tasks.evaluation.intervals.jackknife import BLOCKS, jackknife
 from tasks.evaluation.intervals.smooth import smooth_interval
 from tasks.evaluation.metric_values import BIASED, LEAST_PATIENTS, MetricValue, with_interval
 
@@ -25,6 +25,8 @@ ALPHA = 0.01
 LEAST_OFF = 0.02
 # Patients with the finding, or without it: of fewer the test finds too much.
 LEAST_SIDE = 20
+# Of many cases fewer blocks of patients are left out: time grows with both.
+_CELLS, _LEAST_BLOCKS = 20_000_000, 20
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,10 @@ def calibration_figures(scored: Scored, *, intervals: bool = True) -> tuple[Figu
 
     Args:
         scored: scores beside the truth.
-        intervals: give the whole's (of labels each one's) Brier and squared error theirs, which cost time.
+        intervals: give the Brier score and the squared error of the whole theirs, which cost time.
     """
     own = [one for one in scored.findings if len(one.score)]
-    by_class = [_figures(one, intervals=intervals and scored.whole is None) for one in own]
+    by_class = [_figures(one, intervals=intervals and len(scored.findings) == 1) for one in own]
     whole = _whole(scored, by_class, intervals=intervals) if scored.whole is not None and own else None
     if whole is not None and len(scored.findings) == 1:
         return whole, [whole]
@@ -127,7 +129,8 @@ def _figures(finding: Finding, error: FloatArray | None = None, *, intervals: bo
     def statistics(weights: FloatArray) -> dict[str, FloatArray]:
         return {"brier": weights @ error / weights.sum(axis=1), "squared_ece": squared(weights)}
 
-    variances = jackknife(statistics, finding.groups) if intervals and finding.patients > 1 else {}
+    blocks = max(_LEAST_BLOCKS, min(BLOCKS, _CELLS // max(1, count)))
+    variances = jackknife(statistics, finding.groups, blocks) if intervals and finding.patients > 1 else {}
     positives = int(outcome.sum())
 
     def value_of(name: str) -> MetricValue:

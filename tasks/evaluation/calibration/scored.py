@@ -49,7 +49,7 @@ class Finding:
     @cached_property
     def smaller(self) -> int:
         """Patients with the finding or without it, whichever are fewer."""
-        return min(len(np.unique(self.groups[self.there])), len(np.unique(self.groups[~self.there])))
+        return min(int((np.bincount(self.groups[side]) > 0).sum()) for side in (self.there, ~self.there))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +113,13 @@ def finding(
     name: str, score: FloatArray, there: BoolArray, groups: IntArray, rest: FloatArray | None = None
 ) -> Finding:
     """A finding of some of the cases, whose patients may have any numbers."""
-    numbers = np.unique(groups, return_inverse=True)[1].astype(np.intp) if len(groups) else groups
-    return Finding(name, score, 1 - score if rest is None else rest, there, numbers)
+    return Finding(name, score, 1 - score if rest is None else rest, there, numbered(groups))
+
+
+def numbered(groups: IntArray) -> IntArray:
+    """``(n,)`` numbers from 0 on of patients with any numbers, in their order."""
+    number = np.cumsum(np.bincount(groups) > 0) - 1
+    return number[groups].astype(np.intp) if len(groups) else groups
 
 
 def of_classes(
@@ -129,7 +134,7 @@ def of_classes(
         names: in class order.
         positive: of two classes the number of that which is looked for; None = each is.
     """
-    groups = np.unique(groups, return_inverse=True)[1].astype(np.intp) if len(groups) else groups
+    groups = numbered(groups)
     looked_for = range(len(names)) if positive is None else [positive]
     found = tuple(
         Finding(names[k], scores[:, k], np.delete(scores, k, axis=1).sum(axis=1), target == k, groups)
