@@ -12,7 +12,10 @@ UNDEFINED = "undefined"
 
 def number(value: float, digits: int = 3) -> str:
     """A value with so many digits behind the point; ``undefined`` where it is NaN."""
-    return UNDEFINED if math.isnan(value) else f"{value:.{digits}f}"
+    if math.isnan(value):
+        return UNDEFINED
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text  # not "-0.000"
 
 
 def with_interval(metric: MetricValue, digits: int = 3) -> str:

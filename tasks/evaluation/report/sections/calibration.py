@@ -60,12 +60,13 @@ def section(subject: Subject) -> Section | None:
         return None
     states, current, lines = _states(subject, used)
     own = states[current]
-    flags = _flags(own, used.kind == "boxes")
-    parts: list[Table | LinePlot] = [_plot(states, used.kind == "boxes"), _figures(states)]
+    boxes = used.kind == "boxes"
+    flags = _flags(own, boxes)
+    parts: list[Table | LinePlot] = [*_plots(states, current, boxes), _figures(states)]
     if len(own.by_class) > 1:
         parts.append(_by_class(states, current))
     parts.append(_bins(own))
-    said = [_verdict(own, used.kind == "boxes"), *lines]
+    said = [_verdict(own, boxes), *lines]
     figures = {state.name: _plain(state) for state in states} | {"in_use": own.name}
     return Section("calibration", "Calibration", said, flags, parts, figures)
 
@@ -79,7 +80,7 @@ def _states(subject: Subject, used: Scored) -> tuple[list[_State], int, list[str
         assert raw is not None
         fitted = subject.run.task.own.get("calibrated_by") or {}
         name = f"calibrated ({fitted.get('method') or subject.run.task.own.get('calibration') or 'stored'})"
-        on = f" on {number_of(fitted['cases'], 'case')}" if fitted.get("cases") else ""
+        on = f" on {_count(fitted['cases'], used.kind == 'boxes')}" if fitted.get("cases") else ""
         lines = [f"The scores of the run are {name}, fitted on validation{on}; before that they were {_AS_IS}."]
         if subject.split == "val":
             lines.append("These are the cases that the calibration was fitted on: what it gains here flatters it.")
@@ -141,7 +142,7 @@ def _verdict(state: _State, boxes: bool) -> str:
         if off:
             names = _listed([one.name for one in off])
             return f"Scores of {number_of(len(off), 'label')} of {len(state.by_class)} are miscalibrated: {names}."
-        unsure = _unsure(state.by_class)
+        unsure = _unsure(state.by_class, boxes)
         return f"{unsure}." if unsure else "No label shows miscalibration beyond chance."
     slope = whole.recalibration.slope
     what = "score and share of right boxes" if boxes else "score and outcome"
@@ -152,20 +153,21 @@ def _verdict(state: _State, boxes: bool) -> str:
     if whole.miscalibrated:
         apart = number(whole.recalibration.off, 2)
         return f"The scores are {whole.direction}: {what} are {apart} apart in the mean ({said})."
-    if unsure := _unsure([whole]):
+    if unsure := _unsure([whole], boxes):
         return f"{unsure} ({said})."
     also = f" Of single classes {_listed([one.name for one in off])} are miscalibrated." if off else ""
     return f"The scores show no miscalibration beyond chance ({said}).{also}"
 
 
-def _unsure(figures: Sequence[Figures]) -> str:
+def _unsure(figures: Sequence[Figures], boxes: bool) -> str:
     """That too few patients are behind all of it; empty where there are enough."""
     most = max((one.smaller for one in figures), default=0)
     if most >= LEAST_SIDE:
         return ""
+    sides = "with right boxes and as many with wrong ones" if boxes else "with a finding and as many without"
     return (
-        "Whether the scores are calibrated cannot be said: it takes "
-        f"{LEAST_SIDE} patients with a finding and as many without, and there are {most} on the smaller side"
+        f"Whether the scores are calibrated cannot be said: it takes {LEAST_SIDE} patients {sides}, and there are "
+        f"{most} on the smaller side"
     )
 
 
@@ -174,10 +176,11 @@ def _flags(state: _State, boxes: bool) -> list[str]:
     flags = []
     if whole is not None and whole.miscalibrated:
         flags.append(_verdict(state, boxes))
-    off = [one for one in state.by_class if one.miscalibrated and one.name != (whole.name if whole else None)]
-    if off and not (whole is not None and whole.miscalibrated and len(state.by_class) == 1):
-        told = [f"{one.name} ({one.direction})" for one in off]
-        flags.append(f"Scores are miscalibrated of: {_listed(told)}.")
+    off = [one for one in state.by_class if one.miscalibrated and one is not whole]
+    if whole is not None and whole.miscalibrated:  # what the whole says already is not said once more
+        off = [one for one in off if one.direction != whole.direction]
+    if off:
+        flags.append(f"Scores are miscalibrated of: {_listed([f'{one.name} ({one.direction})' for one in off])}.")
     return flags
 
 
@@ -186,35 +189,57 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _plot(states: Sequence[_State], boxes: bool) -> LinePlot:
-    """Reliability of the whole (of labels each one's) before and after."""
+def _plots(states: Sequence[_State], current: int, boxes: bool) -> list[LinePlot]:
+    """Reliability of the whole before and after, and that of each class as it is in use; of labels each state's."""
+    plots = []
+    share = "share of boxes that are right" if boxes else "share of cases with the finding"
+    if states[current].whole is not None:
+        lines = [_line(state.scores.whole, state.name, boxes) for state in states if state.scores.whole is not None]
+        several = not boxes and len(states[current].by_class) > 1
+        of_whole = "share of cases whose highest-scoring class is right" if several else share
+        plots.append(_plot("reliability", "Reliability", of_whole, lines))
+        states = [states[current]]
+    for place, state in enumerate(states):
+        if len(state.by_class) > 1 or state.whole is None:
+            lines = [_line(one, one.name, boxes) for one in state.scores.findings if len(one.score)][:_SHOWN]
+            name = "reliability_by_class" + (f"_{place + 1}" if place else "")
+            plots.append(_plot(name, f"Reliability by class: scores {state.name}", share, lines))
+    return plots
+
+
+def _line(finding: Finding, name: str, boxes: bool) -> Line:
+    found = reliability_of(finding)
+    said = [
+        f"score {number(x, 2)}: {number(y, 2)} ({number(low, 2)} to {number(high, 2)}) of {_count(int(n), boxes)}"
+        for x, y, low, high, n in zip(found.score, found.share, found.low, found.high, found.cases, strict=True)
+    ]
+    return Line(name, found.score, found.share, found.low, found.high, kind="dots", said=said)
+
+
+def _count(count: int, boxes: bool) -> str:
+    return number_of(count, "case") if not boxes else f"{count} box" if count == 1 else f"{count} boxes"
+
+
+def _plot(name: str, title: str, share: str, lines: Sequence[Line]) -> LinePlot:
     import numpy as np
 
-    lines = [Line("", np.array([0.0, 1.0]), np.array([0.0, 1.0]), kind="reference")]
-    for state in states:
-        findings: Sequence[Finding] = [state.scores.whole] if state.scores.whole is not None else []
-        if len(state.scores.findings) > 1:
-            findings = [*findings, *(one for one in state.scores.findings if len(one.score))][: _SHOWN + 1]
-        for one in findings:
-            found = reliability_of(one)
-            name = ", ".join(filter(None, (one.name if len(state.scores.findings) > 1 else "", state.name)))
-            said = [
-                f"score {number(x, 2)}: {number(y, 2)} ({number(low, 2)} to {number(high, 2)}) of "
-                f"{number_of(int(n), 'box' if boxes else 'case').replace('boxs', 'boxes')}"
-                for x, y, low, high, n in zip(found.score, found.share, found.low, found.high, found.cases, strict=True)
-            ]
-            lines.append(Line(name, found.score, found.share, found.low, found.high, kind="dots", said=said))
+    # Scores of boxes may all be near 0: as much is shown as there is.
+    ends = np.concatenate(
+        [np.fmax(np.fmax(line.x, line.y), line.y if line.high is None else line.high) for line in lines]
+    )
+    top = min(1.0, math.ceil(10 * float(ends.max(initial=0.1))) / 10)
+    reference = Line("", np.array([0.0, top]), np.array([0.0, top]), kind="reference")
     return LinePlot(
-        "reliability",
-        "Reliability",
+        name,
+        title,
         "score",
-        "share of boxes that are right" if boxes else "share of cases with the finding",
-        lines,
-        (0.0, 1.0),
-        (0.0, 1.0),
+        share,
+        [reference, *lines],
+        (0.0, top),
+        (0.0, top),
         square=True,
-        note="Dots on the line are calibrated; below it scores are too high. Bins hold about as many cases each; bands "
-        "are 95 % intervals by patient.",
+        note="Dots on the line are calibrated; below it scores are too high. Bins hold about as many each; bars are "
+        "95 % intervals by patient.",
     )
 
 

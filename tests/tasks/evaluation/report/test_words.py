@@ -22,6 +22,7 @@ from tasks.evaluation.report.words import cell_text
         (PValue(math.nan), "undefined"),
         (12345, "12,345"),
         (0.25, "0.250"),
+        (-0.0001, "0.000"),
         (math.nan, "undefined"),
         (None, ""),
         ("<b>", "<b>"),

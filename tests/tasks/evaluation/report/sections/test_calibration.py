@@ -125,7 +125,7 @@ def test_the_run_s_own_calibration_is_shown_before_and_after(kind: str) -> None:
     after = replace(run, predictions=calibrated, task=replace(run.task, own=own))
     found, before = said(after), said(run, calibration="platt")
     assert table(found, "figures").columns[1:3] == ("as the model gives them", "calibrated (platt)")
-    assert f"fitted on validation on {fit.cases} cases" in found.lines[1]
+    assert f"fitted on validation on {fit.cases} {'boxes' if kind == 'boxes' else 'cases'}" in found.lines[1]
     for name in ("slope", "Brier score", "reliability", "mean score"):
         for column in (1, 2):
             assert figure(found, name, column) == pytest.approx(figure(before, name, column))
@@ -144,11 +144,22 @@ def boxes_of(seeds: range) -> EvaluatedRun:
     return EvaluatedRun("run", task, cases, predictions, targets)
 
 
+def test_several_classes_are_flagged_once() -> None:
+    scored = multiclass(0, 300, factor=3)
+    found = said(run_of([cases_of(scored, "test")], list(scored.names), "multiclass"))
+    assert len(found.flags) == 1
+    whole, by_class = (part for part in found.parts if isinstance(part, LinePlot))
+    assert whole.y_name == "share of cases whose highest-scoring class is right"
+    assert [line.name for line in by_class.lines] == ["", *scored.names]
+    assert [row[-1] for row in table(found, "by_class").rows] == ["over-confident"] * 4
+
+
 def test_boxes_are_right_or_not() -> None:
     found = said(boxes_of(range(2)))
     assert "right boxes" in found.lines[0]
-    plot = next(part for part in found.parts if isinstance(part, LinePlot))
-    assert plot.y_name == "share of boxes that are right"
+    whole, by_class = (part for part in found.parts if isinstance(part, LinePlot))
+    assert whole.y_name == by_class.y_name == "share of boxes that are right"
+    assert [line.name for line in by_class.lines[1:]] == [*names()[:3], "never true"]
     assert len(table(found, "by_class").rows) == 4  # one is never found
 
 
@@ -159,6 +170,8 @@ def test_labels_are_told_one_by_one() -> None:
     assert found.lines[0].startswith("Scores of ")
     assert "There is no validation part" in found.lines[1]
     assert len(table(found, "by_class").rows) == len(LABELS)
+    (plot,) = (part for part in found.parts if isinstance(part, LinePlot))
+    assert [line.name for line in plot.lines] == ["", *LABELS]
 
 
 def test_of_few_patients_nothing_is_claimed() -> None:
