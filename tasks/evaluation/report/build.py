@@ -24,6 +24,7 @@ SECTIONS: tuple[str, ...] = (
     "data",
     "training",
     "limits",
+    "all_metrics",
     "model_card",
     "checklists",
 )

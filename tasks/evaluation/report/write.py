@@ -124,8 +124,9 @@ def write_sections(
         paper = extras.paper
         writers.append(lambda: write_paper_tables(folder, sections, paper))
     if extras.plots:
-        write_plots = importlib.import_module("tasks.evaluation.report.page.paper_plots").write_plots
-        writers.append(lambda: write_plots(folder, sections))
+        from tasks.evaluation.report.plot_files import write_plots
+
+        writers.append(lambda: write_plots(folder, sections, class_names))
     page = report_page(title, head, said, sections, class_names=class_names)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -84,15 +86,21 @@ def test_an_operating_point_is_chosen_again(run: Run, tmp_path: Path) -> None:
 def test_another_tools_table(run: Run, tmp_path: Path) -> None:
     folder = write_binary_run(tmp_path / "mine")
     table = pd.read_csv(folder / "predictions.csv").drop(columns=["prediction", "prediction_op", "score_healthy"])
-    table = table.rename(columns={"score_ill": "score"}).assign(hospital="<script>alert(1)</script>")
+    table = table.rename(columns={"score_ill": "score"})
+    hospitals = ["<script>alert(1)</script>", "B"]
+    table = table.assign(hospital=[hospitals[row // 2 % 2] for row in range(len(table))])
     table.to_csv(tmp_path / "<b>scores.csv", index=False)
     status, _, err = run(
         "report", "--predictions", "<b>scores.csv", "--positive_class", "ill", "--output", "pages/one.html"
     )
     assert status == 0, err
     text = (tmp_path / "pages" / "one.html").read_text(encoding="utf-8")
-    assert read_page(tmp_path / "pages" / "one.html").scripts <= 1  # the page's own
-    assert "<script>alert" not in text
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert read_page(tmp_path / "pages" / "one.html").scripts == len(scripts)
+    for script in scripts:  # the page's own: no other may run
+        assert b64encode(sha256(script.encode()).digest()).decode() in text.partition("</head>")[0]
+        assert "alert" not in script
+    assert "&lt;script&gt;alert(1)" in text  # as a subgroup
     assert "&lt;b&gt;scores" in text
 
 

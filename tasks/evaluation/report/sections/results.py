@@ -24,16 +24,15 @@ def section(subject: Subject) -> Section:
     first = first_metrics(task.task, list(metrics))
     whole = [name for name in metrics if "/" not in name]
     title = part_name(subject.split)
-    unit = distance_unit(subject.tables.cases) if "spacing" in subject.tables.cases else ""
-    parts = [_table("main", f"Results, {title}", {name: metrics[name] for name in first}, unit)]
+    unit = unit_of(subject)
+    parts = [metric_table("main", f"Results, {title}", {name: metrics[name] for name in first}, unit)]
     if (table := _by_class(metrics, task.class_names, class_metrics(task.task, whole), unit)) is not None:
         parts.append(table)
-    parts.append(_table("all", f"All metrics, {title}", metrics, unit, every=True))
     if subject.validation is not None and subject.split != "val":
         own = subject.validation.metrics(subject.settings.resamples)
         chosen = {name: own[name] for name in first if name in own}
         note = "Checkpoint, operating point and calibration were chosen on these cases: they flatter."
-        parts.append(_table("validation", "Results, validation", chosen, unit, note))
+        parts.append(metric_table("validation", "Results, validation", chosen, unit, note))
     return Section("results", "Results", [said] if (said := answer(subject)) else [], parts=parts)
 
 
@@ -45,7 +44,7 @@ def answer(subject: Subject) -> str:
     ]
     if not first:
         return ""
-    unit = distance_unit(subject.tables.cases) if "spacing" in subject.tables.cases else ""
+    unit = unit_of(subject)
     said = [f"{label_of(name, unit)} {with_interval(metrics[name])}" for name in first[:2]]
     lead = metrics[first[0]]
     who = number_of(lead.n, "case")
@@ -54,10 +53,24 @@ def answer(subject: Subject) -> str:
     return f"On {who} ({part_name(subject.split)}) the model reached {' and '.join(said)}."
 
 
-def _table(
+def unit_of(subject: Subject) -> str:
+    """Unit of surface distances; empty where the table of cases says nothing of it."""
+    return distance_unit(subject.tables.cases) if "spacing" in subject.tables.cases else ""
+
+
+def metric_table(
     name: str, title: str, metrics: Mapping[str, MetricValue], unit: str, note: str = "", *, every: bool = False
 ) -> Table:
-    """A row a metric; where surface distances are left out it says of how many cases."""
+    """A row a metric; where surface distances are left out it says of how many cases.
+
+    Args:
+        name: of the table.
+        title: above it.
+        metrics: by name.
+        unit: of surface distances.
+        note: further words below it.
+        every: all metrics are in it, by the name that ``metrics.json`` has for them too.
+    """
     counted = [count for count in _LEFT_OUT if any(getattr(metric, count) is not None for metric in metrics.values())]
     rows: list[tuple[Cell, ...]] = []
     for own, metric in metrics.items():

@@ -11,6 +11,7 @@ from tasks.evaluation.evaluated import read_evaluated
 from tasks.evaluation.metric_values import read_metrics
 from tasks.evaluation.report.content import Section, Subject, Table
 from tasks.evaluation.report.header import header
+from tasks.evaluation.report.sections import all_metrics
 from tasks.evaluation.report.sections.results import section
 from tasks.evaluation.report.verdict import verdict
 from tests.tasks.evaluation.run_folders import CLASSES, write_binary_run
@@ -28,7 +29,7 @@ def table(of: Section, name: str) -> Table:
 def test_results_are_those_of_metrics_json(folder: Path) -> None:
     evaluate_classification(folder, "test", "test", "binary", CLASSES, "ill")
     kept = {name.partition("/")[2]: value for name, value in read_metrics(folder / "metrics.json").items()}
-    every = table(section(Subject(read_evaluated(folder), "test")), "all")
+    every = table(all_metrics.section(Subject(read_evaluated(folder), "test")), "all")
     assert all(str(row[2]) == str(kept[str(row[0])]) for row in every.rows)  # as text: NaN differs from itself
     assert len(every.rows) == len(kept)
 
@@ -37,7 +38,7 @@ def test_validation_stands_below_test_and_says_that_it_flatters(folder: Path) ->
     subject = Subject(read_evaluated(folder), "test")
     assert "flatter" in table(section(subject), "validation").note
     alone = section(Subject(read_evaluated(folder), "val"))
-    assert [part.name for part in alone.parts] == ["main", "by_class", "all"]
+    assert [part.name for part in alone.parts] == ["main", "by_class"]
 
 
 def test_the_verdict_has_the_headline_the_calls_and_the_count_of_flags(folder: Path) -> None:
