@@ -11,7 +11,7 @@ import numpy as np
 from datamodules.pictures.html_page import render
 from tasks.evaluation.report.content import BarPlot
 from tasks.evaluation.report.page.assets import own_text
-from tasks.evaluation.report.page.figures import LETTER, WIDTH, Key, figure, shortened
+from tasks.evaluation.report.page.figures import LETTER, WIDTH, Key, figure, shortened, two_lines
 from tasks.evaluation.report.page.palette import CLASSES, GENERAL
 from tasks.evaluation.report.page.scales import Scale, number_text, scale_of
 
@@ -23,6 +23,7 @@ _MOST = 60  # bars that are drawn of each series
 _IN_TABLE = 400
 _LABELS, _ROW, _BAR = 118, 22, 13
 _IN_WORDS = 12
+_LETTERS, _LINE = 54, 15  # of a line below the axis; its height
 
 
 def bar_figure(plot: BarPlot, name: str, class_names: Sequence[str] = ()) -> Markup:
@@ -100,11 +101,12 @@ def _upright(
             )
         drawn.append({"name": key, "style": styles[key], "bars": bars})
     every = max(1, math.ceil(max((len(one) for one in names), default=1) * LETTER * 1.15 / room))
+    below = two_lines(plot.x_name, _LETTERS)
     labels = [(round(_LEFT + room * (at + 0.5), 1), one) for at, one in enumerate(names) if at % every == 0]
     return render(
         own_text("templates/bars_upright.html"),
         width=WIDTH,
-        height=_HEIGHT,
+        height=_HEIGHT + _LINE * (len(below) - 1),
         alt=_in_words(plot),
         ticks=scale.ticks(),
         labels=labels,
@@ -113,7 +115,7 @@ def _upright(
         right=WIDTH - _RIGHT,
         floor=_HEIGHT - _FOOT,
         zero=round(zero, 1),
-        x_name=shortened(plot.x_name, 58),
+        x_name=below,
         y_name=shortened(plot.y_name, 62),
     )
 
@@ -139,11 +141,12 @@ def _lying(plot: BarPlot, names: Sequence[str], series: dict[str, Any], styles: 
                 }
             )
         drawn.append({"name": key, "style": styles[key], "bars": bars})
+    below = two_lines(plot.y_name, _LETTERS)
     labels = [(round(_TOP + step * (at + 0.5) + 4, 1), shortened(one, 18)) for at, one in enumerate(names)]
     return render(
         own_text("templates/bars_lying.html"),
         width=WIDTH,
-        height=floor + _FOOT,
+        height=floor + _FOOT + _LINE * (len(below) - 1),
         alt=_in_words(plot),
         ticks=scale.ticks(4),
         labels=labels,
@@ -154,7 +157,7 @@ def _lying(plot: BarPlot, names: Sequence[str], series: dict[str, Any], styles: 
         floor=floor,
         zero=round(zero, 1),
         x_name=shortened(plot.x_name, 62),
-        y_name=shortened(plot.y_name, 58),
+        y_name=below,
     )
 
 

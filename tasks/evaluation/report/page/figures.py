@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,6 +73,20 @@ def figure(
         kind=kind,
         keys=keys if len(keys) > 1 or any(key.name != title for key in keys) else (),
     )
+
+
+def two_lines(text: str, letters: int) -> list[str]:
+    """A label in one line, or in two where it is longer; what is longer still is shortened.
+
+    Args:
+        text: of the label.
+        letters: of a line.
+    """
+    text = " ".join(str(text).split())
+    if len(text) <= letters:
+        return [text]
+    first, *rest = textwrap.wrap(text, letters)
+    return [first, shortened(" ".join(rest), letters)] if len(first) <= letters else [shortened(text, letters)]
 
 
 def shortened(text: str, letters: int) -> str:

@@ -15,7 +15,7 @@ from datamodules.pictures.html_page import render
 from scansuite.words import number_of
 from tasks.evaluation.report.content import FloatArray, Line, LinePlot
 from tasks.evaluation.report.page.assets import own_text
-from tasks.evaluation.report.page.figures import WIDTH, Key, figure, shortened
+from tasks.evaluation.report.page.figures import WIDTH, Key, figure, shortened, two_lines
 from tasks.evaluation.report.page.palette import css_class, group_of, styles_of
 from tasks.evaluation.report.page.scales import Scale, number_text, number_texts, path_of, runs_of, scale_of
 from tasks.evaluation.report.page.thinning import evenly, thin_dots, thin_line
@@ -29,6 +29,7 @@ _MOST_POINTS, _FEWEST = 6000, 24  # of a plot, of a line
 _OF_A_LINE = 2000
 _IN_TABLE, _LINE_IN_TABLE = 240, 60
 _IN_WORDS = 8  # lines that the text alternative describes
+_LETTERS, _LINE = 54, 15  # of a line below the axis; its height
 _OVER = 5  # units that dots may reach over the frame
 
 
@@ -65,11 +66,11 @@ def line_figure(plot: LinePlot, name: str, class_names: Sequence[str] = (), most
     lines = [_thinned(line, x_scale, y_scale, share) for line in plot.lines]
     styles = [css_class(style) for style in styles_of(plot.lines, class_names)]
     drawn = [_markup_of(one, style) for one, style in zip(lines, styles, strict=True)]
-    floor = y_scale.start
+    floor, below = y_scale.start, two_lines(plot.x_name, _LETTERS)
     picture = render(
         own_text("templates/lines.html"),
         width=WIDTH,
-        height=round(floor + _FOOT),
+        height=round(floor + _FOOT + _LINE * (len(below) - 1)),
         alt=_in_words(plot),
         left=_LEFT,
         right=WIDTH - _RIGHT,
@@ -77,7 +78,7 @@ def line_figure(plot: LinePlot, name: str, class_names: Sequence[str] = (), most
         floor=round(floor, 1),
         x_ticks=x_scale.ticks(6),
         y_ticks=y_scale.ticks(),
-        x_name=shortened(plot.x_name, 58),
+        x_name=below,
         y_name=shortened(plot.y_name, 62),
         over=_OVER,
         drawn=drawn,

@@ -25,6 +25,7 @@ from tasks.evaluation.report.content import (
     Section,
     Table,
 )
+from tasks.evaluation.report.page.figures import two_lines
 from tasks.evaluation.report.page.report_page import render_report, report_page
 from tasks.evaluation.report.page.tables import MOST_ROWS
 from tests.datamodules.pictures.reading import Page
@@ -194,6 +195,14 @@ def test_a_million_points_stay_small() -> None:
         LinePlot("b", "B", "x", "y", [Line("dots", x, generator.random(1_000_000), kind="dots")]),
     ]
     assert len(report_page("t", [], [], [Section("s", "S", parts=parts)])) < 400_000
+
+
+def test_a_long_label_has_two_lines_and_a_longer_one_is_shortened() -> None:
+    assert two_lines("threshold", 20) == ["threshold"]
+    assert two_lines("share of the cases that are kept", 20) == ["share of the cases", "that are kept"]
+    lines = two_lines("word " * 30, 20) + two_lines("x" * 90, 20)
+    assert all(len(line) <= 20 for line in lines)
+    assert len(lines) == 4
 
 
 def test_lines_of_a_class_have_its_colour_and_share_a_button(page: Page) -> None:
