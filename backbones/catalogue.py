@@ -64,6 +64,12 @@ def facts_of(family: str, name: str) -> Facts:
     )
 
 
+def weights_licence(name: str) -> str | None:
+    """Licence of the ImageNet weights that a network begins with; None where none is stated."""
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return config.license if config is not None and config.license else None
+
+
 def _licences(name: str) -> Iterator[str]:
     """Licence of each of the weights that timm knows for a network."""
     for tagged in (name, *timm.list_models(f"{name}.*", pretrained=True)):

@@ -40,6 +40,7 @@ def test_the_wheel_holds_every_package_and_config(wheel: Path) -> None:
     configs = {file.relative_to(ROOT).as_posix() for file in (ROOT / "configs").rglob("*.yaml")}
     assert configs
     assert configs <= names
+    assert {f"tasks/evaluation/documents/{name}.csv" for name in ("tripod_ai", "claim_2024", "model_card")} <= names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 

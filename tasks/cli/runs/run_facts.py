@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Trainer
 
+from backbones.catalogue import weights_licence
 from scansuite.version import __version__
 from tasks.cli.bug_report import cpu_name
 from tasks.ensemble import Ensemble
@@ -75,6 +76,7 @@ def _model(model: Model) -> Mapping[str, Any]:
     return {
         "network": first.network.name,
         "weights": first.network.weights,
+        "weights_licence": weights_licence(first.network.name) if first.network.weights == "imagenet" else None,
         "parameters": sum(weight.numel() for weight in first.parameters()),
         "members": len(members),
         **head,

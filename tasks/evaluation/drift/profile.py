@@ -20,7 +20,7 @@ from scansuite.files import write_text
 from tasks.evaluation.drift.variables import Variable
 
 FILE = "training_profile.json"
-# Patients whose values are kept: enough to see a difference of a quarter of a standard deviation.
+# Patients whose values are kept: enough to see a shift of half a standard deviation among twenty properties.
 MOST_PATIENTS = 300
 _GROUPS = ("image", "score", "prediction", "target", "column")
 

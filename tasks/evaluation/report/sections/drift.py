@@ -165,22 +165,21 @@ def table_of(name: str, differences: Sequence[Difference], names: tuple[str, str
     rows: list[tuple[Cell, ...]] = [
         (
             one.name,
-            GROUPS[one.group],
             _summary(one, one.reference),
             _summary(one, one.new),
-            one.patients[0],
-            one.patients[1],
+            "differs" if one.flagged else "",
             _finite(one.standardised),
             one.distance,
-            one.psi,
             one.untested if math.isnan(one.p) else PValue(one.p, one.adjusted),
-            "differs" if one.flagged else "",
+            one.psi,
+            GROUPS[one.group],
+            *one.patients,
         )
         for one in ordered
     ]
     head = (
-        "property", "of the", names[0], names[1], f"patients, {names[0]}", f"patients, {names[1]}",
-        "standardised difference", "D or V", "PSI", "p", "verdict",
+        "property", names[0], names[1], "verdict", "standardised difference", "D or V", "p", "PSI", "of the",
+        f"patients, {names[0]}", f"patients, {names[1]}",
     )  # fmt: skip
     note = (
         "One case of each patient. Numbers: mean (SD), test of Kolmogorov and Smirnov with its D, the largest distance "
