@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -14,6 +16,10 @@ from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.run_dir import count_test
 from tasks.compression.latency import paired_latency
 from tasks.compression.pruning import multiply_adds, prunable_weights
+from tasks.evaluation.comparison.alignment import aligned_parts
+from tasks.evaluation.comparison.by_task import paired_differences
+from tasks.evaluation.comparison.paired import Paired, shown_p
+from tasks.evaluation.evaluated import KNOWN_TASKS, read_evaluated
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, place
@@ -25,7 +31,7 @@ SHOWN = ("accuracy", "sensitivity", "specificity", "iou", "map50", "rmse")
 
 
 class Row(NamedTuple):
-    """A quantity before and after; NaN where an interval is unknown or there is none."""
+    """A quantity before and after, and of a metric the paired difference; NaN = unknown, or there is none."""
 
     quantity: str
     before: float
@@ -34,6 +40,10 @@ class Row(NamedTuple):
     after: float
     after_low: float
     after_high: float
+    difference: float = math.nan
+    difference_low: float = math.nan
+    difference_high: float = math.nan
+    p: float = math.nan
 
 
 def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: MemoryFormat) -> None:
@@ -67,7 +77,8 @@ def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: Me
     device = evaluation.trainer.strategy.root_device
     rows = [*_costs(parent.to(device), model.to(device), int(evaluation.data.batch_size))]
     for split in evaluation.parts:
-        rows += _metric_rows(split, earlier.metrics[split], evaluation.metrics[split])
+        pairs = _paired(earlier.run_dir, evaluation.run_dir, split)
+        rows += _metric_rows(split, earlier.metrics[split], evaluation.metrics[split], pairs)
     write_table(pd.DataFrame(rows), evaluation.run_dir / FILE)
     _show(rows, model.monitor[0], model.pruning.method)
 
@@ -94,16 +105,29 @@ def _costs(before: Task, after: Task, batch: int) -> list[Row]:
     return rows
 
 
-def _metric_rows(split: str, before: dict[str, MetricValue], after: dict[str, MetricValue]) -> list[Row]:
+def _paired(before: Path, after: Path, split: str) -> dict[str, Paired]:
+    """Differences on the same cases of what :func:`_metric_rows` shows; none of a task that is not ours."""
+    runs = [read_evaluated(folder) for folder in (before, after)]
+    if runs[0].task.task not in KNOWN_TASKS:
+        return {}
+    first, second = aligned_parts(runs, split)
+    names = [name for name in first.metrics(resamples=0) if "/" not in name and "@" not in name]
+    return paired_differences([first], [second], names)
+
+
+def _metric_rows(
+    split: str, before: Mapping[str, MetricValue], after: Mapping[str, MetricValue], pairs: Mapping[str, Paired]
+) -> list[Row]:
     """The bare metrics of both, those of single classes and of operating points left out."""
-    return [
-        Row(
-            f"{split}/{name}", before[name].value, before[name].low, before[name].high,
-            later.value, later.low, later.high,
-        )
-        for name, later in after.items()
-        if name in before and "/" not in name and "@" not in name
-    ]  # fmt: skip
+    rows = []
+    for name, later in after.items():
+        if name not in before or "/" in name or "@" in name:
+            continue
+        both = [end for one in (before[name], later) for end in (one.value, one.low, one.high)]
+        pair = pairs.get(name)
+        change = () if pair is None else (pair.value.value, pair.value.low, pair.value.high, shown_p(pair))
+        rows.append(Row(f"{split}/{name}", *both, *change))
+    return rows
 
 
 def _show(rows: list[Row], monitor: str, method: str) -> None:
@@ -122,10 +146,18 @@ def _show(rows: list[Row], monitor: str, method: str) -> None:
                 (row.after, row.after_low, row.after_high),
             )
         ]
-        change = f"{row.after - row.before:+.3f}" if "/" in row.quantity else f"x {row.after / row.before:.2f}"
+        change = f"x {row.after / row.before:.2f}" if "/" not in row.quantity else _change(row)
         table.add_row(row.quantity.replace("_", " "), *cells, change)
     Console().print(table)
     print("milliseconds: medians of both networks in turn, in float32, on this machine")
+
+
+def _change(row: Row) -> str:
+    """The paired difference with its interval, where there is one."""
+    if math.isnan(row.difference):
+        return f"{row.after - row.before:+.3f}"
+    ends = "" if math.isnan(row.difference_low) else f" ({row.difference_low:+.3f} to {row.difference_high:+.3f})"
+    return f"{row.difference:+.3f}{ends}"
 
 
 def _cell(quantity: str, value: float, low: float, high: float) -> str:

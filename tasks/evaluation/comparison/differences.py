@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 
 from tasks.evaluation.comparison.by_task import paired_differences
 from tasks.evaluation.comparison.models import Model
-from tasks.evaluation.comparison.paired import Paired
+from tasks.evaluation.comparison.paired import Paired, shown_p
 from tasks.evaluation.comparison.seeds import SeedTest, seed_test
 from tasks.evaluation.holm import holm
 from tasks.evaluation.metric_names import BY_CLASS
-from tasks.evaluation.metric_values import TOO_FEW_REST, WITHHELD, MetricValue
+from tasks.evaluation.metric_values import MetricValue
 
 ALPHA = 0.05
 # The first that there is decides; the others are secondary.
@@ -58,8 +58,7 @@ class Difference:
     @property
     def p(self) -> float:
         """The p before it is adjusted; NaN where the interval is withheld for want of patients."""
-        few = self.value.withheld in (WITHHELD, TOO_FEW_REST)
-        return math.nan if few else self.paired.p
+        return shown_p(self.paired)
 
     @property
     def found(self) -> bool:

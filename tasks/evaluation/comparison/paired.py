@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tasks.evaluation.intervals.quantiles import student
 from tasks.evaluation.intervals.share import UNKNOWN, Ends
-from tasks.evaluation.metric_values import NO_SPREAD, MetricValue, with_interval
+from tasks.evaluation.metric_values import NO_SPREAD, TOO_FEW_REST, WITHHELD, MetricValue, with_interval
 
 SAME = "the models differ in no patient"
 NOTHING = 1e-12  # a difference that is rounding
@@ -44,6 +44,11 @@ class Paired:
         """The difference with its interval, which is withheld where too few patients are behind it."""
         missing = self.missing or (SAME if abs(self.difference) < NOTHING else NO_SPREAD)
         return with_interval((self.difference, *self.ends), self.n, self.patients, rests=self.rests, missing=missing)
+
+
+def shown_p(pair: Paired) -> float:
+    """The p of a pair; NaN where its interval is withheld for want of patients."""
+    return math.nan if pair.value.withheld in (WITHHELD, TOO_FEW_REST) else pair.p
 
 
 def student_test(difference: float, variance: float, patients: int) -> tuple[Ends, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from tasks.cli.main import main
 from tasks.cli.training.comparison import _metric_rows
+from tasks.evaluation.comparison.paired import Paired
 from tasks.evaluation.metric_values import MetricValue
 from tests.tasks.cli.conftest import Run, one_line
 
@@ -53,6 +55,10 @@ def test_channels_are_pruned_trained_on_and_evaluated_before_and_after(run: Run,
         # Of so few patients it is withheld.
         assert told.loc[part, "withheld"].startswith("fewer than")
         assert rows.loc[part, ["before_low", "before_high", "after_low", "after_high"]].isna().all()
+    change = rows.loc["test/auroc", "after"] - rows.loc["test/auroc", "before"]
+    assert rows.loc["test/auroc", "difference"] == pytest.approx(change)
+    assert rows.loc["test/auroc", ["difference_low", "difference_high", "p"]].isna().all()
+    assert rows.loc["parameters", ["difference", "p"]].isna().all()
     assert "pruned: channels" in out
     assert "val/auroc" in out
     assert (tmp_path / "small" / "before" / "predictions.csv").is_file()
@@ -90,9 +96,14 @@ def test_weights_are_pruned_without_training(run: Run, parent: Path, tmp_path: P
 
 def test_intervals_of_both_stand_in_the_table() -> None:
     before, after = {"auroc": MetricValue(0.8, 0.7, 0.9, 50)}, {"auroc": MetricValue(0.7, 0.55, 0.8, 50)}
-    assert _metric_rows("test", before, after | {"auroc/a": before["auroc"], "ece": after["auroc"]}) == [
-        ("test/auroc", 0.8, 0.7, 0.9, 0.7, 0.55, 0.8)
+    pairs = {"auroc": Paired(-0.1, (-0.18, -0.02), 0.013, "DeLong", 50, 50, 20)}
+    more = after | {"auroc/a": before["auroc"], "ece": after["auroc"]}
+    assert _metric_rows("test", before, more, pairs) == [
+        ("test/auroc", 0.8, 0.7, 0.9, 0.7, 0.55, 0.8, -0.1, -0.18, -0.02, 0.013)
     ]
+    (alone,) = _metric_rows("test", before, after, {})
+    assert alone[:7] == ("test/auroc", 0.8, 0.7, 0.9, 0.7, 0.55, 0.8)
+    assert all(math.isnan(number) for number in alone[7:])
 
 
 def test_a_student_learns_from_a_teacher(run: Run, parent: Path, tmp_path: Path) -> None:
