@@ -10,3 +10,4 @@ MOSAIC_CHOICE = 13  # whether a mosaic is made, and of which images
 BAGS = 17  # which images of a case are shown in training
 MIXING = 29  # mixup and CutMix
 SHOWN = 31  # which cases `show` draws
+MC_DROPOUT = 37  # what is dropped in passes of evaluation and prediction

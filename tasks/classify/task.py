@@ -20,6 +20,7 @@ from tasks.batches import count_cases
 from tasks.classify.checks import check_flags
 from tasks.classify.distillation import imitation
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
+from tasks.classify.mc_dropout import check_passes, several
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
@@ -53,6 +54,8 @@ class ClassificationTask(Task):
             the dotted path of one of your own (docs/extending.md).
         head_args: arguments of a head of your own; left out: none.
         dropout: chance (0 to 1) of dropping a feature before the head's linear layers, in training.
+        mc_dropout: passes with dropout at work whose mean is evaluated and predicted; how far they are apart stands in
+            column ``uncertainty`` (Gal and Ghahramani 2016); left out: one pass without.
         hidden: width of the hidden layer of the ``mlp`` head, in features.
         aggregate: how a case with many images is evaluated: ``none`` takes each image for itself; ``mean``, ``max`` and
             ``topk`` average all, the one highest or a share of the images' scores; ``attention`` weighs their features.
@@ -113,6 +116,7 @@ class ClassificationTask(Task):
         head: HeadName | Part = "pool",
         head_args: dict[str, Any] | None = None,
         dropout: float = 0.0,
+        mc_dropout: int | None = None,
         hidden: int = 256,
         aggregate: AggregateName = "none",
         topk: float = 0.1,
@@ -170,6 +174,8 @@ class ClassificationTask(Task):
             self.attention = AttentionPooling(self.head.width, attention_hidden, attention_gated)
         elif aggregate != "none":
             self.pooling = LogitPooling(aggregate, topk, self.target, self._positive)
+        self.mc_dropout = mc_dropout
+        check_passes(self, mc_dropout)
         self.build_metrics()
 
     def kind(self) -> str:
@@ -288,6 +294,18 @@ class ClassificationTask(Task):
             return super().predict_step(batch, batch_idx)
         output, weights = self.weighed(batch["image"], *self.further_inputs(batch))
         return self.told({"output": output, "batch": batch, "weights": weights})
+
+    def told(self, said: StepOutput[Tensor]) -> StepOutput[Tensor]:
+        """See :meth:`~tasks.steps.Steps.told`; of several passes their mean, and how far they are apart."""
+        return super().told(several(self, said))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
+        """Output and cases of a validation batch, without padding; of several passes once training is over."""
+        return several(self, super().validation_step(batch, batch_idx))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> StepOutput[Tensor]:
+        """Output and cases of a test batch, without padding, as in validation."""
+        return several(self, super().test_step(batch, batch_idx))
 
     def meaning(self, output: Tensor, batch: Batch) -> PartialOutput:
         """``scores`` (B, C) float64, calibrated where the model is."""

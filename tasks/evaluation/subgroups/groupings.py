@@ -159,8 +159,8 @@ def _is_id(tables: PartTables, column: str) -> bool:
 def _tells_target(tables: PartTables, column: str, grouping: Grouping) -> bool:
     """Whether a column is a target of classification, or a part of one.
 
-    Some subgroup has cases of one class alone, and more patients than chance would make so once in a hundred times. In
-    regression it is the number itself.
+    All subgroups have cases of one class alone, or one has, and more patients than chance would make so once in a
+    hundred times. In regression it is the number itself.
     """
     if tables.task.task != "classify":
         return False
@@ -173,6 +173,9 @@ def _tells_target(tables: PartTables, column: str, grouping: Grouping) -> bool:
             {"group": grouping.number, "target": tables.predictions[name], "patient": tables.patients}
         ).dropna()
         shares = cells["target"].value_counts(normalize=True)
+        by_group = cells[cells["group"] >= 0].groupby("group")["target"].nunique()
+        if len(shares) > 1 and len(by_group) and (by_group == 1).all():
+            return True
         for _, rows in cells[cells["group"] >= 0].groupby("group"):
             share = float(shares[rows["target"].iloc[0]])
             if rows["target"].nunique() == 1 and share < 1 and share ** rows["patient"].nunique() < 0.01:

@@ -25,7 +25,7 @@ VERBS = ("fit", "validate", "test", "predict", "check", "show", "summary", "list
 UNITS = (
     r"\bmm\b|\bpixels\b|\bdegrees\b|\bepochs?\b|\bseconds\b|\bminutes\b|\bbytes\b|0 to \d|0 \(easy\) to 1|\bfeatures\b"
     r"|\bsteps?\b|\bbatches\b|\bfolds?\b|\bpatches\b|\bpatients\b|\bimages\b|\bslices\b|\bcases\b|\bprocesses\b|\bchannels\b"
-    r"|\bmachines\b|\bdevices\b|\bclasses\b"
+    r"|\bmachines\b|\bdevices\b|\bclasses\b|\bpasses\b"
 )
 # Numbers without a unit, and why.
 WITHOUT_UNIT = {

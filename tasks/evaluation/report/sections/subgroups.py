@@ -226,7 +226,7 @@ def _reason(metric: MetricValue) -> str:
     """Why a subgroup has no interval; empty where it has one."""
     if math.isnan(metric.value):
         return "one class alone, or none"
-    return metric.withheld or ""
+    return "too few" if metric.withheld else ""
 
 
 def _width(metric: MetricValue) -> float:

@@ -112,11 +112,12 @@ def _curve(cases: CaseUncertainty, groups: IntArray) -> LinePlot:
     return LinePlot(
         "risk_coverage",
         "Errors among the cases that are kept",
-        "share of the cases that are kept, the least uncertain first",
+        "share of the cases kept",
         f"{label} among them",
         lines,
         x_range=(0.0, 1.0),
-        note="What is not kept is given to a second reader. The band is the 95 % interval by patient at each share.",
+        note="The least uncertain cases are kept first; the others are given to a second reader. The band is the 95 % "
+        "interval by patient at each share.",
     )
 
 
