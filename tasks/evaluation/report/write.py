@@ -86,8 +86,13 @@ def write_report(
         sections,
         output,
         extras or Extras(),
-        run.task.class_names,
+        drawn_classes(run),
     )
+
+
+def drawn_classes(run: EvaluatedRun) -> Sequence[str]:
+    """The classes that have a colour in pictures: all but the background of masks."""
+    return run.task.class_names[1:] if run.task.task == "segment" else run.task.class_names
 
 
 def write_sections(
@@ -108,7 +113,7 @@ def write_sections(
         sections: in order.
         output: of the page.
         extras: what is asked for beside it.
-        class_names: of the task.
+        class_names: that have a colour, see :func:`drawn_classes`.
 
     Returns:
         The files written, the page first.
@@ -127,7 +132,7 @@ def write_sections(
         from tasks.evaluation.report.plot_files import write_plots
 
         writers.append(lambda: write_plots(folder, sections, class_names))
-    page = report_page(title, head, said, sections, class_names=class_names)
+    page = report_page(title, head, said, sections, class_names=class_names, folder=folder.name)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

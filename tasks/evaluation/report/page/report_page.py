@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datamodules.pictures.html_page import html_page, render
-from scansuite.files import write_text
 from tasks.evaluation.report.content import BarPlot, ForestPlot, Gallery, LinePlot, MatrixPlot, Section, Table
 from tasks.evaluation.report.page.assets import own_text
 from tasks.evaluation.report.page.bar_plots import bar_figure
@@ -27,6 +26,21 @@ _FIRST = ("Data", "Evaluated", "Model")
 _POINTS, _POINTS_OF_PLOT = 80_000, 6000
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What all parts of a page share.
+
+    Attributes:
+        class_names: that have a colour.
+        points: most that a plot may have.
+        folder: of the tables.
+    """
+
+    class_names: Sequence[str]
+    points: int
+    folder: str
+
+
 def report_page(
     title: str,
     header: Sequence[tuple[str, str]],
@@ -34,6 +48,7 @@ def report_page(
     sections: Sequence[Section],
     *,
     class_names: Sequence[str] = (),
+    folder: str = "report",
 ) -> str:
     """The page.
 
@@ -42,8 +57,10 @@ def report_page(
         header: names and values of facts about the run.
         verdict: up to three sentences; the flags of all sections follow them.
         sections: in their order.
-        class_names: of the task: a line of that name has the colour that the class has in pictures.
+        class_names: of the task, background left out: a line of that name has the colour that the class has in pictures.
+        folder: in which the tables lie as CSV, beside the page.
     """
+    around = _Around(tuple(class_names), _points_of_plot(sections), folder)
     body = render(
         own_text("templates/report.html"),
         title=title,
@@ -55,37 +72,20 @@ def report_page(
             for section in sections
             for flag in section.flags
         ],
-        sections=[_section(section, class_names, _points_of_plot(sections)) for section in sections],
+        sections=[_section(section, around) for section in sections],
     )
     style = own_text("report.css") + own_text("gallery.css") + style_sheet()
     scripts = (own_text("report.js"), own_text("gallery.js"))
     return html_page(title, body, style=style, scripts=scripts)
 
 
-def render_report(
-    file: Path,
-    title: str,
-    header: Sequence[tuple[str, str]],
-    verdict: Sequence[str],
-    sections: Sequence[Section],
-    *,
-    class_names: Sequence[str] = (),
-) -> None:
-    """Write the page of :func:`report_page` as a file.
-
-    Raises:
-        SuiteError: the file cannot be written.
-    """
-    write_text(file, report_page(title, header, verdict, sections, class_names=class_names))
-
-
-def _section(section: Section, class_names: Sequence[str], most_points: int) -> Mapping[str, Any]:
+def _section(section: Section, around: _Around) -> Mapping[str, Any]:
     groups: list[dict[str, Any]] = []
     for part in section.parts:
         is_plot = not isinstance(part, (Table, ForestPlot, Gallery))
         if not groups or not is_plot or not groups[-1]["plots"]:
             groups.append({"plots": is_plot, "parts": []})
-        groups[-1]["parts"].append(_part(part, section.name, class_names, most_points))
+        groups[-1]["parts"].append(_part(part, section.name, around))
     return {
         "name": section.name,
         "title": section.title,
@@ -96,18 +96,18 @@ def _section(section: Section, class_names: Sequence[str], most_points: int) -> 
     }
 
 
-def _part(part: Any, section: str, class_names: Sequence[str], most_points: int) -> Markup:
+def _part(part: Any, section: str, around: _Around) -> Markup:
     name = f"{section}-{part.name}"
     if isinstance(part, Table):
-        return table_markup(part, name, f"report/{section}_{part.name}.csv")
+        return table_markup(part, name, f"{around.folder}/{section}_{part.name}.csv")
     if isinstance(part, LinePlot):
-        return line_figure(part, name, class_names, most_points)
+        return line_figure(part, name, around.class_names, around.points)
     if isinstance(part, ForestPlot):
         return forest_figure(part, name)
     if isinstance(part, MatrixPlot):
         return matrix_figure(part, name)
     if isinstance(part, BarPlot):
-        return bar_figure(part, name, class_names)
+        return bar_figure(part, name, around.class_names)
     if isinstance(part, Gallery):
         return gallery_markup(part, name)
     raise TypeError(f"no part of a report: {type(part).__name__}")

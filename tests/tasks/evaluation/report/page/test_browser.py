@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.evaluation.report.page.report_page import render_report
+from tasks.evaluation.report.page.report_page import report_page
 from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, chromium, opened
 from tests.tasks.evaluation.report.page.pages import EVIL, HEADER, NAMES, VERDICT, sections
 
@@ -29,7 +29,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "report.html"
-    render_report(file, f"Report of {EVIL}", HEADER, VERDICT, sections(), class_names=NAMES)
+    page = report_page(f"Report of {EVIL}", HEADER, VERDICT, sections(), class_names=NAMES)
+    file.write_text(page, encoding="utf-8")
     return file
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tasks.evaluation.gallery.thumbnails import mask_picture
 from tasks.evaluation.report.content import Gallery, GalleryBox, GalleryCase, Section
-from tasks.evaluation.report.page.report_page import render_report
+from tasks.evaluation.report.page.report_page import report_page
 from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, chromium, opened
 from tests.tasks.evaluation.report.page.pages import EVIL
 
@@ -59,7 +59,8 @@ def browser() -> Iterator[Browser]:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "report.html"
     gallery = Gallery("cases", EVIL, [case(number) for number in range(len(DICE))], [("a", "#009e73")], "A note.")
-    render_report(file, "Report", [], [], [Section("gallery", "Cases", parts=[gallery])])
+    page = report_page("Report", [], [], [Section("gallery", "Cases", parts=[gallery])])
+    file.write_text(page, encoding="utf-8")
     return file
 
 

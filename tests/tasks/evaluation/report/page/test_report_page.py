@@ -6,13 +6,11 @@ import base64
 import hashlib
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scansuite.errors import SuiteError
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import (
     BarPlot,
@@ -26,7 +24,7 @@ from tasks.evaluation.report.content import (
     Table,
 )
 from tasks.evaluation.report.page.figures import two_lines
-from tasks.evaluation.report.page.report_page import render_report, report_page
+from tasks.evaluation.report.page.report_page import report_page
 from tasks.evaluation.report.page.tables import MOST_ROWS
 from tests.datamodules.pictures.reading import Page
 from tests.tasks.evaluation.report.page.pages import EVIL, HEADER, NAMES, VERDICT, metric, sections
@@ -120,6 +118,12 @@ def test_a_long_table_is_cut_and_says_where_all_of_it_is() -> None:
     assert len(page.source) < 200_000
 
 
+def test_the_folder_of_the_tables_is_that_of_the_page() -> None:
+    table = Table("cases", "Cases", ["case"], [["a"]] * (MOST_ROWS + 1))
+    page = report_page("t", [], [], [Section("s", "S", parts=[table])], folder="compared")
+    assert "all of them are in compared/s_cases.csv." in page
+
+
 def test_rows_are_sorted_by_what_their_numbers_are() -> None:
     row: list[Any] = [
         1234,
@@ -211,10 +215,3 @@ def test_lines_of_a_class_have_its_colour_and_share_a_button(page: Page) -> None
     assert normal == ["series c2 d0"] * 2  # curve and operating point: the green that masks of the first class have
     keys = [one.attributes["data-group"] for one in page.of("li") if "data-group" in one.attributes]
     assert keys[:5] == [*NAMES, "chance"]
-
-
-def test_a_page_is_written_or_says_why_not(tmp_path: Path) -> None:
-    render_report(tmp_path / "report.html", "t", [], [], [])
-    assert Page((tmp_path / "report.html").read_text(encoding="utf-8")).of("h1")[0].text == "t"
-    with pytest.raises(SuiteError, match="absent"):
-        render_report(tmp_path / "absent" / "report.html", "t", [], [], [])
