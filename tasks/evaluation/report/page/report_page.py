@@ -57,7 +57,7 @@ def report_page(
         header: names and values of facts about the run.
         verdict: up to three sentences; the flags of all sections follow them.
         sections: in their order.
-        class_names: of the task, background left out: a line of that name has the colour that the class has in pictures.
+        class_names: of the task without background: a line of that name has the colour that the class has in pictures.
         folder: in which the tables lie as CSV, beside the page.
     """
     around = _Around(tuple(class_names), _points_of_plot(sections), folder)
