@@ -77,7 +77,7 @@ _MEANINGS = {
     "kappa": "agreement of calls and truth beyond chance, -1 to 1",
     "qwk": "agreement of ordered classes beyond chance, far misses weighing more",
     "brier": "mean squared error of the probabilities; lower is better",
-    "ece": "mean distance of probability and frequency in ten bins; biased upward in small samples",
+    "ece": "mean distance of probability and frequency in 15 bins; biased upward in small samples",
     "squared_ece": "the squared calibration error without that bias; 0 is calibrated",
     "mae": "mean absolute error, in units of the target",
     "rmse": "root of the mean squared error, in units of the target",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from scansuite.words import number_of
 from tasks.evaluation.calibration.calibration import Method, read_method
+from tasks.evaluation.calibration.cross_fitting import cross_fitted
 from tasks.evaluation.calibration.figures import LEAST_SIDE, Figures, calibration_figures
 from tasks.evaluation.calibration.reliability import reliability_of
 from tasks.evaluation.calibration.scored import Finding, Scored, scored, uncalibrated
@@ -86,29 +87,36 @@ def _states(subject: Subject, used: Scored) -> tuple[list[_State], int, list[str
             lines.append("These are the cases that the calibration was fitted on: what it gains here flatters it.")
         return [_state(_AS_IS, raw), _state(name, used, subject)], 1, lines
     first = _state(_AS_IS if raw_tables is None else "as in the run", used, subject)
-    if asked == "none" or subject.validation is None or subject.split == "val":
-        lines = []
-        if subject.split == "val" and asked != "none":
-            lines = ["What fitting a calibration would gain is not shown: the cases here are those to fit it on."]
-        elif asked != "none":
-            lines = ["There is no validation part that a calibration could be fitted on."]
-        return [first], 0, lines
-    method: Method = asked or "temperature"
-    fit = fit_on(subject.validation, method)
-    if fit.calibration is None:
-        return [first], 0, [*fit.said, "No calibration could be fitted on validation."]
+    if asked == "none":
+        return [first], 0, []
     start = used if raw_tables is None else scored(raw_tables)
     assert start is not None
-    name = f"{fit.calibration.method}, not applied"
-    again = _state(name, start.calibrated(fit.calibration))
-    told = (
-        f"{_METHODS[fit.calibration.method]} fitted on validation would give what stands under {name!r}; the scores of "
-        "the run are as they were."
-    )
-    if raw_tables is None:
-        told += f" A training with --model.calibration {method} applies it."
-    lines = [*fit.said, told]
-    return [first, again], 0, lines
+    again, lines = _fitted_anew(subject, start, asked or "temperature")
+    if raw_tables is None and again is not None:
+        lines.append(f"A training with --model.calibration {asked or 'temperature'} applies it.")
+    return [first, *([] if again is None else [again])], 0, lines
+
+
+def _fitted_anew(subject: Subject, start: Scored, method: Method) -> tuple[_State | None, list[str]]:
+    """What a calibration would make of the scores: fitted on validation; of validation itself, on other patients."""
+    if subject.split == "val":
+        crossed = cross_fitted(start, method, subject.settings.seed)
+        if crossed is None:
+            return None, ["No calibration could be fitted on four fifths of these cases."]
+        return _not_applied(crossed, method, "fitted on the other patients, a fifth of all left out at a time,")
+    if subject.validation is None:
+        return None, ["There is no validation part that a calibration could be fitted on."]
+    fit = fit_on(subject.validation, method)
+    if fit.calibration is None:
+        return None, [*fit.said, "No calibration could be fitted on validation."]
+    state, lines = _not_applied(start.calibrated(fit.calibration), fit.calibration.method, "fitted on validation")
+    return state, [*fit.said, *lines]
+
+
+def _not_applied(scores: Scored, method: str, how: str) -> tuple[_State, list[str]]:
+    name = f"{method}, not applied"
+    said = f"{_METHODS[method]} {how} would give what stands under {name!r}; the scores of the run are as they were."
+    return _state(name, scores), [said]
 
 
 def _state(name: str, scores: Scored, subject: Subject | None = None) -> _State:

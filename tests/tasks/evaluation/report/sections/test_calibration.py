@@ -104,6 +104,15 @@ def test_a_method_is_fitted_anew_by_setting_and_none_shows_nothing_else() -> Non
     assert len(table(said(run, calibration="none"), "figures").columns) == 3
 
 
+def test_of_validation_alone_a_fit_is_shown_on_patients_that_it_did_not_see() -> None:
+    run = run_of([cases_of(binary(0, 300, factor=3), "val")], ["a", "b"], "binary")
+    found = said(run, "val")
+    assert "fitted on the other patients, a fifth of all left out at a time, would give" in found.lines[1]
+    assert figure(found, "slope", 2) == pytest.approx(1, abs=0.15)
+    few = said(run_of([cases_of(binary(0, 11, factor=3), "val")], ["a", "b"], "binary"), "val")
+    assert few.lines[1] == "No calibration could be fitted on four fifths of these cases."
+
+
 @pytest.mark.parametrize("kind", ["binary", "boxes"])
 def test_the_run_s_own_calibration_is_shown_before_and_after(kind: str) -> None:
     if kind == "binary":
