@@ -47,6 +47,7 @@ OWN_FLAGS: OwnFlags = {
         "out: that is not asked",
         float | None,
     ),
+    "common_cases": Flag("leave cases out of --compare that not all runs have", bool, False),
     "operating_point": "rule by which thresholds are chosen anew on validation (sensitivity>=0.95), see "
     "docs/operating_point.md; left out: those of the run",
     "calibration": Flag(
@@ -155,6 +156,8 @@ def _refuse_useless(argv: Sequence[str], source: str) -> None:
             raise SuiteError(f"--{name}: is about --predictions, and this is --{source}: leave it out")
     if source != "compare" and given(argv, "--margin"):
         raise SuiteError("--margin: is about --compare: leave it out")
+    if source != "compare" and given(argv, "--common_cases"):
+        raise SuiteError("--common_cases: is about --compare: leave it out")
 
 
 def _output(asked: str | None, run_dir: str | None) -> Path:
@@ -197,6 +200,7 @@ def _settings(task: str, config: Any) -> ReportSettings:
         prevalence=[_share("--prevalence", text) for text in config["prevalence"]],
         coverage=config["coverage"],
         margin=config["margin"],
+        common_cases=bool(config["common_cases"]),
         operating_point=config["operating_point"] or "",
         calibration=config["calibration"] or "",
     )

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.evaluation.evaluated import read_evaluated
 from tasks.evaluation.report.words import with_interval
-from tests.tasks.cli.conftest import Run
+from tests.tasks.cli.conftest import Run, one_line
 from tests.tasks.evaluation.run_folders import write_binary_run
 
 
@@ -123,6 +123,40 @@ def test_all_runs_on_one_page(run: Run, tmp_path: Path) -> None:
     assert table["AUROC"].iloc[1] == metrics["test/auroc"]["value"]
 
 
+def test_runs_are_compared_on_the_same_cases(run: Run, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        write_binary_run(tmp_path / name)
+    table = pd.read_csv(tmp_path / "new" / "predictions.csv")
+    # Nearer to the truth: the better model.
+    better = (table["score_ill"] + 0.3 * (table["target"] == "ill")) / 1.3
+    table = table.assign(score_ill=better, score_healthy=1 - better)
+    table.to_csv(tmp_path / "new" / "predictions.csv", index=False)
+    flags = ("--compare", "old", "new", "--margin", "0.05")
+    status, _, err = run("report", *flags, "--output", "both.html")
+    assert status == 0, err
+    figures = json.loads((tmp_path / "both.json").read_text())["sections"]["comparison"]
+    found = figures["figures"]["models"]["new"]
+    assert (found["primary"], found["verdict"]) == ("auroc", "superior")
+    text = re.sub(r"\s+", " ", " ".join(read_page(tmp_path / "both.html").words))
+    auroc = found["metrics"]["auroc"]["difference"]
+    ends = f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})"
+    assert f"new has a higher AUROC than old by {ends}, p < 0.001." in text
+    assert "new is superior to old in AUROC" in text
+    rows = pd.read_csv(tmp_path / "both" / "comparison_differences.csv").set_index("metric")
+    assert rows.loc["AUROC", "difference"] == pytest.approx(auroc["value"])
+
+    cases = pd.read_csv(tmp_path / "new" / "cases.csv")
+    gone = cases[cases["split"] == "test"]["case_id"].iloc[0]
+    cases[cases["case_id"] != gone].to_csv(tmp_path / "new" / "cases.csv", index=False)
+    table[table["case_id"] != gone].to_csv(tmp_path / "new" / "predictions.csv", index=False)
+    status, _, err = run("report", *flags, "--output", "less.html")
+    assert status == 2
+    assert "new: split 'test': lacks 1 of the " in one_line(err)
+    assert "with --common_cases" in err
+    status, _, err = run("report", *flags, "--common_cases", "true", "--output", "less.html")
+    assert status == 0, err
+
+
 MISTAKES = {
     "nothing": ([], "give one of --run_dir RUN, --predictions FILE, --compare RUN RUN, --runs FOLDER"),
     "two": (["--run_dir", "mine", "--runs", "."], "--run_dir and --runs together"),
@@ -133,6 +167,7 @@ MISTAKES = {
     "one to compare": (["--compare", "mine", "--output", "a.html"], "--compare: name the folders of two runs at least"),
     "useless": (["--run_dir", "mine", "--targets", "t.csv"], "--targets: is about --predictions"),
     "margin": (["--run_dir", "mine", "--margin", "0.1"], "--margin: is about --compare"),
+    "common": (["--run_dir", "mine", "--common_cases", "true"], "--common_cases: is about --compare"),
     "share": (["--run_dir", "mine", "--prevalence", "5"], "--prevalence 5: is a share"),
     "coverage": (["--run_dir", "mine", "--coverage", "90"], "--coverage 90: is a share"),
     "rule": (["--run_dir", "mine", "--operating_point", "best"], "--operating_point best: is no rule"),
