@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tasks.evaluation.classification.metrics import Kind, classification_metrics
 from tasks.evaluation.detection.metrics import evaluate_boxes
 from tasks.evaluation.metric_values import MetricValue
-from tasks.evaluation.segmentation.metrics import METRICS, segmentation_metrics
+from tasks.evaluation.segmentation.metrics import METRICS, PENALISED, segmentation_metrics
 
+_DIAGONAL = 60.0  # of the images, mm: what a missed mask costs
 Array = NDArray[Any]
 Metrics = Mapping[str, MetricValue]
 
@@ -143,14 +144,15 @@ def masks(scans: Draw) -> Callable[..., Metrics]:
         values = {
             "dice": dice, "iou": dice / (2 - dice), "sensitivity": sensitivity, "specificity": 1 - 0.02 * (1 - dice),
             "precision": precision, "f1": dice, "hd95": distance, "assd": distance / 4,
+            "hd95_penalised": np.where(missed, _DIAGONAL, distance),
+            "assd_penalised": np.where(missed, _DIAGONAL, distance / 4),
             "nsd": np.where(missed, 0.0, dice**0.5), "volume_difference": np.exp(0.3 * quality) - 1.05,
             "lesion_sensitivity": sensitivity**0.5, "lesion_f1": dice**1.5,
         }  # fmt: skip
         assert tuple(values) == METRICS
-        # No finding and none called: undefined; specificity is not.
-        values = {
-            metric: np.where(there | (metric == "specificity"), value, np.nan) for metric, value in values.items()
-        }
+        # No finding and none called: undefined; specificity is not, and a penalised distance is 0.
+        absent = dict.fromkeys(PENALISED, 0.0) | {"specificity": values["specificity"]}
+        values = {metric: np.where(there, value, absent.get(metric, np.nan)) for metric, value in values.items()}
         rows.append(pd.DataFrame({"case_id": scans.cases, "class": name, **values}))
     table = pd.concat(rows, ignore_index=True)
 
