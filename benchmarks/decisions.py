@@ -73,15 +73,14 @@ def figures(own: Finding, shift: float) -> Iterator[tuple[str, float, float, flo
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Print the table: in each cell the shares at the AUROCs of :data:`SHIFTS`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--patients", type=int, nargs="+", default=[30, 60, 150])
     given = parser.parse_args(argv)
-    print("| figure | patients |", " | ".join(f"AUROC {auroc:.2f}" for auroc in SHIFTS), "|")
-    print("|---|---|", "---|" * len(SHIFTS), sep="")
-    rows: dict[tuple[str, int], list[str]] = defaultdict(list)
+    rows: dict[str, list[list[str]]] = defaultdict(list)
     for patients in given.patients:
+        shares: list[dict[str, str]] = []
         for shift in SHIFTS.values():
             held: dict[str, list[bool]] = defaultdict(list)
             for seed in range(given.simulations):
@@ -89,10 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for name, truth, low, high in figures(own, shift):
                     if not math.isnan(low):
                         held[name].append(low <= truth and not truth > high)
-            for name, each in held.items():
-                rows[name, patients].append(f"{np.mean(each):.3f}")
-    for (name, patients), shares in sorted(rows.items(), key=lambda item: item[0][1]):
-        print(f"| {name} | {patients} | {' | '.join(shares)} |")
+            shares.append({name: f"{np.mean(each):.3f}" for name, each in held.items()})
+        for name in shares[0]:
+            rows[name].append([each.get(name, "") for each in shares])
+    print("| figure |", " | ".join(f"{patients} patients" for patients in given.patients), "|")
+    print("|---|", "---|" * len(given.patients), sep="")
+    for name, columns in rows.items():
+        print(f"| {name} | {' | '.join(' / '.join(each) for each in columns)} |")
 
 
 if __name__ == "__main__":

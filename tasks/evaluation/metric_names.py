@@ -12,7 +12,7 @@ FIRST = {
         "fold_auroc", "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity@op", "specificity@op", "mcc",
         "qwk", "mae", "rmse", "r2",
     ),
-    "segment": ("dice", "hd95", "nsd", "volume_difference", "lesion_sensitivity", "lesion_f1"),
+    "segment": ("dice", "hd95", "hd95_penalised", "nsd", "volume_difference", "lesion_sensitivity", "lesion_f1"),
     "detect": ("map50", "map", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op"),
 }  # fmt: skip
 BY_CLASS = {
