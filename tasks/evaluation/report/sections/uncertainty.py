@@ -158,7 +158,8 @@ def _savings(cases: CaseUncertainty, groups: IntArray) -> Table:
         "What a second reading would catch",
         ("read again", "cases", f"{cases.error_name} met", "share of all", rest),
         rows,
-        note="The most uncertain cases first. Caught is what the second reader sees; it is not said that he sees all.",
+        note="The most uncertain cases first. What is met is read again; that the second reader sees every error is not "
+        "said.",
     )
 
 
