@@ -158,8 +158,7 @@ def _savings(cases: CaseUncertainty, groups: IntArray) -> Table:
         "What a second reading would catch",
         ("read again", "cases", f"{cases.error_name} met", "share of all", rest),
         rows,
-        note="The most uncertain cases first. What is met is read again; that the second reader sees every error is not "
-        "said.",
+        note="The most uncertain cases first. That the second reader sees every error is not said.",
     )
 
 
