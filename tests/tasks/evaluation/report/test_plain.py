@@ -37,7 +37,7 @@ def test_a_table_file_has_a_column_for_each_end_of_an_interval(tmp_path: Path) -
     read = pd.read_csv(file)
     assert file.name == "results_main.csv"
     assert list(read.columns) == ["metric", "value", "value_low", "value_high", "n", "p", "p_adjusted", "meaning"]
-    assert read.loc[0, ["value", "value_low", "value_high"]].tolist() == [AUROC.value, AUROC.low, AUROC.high]
+    assert list(read[["value", "value_low", "value_high"]].iloc[0]) == [AUROC.value, AUROC.low, AUROC.high]
     assert table_frame(TABLE)["p_adjusted"].tolist()[0] == 0.04
 
 
