@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from tasks.evaluation.comparison.sections import compare
+from tasks.evaluation.comparison.alignment import aligned_parts
+from tasks.evaluation.comparison.differences import compare_models
+from tasks.evaluation.comparison.models import models_of
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.report.build import build_sections
-from tasks.evaluation.report.content import ReportSettings, Section, Subject
+from tasks.evaluation.report.content import Section, Subject
 from tasks.evaluation.task_file import RunTask
 
 CLASSES = ["healthy", "ill"]
@@ -107,8 +109,10 @@ def compared(seed: int, patients: int, better: bool) -> bool:
     for table, values in ((other, score), (first, own)):
         table["score_ill"], table["score_healthy"] = values, 1 - values
     runs = [EvaluatedRun(name, TASK, run.cases, table) for name, table in (("first", first), ("second", other))]
-    sections = compare(runs, "test", ReportSettings())
-    return any(section.flags for section in sections)
+    models = models_of(runs, aligned_parts(runs, "test"), 1000)
+    (comparison,) = compare_models(models)
+    found = comparison.primary
+    return found is not None and found.adjusted < 0.05 and (found.value.value > 0 or not better)
 
 
 FAULTS: dict[str, tuple[dict[str, float | bool], dict[str, float | bool], str]] = {
@@ -130,12 +134,12 @@ def count(fault: str, seeds: int, patients: int) -> Counter[str]:
     return found
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=60)
     parser.add_argument("--patients", type=int, default=300)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     rows: dict[str, Callable[[], str]] = {
         fault: lambda fault=fault: ", ".join(  # type: ignore[misc]
             f"{name} {times}" for name, times in sorted(count(fault, given.seeds, given.patients).items())

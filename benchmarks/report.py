@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -159,13 +159,13 @@ def measure(folder: Path, task: str) -> tuple[float, float, int]:
     return seconds, int(done.stdout.split()[-1]) / 2**20, (folder / "report.html").stat().st_size
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--keep", type=Path, help="folder to leave tables and reports in")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     print(f"{'task':10}{'rows':>10}{'seconds':>9}{'GiB':>7}{'page MB':>9}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         for task in given.tasks:

@@ -154,10 +154,9 @@ def _refuse_useless(argv: Sequence[str], source: str) -> None:
     for name in _OF_PREDICTIONS:
         if source != "predictions" and given(argv, f"--{name}"):
             raise SuiteError(f"--{name}: is about --predictions, and this is --{source}: leave it out")
-    if source != "compare" and given(argv, "--margin"):
-        raise SuiteError("--margin: is about --compare: leave it out")
-    if source != "compare" and given(argv, "--common_cases"):
-        raise SuiteError("--common_cases: is about --compare: leave it out")
+    for name in ("margin", "common_cases"):
+        if source != "compare" and given(argv, f"--{name}"):
+            raise SuiteError(f"--{name}: is about --compare: leave it out")
 
 
 def _output(asked: str | None, run_dir: str | None) -> Path:

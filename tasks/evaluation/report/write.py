@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.evaluation.decisions.choice import choose_again
+from tasks.evaluation.documents.markdown import write_documents
 from tasks.evaluation.evaluated import EvaluatedRun, read_evaluated
 from tasks.evaluation.report.build import build_sections
 from tasks.evaluation.report.content import ReportSettings, Section, Subject
@@ -87,6 +87,7 @@ def write_report(
         output,
         extras or Extras(),
         drawn_classes(run),
+        lambda folder: write_documents(folder, subject),
     )
 
 
@@ -103,6 +104,7 @@ def write_sections(
     output: Path,
     extras: Extras,
     class_names: Sequence[str] = (),
+    documents: Callable[[Path], list[Path]] | None = None,
 ) -> list[Path]:
     """Write sections as a page and its files; the page last, so that it never stands without them.
 
@@ -114,6 +116,7 @@ def write_sections(
         output: of the page.
         extras: what is asked for beside it.
         class_names: that have a colour, see :func:`drawn_classes`.
+        documents: writes further files into the folder beside the page; None = there are none.
 
     Returns:
         The files written, the page first.
@@ -132,6 +135,9 @@ def write_sections(
         from tasks.evaluation.report.plot_files import write_plots
 
         writers.append(lambda: write_plots(folder, sections, class_names))
+    if documents is not None:
+        write_further = documents
+        writers.append(lambda: write_further(folder))
     page = report_page(title, head, said, sections, class_names=class_names, folder=folder.name)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +200,8 @@ def write_comparison(
     Raises:
         SuiteError: the runs are not of the same cases, or a table is not what it should be.
     """
-    compare = importlib.import_module("tasks.evaluation.comparison.sections").compare
+    from tasks.evaluation.comparison.sections import compare
+
     part = split or reported_part(runs[0])
     settings = settings or ReportSettings()
     if settings.operating_point:

@@ -63,6 +63,7 @@ def test_a_run_folder_gets_its_report(run: Run, tmp_path: Path) -> None:
     assert table.loc["AUROC", "value"] == value["value"] == pytest.approx(float(auroc[:5]), abs=5e-4)
     assert page.fetched == []
     assert set(figures["sections"]) <= set(page.ids)
+    assert "AUROC" in (folder / "report" / "model_card.md").read_text()
     # Again: the report is the run's own, and is replaced.
     assert run("report", "--run_dir", folder)[0] == 0
 
@@ -102,6 +103,26 @@ def test_another_tools_table(run: Run, tmp_path: Path) -> None:
         assert "alert" not in script
     assert "&lt;script&gt;alert(1)" in text  # as a subgroup
     assert "&lt;b&gt;scores" in text
+
+
+def test_two_runs_compared(run: Run, tmp_path: Path) -> None:
+    first, second = (
+        write_binary_run(tmp_path / name, shift=shift) for name, shift in (("first", 1.0), ("second", 2.5))
+    )
+    status, _, err = run("report", "--compare", "first", "second", "--margin", "0.05", "--output", "both.html")
+    assert status == 0, err
+    found = json.loads((tmp_path / "both.json").read_text())
+    areas = [read_evaluated(folder).part("test").metrics()["auroc"].value for folder in (first, second)]
+    table = found["sections"]["comparison"]["tables"]["differences"][0]
+    (difference,) = (cell for cell in table.values() if isinstance(cell, dict) and "low" in cell)
+    assert difference["value"] == pytest.approx(areas[1] - areas[0])
+    assert difference["low"] > 0
+    assert "higher AUROC" in " ".join(found["verdict"])
+    other = write_binary_run(tmp_path / "other", patients=10)
+    status, _, err = run("report", "--compare", "first", other, "--output", "no.html")
+    assert (status, len(err.strip().splitlines())) == (2, 1)
+    assert not (tmp_path / "no.html").exists()
+    assert run("report", "--compare", "first", other, "--common_cases", "true", "--output", "common.html")[0] == 0
 
 
 def test_all_runs_on_one_page(run: Run, tmp_path: Path) -> None:
