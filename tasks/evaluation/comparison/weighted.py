@@ -18,6 +18,7 @@ from tasks.evaluation.intervals.ratios import FloatArray, IntArray
 from tasks.evaluation.intervals.share import UNKNOWN
 from tasks.evaluation.metric_values import BIASED
 
+_ROUNDING = 1e-8  # of scores: figures from 0 to 1 that differ by less do not differ
 _UNDEFINED = "undefined without one of the patients"
 
 
@@ -51,11 +52,15 @@ def paired_weighted(
     variances = jackknife(statistics, groups, max(2, min(resamples, BLOCKS)), seed)
     behind = len(np.unique(groups))
     found = {}
-    for name, difference in differences.items():
+    for name, raw in differences.items():
+        difference = raw
         known = evidence.get(name, Evidence(None, behind))
         rests = behind if known.mean else known.rests
         missing = "" if np.isfinite(variances[name]) else _UNDEFINED
-        ends, p = student_test(difference, variances[name], rests)
+        variance = variances[name]
+        if name != "rmse" and max(abs(difference), variance**0.5) < _ROUNDING:
+            difference, variance = 0.0, 0.0
+        ends, p = student_test(difference, variance, rests)
         if name.partition("/")[0] == "ece":
             ends, p, missing = UNKNOWN, np.nan, BIASED
         patients = behind if known.patients is None else known.patients

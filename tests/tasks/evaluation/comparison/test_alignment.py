@@ -57,6 +57,15 @@ def test_a_run_against_itself_has_no_difference(name: str) -> None:
         assert value.p == 1, key
 
 
+def test_scores_that_differ_by_rounding_do_not_differ() -> None:
+    first, _ = pair("binary")
+    score = first.predictions["score_yes"] * (1 + 1e-10)
+    rounded = replace(first, predictions=first.predictions.assign(score_yes=score))
+    own, its = aligned_parts((first, rounded), SPLIT)
+    found = paired_differences([own], [its], ["brier"], resamples=50)["brier"]
+    assert (found.difference, found.p, found.value.withheld) == (0, 1, "the models differ in no patient")
+
+
 def without_a_case(run: EvaluatedRun) -> EvaluatedRun:
     tables = {name: getattr(run, name) for name in ("cases", "predictions")}
     return replace(run, **{name: table[table["case_id"] != "s3"] for name, table in tables.items()})

@@ -66,6 +66,8 @@ def test_models_that_are_alike_have_p_1_and_no_interval() -> None:
     found = paired_means(same, same, np.arange(20), {"dice": [0]})["dice"]
     assert (found.p, found.wilcoxon, found.difference) == (1, 1, 0)
     assert found.value.withheld == "the models differ in no patient"
+    rounded = paired_means(same, same * (1 + 1e-10), np.arange(20), {"dice": [0]})["dice"]
+    assert (rounded.p, rounded.difference) == (1, 0)
     shifted = paired_means(same, same + 0.1, np.arange(20), {"dice": [0]})["dice"]
     assert math.isnan(shifted.p)  # no spread to judge it by
     assert shifted.value.withheld == "all patients agree"
