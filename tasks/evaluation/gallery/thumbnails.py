@@ -17,6 +17,7 @@ from datamodules.resampling import resize_image, resize_mask
 from datamodules.types import Scan
 
 MOST_SIDE = 384  # px of the longer side
+_MOST_AVERAGED = 4 * MOST_SIDE  # px of a side: rows and columns of larger ones are left out, a slide has gigabytes
 _LOSSLESS = 128  # px, up to which PNG costs little
 _QUALITY = 90  # of JPEG
 _MOST_LAYERS = 120  # classes with colours of their own in a palette of 256
@@ -65,10 +66,11 @@ def scan_thumbnail(scan: Scan, preprocess: Preprocess, spacing: tuple[float, flo
     """
     opened = replace(preprocess, size=None, zoom=1.0).opened(scan)
     height, width = scan.info.get("content_size", opened.content_size)
-    stored = opened.stored[:height, :width]
+    step = max(1, max(height, width) // _MOST_AVERAGED)
+    stored = opened.stored[:height:step, :width:step]
     limits = np.asarray(opened.limits, dtype=np.float64)
     stored, limits = _shown_channels(stored, limits, colours=scan.info.get("slice") is None)
-    size = thumbnail_size(scan.info.get("original_size", stored.shape[:2]), spacing)
+    size = thumbnail_size(scan.info.get("original_size", (height, width)), spacing)
     values = resize_image(np.asarray(stored, np.float32), size).astype(np.float64)
     first = (float(limits[0, 0]), float(limits[0, 0] + limits[1, 0]))
     black, white = _range(values, limits, wide=values.ndim == 2 and not preprocess.windows[1:])

@@ -129,6 +129,15 @@ def test_large_scans_are_small_and_pixels_square() -> None:
     assert thumbnail_size((10, 10), (0.0, 1.0)) == (10, 10)
 
 
+def test_of_slides_rows_and_columns_are_left_out() -> None:
+    array = np.zeros((7000, 5000, 3), np.uint8)
+    array[3500:] = 200
+    made = scan_thumbnail(Scan(array), Preprocess(channels=3))
+    assert made.size == (384, 274)
+    assert abs(pixels(made.data)[:190].astype(int)).max() < 10
+    assert pixels(made.data)[194:].min() > 245  # grey: of all values that are there 200 is the brightest
+
+
 def layer(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(BytesIO(data)).convert("RGBA"))
 
