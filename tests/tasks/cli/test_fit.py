@@ -129,6 +129,8 @@ def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Pat
     of_truth = np.where(scores["target"] == "ill", scores["score_ill"], scores["score_healthy"])
     assert shown[0].case_id == scores.index[of_truth.argmin()]
     assert shown[0].kinds[0] == "worst"
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    assert all(f'data-id="{one.case_id}"' in page for one in shown)
     assert {one.scan.size for one in [*shown, *read_gallery(Path("run"), "val")]} == {(24, 24)}
     assert any(name.startswith("events.out.tfevents") for name in names)
     cases = pd.read_csv("run/cases.csv", dtype={"patient_id": str})

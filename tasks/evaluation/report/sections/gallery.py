@@ -69,7 +69,7 @@ def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryC
         found.append(
             GalleryCase(
                 one.case_id,
-                one.kinds,
+                _kinds(one.kinds, some, measures, row),
                 scan=one.scan.data,
                 size=one.scan.size,
                 window=one.scan.window,
@@ -84,6 +84,24 @@ def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryC
             )
         )
     return found
+
+
+def _kinds(stored: Sequence[str], tables: PartTables, measures: CaseMeasures, row: int) -> list[str]:
+    """Why a case is shown; of errors those that it has at the operating point of today's tables.
+
+    In classification all cases have them that are wrong so; images with a missed or a false box are too many for that.
+    """
+    errors = {
+        "false negative": bool(measures.false_negative[row]),
+        "false positive": bool(measures.false_positive[row]),
+        "wrong class": bool(measures.wrong_class[row]),
+    }
+    every = tables.task.task == "classify"
+    return [
+        kind
+        for kind in KINDS
+        if (errors.get(kind, False) and (every or kind in stored)) or (kind not in errors and kind in stored)
+    ]
 
 
 def _groups(tables: PartTables) -> pd.DataFrame:

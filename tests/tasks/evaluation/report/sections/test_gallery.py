@@ -156,6 +156,20 @@ def test_what_the_tables_say_today_counts_and_lost_cases_are_left_out(tmp_path: 
     assert first not in [case.case_id for case in gallery(fewer)[1].cases]
 
 
+def test_errors_are_those_at_the_operating_point_of_today(tmp_path: Path) -> None:
+    table = single_label(60, ["a", "b"], 0)
+    run = stored(classified(tmp_path, "binary", table.assign(prediction_op="a"), ["a", "b"]))
+    kinds = {kind for case in gallery(run)[1].cases for kind in case.kinds}
+    assert "false negative" in kinds
+    assert "false positive" not in kinds
+    _, shown = gallery(replace(run, predictions=table.assign(prediction_op="b")))
+    target = table.set_index("case_id")["target"]
+    for case in shown.cases:
+        assert "false negative" not in case.kinds
+        assert ("false positive" in case.kinds) == (target[case.case_id] == "a")
+        assert dict(case.facts)["prediction"] == "b"
+
+
 @pytest.mark.parametrize("odd", ["one class", "equal", "one patient", "nothing known", "one case"])
 def test_odd_tables_are_no_error(tmp_path: Path, odd: str) -> None:
     table = single_label(20, ["a", "b"], 0)
