@@ -134,6 +134,8 @@ class RunEvaluation:
                     results_text(self.metrics[split], title, task=task.task, class_names=names, distance=unit),
                     end="\n\n",
                 )
+        if show and model.calibration is not None:
+            print(f"scores are calibrated: {model.calibration}")
         if show and task.operating_points and "operating_point" in task.own:
             print(calls_text(task.operating_points, task.own["operating_point"]))
         counts = {

@@ -8,8 +8,10 @@ calibration hierarchy for risk models was defined, J. Clin. Epidemiol. 74:167-17
 
 The test asks whether both hold at once. It is the score test: what each patient adds to the likelihood's slope at b = 1
 and a = 0 has a mean of 0 there, by Hotelling's T2 over patients. It needs no fit, so that a model which tells apart
-without a mistake can be tested, and holds its level with few patients where Wald's does not. Source: D. D. Boos, On
-generalized score tests, The American Statistician 46:327-333, 1992.
+without a mistake can be tested, and holds its level with few patients where Wald's does not. Of a rare finding that by
+chance is rarer still, patients vary too little: p is not below that of the variance which the scores themselves expect,
+which takes cases for independent. Source: D. D. Boos, On generalized score tests, The American Statistician 46:327-333,
+1992.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def p_of_calibration(finding: Finding) -> float:
     Args:
         finding: scores beside the truth.
     """
-    from scipy.stats import f  # here: what reads tables alone needs no scipy
+    from scipy.stats import chi2, f  # here: what reads tables alone needs no scipy
 
     patients = finding.patients
     if patients < 4:
@@ -100,12 +102,16 @@ def p_of_calibration(finding: Finding) -> float:
     logit = there - absent
     error = np.where(finding.there, finding.rest, -finding.score)
     # About the middle of the logits, so that the two are nearly independent; of scores all the same the first is all.
-    columns = [error, error * (logit - logit.mean())][: 2 if np.ptp(logit) > _SPREAD else 1]
-    added = patient_sums(np.stack(columns, axis=1), finding.groups)
+    design = np.stack([np.ones_like(logit), logit - logit.mean()], axis=1)[:, : 2 if np.ptp(logit) > _SPREAD else 1]
+    added = patient_sums(design * error[:, None], finding.groups)
     mean, around = added.mean(axis=0), added - added.mean(axis=0)
     covariance = around.T @ around / (patients - 1)
     if not np.isfinite(covariance).all() or not covariance.any() or np.linalg.cond(covariance) > 1e14:
         return math.nan
-    asked = len(columns)
+    asked = len(mean)
     squared = patients * float(mean @ np.linalg.solve(covariance, mean))
-    return float(f.sf(squared * (patients - asked) / (asked * (patients - 1)), asked, patients - asked))
+    by_patient = float(f.sf(squared * (patients - asked) / (asked * (patients - 1)), asked, patients - asked))
+    total, expected = mean * patients, (design * (finding.score * finding.rest)[:, None]).T @ design
+    if not np.linalg.cond(expected) < 1e14:  # all scores are 0 or 1: nothing but the cases says how far they may be off
+        return by_patient
+    return max(by_patient, float(chi2.sf(float(total @ np.linalg.solve(expected, total)), asked)))

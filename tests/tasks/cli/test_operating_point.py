@@ -42,6 +42,9 @@ def test_what_is_chosen_on_validation_is_used_elsewhere(run: Run, table_root: Pa
     best = ["--ckpt_path", "run/checkpoints/best.ckpt"]
     status, out, err = run("test", *best, "--run_dir", "again")
     assert status == 0, err
+    assert (
+        f"scores are calibrated: temperature {1 / calibration.maps['ill'].to_dict()['present']:.3g}, fitted on " in out
+    )
     assert f"called at (@op): ill from {point:.3g}; chosen by {RULE} on validation" in out
     again = json.loads(Path("again/metrics.json").read_text())
     assert again["test/sensitivity@op"] == metrics["test/sensitivity@op"]

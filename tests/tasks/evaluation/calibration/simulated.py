@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from scipy.stats import norm
 
-from tasks.evaluation.calibration.scored import Scored, of_classes
+from tasks.evaluation.calibration.scored import Scored, finding, of_classes
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -44,3 +44,14 @@ def multiclass(seed: int, patients: int = 150, classes: int = 4, factor: float =
     target = (chances(generator, groups)[:, None] > true.cumsum(axis=1)[:, :-1]).sum(axis=1)
     names = tuple(f"class {k}" for k in range(classes))
     return of_classes(softmax(factor * logits, axis=1), target, groups, names)
+
+
+def labels(seed: int, patients: int = 150, count: int = 14, factor: float = 1.0) -> Scored:
+    """Labels from rare (some 4 %) to common ones."""
+    generator = np.random.default_rng(seed)
+    groups, found = patients_of(generator, patients), []
+    for number, middle in enumerate(np.linspace(-4.5, -0.5, count)):
+        logit = middle + 1.2 * generator.normal(size=patients)[groups] + 1.2 * generator.normal(size=len(groups))
+        there = chances(generator, groups) < expit(logit)
+        found.append(finding(f"label {number}", expit(factor * logit), there, groups))
+    return Scored("labels", tuple(one.name for one in found), tuple(found))

@@ -146,7 +146,7 @@ def test_dirichlet_mends_what_temperature_cannot() -> None:
 KINDS = {"binary": binary(7, factor=2), "classes": multiclass(7, factor=2)}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(["binary", "classes"]), st.sampled_from(METHODS[1:]), st.integers(0, 2**32 - 1))
 def test_rules_of_all_methods(kind: str, method: Method, seed: int) -> None:
     fit = fitted(KINDS[kind], method)

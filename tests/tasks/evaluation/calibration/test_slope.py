@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.stats import chi2
 
 from tasks.evaluation.calibration.figures import ALPHA, calibration_figures
 from tasks.evaluation.calibration.scored import Finding, finding
 from tasks.evaluation.calibration.slope import p_of_calibration, recalibration
 from tasks.evaluation.intervals.quantiles import student
-from tests.tasks.evaluation.calibration.simulated import binary, multiclass
+from tests.tasks.evaluation.calibration.simulated import binary, labels, multiclass
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -42,7 +43,13 @@ def test_the_test_is_that_of_hotelling() -> None:
         added[patient] = error.sum(), (error * logit[cases]).sum()
     from statsmodels.stats.multivariate import test_mvmean
 
-    assert p_of_calibration(own) == pytest.approx(test_mvmean(added, np.zeros(2)).pvalue, abs=1e-9)
+    by_patient = test_mvmean(added, np.zeros(2)).pvalue
+    # That of independent cases, the score test of a logistic regression with both held, is smaller here.
+    model = sm.GLM(own.there.astype(float), sm.add_constant(logit), family=sm.families.Binomial())
+    slope, information = model.score(np.array([0.0, 1.0])), -model.hessian(np.array([0.0, 1.0]), observed=False)
+    by_case = chi2.sf(slope @ np.linalg.solve(information, slope), 2)
+    assert p_of_calibration(own) == pytest.approx(max(by_patient, by_case), abs=1e-9)
+    assert by_case != pytest.approx(by_patient, abs=1e-3)
 
 
 @pytest.mark.parametrize("middle", [0.0, -2.5])
@@ -67,6 +74,14 @@ def test_of_several_classes_too() -> None:
 
     assert sum(any(flags(seed, 1.0)) for seed in range(60)) <= 3
     assert sum(flags(seed, 3.0)[0] for seed in range(20)) == 20
+
+
+def test_of_many_labels_rare_ones_among_them() -> None:
+    def flagged(seed: int, factor: float) -> int:
+        return sum(one.miscalibrated for one in calibration_figures(labels(seed, factor=factor), intervals=False)[1])
+
+    assert sum(flagged(seed, 1.0) > 0 for seed in range(60)) <= 3
+    assert min(flagged(seed, 3.0) for seed in range(5)) >= 5
 
 
 @pytest.mark.parametrize(
