@@ -32,7 +32,7 @@ COLUMN, PAGE = 85 * MM, 180 * MM  # widths of a column and of a page of most jou
 _POINTS = 4000  # of a line
 _FINE = 2000.0  # units along which points are told apart
 _BARS, _ROWS, _KEYS = 60, 80, 8  # that are drawn
-_LETTERS = 52  # of a line below an axis
+_BELOW, _BESIDE = 52, 32  # letters of a line below an axis, and beside one
 _CELLS = 15  # rows of a matrix that has its counts as numbers
 _LOOK: dict[str, Any] = {
     "font__size": 7.5,
@@ -115,8 +115,8 @@ def _lines(figure: Figure, axes: Axes, plot: LinePlot, class_names: Sequence[str
         left, top = x_scale.place(line.x), y_scale.place(line.y)
         kept = thin_dots(left, top, _POINTS) if line.kind == "dots" else thin_line(left, top, _POINTS)
         _line(axes, line, kept, label, colour=_colour(colour), dash=DASHES[dash])
-    axes.set_xlabel(_below(plot.x_name))
-    axes.set_ylabel(shortened(plot.y_name, 50))
+    axes.set_xlabel(_in_lines(plot.x_name, _BELOW))
+    axes.set_ylabel(_in_lines(plot.y_name, _BESIDE))
     for scale, which in ((x_scale, "x"), (y_scale, "y")):
         if scale.log:
             getattr(axes, f"set_{which}scale")("log")
@@ -184,7 +184,7 @@ def _forest(figure: Figure, axes: Axes, plot: ForestPlot) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(_below(plot.x_name))
+    axes.set_xlabel(_in_lines(plot.x_name, _BELOW))
 
 
 def _matrix(figure: Figure, axes: Axes, plot: MatrixPlot) -> None:
@@ -237,13 +237,13 @@ def _bars(figure: Figure, axes: Axes, plot: BarPlot) -> None:
         axes.set_yticks(at, texts)
         axes.invert_yaxis()
         axes.grid(False, axis="y")
-        axes.set_xlabel(_below(plot.y_name))
-        axes.set_ylabel(shortened(plot.x_name, 40))
+        axes.set_xlabel(_in_lines(plot.y_name, _BELOW))
+        axes.set_ylabel(_in_lines(plot.x_name, _BESIDE))
     else:
         axes.set_xticks(at, texts)
         axes.grid(False, axis="x")
-        axes.set_xlabel(_below(plot.x_name))
-        axes.set_ylabel(shortened(plot.y_name, 40))
+        axes.set_xlabel(_in_lines(plot.x_name, _BELOW))
+        axes.set_ylabel(_in_lines(plot.y_name, _BESIDE))
     if len(plot.series) > 1:
         _legend(figure, axes, height, len(plot.series))
 
@@ -252,8 +252,8 @@ def _colour(number: int) -> str:
     return INK if number == LETTERS else COLOURS[number][0]
 
 
-def _below(name: str) -> str:
-    return "\n".join(shortened(line, _LETTERS) for line in two_lines(name, _LETTERS))
+def _in_lines(name: str, letters: int) -> str:
+    return "\n".join(shortened(line, letters) for line in two_lines(name, letters))
 
 
 def _flat(text: str) -> str:

@@ -187,7 +187,7 @@
       parts.push(make("label", {}, "of which", column), make("label", {}, "from", least), make("label", {}, "to", most));
     }
     for (const input of [text, column, least, most]) input.addEventListener("input", draw);
-    block.querySelector(".wide").before(make("div", { className: "tools" }, ...parts, count));
+    if (rows.length > 8) block.querySelector(".wide").before(make("div", { className: "tools" }, ...parts, count));
     draw();
   }
 

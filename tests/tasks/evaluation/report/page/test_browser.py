@@ -195,6 +195,9 @@ def test_paper_has_no_empty_page_and_no_controls(browser: Browser, file: Path, t
         page.emulate_media(media="print", color_scheme="dark" if theme == "dark" else "light")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert page.locator(".tools:visible, .contents:visible, details.numbers:visible").count() == 0
+        # Nothing is cut off: no box that could only be scrolled.
+        cut = "all => all.filter(one => one.scrollHeight > one.clientHeight + 1).length"
+        assert page.locator(".wide").evaluate_all(cut) == 0
         page.emulate_media(media="screen")
         printed = page.pdf(prefer_css_page_size=True)
     pages = printed.count(b"/Type /Page\n") or len(re.findall(rb"/Type\s*/Page\b(?!s)", printed))
