@@ -12,7 +12,7 @@ def section(subject: Subject) -> Section:
     """Limits as a table; leaks, absent classes and results of validation are flags."""
     facts = facts_of(subject)
     found = limits_of(subject, facts)
-    flags = [f"{limit.what} is not known: {limit.why}" for limit in found if limit.flag]
+    flags = [limit.why for limit in found if limit.flag]
     line = f"{number_of(len(found), 'limit')} can be read off the data and files of this run; others its authors know."
     rows = [(limit.what, limit.why) for limit in found]
     return Section(
