@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from tasks.evaluation.documents.characteristics import PART_STEPS
 from tasks.evaluation.documents.facts import RunFacts
 from tasks.evaluation.documents.limits import PLACE, limits_of
 from tasks.evaluation.documents.model_answers import model_answers
+from tasks.evaluation.drift.profile import FILE as PROFILE
 from tasks.evaluation.metric_names import first_metrics, label_of
 from tasks.evaluation.report.content import Subject
 from tasks.evaluation.report.header import part_name
@@ -36,6 +38,10 @@ class Answer:
     whole: bool = True
 
 
+# Model card and checklists ask for the same answers; they are forgotten with the subject.
+_KNOWN: WeakKeyDictionary[Subject, dict[str, Answer]] = WeakKeyDictionary()
+
+
 def answers_of(subject: Subject, facts: RunFacts) -> dict[str, Answer]:
     """All answers by their names in the item tables; what the run does not know is not among them.
 
@@ -43,6 +49,12 @@ def answers_of(subject: Subject, facts: RunFacts) -> dict[str, Answer]:
         subject: the run, and the part that is reported.
         facts: of its files.
     """
+    if subject not in _KNOWN:
+        _KNOWN[subject] = _answers(subject, facts)
+    return _KNOWN[subject]
+
+
+def _answers(subject: Subject, facts: RunFacts) -> dict[str, Answer]:
     given: Mapping[str, tuple[str, str, bool]] = {
         **_data(subject, facts), **_evaluation(subject, facts), **model_answers(subject, facts)
     }  # fmt: skip
@@ -201,9 +213,13 @@ def _study(facts: RunFacts) -> str:
 
 
 def _drift(subject: Subject) -> str:
-    if subject.validation is None or subject.split == "val":
+    folder = subject.run.folder
+    others = ["training"] if folder is not None and (folder / PROFILE).is_file() else []
+    if subject.validation is not None and subject.split != "val":
+        others.append("validation")
+    if not others:
         return ""
     return (
-        f"{_first_upper(part_name(subject.split))} is compared with validation, which is of the development data, in "
-        "sizes, intensities, scores, truth and columns of the table."
+        f"{_first_upper(part_name(subject.split))} is compared with {' and '.join(others)} in sizes, intensities, "
+        "scores, truth and columns of the table."
     )

@@ -103,7 +103,7 @@ def _rows(name: str, sides: Sequence[Variable | None]) -> list[Sequence[Cell]]:
             (f"{name}, mean (SD)", *(_mean(values.astype(float)) for values in known), _cell(difference))
         ]
     else:
-        rows = _levels(name, [values.astype(str) for values in known])
+        rows = _levels(name, [pd.Series(values).astype("str").value_counts() for values in known])
     unknown = [0 if side is None else int((~side.known).sum()) for side in sides]
     if any(unknown):
         totals = [0 if side is None else len(side.values) for side in sides]
@@ -111,9 +111,10 @@ def _rows(name: str, sides: Sequence[Variable | None]) -> list[Sequence[Cell]]:
     return rows
 
 
-def _levels(name: str, sides: Sequence[NDArray[np.str_]]) -> list[Sequence[Cell]]:
-    levels = np.unique(np.concatenate(sides))
-    counts = np.stack([[int((side == level).sum()) for level in levels] for side in sides]).reshape(len(sides), -1)
+def _levels(name: str, sides: Sequence[pd.Series]) -> list[Sequence[Cell]]:
+    """Rows of the levels, from how often each is in each part."""
+    levels = sorted({str(level) for side in sides for level in side.index})
+    counts = np.stack([side.reindex(levels, fill_value=0).to_numpy(dtype=np.int64) for side in sides])
     difference = standardised_shares(counts[[0, -1]]) if len(sides) > 1 and len(levels) else math.nan
     totals = counts.sum(axis=1)
     rows: list[Sequence[Cell]] = []

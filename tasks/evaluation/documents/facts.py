@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -134,8 +135,18 @@ def _entry(section: Any, name: str) -> Any:
     return section.get(name) if isinstance(section, dict) else None
 
 
+# Several sections ask for the facts of one subject; they are forgotten with it.
+_KNOWN: WeakKeyDictionary[Subject, RunFacts] = WeakKeyDictionary()
+
+
 def facts_of(subject: Subject) -> RunFacts:
-    """Facts of the run that a report is about; of tables of another tool those that the tables have."""
+    """Facts of the run that a report is about, read once; of tables of another tool those that the tables have."""
+    if subject not in _KNOWN:
+        _KNOWN[subject] = _facts_of(subject)
+    return _KNOWN[subject]
+
+
+def _facts_of(subject: Subject) -> RunFacts:
     run = subject.run
     folder = run.folder
     parts = {part: counted_part(run.cases[run.cases["split"] == part]) for part in run.parts}

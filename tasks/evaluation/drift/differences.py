@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.evaluation.drift.variables import Variable
@@ -171,7 +172,7 @@ def _categories(about: Variable, first: NDArray[Any], second: NDArray[Any], seed
     found = Difference(about.name, about.group, "category", patients)
     if not min(patients):
         return replace(found, untested="unknown")
-    levels, codes = np.unique(np.concatenate([first, second]).astype(str), return_inverse=True)
+    codes, levels = pd.factorize(pd.Series(np.concatenate([first, second])).astype("str"), sort=True)
     table = np.stack([
         np.bincount(codes[: len(first)], minlength=len(levels)), np.bincount(codes[len(first) :], minlength=len(levels))
     ])  # fmt: skip
