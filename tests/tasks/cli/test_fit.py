@@ -127,7 +127,7 @@ def test_the_run_folder_holds_what_the_design_promises(run: Run, table_root: Pat
     shown = read_gallery(Path("run"), "test")
     scores = predictions("run", "test").set_index("case_id")
     of_truth = np.where(scores["target"] == "ill", scores["score_ill"], scores["score_healthy"])
-    assert shown[0].case_id == scores.index[of_truth.argmin()]
+    assert shown[0].case_id == scores.index[int(of_truth.argmin())]
     assert shown[0].kinds[0] == "worst"
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert all(f'data-id="{one.case_id}"' in page for one in shown)
