@@ -213,7 +213,7 @@ def _matrix(figure: Figure, axes: Axes, plot: MatrixPlot) -> None:
     axes.set_ylabel(shortened(plot.row_name, 40))
     if few:
         for row, column in np.ndindex(*counts.shape):
-            colour = "white" if shares[row, column] > 0.55 else INK
+            colour = "white" if shares[row, column] > 0.9 else INK  # the better contrast, 4.3:1 at least
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=7)
 
 

@@ -19,7 +19,7 @@ _TOP, _LARGEST, _NAMED = 34, 64, 40  # place of the first row; units of a cell a
 _MOST = 4000  # cells that are drawn
 _WHOLE = 12  # rows and columns of a matrix whose table has all cells; of larger ones the largest counts
 _IN_TABLE = 120
-_DARK = 0.55  # share from which letters are white
+_DEEPEST = 0.72  # of a cell's colour: letters on it have a contrast of 4.5:1 in both themes
 
 
 def matrix_figure(plot: MatrixPlot, name: str) -> Markup:
@@ -50,8 +50,7 @@ def matrix_figure(plot: MatrixPlot, name: str) -> Markup:
             {
                 "x": round(left + column * size, 1),
                 "y": round(top + row * size, 1),
-                "share": round(max(share, 0.04) if count else 0, 2),
-                "dark": share > _DARK,
+                "share": round(max(share * _DEEPEST, 0.04) if count else 0, 2),
                 "count": count,
                 "said": _said(plot, names[row], heads[column], count, share),
             }

@@ -218,7 +218,16 @@
   addEventListener("beforeprint", () => { opened = all("details.folded:not([open])"); for (const one of opened) one.open = true; });
   addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
 
+  // ---- boxes that scroll are reached by the Tab key, those that need not are passed over
+  const fits = new ResizeObserver(entries => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight) target.setAttribute("tabindex", "0");
+      else target.removeAttribute("tabindex");
+    }
+  });
+
   contents();
+  all(".wide").forEach(box => fits.observe(box));
   all("svg.plot").forEach(watch);
   all("figure.plotted").forEach(choose);
   all(".table.sortable").forEach(handle);

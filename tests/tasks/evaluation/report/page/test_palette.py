@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from tasks.evaluation.report.content import Line
+from tasks.evaluation.report.page.assets import own_text
+from tasks.evaluation.report.page.matrix_plots import _DEEPEST
 from tasks.evaluation.report.page.palette import CLASSES, COLOURS, INK, style_sheet, styles_of
 
 STYLE = resources.files("datamodules.pictures").joinpath("page.css").read_text(encoding="utf-8")
@@ -26,6 +28,16 @@ def luminance(colour: str) -> float:
 def test_each_colour_has_a_contrast_of_three(theme: int, number: int) -> None:
     dark, light = sorted([luminance(COLOURS[number][theme]), luminance(GROUNDS[theme])])
     assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_letters_in_the_deepest_cell_of_a_matrix_are_legible(theme: int) -> None:
+    fill = re.findall(r"\.cell rect { fill: (#\w{6})", own_text("report.css"))[theme]
+    ink = re.findall(r"--ink: (#\w{6})", STYLE)[theme]
+    parts = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (fill, GROUNDS[theme])]
+    mixed = [round(_DEEPEST * over + (1 - _DEEPEST) * under) for over, under in zip(*parts, strict=True)]
+    dark, light = sorted([luminance("#{:02x}{:02x}{:02x}".format(*mixed)), luminance(ink)])
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
 
 
 def line(name: str, group: str = "") -> Line:
