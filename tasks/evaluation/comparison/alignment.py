@@ -32,13 +32,14 @@ def aligned_parts(runs: Sequence[EvaluatedRun], split: str, *, common: bool = Fa
     parts = [run.part(split) for run in runs]
     for run, part in zip(runs[1:], parts[1:], strict=True):
         _same_task(runs[0].name, parts[0], run.name, part)
-    together = set(parts[0].cases["case_id"]).intersection(*(part.cases["case_id"] for part in parts[1:]))
+    ids = [_ids(part.cases) for part in parts]
+    together = set(ids[0]).intersection(*ids[1:])
     if not common:
         for run, part in zip(runs[1:], parts[1:], strict=True):
             _same_cases(runs[0].name, parts[0], run.name, part)
     elif not together:
         raise SuiteError(f"{runs[-1].name}: no case of split {split!r} is in all runs: there is nothing to compare")
-    order = parts[0].cases["case_id"][parts[0].cases["case_id"].isin(together)]
+    order = pd.Index([case for case in ids[0] if case in together], dtype=object)
     ordered = [_in_order(part, order, parts[0]) for part in parts]
     for run, part in zip(runs[1:], ordered[1:], strict=True):
         _same_patients(runs[0].name, ordered[0], run.name, part)
@@ -78,7 +79,7 @@ def _task(part: PartTables) -> str:
 
 
 def _same_cases(reference: str, first: PartTables, name: str, part: PartTables) -> None:
-    own, its = set(first.cases["case_id"]), set(part.cases["case_id"])
+    own, its = set(_ids(first.cases)), set(_ids(part.cases))
     if own == its:
         return
     lacking, further = len(own - its), len(its - own)
@@ -91,21 +92,25 @@ def _same_cases(reference: str, first: PartTables, name: str, part: PartTables) 
     )
 
 
-def _in_order(part: PartTables, order: pd.Series, first: PartTables) -> PartTables:
+def _ids(table: pd.DataFrame) -> NDArray[np.object_]:
+    """Names of cases as Python texts: columns of pandas' own kind of text are slow to look up."""
+    return table["case_id"].to_numpy(dtype=object)
+
+
+def _in_order(part: PartTables, order: pd.Index, first: PartTables) -> PartTables:
     """The part with cases in an order; rows of classes and boxes stay in their own, case by case."""
-    ids = pd.Index(order)
-    cases = part.cases.set_index("case_id").loc[ids].reset_index()
-    place = pd.Series(np.arange(len(ids)), index=ids)
     # Columns of scores have names: classes may stand in the order of the first run.
     task = replace(part.task, class_names=list(first.task.class_names))
 
     def sorted_rows(table: pd.DataFrame) -> pd.DataFrame:
-        kept = table[table["case_id"].isin(ids)]
-        rows = place.reindex(kept["case_id"]).to_numpy()
-        return kept.iloc[np.argsort(rows, kind="stable")].reset_index(drop=True)
+        place = order.get_indexer(pd.Index(_ids(table), dtype=object))
+        rows = np.argsort(place, kind="stable")
+        return table.iloc[rows[place[rows] >= 0]].reset_index(drop=True)
 
     targets = None if part.targets is None else sorted_rows(part.targets)
-    return replace(part, task=task, cases=cases, predictions=sorted_rows(part.predictions), targets=targets)
+    return replace(
+        part, task=task, cases=sorted_rows(part.cases), predictions=sorted_rows(part.predictions), targets=targets
+    )
 
 
 def _same_patients(reference: str, first: PartTables, name: str, part: PartTables) -> None:
