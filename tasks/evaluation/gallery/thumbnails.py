@@ -51,7 +51,7 @@ class Thumbnail:
 
 
 def scan_thumbnail(scan: Scan, preprocess: Preprocess, spacing: tuple[float, float] | None = None) -> Thumbnail:
-    """A scan of which the model's window and as much again on both sides of it can be seen.
+    """A scan of which the model's window and half its width more on each side can be seen.
 
     Where several windows are channels, all of them can be seen, and the first is shown at first. Of channel counts
     other than 1 and 3, and of neighbouring slices, the middle channel is shown.

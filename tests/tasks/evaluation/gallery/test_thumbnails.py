@@ -34,7 +34,7 @@ def shown(thumbnail: Thumbnail) -> NDArray[np.float64]:
     return np.clip((pixels(thumbnail.data) / 255 - low) / (high - low), 0, 1)
 
 
-def test_a_window_in_hu_shows_what_the_model_sees_and_as_much_again_beside_it() -> None:
+def test_a_window_in_hu_shows_what_the_model_sees_and_half_as_much_on_each_side() -> None:
     array = np.linspace(-1000, 1500, 64 * 64).reshape(64, 64).astype(np.int16)
     spec = Preprocess(channels=1, windows=((40.0, 400.0),))
     made = scan_thumbnail(Scan(array), spec)
