@@ -8,7 +8,7 @@ calibration hierarchy for risk models was defined, J. Clin. Epidemiol. 74:167-17
 
 The test asks whether both hold at once. It is the score test: what each patient adds to the likelihood's slope at b = 1
 and a = 0 has a mean of 0 there, by Hotelling's T2 over patients. It needs no fit, so that a model which tells apart
-without a mistake can be tested, and holds its level with few patients where Wald's does not. Of a rare finding that by
+without a mistake can be tested. Of a rare finding that by
 chance is rarer still, patients vary too little: p is not below that of the variance which the scores themselves expect,
 which takes cases for independent. Source: D. D. Boos, On generalized score tests, The American Statistician 46:327-333,
 1992.

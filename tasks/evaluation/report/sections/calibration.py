@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scansuite.words import number_of
 from tasks.evaluation.calibration.calibration import Method, read_method
 from tasks.evaluation.calibration.cross_fitting import cross_fitted
-from tasks.evaluation.calibration.figures import LEAST_SIDE, Figures, calibration_figures
+from tasks.evaluation.calibration.figures import ALPHA, LEAST_OFF, LEAST_SIDE, Figures, calibration_figures
 from tasks.evaluation.calibration.reliability import reliability_of
 from tasks.evaluation.calibration.scored import Finding, Scored, scored, uncalibrated
 from tasks.evaluation.calibration.tables import fit_on
@@ -314,11 +314,15 @@ def _by_class(states: Sequence[_State], current: int) -> Table:
                 mark,
             )
         )
+    things = "boxes" if states[current].scores.kind == "boxes" else "cases"
     head = (
-        "class", "cases", "mean score", "share", "slope", *(f"slope, {state.name}" for state in other), "in the large",
+        "class", things, "mean score", "share", "slope", *(f"slope, {state.name}" for state in other), "in the large",
         "Brier score", "ECE", "p (Holm)", "miscalibrated",
     )  # fmt: skip
-    note = f"Scores {states[current].name}. Marked where p < 0.01 and score and outcome are 0.02 apart in the mean."
+    note = (
+        f"Scores {states[current].name}. Marked where p < {ALPHA}, score and outcome are {LEAST_OFF} apart in the "
+        f"mean, and there are {LEAST_SIDE} patients on each side."
+    )
     return Table("by_class", "By class", head, rows, note, sortable=len(rows) > _SHOWN)
 
 
@@ -333,15 +337,18 @@ def _bins(state: _State) -> Table:
         ):
             share = MetricValue(float(y), float(low), float(high), int(n), patients=int(patients))
             rows.append((*([one.name] if whole is None else []), float(x), share, int(n), int(patients)))
-    head = (*(["label"] if whole is None else []), "mean score", "share", "cases", "patients")
+    things = "boxes" if state.scores.kind == "boxes" else "cases"
+    head = (*(["label"] if whole is None else []), "mean score", "share", things, "patients")
     return Table("bins", "Reliability in numbers", head, rows, f"Scores {state.name}.", sortable=len(rows) > _SHOWN)
 
 
 def _plain(state: _State) -> dict[str, object]:
     """For ``report.json``."""
-    found: dict[str, object] = {}
-    for one in [*([state.whole] if state.whole is not None else []), *state.by_class]:
+
+    def plain(one: Figures) -> Mapping[str, object]:
         test = {"p": one.recalibration.p, "adjusted": one.adjusted, "miscalibrated": one.miscalibrated}
         cells = {name.replace(" ", "_").lower(): cell for name, cell in _rows(one).items() if name != "test"}
-        found[one.name or "whole"] = cells | test | {"off": one.recalibration.off}
-    return found
+        return cells | test | {"off": one.recalibration.off}
+
+    whole = None if state.whole is None else plain(state.whole)
+    return {"whole": whole, "classes": {one.name: plain(one) for one in state.by_class}}
