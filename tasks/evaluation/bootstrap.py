@@ -49,13 +49,12 @@ def group_cases(case_ids: pd.Series, patients: pd.Series | None) -> NDArray[np.i
         return np.arange(len(case_ids), dtype=np.intp)
     if len(patients) != len(case_ids):
         raise ValueError(f"{len(patients)} patients for {len(case_ids)} cases")
-    # A tuple keeps patient "12" apart from a case "12" without patient.
-    names = [
-        (False, case) if pd.isna(patient) else (True, str(patient))
-        for case, patient in zip(case_ids, patients, strict=True)
-    ]
-    numbers: dict[tuple[bool, object], int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.intp)
+    known = patients.notna().to_numpy()
+    people, _ = pd.factorize(patients.astype("str").to_numpy())
+    alone, _ = pd.factorize(case_ids.to_numpy())
+    # Beyond the numbers of patients: patient "12" is apart from a case "12" without patient.
+    numbers, _ = pd.factorize(np.where(known, people, len(people) + alone))
+    return numbers.astype(np.intp)
 
 
 def resample_weights(

@@ -143,7 +143,7 @@ class EvaluatedRun:
     @property
     def parts(self) -> list[str]:
         """Parts that were evaluated, validation first."""
-        there = set(self.cases["split"].dropna())
+        there = set(self.cases["split"].dropna().unique())
         return [*(part for part in PARTS if part in there), *sorted(there - set(PARTS))]
 
     @property

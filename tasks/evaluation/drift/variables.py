@@ -132,11 +132,13 @@ def geometry(cases: pd.DataFrame) -> list[Variable]:
     """Sizes in pixels, and spacing in millimetres along each axis, of the scans as stored."""
     found = [number(f"{side} (pixels)", "image", cases[side]) for side in ("width", "height") if side in cases]
     if "spacing" in cases and cases["spacing"].notna().any():
-        spacing = cases["spacing"].astype("str").where(cases["spacing"].notna()).str.split(expand=True)
+        codes, distinct = pd.factorize(cases["spacing"])
+        spacing = pd.Series(distinct).astype("str").str.split(expand=True)
         names = ("spacing, rows (mm)", "spacing, columns (mm)") if spacing.shape[1] < 3 else ()
         for axis in range(min(3, spacing.shape[1])):
             name = names[axis] if axis < len(names) else f"spacing, axis {axis + 1} (mm)"
-            found.append(number(name, "image", spacing[axis]))
+            values = pd.to_numeric(spacing[axis], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+            found.append(number(name, "image", np.append(values, np.nan)[codes]))  # -1: not known
     return found
 
 
