@@ -31,8 +31,8 @@ def answer(comparison: Comparison, unit: str = "", tests: int = 1) -> list[str]:
         )
     elif comparison.secondary:
         lines.append(
-            f"In the {len(comparison.secondary)} secondary metrics no difference was found once p is adjusted for all "
-            "of them."
+            f"In the {len(comparison.secondary)} secondary metrics no difference between {comparison.other.name} and "
+            f"{comparison.reference.name} was found once p is adjusted for all of them."
         )
     return lines
 
