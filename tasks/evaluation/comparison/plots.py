@@ -124,7 +124,10 @@ def _froc(models: Sequence[Model]) -> LinePlot:
         )
         rate, sensitivity, _ = froc_points(np.ones((1, boxes.boxes.images)), boxes.whole)
         lines.append(Line(model.name, np.append(0.0, rate[0]), np.append(0.0, np.nan_to_num(sensitivity[0]))))
-    return LinePlot("froc", "FROC curves", "false positives an image", "sensitivity by lesion", lines, (0, 8), (0, 1))
+    furthest = min(8.0, max(1.0, *(float(line.x.max()) for line in lines)))
+    return LinePlot(
+        "froc", "FROC curves", "false positives an image", "sensitivity by lesion", lines, (0, furthest), (0, 1)
+    )
 
 
 def _dice(models: Sequence[Model]) -> list[Plot]:
