@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from tasks.evaluation.drift.variables import (
     one_a_patient,
     outputs_of,
 )
+from tasks.evaluation.drift.words import change
 from tasks.evaluation.evaluated import PartTables
 from tasks.evaluation.task_file import RunTask
 from tasks.running.looking import chosen, chosen_rows, look_at_part
@@ -105,21 +105,9 @@ def said(found: Sequence[Difference], what: str) -> str:
         found: what differs; at least one.
         what: are the new cases: ``test cases``.
     """
-    named = ", ".join(_change(one) for one in found[:_NAMED])
+    named = ", ".join(f"{one.name} {change(one)}" for one in found[:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return f"the {what} differ from those of training: {named}{more}: results may not hold for them"
-
-
-def _change(one: Difference) -> str:
-    if one.kind == "number":
-        return f"{one.name} {_plain(one.reference[0])} -> {_plain(one.new[0])}"
-    apart = np.abs(np.subtract(one.new, one.reference))
-    level = len(apart) - 1 if len(apart) == 2 else int(np.argmax(apart))
-    return f"{one.name} {one.levels[level]} {100 * one.reference[level]:.0f} % -> {100 * one.new[level]:.0f} %"
-
-
-def _plain(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def profile_text(profile: Profile) -> str:

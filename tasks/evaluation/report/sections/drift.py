@@ -16,6 +16,7 @@ from tasks.evaluation.drift.differences import ALPHA, LEAST, LEAST_EFFECT, Diffe
 from tasks.evaluation.drift.parts import Drift, adjusted_together, part_drift, profile_drift
 from tasks.evaluation.drift.profile import read_profile
 from tasks.evaluation.drift.variables import Variable
+from tasks.evaluation.drift.words import change, plain, short
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import (
     BarPlot,
@@ -42,7 +43,6 @@ _NAMED = 3  # differences in the answer
 _CURVES = 4  # plots of numbers, and of categories
 _POINTS = 200  # of a distribution function
 _FOREST = 40
-_LONG = 40  # characters of a level
 
 
 def section(subject: Subject) -> Section | None:
@@ -137,26 +137,9 @@ def _flagged(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def _said(flagged: Sequence[Difference]) -> str:
-    named = "; ".join(f"{one.name} ({_change(one)})" for one in flagged[:_NAMED])
+    named = "; ".join(f"{one.name} ({change(one)})" for one in flagged[:_NAMED])
     more = len(flagged) - _NAMED
     return f"{named}; and {more} more" if more > 0 else named
-
-
-def _change(one: Difference) -> str:
-    """What of it changed, in a few words."""
-    if one.kind == "number":
-        return f"mean {_plain(one.reference[0])} -> {_plain(one.new[0])}"
-    apart = np.abs(np.subtract(one.new, one.reference))
-    level = len(apart) - 1 if len(apart) == 2 else int(np.argmax(apart))
-    return f"{_short(one.levels[level])} {100 * one.reference[level]:.0f} % -> {100 * one.new[level]:.0f} %"
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _short(level: str) -> str:
-    return level if len(level) <= _LONG else f"{level[: _LONG - 1]}…"
 
 
 def table_of(name: str, differences: Sequence[Difference], names: tuple[str, str]) -> Table:
@@ -203,11 +186,11 @@ def _summary(one: Difference, values: Sequence[float]) -> str:
     if not values:
         return ""
     if one.kind == "number":
-        return _plain(values[0]) + (f" ({_plain(values[1])})" if math.isfinite(values[1]) else "")
+        return plain(values[0]) + (f" ({plain(values[1])})" if math.isfinite(values[1]) else "")
     if len(one.levels) == 2:
-        return f"{_short(one.levels[1])}: {100 * values[1]:.1f} %"
+        return f"{short(one.levels[1])}: {100 * values[1]:.1f} %"
     apart = np.sort(np.argsort(-np.abs(np.subtract(one.new, one.reference)), kind="stable")[:_NAMED])
-    shown = ", ".join(f"{_short(one.levels[level])}: {100 * values[level]:.1f} %" for level in apart)
+    shown = ", ".join(f"{short(one.levels[level])}: {100 * values[level]:.1f} %" for level in apart)
     return f"{shown}, ..." if len(one.levels) > _NAMED else shown
 
 
@@ -267,7 +250,7 @@ def _curve(name: str, one: Difference, sides: tuple[Variable, Variable], names: 
 def _bars(name: str, one: Difference, names: tuple[str, str]) -> BarPlot:
     shares = {part: np.asarray(values) for part, values in zip(names, (one.reference, one.new), strict=True)}
     note = f"Cramér's V {one.distance:.3f}." + (" Differs beyond chance." if one.flagged else "")
-    levels = [_short(level) for level in one.levels]
+    levels = [short(level) for level in one.levels]
     return BarPlot(name, f"Shares: {one.name}", one.name, "share of patients", levels, shares, note=note)
 
 
