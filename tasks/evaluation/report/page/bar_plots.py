@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,8 @@ def _scale(heights: Sequence[Any], *, upright: bool) -> Scale:
     found = np.concatenate([*heights, np.zeros(1)])
     found = found[np.isfinite(found)]
     low, high = float(found.min()), float(found.max())
-    return scale_of([], *ends, (low * 1.04, high * 1.04 if high > low else low + 1))
+    scale = scale_of([], *ends, (low * 1.04, high * 1.04 if high > low else low + 1))
+    return replace(scale, whole=high - low >= 2 and bool((found == np.round(found)).all()))
 
 
 def _upright(

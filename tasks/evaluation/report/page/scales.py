@@ -28,6 +28,7 @@ class Scale:
         start: place of the least.
         end: place of the largest.
         log: it is logarithmic; then both ends are above 0.
+        whole: whole numbers alone have ticks, as epochs.
     """
 
     low: float
@@ -35,6 +36,7 @@ class Scale:
     start: float
     end: float
     log: bool = False
+    whole: bool = False
 
     def place(self, values: FloatArray | float) -> FloatArray:
         """Where values stand; NaN where there is no place for one."""
@@ -50,7 +52,7 @@ class Scale:
 
     def round_numbers(self, most: int = 5) -> tuple[list[float], list[str]]:
         """Round numbers within the axis, some so many of them, and their texts."""
-        return _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high, most)
+        return _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high, most, whole=self.whole)
 
     def ticks(self, most: int = 5) -> list[tuple[float, str]]:
         """Place and text of round numbers within the axis."""
@@ -92,7 +94,8 @@ def scale_of(
         return Scale(low - room, high + room, start, end)
     room = (high / 2 - low / 2) * 2 * _MARGIN if margin else 0.0
     wide = low - room, high + room
-    return Scale(*(wide if all(map(math.isfinite, wide)) else (low, high)), start, end)
+    whole = high - low >= 2 and bool((found == np.round(found)).all())
+    return Scale(*(wide if all(map(math.isfinite, wide)) else (low, high)), start, end, whole=whole)
 
 
 def _log_scale(
@@ -155,13 +158,14 @@ def runs_of(there: Sequence[bool] | np.ndarray) -> list[slice]:
     return [slice(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _ticks(low: float, high: float, most: int) -> tuple[list[float], list[str]]:
+def _ticks(low: float, high: float, most: int, *, whole: bool = False) -> tuple[list[float], list[str]]:
     """Round numbers within a range, some ``most`` of them."""
     half = high / 2 - low / 2
     if not _LEAST < half < math.inf:
         return [low], [f"{low:.3g}"]
     step = 10.0 ** math.floor(math.log10(half) + math.log10(2 / most))
     step *= next(factor for factor in (1, 2, 2.5, 5, 10, 20) if half / (step * factor) * 2 <= most + 1e-9)
+    step = max(step, 1.0) if whole else step
     first = math.ceil(low / step - 1e-9)
     values = [(first + number) * step for number in range(most + 2)]
     values = [one for one in values if low - step * 1e-6 <= one <= high + step * 1e-6 and math.isfinite(one)]

@@ -67,6 +67,11 @@ def test_the_ends_that_are_given_are_those_of_the_axis() -> None:
     assert scale.high == 1
 
 
+def test_whole_numbers_have_whole_ticks() -> None:
+    assert [text for _, text in scale_of([np.arange(1.0, 4)], 0, 100, margin=False).ticks()] == ["1", "2", "3"]
+    assert [text for _, text in scale_of([np.array([0.0, 1])], 0, 100, margin=False).ticks()][1] == "0.2"
+
+
 def test_numbers_are_short_and_whole_ones_whole() -> None:
     assert [number_text(value) for value in (12.0, 0.123456, 1e-9, math.nan, 1234567.0)] == [
         *("12", "0.1235", "1e-09", "undefined", "1.235e+06"),
