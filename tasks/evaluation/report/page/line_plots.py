@@ -236,8 +236,8 @@ def _numbers(plot: LinePlot, lines: Sequence[_Drawn]) -> tuple[list[str], list[l
             rows.append([*row, *([line.said[at] if line.said is not None else ""] if told else [])])
     head = [
         "of",
-        plot.x_name,
-        plot.y_name,
+        plot.x_name or "x",
+        plot.y_name or "value",
         *(["lower end", "upper end"] if banded else []),
         *(["point"] if told else []),
     ]

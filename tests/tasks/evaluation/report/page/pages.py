@@ -62,7 +62,7 @@ def line_plots() -> list[LinePlot]:
         LinePlot("roc", "ROC by class", *roc, [*lines, chance], unit, unit, square=True, note="Bands: 95 % intervals."),
         LinePlot("reliability", "Reliability", "predicted", "observed", [bins, chance], unit, unit, square=True),
         LinePlot("size", f"Dice by size {EVIL}", "volume (mm³)", "Dice", [cloud], log_x=True),
-        LinePlot("loss", "Training curves", "epoch", "loss", losses, log_y=True),
+        LinePlot("loss", "Loss", "epoch", "", losses, log_y=True),
         LinePlot("gaps", "Gaps", "x", "y", [Line("gaps", np.arange(8.0), gaps)]),
         LinePlot("many", "Many classes", *roc, many, unit, unit),
     ]
