@@ -84,7 +84,7 @@ def line_figure(plot: LinePlot, name: str, class_names: Sequence[str] = (), most
         drawn=drawn,
         x_axis=_axis_data(x_scale),
         y_axis=_axis_data(y_scale),
-        names=json.dumps([plot.x_name, plot.y_name], ensure_ascii=False),
+        names=json.dumps([plot.x_name or "x", plot.y_name or "value"], ensure_ascii=False),
     )
     head, rows, left_out = _numbers(plot, lines)
     return figure(
@@ -198,7 +198,7 @@ def _axis_data(scale: Scale) -> str:
 
 def _in_words(plot: LinePlot) -> str:
     """The text alternative: what is drawn over what, and where each line begins and ends."""
-    parts = [f"{plot.title}: {plot.y_name} over {plot.x_name}"]
+    parts = [f"{plot.title}: {plot.y_name or 'value'} over {plot.x_name or 'x'}"]
     lines = [line for line in plot.lines if line.kind != "reference"]
     for line in lines[:_IN_WORDS]:
         there = np.flatnonzero(np.isfinite(line.x) & np.isfinite(line.y))
