@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from datamodules.segmentation.volumes import Volumes
     from scansuite.errors import SuiteError
     from scansuite.front_door import load, predict
+    from scansuite.reports import report
     from tasks.classify.task import ClassificationTask
     from tasks.detect.task import DetectionTask
+    from tasks.evaluation.evaluated import read_evaluated as read_run
     from tasks.segment.task import SegmentationTask
 
     __version__: str
@@ -58,6 +60,8 @@ _HOMES = {
     "Arrays": "datamodules.arrays.choose",
     "load": "scansuite.front_door",
     "predict": "scansuite.front_door",
+    "read_run": "tasks.evaluation.evaluated:read_evaluated",
+    "report": "scansuite.reports",
     "SuiteError": "scansuite.errors",
     "__version__": "scansuite.version",
 }
@@ -66,7 +70,7 @@ __all__ = [
     "Arrays", "BidsImages", "BoxTable", "ClassificationBids", "ClassificationPhantoms", "ClassificationTask", "Coco",
     "DetectionPhantoms", "DetectionTask", "ImageFolder", "ImageTable", "InstanceMasks", "MaskFolder", "MedMNIST",
     "SegmentationBids", "SegmentationPhantoms", "SegmentationTask", "SuiteError", "Voc", "Volumes", "Yolo",
-    "__version__", "load", "predict",
+    "__version__", "load", "predict", "read_run", "report",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # where it would let every mistyped name pass
