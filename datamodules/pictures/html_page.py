@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from datamodules.pictures.canvas import Colour
 from datamodules.pictures.panels import UNKNOWN, class_colour
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from markupsafe import Markup
 
 _PAGE = """<!doctype html>
@@ -41,10 +43,16 @@ def render(template: str, **values: Any) -> Markup:
         template: its text.
         values: by the names that it has for them.
     """
-    from jinja2 import Environment
     from markupsafe import Markup
 
-    return Markup(Environment(autoescape=True, trim_blocks=True).from_string(template).render(**values))
+    return Markup(_compiled(template).render(**values))
+
+
+@cache  # templates are the suite's own, a few dozen; compiling one takes longer than filling it
+def _compiled(template: str) -> Template:
+    from jinja2 import Environment
+
+    return Environment(autoescape=True, trim_blocks=True).from_string(template)
 
 
 def html_page(title: str, body: Markup, *, style: str = "", scripts: Sequence[str] = ()) -> str:

@@ -163,8 +163,11 @@ def _output(asked: str | None, run_dir: str | None) -> Path:
     """The file of the page.
 
     Raises:
-        SuiteError: none is named, it is no HTML file by its name, or it is there already.
+        SuiteError: none is named, it is no HTML file by its name, it is there already, or what comes beside it would
+            come into what is no report's.
     """
+    from tasks.evaluation.report.write import refuse_files_of_others
+
     if asked is None:
         if run_dir is None:
             raise SuiteError("--output: name a file for the page, such as report.html")
@@ -176,6 +179,7 @@ def _output(asked: str | None, run_dir: str | None) -> Path:
         raise SuiteError(f"--output {file}: the page is HTML: give a name such as {file.name}.html")
     if file.exists():
         raise SuiteError(f"--output {file}: exists already: give a new file")
+    refuse_files_of_others(file)
     return file
 
 

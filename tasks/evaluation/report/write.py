@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.evaluation.decisions.choice import choose_again
+from tasks.evaluation.documents.markdown import FILES as DOCUMENTS
 from tasks.evaluation.documents.markdown import write_documents
 from tasks.evaluation.evaluated import EvaluatedRun, read_evaluated
 from tasks.evaluation.report.build import build_sections
@@ -123,6 +126,7 @@ def write_sections(
     """
     from tasks.evaluation.report.page.report_page import report_page
 
+    refuse_files_of_others(output)
     folder = output.with_suffix("")
     files = [output, output.with_suffix(".json")]
     writers: list[Callable[[], list[Path]]] = []
@@ -139,15 +143,78 @@ def write_sections(
         write_further = documents
         writers.append(lambda: write_further(folder))
     page = report_page(title, head, said, sections, class_names=class_names, folder=folder.name)
+    remove_report(output)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        (folder if writers else folder.parent).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SuiteError(f"{output}: cannot be written ({error.strerror}): choose a folder you may write to") from None
+        raise _cannot_be_written(output, error) from None
     for write in writers:
         files += write()
-    write_report_json(files[1], report_json(head, said, sections))
+    write_report_json(files[1], report_json(head, said, sections) | {"files": _to_replace(files[2:])})
     write_text(output, page)
     return files
+
+
+def refuse_files_of_others(output: Path) -> None:
+    """Refuse a page beside which its figures or its tables would come into what is no report's.
+
+    Args:
+        output: of the page: ``metrics.html`` in a run folder would take its ``metrics.json``.
+
+    Raises:
+        SuiteError: there is such a file or folder.
+    """
+    if _old_figures(output) is not None:
+        return
+    figures, folder = output.with_suffix(".json"), output.with_suffix("")
+    in_run = output.name == PAGE and (output.parent / "task.json").is_file()  # there the folder is the report's own
+    filled = not in_run and folder.is_dir() and any(folder.iterdir())
+    for path, is_theirs in ((figures, figures.exists()), (folder, filled)):
+        if is_theirs:
+            raise SuiteError(f"{output}: {path} would be written to, and is no report's: give the page another name")
+
+
+def remove_report(output: Path) -> None:
+    """Remove a report, so that no part of it passes for one of what is written next.
+
+    Its documents for the authors to complete stay; of its folder goes what its ``<name>.json`` lists.
+
+    Args:
+        output: its page.
+
+    Raises:
+        SuiteError: a file cannot be removed.
+    """
+    old, folder = _old_figures(output), output.with_suffix("")
+    try:
+        output.unlink(missing_ok=True)
+        if old is None:
+            return
+        for name in old.get("files", []):
+            if isinstance(name, str) and name and Path(name).name == name and (folder / name).is_file():
+                (folder / name).unlink()
+        output.with_suffix(".json").unlink()
+    except OSError as error:
+        raise _cannot_be_written(output, error) from None
+
+
+def _old_figures(output: Path) -> dict[str, Any] | None:
+    """What ``<name>.json`` of a report holds; None where there is none, or the file is another's."""
+    try:
+        found = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"header", "verdict", "sections"} <= set(found) else None
+
+
+def _to_replace(files: Sequence[Path]) -> list[str]:
+    """Names of the files that go with a report; documents, which their authors complete, are not among them."""
+    return sorted({file.name for file in files} - set(DOCUMENTS.values()))
+
+
+def _cannot_be_written(output: Path, error: OSError) -> SuiteError:
+    reason = str(error.strerror).lower()
+    return SuiteError(f"{output}: cannot be written ({reason}): choose a page in a folder that you may write to")
 
 
 def report_of_folder(run_dir: Path | str, split: str | None = None) -> list[Path]:
@@ -165,7 +232,7 @@ def report_of_folder(run_dir: Path | str, split: str | None = None) -> list[Path
     folder = Path(run_dir)
     output = folder / PAGE
     try:
-        output.unlink(missing_ok=True)  # an old one would pass for that of the new tables
+        remove_report(output)  # an old one would pass for that of the new tables
         return write_report(read_evaluated(folder), output, split, strict=False)
     except Exception as error:
         log.warning("%s: not written: %s", output, " ".join(str(error).split()) or type(error).__name__)

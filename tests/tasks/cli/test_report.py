@@ -14,6 +14,7 @@ import pytest
 
 from tasks.evaluation.evaluated import read_evaluated
 from tasks.evaluation.report.words import with_interval
+from tasks.evaluation.report.write import report_of_folder
 from tests.tasks.cli.conftest import Run, one_line
 from tests.tasks.evaluation.run_folders import write_binary_run
 
@@ -178,6 +179,28 @@ def test_runs_are_compared_on_the_same_cases(run: Run, tmp_path: Path) -> None:
     assert status == 0, err
 
 
+def test_nothing_of_an_old_report_stands_beside_a_new_one(run: Run, tmp_path: Path) -> None:
+    folder = write_binary_run(tmp_path / "mine", patients=10)
+    assert run("report", "--run_dir", folder, "--paper", "latex")[0] == 0
+    (folder / "report" / "notes.txt").write_text("mine")
+    (folder / "report" / "model_card.md").write_text("edited")
+    listed = json.loads((folder / "report.json").read_text())["files"]
+    assert {"results_main.csv", "results_main.tex"} <= set(listed)
+    assert run("report", "--run_dir", folder, "--split", "val")[0] == 0
+    there = {file.name for file in (folder / "report").iterdir()}
+    listed = json.loads((folder / "report.json").read_text())["files"]
+    assert there == {*listed, "notes.txt", "model_card.md", "tripod_ai.md", "claim.md"}
+    assert not [name for name in there if name.endswith(".tex")]
+    assert (folder / "report" / "model_card.md").read_text() == "edited"
+    # New tables that no report can be made from: the old one's page, figures and tables go.
+    (folder / "predictions.csv").write_text("case_id\n")
+    assert report_of_folder(folder) == []
+    assert not (folder / "report.html").exists()
+    assert not (folder / "report.json").exists()
+    assert not list((folder / "report").glob("*.csv"))
+    assert (folder / "report" / "notes.txt").read_text() == "mine"
+
+
 MISTAKES = {
     "nothing": ([], "give one of --run_dir RUN, --predictions FILE, --compare RUN RUN, --runs FOLDER"),
     "two": (["--run_dir", "mine", "--runs", "."], "--run_dir and --runs together"),
@@ -194,6 +217,10 @@ MISTAKES = {
     "rule": (["--run_dir", "mine", "--operating_point", "best"], "--operating_point best: is no rule"),
     "page": (["--run_dir", "mine", "--output", "a.pdf"], "--output a.pdf: the page is HTML"),
     "there": (["--run_dir", "mine", "--output", "there.html"], "--output there.html: exists already"),
+    "figures": (["--run_dir", "mine", "--output", "mine/task.html"], "mine/task.json would be written to, and is no"),
+    "tables": (["--predictions", "mine/predictions.csv", "--output", "mine.html"], "mine would be written to, and is"),
+    "a file in between": (["--run_dir", "mine", "--output", "there.html/a.html"], "a.html: cannot be written (not a"),
+    "no disk": (["--run_dir", "mine", "--output", "/proc/a.html"], "/proc/a.html: cannot be written (no such file"),
     "mistyped": (["--run_dirs", "mine"], "did you mean --run_dir"),
 }
 
