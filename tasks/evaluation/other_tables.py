@@ -178,6 +178,12 @@ def _segmentation(files: TableFiles, predictions: pd.DataFrame) -> EvaluatedRun:
     for name in absent:
         predictions[name] = np.nan
     names = list(files.class_names) or list(dict.fromkeys(predictions["class"].dropna()))
+    twice = np.flatnonzero(predictions.duplicated(["case_id", "split", "class"]).to_numpy())
+    if len(twice):
+        row = predictions.iloc[twice[0]]
+        raise SuiteError(
+            f"case {row['case_id']!r} has class {row['class']!r} once more in row {twice[0] + 1}: keep one"
+        )
     segmentation_metrics(predictions.drop_duplicates(["case_id", "class"]), names, resamples=0)
     task = RunTask("segment", names, {})
     measured = {"class", *METRICS, *_COUNTS}

@@ -12,7 +12,7 @@ from tasks.evaluation.comparison.models import Model
 from tasks.evaluation.comparison.paired import Paired, shown_p
 from tasks.evaluation.comparison.seeds import SeedTest, seed_test
 from tasks.evaluation.holm import holm
-from tasks.evaluation.metric_names import BY_CLASS
+from tasks.evaluation.metric_names import BY_CLASS, DISTANCES
 from tasks.evaluation.metric_values import MetricValue
 
 ALPHA = 0.05
@@ -22,10 +22,10 @@ HEADLINE = {
         "fold_auroc", "auroc", "mae", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1",
         "sensitivity@op", "specificity@op", "accuracy@op", "f1@op", "mcc", "qwk", "brier", "rmse", "r2",
     ),
-    "segment": ("dice", "nsd", "hd95", "lesion_sensitivity", "lesion_f1"),
+    "segment": ("dice", "nsd", "hd95", "hd95_penalised", "lesion_sensitivity", "lesion_f1"),
     "detect": ("map50", "map", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op"),
 }  # fmt: skip
-LOWER_IS_BETTER = frozenset({"mae", "rmse", "brier", "ece", "squared_ece", "hd95", "assd"})
+LOWER_IS_BETTER = frozenset({"mae", "rmse", "brier", "ece", "squared_ece", *DISTANCES})
 _NO_DIRECTION = frozenset({"volume_difference"})  # best at 0
 _CLASSES = 30
 
@@ -68,6 +68,8 @@ class Difference:
     def verdict(self, margin: float) -> Verdict:
         """What the 95 % interval says of the other model against a margin, whichever direction is better.
 
+        Superior is what the test finds too: where p is adjusted for several models it may not.
+
         Args:
             margin: of non-inferiority, above 0, in units of the metric.
         """
@@ -76,7 +78,7 @@ class Difference:
             return "unknown"
         if direction(self.metric) < 0:
             low, high = -high, -low
-        if low > 0:
+        if low > 0 and self.found:
             return "superior"
         if low > -margin:
             return "non-inferior"

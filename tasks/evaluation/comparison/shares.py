@@ -23,6 +23,7 @@ from tasks.evaluation.intervals.ratios import FloatArray, IntArray, ratios
 from tasks.evaluation.intervals.share import UNKNOWN, Ends
 
 EXACT = 25  # patients who differ: from here on the normal approximation is good to the second digit
+_MOST_TIMES = 100  # runs of the one model times those of the other
 
 
 def paired_share(reference: FloatArray, other: FloatArray, whole: FloatArray, groups: IntArray) -> Paired:
@@ -60,10 +61,19 @@ def mcnemar_p(changes: FloatArray) -> tuple[float, bool]:
     moved = changes[changes != 0]
     if not len(moved):
         return 1.0, True
-    if len(moved) < EXACT and bool(np.all(moved == np.round(moved))):
-        return sign_flip_p(moved.astype(np.intp)), True
+    if len(moved) < EXACT and (whole := _whole(moved)) is not None:
+        return sign_flip_p(whole), True
     statistic = float(moved.sum() ** 2 / (moved**2).sum())
     return math.erfc(math.sqrt(statistic / 2)), False
+
+
+def _whole(changes: FloatArray) -> IntArray | None:
+    """The same as whole numbers, which means over a few runs are times the runs; None where they are others."""
+    for times in range(1, _MOST_TIMES + 1):
+        found = np.round(changes * times)
+        if np.allclose(changes * times, found, rtol=0, atol=1e-6):
+            return found.astype(np.intp)
+    return None
 
 
 def sign_flip_p(changes: IntArray) -> float:

@@ -131,7 +131,7 @@ def _band(
     levels: Levels, at: FloatArray, heights: Heights, resamples: int, seed: int
 ) -> tuple[FloatArray, FloatArray] | tuple[None, None]:
     """Ends of the band at each place; none of too few patients."""
-    if not resamples or levels.patients < LEAST_PATIENTS or levels.with_positive < LEAST_RESTS:
+    if not resamples or levels.patients < LEAST_PATIENTS or levels.smaller < LEAST_RESTS:
         return None, None
     (value,), (units,) = heights(levels.counted(), at)
     drawn = np.concatenate([heights(levels.counted(weights), at)[0] for weights in levels.resampled(resamples, seed)])
@@ -139,7 +139,7 @@ def _band(
         variance = np.array([each[~np.isnan(each)].var() if (~np.isnan(each)).any() else 0.0 for each in drawn.T])
     # A precision among few calls rests on the patients of these, of whom there are no more than calls.
     ends = [
-        share_interval(float(share), float(spread), float(unit), max(2, min(levels.with_positive, int(unit))))
+        share_interval(float(share), float(spread), float(unit), max(2, min(levels.smaller, int(unit))))
         for share, spread, unit in zip(value, variance, units, strict=True)
     ]
     low, high = np.array(ends).T

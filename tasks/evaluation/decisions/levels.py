@@ -56,6 +56,11 @@ class Levels:
     with_positive: int
     patients: int
 
+    @property
+    def smaller(self) -> int:
+        """Patients with a positive or without the finding (of boxes: with an image), whichever are fewer."""
+        return min(self.with_positive, int((self.others > 0).sum()))
+
     def counted(self, weights: FloatArray | None = None) -> Counted:
         """Calls at and above each level.
 

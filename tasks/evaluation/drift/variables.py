@@ -71,8 +71,10 @@ def number(name: str, group: str, values: Any) -> Variable:
 def category(name: str, group: str, values: Any) -> Variable:
     """A variable of texts; whole numbers are written without a point."""
     column = pd.Series(values)
-    if pd.api.types.is_float_dtype(column.dtype) and (column.dropna() == column.dropna().round()).all():
-        column = column.astype("Int64")
+    if pd.api.types.is_float_dtype(column.dtype):
+        known = column.dropna()
+        if bool(np.isfinite(known.to_numpy(dtype=np.float64)).all()) and bool((known == known.round()).all()):
+            column = column.astype("Int64")
     found = column.astype("str").to_numpy(dtype=object)
     found[column.isna().to_numpy()] = None
     return Variable(name, group, "category", found)
@@ -146,7 +148,10 @@ def intensities_of(cases: pd.DataFrame, intensities: pd.DataFrame | None) -> lis
     """Intensities of the images as the model sees them, of the cases that were looked at."""
     if intensities is None:
         return []
-    by_case = intensities.drop_duplicates("case_id").set_index("case_id").reindex(cases["case_id"])
+    # Two parts may each have a case of the same name.
+    key = ["case_id", "split"] if "split" in intensities and "split" in cases else ["case_id"]
+    wanted = pd.MultiIndex.from_frame(cases[key]) if len(key) > 1 else pd.Index(cases["case_id"])
+    by_case = intensities.drop_duplicates(key).set_index(key).reindex(wanted)
     return [number(label, "image", by_case[name].to_numpy()) for name, label in INTENSITIES.items() if name in by_case]
 
 

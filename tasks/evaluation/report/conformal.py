@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scansuite.words import number_of
 from tasks.evaluation.classification.columns import read_multilabel, read_regression, read_single_label
 from tasks.evaluation.classification.weighted import BoolArray
 from tasks.evaluation.evaluated import PartTables
@@ -186,7 +187,7 @@ def _of_labels(fitted_on: PartTables, part: PartTables, coverage: float) -> SetR
         every = np.stack([1 - second.score[:, k], second.score[:, k]], axis=1)
         inside = sets.predict(np.nan_to_num(every))
         reached = coverage_of_sets(
-            inside[here], second.target[here, k].astype(np.intp), groups, coverage, len(np.unique(before))
+            inside[here], second.target[here, k].astype(np.intp), groups, coverage, len(np.unique(before)), len(names)
         )
         rows.append((name, coverage, reached.reached, reached.single, reached.right_single, reached.empty))
         figures[name] = _figures(reached.reached, reached)
@@ -289,6 +290,6 @@ def _flags(reached: Coverage, what: str, coverage: float) -> list[str]:
 def _too_few(patients: int, coverage: float) -> str:
     needed = math.ceil(coverage / (1 - coverage) - 1e-9)
     return (
-        f"Validation has {patients} patients, too few to promise a coverage of {number(coverage, 2)}: it takes "
-        f"{needed} at least, and many more for small sets."
+        f"Validation has {number_of(patients, 'patient')}, too few to promise a coverage of {number(coverage, 2)}: it "
+        f"takes {needed} at least, and many more for small sets."
     )

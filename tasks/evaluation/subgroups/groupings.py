@@ -23,6 +23,7 @@ MOST_PAIRED = 4  # of these the first so many by twos
 MOST_OF_A_PAIR = 24
 MOST_CELLS_OF_PAIRS = 500_000  # cases by classes, without a flag: more would take the time of all other sections
 MOST_BANDS_OF_A_PAIR = 3  # each
+MOST_COMMON = 0.9  # share of the cases: subgroups that are all of so common a class are nothing special
 IMAGE_SIZE, LESION_SIZE = "image size", "lesion size"
 # Of the suite, not of the user's table.
 _OWN = ("case_id", "patient_id", "path", "split", "width", "height")
@@ -110,6 +111,8 @@ def _grouping(tables: PartTables, column: str) -> Grouping:
         number, names = band(numbers, tables.patients)
         coarse = Grouping((column,), *halves(numbers)) if len(names) > MOST_BANDS_OF_A_PAIR else None
         return Grouping((column,), names, number, coarse)
+    if sizes is not None:  # nobody has a lesion
+        return Grouping((column,), [], np.full(len(sizes), -1, dtype=np.intp))
     words = tables.cases[column].astype("str").mask(tables.cases[column].isna())
     number, found = pd.factorize(words, sort=True)
     return Grouping((column,), [str(name) for name in found], number.astype(np.intp))
@@ -160,7 +163,8 @@ def _tells_target(tables: PartTables, column: str, grouping: Grouping) -> bool:
     """Whether a column is a target of classification, or a part of one.
 
     All subgroups have cases of one class alone, or one has, and more patients than chance would make so once in a
-    hundred times. In regression it is the number itself.
+    hundred times. That nobody of a subgroup has a rare finding tells nothing of the others. In regression it is the
+    number itself.
     """
     if tables.task.task != "classify":
         return False
@@ -178,7 +182,8 @@ def _tells_target(tables: PartTables, column: str, grouping: Grouping) -> bool:
             return True
         for _, rows in cells[cells["group"] >= 0].groupby("group"):
             share = float(shares[rows["target"].iloc[0]])
-            if rows["target"].nunique() == 1 and share < 1 and share ** rows["patient"].nunique() < 0.01:
+            pure = rows["target"].nunique() == 1 and share <= MOST_COMMON
+            if pure and share ** rows["patient"].nunique() < 0.01:
                 return True
     return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,11 @@ class CaseUncertainty:
     error_name: str
     measures: Mapping[str, FloatArray]
     describe: Callable[[int], tuple[str, str]]
+
+    @cached_property
+    def counted(self) -> bool:
+        """Whether errors are counted: cases, or boxes."""
+        return bool((self.error == np.floor(self.error)).all())
 
 
 def case_uncertainty(tables: PartTables) -> CaseUncertainty:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -12,8 +13,7 @@ from tasks.evaluation.intervals.ratios import IntArray, ratios
 from tasks.evaluation.intervals.share import share_interval
 from tasks.evaluation.metric_values import MetricValue, with_interval
 
-# Standard errors below the stated coverage from which a set has failed: one in 200 by chance.
-FAILED = 2.58
+FAILED = 0.005  # chance that a set which keeps its coverage is said to have failed, all labels together
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ def share_by_patient(right: BoolArray, groups: IntArray) -> tuple[MetricValue, f
     return with_interval((value, *ends), len(right), patients), variance
 
 
-def coverage_of_sets(inside: BoolArray, target: IntArray, groups: IntArray, stated: float, fitted: int) -> Coverage:
+def coverage_of_sets(
+    inside: BoolArray, target: IntArray, groups: IntArray, stated: float, fitted: int, tests: int = 1
+) -> Coverage:
     """Coverage of prediction sets.
 
     Args:
@@ -67,6 +69,7 @@ def coverage_of_sets(inside: BoolArray, target: IntArray, groups: IntArray, stat
         groups: ``(n,)`` patient number of each case.
         stated: coverage that they were fitted for.
         fitted: patients that they were fitted on.
+        tests: sets of how many labels are looked at; each may fail by chance that much less often (Bonferroni).
     """
     covered = inside[np.arange(len(target)), target]
     size = inside.sum(axis=1)
@@ -80,7 +83,7 @@ def coverage_of_sets(inside: BoolArray, target: IntArray, groups: IntArray, stat
         _mean(size == 0),
         _mean(covered[single]),
         fitted,
-        _failed(reached, variance, stated, fitted),
+        _failed(reached, variance, stated, fitted, tests),
     )
 
 
@@ -108,7 +111,7 @@ def whole_patients_covered(covered: BoolArray, groups: IntArray) -> MetricValue:
     return share_by_patient(every, np.arange(len(every), dtype=np.intp))[0]
 
 
-def _failed(reached: MetricValue, variance: float, stated: float, fitted: int) -> bool:
+def _failed(reached: MetricValue, variance: float, stated: float, fitted: int, tests: int = 1) -> bool:
     """Whether the coverage is below the stated one by more than chance in the fitted part and in this one.
 
     Given the cases that it was fitted on, the coverage of a set varies like a Beta distribution of so many patients
@@ -118,7 +121,7 @@ def _failed(reached: MetricValue, variance: float, stated: float, fitted: int) -
         return False
     chance = stated * (1 - stated)
     error = math.sqrt(max(variance, chance / reached.patients) + chance / (fitted + 2))
-    return reached.value < stated - FAILED * error
+    return reached.value < stated + NormalDist().inv_cdf(FAILED / tests) * error
 
 
 def _mean(values: FloatArray | IntArray | BoolArray) -> float:

@@ -119,3 +119,13 @@ def test_what_is_wrong_is_named_with_file_and_row(what: str, scores: pd.DataFram
         read_other_tables("classify", TableFiles(file))
     assert str(caught.value).startswith(f"{file}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_class_that_a_case_has_twice_is_named_with_file_and_row(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"case_id": ["a", "a", "b", "a"], "class": "liver", "dice": 0.5})
+    rows.loc[1, "class"] = "NA"
+    file = write(tmp_path, "dice.csv", rows)
+    with pytest.raises(SuiteError, match=r"dice\.csv: case 'a' has class 'liver' once more in row 4: keep one"):
+        read_other_tables("segment", TableFiles(file))
+    parts = write(tmp_path, "parts.csv", rows[["case_id", "dice"]][1:].assign(split=["val", "val", "test"]))
+    assert read_other_tables("segment", TableFiles(parts)).parts == ["val", "test"]

@@ -156,8 +156,7 @@ def _verdict(state: _State, boxes: bool) -> str:
     what = "score and share of right boxes" if boxes else "score and outcome"
     said = f"slope {with_interval(slope, 2)}, where 1 is calibrated"
     if not math.isfinite(slope.value):
-        alike = "all cases are alike" if not whole.smaller else "outcomes are told apart without a mistake"
-        said = f"no slope: {alike}"
+        said = f"no slope: {_no_slope(state.scores.whole)}"
     if whole.miscalibrated:
         apart = number(whole.recalibration.off, 2)
         return f"The scores are {whole.direction}: {what} are {apart} apart in the mean ({said})."
@@ -165,6 +164,15 @@ def _verdict(state: _State, boxes: bool) -> str:
         return f"{unsure} ({said})."
     also = f" Of single classes {_listed([one.name for one in off])} are miscalibrated." if off else ""
     return f"The scores show no miscalibration beyond chance ({said}).{also}"
+
+
+def _no_slope(whole: Finding | None) -> str:
+    """Why there is no regression of the outcomes on the scores."""
+    if whole is None or not whole.smaller:
+        return "all cases are alike"
+    if float(whole.score.max() - whole.score.min()) < 1e-9:
+        return "all scores are the same"
+    return "outcomes are told apart without a mistake"
 
 
 def _unsure(figures: Sequence[Figures], boxes: bool) -> str:

@@ -261,7 +261,7 @@ def _rates(threshold: float | None, score: FloatArray, truth: Any) -> tuple[floa
 def _sensitivity(curve: BandedCurve, levels: Levels) -> MetricValue:
     positives = int(levels.positives.sum())
     n = positives + int(levels.others.sum())
-    return with_interval(height_at(curve, _FALSE), n, levels.patients, rests=levels.with_positive, positives=positives)
+    return with_interval(height_at(curve, _FALSE), n, levels.patients, rests=levels.smaller, positives=positives)
 
 
 def _matrices(subject: Subject) -> list[Plot | Table]:
@@ -273,6 +273,8 @@ def _matrices(subject: Subject) -> list[Plot | Table]:
     title = f"Confusion matrix, {part_name(subject.split)}"
     counts = confusion_matrix(tables.predictions, names).to_numpy(dtype=np.int64)
     called = "median grade" if tables.kind == "ordinal" else "most likely class"
+    if subject.run.folder is None:  # another tool may call otherwise
+        called = "called class"
     parts: list[Plot | Table] = [
         MatrixPlot("confusion", f"{title}: {called}", "true class", "predicted class", names, counts)
     ]

@@ -78,11 +78,17 @@ def _lines(subject: Subject, facts: RunFacts) -> list[str]:
     parts = "; ".join(f"{PART_STEPS.get(name, name)} {one.text}" for name, one in facts.parts.items())
     said = [f"{facts.source}: {parts}." if facts.source else f"{parts[0].upper()}{parts[1:]}."]
     if facts.unreadable:
-        said.append(f"{facts.unreadable} cases were left out because they cannot be read.")
+        why = "was left out because it" if facts.unreadable == 1 else "were left out because they"
+        said.append(f"{number_of(facts.unreadable, 'case')} {why} cannot be read.")
     if facts.shared:
         said.append(f"{number_of(facts.shared, 'patient')} in two parts: results on their cases flatter.")
     elif facts.patients_known:
-        said.append("Parts were divided by patient: all cases of a patient are in one.")
+        patients = subject.run.cases.get("patient_id")
+        unnamed = 0 if patients is None else int(patients.isna().sum())
+        if len(facts.parts) > 1:
+            said.append(f"No {'known ' if unnamed else ''}patient has cases in two parts.")
+        if unnamed:
+            said.append(f"No patient is given of {number_of(unnamed, 'case')}: each counts as one of its own.")
     else:
         said.append("No patients are given: each case counts as a patient of its own.")
     return said

@@ -42,8 +42,13 @@ def section(subject: Subject) -> Section | None:
     if not at:
         name, curve = next(iter(shown.items()))
         useful = curve.thresholds[curve.model > np.maximum(curve.every, 0) + 1e-12]
-        where = f"from {useful[0]:g} to {useful[-1]:g}" if len(useful) else "at no threshold"
-        lines.append(f"For {name} the model is worth more than calling all or no cases {where}.")
+        where = "at no threshold"
+        if len(useful):
+            where = f"at {len(useful)} of {len(curve.thresholds)} thresholds, from {useful[0]:g} to {useful[-1]:g}"
+        lines.append(
+            f"For {name} the net benefit of the model is above that of calling all or no cases {where}; how sure that "
+            "is, the gains in the table say."
+        )
     lines.append(
         "A threshold of 0.2 says that one missed finding weighs as much as four false calls. Net benefit takes the "
         "scores for probabilities: see the calibration."
@@ -117,11 +122,14 @@ def _said(name: str, benefit: Benefit) -> str:
         return ""
     net = benefit.model.value * _OF
     gain = benefit.gain.value * _OF
-    better = "more" if gain >= 0 else "fewer"
-    beside = f", {abs(gain):.0f} {better} than calling every case" if benefit.beyond == "all" else ""
+    beside = ""
+    if benefit.beyond == "all":
+        better = f"{abs(gain):.0f} {'more' if gain > 0 else 'fewer'} than" if round(gain) else "as many as"
+        beside = f", {better} calling every case"
+    worth = f"{net:.0f} findings without a false call" if net >= 0 else f"{-net:.0f} findings less than calling no case"
     return (
         f"At the operating point of {name} ({number(benefit.threshold)}) the net benefit is "
-        f"{with_interval(benefit.model)}: of {_OF} cases it is worth {net:.0f} findings without a false call{beside}."
+        f"{with_interval(benefit.model)}: of {_OF} cases it is worth {worth}{beside}."
     )
 
 

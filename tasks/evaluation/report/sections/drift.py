@@ -111,11 +111,10 @@ def lines_of(
             )
         ]
     if not flagged:
-        few = f"None of the {len(tested)} properties" if len(tested) > 1 else "The one property"
-        verb = "differs" if len(tested) > 1 else "that is known does not differ"
+        count = f"{len(tested)} properties" if len(tested) > 1 else "the one property that is known"
         answer = (
-            f"The {names[1]} cases resemble those of {names[0]}. {few} compared {verb} by more than chance and more "
-            "than a trifle."
+            f"Between the {names[1]} cases and those of {names[0]} no difference beyond chance and more than a trifle "
+            f"was found, in {count}. That is no proof that they are alike."
         )
     else:
         verb = "differs" if len(flagged) == 1 else "differ"

@@ -54,7 +54,7 @@ def section(subject: Subject) -> Section | None:
             each.name: {"threshold": each.threshold, **_choice_figures(choices.get(each.name))} for each in called
         },
     }
-    lines = _lines(subject, rule, called, choices, promises)
+    lines = _lines(subject, rule, called, on_validation, choices, promises)
     return Section("operating_point", "Operating point", lines, flags, parts, figures)
 
 
@@ -68,6 +68,7 @@ def _lines(
     subject: Subject,
     rule: OperatingRule | None,
     called: Sequence[Called],
+    on_validation: Sequence[Called],
     choices: Mapping[str, Choice],
     promises: Mapping[str, Promise],
 ) -> list[str]:
@@ -87,7 +88,8 @@ def _lines(
             reach = "is reached" if count == len(kept) else "is not reached"
             if len(kept) > 1:
                 reach = f"is reached for {count} of {len(kept)} classes"
-            lines.append(f"{rule.text}, which the rule keeps on validation, {reach} on {part_name(subject.split)}.")
+            there = _on_validation(rule, [each for each in on_validation if each.name in promises])
+            lines.append(f"{rule.text}, {there}, {reach} on {part_name(subject.split)}.")
     choice = choices.get(lead.name)
     if choice is not None and not math.isnan(choice.low):
         line = (
@@ -98,6 +100,18 @@ def _lines(
             line += f"; {choice.kept:.0%} of such thresholds keep the promise on validation as it is"
         lines.append(f"{line}.")
     return lines
+
+
+def _on_validation(rule: OperatingRule, chosen_on: Sequence[Called]) -> str:
+    """Whether the promise holds where it was chosen: it may be one that no threshold keeps."""
+    values = [value for each in chosen_on if not math.isnan(value := each.value(rule.kind).value)]
+    if not values:
+        return "for which the rule chose on validation"
+    sign = -1.0 if rule.kind == "fp" else 1.0
+    count = sum(sign * (value - rule.bound) >= -1e-12 for value in values)
+    if count == len(values):
+        return "which the rule keeps on validation"
+    return f"which is kept on validation for {count} of {len(values)} classes" if count else "not kept on validation"
 
 
 def _thresholds(

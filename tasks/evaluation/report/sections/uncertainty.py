@@ -151,7 +151,7 @@ def _savings(cases: CaseUncertainty, groups: IntArray) -> Table:
             continue
         met = float(cases.error[order[:count]].sum())
         left = (total - met) / (n - count) if n > count else math.nan
-        rows.append((f"{part:.0%}", count, int(met) if cases.share else met, share, left))
+        rows.append((f"{part:.0%}", count, int(met) if cases.counted else met, share, left))
     rest = "share still wrong in the rest" if cases.share else "mean error of the rest"
     return Table(
         "savings",
@@ -183,7 +183,7 @@ def _second_reader(subject: Subject, cases: CaseUncertainty, sets: SetReport | N
                 called,
                 *([] if named is None else [named(row)]),
                 true,
-                ("yes" if error else "no") if cases.share else error,
+                ("yes" if error else "no") if cases.share else int(error) if cases.counted else error,
                 float(met[place]) / total if total > 0 else None,
             )
         )

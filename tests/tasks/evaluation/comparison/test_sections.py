@@ -16,8 +16,9 @@ from benchmarks.comparison import POPULATIONS, SPLIT
 from benchmarks.simulated import Draw
 from scansuite.errors import SuiteError
 from tasks.evaluation.comparison.alignment import aligned_parts
-from tasks.evaluation.comparison.differences import compare_models
+from tasks.evaluation.comparison.differences import Difference, compare_models, direction
 from tasks.evaluation.comparison.models import models_of, short_names
+from tasks.evaluation.comparison.paired import Paired
 from tasks.evaluation.comparison.sections import compare
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.metric_values import MetricValue
@@ -123,6 +124,24 @@ def test_margins_hold_in_whichever_direction_is_better(name: str, unit: float, n
     assert "b is not inferior to a" in line
     assert "That it is better is not shown." in line
     assert "is not shown: it may be worse by " in verdict_lines(name, 0.0, narrow * unit)
+
+
+def test_superior_is_what_the_adjusted_test_finds() -> None:
+    paired = Paired(0.03, (0.001, 0.059), 0.045, "DeLong", 60, 60, 30)
+    value = MetricValue(0.8, 0.7, 0.9, 60)
+    found = Difference("auroc", value, value, paired, 0.045)
+    assert found.verdict(0.02) == "superior"
+    assert replace(found, adjusted=0.09).verdict(0.02) == "non-inferior"
+
+
+def test_of_penalised_distances_less_is_better_and_they_are_compared() -> None:
+    assert direction("hd95_penalised") == direction("assd_penalised/liver") == -1
+    runs = [
+        replace(run, predictions=run.predictions.assign(hd95_penalised=run.predictions["hd95"].fillna(100.0)))
+        for run in runs_of("masks")
+    ]
+    rows = table_of(section_of(runs), "differences").rows
+    assert any("HD95, misses penalised" in str(row[0]) for row in rows)
 
 
 def test_few_patients_have_neither_interval_nor_p() -> None:

@@ -123,9 +123,11 @@ def test_of_one_patient_nothing_is_said() -> None:
     assert math.isnan(nobody.difference)
 
 
-def test_means_of_runs_have_no_exact_test() -> None:
-    p, exact = mcnemar_p(np.array([0.5, -0.5, 0.5]))
-    assert p == pytest.approx(math.erfc(math.sqrt(1 / 6)))
+def test_means_of_runs_have_an_exact_test_too() -> None:
+    assert mcnemar_p(np.array([0.5, -0.5, 0.5])) == mcnemar_p(np.array([1.0, -1.0, 1.0])) == (1.0, True)
+    assert mcnemar_p(np.full(4, 2 / 3))[0] == pytest.approx(2 / 2**4)
+    p, exact = mcnemar_p(np.array([0.5, -0.5, 1 / math.pi]))
+    assert p == pytest.approx(math.erfc(math.sqrt((1 / math.pi) ** 2 / (0.5 + 1 / math.pi**2) / 2)))
     assert not exact
     assert mcnemar_p(np.zeros(4)) == (1.0, True)
 

@@ -131,3 +131,14 @@ def test_bands_hold_the_truth() -> None:
 def test_bands_hold_the_truth_in_many_simulations(patients: int, shift: float) -> None:
     held, _ = coverage(500, patients, shift)
     assert np.all((held >= 0.925) & (held <= 0.99)), held
+
+
+def test_few_patients_without_the_finding_have_a_curve_without_a_band() -> None:
+    own = finding(0, patients=40)
+    kept = own.truth | (own.groups < np.unique(own.groups[~own.truth])[3])
+    groups = np.unique(own.groups[kept], return_inverse=True)[1]
+    few = Finding("ill", own.score[kept], own.truth[kept], groups)
+    assert (~few.truth).sum() > 0
+    curve = roc(levels_of(few))
+    assert curve is not None
+    assert curve.low is None

@@ -88,3 +88,16 @@ def test_odd_tables_are_no_error(what: str) -> None:
     table = found.parts[1]
     assert isinstance(table, Table)
     assert len(table.columns) == (2 if what == "one part" else 4)
+
+
+def test_what_is_said_of_patients_is_what_the_tables_show(tmp_path: Path) -> None:
+    run = two_parts(0, (3, 4))
+    assert "No patient has cases in two parts." in section(Subject(run, "test")).lines
+    alone = replace(run, **{name: getattr(run, name).query("split == 'test'") for name in ("cases", "predictions")})
+    assert not any("parts" in line for line in section(Subject(alone, "test")).lines)
+    unnamed = replace(run, cases=run.cases.assign(patient_id=run.cases["patient_id"].where(np.arange(28) > 0)))
+    lines = section(Subject(unnamed, "test")).lines
+    assert "No known patient has cases in two parts." in lines
+    assert "No patient is given of 1 case: each counts as one of its own." in lines
+    one = section(Subject(run_folder(tmp_path / "run", {"split/unreadable_cases": (1, 108)}), "test"))
+    assert "1 case was left out because it cannot be read." in one.lines

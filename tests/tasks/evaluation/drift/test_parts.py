@@ -84,3 +84,20 @@ def test_few_patients_are_no_error(patients: tuple[int, int]) -> None:
     drift = part_drift(run.part("val"), run.part("test"))
     assert drift.patients == patients
     assert all(np.isnan(one.p) for one in drift.differences) == (min(patients) < 10)
+
+
+def test_a_column_with_an_infinite_number_is_no_error() -> None:
+    run = two_parts(0)
+    odd = run.cases.assign(dose=np.where(np.arange(len(run.cases)) % 3 == 0, np.inf, 1.0))
+    drift_of(EvaluatedRun("r", run.task, odd, run.predictions))
+
+
+def test_intensities_are_those_of_the_part_where_both_have_cases_of_one_name() -> None:
+    run = two_parts(0, (60, 60))
+    names = run.cases["case_id"].str.removeprefix("val").str.removeprefix("test")
+    cases, predictions = (table.assign(case_id=names) for table in (run.cases, run.predictions))
+    same = EvaluatedRun("r", run.task, cases, predictions)
+    mean = np.where(cases["split"] == "test", 0.9, 0.1) + np.linspace(0, 0.05, len(cases))
+    intensities = cases[["case_id", "split"]].assign(mean=mean)
+    flagged = part_drift(same.part("val"), same.part("test"), intensities).flagged
+    assert "mean intensity" in [one.name for one in flagged]

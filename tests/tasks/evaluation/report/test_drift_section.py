@@ -41,7 +41,7 @@ def test_a_shift_is_the_answer_and_a_flag() -> None:
 
 def test_what_is_alike_is_said_without_a_flag() -> None:
     found = said(two_parts(3))
-    assert found.lines[0].startswith("The test cases resemble those of validation.")
+    assert found.lines[0].startswith("Between the test cases and those of validation no difference beyond chance")
     assert found.lines[1] == "Compared were 60 and 80 patients, one case of each."
     assert not found.flags
 

@@ -117,3 +117,18 @@ def test_names_are_as_they_stand_in_the_table() -> None:
     assert isinstance(found, Grouping)
     assert sorted(found.names) == ["<script>", "NA", "score_x"]
     assert found.unknown == n // 4
+
+
+def test_images_without_any_box_have_no_lesion_sizes() -> None:
+    tables = part_tables("detect")
+    assert tables.targets is not None
+    tables.targets.drop(tables.targets.index, inplace=True)
+    assert LESION_SIZE not in titles(tables)
+    assert "site" in titles(tables)
+
+
+def test_a_subgroup_without_a_rare_finding_does_not_hide_its_column() -> None:
+    tables = part_tables("multilabel", patients=400)
+    rare = (tables.cases["sex"] == "F") & (np.arange(len(tables.cases)) % 15 == 0)
+    tables.predictions["target_mass"] = rare.astype(float)
+    assert "sex" in titles(tables)

@@ -188,3 +188,21 @@ def test_failed_coverage_is_told_from_chance() -> None:
             failed[spread] += coverage_of_interval(new * spread, half, of, 0.9, 60).failed
     assert failed[1.0] <= 3
     assert failed[2.5] >= 55
+
+
+def test_many_labels_fail_by_chance_no_more_often_than_one() -> None:
+    rng = np.random.default_rng(5)
+    flags = {1: 0, 14: 0}
+    for _ in range(400):
+        # 40 patients of validation and 100 others, one case each: coverage of a label given validation is Beta.
+        chance = rng.beta(37, 4, 14)  # the 37th of 40 scores
+        covered = rng.random((100, 14)) < chance
+        for tests, failed in flags.items():
+            found = [
+                coverage_of_sets(
+                    np.stack([right, ~right], axis=1), np.zeros(100, dtype=np.intp), alone(100), 0.9, 40, tests
+                ).failed
+                for right in covered.T
+            ]
+            flags[tests] = failed + any(found)
+    assert flags[14] <= 0.05 * 400 < flags[1]

@@ -201,6 +201,8 @@ def test_poor_tables_do_not_end_a_report(score: float, targets: list[str | None]
     run = run_of([(pd.DataFrame({"case_id": names, "split": splits}), predictions)], ["a", "b"], "binary")
     found = section(Subject(run, "test"))
     assert found is not None
+    if score == 0.5 and targets == ["a", "b"] and cases == 50:
+        assert "(no slope: all scores are the same)" in found.lines[0]
     assert bool(found.flags) == (cases == 50 and targets == ["a", "b"] and score != 0.5)
     unknown = replace(run, predictions=predictions.assign(target=pd.Series([None] * len(names), dtype="str")))
     assert section(Subject(unknown, "test")) is None

@@ -147,6 +147,32 @@ def test_the_operating_point_says_what_was_promised_and_what_is_reached() -> Non
     assert section.figures["rule"] == "sensitivity>=0.9"
 
 
+def test_a_promise_that_no_threshold_keeps_is_not_said_to_be_kept_on_validation() -> None:
+    subject = Subject(binary_run(0, 60, "precision>=1"), "test", ReportSettings(resamples=50))
+    worst = subject.run.predictions["score_ill"].idxmax()
+    subject.run.predictions.loc[subject.run.predictions["split"] == "val", "score_ill"] = 0.5
+    subject.run.predictions.loc[worst, "score_ill"] = 0.5
+    found = operating_point.section(subject)
+    assert found is not None
+    assert any("not kept on validation" in line for line in found.lines)
+    assert not any("which the rule keeps" in line for line in found.lines)
+
+
+def test_a_net_benefit_is_no_more_than_its_interval_shows() -> None:
+    part = part_tables("binary", patients=40)
+    part = replace(part, task=replace(part.task, operating_points={}))
+    found = decision.section(subject_of(part, resamples=50))
+    assert found is not None
+    assert "how sure that is, the gains in the table say" in found.lines[0]
+    backward = part_tables("binary", patients=40)
+    score = 1 - backward.predictions["score_ill"]
+    backward.predictions["score_ill"], backward.predictions["score_healthy"] = score, 1 - score
+    found = decision.section(subject_of(replace(backward, task=replace(backward.task, operating_points={"ill": 0.6}))))
+    assert found is not None
+    assert "findings less than calling no case" in found.lines[0]
+    assert "worth -" not in found.lines[0]
+
+
 def test_net_benefit_is_the_same_in_both_sections() -> None:
     subject = Subject(binary_run(2, 60, "cost 1:4"), "test", ReportSettings(resamples=50))
     there, here = operating_point.section(subject), decision.section(subject)

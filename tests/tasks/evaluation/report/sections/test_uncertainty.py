@@ -97,6 +97,18 @@ def test_too_few_patients_to_promise_anything() -> None:
     assert any("8 patients, too few" in line for line in said_of(validation, test).lines)
 
 
+def test_one_patient_is_one_patient_and_missed_boxes_are_counted() -> None:
+    validation, test = part_tables("multiclass", 0, 1, split="val"), part_tables("multiclass", 1)
+    assert any("Validation has 1 patient, too few" in line for line in said_of(validation, test).lines)
+    boxes = part_tables("detect", 0, 60)
+    boxes.predictions["score"] = 0.1  # none is called
+    assert boxes.targets is not None
+    kept = boxes.cases["case_id"].isin(boxes.targets["case_id"])
+    rows = table(said_of(boxes.take(kept.to_numpy())), "savings").rows
+    assert rows
+    assert all(isinstance(row[2], int) for row in rows)
+
+
 def test_one_class_equal_scores_and_unknown_targets() -> None:
     validation, test = both("binary", patients=20)
     test.predictions["score_ill"] = test.predictions["score_healthy"] = 0.5
