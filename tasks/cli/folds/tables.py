@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from tasks.ensemble import Ensemble
 from tasks.evaluation.gallery.pooling import pool_galleries
 from tasks.evaluation.metric_names import distance_unit
 from tasks.evaluation.metric_values import MetricValue, read_metrics, write_note
+from tasks.evaluation.run_file import read_run_file, write_run_file
 from tasks.evaluation.spread import spread
 from tasks.evaluation.tables import counted, find_table, read_table, write_table
 from tasks.evaluation.task_file import RunTask, write_task
@@ -90,6 +92,7 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
         model.operating_points, model.calibration = {}, None  # each fold's own
     about = evaluator.run_task(model)
     write_task(run_dir, about)
+    write_run_file(run_dir, _facts(folders))
     metrics = evaluate_run(run_dir, split)
     from tasks.evaluation.charts.run_charts import draw_charts
 
@@ -109,6 +112,13 @@ def collect(task: str, run_dir: Path, cases: pd.DataFrame, split: str, count: in
 
     for page in report_of_folder(run_dir)[:1]:
         print(f"on one page, to read and to print: {page}")
+
+
+def _facts(folders: Sequence[Path]) -> dict[str, Any]:
+    """Code, machine and model of all folds, which are those of the last; ``folds`` models were made."""
+    facts = read_run_file(folders[-1])
+    model = facts.get("model")
+    return facts | ({"model": {**model, "folds": len(folders)}} if isinstance(model, dict) else {})
 
 
 def _table_of(folder: Path, name: str) -> Path | None:

@@ -156,8 +156,11 @@ def _facts_of(subject: Subject) -> RunFacts:
     with suppress(SuiteError):  # none, or damaged: the tables say of what was evaluated
         split = read_table(find_table(folder, "split"))
         if {"case_id", "split"} <= set(split.columns):
-            parts = {str(name): counted_part(cases) for name, cases in split.groupby("split")} | parts
-            shared = max(shared, shared_patients(split))
+            named = {str(name): counted_part(cases) for name, cases in split.groupby("split")}
+            if in_folds := "fold" in run.predictions:  # what others train on, each fold predicts: no part of its own
+                named.pop("train", None)
+            parts = named | parts
+            shared = max(shared, 0 if in_folds else shared_patients(split))
     notes: dict[str, MetricValue] = {}
     doubt = ""
     with suppress(SuiteError):

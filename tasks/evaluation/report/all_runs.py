@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,15 @@ from tasks.evaluation.report.write import Extras, write_sections
 from tasks.evaluation.run_file import read_config, read_run_file
 from tasks.evaluation.task_file import read_task
 
+log = logging.getLogger(__name__)
+
 _METRICS = 4  # columns
 _PLOTTED = 40  # runs of a forest plot
 _PARTS = ("test", "val")
 # Differ from run to run, and say nothing of what was tried.
 _OF_NO_INTEREST = ("trainer.default_root_dir", "data.init_args.split_file", "run_dir")
+# Of an absolute path all but its last name.
+_FOLDERS = re.compile(r"(?<![\w./:-])(?:~|[A-Za-z]:)?[\\/](?:[^\\/\"',]+[\\/])*(?=[^\\/\"',])")
 _LEFT_OUT = "no run of this task"
 
 
@@ -77,7 +83,8 @@ def _found(task: str, folder: Path) -> list[_Run]:
             if read_task(own).task != task:
                 continue
             metrics = read_metrics(file)
-        except SuiteError:  # of another task, or not whole: what cannot be read is not compared
+        except SuiteError as error:
+            log.warning("%s: left out: %s", own, str(error).removeprefix(f"{own}/"))
             continue
         by_part = {
             part: {name.partition("/")[2]: one for name, one in metrics.items() if name.startswith(f"{part}/")}
@@ -98,8 +105,13 @@ def _flat(values: Mapping[str, Any], lead: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             found |= _flat(value, f"{full}.")
         else:
-            found[full] = value if isinstance(value, str) else json.dumps(value)
+            found[full] = value if isinstance(value, str) else json.dumps(value, default=str)
     return found
+
+
+def _shown(value: str) -> str:
+    """A flag's value without the folders that a path leads through: they are nobody's business but the user's."""
+    return _FOLDERS.sub("", value.rstrip("/\\"))
 
 
 def _section(task: str, runs: Sequence[_Run], part: str) -> Section:
@@ -110,7 +122,7 @@ def _section(task: str, runs: Sequence[_Run], part: str) -> Section:
         (
             run.name,
             *(run.metrics[part].get(name) for name in names),
-            *(run.flags.get(flag, "") for flag in differing),
+            *(_shown(run.flags.get(flag, "")) for flag in differing),
             run.finished,
         )
         for run in there
@@ -145,9 +157,10 @@ def _best(runs: Sequence[_Run], part: str, names: Sequence[str]) -> str:
 
 
 def _differing(runs: Sequence[_Run]) -> list[str]:
-    """Flags that are not the same in all runs; none of a single run."""
+    """Flags that are not the same in all runs that say them: an evaluation has none of the training's, say."""
     every = dict.fromkeys(flag for run in runs for flag in run.flags)
-    return [flag for flag in every if flag not in _OF_NO_INTEREST and len({run.flags.get(flag) for run in runs}) > 1]
+    values = {flag: {run.flags[flag] for run in runs if flag in run.flags} for flag in every}
+    return [flag for flag, found in values.items() if flag not in _OF_NO_INTEREST and len(found) > 1]
 
 
 def _short(flag: str) -> str:

@@ -20,6 +20,11 @@ def part_name(split: str) -> str:
     return PART_NAMES.get(split, split)
 
 
+def part_of(subject: Subject) -> str:
+    """The reported part in words; of a run of ``--folds`` each case was predicted by the fold that left it out."""
+    return "out of fold" if "fold" in subject.tables.predictions else part_name(subject.split)
+
+
 def header(subject: Subject) -> list[tuple[str, str]]:
     """Names and values for the head of the page, in its order; what is not known is left out.
 
@@ -34,7 +39,7 @@ def header(subject: Subject) -> list[tuple[str, str]]:
         ("Task", _task(subject)),
         ("Data", _data(config)),
         ("Split", _split(config)),
-        ("Evaluated", f"{part_name(subject.split)}: {counted(subject.tables.cases['case_id'], subject.tables.cases)}"),
+        ("Evaluated", f"{part_of(subject)}: {counted(subject.tables.cases['case_id'], subject.tables.cases)}"),
         ("Other parts", _others(subject)),
         ("Model", _model(model)),
         ("Run", Path(run.name).name),
@@ -99,6 +104,8 @@ def _model(model: dict[str, Any]) -> str:
         words.append(f"{model['parameters']:,} parameters")
     weights = model.get("weights")
     words.append("from scratch" if weights is None else f"weights {Path(str(weights)).name}")
+    if model.get("folds", 1) > 1:
+        words.append(f"{number_of(model['folds'], 'model')}, one a fold")
     if model.get("members", 1) > 1:
         words.append(f"ensemble of {number_of(model['members'], 'model')}")
     return ", ".join(words)

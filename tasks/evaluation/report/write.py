@@ -17,7 +17,7 @@ from tasks.evaluation.documents.markdown import write_documents
 from tasks.evaluation.evaluated import EvaluatedRun, read_evaluated
 from tasks.evaluation.report.build import build_sections
 from tasks.evaluation.report.content import ReportSettings, Section, Subject
-from tasks.evaluation.report.header import PART_NAMES, TASK_NAMES, header
+from tasks.evaluation.report.header import PART_NAMES, TASK_NAMES, header, part_of
 from tasks.evaluation.report.plain import (
     PaperFormat,
     report_json,
@@ -81,7 +81,7 @@ def write_report(
     subject = Subject(run, split or reported_part(run), settings)
     sections = build_sections(subject, strict=strict)
     title = f"{TASK_NAMES.get(run.task.task, run.task.task).capitalize()}: {Path(run.name).name}"
-    part = PART_NAMES.get(subject.split, subject.split)
+    part = part_of(subject)
     return write_sections(
         f"{title}, {part}",
         header(subject),
@@ -274,8 +274,8 @@ def write_comparison(
     if settings.operating_point:
         runs = [choose_again(run, settings.operating_point) for run in runs]
     sections = compare(runs, part, settings)
-    names = [Path(run.name).name for run in runs]
-    head = [*header(Subject(runs[0], part)), *(("Compared with it", name) for name in names[1:])]
+    names = list(sections[0].figures["runs"])  # told apart where folders have the same name
+    head = [*header(Subject(runs[0], part)), ("Compared with it", ", ".join(names[1:]))]
     said = [line for section in sections[:1] for line in section.lines[:3]]
     title = f"{' and '.join(names)} compared, {PART_NAMES.get(part, part)}"
     return write_sections(title, head, said, sections, output, extras or Extras())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -119,6 +120,10 @@ def test_two_runs_compared(run: Run, tmp_path: Path) -> None:
     assert difference["value"] == pytest.approx(areas[1] - areas[0])
     assert difference["low"] > 0
     assert "higher AUROC" in " ".join(found["verdict"])
+    third = write_binary_run(tmp_path / "more" / "second", shift=2.0)
+    assert run("report", "--compare", "first", "second", third, "--output", "three.html")[0] == 0
+    head = json.loads((tmp_path / "three.json").read_text())["header"]
+    assert head["Compared with it"] == "second, more/second"
     other = write_binary_run(tmp_path / "other", patients=10)
     status, _, err = run("report", "--compare", "first", other, "--output", "no.html")
     assert (status, len(err.strip().splitlines())) == (2, 1)
@@ -132,14 +137,25 @@ def test_all_runs_on_one_page(run: Run, tmp_path: Path) -> None:
 
     for number, rate in enumerate((0.1, 0.01)):
         folder = write_binary_run(tmp_path / "runs" / str(number), seed=10 * number)
-        (folder / "config.yaml").write_text(f"model: {{lr: {rate}, backbone: resnet18}}\n")
+        config = f"model: {{lr: {rate}, backbone: resnet18}}\ndata: {{init_args: {{root: /home/doe/scans{number}}}}}\n"
+        (folder / "config.yaml").write_text(config)
         for split in ("val", "test"):
             classification(folder, split, read_task(folder))
+    tested = write_binary_run(tmp_path / "runs" / "2", seed=20)  # an evaluation has no flags of a model
+    (tested / "config.yaml").write_text("data: {init_args: {root: /home/doe/scans1}}\n")
+    classification(tested, "test", read_task(tested))
+    for name, damaged in (("3", "task.json"), ("4", "metrics.json")):
+        shutil.copytree(tested, tmp_path / "runs" / name)
+        (tmp_path / "runs" / name / damaged).write_text("{")
     status, _, err = run("report", "--runs", "runs", "--output", "all.html")
     assert status == 0, err
+    assert "runs/3: left out: task.json: is damaged" in err
+    assert "runs/4: left out: metrics.json" in err
     table = pd.read_csv(tmp_path / "all" / "test_test.csv")
-    assert list(table["run"].astype(str)) == ["0", "1"]
-    assert list(table["--model.lr"]) == [0.1, 0.01]
+    assert list(table["--data.root"]) == ["scans0", "scans1", "scans1"]
+    assert "home" not in (tmp_path / "all.html").read_text(encoding="utf-8")
+    assert list(table["run"].astype(str)) == ["0", "1", "2"]
+    assert list(table["--model.lr"])[:2] == [0.1, 0.01]
     assert "--model.backbone" not in table
     metrics = json.loads((tmp_path / "runs" / "1" / "metrics.json").read_text())
     assert table["AUROC"].iloc[1] == metrics["test/auroc"]["value"]

@@ -20,7 +20,7 @@ from tasks.evaluation.detection.matching import Matches, match_boxes
 from tasks.evaluation.evaluated import PartTables
 from tasks.evaluation.metric_values import MetricValue, with_interval
 from tasks.evaluation.report.content import FloatArray, Line, LinePlot, MatrixPlot, Plot, Section, Subject, Table
-from tasks.evaluation.report.header import part_name
+from tasks.evaluation.report.header import part_of
 from tasks.evaluation.report.words import with_interval as said
 
 _MOST = 30  # classes with curves and in matrices
@@ -54,7 +54,7 @@ def _scores(subject: Subject) -> Section | None:
         parts.append(
             LinePlot(
                 "roc",
-                f"ROC curve, {part_name(subject.split)}",
+                f"ROC curve, {part_of(subject)}",
                 "false positive rate (1 - specificity)",
                 "sensitivity",
                 [
@@ -76,7 +76,7 @@ def _scores(subject: Subject) -> Section | None:
         parts.append(
             LinePlot(
                 "precision_recall",
-                f"Precision and recall, {part_name(subject.split)}",
+                f"Precision and recall, {part_of(subject)}",
                 "recall (sensitivity)",
                 "precision (positive predictive value)",
                 [
@@ -139,7 +139,7 @@ def _boxes(subject: Subject) -> Section | None:
         parts.append(
             LinePlot(
                 "froc",
-                f"FROC curve, {part_name(subject.split)}",
+                f"FROC curve, {part_of(subject)}",
                 "false positives an image",
                 "sensitivity (share of the true boxes found)",
                 [*_lines(curves, "line"), *_dots(marks)],
@@ -175,7 +175,7 @@ def _numbers(subject: Subject) -> Section | None:
     note = f"{len(few)} of {len(rows)} cases, drawn at random." if len(few) < len(rows) else ""
     against = LinePlot(
         "predicted",
-        f"Predicted and true, {part_name(subject.split)}",
+        f"Predicted and true, {part_of(subject)}",
         "true",
         "predicted",
         [
@@ -189,7 +189,7 @@ def _numbers(subject: Subject) -> Section | None:
     span = np.array([middle.min(), middle.max()])
     differences = LinePlot(
         "bland_altman",
-        f"Bland-Altman, {part_name(subject.split)}",
+        f"Bland-Altman, {part_of(subject)}",
         "mean of predicted and true",
         "predicted - true",
         [
@@ -270,7 +270,7 @@ def _matrices(subject: Subject) -> list[Plot | Table]:
         return _label_counts(tables)
     if len(names) > _MOST:
         return []
-    title = f"Confusion matrix, {part_name(subject.split)}"
+    title = f"Confusion matrix, {part_of(subject)}"
     counts = confusion_matrix(tables.predictions, names).to_numpy(dtype=np.int64)
     called = "median grade" if tables.kind == "ordinal" else "most likely class"
     if subject.run.folder is None:  # another tool may call otherwise

@@ -80,6 +80,8 @@ def _lines(subject: Subject, facts: RunFacts) -> list[str]:
     if facts.unreadable:
         why = "was left out because it" if facts.unreadable == 1 else "were left out because they"
         said.append(f"{number_of(facts.unreadable, 'case')} {why} cannot be read.")
+    if "fold" in subject.tables.predictions:
+        said.append("Validation is out of fold: each case was predicted by the model that did not train on it.")
     if facts.shared:
         said.append(f"{number_of(facts.shared, 'patient')} in two parts: results on their cases flatter.")
     elif facts.patients_known:

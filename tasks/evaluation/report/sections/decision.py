@@ -13,7 +13,7 @@ from tasks.evaluation.decisions.net_benefit import Benefit, DecisionCurve, benef
 from tasks.evaluation.holm import holm
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import Line, LinePlot, Section, Subject, Table
-from tasks.evaluation.report.header import part_name
+from tasks.evaluation.report.header import part_of
 from tasks.evaluation.report.words import number, with_interval
 
 _MOST = 30  # classes
@@ -84,7 +84,7 @@ def _plot(subject: Subject, curves: dict[str, DecisionCurve]) -> LinePlot:
     lines.append(Line("calling none", np.array([0.0, 1.0]), np.zeros(2), kind="reference"))
     return LinePlot(
         "decision_curve",
-        f"Decision curve, {part_name(subject.split)}",
+        f"Decision curve, {part_of(subject)}",
         "threshold probability",
         "net benefit",
         lines,

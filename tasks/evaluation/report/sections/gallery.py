@@ -17,7 +17,7 @@ from tasks.evaluation.gallery.store import CasePicture, read_gallery
 from tasks.evaluation.gallery.thumbnails import class_legend
 from tasks.evaluation.report.content import Cell, Gallery, GalleryCase, Section, Subject
 from tasks.evaluation.report.gallery_boxes import case_boxes, found_words
-from tasks.evaluation.report.header import part_name
+from tasks.evaluation.report.header import part_of
 from tasks.evaluation.subgroups.groupings import find_groupings
 
 _MOST_COLUMNS = 6
@@ -41,7 +41,7 @@ def section(subject: Subject) -> Section | None:
         "gallery",
         "Cases",
         [
-            f"{number_of(len(cases), 'case')} of {len(subject.tables.cases):,} ({part_name(subject.split)}), chosen "
+            f"{number_of(len(cases), 'case')} of {len(subject.tables.cases):,} ({part_of(subject)}), chosen "
             f"because they tell most, not because they are usual: {said}; a case may be several of these."
         ],
         parts=[Gallery("cases", "Telling cases", cases, _legend(subject.tables), note)],

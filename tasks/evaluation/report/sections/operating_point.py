@@ -12,7 +12,7 @@ from tasks.evaluation.decisions.net_benefit import benefit_at_point
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.operating_rules import OperatingRule
 from tasks.evaluation.report.content import Cell, ForestPlot, Section, Subject, Table
-from tasks.evaluation.report.header import part_name
+from tasks.evaluation.report.header import part_name, part_of
 from tasks.evaluation.report.words import number, with_interval
 
 _SHOWN = 30  # classes
@@ -45,7 +45,7 @@ def section(subject: Subject) -> Section | None:
             parts.append(beliefs)
         if len(called) > 1:
             rows = [(each.name, each.value("sensitivity")) for each in called[:_SHOWN]]
-            title = f"Sensitivity at the operating point, {part_name(subject.split)}"
+            title = f"Sensitivity at the operating point, {part_of(subject)}"
             parts.append(ForestPlot("sensitivity", title, "sensitivity", rows))
     flags = [_broken(rule, each) for each in called if rule and each.name in promises and promises[each.name].flagged]
     figures = {
@@ -77,7 +77,7 @@ def _lines(
     named = f" for {lead.name}" if len(called) > 1 else ""
     lines = [
         f"Called from {number(lead.threshold)} on{named}, sensitivity is {with_interval(lead.value('sensitivity'))} "
-        f"and {other} {with_interval(lead.value(other))} ({part_name(subject.split)})."
+        f"and {other} {with_interval(lead.value(other))} ({part_of(subject)})."
     ]
     if rule is None:
         return lines
@@ -170,7 +170,7 @@ def _reached(subject: Subject, called: Sequence[Called]) -> Table:
     head = ["class", *("NPV" if kind == "npv" else kind for kind in kinds), "F1", "number needed to read"]
     head.append("false boxes an image" if boxes else "net benefit")
     note = "Number needed to read: calls that are looked at for one that is right. 95 % intervals by patient."
-    return Table("reached", f"At the operating point, {part_name(subject.split)}", head, rows, note)
+    return Table("reached", f"At the operating point, {part_of(subject)}", head, rows, note)
 
 
 def _beliefs(subject: Subject, called: Sequence[Called]) -> Table:

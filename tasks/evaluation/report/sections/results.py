@@ -9,7 +9,7 @@ from scansuite.words import number_of
 from tasks.evaluation.metric_names import class_metrics, distance_unit, first_metrics, label_of, meaning_of
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import Cell, Section, Subject, Table
-from tasks.evaluation.report.header import part_name
+from tasks.evaluation.report.header import part_of
 from tasks.evaluation.report.words import with_interval
 
 _HEAD = ("metric", "value", "cases", "patients", "positives", "meaning")
@@ -23,7 +23,7 @@ def section(subject: Subject) -> Section:
     metrics = subject.metrics
     first = first_metrics(task.task, list(metrics))
     whole = [name for name in metrics if "/" not in name]
-    title = part_name(subject.split)
+    title = part_of(subject)
     unit = unit_of(subject)
     parts = [metric_table("main", f"Results, {title}", {name: metrics[name] for name in first}, unit)]
     if (table := _by_class(metrics, task.class_names, class_metrics(task.task, whole), unit)) is not None:
@@ -50,7 +50,7 @@ def answer(subject: Subject) -> str:
     who = number_of(lead.n, "case")
     if lead.patients is not None:
         who += f" of {number_of(lead.patients, 'patient')}"
-    return f"On {who} ({part_name(subject.split)}) the model reached {' and '.join(said)}."
+    return f"On {who} ({part_of(subject)}) the model reached {' and '.join(said)}."
 
 
 def unit_of(subject: Subject) -> str:

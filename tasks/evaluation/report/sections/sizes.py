@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tasks.evaluation.decisions.agreement import Agreement, agreement
 from tasks.evaluation.decisions.sizes import Band, Masks, masks_of, true_boxes_of
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import Cell, ForestPlot, Line, LinePlot, Plot, Section, Subject, Table
-from tasks.evaluation.report.header import part_name
+from tasks.evaluation.report.header import part_of
 from tasks.evaluation.report.sections.curves import limits
 from tasks.evaluation.report.words import number, with_interval
 
@@ -38,7 +39,7 @@ def _masks(subject: Subject) -> Section | None:
     }
     volumes = {each.name: _agreement(each) for each in classes}
     unit, few = classes[0].unit, max(1, _DOTS // len(classes))
-    title = part_name(subject.split)
+    title = part_of(subject)
     parts: list[Plot | Table] = [
         LinePlot(
             "dice_by_size",
@@ -82,18 +83,23 @@ def _masks(subject: Subject) -> Section | None:
     said = [sentence for name, own in bands.items() if (sentence := _said(name, own, "Dice", unit))]
     said += [
         f"Masks of {name} are {'larger' if found.bias.low > 0 else 'smaller'} than the truth: by "
-        f"{with_interval(found.bias)} {unit} in the mean."
+        f"{with_interval(_unsigned(found.bias))} {unit} in the mean."
         for name, found in volumes.items()
         if not math.isnan(found.bias.low) and (found.bias.low > 0 or found.bias.high < 0)
     ][:2]
     return Section("sizes", "By size", said, parts=parts, figures={"dice": _figures(bands), "unit": unit})
 
 
+def _unsigned(bias: MetricValue) -> MetricValue:
+    """How far, where the sentence says in which direction."""
+    return bias if bias.value > 0 else replace(bias, value=-bias.value, low=-bias.high, high=-bias.low)
+
+
 def _boxes(subject: Subject) -> Section | None:
     boxes = true_boxes_of(subject.tables)
     if boxes is None:
         return None
-    title = f"Sensitivity at the operating point by %s, {part_name(subject.split)}"
+    title = f"Sensitivity at the operating point by %s, {part_of(subject)}"
     numbers = np.unique(boxes.label)
     shown = {"": boxes}
     if len(numbers) > 1:

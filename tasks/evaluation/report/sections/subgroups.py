@@ -77,15 +77,20 @@ def _lines(analysis: Analysis, flagged: Sequence[Comparison]) -> list[str]:
         said = [f"Performance differs beyond chance by {by}. Looked at: {named}."]
     else:
         widest = max(
-            (each for one in tested for each in one.subgroups if one.measure is analysis.measures[0]),
-            key=lambda each: _width(each.metric),
+            (
+                (one.grouping.title, each)
+                for one in tested
+                for each in one.subgroups
+                if one.measure is analysis.measures[0]
+            ),
+            key=lambda found: _width(found[1].metric),
             default=None,
         )
         said = [f"No difference beyond chance was found between the subgroups of {named}."]
-        if widest is not None and _width(widest.metric) > 0:
+        if widest is not None and _width(widest[1].metric) > 0:
             said.append(
-                f"That is no proof that there is none: of {widest.name}, for one, {lead} is known only as "
-                f"{with_interval(widest.metric)}."
+                f"That is no proof that there is none: of {widest[0]} ({widest[1].name}), for one, {lead} is known "
+                f"only as {with_interval(widest[1].metric)}."
             )
     return said
 

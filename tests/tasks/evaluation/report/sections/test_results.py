@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tasks.evaluation.evaluate import evaluate_classification
@@ -11,7 +12,7 @@ from tasks.evaluation.evaluated import read_evaluated
 from tasks.evaluation.metric_values import read_metrics
 from tasks.evaluation.report.content import Section, Subject, Table
 from tasks.evaluation.report.header import header
-from tasks.evaluation.report.sections import all_metrics
+from tasks.evaluation.report.sections import all_metrics, data
 from tasks.evaluation.report.sections.results import section
 from tasks.evaluation.report.verdict import verdict
 from tests.tasks.evaluation.run_folders import CLASSES, write_binary_run
@@ -73,3 +74,26 @@ def test_withheld_intervals_say_why(tmp_path: Path) -> None:
     main = table(section(Subject(run, "test")), "main")
     assert "fewer than 10 patients" in main.note
     assert all(math.isnan(row[1].low) for row in main.rows)  # type: ignore[union-attr]
+
+
+def test_predictions_of_folds_are_out_of_fold(tmp_path: Path) -> None:
+    folder = write_binary_run(tmp_path / "folds")
+    cases, predictions = (pd.read_csv(folder / f"{name}.csv") for name in ("cases", "predictions"))
+    kept = cases["split"] == "val"
+    for name, rows in (("cases", cases), ("predictions", predictions)):
+        own = rows[rows["split"] == "val"]
+        own.assign(fold=(own["case_id"].factorize()[0] // 4) % 2).to_csv(folder / f"{name}.csv", index=False)
+    split = cases[["case_id", "patient_id", "split"]]
+    pd.concat([split, split[kept].assign(split="train")]).to_csv(folder / "split.csv", index=False)
+    facts = {"version": "9.9", "model": {"network": "resnet18", "weights": None, "parameters": 7, "folds": 2}}
+    (folder / "run.json").write_text(json.dumps(facts))
+    subject = Subject(read_evaluated(folder), "val")
+    head = dict(header(subject))
+    assert head["Evaluated"].startswith(f"out of fold: {kept.sum()} cases")
+    assert head["Model"].endswith("2 models, one a fold")
+    assert "(out of fold)" in section(subject).lines[0]
+    found = data.section(subject)
+    steps = {row[0]: row[1] for row in table(found, "flow").rows}
+    assert "training" not in steps  # the same cases: none is counted twice
+    assert steps["in the parts"] == len(cases)
+    assert "did not train on it" in " ".join(found.lines)
