@@ -83,7 +83,10 @@ class Figures:
             return "over-confident" if self.score > self.share else "under-confident"
         if abs(self.score - self.share) > self.recalibration.off / 2:
             return "too high" if self.score > self.share else "too low"
-        return "under-confident" if self.recalibration.slope.value > 1 else "over-confident"
+        slope = self.recalibration.slope.value
+        if math.isnan(slope):  # told apart without a mistake: better than the share of all, or in the wrong order
+            slope = math.inf if self.parts.brier < self.parts.uncertainty else -math.inf
+        return "under-confident" if slope > 1 else "over-confident"
 
 
 def calibration_figures(scored: Scored, *, intervals: bool = True) -> tuple[Figures | None, list[Figures]]:

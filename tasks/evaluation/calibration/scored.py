@@ -13,6 +13,7 @@ from tasks.evaluation.calibration.calibration import Calibration
 from tasks.evaluation.calibration.maps import FloatArray
 from tasks.evaluation.classification.columns import read_multilabel, read_single_label
 from tasks.evaluation.evaluated import PartTables
+from tasks.evaluation.intervals.ratios import numbered
 
 IntArray: TypeAlias = NDArray[np.intp]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -114,12 +115,6 @@ def finding(
 ) -> Finding:
     """A finding of some of the cases, whose patients may have any numbers."""
     return Finding(name, score, 1 - score if rest is None else rest, there, numbered(groups))
-
-
-def numbered(groups: IntArray) -> IntArray:
-    """``(n,)`` numbers from 0 on of patients with any numbers, in their order."""
-    number = np.cumsum(np.bincount(groups) > 0) - 1
-    return number[groups].astype(np.intp) if len(groups) else groups
 
 
 def of_classes(

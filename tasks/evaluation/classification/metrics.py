@@ -38,6 +38,7 @@ from tasks.evaluation.classification.weighted_scores import Ranking, brier, cali
 from tasks.evaluation.intervals.calibration import SquaredError
 from tasks.evaluation.intervals.evidence import Evidence, interval_of, with_ends
 from tasks.evaluation.intervals.jackknife import BLOCKS, jackknife
+from tasks.evaluation.intervals.ratios import numbered
 from tasks.evaluation.intervals.smooth import CLIPPED
 from tasks.evaluation.metric_values import MetricValue, with_interval
 
@@ -181,23 +182,18 @@ def read_known_cases(
     if kind == "regression":
         rows, target, prediction = read_regression(predictions)
         statistics: Statistics = lambda weights: regression_errors(weights, target, prediction)  # noqa: E731
-        return KnownCases(rows, _numbered(groups[rows]), statistics, (), None, None, (target, prediction))
+        return KnownCases(rows, numbered(groups[rows]), statistics, (), None, None, (target, prediction))
     if kind == "multilabel":
         labels = read_multilabel(predictions, class_names)
-        groups = _numbered(groups[labels.rows])
+        groups = numbered(groups[labels.rows])
         return KnownCases(labels.rows, groups, _multilabel(labels, class_names, groups), class_names, None, labels)
     if kind == "binary" and len(class_names) != 2:
         raise SuiteError(f"binary classification takes two classes, not {len(class_names)}: {', '.join(class_names)}")
     positive = _positive(class_names, positive_class) if kind == "binary" else None
     single = read_single_label(predictions, class_names)
-    groups = _numbered(groups[single.rows])
+    groups = numbered(groups[single.rows])
     statistics = _single_label(single, class_names, positive, groups, ordered=kind == "ordinal")
     return KnownCases(single.rows, groups, statistics, class_names, positive, single)
-
-
-def _numbered(groups: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Patients without an evaluated case have no number."""
-    return np.unique(groups, return_inverse=True)[1].astype(np.intp)
 
 
 def quick_metrics(

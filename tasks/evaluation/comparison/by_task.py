@@ -292,7 +292,8 @@ def _values(statistics: Sequence[object], n: int) -> dict[str, float]:
 
 
 def _mean(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+    names = [name for name in runs[0] if all(name in run for run in runs)]
+    return {name: float(np.mean([run[name] for run in runs])) for name in names}
 
 
 def _others(

@@ -12,7 +12,7 @@ from tasks.evaluation.classification.columns import read_multilabel, read_single
 from tasks.evaluation.classification.weighted import BoolArray, FloatArray
 from tasks.evaluation.classification.weighted_scores import Ranking, rank
 from tasks.evaluation.evaluated import PartTables
-from tasks.evaluation.intervals.ratios import IntArray
+from tasks.evaluation.intervals.ratios import IntArray, numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +71,11 @@ def _read(tables: PartTables) -> list[Finding]:
         labels = read_multilabel(tables.predictions, names)
         patients = tables.patients[labels.rows]
         return [
-            Finding(name, labels.score[known, k], labels.target[known, k], _numbered(patients[known]), points.get(name))
+            Finding(name, labels.score[known, k], labels.target[known, k], numbered(patients[known]), points.get(name))
             for k, (name, known) in enumerate(zip(names, labels.known.T, strict=True))
         ]
     cases = read_single_label(tables.predictions, names)
-    groups = _numbered(tables.patients[cases.rows])
+    groups = numbered(tables.patients[cases.rows])
     chosen = [names.index(str(tables.positive_class))] if tables.kind == "binary" else range(len(names))
     return [
         Finding(
@@ -88,8 +88,3 @@ def _read(tables: PartTables) -> list[Finding]:
         )
         for k in chosen
     ]
-
-
-def _numbered(groups: IntArray) -> IntArray:
-    """Patients without a known case have no number."""
-    return np.unique(groups, return_inverse=True)[1].astype(np.intp)

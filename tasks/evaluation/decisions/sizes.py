@@ -12,7 +12,7 @@ from tasks.evaluation.classification.columns import class_numbers
 from tasks.evaluation.classification.weighted import BoolArray, FloatArray
 from tasks.evaluation.detection.boxes import read_boxes
 from tasks.evaluation.evaluated import PartTables
-from tasks.evaluation.intervals.ratios import IntArray, ratios
+from tasks.evaluation.intervals.ratios import IntArray, numbered, ratios
 from tasks.evaluation.intervals.scales import LOGIT
 from tasks.evaluation.intervals.share import share_intervals
 from tasks.evaluation.intervals.studentised import studentised_intervals
@@ -115,7 +115,7 @@ def masks_of(tables: PartTables) -> list[Masks]:
     for number, name in enumerate(tables.task.class_names):
         own = (numbers == number) & (rows >= 0)
         if own.any():
-            groups = np.unique(tables.patients[rows[own]], return_inverse=True)[1].astype(np.intp)
+            groups = numbered(tables.patients[rows[own]])
             scale = factor[rows[own]]
             found.append(
                 Masks(

@@ -19,6 +19,16 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 
+def numbered(groups: IntArray) -> IntArray:
+    """``(n,)`` numbers from 0 on of patients with any numbers, in their order: those without a case have none.
+
+    Args:
+        groups: ``(n,)`` 0 or above.
+    """
+    number = np.cumsum(np.bincount(groups) > 0) - 1
+    return number[groups].astype(np.intp) if len(groups) else groups
+
+
 @dataclass(frozen=True, eq=False)
 class Ratios:
     """L ratios over the same G patients; NaN where no case is in the denominator.

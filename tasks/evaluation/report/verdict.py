@@ -35,4 +35,6 @@ def _calls(subject: Subject) -> str:
     if not known:
         return ""
     said = " and its ".join(f"{name.partition('@')[0]} is {with_interval(metrics[name])}" for name in known)
-    return f"At its operating point, chosen on validation, its {said}."
+    # Calls of another tool come with no word on where their threshold was chosen.
+    chosen = ", chosen on validation," if subject.run.task.operating_points else ""
+    return f"At its operating point{chosen} its {said}."

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from tasks.evaluation.classification.weighted import BoolArray, FloatArray
-from tasks.evaluation.intervals.ratios import IntArray, ratios
+from tasks.evaluation.intervals.ratios import IntArray, numbered, ratios
 from tasks.evaluation.intervals.share import share_interval
 from tasks.evaluation.metric_values import MetricValue, with_interval
 
@@ -50,7 +50,7 @@ def share_by_patient(right: BoolArray, groups: IntArray) -> tuple[MetricValue, f
     """
     if not len(right):
         return MetricValue(math.nan, math.nan, math.nan, 0, patients=0), math.nan
-    number = np.unique(groups, return_inverse=True)[1].astype(np.intp)
+    number = numbered(groups)
     weight = (1 / np.bincount(number))[number][:, None]
     ratio = ratios(right[:, None] * weight, weight, number)
     value, variance, patients = float(ratio.value[0]), float(ratio.variance[0]), int(ratio.patients[0])
@@ -106,7 +106,7 @@ def coverage_of_interval(
 
 def whole_patients_covered(covered: BoolArray, groups: IntArray) -> MetricValue:
     """Share of patients all of whose cases are covered, ``(n,)`` each, with its interval."""
-    number = np.unique(groups, return_inverse=True)[1].astype(np.intp)
+    number = numbered(groups)
     every = np.bincount(number, ~covered) == 0
     return share_by_patient(every, np.arange(len(every), dtype=np.intp))[0]
 

@@ -162,6 +162,8 @@ def _verdict(state: _State, boxes: bool) -> str:
         return f"The scores are {whole.direction}: {what} are {apart} apart in the mean ({said})."
     if unsure := _unsure([whole], boxes):
         return f"{unsure} ({said})."
+    if math.isnan(whole.recalibration.p):
+        return f"Whether the scores are calibrated could not be tested: too many of them are the same ({said})."
     also = f" Of single classes {_listed([one.name for one in off])} are miscalibrated." if off else ""
     return f"The scores show no miscalibration beyond chance ({said}).{also}"
 

@@ -18,6 +18,7 @@ from tasks.evaluation.detection.boxes import read_boxes
 from tasks.evaluation.detection.calls import CALL_IOU
 from tasks.evaluation.detection.matching import Matches, match_boxes
 from tasks.evaluation.evaluated import PartTables
+from tasks.evaluation.intervals.ratios import numbered
 from tasks.evaluation.metric_values import MetricValue, with_interval
 from tasks.evaluation.report.content import FloatArray, Line, LinePlot, MatrixPlot, Plot, Section, Subject, Table
 from tasks.evaluation.report.header import part_of
@@ -166,7 +167,7 @@ def _numbers(subject: Subject) -> Section | None:
     rows, target, prediction = read_regression(tables.predictions)
     if len(rows) < 2:
         return None
-    groups = np.unique(tables.patients[rows], return_inverse=True)[1].astype(np.intp)
+    groups = numbered(tables.patients[rows])
     found = agreement(prediction - target, groups)
     few = _few(len(rows), subject.settings.seed)
     ends = np.array([min(target.min(), prediction.min()), max(target.max(), prediction.max())])

@@ -16,6 +16,7 @@ from benchmarks.comparison import POPULATIONS, SPLIT
 from benchmarks.simulated import Draw
 from scansuite.errors import SuiteError
 from tasks.evaluation.comparison.alignment import aligned_parts
+from tasks.evaluation.comparison.by_task import paired_differences
 from tasks.evaluation.comparison.differences import Difference, compare_models, direction
 from tasks.evaluation.comparison.models import models_of, short_names
 from tasks.evaluation.comparison.paired import Paired
@@ -23,6 +24,7 @@ from tasks.evaluation.comparison.sections import compare
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import ForestPlot, LinePlot, PValue, ReportSettings, Section, Table
+from tests.tasks.evaluation.part_tables import part_tables
 
 QUICK = ReportSettings(resamples=50)
 
@@ -178,6 +180,14 @@ def test_one_class_equal_scores_and_boxes_of_nobody_do_not_end_it() -> None:
     boxes = runs_of("boxes", patients=12)
     nothing = replace(boxes[1], predictions=boxes[1].predictions.iloc[:0])
     assert section_of([boxes[0], nothing]).lines
+
+
+def test_runs_of_a_model_may_have_other_operating_points() -> None:
+    first, second = (part_tables("detect", seed, 30) for seed in (0, 0))
+    none = replace(second, task=replace(second.task, operating_points={}))
+    found = paired_differences([first, none], [second, second], resamples=20)
+    assert "map50" in found
+    assert "sensitivity@op" not in found
 
 
 def with_config(run: EvaluatedRun, folder: Path, **config: object) -> EvaluatedRun:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.evaluation.calibration.scored import Scored
+from tasks.evaluation.calibration.scored import Scored, of_classes
 from tasks.evaluation.calibration.tables import calibrate_boxes, calibrate_cases, fit_on
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.metric_values import MetricValue
@@ -161,6 +161,25 @@ def test_several_classes_are_flagged_once() -> None:
     assert whole.y_name == "share of cases whose highest-scoring class is right"
     assert [line.name for line in by_class.lines] == ["", *scored.names]
     assert [row[-1] for row in table(found, "by_class").rows] == ["over-confident"] * 4
+
+
+def told_apart(high: float, noise: float) -> Section:
+    there = np.arange(120) % 2
+    score = np.where(there == 1, high, 1 - high) + np.random.default_rng(0).uniform(-noise, noise, 120)
+    scored = of_classes(np.stack([1 - score, score], axis=1), there.astype(np.intp), np.arange(120), ("a", "b"), 1)
+    return said(run_of([cases_of(scored, "test")], ["a", "b"], "binary"))
+
+
+def test_what_cannot_be_tested_is_not_said_to_be_calibrated() -> None:
+    assert told_apart(0.6, 0.0).lines[0].startswith("Whether the scores are calibrated could not be tested: ")
+
+
+@pytest.mark.parametrize(("high", "direction"), [(0.6, "under-confident"), (0.2, "over-confident")])
+def test_told_apart_without_a_mistake_the_direction_is_that_of_the_order(high: float, direction: str) -> None:
+    found = told_apart(high, 0.05)
+    assert len(found.flags) == 1
+    assert found.lines[0].startswith(f"The scores are {direction}: ")
+    assert "told apart without a mistake" in found.lines[0]
 
 
 def test_boxes_are_right_or_not() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from tasks.evaluation.report.header import header
 from tasks.evaluation.report.sections import all_metrics, data
 from tasks.evaluation.report.sections.results import section
 from tasks.evaluation.report.verdict import verdict
+from tests.tasks.evaluation.part_tables import part_tables, subject_of
 from tests.tasks.evaluation.run_folders import CLASSES, write_binary_run
 
 
@@ -97,3 +99,10 @@ def test_predictions_of_folds_are_out_of_fold(tmp_path: Path) -> None:
     assert "training" not in steps  # the same cases: none is counted twice
     assert steps["in the parts"] == len(cases)
     assert "did not train on it" in " ".join(found.lines)
+
+
+def test_of_another_tool_s_calls_it_is_not_said_where_they_were_chosen() -> None:
+    part = part_tables("binary", patients=30)
+    assert "At its operating point, chosen on validation, its sensitivity is" in " ".join(verdict(subject_of(part), []))
+    other = replace(part, task=replace(part.task, operating_points={}))
+    assert "At its operating point its sensitivity is" in " ".join(verdict(subject_of(other), []))
