@@ -75,6 +75,11 @@ def read_other_tables(task: str, files: TableFiles) -> EvaluatedRun:
 
 def _read(file: Path) -> pd.DataFrame:
     table = read_table(file)
+    if len(table.columns) == 1 and (other := [one for one in ";\t|" if one in str(table.columns[0])]):
+        mark = {"\t": "tabs"}.get(other[0], f"{other[0]!r}")
+        raise SuiteError(
+            f"{file}: has {mark} between its cells: save it as CSV with commas (and points in numbers), or as Parquet"
+        )
     if "case_id" not in table:
         raise SuiteError(
             f"{file}: no column 'case_id' (found: {', '.join(map(str, table.columns))}): name each case in one"

@@ -129,3 +129,12 @@ def test_a_class_that_a_case_has_twice_is_named_with_file_and_row(tmp_path: Path
         read_other_tables("segment", TableFiles(file))
     parts = write(tmp_path, "parts.csv", rows[["case_id", "dice"]][1:].assign(split=["val", "val", "test"]))
     assert read_other_tables("segment", TableFiles(parts)).parts == ["val", "test"]
+
+
+@pytest.mark.parametrize(("mark", "named"), [(";", "';' between its cells"), ("\t", "tabs between its cells")])
+def test_cells_that_are_not_between_commas_are_named(
+    mark: str, named: str, scores: pd.DataFrame, tmp_path: Path
+) -> None:
+    scores.to_csv(tmp_path / "p.csv", index=False, sep=mark)
+    with pytest.raises(SuiteError, match=named):
+        read_other_tables("classify", TableFiles(tmp_path / "p.csv"))

@@ -108,9 +108,13 @@ def _fitted_anew(subject: Subject, start: Scored, method: Method) -> tuple[_Stat
         return None, ["There is no validation part that a calibration could be fitted on."]
     fit = fit_on(subject.validation, method)
     if fit.calibration is None:
-        return None, [*fit.said, "No calibration could be fitted on validation."]
+        return None, [*_sentences(fit.said), "No calibration could be fitted on validation."]
     state, lines = _not_applied(start.calibrated(fit.calibration), fit.calibration.method, "fitted on validation")
-    return state, [*fit.said, *lines]
+    return state, [*_sentences(fit.said), *lines]
+
+
+def _sentences(said: Sequence[str]) -> list[str]:
+    return [f"{one[0].upper()}{one[1:]}." for one in said]
 
 
 def _not_applied(scores: Scored, method: str, how: str) -> tuple[_State, list[str]]:

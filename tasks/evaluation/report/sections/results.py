@@ -48,7 +48,8 @@ def answer(subject: Subject) -> str:
     said = [f"{label_of(name, unit)} {with_interval(metrics[name])}" for name in first[:2]]
     lead = metrics[first[0]]
     who = number_of(lead.n, "case")
-    if lead.patients is not None:
+    patients = subject.tables.cases.get("patient_id")
+    if lead.patients is not None and patients is not None and patients.notna().all():
         who += f" of {number_of(lead.patients, 'patient')}"
     return f"On {who} ({part_of(subject)}) the model reached {' and '.join(said)}."
 

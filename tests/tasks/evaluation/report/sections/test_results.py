@@ -106,3 +106,10 @@ def test_of_another_tool_s_calls_it_is_not_said_where_they_were_chosen() -> None
     assert "At its operating point, chosen on validation, its sensitivity is" in " ".join(verdict(subject_of(part), []))
     other = replace(part, task=replace(part.task, operating_points={}))
     assert "At its operating point its sensitivity is" in " ".join(verdict(subject_of(other), []))
+
+
+def test_cases_without_patients_are_not_called_patients(folder: Path) -> None:
+    run = read_evaluated(folder)
+    assert " patients" in section(Subject(run, "test")).lines[0]
+    unknown = replace(run, cases=run.cases.assign(patient_id=None))
+    assert " patients" not in section(Subject(unknown, "test")).lines[0]
