@@ -82,7 +82,14 @@ def _leaks(subject: Subject, facts: RunFacts) -> Iterator[Limit]:
         yield Limit("Whether cases were seen in training", "The tables are of another tool and do not say.")
     if facts.data("check_files") is False:
         yield Limit("Whether identical images are in two parts", "Files were not compared (--data.check_files false).")
-    if subject.split == "val":
+    if "fold" in subject.tables.predictions:
+        yield Limit(
+            "How the model does on cases that nothing was chosen on",
+            "The results are out of fold: no model has trained on the cases that it predicts here, but its epoch and "
+            "the operating point were chosen on them: they flatter.",
+            flag=True,
+        )
+    elif subject.split == "val":
         yield Limit(
             "How the model does on cases that nothing was chosen on",
             "The results are of validation, on which the checkpoint and its operating point were chosen: they flatter.",

@@ -93,8 +93,14 @@ def _found(task: str, folder: Path) -> list[_Run]:
         if known := {part: values for part, values in by_part.items() if values}:
             name = own.relative_to(folder).as_posix()
             finished = str(read_run_file(own).get("finished", "")).replace("T", " ")
-            runs.append(_Run(name if name != "." else own.resolve().name, known, _flat(read_config(own)), finished))
+            runs.append(_Run(name if name != "." else own.resolve().name, known, _flags(own), finished))
     return runs
+
+
+def _flags(folder: Path) -> dict[str, str]:
+    """Flags of a run; of an evaluation those of its data, as its trainer has trained nothing."""
+    config = read_config(folder)
+    return _flat(config if "model" in config else {"data": config.get("data", {})})
 
 
 def _flat(values: Mapping[str, Any], lead: str = "") -> dict[str, str]:
@@ -116,7 +122,9 @@ def _shown(value: str) -> str:
 
 def _section(task: str, runs: Sequence[_Run], part: str) -> Section:
     there = [run for run in runs if part in run.metrics]
-    names = first_metrics(task, list(dict.fromkeys(name for run in there for name in run.metrics[part])))[:_METRICS]
+    names = first_metrics(task, list(dict.fromkeys(name for run in there for name in run.metrics[part])))
+    # What the most runs have comes first: a mean of folds, say, is had by runs of folds alone.
+    names = sorted(names, key=lambda name: -sum(name in run.metrics[part] for run in there))[:_METRICS]
     differing = _differing(there)
     rows: list[tuple[Cell, ...]] = [
         (

@@ -137,22 +137,28 @@ def test_all_runs_on_one_page(run: Run, tmp_path: Path) -> None:
 
     for number, rate in enumerate((0.1, 0.01)):
         folder = write_binary_run(tmp_path / "runs" / str(number), seed=10 * number)
-        config = f"model: {{lr: {rate}, backbone: resnet18}}\ndata: {{init_args: {{root: /home/doe/scans{number}}}}}\n"
+        data = f"data: {{init_args: {{root: /home/doe/scans{number}}}}}\n"
+        config = f"trainer: {{max_epochs: 9}}\nmodel: {{lr: {rate}, backbone: resnet18}}\n{data}"
         (folder / "config.yaml").write_text(config)
         for split in ("val", "test"):
             classification(folder, split, read_task(folder))
     tested = write_binary_run(tmp_path / "runs" / "2", seed=20)  # an evaluation has no flags of a model
-    (tested / "config.yaml").write_text("data: {init_args: {root: /home/doe/scans1}}\n")
+    (tested / "config.yaml").write_text("trainer: {max_epochs: 99}\ndata: {init_args: {root: /home/doe/scans1}}\n")
     classification(tested, "test", read_task(tested))
     for name, damaged in (("3", "task.json"), ("4", "metrics.json")):
         shutil.copytree(tested, tmp_path / "runs" / name)
         (tmp_path / "runs" / name / damaged).write_text("{")
+    file = tmp_path / "runs" / "0" / "metrics.json"
+    kept = json.loads(file.read_text())  # a metric that one run alone has leads no plot
+    file.write_text(json.dumps({"test/fold_auroc": kept["test/auroc"]} | kept))
     status, _, err = run("report", "--runs", "runs", "--output", "all.html")
     assert status == 0, err
+    assert "AUROC is highest in" in json.loads((tmp_path / "all.json").read_text())["verdict"][0]
     assert "runs/3: left out: task.json: is damaged" in err
     assert "runs/4: left out: metrics.json" in err
     table = pd.read_csv(tmp_path / "all" / "test_test.csv")
     assert list(table["--data.root"]) == ["scans0", "scans1", "scans1"]
+    assert "--trainer.max_epochs" not in table
     assert "home" not in (tmp_path / "all.html").read_text(encoding="utf-8")
     assert list(table["run"].astype(str)) == ["0", "1", "2"]
     assert list(table["--model.lr"])[:2] == [0.1, 0.01]

@@ -13,7 +13,7 @@ from tasks.evaluation.evaluated import read_evaluated
 from tasks.evaluation.metric_values import read_metrics
 from tasks.evaluation.report.content import Section, Subject, Table
 from tasks.evaluation.report.header import header
-from tasks.evaluation.report.sections import all_metrics, data
+from tasks.evaluation.report.sections import all_metrics, data, limits
 from tasks.evaluation.report.sections.results import section
 from tasks.evaluation.report.verdict import verdict
 from tests.tasks.evaluation.part_tables import part_tables, subject_of
@@ -99,6 +99,8 @@ def test_predictions_of_folds_are_out_of_fold(tmp_path: Path) -> None:
     assert "training" not in steps  # the same cases: none is counted twice
     assert steps["in the parts"] == len(cases)
     assert "did not train on it" in " ".join(found.lines)
+    (flag,) = (flag for flag in limits.section(subject).flags if "flatter" in flag)
+    assert flag.startswith("The results are out of fold: no model has trained on the cases")
 
 
 def test_of_another_tool_s_calls_it_is_not_said_where_they_were_chosen() -> None:
