@@ -15,7 +15,7 @@ from datamodules.types import Batch, ScanInfo
 from tasks.distributed import gather
 from tasks.predictor import StepOutput
 
-UNCERTAINTY = "uncertainty"  # column of the predictions table, where several models or passes predict
+UNCERTAINTY = "uncertainty"  # column of the predictions table: of masks, and where several models or passes predict
 
 
 class SaysRows(Protocol):

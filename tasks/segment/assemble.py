@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.types import Piece, ScanInfo
+from tasks.segment.mask_entropy import entropy_sums, mean_entropy
 
 _FLOOR = 1e-3  # of the importance map, whose peak is 1
 # Probabilities enlarged at once (128 MiB of float32): a batch of small images may belong to large scans.
@@ -31,11 +33,14 @@ class AssembledCase:
         scan: of the case's first image.
         planes: (S, H, W) class numbers of the S images in their order, or (S, L, H, W) with 0 and 1 for each of L
             overlapping regions; H and W as stored.
+        uncertainty: (C,) mean entropy, 0 to 1, of each class but the background, or of each region, over the pixels
+            that are called it or nearly so; see :func:`~tasks.segment.mask_entropy.entropy_sums`.
     """
 
     case: int
     scan: ScanInfo
     planes: NDArray[np.uint8]
+    uncertainty: NDArray[np.float64]
 
 
 def gaussian_weights(tile: Size) -> Tensor:
@@ -125,10 +130,15 @@ class TileBlend:
         return mean
 
 
+class _CalledImage(NamedTuple):
+    mask: NDArray[np.uint8]  # (H, W) or (L, H, W) as stored
+    entropy: NDArray[np.float64]  # (C, 2) sums
+
+
 @dataclass
 class _OpenImage:
     blend: TileBlend
-    mask: NDArray[np.uint8]  # (H, W) or (L, H, W) as stored, filled from above
+    called: _CalledImage  # filled from above
 
 
 @dataclass
@@ -136,6 +146,7 @@ class _OpenCase:
     scan: ScanInfo
     missing: int  # images not finished
     planes: NDArray[np.uint8] | None = None
+    entropy: NDArray[np.float64] | None = None  # (C, 2) sums
     images: dict[int, _OpenImage] = field(default_factory=dict)
 
 
@@ -144,8 +155,8 @@ class CaseAssembler:
 
     Tiles of an image are blended by :func:`gaussian_weights`. What was filled up is cut off. Where the size as stored
     is another one, probabilities are resized, never classes. Then pixels are called, on the probabilities' device, and
-    only uint8 leaves it. Images of several tiles at their own size are called row by row: beside the mask they take
-    one band as high as a tile.
+    only uint8 leaves it, and a sum of entropies. Images of several tiles at their own size are called row by row:
+    beside the mask they take one band as high as a tile.
 
     Cases repeated for another rank (``scan["padding"]``) come out too: the caller leaves them out.
 
@@ -183,31 +194,34 @@ class CaseAssembler:
             some = list(group)
             if whole is None:
                 for one in some:
-                    mask = self._add_tile(probabilities[one], pieces[one], scans[one])
-                    if mask is not None:
-                        complete += self._finish_image(pieces[one], scans[one], mask)
+                    image = self._add_tile(probabilities[one], pieces[one], scans[one])
+                    if image is not None:
+                        complete += self._finish_image(pieces[one], scans[one], image)
                 continue
-            masks = self._call_whole(probabilities[some[0] : some[-1] + 1], *whole)
-            for one, mask in zip(some, masks, strict=True):
-                complete += self._finish_image(pieces[one], scans[one], mask)
+            images = self._call_whole(probabilities[some[0] : some[-1] + 1], *whole)
+            for one, image in zip(some, images, strict=True):
+                complete += self._finish_image(pieces[one], scans[one], image)
         return complete
 
     def drop(self, path: str) -> None:
         """Forget an open case of which no more pieces will come, because the rest of its file cannot be read."""
         self._open = {case: one for case, one in self._open.items() if one.scan.get("path") != path}
 
-    def _call_whole(self, probabilities: Tensor, content: Size, original: Size) -> NDArray[np.uint8]:
-        """Masks as stored of images that came whole and have one size."""
+    def _call(self, probabilities: Tensor) -> list[_CalledImage]:
+        """(B, K, H, W) as stored -> B images."""
+        called = call_classes(probabilities, overlapping=self.overlapping)
+        sums = entropy_sums(probabilities, called, overlapping=self.overlapping)
+        return [_CalledImage(mask, own) for mask, own in zip(called.cpu().numpy(), sums, strict=True)]
+
+    def _call_whole(self, probabilities: Tensor, content: Size, original: Size) -> list[_CalledImage]:
+        """Images that came whole and have one size."""
         probabilities = probabilities[..., : content[0], : content[1]]
         at_once = max(1, _VALUES_AT_ONCE // (probabilities.shape[1] * math.prod(original)))
-        called = [
-            call_classes(resize_probabilities(part, original), overlapping=self.overlapping).cpu()
-            for part in torch.split(probabilities, at_once)
-        ]
-        return np.asarray((called[0] if len(called) == 1 else torch.cat(called)).numpy())
+        parts = torch.split(probabilities, at_once)
+        return [image for part in parts for image in self._call(resize_probabilities(part, original))]
 
-    def _add_tile(self, probabilities: Tensor, piece: Piece, scan: ScanInfo) -> NDArray[np.uint8] | None:
-        """Blend a tile (K, h, w) into its image; the image's mask if this was the last one."""
+    def _add_tile(self, probabilities: Tensor, piece: Piece, scan: ScanInfo) -> _CalledImage | None:
+        """Blend a tile (K, h, w) into its image; the image if this was the last one."""
         content, original = _content(piece, scan), scan["original_size"]
         resized = content != original
         classes, *tile = probabilities.shape
@@ -218,40 +232,39 @@ class CaseAssembler:
                 classes, content[0] if resized else min(tile[0], content[0]), content[1], probabilities.device
             )
             shape = (classes, *original) if self.overlapping else original
-            image = case.images[piece.image] = _OpenImage(blend, np.empty(shape, np.uint8))
+            sums = np.zeros((classes - (not self.overlapping), 2))
+            image = case.images[piece.image] = _OpenImage(blend, _CalledImage(np.empty(shape, np.uint8), sums))
 
         if not resized and image.blend.top < piece.top < content[0]:
             self._write_rows(image, piece.top)
         image.blend.add(probabilities, self._weights_of((tile[0], tile[1]), probabilities.device), *piece[3:5])
         if not piece.last:
             return None
-        if resized:
-            whole = resize_probabilities(image.blend.advance(content[0])[None], original)
-            image.mask[:] = call_classes(whole, overlapping=self.overlapping)[0].cpu().numpy()
-        else:
-            self._write_rows(image, content[0])
+        self._write_rows(image, content[0], original if resized else None)
         del case.images[piece.image]
-        return image.mask
+        return image.called
 
-    def _write_rows(self, image: _OpenImage, top: int) -> None:
-        """Call the rows above ``top``, which no later tile touches."""
-        first = image.blend.top
-        called = call_classes(image.blend.advance(top)[None], overlapping=self.overlapping)[0]
-        image.mask[..., first:top, :] = called.cpu().numpy()
+    def _write_rows(self, image: _OpenImage, top: int, size: Size | None = None) -> None:
+        """Call the rows above ``top``, which no later tile touches; with ``size`` resized to it, where they are all."""
+        first, rows = image.blend.top, image.blend.advance(top)[None]
+        (called,) = self._call(rows if size is None else resize_probabilities(rows, size))
+        image.called.mask[..., first : first + called.mask.shape[-2], :] = called.mask
+        image.called.entropy[:] += called.entropy
 
-    def _finish_image(self, piece: Piece, scan: ScanInfo, mask: NDArray[np.uint8]) -> list[AssembledCase]:
-        case = self._case_of(piece, scan)
+    def _finish_image(self, piece: Piece, scan: ScanInfo, image: _CalledImage) -> list[AssembledCase]:
+        case, mask = self._case_of(piece, scan), image.mask
         if case.planes is None:
             case.planes = mask[None] if piece.images == 1 else np.empty((piece.images, *mask.shape), np.uint8)
         if case.planes.shape[1:] != mask.shape:
             raise ValueError(f"image {piece.image} of case {piece.case} has another size than those before it")
         if piece.images > 1:
             case.planes[piece.image] = mask
+        case.entropy = image.entropy if case.entropy is None else case.entropy + image.entropy
         case.missing -= 1
         if case.missing:
             return []
         del self._open[piece.case]
-        return [AssembledCase(piece.case, case.scan, case.planes)]
+        return [AssembledCase(piece.case, case.scan, case.planes, mean_entropy(case.entropy))]
 
     def _case_of(self, piece: Piece, scan: ScanInfo) -> _OpenCase:
         case = self._open.setdefault(piece.case, _OpenCase(scan, piece.images))

@@ -21,7 +21,7 @@ from tasks.evaluation.gallery.thumbnails import mask_picture, scan_thumbnail, te
 from tasks.evaluation.pictures.mask_overlays import Shown, most_telling_slice, pick_cases, write_overlays
 from tasks.evaluation.segmentation.metrics import case_rows
 from tasks.running.evaluator import EvalResult, Evaluator, piece_loader
-from tasks.running.recorder import join, scan_rows
+from tasks.running.recorder import UNCERTAINTY, join, scan_rows
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.cleanup import CleanUpChoice
 from tasks.segment.collect import CaseCollector
@@ -35,6 +35,7 @@ class _Called(NamedTuple):
     scan: ScanInfo
     shape: tuple[int, ...]
     packed: bytes
+    uncertainty: NDArray[np.float64]  # of each class but the background, or each region
 
     def mask(self) -> NDArray[np.uint8]:
         """The mask before clean-up."""
@@ -75,7 +76,8 @@ class SegmentationEvaluator(Evaluator[SegmentationModel, SegmentationData]):
             mask = np.ascontiguousarray(data.to_grid(row, case.planes))
             if choose:
                 choice.add(data.true_mask(row), mask, case.scan.get("spacing"))
-            self._called[case.scan["case_id"]] = _Called(row, case.scan, mask.shape, zlib.compress(mask.tobytes(), 1))
+            packed = zlib.compress(mask.tobytes(), 1)
+            self._called[case.scan["case_id"]] = _Called(row, case.scan, mask.shape, packed, case.uncertainty)
 
         self.callback.start(model.overlapping, finished)
         trainer.predict(model, piece_loader(trainer, model, data, rows), return_predictions=False)
@@ -92,19 +94,18 @@ class SegmentationEvaluator(Evaluator[SegmentationModel, SegmentationData]):
 
     def _rows(self, called: _Called, model: SegmentationModel, data: SegmentationData) -> list[dict[str, Any]]:
         spacing = called.scan.get("spacing")
-        return list(
-            case_rows(
-                called.scan["case_id"],
-                data.true_mask(called.row),
-                _cleaned(called, model),
-                model.class_names,
-                spacing,
-                tolerance_mm=model.nsd_tolerance,
-                ignore_index=data.ignore_index,
-                lesions=model.count_lesions,
-                overlapping=model.overlapping,
-            )
+        rows = case_rows(
+            called.scan["case_id"],
+            data.true_mask(called.row),
+            _cleaned(called, model),
+            model.class_names,
+            spacing,
+            tolerance_mm=model.nsd_tolerance,
+            ignore_index=data.ignore_index,
+            lesions=model.count_lesions,
+            overlapping=model.overlapping,
         )
+        return [{**row, UNCERTAINTY: own} for row, own in zip(rows, called.uncertainty.tolist(), strict=True)]
 
     def own_facts(self, model: SegmentationModel) -> dict[str, Any]:
         """Whether regions overlap, the clean-up, and how surfaces and lesions are compared."""

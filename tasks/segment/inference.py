@@ -24,7 +24,7 @@ from tasks.distributed import gather
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.running.inference import Inference
 from tasks.running.predictions import Predictions
-from tasks.running.recorder import join
+from tasks.running.recorder import UNCERTAINTY, join
 from tasks.segment.assemble import AssembledCase
 from tasks.segment.collect import CaseCollector
 from tasks.segment.ensemble import SegmentationModel
@@ -107,7 +107,9 @@ class SegmentationInference(Inference[SegmentationModel]):
             self._masks[case_id] = mask
         if self.overlays is not None:
             self._draw(case, mask, grid, self.overlays)
-        self._rows += mask_rows(case_id, mask, model.class_names, spacing, model.overlapping)
+        rows = mask_rows(case_id, mask, model.class_names, spacing, model.overlapping)
+        unsure = case.uncertainty.tolist()
+        self._rows += [{**row, UNCERTAINTY: own} for row, own in zip(rows, unsure, strict=True)]
 
     def _draw(self, case: AssembledCase, mask: NDArray[np.uint8], grid: Grid | None, folder: Path) -> None:
         """Draw the calls of a case, on the middle one of a volume's slices that show any."""
@@ -136,7 +138,7 @@ class SegmentationInference(Inference[SegmentationModel]):
         )
 
     def finish(self) -> pd.DataFrame:
-        """Size of each class in each case."""
+        """Size of each class in each case, and how unsure the model was of it."""
         return join([pd.DataFrame(rows) for rows in gather(self._rows) if rows])
 
     def result(

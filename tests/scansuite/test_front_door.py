@@ -255,7 +255,7 @@ def test_results_can_be_read(files: Path) -> None:
     found = scansuite.predict(small("segment"), files)
     lines = repr(found).splitlines()
     assert lines[0].startswith("3 cases, masks of organ, lesion, 1 file unreadable (")
-    assert lines[1].split() == ["case_id", "path", "class", "pixels", "size_mm", "components"]
+    assert lines[1].split() == ["case_id", "path", "class", "pixels", "size_mm", "components", "uncertainty"]
     assert len(lines) < 15
     many = repr(scansuite.predict(small("detect"), np.random.default_rng(0).random((9, 32, 32))))
     assert len(many.splitlines()) < 15

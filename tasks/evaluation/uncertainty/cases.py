@@ -1,7 +1,8 @@
 """How uncertain the model is of each case, and how wrong it was there, from the tables of a part.
 
 What of the uncertainty is there depends on the tables: scores of classes have an entropy and a distance from the
-operating point; ``uncertainty``, where several models or views predicted, is their spread. Sources: C. E. Shannon, Bell
+operating point; ``uncertainty`` is the entropy of a class's mask, and where several models or passes classified, their
+spread. Sources: C. E. Shannon, Bell
 System Technical Journal 27:379-423, 1948; A. Malinin and M. Gales, NeurIPS 2018.
 """
 
@@ -23,7 +24,7 @@ from tasks.evaluation.evaluated import PartTables
 from tasks.evaluation.intervals.ratios import IntArray
 
 STORED = "uncertainty"  # column of the predictions table
-SPREAD = "spread between models or views"
+SPREAD, MASKS = "spread between models or views", "entropy of the masks"
 ENTROPY, NEARNESS, MARGIN = "entropy of the scores", "nearness to the operating point", "margin of the two best classes"
 NEAREST_BOX, EXPECTED = "box nearest to the operating point", "expected wrong calls"
 
@@ -158,16 +159,25 @@ def _of_numbers(tables: PartTables) -> CaseUncertainty:
 
 
 def _of_masks(tables: PartTables) -> CaseUncertainty:
-    """The error is 1 less the mean Dice over the classes; cases in which none is defined are left out."""
+    """The error is 1 less the mean Dice over the classes; cases in which none is defined are left out.
+
+    Uncertainty is the mean over the classes that have any: as in the mean Dice, those that are far from being called
+    have no part in it.
+    """
     by_case = tables.predictions.groupby("case_id", sort=False)
     ids = tables.cases["case_id"]
     dice = by_case["dice"].mean().reindex(ids).to_numpy(dtype=np.float64)
     rows = np.flatnonzero(~np.isnan(dice)).astype(np.intp)
     measures: dict[str, FloatArray] = {}
     if STORED in tables.predictions:
-        spread = by_case[STORED].mean().reindex(ids).to_numpy(dtype=np.float64)[rows]
-        if np.isfinite(spread).all() and len(spread):
-            measures[SPREAD] = spread
+        told = pd.to_numeric(tables.predictions[STORED], errors="coerce").astype(np.float64)
+        case = tables.predictions["case_id"]
+        every, some = (
+            table.groupby(case, sort=False).mean().reindex(ids).to_numpy(dtype=np.float64)[rows]
+            for table in (told, told.where(told > 0))
+        )
+        if len(rows) and np.isfinite(every).all():
+            measures[MASKS] = np.where(np.isnan(some), every, some)
     return CaseUncertainty(
         rows, 1 - dice[rows], False, "losses of Dice", measures, lambda place: (f"Dice {dice[rows[place]]:.3f}", "")
     )

@@ -87,6 +87,10 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
             drawn = np.array(Image.open(BytesIO(layer)).convert("RGBA"))[..., 3] > 0 if layer else np.zeros(1)
             assert drawn.mean() == pytest.approx(here.loc[first.case_id, counts].sum() / (40 * 48))
     assert (predictions[["tp", "fp", "fn", "tn"]].sum(axis=1) == 40 * 48).all()
+    assert predictions["uncertainty"].between(0, 1).all()
+    assert predictions["uncertainty"].nunique() > 1
+    report = json.loads(Path("run/report.json").read_text())
+    assert "entropy of the masks" in report["sections"]["uncertainty"]["figures"]["measures"]
     metrics = json.loads(Path("run/metrics.json").read_text())
     assert {"test/dice", "test/hd95", "test/nsd", "test/volume_difference", "val/iou"} <= metrics.keys()
 
@@ -105,6 +109,7 @@ def test_every_verb_on_flat_images(segment: Run) -> None:
     for case in evaluated.index:
         mask = np.array(Image.open(f"out/masks/{case}.png"))
         assert mask.shape == (40, 48)
+        assert rows.loc[case, "uncertainty"] == pytest.approx(evaluated.loc[case, "uncertainty"], abs=1e-4)
         assert (mask == 1).sum() == rows.loc[case, "pixels"] == evaluated.loc[case, "tp"] + evaluated.loc[case, "fp"]
         assert Image.open(f"out/overlays/{case}.png").width > 384
     assert len(list(Path("out/overlays").iterdir())) == 20

@@ -23,6 +23,7 @@ from tasks.segment.assemble import (
     gaussian_weights,
     resize_probabilities,
 )
+from tasks.segment.mask_entropy import entropy_sums, mean_entropy
 
 
 @dataclass
@@ -81,6 +82,15 @@ def feed(assembler: CaseAssembler, image: Pieces, batch: int = 4) -> list[Assemb
     return complete
 
 
+def uncertainty_of(*maps: Tensor, overlapping: bool = False) -> NDArray[np.float64]:
+    """Of a case with (K, H, W) probabilities of each of its images."""
+    sums = [
+        entropy_sums(one[None], call_classes(one[None], overlapping=overlapping), overlapping=overlapping)[0]
+        for one in maps
+    ]
+    return mean_entropy(np.sum(sums, axis=0))
+
+
 def test_weights_have_an_eighth_of_the_tile_as_deviation() -> None:
     weights = gaussian_weights((65, 32))
     assert weights.shape == (65, 32)
@@ -122,11 +132,14 @@ def test_bands_give_the_blend_of_the_whole_map(size: Size, tile: Size, step: Siz
     assert case.planes.dtype == np.uint8
     assert (case.planes[0] == expected.argmax(dim=0).numpy())[clear].all()
     assert clear.mean() > 0.99
+    # A pixel at a threshold may fall on the other side of it.
+    np.testing.assert_allclose(case.uncertainty, uncertainty_of(expected), atol=1e-3)
 
     (case,) = feed(CaseAssembler(overlapping=True), image)
     clear = ((expected - 0.5).abs() > 1e-5).numpy()
     assert case.planes.shape == (1, 3, *size)
     assert (case.planes[0] == (expected > 0.5).numpy())[clear].all()
+    np.testing.assert_allclose(case.uncertainty, uncertainty_of(expected, overlapping=True), atol=1e-3)
 
 
 def test_constant_probabilities_stay_constant() -> None:
@@ -164,6 +177,7 @@ def test_tiles_of_an_image_that_was_resized() -> None:
         expected = F.interpolate(blended(image)[None], original, mode="bilinear", antialias=shrinks)[0]
         clear = ((expected - 0.5).abs() > 1e-5).numpy()
         assert (case.planes[0] == (expected > 0.5).numpy())[clear].all()
+        np.testing.assert_allclose(case.uncertainty, uncertainty_of(expected, overlapping=True), atol=1e-3)
 
 
 def test_sides_that_shrink_are_averaged_and_sides_that_grow_interpolated() -> None:
@@ -208,6 +222,8 @@ def test_a_batch_of_whole_images_of_several_sizes(overlapping: bool, monkeypatch
         expected = map_ > 0.5 if overlapping else map_.argmax(dim=0)
         np.testing.assert_array_equal(case.planes[0], expected.numpy())
         np.testing.assert_array_equal(other.planes, case.planes)
+        np.testing.assert_allclose(case.uncertainty, uncertainty_of(map_, overlapping=overlapping), rtol=1e-6)
+        np.testing.assert_allclose(other.uncertainty, case.uncertainty, rtol=1e-6)
 
 
 def test_what_is_filled_up_never_reaches_the_mask() -> None:
@@ -216,6 +232,7 @@ def test_what_is_filled_up_never_reaches_the_mask() -> None:
     piece, scan = Piece(0, 0, 1, 0, 0, (5, 6), True), ScanInfo(original_size=(10, 12))
     (case,) = CaseAssembler(overlapping=False).add(whole, [piece], [scan])
     np.testing.assert_array_equal(case.planes, np.zeros((1, 10, 12)))
+    assert case.uncertainty.tolist() == [0]
 
     for original in ((5, 13), (7, 26)):
         image = cut((5, 13), (8, 8), (4, 4), classes=2, original=original)
@@ -223,6 +240,7 @@ def test_what_is_filled_up_never_reaches_the_mask() -> None:
         image.probabilities[:, :, 5:] = torch.tensor([0.0, 1.0])[:, None, None]
         (case,) = feed(CaseAssembler(overlapping=False), image)
         np.testing.assert_array_equal(case.planes, np.zeros((1, *original)))
+        assert case.uncertainty.tolist() == [0]
 
 
 def test_cases_that_mix_come_out_as_one_after_the_other() -> None:
@@ -239,9 +257,9 @@ def test_cases_that_mix_come_out_as_one_after_the_other() -> None:
         complete = [case for image in images for case in feed(assembler, image)]
         assert [case.case for case in complete] == [number]
         assert assembler.open_cases == 0
-        alone[number] = complete[0].planes
-    assert alone[0].shape == (3, 16, 16)
-    assert alone[3].shape == (2, 20, 30)
+        alone[number] = complete[0]
+    assert alone[0].planes.shape == (3, 16, 16)
+    assert alone[3].planes.shape == (2, 20, 30)
 
     queues = [
         [(p, piece, scan) for i in images for p, piece, scan in zip(i.probabilities, i.pieces, i.scans, strict=True)]
@@ -263,7 +281,8 @@ def test_cases_that_mix_come_out_as_one_after_the_other() -> None:
     assert assembler.open_cases == 0
     assert sorted(done) == [0, 1, 2, 3]
     for number, case in done.items():
-        np.testing.assert_array_equal(case.planes, alone[number])
+        np.testing.assert_array_equal(case.planes, alone[number].planes)
+        np.testing.assert_allclose(case.uncertainty, alone[number].uncertainty, rtol=1e-6)
         assert case.scan["case_id"] == f"c{number}"
         assert case.scan["slice"] == 0
 
@@ -274,6 +293,8 @@ def test_slices_may_come_in_any_order() -> None:
     (case,) = [case for i in (2, 0, 1) for case in feed(assembler, slices[i])]
     expected = [call_classes(one.probabilities, overlapping=False)[0].numpy() for one in slices]
     np.testing.assert_array_equal(case.planes, np.stack(expected))
+    # All pixels of the volume together: a slice that shows little of a class weighs little.
+    np.testing.assert_allclose(case.uncertainty, uncertainty_of(*(one.probabilities[0] for one in slices)), rtol=1e-6)
     assert case.scan["slice"] == 0
 
 

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.evaluation.uncertainty.cases import ENTROPY, MARGIN, NEARNESS, SPREAD, case_uncertainty, entropy, nearness
+from tasks.evaluation.uncertainty.cases import (
+    ENTROPY,
+    MARGIN,
+    MASKS,
+    NEARNESS,
+    SPREAD,
+    case_uncertainty,
+    entropy,
+    nearness,
+)
 from tests.tasks.evaluation.part_tables import KINDS, part_tables
 
 
@@ -47,7 +56,21 @@ def test_a_spread_in_the_table_is_a_measure() -> None:
     masks = part_tables("segment")
     assert not case_uncertainty(masks).measures
     masks.predictions["uncertainty"] = 0.25
-    assert (case_uncertainty(masks).measures[SPREAD] == 0.25).all()
+    assert (case_uncertainty(masks).measures[MASKS] == 0.25).all()
+
+
+def test_classes_that_are_nowhere_near_have_no_part_in_the_uncertainty_of_masks() -> None:
+    masks = part_tables("segment")
+    table, ids = masks.predictions, masks.cases["case_id"].tolist()
+    nowhere, both = table["case_id"] == ids[3], table["case_id"] == ids[5]
+    table["uncertainty"] = np.where(table["class"] == "liver", 0.5, 0.0)
+    table.loc[nowhere, "uncertainty"] = 0.0
+    table.loc[both, "uncertainty"] = [0.5, 0.25]
+    expected = np.full(len(ids), 0.5)
+    expected[3], expected[5] = 0, 0.375
+    np.testing.assert_array_equal(case_uncertainty(masks).measures[MASKS], expected)
+    table.loc[both, "uncertainty"] = np.nan  # unknown is not sure
+    assert not case_uncertainty(masks).measures
 
 
 def test_a_case_of_several_labels_is_wrong_where_any_known_one_is() -> None:
