@@ -20,6 +20,7 @@ from tasks.evaluation.segmentation.metrics import LESION_METRICS, METRICS, segme
 from tasks.evaluation.segmentation.overlap import Overlap, overlap_metrics
 from tasks.evaluation.tables import read_table
 from tasks.evaluation.task_file import RunTask
+from tasks.evaluation.uncertainty.cases import STORED
 
 TargetKind: TypeAlias = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
@@ -132,7 +133,7 @@ def _classification(files: TableFiles, predictions: pd.DataFrame) -> EvaluatedRu
         raise SuiteError(f"--positive_class {positive}: is none of the classes ({', '.join(names)})")
     own = {"target": kind, "positive_class": positive or (names[-1] if kind == "binary" else None)}
     task = RunTask("classify", names, {}, own)
-    known = {"case_id", "split", "target", "prediction", "prediction_op", "score"}
+    known = {"case_id", "split", "target", "prediction", "prediction_op", "score", STORED}
     lead = ("score_", "target_", "prediction_", "uncalibrated_")
     further = [name for name in predictions.columns if name not in known and not str(name).startswith(lead)]
     cases = _cases(files, predictions[["case_id", "split", *further]])
@@ -191,7 +192,7 @@ def _segmentation(files: TableFiles, predictions: pd.DataFrame) -> EvaluatedRun:
         )
     segmentation_metrics(predictions.drop_duplicates(["case_id", "class"]), names, resamples=0)
     task = RunTask("segment", names, {})
-    measured = {"class", *METRICS, *_COUNTS}
+    measured = {"class", STORED, *METRICS, *_COUNTS}
     further = [name for name in predictions.columns if name not in measured]
     return EvaluatedRun(str(files.predictions), task, _cases(files, predictions[further]), predictions)
 

@@ -84,6 +84,16 @@ def test_overlap_is_worked_out_from_counts(tmp_path: Path) -> None:
     assert run.part("test").metrics()["dice/liver"].value == pytest.approx(0.6)
 
 
+def test_uncertainty_is_of_the_prediction_and_makes_no_subgroups(scores: pd.DataFrame, tmp_path: Path) -> None:
+    counts = pd.DataFrame({"case_id": ["a", "b"], "tp": 9, "fp": 1, "fn": 2, "tn": 50, "scanner": ["x", "y"]})
+    for task, table in (("classify", scores.assign(scanner="x")), ("segment", counts)):
+        table["uncertainty"] = 0.5
+        run = read_other_tables(task, TableFiles(write(tmp_path, f"{task}.csv", table)))
+        assert "scanner" in run.cases
+        assert "uncertainty" not in run.cases
+        assert "uncertainty" in run.predictions
+
+
 def test_boxes_count_images_without_any(tmp_path: Path) -> None:
     box = {"x1": 0, "y1": 0, "x2": 10, "y2": 10}
     targets = write(tmp_path, "t.csv", pd.DataFrame([{"case_id": "a", **box}]))
