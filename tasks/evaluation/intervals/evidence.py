@@ -39,16 +39,20 @@ class Evidence:
 def mean_evidence(own: Mapping[str, Evidence], values: Mapping[str, float]) -> dict[str, Evidence]:
     """What is behind the means over findings, by bare name: the patients of the rarest finding that has a value.
 
+    The mean of one finding alone is that finding's figure, and has its interval.
+
     Args:
         own: of ``<metric>/<name>``.
         values: of the metrics by name; NaN = undefined, and not in the mean.
     """
-    rests: dict[str, int] = {}
+    found: dict[str, list[Evidence]] = {}
     for name, evidence in own.items():
-        metric = name.partition("/")[0]
         if not np.isnan(values.get(name, np.nan)):
-            rests[metric] = min(evidence.rests, rests.get(metric, evidence.rests))
-    return {metric: Evidence(None, count, mean=True) for metric, count in rests.items()}
+            found.setdefault(name.partition("/")[0], []).append(evidence)
+    return {
+        metric: Evidence(each[0].ends if len(each) == 1 else None, min(one.rests for one in each), mean=True)
+        for metric, each in found.items()
+    }
 
 
 def with_ends(
