@@ -147,6 +147,7 @@ def test_mean_and_deviation_over_folds(classified: Path) -> None:
         assert spread.loc[name, "out_of_fold"] == pytest.approx(metrics(classified / "f")[f"val/{name}"]["value"])
 
 
+@pytest.mark.usefixtures("drift")  # the folds of the module had it
 def test_a_fold_is_the_run_that_it_would_be_alone(classified: Path) -> None:
     alone = ["fit", "--data.folds", "2", "--data.fold", "1", "--run_dir", "alone", *TINY, *PATIENTS]
     command(classified, "classify", *alone)
