@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from pytorch_lightning import Trainer
 
-from backbones.catalogue import weights_licence
 from scansuite.version import __version__
 from tasks.cli.bug_report import cpu_name
 from tasks.ensemble import Ensemble
@@ -70,6 +69,8 @@ def _hardware(trainer: Trainer) -> str:
 
 def _model(model: Model) -> Mapping[str, Any]:
     """What the network is, in words and numbers; of an ensemble its first member and how many there are."""
+    from backbones.catalogue import weights_licence  # brings timm
+
     members: list[Any] = list(model.members) if isinstance(model, Ensemble) else [model]
     first: Any = members[0]
     head = {name: str(value) for name in ("decoder", "detector", "head") if (value := first.hparams.get(name))}

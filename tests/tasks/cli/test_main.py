@@ -30,7 +30,13 @@ def test_help_names_every_verb(run: Run) -> None:
 def test_each_verb_that_is_shown_has_help(run: Run, verb: str) -> None:
     status, out, _ = run(verb, "--help")
     assert status == 0
-    shown = {"list": "--csv", "summary": "--model.backbone", "check": "--output", "show": "--case_id"}
+    shown = {
+        "list": "--csv",
+        "summary": "--model.backbone",
+        "check": "--output",
+        "show": "--case_id",
+        "report": "--compare",
+    }
     assert shown.get(verb, "--ckpt_path") in out
 
 
