@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from scansuite.errors import SuiteError
 from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
+from tasks.cli.new_page import new_page
 from tasks.cli.verb_parser import VerbParser
 from tasks.registry.flag import Flag, OwnFlags
 
@@ -59,7 +60,6 @@ OWN_FLAGS: OwnFlags = {
 }
 _SOURCES = ("run_dir", "predictions", "compare", "runs")
 _OF_PREDICTIONS = ("cases", "targets", "class_names", "positive_class", "target")
-_SUFFIXES = (".html", ".htm")
 
 
 def run(task: str, argv: Sequence[str]) -> int:
@@ -166,19 +166,11 @@ def _output(asked: str | None, run_dir: str | None) -> Path:
         SuiteError: none is named, it is no HTML file by its name, it is there already, or what comes beside it would
             come into what is no report's.
     """
-    from tasks.evaluation.report.write import refuse_files_of_others
+    from tasks.evaluation.report.write import PAGE, refuse_files_of_others
 
-    if asked is None:
-        if run_dir is None:
-            raise SuiteError("--output: name a file for the page, such as report.html")
-        return Path(run_dir) / "report.html"
-    file = Path(asked)
-    if file.is_dir():
-        raise SuiteError(f"--output {file}: is a folder: name a file in it, such as {file / 'report.html'}")
-    if file.suffix.lower() not in _SUFFIXES:
-        raise SuiteError(f"--output {file}: the page is HTML: give a name such as {file.name}.html")
-    if file.exists():
-        raise SuiteError(f"--output {file}: exists already: give a new file")
+    if asked is None and run_dir is not None:
+        return Path(run_dir) / PAGE
+    file = new_page(asked, PAGE)
     refuse_files_of_others(file)
     return file
 

@@ -20,6 +20,7 @@ from scansuite.progress import progress
 from scansuite.words import number_of
 from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
+from tasks.cli.new_page import new_page
 from tasks.cli.parser import TaskParser
 from tasks.registry.flag import Flag, OwnFlags
 
@@ -35,7 +36,6 @@ OWN_FLAGS: OwnFlags = {
     "case_id": Flag("ids of the cases to show, instead of drawn ones", several=True),
     "augmented": Flag("augmented versions to show of each training case", int, 4),
 }
-_SUFFIXES = (".html", ".htm")
 
 
 def run(task: str, argv: Sequence[str]) -> int:
@@ -52,7 +52,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     cli = TaskParser(task, "show", argv, own_flags=OWN_FLAGS, builds_model=False)
     config = cli.config
     _refuse_useless(argv, config["cases"], config["augmented"], config["case_id"])
-    file = _new_page(config["output"])
+    file = new_page(config["output"], "show.html")
     data = cli.build_data()
     chosen, lead = _chosen(data, config["cases"], config["part"], config["case_id"])
     warnings = [_absent(chosen)] if chosen.absent else []
@@ -79,24 +79,6 @@ def _refuse_useless(argv: Sequence[str], cases: int, augmented: int, names: Sequ
     for flag in ("--cases", "--part"):
         if names and given(argv, flag):
             raise SuiteError(f"{flag} is of drawn cases, and --case_id names them: give one of the two")
-
-
-def _new_page(asked: str | None) -> Path:
-    """The file that is written to; there is none yet.
-
-    Raises:
-        SuiteError: none is named, it is no HTML file by its name, or it is there already.
-    """
-    if asked is None:
-        raise SuiteError("--output: name a file for the page, such as show.html")
-    file = Path(asked)
-    if file.is_dir():
-        raise SuiteError(f"--output {file}: is a folder: name a file in it, such as {file / 'show.html'}")
-    if file.suffix.lower() not in _SUFFIXES:
-        raise SuiteError(f"--output {file}: the page is HTML: give a name such as {file.name}.html")
-    if file.exists():
-        raise SuiteError(f"--output {file}: exists already: give a new file")
-    return file
 
 
 def _chosen(data: ScanDataModule, count: int, part: str | None, names: Sequence[str]) -> tuple[Chosen, str]:
