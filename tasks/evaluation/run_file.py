@@ -43,3 +43,13 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return config if isinstance(config, dict) else {}
+
+
+def asked_monitor(run_dir: Path) -> str | None:
+    """The metric that ``--model.monitor`` chose the best checkpoint by; None where it is the task's own.
+
+    Whether it rises is not known without its class.
+    """
+    model = read_config(run_dir).get("model")
+    asked = model.get("monitor") if isinstance(model, dict) else None
+    return str(asked) if asked else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from tasks.evaluation.charts.learning_curves import draw_learning_curves
 from tasks.evaluation.charts.overlap import draw_dice
 from tasks.evaluation.charts.score_curves import score_curves
 from tasks.evaluation.classification.columns import read_regression
+from tasks.evaluation.run_file import asked_monitor
 from tasks.evaluation.tables import counted, find_table, read_table
 from tasks.evaluation.task_file import RunTask, read_task
 
@@ -76,7 +76,8 @@ class _Charts:
         """The chart of ``metrics.csv``, where there is one."""
         epochs = self.run_dir / "metrics.csv"
         if epochs.is_file():
-            asked = monitor or self._asked_monitor()
+            own = asked_monitor(self.run_dir)
+            asked = monitor or (None if own is None else (own, None))
             self._try(LEARNING_CURVES, lambda file: draw_learning_curves(file, read_table(epochs), asked, class_names))
 
     def _part(
@@ -154,17 +155,6 @@ class _Charts:
             return read_task(self.run_dir)
         except SuiteError:
             return None
-
-    def _asked_monitor(self) -> tuple[str, str | None] | None:
-        """The metric of one's own that ``--model.monitor`` names; whether it rises is not known without its class."""
-        import yaml
-
-        try:
-            config: Any = yaml.safe_load((self.run_dir / "config.yaml").read_text(encoding="utf-8"))
-            asked = config["model"]["monitor"]
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-            return None
-        return (str(asked), None) if asked else None
 
 
 def _of_part(table: pd.DataFrame, part: str) -> pd.DataFrame | None:

@@ -12,7 +12,7 @@ from scansuite.words import number_of
 from tasks.evaluation.charts.learning_curves import best_epoch, own_monitor
 from tasks.evaluation.metric_names import label_of
 from tasks.evaluation.report.content import FloatArray, Line, LinePlot, Section, Subject, Table
-from tasks.evaluation.run_file import read_config
+from tasks.evaluation.run_file import asked_monitor, read_config
 from tasks.evaluation.tables import read_table
 
 EPOCHS = "metrics.csv"
@@ -33,7 +33,8 @@ def section(subject: Subject) -> Section | None:
     epochs = read_table(folder / EPOCHS)
     if "epoch" not in epochs or not len(epochs):
         return None
-    monitor = own_monitor(epochs)
+    asked = asked_monitor(folder)
+    monitor = own_monitor(epochs) if asked is None else (asked, None)
     config = read_config(folder)
     lines = [_length(epochs, monitor)]
     parts = [plot for name in _plotted(epochs, monitor) if (plot := _curves(epochs, name, monitor)) is not None]
@@ -48,11 +49,11 @@ def section(subject: Subject) -> Section | None:
     )
 
 
-def _plotted(epochs: pd.DataFrame, monitor: tuple[str, str] | None) -> list[str]:
+def _plotted(epochs: pd.DataFrame, monitor: tuple[str, str | None] | None) -> list[str]:
     return ["loss", *([monitor[0]] if monitor is not None else [])]
 
 
-def _curves(epochs: pd.DataFrame, name: str, monitor: tuple[str, str] | None) -> LinePlot | None:
+def _curves(epochs: pd.DataFrame, name: str, monitor: tuple[str, str | None] | None) -> LinePlot | None:
     lines = []
     for part, words in (("train", "training"), ("val", "validation")):
         values = _values(epochs, f"{part}/{name}")
@@ -85,13 +86,15 @@ def _seconds(epochs: pd.DataFrame) -> float | None:
     return float(np.nansum(seconds)) if np.isfinite(seconds).any() else None
 
 
-def _length(epochs: pd.DataFrame, monitor: tuple[str, str] | None) -> str:
+def _length(epochs: pd.DataFrame, monitor: tuple[str, str | None] | None) -> str:
     said = f"Trained for {number_of(len(epochs), 'epoch')}"
     seconds = _seconds(epochs)
     if seconds is not None:
         said += f" in {_time(seconds)}"
     if monitor is None or not np.isfinite(_values(epochs, f"val/{monitor[0]}")).any():
         return f"{said}."
+    if monitor[1] is None:  # whether it rises is not known
+        return f"{said}; the checkpoint was chosen by {label_of(monitor[0])} on validation."
     values = _values(epochs, f"val/{monitor[0]}")
     losses = _values(epochs, "val/loss") if "val/loss" in epochs else np.zeros(len(values))
     best = best_epoch(values, losses, monitor[1])

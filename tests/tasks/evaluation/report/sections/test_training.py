@@ -29,5 +29,16 @@ def test_curves_and_the_best_epoch(tmp_path: Path) -> None:
     assert settings == {"backbone": "resnet18", "lr": "0.001", "weights": "c.ckpt"}
 
 
+def test_a_monitor_of_the_users_is_not_taken_for_the_tasks_own(tmp_path: Path) -> None:
+    folder = write_binary_run(tmp_path / "run", patients=10)
+    epochs = pd.DataFrame({"epoch": [0, 1], "val/auroc": [0.6, 0.9], "val/own_error": [0.1, 0.4]})
+    epochs.to_csv(folder / "metrics.csv", index=False)
+    (folder / "config.yaml").write_text("model: {monitor: own_error}\n")
+    found = section(Subject(read_evaluated(folder), "test"))
+    assert found is not None
+    assert found.lines[0] == "Trained for 2 epochs; the checkpoint was chosen by own error on validation."
+    assert [plot.name for plot in found.parts if isinstance(plot, LinePlot)] == ["own_error"]
+
+
 def test_a_folder_that_trained_nothing_has_no_section(tmp_path: Path) -> None:
     assert section(Subject(read_evaluated(write_binary_run(tmp_path / "run", patients=10)), "test")) is None
