@@ -12,7 +12,7 @@ from tasks.evaluation.comparison.models import Model
 from tasks.evaluation.comparison.paired import Paired, shown_p
 from tasks.evaluation.comparison.seeds import SeedTest, seed_test
 from tasks.evaluation.holm import holm
-from tasks.evaluation.metric_names import BY_CLASS, DISTANCES
+from tasks.evaluation.metric_names import BY_CLASS, DISTANCES, FIRST
 from tasks.evaluation.metric_values import MetricValue
 
 ALPHA = 0.05
@@ -23,7 +23,7 @@ HEADLINE = {
         "sensitivity@op", "specificity@op", "accuracy@op", "f1@op", "mcc", "qwk", "brier", "rmse", "r2",
     ),
     "segment": ("dice", "nsd", "hd95", "hd95_penalised", "lesion_sensitivity", "lesion_f1"),
-    "detect": ("map50", "map", "froc", "sensitivity@1fp", "image_auroc", "sensitivity@op", "precision@op", "f1@op"),
+    "detect": FIRST["detect"],
 }  # fmt: skip
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "brier", "ece", "squared_ece", *DISTANCES})
 _NO_DIRECTION = frozenset({"volume_difference"})  # best at 0
