@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tasks.evaluation.report.page.report_page import report_page
-from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, chromium, opened
+from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, opened
 from tests.tasks.evaluation.report.page.pages import EVIL, HEADER, NAMES, VERDICT, sections
 
 if TYPE_CHECKING:
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 SIZES = {"desk": DESK, "phone": PHONE}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from PIL import Image
 from tasks.evaluation.gallery.thumbnails import mask_picture
 from tasks.evaluation.report.content import Gallery, GalleryBox, GalleryCase, Section
 from tasks.evaluation.report.page.report_page import report_page
-from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, chromium, opened
+from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, opened
 from tests.tasks.evaluation.report.page.pages import EVIL
 
 if TYPE_CHECKING:
@@ -47,12 +46,6 @@ def case(number: int) -> GalleryCase:
         {"class": [["a"], ["b"]][number % 2], EVIL: [EVIL if number < 5 else "x"]},
         "slice 3 of 9",
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
