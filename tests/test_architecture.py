@@ -24,6 +24,8 @@ COMMON = (
 
 TASKS = ("tasks.classify", "tasks.segment", "tasks.detect")
 SHARED = ("tasks.registry", "tasks.own", "tasks.fitting", "tasks.running")
+STEPS = ("tasks.training", "tasks.compression")
+SHIPPING = ("tasks.explain", "tasks.export")  # stand on what is directly below tasks/, know no task
 
 # What a room may import of the suite, beside itself and COMMON.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -49,11 +51,20 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         TASKS,
         (
             *("backbones", "datamodules", "tasks.compression", "tasks.deployment", "tasks.evaluation"),
-            *("tasks.training", *SHARED),
+            *("tasks.exported", "tasks.training", *SHARED, *SHIPPING),
         ),
     ),
     "tasks.evaluation": (),
     "tasks.deployment": ("tasks.evaluation",),
+    "tasks.exported": ("datamodules", "tasks.deployment", "tasks.evaluation", "tasks.registry"),
+    "tasks.serving": ("datamodules", "tasks.deployment", "tasks.evaluation", "tasks.exported", "tasks.registry"),
+    **dict.fromkeys(
+        SHIPPING,
+        (
+            *("backbones", "datamodules", "tasks.compression", "tasks.deployment", "tasks.evaluation"),
+            *("tasks.exported", "tasks.training", *SHARED),
+        ),
+    ),
     "tasks.training": ("backbones", "datamodules", "tasks.evaluation"),
     "tasks.compression": ("backbones", "datamodules", "tasks.evaluation", "tasks.training"),
     "tasks.cluster": (),  # command lines and SLURM: no model, no data
@@ -93,6 +104,9 @@ NO_TORCH = (
     "datamodules/cases/table.py",
     "datamodules/tables",
     "tasks/evaluation",
+    "tasks/deployment",
+    "tasks/exported",
+    "tasks/serving",
     "tasks/cluster",
 )
 
@@ -148,10 +162,10 @@ def refused(module: str, imported: str) -> bool:
     if any(inside(imported, common) for common in COMMON):
         return False
     room = room_of(module)
-    if inside(imported, "tasks") and room in (*TASKS, *SHARED, "tasks", "tasks.training", "tasks.compression"):
+    if inside(imported, "tasks") and room in (*TASKS, *SHARED, *SHIPPING, "tasks", *STEPS):
         if room_of(imported) == "tasks" and not any(inside(imported, one) for one in TASKS):
             # What lies directly below tasks/ is for every task; of it the rooms that stand under it take the basics.
-            return not (is_basic(imported) or room in (*TASKS, *SHARED, "tasks"))
+            return not (is_basic(imported) or room in (*TASKS, *SHARED, *SHIPPING, "tasks"))
         if room in TASKS and inside(imported, "tasks.cli.main"):
             return False
     if inside(imported, "datamodules") and room.startswith("datamodules.") and room_of(imported) == "datamodules":
@@ -185,6 +199,9 @@ def test_arrows_point_one_way(file: Path) -> None:
         ("scansuite.version", "scansuite.front_door"),
         ("datamodules.base", "scansuite.front_door"),
         ("tasks.cli.main", "scansuite"),
+        ("tasks.export.graph", "tasks.classify.task"),
+        ("tasks.exported.model_file", "tasks.predictor"),
+        ("tasks.serving.app", "tasks.export.graph"),
         ("tasks.cluster.submission", "tasks.cli.submit"),
         ("tasks.cluster.command_job", "tasks.training.stopping.signals"),
     ],

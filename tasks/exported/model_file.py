@@ -1,0 +1,92 @@
+"""An ONNX file as it is run: its session, its description, and the raw output of its networks. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansuite.errors import SuiteError
+from tasks.exported.description import IMAGE, KEY, Description
+
+Outputs: TypeAlias = dict[str, NDArray[np.float32]]
+NO_RUNTIME = "onnxruntime is missing: pip install 'scansuite[export]'"
+
+
+class ExportedModel:
+    """A model that runs on onnxruntime. Its :meth:`run` may be called from several threads.
+
+    Args:
+        content: the ONNX file's bytes, or its path, beside which weights above 2 GB lie.
+        where: the file, for messages.
+        threads: of each run; left out: one for each core of this process.
+
+    Attributes:
+        description: what the file says of itself.
+    """
+
+    def __init__(self, content: bytes | str, where: str, threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise SuiteError(f"{where}: {NO_RUNTIME}") from None
+        options = onnxruntime.SessionOptions()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        options.intra_op_num_threads = cores if threads is None else threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class for each status of its own
+            reason = " ".join(str(error).split())[:160]
+            raise SuiteError(f"{where}: is no ONNX file that onnxruntime can run: {reason}") from None
+        said = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        if said is None:
+            raise SuiteError(f"{where}: was not exported by scansuite: it does not say how scans become its input")
+        self.where = where
+        self.description = Description.from_json(said, where)
+        self._only_asked = onnxruntime.RunOptions()
+        self._only_asked.only_execute_path_to_fetches = True
+        self.outputs = [one.name for one in self._session.get_outputs()]
+        # A second stage has inputs of its own; what a run does not reach is fed with nothing.
+        self._unused = {one.name: _nothing(one) for one in self._session.get_inputs()}
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], asked: Sequence[str] | None = None) -> Outputs:
+        """Run the graph.
+
+        Args:
+            feeds: arrays by name of the input; ``image`` is (B, C, H, W) float32 in [0, 1].
+            asked: names of the outputs that are computed; left out: those of the first stage.
+
+        Raises:
+            SuiteError: the graph does not take such an image.
+        """
+        names = list(asked) if asked is not None else [name for name in self.outputs if "region_" not in name]
+        try:
+            values = self._session.run(names, {**self._unused, **feeds}, self._only_asked)
+        except Exception as error:  # onnxruntime has a class for each status of its own
+            shape = feeds[IMAGE].shape if IMAGE in feeds else ""
+            reason = " ".join(str(error).split())[:160]
+            raise SuiteError(f"{self.where}: does not take an image of shape {shape}: {reason}") from None
+        return {name: np.asarray(value, np.float32) for name, value in zip(names, values, strict=True)}
+
+
+def open_model(path: Path | str, threads: int | None = None) -> ExportedModel:
+    """The model of an ONNX file.
+
+    Raises:
+        SuiteError: there is no such file, or it is none of the suite's.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise SuiteError(f"{file}: there is no such file")
+    return ExportedModel(str(file), str(file), threads)
+
+
+def _nothing(one: Any) -> NDArray[Any]:
+    """An empty array of an input's type and number of dimensions."""
+    kind = np.float16 if "float16" in one.type else np.float32
+    return np.zeros([side if isinstance(side, int) and side > 0 else 1 for side in one.shape], kind)
