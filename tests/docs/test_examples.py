@@ -20,27 +20,32 @@ from tests.docs.run_examples import examples
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+# Each trains a model; one does so in the fast tests.
+FAST = [file for file in NOTEBOOKS if file.stem == "classification"]
 PAGE, SHOW = ROOT / "docs" / "python.md", ROOT / "docs" / "show.md"
 
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one for each example."""
-    folder = tmp_path_factory.mktemp("examples")
+    """A folder with one for each example of the pages, and for the fast notebook."""
+    return run([*FAST, PAGE, SHOW], tmp_path_factory.mktemp("examples"))
+
+
+@pytest.fixture(scope="module")
+def slow_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one for each of the other notebooks."""
+    return run([file for file in NOTEBOOKS if file not in FAST], tmp_path_factory.mktemp("examples"))
+
+
+def run(files: list[Path], folder: Path) -> Path:
+    """Run the examples of files in one process."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "SCANSUITE_CACHE": str(folder / "cache"),
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [
-        sys.executable,
-        str(ROOT / "tests" / "docs" / "run_examples.py"),
-        str(folder),
-        *map(str, NOTEBOOKS),
-        str(PAGE),
-        str(SHOW),
-    ]
+    command = [sys.executable, str(ROOT / "tests" / "docs" / "run_examples.py"), str(folder), *map(str, files)]
     subprocess.run(command, env=environment, check=False)
     return folder
 
@@ -51,9 +56,16 @@ def failure(folder: Path) -> str:
     return text[-3000:] if "Traceback" in text else ""
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_a_notebook_runs_and_shows_pictures(file: Path, output: Path) -> None:
-    folder = output / file.stem
+@pytest.mark.parametrize(
+    ("file", "output_of"),
+    [
+        *((file, "output") for file in FAST),
+        *(pytest.param(file, "slow_output", marks=pytest.mark.slow) for file in NOTEBOOKS if file not in FAST),
+    ],
+    ids=lambda value: value.stem if isinstance(value, Path) else "",
+)
+def test_a_notebook_runs_and_shows_pictures(file: Path, output_of: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(output_of) / file.stem
     assert not failure(folder)
     ((_, cells),) = examples(file)
     said = (folder / "log.txt").read_text()

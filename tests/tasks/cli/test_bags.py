@@ -158,6 +158,7 @@ def test_one_image_a_case_is_allowed_and_said(run: Run, table_root: Path) -> Non
     assert "--data.bags" in one_line(err)
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_evaluate_like_one(volume_root: Path, tmp_path: Path) -> None:
     # A frozen backbone has no batch statistics, which depend on what stands in a batch.
     words = [*flags(volume_root, "attention"), "--model.freeze", "backbone", "--trainer.max_epochs", "2"]

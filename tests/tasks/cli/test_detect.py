@@ -110,7 +110,9 @@ def write_all(images: dict[str, np.ndarray[Any, Any]], boxes: Boxes) -> None:
 
 
 @pytest.mark.usefixtures("charts")
-@pytest.mark.parametrize("detector", ["retinanet", "fcos", "faster_rcnn"])
+@pytest.mark.parametrize(
+    "detector", ["retinanet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fcos", "faster_rcnn"))]
+)
 def test_every_verb(detect: Run, detector: str) -> None:
     write_all(*draw_squares())
     status, out, err = detect(
@@ -207,6 +209,7 @@ def test_an_epoch_without_any_box(detect: Run) -> None:
         assert np.isfinite(pd.read_csv(f"runs/detect/{number}/metrics.csv")["train/loss"]).all()
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(detect: Run, tmp_path: Path) -> None:
     write_all(*draw_squares(27))
     status, _, err = detect("fit", *DATA["Coco"], *TINY_DETECTOR, "--run_dir", "run")

@@ -195,7 +195,7 @@ def check_other_formats(segment: Run, case: str) -> None:
         np.testing.assert_allclose(mask.affine, want.affine, atol=1e-5)
 
 
-@pytest.mark.parametrize("zoom", ["1", "1.5"])
+@pytest.mark.parametrize("zoom", [pytest.param("1", marks=pytest.mark.slow), "1.5"])
 def test_patches_are_evaluated_by_tiles(zoom: str, segment: Run) -> None:
     draw_cells(Path("scans"), size=(75, 90))
     Image.fromarray(np.full((33, 41), 90, np.uint8)).save("scans/images/c03.png")

@@ -127,7 +127,7 @@ def smears(shared_data: Path, tmp_path: Path) -> pd.DataFrame:
     return rows.drop_duplicates()
 
 
-@pytest.mark.parametrize("form", ["cp949", "utf-16", "xlsx"])
+@pytest.mark.parametrize("form", [pytest.param("cp949", marks=pytest.mark.slow), "utf-16", "xlsx"])
 def test_boxes_of_a_table_are_trained_on_and_predicted(run_task: Run, smears: pd.DataFrame, form: str) -> None:
     detect = partial(run_task, "detect")
     name = "boxes.xlsx" if form == "xlsx" else "boxes.csv"

@@ -68,6 +68,7 @@ def same(one: dict[str, Any], other: dict[str, Any], *, exactly: bool) -> None:
         torch.testing.assert_close(other["state_dict"][name], tensor, rtol=relative, atol=absolute, msg=name)
 
 
+@pytest.mark.slow
 def test_a_compiled_training_learns_the_same_and_leaves_no_trace(
     tmp_path: Path, compiler: Any, told: pytest.LogCaptureFixture
 ) -> None:

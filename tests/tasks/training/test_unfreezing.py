@@ -137,6 +137,7 @@ def rank(number: int, port: str, folder: Path) -> None:
     torch.save({name: p.detach() for name, p in task.named_parameters()}, folder / f"{number}.pt")
 
 
+@pytest.mark.slow
 def test_ranks_share_the_gradients_of_what_unfreezes(tmp_path: Path) -> None:
     import socket
 

@@ -55,7 +55,10 @@ def saved() -> dict[str, Any]:
     ("task", "flags"),
     [
         ("segment", ["--model.decoder_args", '{"decoder_channels": [16, 16, 8, 8, 8]}']),
-        ("detect", ["--model.channels", "16", "--data.patch_size", "16", "--data.patches", "1"]),
+        pytest.param(
+            *("detect", ["--model.channels", "16", "--data.patch_size", "16", "--data.patches", "1"]),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_the_files_of_a_run_lack_is_as_it_was(task: str, flags: list[str], run_task: Run) -> None:
