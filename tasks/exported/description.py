@@ -57,11 +57,14 @@ class Member:
               being background, and ``region_codes`` (R, 4 * (C + 1)).
         ordinal: the logits are those of the ordinal loss (CORN).
         boxes: of a detector.
+        own: what is its own of the description's ``aggregate``, ``topk``, ``tta`` and ``decoding``, where members of an
+            ensemble differ.
     """
 
     prefix: str = ""
     ordinal: bool = False
     boxes: Boxes | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -206,12 +209,10 @@ class Description:
 
 
 def _member(plain: Mapping[str, Any]) -> Member:
-    boxes = plain.get("boxes")
-    if boxes is None:
-        return Member(plain.get("prefix", ""), plain.get("ordinal", False))
-    shapes = tuple(tuple((float(w), float(h)) for w, h in level) for level in boxes["shapes"])
-    return Member(
-        plain.get("prefix", ""),
-        plain.get("ordinal", False),
-        Boxes(boxes["detector"], tuple(boxes["strides"]), shapes),
-    )
+    boxes, own = plain.get("boxes"), dict(plain.get("own", {}))
+    if unknown := sorted(set(own) - {"aggregate", "topk", "tta", "decoding"}):
+        raise ValueError(f"a member has {', '.join(unknown)} of its own")
+    if boxes is not None:
+        shapes = tuple(tuple((float(w), float(h)) for w, h in level) for level in boxes["shapes"])
+        boxes = Boxes(boxes["detector"], tuple(boxes["strides"]), shapes)
+    return Member(plain.get("prefix", ""), plain.get("ordinal", False), boxes, own)

@@ -18,7 +18,10 @@ DETECTOR = Description(
     input_size=(64, 96),
     sizes=((64, 96),),
     multiple=32,
-    members=(Member("0.", boxes=Boxes("fcos", (8, 16), (((8.0, 8.0),), ((16.0, 16.0),)))), Member("1.", ordinal=True)),
+    members=(
+        Member("0.", boxes=Boxes("fcos", (8, 16), (((8.0, 8.0),), ((16.0, 16.0),)))),
+        Member("1.", ordinal=True, own={"topk": 0.2}),
+    ),
     tile=(64, 64),
     operating_points={"cell": 0.25},
     decoding={"nms": "soft"},
@@ -39,6 +42,7 @@ def test_a_description_comes_back() -> None:
         ({"preprocess": 3}, "cannot be read"),
         ({"checks": [{"name": "x"}]}, "cannot be read"),
         ({"members": [{"boxes": {}}]}, "cannot be read"),
+        ({"members": [{"own": {"colour": 1}}]}, "a member has colour of its own"),
     ],
 )
 def test_a_foreign_description_is_refused(change: dict[str, object], reason: str) -> None:
