@@ -203,7 +203,7 @@ class Description:
             return cls(**plain)
         except SuiteError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise SuiteError(f"{where}: its description cannot be read ({reason}): export the model again") from None
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from scansuite.errors import SuiteError
 from tasks.exported.description import IMAGE, KEY, Description
+from tasks.exported.package import MODEL, SUFFIX, Package, read_package, refuse_unsigned, say
+from tasks.exported.package_layout import is_zip, refuse_pickle
 
 Outputs: TypeAlias = dict[str, NDArray[np.float32]]
 NO_RUNTIME = "onnxruntime is missing: pip install 'scansuite[export]'"
@@ -38,6 +40,8 @@ class ExportedModel:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         options.intra_op_num_threads = cores if threads is None else threads
         options.log_severity_level = 3
+        if isinstance(content, bytes):  # weights in other files would be looked for in the working folder
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class for each status of its own
@@ -74,16 +78,40 @@ class ExportedModel:
         return {name: np.asarray(value, np.float32) for name, value in zip(names, values, strict=True)}
 
 
-def open_model(path: Path | str, threads: int | None = None) -> ExportedModel:
-    """The model of an ONNX file.
+def open_model(path: Path | str, threads: int | None = None, trust: Path | None = None) -> ExportedModel:
+    """The model of an ONNX file or of a model package, told by its first bytes.
+
+    Args:
+        path: the file.
+        threads: of each run; left out: one for each core of this process.
+        trust: a public key (PEM) whose signature the package must bear; left out: whose it is, is said.
 
     Raises:
-        SuiteError: there is no such file, or it is none of the suite's.
+        SuiteError: there is no such file, it is none of the suite's, a package was changed or its signature is wrong,
+            or it is not signed by the key in ``trust``.
     """
     file = Path(path)
     if not file.is_file():
         raise SuiteError(f"{file}: there is no such file")
-    return ExportedModel(str(file), str(file), threads)
+    refuse_pickle(file)
+    if not is_zip(file) and file.suffix != SUFFIX:
+        refuse_unsigned(file, trust)
+        return ExportedModel(str(file), str(file), threads)
+    package = read_package(file, trust)
+    say(package)
+    return model_of(package, threads)
+
+
+def model_of(package: Package, threads: int | None = None) -> ExportedModel:
+    """The model of a package that was read.
+
+    Raises:
+        SuiteError: onnxruntime cannot run it, or it is not the model that the package describes.
+    """
+    model = ExportedModel(package.members[MODEL], str(package.file), threads)
+    if model.description != package.description:
+        raise SuiteError(f"{package.file}: its description is that of another model")
+    return model
 
 
 def _nothing(one: Any) -> NDArray[Any]:
