@@ -61,6 +61,15 @@ def first_convolution(model: nn.Module) -> str:
     return f"{prefix}{found}"
 
 
+def module_of(model: nn.Module, name: str) -> nn.Module:
+    """The module of a name.
+
+    Not torch's ``get_submodule``, which asks for attributes: the backbone has one called ``stages``, as have networks.
+    """
+    modules: dict[str, nn.Module] = dict(model.named_modules())
+    return modules[name]
+
+
 def short_name(name: str) -> str:
     """A module's name as it is shown: that of timm within the backbone."""
     return name.removeprefix(f"{_BACKBONE}.")
