@@ -13,7 +13,7 @@ from torch import Tensor
 from datamodules.arrays.scans import CHANNELS, ManyArrays, as_scan, images_of
 from datamodules.cases.table import CaseTable, table_of_images
 from datamodules.inputs import InputFiles
-from datamodules.loading.case_stream import CaseSource, FileCases, LazyScans
+from datamodules.loading.case_source import CaseSource, FileCases, LazyScans
 from datamodules.preprocess import Preprocess
 from datamodules.types import Scan
 from scansuite.errors import SuiteError

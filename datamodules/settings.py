@@ -12,15 +12,6 @@ from typing import Any
 from scansuite.errors import SuiteError
 
 
-def one_thread(worker: int) -> None:
-    """Loader processes are many: a thread pool in each would fight over the cores."""
-    import cv2
-    import torch
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
 def default_workers(ranks: int = 1) -> int:
     """Loader processes of one rank: its share of the cores, but one for training itself, at most 8.
 

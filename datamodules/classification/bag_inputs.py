@@ -1,29 +1,26 @@
-"""Cases of many images to predict, their images straight from the files."""
+"""Cases of many images to predict, as batches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.cases.table import CaseTable, table_of_images
-from datamodules.classification.bags import bag_of, collate_bags, spaced
-from datamodules.classification.case_rows import slice_name
+from datamodules.cases.table import CaseTable
+from datamodules.classification.bag_images import BagImages
+from datamodules.classification.bags import bag_of, collate_bags
 from datamodules.inputs import InputFiles
 from datamodules.loading.ahead import loader_on
-from datamodules.loading.case_stream import CaseSource, as_it_is
+from datamodules.loading.case_stream import as_it_is
+from datamodules.loading.loader_process import one_thread
 from datamodules.loading.sampling import EvaluationSampler
 from datamodules.preprocess import Preprocess
 from datamodules.samples.collate import collate, sample_of
 from datamodules.samples.finish import alike, finish
 from datamodules.samples.moving import PackedBatch, pack
 from datamodules.samples.slices import SliceSpec
-from datamodules.settings import one_thread
-from datamodules.types import Batch, Draw, Sample, Scan, ScanInfo
-from scansuite.errors import SuiteError
+from datamodules.types import Batch, Draw, Sample, ScanInfo
 
 
 def bag_loader(
@@ -49,10 +46,8 @@ def bag_loader(
         rank: number of this process.
         world_size: number of processes.
     """
-    paths = table.images["path"]
-    files = table_of_images(pd.DataFrame({"path": paths, "case_id": [str(number) for number in range(len(paths))]}))
-    source = inputs.source(files, preprocess, slices)
-    dataset = _Bags(source, table, preprocess, joined=joined, limit=limit, stored=inputs.device is not None)
+    images = BagImages(inputs, table, preprocess, slices, joined=joined, limit=limit)
+    dataset = _Bags(images, stored=inputs.device is not None)
     return loader_on(
         inputs.device,
         dataset,
@@ -71,59 +66,27 @@ class _Bags(Dataset[Any]):
     What cannot be read is named and left out; a case of which nothing is readable too.
     """
 
-    def __init__(
-        self, source: CaseSource, table: CaseTable, preprocess: Preprocess, *, joined: bool, limit: int, stored: bool
-    ) -> None:
-        self.source, self.preprocess, self.joined, self.stored = source, preprocess, joined, stored
-        self.limit = limit if joined else 0
-        self.files = [[int(file) for file in some] for some in table.images_by_case]
-        self.paths = [str(path) for path in table.images["path"]]
-        self.scans = [
-            ScanInfo(case_id=case, path=path, patient_id=None)
-            for case, path in zip(table.cases["case_id"], table.cases["path"], strict=True)
-        ]
+    def __init__(self, images: BagImages, *, stored: bool) -> None:
+        self.images, self.stored = images, stored
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.images)
 
     def finish(self, batch: Batch) -> Batch:
-        return finish(batch, self.preprocess)
+        return finish(batch, self.images.preprocess)
 
     def __getitem__(self, draw: Draw) -> Batch | PackedBatch:
         batch = self._case(draw)
         return pack(batch) if self.stored else batch
 
     def _case(self, draw: Draw) -> Batch:
-        unreadable: list[tuple[str, str]] = []
-        images: list[tuple[int, Sequence[Scan], int]] = []
-        for file in self.files[draw.case]:
-            try:
-                scans = self.source.images(file)
-            except SuiteError as error:
-                unreadable.append((self.paths[file], str(error)))
-                continue
-            images += [(file, scans, number) for number in range(len(scans))]
-        samples: list[Sample] = []
-        for number in spaced(len(images), self.limit):
-            file, scans, index = images[number]
-            try:
-                scan = scans[index]
-                opened = self.preprocess.opened(scan)
-                part = opened.part(0, 0, *opened.size, stored=self.stored)
-            except SuiteError as error:
-                unreadable.append((self.paths[file], str(error)))
-                continue
-            samples.append(sample_of(*part, cast("ScanInfo", {**scan.info, "path": self.paths[file]})))
-        batch = self._batch(list(alike(samples, self.preprocess)), self.scans[draw.case])
-        batch["unreadable"] = list(dict.fromkeys(unreadable))
+        seen, unreadable = self.images.read(draw.case, stored=self.stored)
+        samples = alike([sample_of(*one) for one in seen], self.images.preprocess)
+        batch = self._batch(list(samples), self.images.scans[draw.case])
+        batch["unreadable"] = unreadable
         return batch
 
     def _batch(self, samples: list[Sample], identity: ScanInfo) -> Batch:
         if not samples:
             return Batch(image=torch.empty(0), scan=[])
-        if self.joined:
-            return collate_bags([bag_of(samples, identity)])
-        for sample in samples:
-            name = slice_name(identity["case_id"], sample["scan"].get("slice") or 0)
-            sample["scan"] = cast("ScanInfo", {**sample["scan"], "case_id": name})
-        return collate(samples)
+        return collate_bags([bag_of(samples, identity)]) if self.images.joined else collate(samples)

@@ -12,36 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.classification.bag_images import drawn, spaced
 from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.finish import alike
 from datamodules.samples.moving import MovingBatch
 from datamodules.samples.sources import Source
 from datamodules.types import BagImage, Batch, Draw, Sample, ScanInfo
-from scansuite.random_streams import BAGS
-
-
-def drawn(images: int, wanted: int, seed: Sequence[int]) -> NDArray[np.int64]:
-    """Numbers of the images of a case to train on: one at random of each of ``wanted`` stretches of equal length.
-
-    Args:
-        images: how many there are.
-        wanted: how many are taken; all where there are no more.
-        seed: words of the draw; equal words, equal images.
-
-    Returns:
-        Ascending numbers 0..images-1, none twice.
-    """
-    if images <= wanted:
-        return np.arange(images)
-    edges = np.arange(wanted + 1) * images // wanted
-    return np.random.default_rng([*seed, BAGS]).integers(edges[:-1], edges[1:])
-
-
-def spaced(images: int, limit: int) -> NDArray[np.int64]:
-    """Numbers of the images of a case to evaluate: all, or ``limit`` of them, evenly spaced; a limit of 0 is none."""
-    if limit == 0 or images <= limit:
-        return np.arange(images)
-    return ((np.arange(limit) + 0.5) * images / limit).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,122 +6,25 @@ What is in memory at a time is one image of each loader process and a few batche
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
-import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from datamodules.cases.table import CaseTable
-from datamodules.lazy import LazySequence
 from datamodules.loading.ahead import loader_on
-from datamodules.opened_image import OpenedImage
+from datamodules.loading.case_pieces import cut
+from datamodules.loading.case_source import CaseSource
+from datamodules.loading.loader_process import one_thread
 from datamodules.preprocess import Preprocess
 from datamodules.samples.collate import collate, sample_of
 from datamodules.samples.finish import finish
 from datamodules.samples.moving import pack
-from datamodules.samples.tiles import fill_up, plan_tiles
-from datamodules.settings import one_thread
-from datamodules.types import Batch, Piece, Sample, Scan, ScanInfo
+from datamodules.samples.tiles import plan_tiles
+from datamodules.types import Batch, Piece, Sample
 from scansuite.errors import SuiteError
 
 T = TypeVar("T")
-
-if TYPE_CHECKING:
-    from datamodules.base import ScanDataModule
-
-_Place: TypeAlias = tuple[int, int, tuple[int, int], bool]  # top, left, size and last of a Piece
-
-
-class CaseSource(Protocol):
-    """Cases that can be read one by one. It is pickled for the processes of a loader."""
-
-    def __len__(self) -> int:
-        """How many cases there are."""
-
-    def scan_of(self, case: int) -> ScanInfo:
-        """Identity of a case (case_id, path, patient_id) without reading anything."""
-
-    def images(self, case: int) -> Sequence[Scan]:
-        """The images of a case; each is read when it is asked for.
-
-        Raises:
-            SuiteError: the case cannot be read; also when an image is asked for.
-        """
-
-
-class LazyScans(LazySequence[Scan]):
-    """Scans that are read when they are asked for, and not kept.
-
-    Args:
-        count: how many there are.
-        read: number 0..count-1 -> scan.
-    """
-
-    def __init__(self, count: int, read: Callable[[int], Scan]) -> None:
-        self._count, self._read = count, read
-
-    def __len__(self) -> int:
-        return self._count
-
-    def _item(self, number: int) -> Scan:
-        return self._read(number)
-
-
-class TableCases(CaseSource):
-    """Cases of a data module.
-
-    Args:
-        data: reads the images.
-        rows: (N,) row numbers of its table's cases; case 0 is the first of them.
-    """
-
-    def __init__(self, data: ScanDataModule, rows: NDArray[np.int64]) -> None:
-        self.data, self.rows = data, rows
-        self._images = [data.table.images_by_case[row] for row in rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def scan_of(self, case: int) -> ScanInfo:
-        """Identity of a case from the table: case_id, patient_id and path."""
-        row = self.data.table.cases.iloc[self.rows[case]]
-        patient = None if pd.isna(row["patient_id"]) else str(row["patient_id"])
-        return ScanInfo(case_id=str(row["case_id"]), patient_id=patient, path=str(row["path"]))
-
-    def images(self, case: int) -> Sequence[Scan]:
-        """The images of a case as the data module reads them."""
-        images = self._images[case]
-        return LazyScans(len(images), lambda number: self.data.read(int(images[number])))
-
-
-class FileCases(CaseSource):
-    """Cases of files whose paths stand on their own; how they are read is for a subclass to say.
-
-    Args:
-        table: the files of each case.
-    """
-
-    def __init__(self, table: CaseTable) -> None:
-        cases = table.cases
-        self._scans = [
-            ScanInfo(case_id=case_id, patient_id=None, path=path)
-            for case_id, path in zip(cases["case_id"], cases["path"], strict=True)
-        ]
-        self.files: list[list[Path]] = [[] for _ in self._scans]
-        for case, path in zip(table.images["case"], table.images["path"], strict=True):
-            self.files[case].append(Path(path))
-
-    def __len__(self) -> int:
-        return len(self._scans)
-
-    def scan_of(self, case: int) -> ScanInfo:
-        """The case's name, and its (first) file."""
-        return self._scans[case]
 
 
 class CaseStream(IterableDataset[Any]):
@@ -132,11 +35,10 @@ class CaseStream(IterableDataset[Any]):
     as many cases come mixed; those of one case keep their order. Ranks may have one case more or less; nothing is
     repeated.
 
-    Tiles are laid over what shows the scan: what was filled up to one size (``scan["content_size"]``) gets none of
-    its own. Where a tile is larger than the image, the last pixels below and on the right are repeated.
+    How images are cut is in :func:`~datamodules.loading.case_pieces.cut`.
 
     Args:
-        source: where the cases come from; what :meth:`CaseSource.scan_of` says goes before what the reader says.
+        source: where the cases come from.
         preprocess: stored values -> the model's image.
         batch_size: most pieces in a batch.
         tile: (h, w) in pixels of the model's image; None hands over images whole.
@@ -197,35 +99,20 @@ class CaseStream(IterableDataset[Any]):
                 yield Batch(image=torch.empty(0), scan=[], pieces=[], unreadable=[reason])
 
     def _batches(self, case: int) -> Iterator[Batch]:
-        images, identity = self.source.images(case), self.source.scan_of(case)
         waiting: list[tuple[Sample, Piece]] = []
-        for number in range(len(images)):
-            for sample, place in self._tiles(images[number], identity):
-                if waiting and _kind(waiting[0][0]) != _kind(sample):
-                    yield _batch(waiting)
-                    waiting = []
-                waiting.append((sample, Piece(case, number, len(images), *place)))
-                if len(waiting) == self.batch_size:
-                    yield _batch(waiting)
-                    waiting = []
+        for image, limits, scan, piece in cut(
+            self.source, case, self.preprocess, self.tile, self.overlap, stored=self.stored
+        ):
+            sample = sample_of(image, limits, scan)
+            if waiting and _kind(waiting[0][0]) != _kind(sample):
+                yield _batch(waiting)
+                waiting = []
+            waiting.append((sample, piece))
+            if len(waiting) == self.batch_size:
+                yield _batch(waiting)
+                waiting = []
         if waiting:
             yield _batch(waiting)
-
-    def _tiles(self, scan: Scan, identity: ScanInfo) -> Iterator[tuple[Sample, _Place]]:
-        """The tiles of an image; nothing of it is kept after the last one."""
-        image = self.preprocess.opened(scan)
-        info = cast("ScanInfo", {**scan.info, **identity})
-        if self.preprocess.fills:
-            info["content_size"] = image.content_size
-        size = info.get("content_size", image.size)
-        tile = self.tile if self.tile is not None else image.size
-        places = plan_tiles(size, tile, self.overlap)
-        for number, (top, left) in enumerate(places):
-            yield self._sample(image, top, left, tile, info), (top, left, size, number == len(places) - 1)
-
-    def _sample(self, image: OpenedImage, top: int, left: int, tile: tuple[int, int], info: ScanInfo) -> Sample:
-        part, limits = image.part(top, left, *tile, stored=self.stored)
-        return sample_of(fill_up(part, tile), limits, info)
 
 
 def _kind(sample: Sample) -> tuple[object, ...]:

@@ -19,10 +19,11 @@ from datamodules.caching.image_cache import ImageCache, in_words, no_room
 from datamodules.caching.reading_version import behaviour, of_classes
 from datamodules.caching.shards import KEY_BYTES, SCHEMA, batch_of, key_numbers
 from datamodules.evenly import evenly
+from datamodules.loading.loader_process import one_thread
 from datamodules.readers.hashing import content_hashes
 from datamodules.samples.cached import CachedSource, differing, kept_annotations, row_of
 from datamodules.samples.sources import ScanSource, Source
-from datamodules.settings import default_workers, one_thread
+from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from scansuite.files import note_use
 from scansuite.progress import Tell, progress

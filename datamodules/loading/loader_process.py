@@ -6,7 +6,14 @@ import os
 import signal
 import threading
 
-from datamodules.settings import one_thread
+
+def one_thread(worker: int) -> None:
+    """Loader processes are many: a thread pool in each would fight over the cores."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
 
 
 def begin_loader_process(worker: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,8 +97,19 @@ def _length(text: str) -> int:
 
 @cache
 def _font() -> FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings: the same letters on every machine, beyond Latin too."""
-    import matplotlib as mpl
+    """DejaVu Sans, which matplotlib brings: the same letters on every machine, beyond Latin too.
+
+    Where there is no matplotlib (beside an exported model) it is the system's, or else Pillow's own font.
+    """
+    from importlib.util import find_spec
+
     from PIL import ImageFont
 
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _TEXT)
+    found = find_spec("matplotlib")  # not imported: its file alone is wanted
+    if found is not None and found.origin is not None:
+        return ImageFont.truetype(
+            str(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"), _TEXT
+        )
+    with suppress(OSError):
+        return ImageFont.truetype("DejaVuSans.ttf", _TEXT)
+    return cast("FreeTypeFont", ImageFont.load_default(_TEXT))

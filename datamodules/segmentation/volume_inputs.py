@@ -11,7 +11,7 @@ from typing import cast
 import pandas as pd
 
 from datamodules.cases.table import CaseTable
-from datamodules.loading.case_stream import FileCases, LazyScans
+from datamodules.loading.case_source import FileCases, LazyScans
 from datamodules.preprocess import Preprocess
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import Grid, read_grid, read_volume, same_grid, suffixes

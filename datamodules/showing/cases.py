@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.classification.bags import spaced
+from datamodules.classification.bag_images import spaced
 from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.evenly import evenly

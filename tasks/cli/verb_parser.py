@@ -216,7 +216,7 @@ class VerbParser:
         sections: list[Section] = [("", [*typed, *own, *common, *OF_ALL.items()])]
         for name, cls in self.groups.items():
             if name != "trainer":
-                sections.append((name, list(documented(f"--{name}.", [cls], cls).items())))
+                sections.append((name, list(documented(f"--{name}.", cls.__mro__[:-1], cls).items())))
         if "trainer" in self.groups:
             lines = trainer_lines(
                 self.groups["trainer"], trains=self.trains, whole=whole, defaults=self.trainer_defaults

@@ -13,7 +13,8 @@ from pytorch_lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from datamodules.base import ScanDataModule
-from datamodules.loading.case_stream import CaseStream, TableCases, case_loader
+from datamodules.loading.case_source import TableCases
+from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.types import Scan
 from tasks.distributed import count_ranks, rank_of
 from tasks.evaluation.gallery.store import CasePicture

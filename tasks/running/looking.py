@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from datamodules.base import ScanDataModule
-from datamodules.loading.case_stream import CaseSource, TableCases
+from datamodules.loading.case_source import CaseSource, TableCases
 from datamodules.preprocess import Preprocess
 from scansuite.errors import SuiteError
 from tasks.evaluation.bootstrap import group_cases

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
-from datamodules.loading.case_stream import CaseSource
+from datamodules.loading.case_source import CaseSource
 from datamodules.readers.volume import Grid, is_series, may_be_volume, read_grid, slice_spacing
 from datamodules.samples.picture import picture, thinned
 from scansuite.errors import SuiteError, nearest

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datamodules.classification.bags import BagDataset, drawn, spaced
+from datamodules.classification.bag_images import drawn, spaced
+from datamodules.classification.bags import BagDataset
 from datamodules.classification.image_table import ImageTable
 from datamodules.inputs import InputFiles
 from datamodules.readers.raster import read

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from datamodules.detection.coco import Coco
-from datamodules.loading.case_stream import CaseStream, TableCases, case_loader
+from datamodules.loading.case_source import TableCases
+from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.phantoms.boxes import Phantoms
 from datamodules.preprocess import Preprocess
 from datamodules.readers.raster import write_png

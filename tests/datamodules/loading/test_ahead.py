@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 
 from datamodules.loading import loaders
 from datamodules.loading.ahead import AheadEpochLoader, AheadLoader, ahead, loader_on
-from datamodules.loading.case_stream import CaseStream, LazyScans, case_loader
+from datamodules.loading.case_source import LazyScans
+from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.loading.sampling import EvaluationSampler
 from datamodules.phantoms import boxes, labels, masks
 from datamodules.preprocess import Preprocess

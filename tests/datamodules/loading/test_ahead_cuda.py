@@ -12,7 +12,8 @@ import torch
 from pytorch_lightning import Trainer
 
 from datamodules.loading.ahead import AheadEpochLoader, AheadLoader, ahead
-from datamodules.loading.case_stream import CaseStream, LazyScans, case_loader
+from datamodules.loading.case_source import LazyScans
+from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.phantoms import boxes, labels, masks
 from datamodules.preprocess import Preprocess
 from datamodules.samples.finish import finish, model_images

@@ -15,7 +15,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from datamodules.loading.case_stream import CaseSource, CaseStream, LazyScans, TableCases, case_loader
+from datamodules.loading.case_source import CaseSource, LazyScans, TableCases
+from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.preprocess import Preprocess
 from datamodules.samples.tiles import plan_tiles
 from datamodules.segmentation.volumes import Volumes

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from datamodules.loading.case_stream import CaseSource, TableCases
+from datamodules.loading.case_source import CaseSource, TableCases
 from datamodules.phantoms.labels import Phantoms
 from scansuite.errors import SuiteError
 from tasks.evaluation.task_file import RunTask

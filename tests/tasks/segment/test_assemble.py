@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from datamodules.loading.case_stream import CaseSource, CaseStream, case_loader
+from datamodules.loading.case_source import CaseSource
+from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.preprocess import Preprocess
 from datamodules.types import Piece, Scan, ScanInfo
 from tasks.segment.assemble import (
