@@ -37,6 +37,8 @@ BESIDE = {
     "jobs": "list, follow and cancel what fit --slurm has submitted",
     "doctor": "say what a bug report needs: machine, versions, accelerators, caches, extras that are missing",
     "clean": "say what the caches hold, and remove what is asked for",
+    "verify": "say whether a model package is whole, who has signed it, and whether it computes the same here",
+    "keys": "make a pair of keys that signs model packages; list, trust and forget public keys",
     "completion": "print what makes a shell complete tasks, verbs, flags and their values: bash, zsh or fish",
 }
 

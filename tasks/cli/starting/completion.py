@@ -49,7 +49,8 @@ def candidates(words: Sequence[str], verbs: Mapping[str, str], beside: Mapping[s
         tasks = [Candidate(name, spec.help) for name in task_names() if (spec := _spec(name)) is not None]
         return _beginning(word, [*tasks, *(Candidate(*one) for one in beside.items())])
     if before[0] in beside:
-        return _beginning(word, [Candidate(one) for one in _WORDS_BESIDE[before[0]]])
+        known = _WORDS_BESIDE[before[0]]
+        return _beginning(word, map(Candidate, known)) + [Candidate(FILES)] * (before[0] in _OF_FILES)
     spec = _spec(before[0])
     if spec is None:
         return []
@@ -62,8 +63,12 @@ _WORDS_BESIDE = {
     "jobs": ("list", "tail", "cancel", "--runs", "--rank", "--lines", "--follow", "--help"),
     "doctor": ("--json", "--help"),
     "clean": ("volumes", "images", "hashes", "downloads", "--cache_dir", "--yes", "--help"),
+    "verify": ("--trust", "--help"),
+    "keys": ("make", "trust", "forget", "--name", "--help"),
     "completion": ("bash", "zsh", "fish", "--help"),
 }
+
+_OF_FILES = ("verify", "keys")
 
 
 def _of_verb(spec: TaskSpec, verb: str, typed: Sequence[str], word: str) -> list[Candidate]:

@@ -103,6 +103,8 @@ def test_scansuite_lists_tasks_and_verbs(
             "--data.root: a verb comes first: python -m tasks.segment fit --data.root",
         ),
         (["clean", "volume"], "clean volume: no kind of cache: did you mean 'volumes'?"),
+        (["verfy", "x"], "unknown task 'verfy': did you mean 'verify'?"),
+        (["keys", "mak"], "keys mak: did you mean 'make'?"),
         (["completion", "bosh"], "completion bosh: name one shell: did you mean 'bash'?"),
     ],
 )
@@ -126,7 +128,7 @@ def test_a_full_disk_below_what_is_printed_is_one_line(words: list[str], tmp_pat
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["jobs", "--help"], ["clean"], ["doctor", "--help"], ["completion", "zsh"]]
+    "words", [["--help"], ["jobs", "--help"], ["clean"], ["doctor", "--help"], ["keys"], ["completion", "zsh"]]
 )
 def test_what_is_of_no_task_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     code = (

@@ -28,8 +28,10 @@ def complete(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "some"),
     [
-        ([""], [*SPECS, "jobs", "doctor", "clean"]),
+        ([""], [*SPECS, "jobs", "doctor", "clean", "verify", "keys"]),
         (["seg"], ["segment"]),
+        (["verify", "m"], [FILES]),
+        (["keys", ""], ["make", "trust", "forget", FILES]),
         (["segment", ""], list(VERBS)),
         (["classify", "fit", "--run"], ["--run_dir"]),
         (["classify", "list", "--"], ["--csv", "--quiet", "--debug", "--help"]),
