@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from datamodules.pictures.boxes import draw_boxes
 from datamodules.pictures.canvas import legend
 from datamodules.pictures.panels import class_colour, panel_size, scan_panel
 from scansuite.files import write_text
 from tasks.deployment.case_picture import write_case_picture
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EDGES = ["x1", "y1", "x2", "y2"]
 
@@ -83,12 +85,35 @@ def write_box_picture(
     Raises:
         SuiteError: the folder cannot be written to.
     """
+    edges = calls[_EDGES].to_numpy(float)
+    picture = box_picture(image, list(calls["label"]), list(calls["score"]), edges, class_names)
+    return write_case_picture(folder, case_id, picture)
+
+
+def box_picture(
+    image: NDArray[np.float32],
+    labels: Sequence[str],
+    scores: Sequence[float],
+    edges: ArrayLike,
+    class_names: Sequence[str],
+) -> NDArray[np.uint8]:
+    """Draw calls with their scores, and a legend of the classes that are there.
+
+    Args:
+        image: (H, W, C) in [0, 1], as stored.
+        labels: class of each call.
+        scores: of each.
+        edges: (N, 4) xyxy in pixels of the image.
+        class_names: in class order.
+
+    Returns:
+        (H', W', 3) RGB.
+    """
     size, _ = panel_size(image.shape[:2], None)
     panel = scan_panel(image, size)
     colours = {name: class_colour(number) for number, name in enumerate(class_names)}
-    of_boxes = [colours[label] for label in calls["label"]]
-    scores = [f"{score:.2f}" for score in calls["score"]]
-    panel = draw_boxes(panel, calls[_EDGES].to_numpy(float), image.shape[:2], of_boxes, texts=scores)
-    seen = set(calls["label"])
-    picture = legend(panel, [(name, colours[name]) for name in class_names if name in seen])
-    return write_case_picture(folder, case_id, picture)
+    texts = [f"{score:.2f}" for score in scores]
+    of_boxes = [colours[label] for label in labels]
+    panel = draw_boxes(panel, np.asarray(edges, float).reshape(-1, 4), image.shape[:2], of_boxes, texts=texts)
+    seen = set(labels)
+    return legend(panel, [(name, colours[name]) for name in class_names if name in seen])
