@@ -11,6 +11,7 @@ SPEC = TaskSpec(
     evaluator="tasks.classify.evaluator.ClassificationEvaluator",
     inference="tasks.classify.inference.ClassificationInference",
     ensemble="tasks.classify.ensemble.ClassificationEnsemble",
+    explainer="tasks.classify.explainer.ClassificationExplainer",
     metrics="tasks.evaluation.run_tables.classification",
     data_base="datamodules.classification.base.ClassificationData",
     data=(

@@ -261,9 +261,13 @@ class ClassificationTask(Task):
     def weighed(self, image: Tensor, sizes: Sequence[int] | None = None) -> tuple[Tensor, Tensor | None]:
         """What :meth:`forward` gives, and the (N,) weights of the images where ``attention`` weighs them."""
         if torch.is_grad_enabled() or sizes is None:
-            output = self._of_images(image)
+            output = self.of_images(image)
         else:  # a case may have hundreds of images; in training their number is chosen
-            output = torch.cat([self._of_images(some) for some in torch.split(image, _IMAGES_AT_ONCE)])
+            output = torch.cat([self.of_images(some) for some in torch.split(image, _IMAGES_AT_ONCE)])
+        return self.of_cases(output, sizes)
+
+    def of_cases(self, output: Tensor, sizes: Sequence[int] | None) -> tuple[Tensor, Tensor | None]:
+        """What :meth:`weighed` gives, from what :meth:`of_images` gives."""
         if sizes is not None and self.pooling is not None:
             return self.pooling(output, sizes), None
         if self.attention is None or self.head is None:
@@ -273,8 +277,8 @@ class ClassificationTask(Task):
         features, weights = self.attention(output, sizes)
         return self.head.classify(features), weights
 
-    def _of_images(self, image: Tensor) -> Tensor:
-        """Features of images where ``attention`` weighs them, else logits."""
+    def of_images(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, F) features where ``attention`` weighs the images of a case, else logits."""
         image = self.normalize(image)
         if self.head is None:
             return self.backbone.forward_native(image)

@@ -164,6 +164,30 @@ class FasterRcnn(Detector):
                 detections.append(select(chosen, best, named, sizes[image] if sizes else raw.size, settings))
             return detections
 
+    @torch.no_grad()
+    def candidates(self, raw: Raw) -> tuple[Tensor, Tensor, Tensor]:
+        """Everything that :meth:`decode` chooses from, of the first image of a batch.
+
+        Returns:
+            (P, 4) regions that were looked at a second time, (P, C, 4) the box of each class, (P, C) its score.
+        """
+        raw = cast("TwoStageRaw", raw.float())
+        regions = self._proposals(raw)[0]
+        logits, codes = self.region_output(raw, regions)
+        boxes = self.roi_heads.box_coder.decode_single(codes[0], regions).reshape(len(regions), -1, 4)
+        return regions, boxes[:, 1:], logits[0].softmax(dim=1)[:, 1:]
+
+    def region_output(self, raw: Raw, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """What the second stage says of (R, 4) the same regions of each image, with gradient.
+
+        Returns:
+            (B, R, C + 1) logits, background first, and (B, R, 4 * (C + 1)) codes of boxes.
+        """
+        raw = cast("TwoStageRaw", raw.float())
+        batch = len(raw.objectness)
+        logits, codes = self._second_stage(raw, [regions] * batch)
+        return logits.reshape(batch, len(regions), -1), codes.reshape(batch, len(regions), -1)
+
     def _first_stage(
         self, raw: TwoStageRaw, boxes: list[Tensor], labels: list[Tensor]
     ) -> tuple[dict[str, Tensor], Tensor]:

@@ -11,6 +11,7 @@ SPEC = TaskSpec(
     evaluator="tasks.detect.evaluator.DetectionEvaluator",
     inference="tasks.detect.inference.DetectionInference",
     ensemble="tasks.detect.ensemble.DetectionEnsemble",
+    explainer="tasks.detect.explainer.DetectionExplainer",
     metrics="tasks.evaluation.run_tables.detection",
     data_base="datamodules.detection.base.DetectionData",
     data=(

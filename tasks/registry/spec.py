@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.running.evaluator import Evaluator
     from tasks.running.inference import Inference
 
-Part = Literal["task", "evaluator", "inference", "ensemble", "data_base"]
+Part = Literal["task", "evaluator", "inference", "ensemble", "data_base", "explainer"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class TaskSpec:
         data_base: of the data class that all data of the task derive from.
         data: of the data classes that are known by name; the first is what is taken without ``--data``.
         examples: commands to begin with, from the verb on.
+        explainer: of the :class:`~tasks.explain.explainer.Explainer`; left out: its models cannot be explained.
         program: how it is called; left out: ``scansuite <name>``.
     """
 
@@ -51,6 +52,7 @@ class TaskSpec:
     data_base: str
     data: tuple[str, ...]
     examples: tuple[str, ...] = ("fit",)
+    explainer: str = ""
     program: str = field(default="")
 
     def __post_init__(self) -> None:

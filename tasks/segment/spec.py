@@ -11,6 +11,7 @@ SPEC = TaskSpec(
     evaluator="tasks.segment.evaluator.SegmentationEvaluator",
     inference="tasks.segment.inference.SegmentationInference",
     ensemble="tasks.segment.ensemble.SegmentationEnsemble",
+    explainer="tasks.segment.explainer.SegmentationExplainer",
     metrics="tasks.evaluation.run_tables.segmentation",
     data_base="datamodules.segmentation.base.SegmentationData",
     data=(
