@@ -94,11 +94,20 @@ class AttentionPooling(nn.Module):
         Returns:
             (B, F) float32 features of the cases, and (N,) float32 weights of the images, which sum to 1 in each case.
         """
-        hidden = self.values(features).tanh()
-        if self.gate is not None:
-            hidden = hidden * self.gate(features).sigmoid()
-        parts = list(torch.split(self.weight(hidden).squeeze(1).float(), list(sizes)))
+        parts = list(torch.split(self.say(features), list(sizes)))
         weights = pad_sequence(parts, batch_first=True, padding_value=-torch.inf).softmax(dim=1)
         images = pad_sequence(list(torch.split(features.float(), list(sizes))), batch_first=True)
         pooled = (weights[:, :, None] * images).sum(dim=1)
         return pooled, torch.cat([row[:size] for row, size in zip(weights, sizes, strict=True)])
+
+    def say(self, features: Tensor) -> Tensor:
+        """(N, F) features of images -> (N,) float32 logits of their weights."""
+        hidden = self.values(features).tanh()
+        if self.gate is not None:
+            hidden = hidden * self.gate(features).sigmoid()
+        said: Tensor = self.weight(hidden).squeeze(1).float()
+        return said
+
+    def weigh(self, features: Tensor) -> Tensor:
+        """(N, F) features of the images of one case -> (N,) weights of the images, which sum to 1."""
+        return self.say(features).softmax(dim=0)

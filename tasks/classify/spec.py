@@ -12,6 +12,7 @@ SPEC = TaskSpec(
     inference="tasks.classify.inference.ClassificationInference",
     ensemble="tasks.classify.ensemble.ClassificationEnsemble",
     explainer="tasks.classify.explainer.ClassificationExplainer",
+    exporter="tasks.classify.exporter.ClassificationExporter",
     metrics="tasks.evaluation.run_tables.classification",
     data_base="datamodules.classification.base.ClassificationData",
     data=(

@@ -12,6 +12,7 @@ SPEC = TaskSpec(
     inference="tasks.detect.inference.DetectionInference",
     ensemble="tasks.detect.ensemble.DetectionEnsemble",
     explainer="tasks.detect.explainer.DetectionExplainer",
+    exporter="tasks.detect.exporter.DetectionExporter",
     metrics="tasks.evaluation.run_tables.detection",
     data_base="datamodules.detection.base.DetectionData",
     data=(

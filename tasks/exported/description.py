@@ -97,6 +97,9 @@ class Description:
         sizes: the (H, W) that the graph takes; empty: any.
         multiple: both sides of an image must be multiples of this; the runner fills up below and on the right by
             repeating the last pixels, and cuts the filling off masks again.
+        standardised: the runner subtracts each image's own mean and divides by its own deviation (over all pixels and
+            channels, of n - 1 degrees of freedom, at least 1e-6) before it fills the image up, whose filling must not
+            bear on them; where nothing is filled up that is in the graph.
         most_images: largest batch that the graph takes; None: any.
         members: networks of the file.
         slices: cutting of volumes, as ``SliceSpec.to_dict`` has it; None: the model is for images alone.
@@ -133,6 +136,7 @@ class Description:
     input_size: tuple[int, int] | None = None
     sizes: tuple[tuple[int, int], ...] = ()
     multiple: int = 1
+    standardised: bool = False
     most_images: int | None = None
     members: tuple[Member, ...] = (Member(),)
     slices: Mapping[str, Any] | None = None

@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from scansuite.errors import SuiteError
 from scansuite.own_parts import SUITE
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.running.evaluator import Evaluator
     from tasks.running.inference import Inference
 
-Part = Literal["task", "evaluator", "inference", "ensemble", "data_base", "explainer"]
+Part = Literal["task", "evaluator", "inference", "ensemble", "data_base", "explainer", "exporter"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class TaskSpec:
         examples: commands to begin with, from the verb on.
         explainer: of the :class:`~tasks.explain.explainer.Explainer`; left out: its models cannot be explained.
         program: how it is called; left out: ``scansuite <name>``.
+        exporter: of the :class:`~tasks.export.exporter.Exporter`; left out: its models cannot be exported.
     """
 
     name: str
@@ -54,6 +56,7 @@ class TaskSpec:
     examples: tuple[str, ...] = ("fit",)
     explainer: str = ""
     program: str = field(default="")
+    exporter: str = ""
 
     def __post_init__(self) -> None:
         if not self.program:
@@ -84,6 +87,19 @@ class TaskSpec:
     def ensemble_class(self) -> type[Ensemble[Any]]:
         """Several of its models as one."""
         return self.part("ensemble")  # type: ignore[no-any-return]
+
+    def exporter_class(self) -> type[Any]:
+        """How its models become files that run without torch: a :class:`~tasks.export.exporter.Exporter`.
+
+        Raises:
+            SuiteError: the task does not say.
+        """
+        if not self.exporter:
+            raise SuiteError(
+                f"task {self.name!r}: its models cannot be exported: its TaskSpec names no exporter (docs/export.md)"
+            )
+        exporter: type[Any] = self.part("exporter")
+        return exporter
 
     def evaluate(self, run_dir: Path, split: str, task: RunTask) -> dict[str, MetricValue]:
         """Evaluate the tables of a run folder; see :func:`~tasks.running.evaluate_run.evaluate_run`."""

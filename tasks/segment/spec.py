@@ -12,6 +12,7 @@ SPEC = TaskSpec(
     inference="tasks.segment.inference.SegmentationInference",
     ensemble="tasks.segment.ensemble.SegmentationEnsemble",
     explainer="tasks.segment.explainer.SegmentationExplainer",
+    exporter="tasks.segment.exporter.SegmentationExporter",
     metrics="tasks.evaluation.run_tables.segmentation",
     data_base="datamodules.segmentation.base.SegmentationData",
     data=(

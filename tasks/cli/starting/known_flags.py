@@ -33,6 +33,7 @@ OWN_FLAGS = {
     "test": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",
     "summary": "tasks.cli.verbs.summary.OWN_FLAGS",
     "predict": "tasks.cli.verbs.predict.OWN_FLAGS",
+    "export": "tasks.cli.verbs.export.OWN_FLAGS",
     "list": "tasks.cli.verbs.list.OWN_FLAGS",
     "report": "tasks.cli.verbs.report.OWN_FLAGS",
 }

@@ -18,6 +18,7 @@ DETECTOR = Description(
     input_size=(64, 96),
     sizes=((64, 96),),
     multiple=32,
+    standardised=True,
     members=(
         Member("0.", boxes=Boxes("fcos", (8, 16), (((8.0, 8.0),), ((16.0, 16.0),)))),
         Member("1.", ordinal=True, own={"topk": 0.2}),

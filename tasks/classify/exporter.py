@@ -1,0 +1,108 @@
+"""Export of classifiers: their graphs, and what an exported file says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tasks.classify.heads import Head
+from tasks.classify.pooling import AttentionPooling
+from tasks.classify.task import ClassificationTask
+from tasks.export.exporter import Exporter
+from tasks.exported.description import Member
+
+
+class ClassifierGraph(nn.Module):
+    """A classifier as it is exported: logits by image, or of one case whose images it weighs.
+
+    Args:
+        model: trained.
+    """
+
+    def __init__(self, model: ClassificationTask) -> None:
+        super().__init__()
+        self.normalize, self.backbone, self.head = model.normalize, model.backbone, model.head
+        self.attention: AttentionPooling | None = model.attention
+        self.maps = maps_classes(model)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, H, W) in [0, 1] -> (B, K) logits and, where there are some, (B, K, h, w) class activation maps.
+
+        Where images are weighed the B images are one case's: (1, K), and (B,) weights.
+        """
+        image = self.normalize(image)
+        if self.head is None:
+            return (self.backbone.forward_native(image),)
+        levels = self.backbone(image)
+        features = self.head.features(levels)
+        further: tuple[Tensor, ...] = ()
+        if self.attention is not None:
+            weights = self.attention.weigh(features)
+            features = (weights[:, None] * features).sum(dim=0, keepdim=True)
+            further = (weights,)
+        logits = self.head.classify(features)
+        if self.maps:
+            assert isinstance(self.head, Head)
+            maps = F.conv2d(self.head.norm(levels[-1]), self.head.linear.weight[:, :, None, None])
+            further = (*further, maps)
+        return (logits, *further)
+
+
+def maps_classes(model: ClassificationTask) -> bool:
+    """Whether the head is one linear layer on average-pooled features.
+
+    Then its weights map each class over the image (Zhou et al., Learning Deep Features for Discriminative Localization,
+    CVPR 2016).
+    """
+    head = model.head
+    return isinstance(head, Head) and isinstance(head.hidden, nn.Identity) and not isinstance(head.pool, nn.Identity)
+
+
+class ClassificationExporter(Exporter[ClassificationTask]):
+    """Export of a classifier; see :class:`~tasks.export.exporter.Exporter`."""
+
+    def unfit(self, member: ClassificationTask) -> str:
+        """Several passes with dropout at work are no graph."""
+        if member.mc_dropout is not None:
+            return (
+                f"it predicts by {member.mc_dropout} passes with dropout at work (--model.mc_dropout), which a file "
+                "that gives the same answer each time cannot do"
+            )
+        return ""
+
+    def own(self, member: ClassificationTask) -> dict[str, Any]:
+        """How the images of a case are put together."""
+        topk = {} if member.aggregate != "topk" or member.pooling is None else {"topk": member.pooling.share}
+        return {"aggregate": member.aggregate, "topk": 0.1, **topk}
+
+    def network(self, member: ClassificationTask) -> nn.Module:
+        """See :class:`ClassifierGraph`."""
+        return ClassifierGraph(member)
+
+    def outputs(self, member: ClassificationTask) -> list[str]:
+        """``logits``, and ``weights`` and ``cam`` where there are some."""
+        weights = ["weights"] if member.attention is not None else []
+        return ["logits", *weights, *(["cam"] if maps_classes(member) else [])]
+
+    def member(self, member: ClassificationTask, prefix: str) -> Member:
+        """See :class:`~tasks.exported.description.Member`."""
+        return Member(prefix, ordinal=member.criterion.name == "ordinal")
+
+    def facts(self) -> dict[str, Any]:
+        """Target, and what a case is."""
+        first = self.members[0]
+        return {
+            "target": first.target,
+            "positive_class": first.positive_class,
+            "bag_limit": first.bag_limit,
+        }
+
+    def reference(self, member: ClassificationTask, image: Tensor) -> dict[str, Tensor]:
+        """See :meth:`~tasks.export.exporter.Exporter.reference`."""
+        if member.attention is None:
+            return {"logits": member(image)}
+        logits, weights = member.weighed(image, [len(image)])
+        assert weights is not None
+        return {"logits": logits, "weights": weights}
