@@ -23,7 +23,7 @@ from tasks.registry.specs import spec_of
 
 if TYPE_CHECKING:
     from datamodules.arrays.scans import ManyArrays
-    from tasks.running.predictions import Predictions
+    from tasks.deployment.predictions import Predictions
 
 Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 

@@ -45,7 +45,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # What every task stands on: the modules directly below tasks/ and these rooms.
     **dict.fromkeys(
         ("tasks", "tasks.registry", "tasks.own", "tasks.fitting", "tasks.running"),
-        ("backbones", "datamodules", "tasks.compression", "tasks.evaluation", "tasks.training", *SHARED),
+        (
+            *("backbones", "datamodules", "tasks.compression", "tasks.deployment", "tasks.evaluation"),
+            *("tasks.training", *SHARED),
+        ),
     ),
     **dict.fromkeys(
         TASKS,
@@ -55,7 +58,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         ),
     ),
     "tasks.evaluation": (),
-    "tasks.deployment": ("tasks.evaluation",),
+    "tasks.deployment": ("datamodules", "tasks.evaluation", "tasks.registry"),
     "tasks.exported": ("datamodules", "tasks.deployment", "tasks.evaluation", "tasks.registry"),
     "tasks.serving": ("datamodules", "tasks.deployment", "tasks.evaluation", "tasks.exported", "tasks.registry"),
     **dict.fromkeys(

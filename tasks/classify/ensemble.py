@@ -11,7 +11,7 @@ from torch import Tensor
 from datamodules.types import Batch
 from tasks.batches import of_cases, without_padding
 from tasks.classify.rows import case_rows
-from tasks.classify.spread import spread
+from tasks.classify.scores import spread
 from tasks.classify.task import ClassificationTask
 from tasks.ensemble import Ensemble, cut
 from tasks.predictor import StepOutput

@@ -12,8 +12,9 @@ from datamodules.readers.volume import slice_spacing
 from datamodules.samples.scaling import for_data
 from datamodules.types import Scan
 from tasks.classify.ensemble import ClassificationModel
+from tasks.deployment.classified import ClassifierFacts
 from tasks.evaluation.calibration.tables import calibrate_cases, fit_on_frames, tell
-from tasks.evaluation.classification.operating_point import call_at, operating_points
+from tasks.evaluation.classification.operating_point import operating_points
 from tasks.running.evaluator import EvalResult, Evaluator
 from tasks.running.recorder import Recorder
 
@@ -61,7 +62,7 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
 
     def called(self, model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
         """Calibrated predictions with ``prediction_op``, or ``prediction_op_<label>``."""
-        return call_at(calibrated(model, predictions), model.operating_points, **target_facts(model))
+        return facts_of(model).called(predictions)
 
     def pixel_spacing(self, scan: Scan, data: ClassificationData) -> tuple[float, float] | None:
         """Mm per row and column; of slices of a volume in their plane."""
@@ -87,6 +88,13 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
 def calibrated(model: ClassificationModel, predictions: pd.DataFrame) -> pd.DataFrame:
     """Predictions with the scores of the model's calibration, and the raw ones beside them."""
     return calibrate_cases(predictions, model.calibration, model.target, model.class_names)
+
+
+def facts_of(model: ClassificationModel) -> ClassifierFacts:
+    """What turns the model's scores into calls."""
+    return ClassifierFacts(
+        model.target, model.class_names, model.positive_class, model.calibration, model.operating_points
+    )
 
 
 def target_facts(model: ClassificationModel) -> dict[str, Any]:

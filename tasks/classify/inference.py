@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,11 @@ from datamodules.cases.table import CaseTable
 from datamodules.classification.bag_inputs import bag_loader
 from datamodules.inputs import InputFiles
 from tasks.classify.ensemble import ClassificationModel
-from tasks.classify.evaluator import calibrated, target_facts
+from tasks.classify.evaluator import facts_of
+from tasks.deployment.classified import ClassificationPredictions, finished_table, weight_rows, weight_table
 from tasks.distributed import gather, is_rank_zero
-from tasks.evaluation.classification.operating_point import call_at
-from tasks.evaluation.tables import write_table
 from tasks.predictor import StepOutput
 from tasks.running.inference import Inference
-from tasks.running.predictions import Predictions
 from tasks.running.recorder import Recorder
 
 
@@ -44,12 +42,9 @@ class PredictionRecorder(Recorder):
         weights = outputs.get("weights")
         if weights is None:
             return
-        named = [
-            (scan["case_id"], image) for scan, bag in zip(batch["scan"], batch["bags"], strict=True) for image in bag
-        ]
-        for (case_id, image), weight in zip(named, weights.tolist(), strict=True):
-            index = image.slice if image.slice >= 0 else pd.NA
-            self._weights.append({"case_id": case_id, "path": image.path, "slice": index, "weight": weight})
+        own = iter(weights.tolist())
+        for scan, bag in zip(batch["scan"], batch["bags"], strict=True):
+            self._weights += weight_rows(scan["case_id"], bag, list(islice(own, len(bag))))
 
     def take_paths(self) -> dict[str, str]:
         """Case id -> path, of all ranks."""
@@ -57,31 +52,7 @@ class PredictionRecorder(Recorder):
 
     def take_weights(self) -> pd.DataFrame | None:
         """``case_id,path,slice,weight`` of all ranks; None where nothing was weighed."""
-        rows = [row for rank in gather(self._weights) for row in rank]
-        if not rows:
-            return None
-        table = pd.DataFrame(rows).astype({"slice": "Int64"}).drop_duplicates(["case_id", "path", "slice"])
-        return table.sort_values(["case_id", "path", "slice"], ignore_index=True, kind="stable")
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class ClassificationPredictions(Predictions):
-    """See :class:`~tasks.running.predictions.Predictions`.
-
-    Attributes:
-        attention: ``case_id,path,slice,weight`` of the images of each case, where the model weighs them.
-    """
-
-    attention: pd.DataFrame | None = None
-
-    @property
-    def scores(self) -> pd.DataFrame:
-        """A row a case (the index), a column a class; of a regression target the column ``prediction``."""
-        table = self.table.set_index("case_id")
-        if "score_" in "".join(table.columns):
-            table = table.filter(regex="^score_")
-            return table.rename(columns=lambda name: name.removeprefix("score_"))
-        return table[["prediction"]] if "prediction" in table else table
+        return weight_table([row for rank in gather(self._weights) for row in rank])
 
 
 class ClassificationInference(Inference[ClassificationModel]):
@@ -121,17 +92,9 @@ class ClassificationInference(Inference[ClassificationModel]):
     def finish(self) -> pd.DataFrame:
         """Scores of each case, and the call at the operating point."""
         predictions, _ = self.callback.take()
-        weights, paths = self.callback.take_weights(), self.callback.take_paths()
-        self.attention = weights
-        if weights is not None and self.output is not None and is_rank_zero():
-            write_table(weights, self.output / "attention.csv")
-        if len(predictions) == 0:
-            return predictions
-        predictions = call_at(
-            calibrated(self.model, predictions), self.model.operating_points, **target_facts(self.model)
-        )
-        predictions.insert(1, "path", predictions["case_id"].map(paths))
-        return predictions
+        self.attention, paths = self.callback.take_weights(), self.callback.take_paths()
+        output = self.output if is_rank_zero() else None
+        return finished_table(predictions, facts_of(self.model), paths, self.attention, output)
 
     def cases(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> list[str]:
         """Cases with a row: one may go on without some of its images."""

@@ -20,7 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from scansuite.errors import SuiteError
 from scansuite.random_streams import MC_DROPOUT
 from tasks.batches import case_ids, no_case
-from tasks.classify.spread import spread
+from tasks.classify.scores import spread
 from tasks.predictor import StepOutput
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from scansuite.errors import SuiteError
+from tasks.exported.classification.pooling import SOFTMAX, top_count
 
 AggregateName = Literal["none", "mean", "max", "topk", "attention"]
-# Kinds of target whose logits mean something only beside one another (softmax).
-_SOFTMAX = ("binary", "multiclass")
 
 
 class LogitPooling(nn.Module):
@@ -40,7 +38,7 @@ class LogitPooling(nn.Module):
         if not 0 < share <= 1:
             raise SuiteError(f"--model.topk {share}: the share of a case's images must be above 0 and at most 1")
         self.share = {"mean": 1.0, "max": 0.0, "topk": share}[name]
-        self.softmax, self.positive = target in _SOFTMAX, positive if target == "binary" else None
+        self.softmax, self.positive = target in SOFTMAX, positive if target == "binary" else None
 
     def forward(self, logits: Tensor, sizes: Sequence[int]) -> Tensor:
         """(N, C) logits of images, sizes of the B cases they belong to, in order -> (B, C) float32 logits of cases."""
@@ -57,11 +55,6 @@ class LogitPooling(nn.Module):
             margin = logits[:, self.positive] - logits[:, 1 - self.positive]
             return logits[margin.topk(count).indices]
         return logits.topk(count, dim=0).values
-
-
-def top_count(images: int, share: float) -> int:
-    """Number of images that are a share of a case's: rounded up, at least one."""
-    return max(1, math.ceil(share * images - 1e-9))
 
 
 class AttentionPooling(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.evaluation.calibration.calibration import Calibration
+from tasks.exported.classification import spread as apart
 from tasks.precision import in_double
 
 
@@ -52,6 +53,16 @@ def called_class(scores: Tensor, target: str) -> Tensor:
         return scores.argmax(dim=1)
     # "Above by more than 0.5" is "up to here by less than 0.5".
     return (scores.cumsum(dim=1)[:, :-1] < 0.5).sum(dim=1)
+
+
+def spread(scores: Tensor, target: str) -> Tensor:
+    """(B,) float64: how far M models or passes are apart, see :func:`tasks.exported.classification.spread.spread`.
+
+    Args:
+        scores: (M, B, C) float64.
+        target: kind of target.
+    """
+    return torch.from_numpy(apart.spread(scores.double().cpu().numpy(), target)).to(scores.device)
 
 
 def calibrated(scores: Tensor, calibration: Calibration | None) -> Tensor:

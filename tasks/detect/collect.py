@@ -1,52 +1,21 @@
-"""Collection of the boxes of tiles into those of a whole case, in pixels of the image as stored."""
+"""Collection of the boxes of tiles while a model predicts; :mod:`tasks.exported.detection.tiles` puts them together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from datamodules.types import Piece, ScanInfo
-from tasks.detect.fusion import fuse_boxes
+from tasks.deployment.detected import CaseBoxes
 from tasks.detect.interface import Detections
-from tasks.detect.nms import suppress
 from tasks.evaluation.calibration.calibration import Calibration
+from tasks.exported.detection.suppression import Found
+from tasks.exported.detection.tiles import TileBoxes
 from tasks.predictor import StepOutput
-
-_AT_EDGE = 1.0  # px: a box that comes so near to a tile's border is cut off by it
-
-
-class CaseBoxes(NamedTuple):
-    """Boxes found in a case.
-
-    Attributes:
-        case: number of the case among those of its loader.
-        scan: of the case.
-        boxes: (N, 4) xyxy in pixels of the image as stored.
-        scores: (N,) in [0, 1], falling.
-        labels: (N,) class numbers.
-    """
-
-    case: int
-    scan: ScanInfo
-    boxes: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    labels: NDArray[np.int64]
-
-
-@dataclass
-class _Open:
-    """A case of which some tiles have come; of each what each model found in it."""
-
-    scan: ScanInfo
-    tiles: list[tuple[Piece, list[Detections]]] = field(default_factory=list)
 
 
 class BoxCollector(Callback):
@@ -60,15 +29,13 @@ class BoxCollector(Callback):
 
     def __init__(self) -> None:
         self._finished: Callable[[CaseBoxes], None] | None = None
-        self._open: dict[int, _Open] = {}
-        self.overlap, self.nms_iou, self.max_detections = 0.0, 0.5, 100
+        self._tiles = TileBoxes(0.0, 0.5, 100)
 
     def start(
         self, finished: Callable[[CaseBoxes], None], *, overlap: float, nms_iou: float, max_detections: int
     ) -> None:
         """Begin with a new set of cases; ``finished`` is called with each, the rest see the class."""
-        self._finished, self._open = finished, {}
-        self.overlap, self.nms_iou, self.max_detections = overlap, nms_iou, max_detections
+        self._finished, self._tiles = finished, TileBoxes(overlap, nms_iou, max_detections)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput[Any], *_: object
@@ -77,72 +44,20 @@ class BoxCollector(Callback):
         batch = outputs["batch"]
         if self._finished is None:
             return
-        broken = {path for path, _ in batch["unreadable"]}
-        self._open = {case: one for case, one in self._open.items() if one.scan["path"] not in broken}
+        for path, _ in batch["unreadable"]:
+            self._tiles.drop(path)
         if not batch["scan"]:
             return
         tile = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
-        for piece, scan, found in zip(batch["pieces"], batch["scan"], outputs["output"], strict=True):
-            case = self._open.setdefault(piece.case, _Open(scan))
-            by_model = found if isinstance(found, list) else [found]
-            case.tiles.append((piece, [Detections(*(part.cpu() for part in one)) for one in by_model]))
-            if piece.last:
-                del self._open[piece.case]
-                self._finished(self._whole(case.tiles, tile, piece, scan))
-
-    def _whole(
-        self, tiles: list[tuple[Piece, list[Detections]]], tile: tuple[int, int], piece: Piece, scan: ScanInfo
-    ) -> CaseBoxes:
-        """The boxes of a case, of which all tiles have come."""
-        of_models = []
-        for model in range(len(tiles[0][1])):
-            own = [(place, found[model]) for place, found in tiles]
-            merged = merge_tiles(own, tile, self.overlap, self.nms_iou, self.max_detections)
-            of_models.append(_as_stored(piece, scan, merged))
-        if len(of_models) == 1:
-            return of_models[0]
-        boxes, scores, labels = fuse_boxes([(one.boxes, one.scores, one.labels) for one in of_models])
-        kept = slice(self.max_detections)
-        return CaseBoxes(piece.case, scan, boxes[kept], scores[kept], labels[kept])
+        by_model = (one if isinstance(one, list) else [one] for one in outputs["output"])
+        found = [[_as_arrays(own) for own in each] for each in by_model]
+        for case in self._tiles.add(found, batch["pieces"], batch["scan"], tile):
+            self._finished(case)
 
 
-def merge_tiles(
-    tiles: list[tuple[Piece, Detections]],
-    tile: tuple[int, int],
-    overlap: float,
-    nms_iou: float,
-    max_detections: int,
-) -> Detections:
-    """The boxes of an image from those of its tiles.
-
-    A box that ends at a border between tiles shows a part of something that the next tile shows whole, if it is no
-    larger than what two tiles have in common: it is dropped. Of what is left, NMS by class takes away what was found
-    twice.
-
-    Args:
-        tiles: of one image, with what was found in each, in pixels of the tile.
-        tile: (h, w) in pixels.
-        overlap: share of a tile that the next one covers again, at least.
-        nms_iou: see above.
-        max_detections: the best ones are kept.
-
-    Returns:
-        In pixels of the model's image, clipped to it, best first; boxes without area are left out.
-    """
-    height, width = tiles[0][0].size
-    parts: list[Detections] = []
-    for piece, (boxes, scores, labels) in tiles:
-        if len(tiles) > 1:
-            whole = ~_cut_off(boxes, piece, tile, overlap)
-            boxes, scores, labels = boxes[whole], scores[whole], labels[whole]
-        boxes = boxes + boxes.new_tensor([piece.left, piece.top, piece.left, piece.top])
-        parts.append(Detections(boxes, scores, labels))
-    joined = Detections(*(torch.cat(some) for some in zip(*parts, strict=True)))
-    if len(tiles) == 1:
-        return within_scan(joined, (height, width), max_detections)
-    boxes, scores, labels = within_scan(joined, (height, width), len(joined.scores))
-    kept = suppress(boxes, scores, labels, nms_iou)[:max_detections]
-    return Detections(boxes[kept], scores[kept], labels[kept])
+def _as_arrays(found: Detections) -> Found:
+    boxes, scores, labels = (part.cpu() for part in found)
+    return Found(boxes.numpy(), scores.double().numpy(), labels.numpy())
 
 
 def calibrated(found: Detections, calibration: Calibration | None, class_names: Sequence[str]) -> Detections:
@@ -174,25 +89,3 @@ def within_scan(found: Detections, size: tuple[int, int], count: int) -> Detecti
     there = ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).nonzero()[:, 0]
     kept = there[found.scores[there].argsort(descending=True, stable=True)[:count]]
     return Detections(boxes[kept], found.scores[kept], found.labels[kept])
-
-
-def _cut_off(boxes: Tensor, piece: Piece, tile: tuple[int, int], overlap: float) -> Tensor:
-    """(N,) whether a box is cut by a border within the image, and small enough that another tile shows it whole."""
-    cut = torch.zeros(len(boxes), dtype=torch.bool)
-    for axis, (start, side) in enumerate(((piece.left, tile[1]), (piece.top, tile[0]))):
-        low, high, image = boxes[:, axis], boxes[:, axis + 2], piece.size[1 - axis]
-        ends = torch.zeros_like(cut)
-        if start > 0:
-            ends |= low <= _AT_EDGE
-        if start + side < image:
-            ends |= high >= side - _AT_EDGE
-        cut |= ends & (high - low < overlap * side - _AT_EDGE)
-    return cut
-
-
-def _as_stored(piece: Piece, scan: ScanInfo, found: Detections) -> CaseBoxes:
-    """Boxes in pixels of the image as stored."""
-    height, width = scan.get("original_size", piece.size)
-    scale = np.array([width / piece.size[1], height / piece.size[0]] * 2)
-    boxes = found.boxes.double().numpy() * scale
-    return CaseBoxes(piece.case, scan, boxes, found.scores.double().numpy(), found.labels.numpy())

@@ -13,44 +13,15 @@ from pytorch_lightning import Trainer
 from datamodules.detection.base import DetectionData
 from datamodules.samples.picture import picture
 from datamodules.samples.scaling import for_data
-from tasks.detect.collect import BoxCollector, CaseBoxes
+from tasks.deployment.detected import CaseBoxes, box_rows, call_boxes_at, join_boxes
+from tasks.deployment.tables import join, scan_rows
+from tasks.detect.collect import BoxCollector
 from tasks.detect.ensemble import DetectionModel
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.calibration.tables import calibrate_boxes, fit_on_frames, tell
 from tasks.evaluation.detection.metrics import detection_operating_points
 from tasks.evaluation.pictures.box_overlays import ShownBoxes, case_f1, write_box_overlays
 from tasks.running.evaluator import EvalResult, Evaluator, piece_loader
-from tasks.running.recorder import join, scan_rows
-
-BOX_COLUMNS = ["case_id", "label", "score", "x1", "y1", "x2", "y2"]
-
-
-def box_rows(found: CaseBoxes, class_names: list[str]) -> pd.DataFrame:
-    """Rows of a case, one a box, highest score first: ``case_id,label,score,x1,y1,x2,y2``."""
-    rows = pd.DataFrame(found.boxes.reshape(-1, 4), columns=BOX_COLUMNS[3:])
-    rows.insert(0, "score", found.scores)
-    rows.insert(0, "label", [class_names[label] for label in found.labels])
-    rows.insert(0, "case_id", found.scan["case_id"])
-    return rows
-
-
-def call_boxes_at(rows: pd.DataFrame, points: dict[str, float]) -> pd.DataFrame:
-    """Add ``prediction_op``: the label where a box is a call at its class's operating point; empty elsewhere."""
-    if not points:
-        return rows
-    called = (
-        rows["score"].to_numpy() >= rows["label"].map(points).astype("float64").to_numpy()
-    )  # NaN: no point, no call
-    return rows.assign(prediction_op=rows["label"].where(called))
-
-
-def join_boxes(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Boxes of all ranks as one table, by case, best first within it."""
-    some = [frame for frame in frames if len(frame)]
-    if not some:
-        return pd.DataFrame({name: pd.Series(dtype="str" if name in ("case_id", "label") else "float64")
-                             for name in BOX_COLUMNS})  # fmt: skip
-    return pd.concat(some, ignore_index=True).sort_values("case_id", ignore_index=True, kind="stable")
 
 
 class DetectionEvaluator(Evaluator[DetectionModel, DetectionData]):

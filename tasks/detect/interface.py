@@ -5,16 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
-from scansuite.errors import SuiteError, nearest
+# Detectors of users import both from here.
+from tasks.exported.detection.suppression import DecodeSettings as DecodeSettings
+from tasks.exported.detection.suppression import Nms as Nms
 
 if TYPE_CHECKING:
     from tasks.detect.anchors import AnchorTable, Shapes
-
-Nms = Literal["nms", "soft"]
 
 
 class Detections(NamedTuple):
@@ -29,44 +29,6 @@ class Detections(NamedTuple):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-
-
-@dataclass(frozen=True)
-class DecodeSettings:
-    """How raw output becomes boxes.
-
-    Attributes:
-        score_threshold: boxes at or below it are left out. For evaluating it must stay near 0.
-        nms: ``nms`` drops a box that overlaps a surer one of its class; ``soft`` lowers its score by the overlap
-            (Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", ICCV 2017, Gaussian).
-        nms_iou: overlap above which ``nms`` drops a box.
-        soft_sigma: width of the Gaussian of ``soft``.
-        max_detections: boxes of one image.
-        pre_nms_top: highest-scoring boxes of each level (in Faster R-CNN of the image) that are looked at.
-
-    Raises:
-        SuiteError: a number is out of its range.
-    """
-
-    score_threshold: float = 0.001
-    nms: Nms = "nms"
-    nms_iou: float = 0.5
-    soft_sigma: float = 0.5
-    max_detections: int = 100
-    pre_nms_top: int = 1000
-
-    def __post_init__(self) -> None:
-        if self.nms not in ("nms", "soft"):
-            raise SuiteError(f"--model.nms {self.nms!r} is unknown: {nearest(self.nms, ('nms', 'soft'))}")
-        if not 0 <= self.score_threshold < 1:
-            raise SuiteError(f"--model.score_threshold {self.score_threshold}: must be at least 0 and below 1")
-        if not 0 < self.nms_iou <= 1:
-            raise SuiteError(f"--model.nms_iou {self.nms_iou}: must be above 0 and at most 1")
-        if not self.soft_sigma > 0:
-            raise SuiteError(f"--model.soft_sigma {self.soft_sigma}: must be above 0")
-        for flag in ("max_detections", "pre_nms_top"):
-            if getattr(self, flag) < 1:
-                raise SuiteError(f"--model.{flag} {getattr(self, flag)}: must be at least 1")
 
 
 @dataclass(frozen=True)

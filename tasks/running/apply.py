@@ -11,9 +11,8 @@ import pandas as pd
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from datamodules.cases.table import CaseTable
-from datamodules.remote import as_typed
+from tasks.deployment.tables import with_paths, write_predictions
 from tasks.distributed import gather
-from tasks.evaluation.tables import write_table
 from tasks.hardware import MemoryFormat, exact_float32, place
 from tasks.predictor import StepOutput
 from tasks.running.inference import Inference
@@ -82,31 +81,16 @@ def apply(
     with exact_float32():
         trainer.predict(model, loader, return_predictions=False)
     predictions, failed = inference.finish(), unreadable.take()
-    if "path" not in predictions:
-        paths = table.cases.set_index("case_id")["path"]
-        predictions.insert(1, "path", predictions["case_id"].map(paths))
+    predictions = with_paths(predictions, table.cases.set_index("case_id")["path"])
     return Applied(trainer, predictions, failed, inference.cases(table, predictions, failed))
 
 
 def write(applied: Applied, output: Path, passed_over: Sequence[tuple[str, str]]) -> None:
-    """Write ``predictions.csv``, and ``errors.csv`` and ``passed_over.csv`` where there is something in them.
-
-    Args:
-        applied: what came of it.
-        output: folder.
-        passed_over: (path, reason) of the files in folders that are no scans.
-    """
-    if applied.cases:
-        predictions = applied.predictions.copy()
-        predictions.insert(1, "split", "predict")
-        write_table(_as_typed(predictions), output / "predictions.csv")
-    if passed_over:
-        write_table(_as_typed(pd.DataFrame(passed_over, columns=["path", "reason"])), output / "passed_over.csv")
-    if applied.unreadable:
-        write_table(_as_typed(pd.DataFrame(applied.unreadable, columns=["path", "error"])), output / "errors.csv")
-
-
-def _as_typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table whose files bear the URLs that the user has typed, where they are local copies of such."""
-    names = [name for name in ("path", "reason", "error") if name in frame]
-    return frame.assign(**{name: frame[name].map(as_typed, na_action="ignore") for name in names})
+    """Write the tables of what came of it, see :func:`~tasks.deployment.tables.write_predictions`."""
+    write_predictions(
+        output,
+        applied.predictions,
+        cases=applied.cases,
+        unreadable=applied.unreadable,
+        passed_over=passed_over,
+    )

@@ -13,10 +13,9 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
-from scansuite.errors import SuiteError
+from tasks.deployment.predictions import Predictions
 from tasks.predictor import Predictor
 from tasks.registry.flag import OwnFlags
-from tasks.running.predictions import Predictions
 
 ModelT = TypeVar("ModelT", bound=Predictor)
 
@@ -42,19 +41,6 @@ class Inference(ABC, Generic[ModelT]):
 
     @abstractmethod
     def __init__(self, model: ModelT, inputs: InputFiles, output: Path | None, options: Mapping[str, Any]) -> None: ...
-
-    @staticmethod
-    def draws(options: Mapping[str, Any]) -> bool:
-        """Whether pictures are asked for (``--pictures``), as they are where it is left out.
-
-        Raises:
-            SuiteError: the flag is neither ``true`` nor ``false``.
-        """
-        given = options["pictures"]
-        asked = "true" if given is None else str(given).lower()
-        if asked not in ("true", "false"):
-            raise SuiteError(f"--pictures {options['pictures']}: true or false")
-        return asked == "true"
 
     @abstractmethod
     def table(self, paths: Sequence[str]) -> CaseTable:

@@ -14,10 +14,10 @@ from datamodules.base import ScanDataModule
 from datamodules.loading.case_source import CaseSource, TableCases
 from datamodules.preprocess import Preprocess
 from scansuite.errors import SuiteError
+from tasks.deployment.tables import scan_rows
 from tasks.evaluation.bootstrap import group_cases
 from tasks.evaluation.drift.profile import MOST_PATIENTS
 from tasks.evaluation.drift.variables import one_a_patient
-from tasks.running.recorder import scan_rows
 
 SECONDS = 10.0  # after which a look ends: volumes may take long to read
 _PIXELS = 1 << 18  # of an image that are measured

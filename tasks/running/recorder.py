@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import pandas as pd
@@ -11,11 +10,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.types import STEP_OUTPUT
 
 from datamodules.base import ScanDataModule
-from datamodules.types import Batch, ScanInfo
+from datamodules.types import Batch
+from tasks.deployment.tables import UNCERTAINTY, join, scan_rows
 from tasks.distributed import gather
 from tasks.predictor import StepOutput
-
-UNCERTAINTY = "uncertainty"  # column of the predictions table: of masks, and where several models or passes predict
 
 
 class SaysRows(Protocol):
@@ -86,27 +84,3 @@ class Recorder(Callback):
         own, self._parts = self._parts, []
         parts = [part for rank in gather(own) for part in rank]
         return join([rows for rows, _ in parts]), join([scans for _, scans in parts])
-
-
-def scan_rows(scans: Sequence[ScanInfo]) -> pd.DataFrame:
-    """``case_id,width,height,spacing`` of scans as stored."""
-    sizes = [scan["original_size"] for scan in scans]
-    spacings = [scan.get("spacing") for scan in scans]
-    return pd.DataFrame(
-        {
-            "case_id": [scan["case_id"] for scan in scans],
-            "width": [width for _, width in sizes],
-            "height": [height for height, _ in sizes],
-            "spacing": [None if spacing is None else " ".join(f"{mm:g}" for mm in spacing) for spacing in spacings],
-        }
-    )
-
-
-def join(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of all ranks as one table, sorted, each case (and class) once."""
-    if not frames:
-        return pd.DataFrame({"case_id": pd.Series(dtype="str")})
-    table = pd.concat(frames, ignore_index=True)
-    # A case may have a row for each class.
-    key = [name for name in ("case_id", "class") if name in table]
-    return table.drop_duplicates(key).sort_values(key, ignore_index=True, kind="stable")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from tasks.deployment.segmented import AssembledCase
 from tasks.predictor import StepOutput
-from tasks.segment.assemble import AssembledCase, CaseAssembler
+from tasks.segment.assemble import CaseAssembler
 
 
 class CaseCollector(Callback):

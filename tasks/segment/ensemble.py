@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from tasks.ensemble import Ensemble, cut
+from tasks.evaluation.segmentation.cleanup import CleanUp
 from tasks.predictor import StepOutput
-from tasks.segment.cleanup import CleanUp
 from tasks.segment.task import SegmentationTask
 
 

@@ -15,15 +15,15 @@ from pytorch_lightning import Trainer
 from datamodules.samples.scaling import for_data
 from datamodules.segmentation.base import SegmentationData
 from datamodules.types import ScanInfo
+from tasks.deployment.segmented import AssembledCase
+from tasks.deployment.tables import UNCERTAINTY, join, scan_rows
 from tasks.distributed import gather, is_rank_zero
 from tasks.evaluation.gallery.store import CasePicture
 from tasks.evaluation.gallery.thumbnails import mask_picture, scan_thumbnail, telling_slice
 from tasks.evaluation.pictures.mask_overlays import Shown, most_telling_slice, pick_cases, write_overlays
+from tasks.evaluation.segmentation.cleanup import CleanUpChoice
 from tasks.evaluation.segmentation.metrics import case_rows
 from tasks.running.evaluator import EvalResult, Evaluator, piece_loader
-from tasks.running.recorder import UNCERTAINTY, join, scan_rows
-from tasks.segment.assemble import AssembledCase
-from tasks.segment.cleanup import CleanUpChoice
 from tasks.segment.collect import CaseCollector
 from tasks.segment.ensemble import SegmentationModel
 

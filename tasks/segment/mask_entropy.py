@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-NEARLY_CALLED = 0.05  # probability of the class above which a pixel is looked at
+from tasks.exported.segmentation.entropy import NEARLY_CALLED
 
 
 def entropy_sums(probabilities: Tensor, called: Tensor, *, overlapping: bool) -> NDArray[np.float64]:
     """Sum of the entropies of the pixels of each image and class, and how many these are.
 
     A pixel counts for a class where it is called that class, or the class has a probability above
-    :data:`NEARLY_CALLED`. Its entropy is that of the class against all others, -p log2 p - (1 - p) log2 (1 - p).
+    ``NEARLY_CALLED``. Its entropy is that of the class against all others, -p log2 p - (1 - p) log2 (1 - p).
 
     Args:
         probabilities: (B, K, H, W) float32 in [0, 1].
@@ -40,10 +40,3 @@ def entropy_sums(probabilities: Tensor, called: Tensor, *, overlapping: bool) ->
         return np.zeros((len(probabilities), 0, 2))
     bits = torch.stack(sums, dim=1).cpu().double() / np.log(2)
     return np.asarray(torch.stack([bits, torch.stack(pixels, dim=1).cpu().double()], dim=2).numpy())
-
-
-def mean_entropy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(C, 2) sums of a case -> (C,) mean entropy in [0, 1]; 0 = not even nearly called anywhere."""
-    total, pixels = sums.T
-    mean: NDArray[np.float64] = np.divide(total, pixels, out=np.zeros(len(sums)), where=pixels > 0)
-    return mean.clip(max=1)  # by a rounding

@@ -20,12 +20,12 @@ from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.base import Task
 from tasks.batches import case_ids, no_case
+from tasks.evaluation.segmentation.cleanup import CleanUp
 from tasks.own.loader_batches import check_classes, check_shape
 from tasks.own.parts import OwnPart
 from tasks.padding import pad
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.segment.assemble import call_classes
-from tasks.segment.cleanup import CleanUp
 from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
 from tasks.segment.distillation import imitation
 from tasks.segment.losses import LossName, OwnSegmentationLoss, SegmentationLoss

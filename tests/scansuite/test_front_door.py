@@ -19,12 +19,12 @@ from datamodules.samples.slices import SliceSpec
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.classify.ensemble import ClassificationEnsemble
-from tasks.classify.inference import ClassificationPredictions
 from tasks.cli.main import main
-from tasks.detect.inference import DetectionPredictions
+from tasks.deployment.classified import ClassificationPredictions
+from tasks.deployment.detected import DetectionPredictions
+from tasks.deployment.segmented import SegmentationPredictions
 from tasks.evaluation.calibration.calibration import Calibration
 from tasks.evaluation.calibration.maps import LogitMap, StepMap
-from tasks.segment.inference import SegmentationPredictions
 
 SIZE = (32, 32)
 FLAT = Preprocess(size=SIZE, channels=1).to_dict()

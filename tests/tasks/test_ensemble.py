@@ -14,7 +14,7 @@ from tasks.classify.task import ClassificationTask
 from tasks.ensemble import mean_points, refuse_unlike
 from tasks.evaluation.calibration.calibration import Calibration
 from tasks.evaluation.calibration.maps import LogitMap
-from tasks.segment.cleanup import CleanUp
+from tasks.evaluation.segmentation.cleanup import CleanUp
 from tasks.segment.ensemble import most_agreed
 
 NAMES = ["a", "b", "c"]

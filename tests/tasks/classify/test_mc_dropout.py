@@ -12,8 +12,7 @@ from torch import nn
 
 from scansuite.errors import SuiteError
 from tasks.classify.mc_dropout import dropouts, mean_output, several, stochastic_passes
-from tasks.classify.scores import probabilities
-from tasks.classify.spread import spread
+from tasks.classify.scores import probabilities, spread
 from tests.tasks.classify.batches import KINDS, random_labels, small_batch, small_task
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from datamodules.types import BagImage, Batch, ScanInfo
 from scansuite.errors import SuiteError
-from tasks.classify.pooling import AttentionPooling, LogitPooling, top_count
+from tasks.classify.pooling import AttentionPooling, LogitPooling
+from tasks.exported.classification.pooling import top_count
 from tests.tasks.classify.batches import KINDS, NAMES, random_labels, small_task
 
 SIZES = [1, 4, 2, 3]

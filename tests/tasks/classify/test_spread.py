@@ -10,8 +10,9 @@ import torch
 from scipy import stats
 
 from tasks.classify.ensemble import ClassificationEnsemble
-from tasks.classify.spread import spread
-from tasks.running.recorder import UNCERTAINTY, Recorder
+from tasks.classify.scores import spread
+from tasks.deployment.tables import UNCERTAINTY
+from tasks.running.recorder import Recorder
 from tests.tasks.classify.batches import KINDS, random_labels, small_batch, small_task
 
 

@@ -10,10 +10,13 @@ import torch
 
 from datamodules.samples.tiles import plan_tiles
 from datamodules.types import Batch, Piece, ScanInfo
-from tasks.detect.collect import BoxCollector, CaseBoxes, calibrated, merge_tiles
+from tasks.deployment.detected import CaseBoxes
+from tasks.detect.collect import BoxCollector, calibrated
 from tasks.detect.interface import Detections
 from tasks.evaluation.calibration.calibration import Calibration
 from tasks.evaluation.calibration.maps import StepMap
+from tasks.exported.detection.suppression import Found
+from tasks.exported.detection.tiles import merge_tiles
 
 TILE = (100, 100)
 
@@ -29,8 +32,9 @@ def piece(left: int, size: tuple[int, int] = (100, 175), last: bool = False) -> 
 
 
 def merged(*tiles: tuple[Piece, Detections], most: int = 100) -> list[list[float]]:
-    boxes, scores, labels = merge_tiles(list(tiles), TILE, 0.25, 0.5, most)
-    rows = torch.cat([boxes, scores[:, None], labels[:, None].float()], dim=1).tolist()
+    arrays = [(place, Found(*(part.numpy() for part in one))) for place, one in tiles]
+    boxes, scores, labels = merge_tiles(arrays, TILE, 0.25, 0.5, most)
+    rows = np.concatenate([boxes, scores[:, None], labels[:, None]], axis=1).tolist()
     return [[round(value, 3) for value in row] for row in rows]
 
 
@@ -103,4 +107,4 @@ def test_boxes_are_in_pixels_as_stored_and_broken_cases_vanish(scale: int) -> No
     np.testing.assert_allclose(done[0].boxes / scale, [[105, 10, 125, 30], [10, 10, 20, 30]])
     assert done[0].labels.tolist() == [1, 0]
     assert done[1].boxes.shape == (0, 4)
-    assert list(collector._open) == []
+    assert list(collector._tiles._open) == []

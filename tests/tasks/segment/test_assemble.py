@@ -15,8 +15,9 @@ from datamodules.loading.case_source import CaseSource
 from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.preprocess import Preprocess
 from datamodules.types import Piece, Scan, ScanInfo
+from tasks.deployment.segmented import AssembledCase
+from tasks.exported.segmentation.entropy import mean_entropy
 from tasks.segment.assemble import (
-    AssembledCase,
     CaseAssembler,
     Size,
     TileBlend,
@@ -24,7 +25,7 @@ from tasks.segment.assemble import (
     gaussian_weights,
     resize_probabilities,
 )
-from tasks.segment.mask_entropy import entropy_sums, mean_entropy
+from tasks.segment.mask_entropy import entropy_sums
 
 
 @dataclass
@@ -213,7 +214,7 @@ def test_a_batch_of_whole_images_of_several_sizes(overlapping: bool, monkeypatch
         for original, content in zip(originals, contents, strict=True)
     ]
     complete = CaseAssembler(overlapping).add(probabilities, pieces, scans)
-    monkeypatch.setattr("tasks.segment.assemble._VALUES_AT_ONCE", 1)  # as where the scans are very large
+    monkeypatch.setattr("tasks.exported.segmentation.assemble._VALUES_AT_ONCE", 1)  # as where the scans are very large
     one_by_one = CaseAssembler(overlapping).add(probabilities, pieces, scans)
     assert [case.case for case in complete] == [case.case for case in one_by_one] == list(range(6))
     for case, other in zip(complete, one_by_one, strict=True):

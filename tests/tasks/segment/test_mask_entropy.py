@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
+from tasks.exported.segmentation.entropy import NEARLY_CALLED, mean_entropy
 from tasks.segment.assemble import call_classes
-from tasks.segment.mask_entropy import NEARLY_CALLED, entropy_sums, mean_entropy
+from tasks.segment.mask_entropy import entropy_sums
 
 
 def uncertainty(probabilities: torch.Tensor, *, overlapping: bool = False) -> np.ndarray:

@@ -32,7 +32,7 @@ from tasks.cli.main import main
 from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.cli.verbs.predict import parse
-from tasks.detect.fusion import fuse_boxes
+from tasks.exported.detection.fusion import fuse_boxes
 from tasks.registry.specs import spec_of
 from tasks.training.provenance import Provenance
 from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.detect.fusion import FUSION_IOU, fuse_boxes
+from tasks.exported.detection.fusion import FUSION_IOU, fuse_boxes
 
 Found = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from scansuite.errors import SuiteError
+from tasks.evaluation.segmentation import cleanup
+from tasks.evaluation.segmentation.cleanup import CleanUp, CleanUpChoice
 from tasks.evaluation.segmentation.overlap import count_overlap, overlap_metrics
-from tasks.segment import cleanup
-from tasks.segment.cleanup import CleanUp, CleanUpChoice
 
 CLASSES = ["background", "organ", "lesion"]
 Mask = NDArray[np.uint8]

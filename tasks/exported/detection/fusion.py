@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import box_iou
+
+from tasks.exported.detection.overlaps import box_iou
 
 FUSION_IOU = 0.55  # the paper's
 
@@ -52,7 +52,7 @@ def _fuse_class(boxes: FloatArray, scores: FloatArray, models: int, iou: float) 
     weighted, total = np.zeros_like(boxes), np.zeros(len(boxes))  # sums of score * corners, and of scores
     fused, count = np.zeros_like(boxes), np.zeros(len(boxes), np.int64)
     for one in np.argsort(-scores, kind="stable"):
-        overlap = box_iou(torch.from_numpy(boxes[one, None]), torch.from_numpy(fused[:clusters]))[0]
+        overlap = box_iou(boxes[one, None], fused[:clusters])[0]
         place = int(overlap.argmax()) if clusters else 0
         if clusters == 0 or overlap[place] <= iou:
             place, clusters = clusters, clusters + 1

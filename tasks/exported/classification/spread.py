@@ -8,11 +8,13 @@ learning, arXiv:1112.5745, 2011; Y. Gal, R. Islam and Z. Ghahramani, ICML 2017.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
 
 
-def spread(scores: Tensor, target: str) -> Tensor:
+def spread(scores: FloatArray, target: str) -> FloatArray:
     """Spread of each case, ``(B,)`` float64, 0 or more.
 
     Args:
@@ -24,19 +26,22 @@ def spread(scores: Tensor, target: str) -> Tensor:
         deviation in units of the target.
     """
     if target == "regression":
-        deviation: Tensor = scores[:, :, 0].std(dim=0, correction=1 if len(scores) > 1 else 0)
+        deviation: FloatArray = scores[:, :, 0].std(axis=0, ddof=1 if len(scores) > 1 else 0)
         return deviation
     if target == "multilabel":
-        both = torch.stack([scores, 1 - scores], dim=-1)
-        return _information(both).mean(dim=1)
+        both = np.stack([scores, 1 - scores], axis=-1)
+        mean: FloatArray = _information(both).mean(axis=1)
+        return mean
     return _information(scores)
 
 
-def _information(scores: Tensor) -> Tensor:
+def _information(scores: FloatArray) -> FloatArray:
     """Entropy of the mean over the first axis less the mean entropy, over the last axis; rounding goes not below 0."""
-    return (_entropy(scores.mean(dim=0)) - _entropy(scores).mean(dim=0)).clamp(min=0)
+    less: FloatArray = _entropy(scores.mean(axis=0)) - _entropy(scores).mean(axis=0)
+    return less.clip(min=0)
 
 
-def _entropy(scores: Tensor) -> Tensor:
-    entropy: Tensor = torch.special.entr(scores.clamp(0, 1)).sum(dim=-1)
+def _entropy(scores: FloatArray) -> FloatArray:
+    chances = scores.clip(0, 1)
+    entropy: FloatArray = -(chances * np.log(chances, out=np.zeros_like(chances), where=chances > 0)).sum(axis=-1)
     return entropy
