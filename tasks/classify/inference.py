@@ -104,4 +104,4 @@ class ClassificationInference(Inference[ClassificationModel]):
         self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
     ) -> ClassificationPredictions:
         """Result with scores by case."""
-        return ClassificationPredictions(predictions, cases, failed, self.attention)
+        return ClassificationPredictions(predictions, cases, failed, attention=self.attention)

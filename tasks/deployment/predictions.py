@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -19,11 +19,13 @@ class Predictions:
             box in detection.
         cases: ids of the cases that were predicted, also of those without a row.
         unreadable: (path, reason) of the files that were left out.
+        paths: file of each case, or the folder of its series, by case id; empty where that is not known.
     """
 
     table: pd.DataFrame
     cases: Sequence[str]
     unreadable: Sequence[tuple[str, str]] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """How many cases were predicted."""

@@ -44,7 +44,7 @@ class BoxCollector(Callback):
         batch = outputs["batch"]
         if self._finished is None:
             return
-        for path, _ in batch["unreadable"]:
+        for path, _reason in batch["unreadable"]:
             self._tiles.drop(path)
         if not batch["scan"]:
             return

@@ -70,4 +70,6 @@ class SegmentationInference(Inference[SegmentationModel]):
         self, predictions: pd.DataFrame, cases: Sequence[str], failed: Sequence[tuple[str, str]]
     ) -> SegmentationPredictions:
         """Result with the masks."""
-        return SegmentationPredictions(predictions, cases, failed, self.output.masks, tuple(self.model.class_names))
+        return SegmentationPredictions(
+            predictions, cases, failed, masks=self.output.masks, class_names=tuple(self.model.class_names)
+        )

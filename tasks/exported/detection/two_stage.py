@@ -48,7 +48,8 @@ def propose(
     boxes, scores, levels = (np.concatenate(part) for part in zip(*some, strict=True))
     large = ((boxes[:, 2:] - boxes[:, :2]) >= _LEAST_SIDE).all(axis=1)
     boxes, scores, levels = boxes[large], scores[large], levels[large]
-    return boxes[suppress(boxes, scores, levels, PROPOSAL_IOU)[:PROPOSALS]]
+    likeliest: FloatArray = boxes[suppress(boxes, scores, levels, PROPOSAL_IOU)[:PROPOSALS]]
+    return likeliest
 
 
 def decode_two_stage(

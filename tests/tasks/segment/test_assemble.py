@@ -16,10 +16,10 @@ from datamodules.loading.case_stream import CaseStream, case_loader
 from datamodules.preprocess import Preprocess
 from datamodules.types import Piece, Scan, ScanInfo
 from tasks.deployment.segmented import AssembledCase
+from tasks.exported.segmentation.assemble import Size
 from tasks.exported.segmentation.entropy import mean_entropy
 from tasks.segment.assemble import (
     CaseAssembler,
-    Size,
     TileBlend,
     call_classes,
     gaussian_weights,
@@ -164,6 +164,7 @@ def test_accumulators_hold_one_band() -> None:
             assert not complete
             assert assembler.open_cases == 1
             blend = assembler._open[0].images[0].blend
+            assert isinstance(blend, TileBlend)
             assert blend.total.shape == (3, 16, 70)
             assert blend.total.untyped_storage().nbytes() == 4 * 3 * 16 * 70
             assert blend.top == piece.top

@@ -1,0 +1,150 @@
+"""Predictions of an exported model for files: what the verb ``predict`` writes, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from scansuite.errors import SuiteError
+from scansuite.progress import progress
+from tasks.exported.images import Runnable
+
+if TYPE_CHECKING:
+    from datamodules.cases.table import CaseTable
+    from datamodules.input_cases import InputCases
+    from tasks.deployment.predictions import Predictions
+    from tasks.deployment.segmented import SegmentedCase
+    from tasks.exported.batches import Unreadable
+    from tasks.exported.classification.runner import ClassifiedCase
+    from tasks.exported.detection.runner import DetectedCase
+    from tasks.exported.runner import Runner
+    from tasks.registry.flag import OwnFlags
+
+    Finished: TypeAlias = ClassifiedCase | SegmentedCase | DetectedCase
+
+
+def runner_class(task: str) -> type[Runner[Any]]:
+    """How the cases of a task run.
+
+    Raises:
+        SuiteError: the task is not known here.
+    """
+    # Imported when they are needed: the runtime's help must not wait for scipy and pandas.
+    if task == "classify":
+        from tasks.exported.classification.runner import ClassificationRunner
+
+        return ClassificationRunner
+    if task == "segment":
+        from tasks.exported.segmentation.runner import SegmentationRunner
+
+        return SegmentationRunner
+    if task == "detect":
+        from tasks.exported.detection.runner import DetectionRunner
+
+        return DetectionRunner
+    raise SuiteError(f"task {task!r} of an exported model is not known here: it was exported by a newer version")
+
+
+def flags_of(task: str) -> OwnFlags:
+    """Further flags of a task's ``predict``, see :class:`~tasks.registry.flag.Flag`."""
+    return runner_class(task).flags
+
+
+def predict_files(
+    model: Runnable,
+    inputs: InputCases,
+    paths: Sequence[str],
+    output: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Predictions:
+    """Predict files, and write what ``predict`` writes. A file that cannot be read does not stop the rest.
+
+    Args:
+        model: that runs.
+        inputs: how files are read.
+        paths: files, folders and tables.
+        output: new folder for what is written; None: nothing is, and the result has the masks.
+        options: values of :func:`flags_of`, None where left out.
+
+    Raises:
+        SuiteError: a path does not exist, nothing is found, an option is none, or the graph takes no such images.
+    """
+    run = FileRun(model, inputs, output, options)
+    return run.predict(run.table(paths))
+
+
+def predict_cases(model: Runnable, inputs: InputCases, paths: Sequence[str]) -> Iterator[Finished | Unreadable]:
+    """Predict files one by one, each as soon as it is through; nothing is written.
+
+    Args:
+        model: that runs.
+        inputs: how files are read.
+        paths: files, folders and tables.
+
+    Raises:
+        SuiteError: as :func:`predict_files`.
+    """
+    runner = runner_class(model.description.task)(model, inputs)
+    yield from runner.cases(runner.table(paths))
+
+
+class FileRun:
+    """A model over files, in two steps: finding the cases, and predicting them.
+
+    Args:
+        model: see :func:`predict_files`.
+        inputs: likewise.
+        output: likewise.
+        options: likewise.
+
+    Raises:
+        SuiteError: an option is none of the task's.
+    """
+
+    def __init__(
+        self, model: Runnable, inputs: InputCases, output: Path | None, options: Mapping[str, Any] | None
+    ) -> None:
+        self.runner = runner_class(model.description.task)(model, inputs)
+        self.inputs, self.output = inputs, output
+        unknown = sorted(set(options or {}) - set(self.runner.flags))
+        if unknown:
+            raise SuiteError(f"--{unknown[0]}: {model.description.task} has no such flag")
+        self.options = {**dict.fromkeys(self.runner.flags), **(options or {})}
+
+    def table(self, paths: Sequence[str]) -> CaseTable:
+        """The cases found in files, folders and tables.
+
+        Raises:
+            SuiteError: a path does not exist, or nothing is found.
+        """
+        return self.runner.table(paths)
+
+    def predict(self, table: CaseTable) -> Predictions:
+        """Predict the cases of a table, and write what comes of them.
+
+        Raises:
+            SuiteError: an option is none, or the graph takes no such images.
+        """
+        from tasks.deployment.tables import write_predictions
+        from tasks.exported.batches import Unreadable
+
+        taker = self.runner.output(table, self.output, self.options)
+        failed: set[tuple[str, str]] = set()
+        with progress("predicting", "cases", len(table)) as tell:
+            for done, case in enumerate(self.runner.cases(table), start=1):
+                if isinstance(case, Unreadable):
+                    failed.add((case.path, case.reason))
+                else:
+                    taker.add(case)
+                tell(min(done, len(table)))  # a volume may be a case of each slice
+        result = taker.result(table, sorted(failed))
+        if self.output is not None:
+            write_predictions(
+                self.output,
+                result.table,
+                cases=result.cases,
+                unreadable=result.unreadable,
+                passed_over=self.inputs.passed_over,
+            )
+        return result
