@@ -203,8 +203,8 @@ def test_segmentation(kind: str, images: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["resized", "one spacing"])
 def test_segmentation_of_volumes(kind: str, volumes: Path, tmp_path: Path) -> None:
     if kind == "resized":
-        given = {"preprocess": Preprocess(size=SIZE, channels=3).to_dict(), "slices": SliceSpec(neighbors=1).to_dict()}
-        model = segmenter(in_channels=3, **given)
+        given: dict[str, Any] = {"preprocess": Preprocess(size=SIZE, channels=3).to_dict()}
+        model = segmenter(in_channels=3, slices=SliceSpec(neighbors=1).to_dict(), **given)
     else:
         slices = SliceSpec(plane="coronal", spacing=(1.2, 1.2)).to_dict()
         model = segmenter(preprocess=Preprocess(size=(64, 64), channels=1).to_dict(), slices=slices)
