@@ -13,11 +13,11 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 from scansuite.errors import SuiteError
 from tasks.detect.dense import DenseDetector, DenseRaw
 from tasks.detect.faster_rcnn import FasterRcnn
-from tasks.detect.fusion import fuse_boxes
 from tasks.detect.interface import Detections, Raw
 from tasks.detect.task import DetectionTask
 from tasks.explain.explainer import Explainer, of_classes
 from tasks.explain.targets import Box, Scorer, Target
+from tasks.exported.detection.fusion import fuse_boxes
 
 BOXES = 5  # that are explained unless some are asked for
 
