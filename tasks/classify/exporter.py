@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from tasks.classify.heads import Head
 from tasks.classify.pooling import AttentionPooling
 from tasks.classify.task import ClassificationTask
 from tasks.export.exporter import Exporter
+from tasks.export.tally import Tally
 from tasks.exported.description import Member
 
 
@@ -106,3 +108,16 @@ class ClassificationExporter(Exporter[ClassificationTask]):
         logits, weights = member.weighed(image, [len(image)])
         assert weights is not None
         return {"logits": logits, "weights": weights}
+
+    def output(self, member: ClassificationTask, found: Mapping[str, Tensor], image: Tensor) -> Tensor:
+        """See :meth:`~tasks.export.exporter.Exporter.output`."""
+        return found["logits"]
+
+    def compare_member(
+        self, tally: Tally, member: ClassificationTask, image: Tensor, found: Mapping[str, Tensor]
+    ) -> None:
+        """``logits``, and ``weights`` of the images where they are weighed."""
+        wanted = self.reference(member, image)
+        tally.largest("logits", wanted["logits"], found["logits"], relative=True)
+        if "weights" in wanted:
+            tally.largest("weights", wanted["weights"], found["weights"])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torchvision.ops import clip_boxes_to_image
 
 from tasks.detect.dense import DenseDetector, DenseRaw
 from tasks.detect.fcos import Fcos
+from tasks.detect.interface import Detections
 from tasks.detect.retinanet import RetinaNet
 from tasks.detect.task import DetectionTask
 from tasks.export.exporter import Exporter
+from tasks.export.tally import Tally
 from tasks.exported.description import Boxes, Member
-from tasks.padding import MULTIPLE
+from tasks.padding import MULTIPLE, padded
 
 NAMES = {RetinaNet: "retinanet", Fcos: "fcos"}
 
@@ -82,3 +87,38 @@ class DetectionExporter(Exporter[DetectionTask]):
         assert isinstance(raw, DenseRaw)
         centerness = {} if raw.centerness is None else {"centerness": raw.centerness}
         return {"logits": raw.logits, "codes": raw.codes, **centerness}
+
+    def output(self, member: DetectionTask, found: Mapping[str, Tensor], image: Tensor) -> DenseRaw:
+        """See :meth:`~tasks.export.exporter.Exporter.output`."""
+        size = padded(image.shape[-2:])
+        grids = tuple((-(-size[0] // stride), -(-size[1] // stride)) for stride in member.detector.strides)
+        return DenseRaw(size, grids, found["logits"], found["codes"], found.get("centerness"))
+
+    def compare_member(self, tally: Tally, member: DetectionTask, image: Tensor, found: Mapping[str, Tensor]) -> None:
+        """``logits``; ``boxes`` and ``scores`` of the anchors that may be found; and the boxes that are ``found``."""
+        wanted, given = member(image), self.output(member, found, image)
+        tally.largest("logits", wanted.logits, given.logits, relative=True)
+        detector = member.detector
+        assert isinstance(detector, DenseDetector)
+        anchors = torch.cat(detector.grid(wanted.grids))
+        scores = detector.scores(wanted)
+        for number in range(len(image)):
+            best = scores[number].amax(dim=1)
+            kept = best.topk(min(len(best), member.decoding.pre_nms_top)).indices
+            kept = kept[best[kept] > member.decoding.score_threshold]
+            pair = [
+                clip_boxes_to_image(detector.boxes(raw.codes[number][kept], anchors[kept]), wanted.size)
+                for raw in (wanted, given)
+            ]
+            tally.largest("boxes", *pair)
+        tally.largest("scores", scores, detector.scores(given))
+        for ours, theirs in zip(member.decode(wanted), member.decode(given), strict=True):
+            for some, others in ((ours, theirs), (theirs, ours)):
+                tally.share("found", alone(some, others), len(some.boxes))
+
+
+def alone(some: Detections, others: Detections, within: float = 1.0) -> int:
+    """How many boxes have none of the same class among others whose corners are all within some pixels."""
+    apart = (some.boxes[:, None] - others.boxes[None]).abs().amax(dim=2)
+    near = (apart <= within) & (some.labels[:, None] == others.labels[None])
+    return int((~near.any(dim=1)).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.ensemble import Ensemble
-from tasks.export.graph import Freedom, Graph, Size, filled_up, of_images
+from tasks.export.graph import Freedom, Graph, Size, filled_up, keep_activations, of_images
+from tasks.export.tally import Tally
 from tasks.exported.description import Member
+from tasks.exported.model_file import Outputs
 
 ModelT = TypeVar("ModelT", bound=Task)
 
@@ -41,6 +43,7 @@ class Exporter(ABC, Generic[ModelT]):
         members = list(model.members) if isinstance(model, Ensemble) else [model]
         self.members = cast("list[ModelT]", members)
         for member, name in zip(self.members, self.names, strict=True):
+            keep_activations(member)
             if reason := self.unfit(member):
                 raise SuiteError(f"{name}: cannot be exported: {reason}")
         self._refuse_unlike()
@@ -80,6 +83,34 @@ class Exporter(ABC, Generic[ModelT]):
         It goes through the model's own ``forward``, so that a mistake of :meth:`network` shows.
         """
 
+    @abstractmethod
+    def output(self, member: ModelT, found: Mapping[str, Tensor], image: Tensor) -> Any:
+        """What the model's own ``forward`` gives, made of what the export gives.
+
+        Args:
+            member: of the model.
+            found: its outputs by name, without prefix.
+            image: (B, C, H, W) that they are of.
+        """
+
+    @abstractmethod
+    def compare_member(self, tally: Tally, member: ModelT, image: Tensor, found: Mapping[str, Tensor]) -> None:
+        """Note how far the export of a member is from PyTorch on some images.
+
+        Args:
+            tally: takes the differences.
+            member: of the model.
+            image: (B, C, H, W) in [0, 1].
+            found: outputs of the export by name, without prefix.
+        """
+
+    def compare(self, tally: Tally, image: Tensor, found: Outputs) -> None:
+        """:meth:`compare_member` of all members."""
+        for member, prefix in self._pairs():
+            own = {name.removeprefix(prefix): torch.from_numpy(value) for name, value in found.items()
+                   if name.startswith(prefix)}  # fmt: skip
+            self.compare_member(tally, member, image, own)
+
     @property
     def prefixes(self) -> list[str]:
         """Of the outputs of each member."""
@@ -112,6 +143,12 @@ class Exporter(ABC, Generic[ModelT]):
         """(H, W) of the images that a graph of one size takes: what the model was trained on, filled up."""
         size = self.model.tile or self.model.input_size or self.model.preprocess.size or (224, 224)
         return filled_up((size[0], size[1]), self.multiple)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights and statistics in PyTorch, as they are computed with."""
+        tensors = (tensor for member in self.members for tensor in (*member.parameters(), *member.buffers()))
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     @torch.no_grad()
     def references(self, image: Tensor) -> dict[str, Tensor]:

@@ -80,16 +80,17 @@ def filled_up(size: Size, multiple: int) -> Size:
     return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
 
 
-def keep_activations(model: nn.Module) -> None:
-    """Turn gradient checkpointing off: it bears on training alone, and hides a network from whoever traces it."""
+def keep_activations(model: Any) -> None:
+    """Turn gradient checkpointing off: it bears on training alone, and hides a network from whoever traces it.
+
+    Args:
+        model: whose modules remember in ``_once`` that they are computed twice.
+    """
     for module in model.modules():
         if getattr(module, "_once", None) is not None:
             module._once = None
-        switch = getattr(getattr(module, "net", None), "set_grad_checkpointing", None)
-        if switch is not None:
-            with_it = any(getattr(one, "grad_checkpointing", False) for one in module.net.modules())  # type: ignore
-            if with_it:
-                switch(False)
+            if hasattr(module, "net"):
+                module.net.set_grad_checkpointing(False)
 
 
 __all__ = ["BATCH", "MULTIPLE", "TRACED", "Freedom", "Graph", "Size", "filled_up", "keep_activations", "of_images"]

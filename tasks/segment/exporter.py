@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
 from tasks.export.exporter import Exporter
+from tasks.export.tally import Tally
 from tasks.exported.description import Member
 from tasks.padding import MULTIPLE
+from tasks.segment.ensemble import SegmentationModel
 from tasks.segment.task import SegmentationTask
 
 
@@ -58,8 +61,22 @@ class SegmentationExporter(Exporter[SegmentationTask]):
 
     def facts(self) -> dict[str, Any]:
         """What masks are like, and how they are cleaned."""
-        return {"overlapping": self.model.overlapping, "cleanup": self.model.cleanup.to_dict()}
+        model = cast("SegmentationModel", self.model)
+        return {"overlapping": model.overlapping, "cleanup": model.cleanup.to_dict()}
 
     def reference(self, member: SegmentationTask, image: Tensor) -> dict[str, Tensor]:
         """See :meth:`~tasks.export.exporter.Exporter.reference`."""
         return {"logits": member(image)}
+
+    def output(self, member: SegmentationTask, found: Mapping[str, Tensor], image: Tensor) -> Tensor:
+        """See :meth:`~tasks.export.exporter.Exporter.output`."""
+        return found["logits"]
+
+    def compare_member(
+        self, tally: Tally, member: SegmentationTask, image: Tensor, found: Mapping[str, Tensor]
+    ) -> None:
+        """``logits``, and the ``masks`` that they call."""
+        wanted = self.reference(member, image)["logits"]
+        tally.largest("logits", wanted, found["logits"], relative=True)
+        ours, theirs = (member.predictions(logits) for logits in (wanted, found["logits"]))
+        tally.share("masks", float((ours != theirs).sum()), ours.numel())

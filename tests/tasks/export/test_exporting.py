@@ -11,6 +11,7 @@ import torch
 
 from scansuite.errors import SuiteError
 from tasks.classify.exporter import ClassificationExporter
+from tasks.classify.heads import Head
 from tasks.classify.task import ClassificationTask
 from tasks.export.describe import describe
 from tasks.export.exporting import exported, write
@@ -41,8 +42,8 @@ def test_a_classifier_says_the_same(
     found = run_model(model, image.numpy())
     np.testing.assert_allclose(found["logits"], task(image).numpy(), atol=1e-5)
     # The map's mean is the logit less the bias, as the head is one linear layer on average-pooled features.
-    assert task.head is not None
-    bias = task.head.linear.bias.numpy()  # type: ignore[union-attr]
+    assert isinstance(task.head, Head)
+    bias = task.head.linear.bias.numpy()
     np.testing.assert_allclose(found["cam"].mean(axis=(2, 3)) + bias, found["logits"], atol=1e-4)
 
 
