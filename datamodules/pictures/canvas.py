@@ -39,7 +39,7 @@ def grid(panels: Sequence[tuple[str, NDArray[np.uint8]]], columns: int = 2) -> N
     for (top, left), (_, pixels) in zip(places, panels, strict=True):
         canvas[top : top + height, left : left + width] = pixels
     words = [(left, top - _LINE, caption) for (top, left), (caption, _) in zip(places, panels, strict=True)]
-    return _written(canvas, words)
+    return written(canvas, words)
 
 
 def legend(picture: NDArray[np.uint8], entries: Iterable[tuple[str, Colour]]) -> NDArray[np.uint8]:
@@ -59,24 +59,38 @@ def legend(picture: NDArray[np.uint8], entries: Iterable[tuple[str, Colour]]) ->
     strip = np.full((y + _LINE if words else 0, picture.shape[1], 3), _WHITE, np.uint8)
     for left, top, colour in patches:
         strip[top : top + patch, left : left + patch] = colour
-    return np.concatenate([picture, _written(strip, words)]) if words else picture
+    return np.concatenate([picture, written(strip, words)]) if words else picture
 
 
 def titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
     """Put one line above a picture; a title too long for it loses its middle."""
     strip = np.full((_LINE + _GAP, picture.shape[1], 3), _WHITE, np.uint8)
     shown = _fitted(title, picture.shape[1] - 2 * _GAP)
-    return np.concatenate([_written(strip, [(_GAP, _GAP // 2, shown)]), picture])
+    return np.concatenate([written(strip, [(_GAP, _GAP // 2, shown)]), picture])
 
 
-def _written(canvas: NDArray[np.uint8], words: Iterable[tuple[int, int, str]]) -> NDArray[np.uint8]:
-    """Write texts, each in the line whose left and top are given."""
+def written(
+    canvas: NDArray[np.uint8],
+    words: Iterable[tuple[int, int, str]],
+    ink: Colour = _INK,
+    edge: Colour | None = None,
+) -> NDArray[np.uint8]:
+    """Write texts, each in the line of 24 px whose left and top are given.
+
+    Args:
+        canvas: (H, W, 3) RGB; not changed.
+        words: left, top and text of each.
+        ink: of the letters.
+        edge: around them, where the ground may have any colour; None: none.
+    """
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(canvas)
     pen: ImageDraw.ImageDraw = ImageDraw.Draw(image)
+    width = 0 if edge is None else 2
     for left, top, text in words:
-        pen.text((left, top + _LINE // 2), text, fill=_INK, font=_font(), anchor="lm")
+        place = (left, top + _LINE // 2)
+        pen.text(place, text, fill=ink, font=_font(), anchor="lm", stroke_width=width, stroke_fill=edge)
     return np.array(image)
 
 

@@ -51,6 +51,7 @@ class PagePicture:
         lines: stand in the larger picture, below its title.
         below: lines below its thumbnail, where a figure has several pictures.
         key: equal keys, equal pictures, of which a page has the larger one once; None: no other is equal.
+        small: what the thumbnail shows instead of ``views``, as many of them; empty: the same.
     """
 
     views: Sequence[View]
@@ -59,6 +60,7 @@ class PagePicture:
     lines: Sequence[str] = ()
     below: Sequence[str] = ()
     key: Hashable = None
+    small: Sequence[View] = ()
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,14 @@ class PageFigures:
     Attributes:
         most_bytes: of all pictures, as they stand in the page.
         prefix: of the names that pictures have in the page; a page with several of these gives each its own.
+        thumbnail: px of the longer side of one that shows one view.
         bytes: taken so far.
         left_out: pictures for which there was no room.
     """
 
     most_bytes: int = 12 << 20
     prefix: str = "picture"
+    thumbnail: int = THUMBNAIL
     bytes: int = 0
     left_out: int = 0
     _drawn: dict[Hashable, _Shown] = field(default_factory=dict)
@@ -117,7 +121,7 @@ class PageFigures:
             self.left_out += 1
             return None
         several = len(picture.views) > 1
-        small = draw_together(picture.views, _THUMBNAILS if several else THUMBNAIL, names)
+        small = draw_together(picture.small or picture.views, _THUMBNAILS if several else self.thumbnail, names)
         large = draw_together(picture.views, _LARGES if several else LARGE, names)
         uris = data_uri(small, large=False), data_uri(large, large=True)
         if self.bytes + len(uris[0]) + len(uris[1]) > self.most_bytes:

@@ -28,6 +28,7 @@ VERBS = {
     "validate": "evaluate a checkpoint, or an ensemble, on the validation part",
     "test": "evaluate a checkpoint, or an ensemble, on the test part, or on a whole other data set",
     "predict": "apply a checkpoint, or an ensemble, to files, folders or a table",
+    "explain": "show what a checkpoint looks at in files: maps, feature maps, filters, and whether to trust them",
     "export": "write a checkpoint, or an ensemble, as one file that runs without torch, compared with PyTorch",
     "report": "write a page on how good a model is, or several are, from the tables of runs or of another tool",
     "list": "show the networks that can be a backbone: size, strides, licence, tasks",

@@ -92,7 +92,10 @@ def apply_kernel(image: NDArray[Any], kernel: NDArray[Any], padding: Padding = "
         )
     source = torch.from_numpy(grey)[None, None]
     weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))[None, None]
-    answer: NDArray[np.float64] = F.conv2d(source, weights, padding=padding)[0, 0].numpy()
+    if padding == "same":  # as torch does it, which warns of kernels with even sides
+        before, after = zip(*(((side - 1) // 2, side // 2) for side in kernel.shape), strict=True)
+        source = F.pad(source, (before[1], after[1], before[0], after[0]))
+    answer: NDArray[np.float64] = F.conv2d(source, weights)[0, 0].numpy()
     return answer
 
 

@@ -33,6 +33,7 @@ OWN_FLAGS = {
     "test": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",
     "summary": "tasks.cli.verbs.summary.OWN_FLAGS",
     "predict": "tasks.cli.verbs.predict.OWN_FLAGS",
+    "explain": "tasks.cli.verbs.explain.OWN_FLAGS",
     "export": "tasks.cli.verbs.export.OWN_FLAGS",
     "list": "tasks.cli.verbs.list.OWN_FLAGS",
     "report": "tasks.cli.verbs.report.OWN_FLAGS",
@@ -41,7 +42,7 @@ TRAINER = "pytorch_lightning.trainer.trainer.Trainer"
 _COMMON = "tasks.cli.parser.COMMON"
 _INPUTS = "datamodules.inputs.InputFiles"
 OWN_FLAGS_ALONE = ("list", "report")  # verbs that take no other flags, and no --config
-_WITHOUT_MODEL = ("predict", *OWN_FLAGS_ALONE)  # verbs whose parser is a VerbParser, not a TaskParser
+_WITHOUT_MODEL = ("predict", "explain", *OWN_FLAGS_ALONE)  # verbs whose parser is a VerbParser, not a TaskParser
 
 
 class KnownFlag(NamedTuple):
@@ -90,8 +91,10 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
     if verb in OWN_FLAGS_ALONE:
         return found
     found |= {"-c": KnownFlag(), "--config": KnownFlag(), "--print_config": without}
-    found |= {"--allow_import": KnownFlag(several=True), "--trainer": KnownFlag(), "--data": KnownFlag()}
-    found |= _arguments("--trainer.", arguments_of(TRAINER))
+    found |= {"--allow_import": KnownFlag(several=True), "--data": KnownFlag()}
+    if verb == "explain":
+        return found | _arguments("--data.", arguments_of(_INPUTS))
+    found |= {"--trainer": KnownFlag(), **_arguments("--trainer.", arguments_of(TRAINER))}
     if verb == "predict":
         module, flags = attribute_of(spec.inference, "flags")
         found |= {f"--{name}": _own_flag(where, value) for name, where, value in entries(module, flags)}

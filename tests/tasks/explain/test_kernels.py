@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import correlate2d
+from torch.nn.functional import conv2d
 
 from scansuite.errors import SuiteError
 from tasks.explain.kernels import KERNELS, apply_kernel, read_kernel
@@ -43,6 +45,15 @@ def test_the_answer_is_scipys(image: np.ndarray, kernel: np.ndarray) -> None:
     assert np.allclose(apply_kernel(image, kernel), correlate2d(image, kernel, "valid"))
     if all(side % 2 for side in kernel.shape):  # of even ones the middle is a matter of taste
         assert np.allclose(apply_kernel(image, kernel, "same"), correlate2d(image, kernel, "same"))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4), (1, 2), (4, 5)])
+def test_the_same_size_is_torchs(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    image, kernel = rng.normal(size=(7, 9)), rng.normal(size=shape)
+    expected = conv2d(*(torch.from_numpy(one)[None, None] for one in (image, kernel)), padding="same")
+    assert np.allclose(apply_kernel(image, kernel, "same"), expected[0, 0].numpy())
 
 
 @pytest.mark.parametrize("name", KERNELS)
