@@ -15,8 +15,10 @@ from torch.utils.data import DataLoader
 from datamodules.cases.table import CaseTable
 from datamodules.classification.bag_inputs import bag_loader
 from datamodules.inputs import InputFiles
+from scansuite.errors import SuiteError
 from tasks.classify.ensemble import ClassificationModel
 from tasks.classify.evaluator import facts_of
+from tasks.deployment.case_results import Sink, files_of, row_results
 from tasks.deployment.classified import ClassificationPredictions, finished_table, weight_rows, weight_table
 from tasks.distributed import gather, is_rank_zero
 from tasks.predictor import StepOutput
@@ -73,10 +75,20 @@ class ClassificationInference(Inference[ClassificationModel]):
         self.callback: PredictionRecorder = PredictionRecorder()
         self.callback.active = True
         self.attention: pd.DataFrame | None = None
+        self._sink: Sink | None = None
+        self._files: dict[str, list[Path]] = {}  # of each case
 
     def table(self, paths: Sequence[str]) -> CaseTable:
         """One case an image file, a volume, or a group of them."""
-        return self.inputs.table(paths, volumes=self.slices is not None, together=self.joined)
+        table = self.inputs.table(paths, volumes=self.slices is not None, together=self.joined)
+        self._files = files_of(table)
+        return table
+
+    def send_to(self, sink: Sink) -> None:
+        """See :meth:`~tasks.running.inference.Inference.send_to`; here they come at the end."""
+        if self.slices is not None and not self.joined:
+            raise SuiteError("--dicom: the model scores each slice of a volume for itself, and a result is of a case")
+        self._sink = sink
 
     def loader(self, table: CaseTable, rank: int, world_size: int) -> DataLoader[Any]:
         """Batches of images of the model's size."""
@@ -94,7 +106,13 @@ class ClassificationInference(Inference[ClassificationModel]):
         predictions, _ = self.callback.take()
         self.attention, paths = self.callback.take_weights(), self.callback.take_paths()
         output = self.output if is_rank_zero() else None
-        return finished_table(predictions, facts_of(self.model), paths, self.attention, output)
+        table = finished_table(predictions, facts_of(self.model), paths, self.attention, output)
+        if self._sink is not None and is_rank_zero():
+            rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+            names, limits, volumes = self.model.class_names, self.inputs.limits, self.slices is not None
+            for case in row_results(rows, self._files, names, limits, volumes=volumes):
+                self._sink(case)
+        return table
 
     def cases(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> list[str]:
         """Cases with a row: one may go on without some of its images."""

@@ -18,6 +18,7 @@ from datamodules.readers.limits import Limits
 from datamodules.samples.picture import picture
 from datamodules.types import ScanInfo
 from tasks.deployment.boxes import write_box_picture, write_coco
+from tasks.deployment.case_results import Sink, boxes_result
 from tasks.deployment.predictions import Predictions
 from tasks.deployment.tables import draws, join, scan_rows
 from tasks.evaluation.calibration.calibration import Calibration
@@ -124,6 +125,7 @@ class BoxOutput:
     Attributes:
         boxes: of the cases so far, a table each.
         scans: of the cases so far: ``case_id,width,height,spacing,path``.
+        sink: takes each result too; None: nobody asks.
 
     Raises:
         SuiteError: an option is none.
@@ -134,15 +136,18 @@ class BoxOutput:
         self.pictures = draws(options) and output is not None
         self.boxes: list[pd.DataFrame] = []
         self.scans: list[pd.DataFrame] = []
+        self.sink: Sink | None = None
 
     def add(self, case: CaseBoxes) -> pd.DataFrame:
         """Take a case; its rows."""
         rows = self.facts.rows(case)
         self.boxes.append(rows)
         self.scans.append(scan_rows([case.scan]).assign(path=case.scan["path"]))
+        calls = called(rows, self.facts.operating_points)
+        if self.sink is not None:
+            self.sink(boxes_result(case.scan, calls, self.limits))
         if self.pictures and self.output is not None:
             image = picture(formats.read(Path(case.scan["path"]), self.limits), self.facts.preprocess)
-            calls = called(rows, self.facts.operating_points)
             write_box_picture(
                 self.output / "pictures", case.scan["case_id"], image.astype(np.float32), calls, self.facts.class_names
             )

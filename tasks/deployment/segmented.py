@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.preprocess import Preprocess
-from datamodules.readers.limits import Limits
+from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.readers.volume import Grid, is_series, may_be_volume, read_grid, slice_spacing
 from datamodules.samples.picture import picture, thinned
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError, nearest
+from tasks.deployment.case_results import Sink
+from tasks.deployment.dicom.result import CaseResult
 from tasks.deployment.mask_pictures import middle_found_slice, write_mask_picture
 from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
 from tasks.deployment.predictions import Predictions
@@ -84,6 +86,7 @@ class SegmentedCase:
         mask: (H, W) or (X, Y, Z) class numbers; where regions overlap (L, ...) of 0 and 1.
         grid: of a volume; None for a flat image.
         rows: of ``predictions.csv``, a class each.
+        limits: of the file.
     """
 
     case: int
@@ -91,6 +94,12 @@ class SegmentedCase:
     mask: NDArray[np.uint8]
     grid: Grid | None
     rows: list[dict[str, Any]]
+    limits: Limits = DEFAULT
+
+    def result(self) -> CaseResult:
+        """What is written of it as DICOM."""
+        path, volume = Path(self.scan["path"]), self.grid is not None
+        return CaseResult(self.scan["case_id"], path, mask=self.mask, volume=volume, limits=self.limits)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -132,7 +141,7 @@ def on_grid(case: AssembledCase, facts: SegmenterFacts, limits: Limits) -> Segme
     rows = mask_rows(case_id, mask, facts.class_names, spacing, facts.overlapping)
     unsure = case.uncertainty.tolist()
     told = [{**row, UNCERTAINTY: own} for row, own in zip(rows, unsure, strict=True)]
-    return SegmentedCase(case.case, case.scan, mask, grid, told)
+    return SegmentedCase(case.case, case.scan, mask, grid, told, limits)
 
 
 class MaskOutput:
@@ -146,6 +155,7 @@ class MaskOutput:
     Attributes:
         rows: of the cases so far.
         masks: by case id, where they are not written.
+        sink: takes each result too; None: nobody asks.
 
     Raises:
         SuiteError: an option is none.
@@ -162,6 +172,7 @@ class MaskOutput:
             self.writer = MaskWriter(output / "masks", facts.class_names, facts.overlapping, mask_format)
         self.rows: list[dict[str, Any]] = []
         self.masks: dict[str, NDArray[np.uint8]] = {}
+        self.sink: Sink | None = None
 
     def add(self, case: SegmentedCase, images: Sequence[Scan] | None) -> None:
         """Write a case.
@@ -175,6 +186,8 @@ class MaskOutput:
             self.writer.write(case_id, case.mask, case.grid)
         else:
             self.masks[case_id] = case.mask
+        if self.sink is not None:
+            self.sink(case.result())
         if self.overlays is not None and images is not None:
             self._draw(case, images, self.overlays)
         self.rows += case.rows

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
+from tasks.deployment.case_results import Sink
 from tasks.deployment.detected import FLAGS, BoxOutput, CaseBoxes, DetectionPredictions, DetectorFacts
 from tasks.detect.collect import BoxCollector
 from tasks.detect.ensemble import DetectionModel
@@ -45,6 +46,10 @@ class DetectionInference(Inference[DetectionModel]):
         source = self.inputs.source(table, self.preprocess)
         model = self.model
         return self.inputs.pieces(source, self.preprocess, model.tile, model.overlap, rank, world_size)
+
+    def send_to(self, sink: Sink) -> None:
+        """See :meth:`~tasks.running.inference.Inference.send_to`."""
+        self.output.sink = sink
 
     def _finished(self, case: CaseBoxes) -> None:
         self.output.add(case)

@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
+from scansuite.errors import SuiteError
+from tasks.deployment.case_results import Sink
 from tasks.deployment.predictions import Predictions
 from tasks.predictor import Predictor
 from tasks.registry.flag import OwnFlags
@@ -53,6 +55,14 @@ class Inference(ABC, Generic[ModelT]):
     @abstractmethod
     def finish(self) -> pd.DataFrame:
         """The predictions of all ranks as a table, ``case_id`` first, perhaps with ``path`` after it."""
+
+    def send_to(self, sink: Sink) -> None:
+        """Hand the result of each case to somebody too, as soon as it is there.
+
+        Raises:
+            SuiteError: the model's results are no cases'.
+        """
+        raise SuiteError("--dicom: the results of this task are none that DICOM has objects for: leave it out")
 
     def cases(self, table: CaseTable, predictions: pd.DataFrame, failed: Sequence[tuple[str, str]]) -> list[str]:
         """Ids of the cases of the table that were predicted, where the files in ``failed`` could not be read."""

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_source import CaseSource
+from tasks.deployment.case_results import Sink
 from tasks.deployment.segmented import (
     FLAGS,
     AssembledCase,
@@ -56,6 +57,10 @@ class SegmentationInference(Inference[SegmentationModel]):
         source = self._source = self.inputs.source(table, self.preprocess, self.slices)
         model = self.model
         return self.inputs.pieces(source, self.preprocess, model.tile, model.overlap, rank, world_size)
+
+    def send_to(self, sink: Sink) -> None:
+        """See :meth:`~tasks.running.inference.Inference.send_to`."""
+        self.output.sink = sink
 
     def _finished(self, case: AssembledCase) -> None:
         assert self._source is not None  # the loader's

@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError
+from tasks.cli.dicom import dicom_writer, finish_dicom
 from tasks.cli.display.training import show_progress
 from tasks.cli.drift import compare_predicted
 from tasks.cli.evaluate import evaluator_of
@@ -18,7 +19,9 @@ from tasks.cli.parser import COMMON
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.runs.run_dir import new_folder
 from tasks.cli.verb_parser import VerbParser
+from tasks.deployment.dicom.asking import DicomFolder
 from tasks.hardware import keep_memory_flat
+from tasks.registry.dicom_flags import DICOM_FLAGS
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.registry.specs import spec_of
 from tasks.running.apply import apply, write
@@ -36,6 +39,7 @@ OWN_FLAGS: OwnFlags = {
     ),
     "exclude": Flag("shell patterns of the files of --input's folders to leave out; left out: none", several=True),
     "output": Flag("new folder for predictions and errors.csv", needed=True),
+    **DICOM_FLAGS,
     **COMMON,
 }
 
@@ -66,12 +70,18 @@ def run(task: str, argv: Sequence[str]) -> int:
     keep_memory_flat()
     checkpoints = find_checkpoints(task, config.ckpt_path, config.ckpt_paths)
     model = build_model(task, checkpoints)
+    writer = dicom_writer({name: config[name] for name in DICOM_FLAGS}, model, checkpoints.paths)
     output = new_folder(config.output, "--output")
     inference_class = cli.spec.inference_class()
     options = {name: config[name] for name in inference_class.flags}
     predicting = inference_class(model, config.data, output, options)
     config.data.choose(",".join(config.include), ",".join(config.exclude))
     table = predicting.table(config.input)
+    dicom = None
+    if writer is not None:
+        dicom = DicomFolder(writer, output)
+        dicom.refuse_others(table.images["path"])
+        predicting.send_to(dicom.take)
     passed_over = config.data.passed_over
     said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""
     log.info("input: %d cases of %d files%s", len(table), len(table.images), said)
@@ -79,6 +89,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     settings = dict(config.trainer)
     show_progress(settings, "predicting")
     applied = apply(predicting, model, table, settings, config.memory_format)
+    refused = finish_dicom(dicom, output, applied.trainer.is_global_zero)
     if applied.trainer.is_global_zero:
         write(applied, output, passed_over)
         profile = known_profile(model, checkpoints.paths)
@@ -86,4 +97,6 @@ def run(task: str, argv: Sequence[str]) -> int:
             task_of_run = evaluator_of(task).run_task(model)
             compare_predicted(profile, task_of_run, model, config.data, table, applied)
         print(f"{len(applied.cases)} cases predicted, {len(applied.unreadable)} files unreadable: {output}")
-    return 1 if applied.unreadable else 0
+        if refused:
+            log.warning("%d DICOM objects could not be made: %s", refused, output / "dicom" / "errors.csv")
+    return 1 if applied.unreadable or refused else 0
