@@ -6,11 +6,11 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
-from tasks.deployment.dicom.result import CaseResult, Kind, ModelFacts
+from tasks.deployment.dicom.result import CaseResult, Kind, ModelFacts, SegmentationType
 from tasks.deployment.dicom.source import refuse_other
 from tasks.deployment.dicom.writer import DicomWriter, Refused, kinds_of
 
@@ -50,7 +50,7 @@ def writer_of(options: Mapping[str, Any], facts: ModelFacts) -> DicomWriter | No
 
         document = document_of(Path(str(options["dicom_pdf"])))
     codes = options.get("dicom_codes")
-    kind = options.get("dicom_seg") or "binary"
+    kind = cast("SegmentationType", options.get("dicom_seg") or "binary")  # which the writer checks
     return DicomWriter(facts, kinds, None if codes is None else Path(str(codes)), kind, document)
 
 

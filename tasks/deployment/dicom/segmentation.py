@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.pictures.panels import class_colour
+from datamodules.readers.dicom.geometry import place
 from scansuite.errors import SuiteError
 from tasks.deployment.dicom.codes import ClassCode, CodeTable, labels_of
 from tasks.deployment.dicom.derived import (
@@ -64,9 +65,9 @@ def segmentation(
             content_description=f"{NOT_FOR_DIAGNOSIS}: segmentation by a model",
             coding_schemes=private_scheme() if any(code.private for code in codes) else None,
             **series_of("seg", source, facts),
-            **_frame_place(source),
+            **_place(source),
         )
-    _describe(made)
+    _describe(made, source)
     finished(made, source, facts.name + "".join(facts.segments))
     return made
 
@@ -99,17 +100,14 @@ def _by_frame(planes: NDArray[Any], source: Source) -> NDArray[Any]:
     return ordered
 
 
-def _frame_place(source: Source) -> dict[str, Any]:
-    """Where the one frame lies that was seen of several."""
-    if not source.multiframe or source.grid is not None or source.frames[0] == 1:
-        return {}
+def _place(source: Source) -> dict[str, Any]:
+    """Where the one frame lies that was seen of several; else highdicom takes the images' own places."""
     from highdicom import PlanePositionSequence
 
-    from datamodules.readers.dicom.geometry import place
-
-    found = place(source.first, source.planes[0].frame)
-    if not source.located or found is None:
-        return {}  # highdicom says that it takes one frame
+    plane = source.planes[0]
+    found = place(source.images[plane.image], plane.frame)
+    if source.grid is not None or source.frames[0] == 1 or not source.located or found is None:
+        return {}
     return {"plane_positions": [PlanePositionSequence("PATIENT", [float(side) for side in found.origin])]}
 
 
@@ -139,8 +137,10 @@ def _described(facts: ModelFacts, codes: list[ClassCode], uid: str) -> list[Segm
     return described
 
 
-def _describe(made: Segmentation) -> None:
-    """What a picture's header says of the patient's looks and of burned-in words holds for no mask."""
+def _describe(made: Segmentation, source: Source) -> None:
+    """Say what the standard asks for beside what highdicom does."""
+    if not source.located:  # the sides of the picture, where positions do not say them
+        made.PatientOrientation = source.first.get("PatientOrientation")
     made.DerivationDescription = f"{NOT_FOR_DIAGNOSIS}: segmented by a model"
     made.BurnedInAnnotation = "NO"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from datamodules.readers.dicom.geometry import place
-from datamodules.readers.dicom.header import image_facts, is_dicom, opened, text
+from datamodules.readers.dicom.geometry import measures, place
+from datamodules.readers.dicom.header import image_facts, is_dicom, items, number, opened, text
 from datamodules.readers.dicom.series import read_grid
 from datamodules.readers.dicom.slices import SeriesGrid
 from datamodules.readers.limits import DEFAULT, Limits
@@ -86,7 +86,12 @@ class Source:
     @cached_property
     def bare(self) -> tuple[Dataset, ...]:
         """The headers as highdicom takes them: patient and study are put in by ours afterwards, exactly."""
-        return tuple(_bare(header, located=self.located) for header in self.images)
+        made = tuple(_bare(header, located=self.located) for header in self.images)
+        if self.located:
+            depth = measures(self.first).depth if self.grid is None else self.grid.spacing[2]
+            for header in made:
+                _fill_thickness(header, depth)
+        return made
 
     @property
     def uids(self) -> list[str]:
@@ -183,6 +188,17 @@ def _header(path: Path, limits: Limits) -> tuple[Dataset, int]:
         header.Rows, header.Columns, header.SamplesPerPixel = facts.rows, facts.columns, facts.samples
         header.PhotometricInterpretation, header.BitsStored = facts.photometric, facts.bits_stored
         return header, facts.frames
+
+
+def _fill_thickness(header: Dataset, depth: float) -> None:
+    """Say how thick slices are where a header leaves it out, and objects may not: what a slice stands for."""
+    groups = [
+        *items(header, "SharedFunctionalGroupsSequence"),
+        *items(header, "PerFrameFunctionalGroupsSequence"),
+    ]
+    for one in [header, *(item for group in groups for item in items(group, "PixelMeasuresSequence"))]:
+        if "PixelSpacing" in one and not number(one, "SliceThickness"):
+            one.SliceThickness = f"{depth:.8g}"
 
 
 def _bare(header: Dataset, *, located: bool) -> Dataset:
