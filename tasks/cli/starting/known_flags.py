@@ -42,7 +42,8 @@ TRAINER = "pytorch_lightning.trainer.trainer.Trainer"
 _COMMON = "tasks.cli.parser.COMMON"
 _INPUTS = "datamodules.inputs.InputFiles"
 OWN_FLAGS_ALONE = ("list", "report")  # verbs that take no other flags, and no --config
-_WITHOUT_MODEL = ("predict", "explain", *OWN_FLAGS_ALONE)  # verbs whose parser is a VerbParser, not a TaskParser
+# Verbs whose parser is a VerbParser, not a TaskParser.
+_WITHOUT_MODEL = ("predict", "explain", "export", *OWN_FLAGS_ALONE)
 
 
 class KnownFlag(NamedTuple):
@@ -91,7 +92,10 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
     if verb in OWN_FLAGS_ALONE:
         return found
     found |= {"-c": KnownFlag(), "--config": KnownFlag(), "--print_config": without}
-    found |= {"--allow_import": KnownFlag(several=True), "--data": KnownFlag()}
+    found |= {"--allow_import": KnownFlag(several=True)}
+    if verb == "export":
+        return found
+    found |= {"--data": KnownFlag()}
     if verb == "explain":
         return found | _arguments("--data.", arguments_of(_INPUTS))
     found |= {"--trainer": KnownFlag(), **_arguments("--trainer.", arguments_of(TRAINER))}
