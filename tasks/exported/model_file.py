@@ -29,6 +29,8 @@ class ExportedModel:
 
     Attributes:
         description: what the file says of itself.
+        outputs: names of the graph's outputs.
+        shapes: of the outputs by name; -1 is any size.
     """
 
     def __init__(self, content: bytes | str, where: str, threads: int | None = None) -> None:
@@ -55,6 +57,7 @@ class ExportedModel:
         self._only_asked = onnxruntime.RunOptions()
         self._only_asked.only_execute_path_to_fetches = True
         self.outputs = [one.name for one in self._session.get_outputs()]
+        self.shapes = {one.name: [_side(side) for side in one.shape] for one in self._session.get_outputs()}
         # A second stage has inputs of its own; what a run does not reach is fed with nothing.
         self._unused = {one.name: _nothing(one) for one in self._session.get_inputs()}
 
@@ -118,3 +121,8 @@ def _nothing(one: Any) -> NDArray[Any]:
     """An empty array of an input's type and number of dimensions."""
     kind = np.float16 if "float16" in one.type else np.float32
     return np.zeros([side if isinstance(side, int) and side > 0 else 1 for side in one.shape], kind)
+
+
+def _side(side: Any) -> int:
+    """A side of a shape; -1 where it depends on the input."""
+    return side if isinstance(side, int) and side > 0 else -1
