@@ -31,12 +31,14 @@ VERBS = {
     "explain": "show what a checkpoint looks at in files: maps, feature maps, filters, and whether to trust them",
     "export": "write a checkpoint, or an ensemble, as one file that runs without torch, compared with PyTorch",
     "report": "write a page on how good a model is, or several are, from the tables of runs or of another tool",
+    "serve": "serve exported models: HTTP, a page to drop a scan on, measurements",
     "list": "show the networks that can be a backbone: size, strides, licence, tasks",
     "summary": "show a network layer by layer: sizes, receptive field, parameters, multiply-adds",
 }
 # Of no task.
 BESIDE = {
     "jobs": "list, follow and cancel what fit --slurm has submitted",
+    "serve": "serve exported models of any task; also with a folder of several",
     "doctor": "say what a bug report needs: machine, versions, accelerators, caches, extras that are missing",
     "clean": "say what the caches hold, and remove what is asked for",
     "verify": "say whether a model package is whole, who has signed it, and whether it computes the same here",
@@ -134,7 +136,9 @@ def script() -> int:
     arguments = sys.argv[1:]
     first = arguments[0] if arguments else "--help"
     if first in BESIDE:
-        beside = importlib.import_module(f"tasks.cli.verbs.{first}")
+        # Of a word that is a verb of each task too.
+        name = f"{first}_any" if first in VERBS else first
+        beside = importlib.import_module(f"tasks.cli.verbs.{name}")
         flags = [flag for flag in arguments[1:] if flag not in OF_ALL]
 
         def run() -> int:

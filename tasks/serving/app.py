@@ -29,7 +29,7 @@ from tasks.serving.names import BODY, INPUT, NOTICE, VIEW_FILE
 from tasks.serving.page import Page
 from tasks.serving.pool import Job, Pool
 from tasks.serving.refused import RefusedError
-from tasks.serving.settings import ServeSettings
+from tasks.serving.settings import MIB, ServeSettings
 from tasks.serving.uploads import Body, Spool, remove
 
 _FILES = {
@@ -146,7 +146,12 @@ class Service:
     def _of_page(self, app: FastAPI) -> None:
         @app.get("/", response_class=HTMLResponse, summary="The page to drop a scan on", include_in_schema=False)
         async def page() -> HTMLResponse:
-            text = self._page.html(token=self._settings.token is not None, keeps=self._settings.keep is not None)
+            settings = self._settings
+            text = self._page.html(
+                token=settings.token is not None,
+                keeps=settings.keep is not None,
+                most=settings.limits.max_request / MIB,
+            )
             return HTMLResponse(text, headers={"Content-Security-Policy": self._page.policy})
 
         @app.get("/favicon.ico", include_in_schema=False)
@@ -218,7 +223,10 @@ class Service:
 
         @app.post("/v1/models/{name}/view", include_in_schema=False)
         async def view(name: str, request: Request) -> Response:
-            return await self._work(request, "view", name)
+            try:
+                return await self._work(request, "view", name)
+            except RefusedError as refused:  # the page says it; a browser would complain of the status by itself
+                return JSONResponse({"error": refused.text}, headers={"X-Refused": str(refused.status)})
 
 
 class _FileAnswer(Response):

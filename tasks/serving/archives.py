@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,9 @@ from tasks.serving.refused import RefusedError
 from tasks.serving.settings import RequestLimits
 
 _CHUNK = 1 << 20
+_END = struct.Struct("<4s4H2LH")  # the end of the list of members; the sixth is its size
+_LONGEST_END = _END.size + 65535
+_OF_MEMBER = 512  # bytes of a member in the list, with a long name
 
 
 def is_zip(file: Path) -> bool:
@@ -40,6 +44,7 @@ def unzip(file: Path, folder: Path, limits: RequestLimits) -> int:
         RefusedError: it is damaged, encrypted, empty, or has too many or too large members.
     """
     try:
+        _check_directory(file, limits)
         with zipfile.ZipFile(file) as archive:
             members = [one for one in archive.infolist() if not _is_none(one)]
             if len(members) > limits.max_members:
@@ -57,6 +62,20 @@ def unzip(file: Path, folder: Path, limits: RequestLimits) -> int:
             return len(members)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, ValueError, OSError):
         raise RefusedError(422, "the zip is damaged, or of a kind that cannot be unpacked") from None
+
+
+def _check_directory(file: Path, limits: RequestLimits) -> None:
+    """Refuse an archive whose list of members is too long, before ``zipfile`` makes objects of all of it."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        stream.seek(max(0, size - _LONGEST_END))
+        end = stream.read()
+    place = end.rfind(b"PK\x05\x06")
+    if place < 0 or len(end) - place < _END.size:
+        raise zipfile.BadZipFile
+    listed = _END.unpack_from(end, place)[5]
+    if listed > limits.max_members * _OF_MEMBER + _LONGEST_END:
+        raise RefusedError(413, f"the zip has more than the {limits.max_members} files allowed")
 
 
 def _unpack(archive: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, left: int, limits: RequestLimits) -> int:

@@ -29,12 +29,13 @@ class Page:
             "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
 
-    def html(self, *, token: bool, keeps: bool = False) -> str:
+    def html(self, *, token: bool, keeps: bool, most: float) -> str:
         """The document.
 
         Args:
             token: it asks for the service's token.
             keeps: the service keeps what is sent to it.
+            most: MiB that it takes in a request.
         """
         return str(
             render(
@@ -44,6 +45,7 @@ class Page:
                 notice=NOTICE,
                 token=token,
                 keeps=keeps,
+                most=f"{most:g}",
             )
         )
 

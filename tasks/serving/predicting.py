@@ -57,7 +57,7 @@ def predict_upload(model: Runs, paths: Sequence[Path], limits: Limits) -> Predic
     Raises:
         SuiteError: there is no scan in them.
     """
-    from datamodules.inputs import InputCases
+    from datamodules.input_cases import InputCases
     from datamodules.readers.volume import read_grid
     from tasks.exported.predict import predict_files
 

@@ -70,16 +70,10 @@ class Worker:
             env={**_ALLOCATOR, **os.environ, "PYTHONPATH": paths},
             start_new_session=True,  # Ctrl-C is for the parent, which ends its workers when they are done
         )
-        limits = asdict(self._settings.limits)
-        self._send(
-            {
-                "models": self._models,
-                "limits": limits,
-                "threads": self._settings.threads_of_each,
-                "together": self._settings.together,
-                "wait": self._settings.wait,
-            }
-        )
+        settings = self._settings
+        told = {"threads": settings.threads_of_each, "together": settings.together, "wait": settings.wait}
+        told["trust"] = None if settings.trust is None else str(settings.trust)
+        self._send({"models": self._models, "limits": asdict(settings.limits), "task": settings.task, **told})
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """What it says, until it ends."""

@@ -16,12 +16,11 @@ function element(name, text = "", kind = "") {
 async function ask(path, more = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const answer = await fetch(path, { ...more, headers, cache: "no-store", credentials: "omit", redirect: "error" });
-  if (answer.ok) return answer;
+  const refused = answer.headers.get("X-Refused");  // with status 200, so that the browser does not complain of it
+  if (answer.ok && !refused) return answer;
   let line = `the service answers ${answer.status}`;
   try { line = (await answer.json()).error || line; } catch { /* no JSON: the status has to do */ }
-  const error = new Error(line);
-  error.status = answer.status;
-  throw error;
+  throw Object.assign(new Error(line), { status: Number(refused || answer.status) });
 }
 
 function say(state, error = "") {
@@ -62,7 +61,8 @@ async function send(files) {
   if (!files.length || sending) return;
   const form = new FormData();
   for (const file of files) form.append("file", file, file.name);
-  const size = files.reduce((sum, file) => sum + file.size, 0) / 1048576;
+  const size = files.reduce((sum, file) => sum + file.size, 0) / 1048576, most = Number(by("work").dataset.most);
+  if (size > most) { say("", `${size.toFixed(0)} MiB are more than the ${most} MiB that this service takes.`); return; }
   say(`Sending ${files.length === 1 ? files[0].name : `${files.length} files`} (${size.toFixed(1)} MiB) ...`);
   by("result").hidden = true;
   sending = new AbortController();
@@ -212,19 +212,11 @@ function showScan(rows) {
   for (const id of ["presets", "centres", "widths"]) by(id).hidden = coloured;
   by("preset").replaceChildren(...shown.windows.map((one, place) => new Option(one.name, String(place))), new Option("own", "own"));
   const lows = shown.windows.map((one) => one.low), highs = shown.windows.map((one) => one.high);
-  const low = Math.min(shown.low, ...lows), high = Math.max(dataHigh(), ...highs);
+  const low = Math.min(shown.low, ...lows), high = Math.max(shown.largest, ...highs);
   Object.assign(by("centre"), { min: low, max: high });
   Object.assign(by("width"), { min: (high - low) / 512, max: high - low });
   layers();
   preset();
-}
-
-function dataHigh() {
-  if (shown.pixels.values instanceof Uint8Array) return 255;
-  let largest = 0;
-  const { values } = shown.pixels;
-  for (let place = 0; place < values.length; place += 1) if (values[place] > largest) largest = values[place];
-  return shown.low + (largest * (shown.high - shown.low)) / 65535;
 }
 
 function caption() {

@@ -67,6 +67,8 @@ class ServeSettings:
         threads: of each run of a model; None: the cores of this process shared among the workers.
         together: requests that one worker has at a time, whose images are run together where they have one shape.
         wait: seconds that an image waits for others of its shape.
+        trust: public key (PEM) whose signature a package must bear; None: any is served.
+        task: that all models must be of; None: any.
         keep: folder in which requests and their results are kept; None: nothing is.
         limits: of requests.
     """
@@ -79,6 +81,8 @@ class ServeSettings:
     threads: int | None = None
     together: int = 8
     wait: float = 0.004
+    trust: Path | None = None
+    task: str | None = None
     keep: Path | None = None
     limits: RequestLimits = field(default_factory=RequestLimits)
 

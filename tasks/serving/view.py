@@ -90,8 +90,9 @@ def _case(model: Runs, case: str, path: Path, predicted: Predicted, arrays: _Arr
     told: dict[str, Any] = {"case_id": case, "size": list(size), "spacing": list(spacing) if spacing else None}
     told |= {"slices": len(planes), "step": step}
     pixels, low, high = _pixels(kept, shown)
-    told |= {"pixels": arrays.add(pixels), "low": low, "high": high}
-    told["windows"] = _windows(description.preprocess, scan, low, high, colour=pixels.shape[-1] == 3)
+    largest = low + float(pixels.max()) * (high - low) / np.iinfo(pixels.dtype).max
+    told |= {"pixels": arrays.add(pixels), "low": low, "high": high, "largest": largest}
+    told["windows"] = _windows(description.preprocess, scan, low, largest, colour=pixels.shape[-1] == 3, several=len(kept) > 1)
     if (mask := predicted.masks.get(case)) is not None:
         told["mask"] = arrays.add(_mask_planes(mask, grid, description, step, shown))
     if grid is None and description.task == "classify" and (found := heat_of(model, scan)) is not None:
@@ -141,7 +142,9 @@ def _pixels(planes: NDArray[Any], size: tuple[int, int]) -> tuple[NDArray[Any], 
     return np.rint((planes.astype(np.float64) - low) * scale).astype(np.uint16), low, high if high > low else low + 1.0
 
 
-def _windows(preprocess: Preprocess, scan: Scan, low: float, high: float, *, colour: bool) -> list[dict[str, Any]]:
+def _windows(
+    preprocess: Preprocess, scan: Scan, low: float, high: float, *, colour: bool, several: bool
+) -> list[dict[str, Any]]:
     """Windows that are offered, the first at the start: name, and the values that are black and white."""
     found: list[tuple[str, float, float]] = []
     if not colour:
@@ -151,14 +154,15 @@ def _windows(preprocess: Preprocess, scan: Scan, low: float, high: float, *, col
             (f"of the file: {centre:g} / {width:g}", centre - width / 2, centre + width / 2)
             for centre, width in scan.info.get("windows", ())
         ]
-        values = scan.array[np.isfinite(scan.array)] if scan.array.dtype.kind == "f" else scan.array
-        if scan.array.dtype != np.uint8 and values.size:
-            dark, bright = np.percentile(values, (0.5, 99.5))
-            found.append(("contrast of the image", float(dark), float(bright)))
-        if values.size and values.min() < -500:  # air in HU
+        dark, bright = (float(value) for value in np.percentile(scan.array, (0.5, 99.5)))
+        contrast = ("contrast of the image", dark, bright)
+        if scan.array.dtype != np.uint8 or several:
+            found.append(contrast)
+        if scan.array.min() < -500:  # air in HU
             found += [(name, c - w / 2, c + w / 2) for name, (c, w) in WINDOWS.items() if name in _OFTEN]
-    stated = scan.info.get("stored_range")
-    found.append(("whole range", *(stated if stated is not None else (low, high))))
+        found.append(("whole range", low, high))
+        if contrast not in found:
+            found.append(contrast)
     return [{"name": name, "low": dark, "high": max(bright, dark + 1e-6)} for name, dark, bright in found]
 
 

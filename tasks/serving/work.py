@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scansuite.errors import SuiteError
 from scansuite.files import safe_name
 from tasks.exported.model_file import ExportedModel, open_model
 from tasks.serving.answers import no_case, prediction_json, relative, save_masks
@@ -29,10 +30,12 @@ class Work:
         threads: of each run of a model.
         together: most images of a batch.
         wait: seconds that an image waits for others of its shape.
+        trust: public key (PEM) whose signature a package must bear; None: any.
+        task: that all models must be of; None: any.
         predict: from files to predictions.
 
     Raises:
-        SuiteError: a model cannot be opened.
+        SuiteError: a model cannot be opened, or is of another task.
     """
 
     def __init__(
@@ -42,13 +45,23 @@ class Work:
         threads: int,
         together: int,
         wait: float,
+        trust: str | None = None,
+        task: str | None = None,
         predict: Predict = predict_upload,
     ) -> None:
         self._limits, self._predict = limits, predict
         self._lock = threading.Lock()
         self._here = 0
         self._batches: list[int] = []
-        self._opened = {name: open_model(file, threads) for name, file in files.items()}
+        self._opened = {
+            name: open_model(file, threads, None if trust is None else Path(trust)) for name, file in files.items()
+        }
+        for name, model in self._opened.items():
+            if task is not None and (other := model.description.task) != task:
+                raise SuiteError(
+                    f"--model {files[name]}: is a model of {other}: serve it with scansuite {other} serve, or any with "
+                    "scansuite serve"
+                )
         self.models = {
             name: BatchedModel(model, self.busy, wait, together, self._ran) for name, model in self._opened.items()
         }

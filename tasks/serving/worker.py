@@ -40,14 +40,14 @@ def main() -> int:
     asked = json.loads(sys.stdin.buffer.readline())
     out = _Out(said)
     try:
-        work = Work(
-            asked["models"], RequestLimits(**asked["limits"]), asked["threads"], asked["together"], asked["wait"]
-        )
+        limits = RequestLimits(**asked.pop("limits"))
+        together = asked["together"]
+        work = Work(asked.pop("models"), limits, **asked)
     except SuiteError as error:
         out.say({"trouble": str(error)})
         return 1
     out.say({"models": work.described()})
-    executor = ThreadPoolExecutor(asked["together"])
+    executor = ThreadPoolExecutor(together)
     for line in sys.stdin.buffer:
         work.arrived()
         executor.submit(_do, work, json.loads(line), out)

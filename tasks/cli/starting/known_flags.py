@@ -37,11 +37,12 @@ OWN_FLAGS = {
     "export": "tasks.cli.verbs.export.OWN_FLAGS",
     "list": "tasks.cli.verbs.list.OWN_FLAGS",
     "report": "tasks.cli.verbs.report.OWN_FLAGS",
+    "serve": "tasks.cli.verbs.serve.OWN_FLAGS",
 }
 TRAINER = "pytorch_lightning.trainer.trainer.Trainer"
 _COMMON = "tasks.cli.parser.COMMON"
 _INPUTS = "datamodules.inputs.InputFiles"
-OWN_FLAGS_ALONE = ("list", "report")  # verbs that take no other flags, and no --config
+OWN_FLAGS_ALONE = ("list", "report", "serve")  # verbs that take no other flags, and no --config
 # Verbs whose parser is a VerbParser, not a TaskParser.
 _WITHOUT_MODEL = ("predict", "explain", "export", *OWN_FLAGS_ALONE)
 

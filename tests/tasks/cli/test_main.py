@@ -36,6 +36,7 @@ def test_each_verb_that_is_shown_has_help(run: Run, verb: str) -> None:
         "check": "--output",
         "show": "--case_id",
         "report": "--compare",
+        "serve": "--max_request",
     }
     assert shown.get(verb, "--ckpt_path") in out
 
