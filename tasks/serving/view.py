@@ -92,7 +92,9 @@ def _case(model: Runs, case: str, path: Path, predicted: Predicted, arrays: _Arr
     pixels, low, high = _pixels(kept, shown)
     largest = low + float(pixels.max()) * (high - low) / np.iinfo(pixels.dtype).max
     told |= {"pixels": arrays.add(pixels), "low": low, "high": high, "largest": largest}
-    told["windows"] = _windows(description.preprocess, scan, low, largest, colour=pixels.shape[-1] == 3, several=len(kept) > 1)
+    told["windows"] = _windows(
+        description.preprocess, scan, low, largest, colour=pixels.shape[-1] == 3, several=len(kept) > 1
+    )
     if (mask := predicted.masks.get(case)) is not None:
         told["mask"] = arrays.add(_mask_planes(mask, grid, description, step, shown))
     if grid is None and description.task == "classify" and (found := heat_of(model, scan)) is not None:

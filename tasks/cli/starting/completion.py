@@ -48,6 +48,8 @@ def candidates(words: Sequence[str], verbs: Mapping[str, str], beside: Mapping[s
     if not before:
         tasks = [Candidate(name, spec.help) for name in task_names() if (spec := _spec(name)) is not None]
         return _beginning(word, [*tasks, *(Candidate(*one) for one in beside.items())])
+    if before[0] in beside and before[0] in verbs:  # of any task: its flags are the same
+        return _of_verb(spec_of(next(iter(task_names()))), before[0], before[1:], word)
     if before[0] in beside:
         known = _WORDS_BESIDE[before[0]]
         return _beginning(word, map(Candidate, known)) + [Candidate(FILES)] * (before[0] in _OF_FILES)

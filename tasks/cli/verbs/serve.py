@@ -30,7 +30,9 @@ OWN_FLAGS: OwnFlags = {
     "max_request": Flag("largest request, in MiB", int, 512),
     "max_unpacked": Flag("largest size of a zip's files together, unpacked, in MiB", int, 2048),
     "max_members": Flag("most files of a zip or of a request", int, 5000),
-    "max_pixels": Flag("largest height times width of an image, slice or page, in pixels", int, RequestLimits.max_pixels),
+    "max_pixels": Flag(
+        "largest height times width of an image, slice or page, in pixels", int, RequestLimits.max_pixels
+    ),
     "max_seconds": Flag("longest time that a request may arrive, wait and compute, each, in seconds", float, 120.0),
     "max_queue": Flag("most requests at a time; further ones are asked to come again", int, 64),
     "keep": Flag("folder to keep requests and their results in; left out: nothing is kept", str | None),
