@@ -9,8 +9,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from datamodules.readers.listing import is_clutter
-from scansuite.files import safe_path
+from scansuite.files import safe_name
 from scansuite.words import number_of
+from tasks.serving.file_names import free_path
 from tasks.serving.refused import RefusedError
 from tasks.serving.settings import RequestLimits
 
@@ -79,8 +80,10 @@ def _check_directory(file: Path, limits: RequestLimits) -> None:
 
 
 def _unpack(archive: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, left: int, limits: RequestLimits) -> int:
-    target = folder / safe_path(one.filename.replace("\\", "/"))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    *folders, last = [part for part in one.filename.replace("\\", "/").split("/") if part.strip(". ")] or ["file"]
+    inside = folder.joinpath(*map(safe_name, folders))
+    inside.mkdir(parents=True, exist_ok=True)
+    target = free_path(inside, last)
     size = 0
     with archive.open(one) as source, target.open("xb") as stream:
         while chunk := source.read(_CHUNK):

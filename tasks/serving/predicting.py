@@ -62,15 +62,15 @@ def predict_upload(model: Runs, paths: Sequence[Path], limits: Limits) -> Predic
     from tasks.exported.predict import predict_files
 
     inputs = InputCases(max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
-    found = predict_files(model, inputs, [str(path) for path in paths], None, {})
+    found = predict_files(model, inputs, [str(path) for path in paths])
     rows = found.table.astype(object).where(found.table.notna(), None).to_dict("records")
-    paths_of = dict(zip(map(str, found.cases), found.paths, strict=True))
+    cases = {str(case): found.paths[case] for case in found.cases}
     flat = 2 + model.description.overlapping
     masks = {
-        str(case): CaseMask(mask, None if mask.ndim == flat else read_grid(Path(paths_of[str(case)]), limits))
+        str(case): CaseMask(mask, None if mask.ndim == flat else read_grid(Path(cases[str(case)]), limits))
         for case, mask in getattr(found, "masks", {}).items()
     }
-    return Predicted(rows, paths_of, masks, list(found.unreadable), list(inputs.passed_over))
+    return Predicted(rows, cases, masks, list(found.unreadable), list(inputs.passed_over))
 
 
 class Predict(Protocol):

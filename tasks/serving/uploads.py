@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from scansuite.files import marked_name, safe_name
+from tasks.serving.file_names import file_name, free_path
 from tasks.serving.refused import RefusedError
 from tasks.serving.settings import RequestLimits
 
@@ -173,10 +172,7 @@ class _Parts:
         self.files += 1
         if self.files > self._most:
             raise RefusedError(413, f"the form has more than the {self._most} files allowed")
-        name = file_name(options[b"filename"].decode("utf-8", "replace"))
-        if (self._folder / name).exists():
-            name = marked_name(Path(name).stem, f"{self.files}") + Path(name).suffix
-        self._stream = (self._folder / name).open("xb")
+        self._stream = free_path(self._folder, options[b"filename"].decode("utf-8", "replace")).open("xb")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._stream is not None:
@@ -184,17 +180,6 @@ class _Parts:
 
     def _end(self) -> None:
         self.whole = True
-
-
-def file_name(said: str) -> str:
-    """A safe name for a file that a request names: its suffix, by which readers know it, stays."""
-    last = unquote(said).replace("\\", "/").rsplit("/", 1)[-1].strip().strip(".") or "upload"
-    safe = safe_name(last)
-    if safe == last:
-        return last
-    suffixes = "".join(Path(last).suffixes[-2:]).lower()
-    kept = suffixes if suffixes.replace(".", "").isalnum() and len(suffixes) <= 12 else ""
-    return f"{safe_name(last[: len(last) - len(kept)] or 'upload')}{kept}"
 
 
 def too_long(limits: RequestLimits) -> RefusedError:
