@@ -84,8 +84,21 @@ def _measure(asked: argparse.Namespace, folder: Path) -> int:
     line = process.stdout.readline()
     address = line.split(" at ", 1)[1].split(";")[0].strip()
     seen, over = Seen(), threading.Event()
-    watcher = threading.Thread(target=_watch, args=(process.pid, seen, over))
+    watcher = threading.Thread(target=_watch, args=(process.pid, seen, over), daemon=True)
     watcher.start()
+    try:
+        took, measured = _asked(address, asked, folder, seen, process.pid)
+    finally:
+        over.set()
+        watcher.join()
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
+    _say(seen, asked, took, measured, status)
+    return 1 if seen.wrong or status or any(kind == "lost" for _, kind in seen.answers) else 0
+
+
+def _asked(address: str, asked: argparse.Namespace, folder: Path, seen: Seen, pid: int) -> tuple[float, str]:
+    """Ask everything: how long it took, and what the service measured of itself."""
     with httpx.Client(base_url=address, timeout=120) as client:
         name = client.get("/v1/models").json()["models"][0]["name"]
         for scan in asked.scans:  # each worker loads what it reads with
@@ -93,17 +106,11 @@ def _measure(asked: argparse.Namespace, folder: Path) -> int:
         seen.answers.clear()
         seen.seconds.clear()
     begun = time.monotonic()
-    _load(address, name, asked, folder, seen, process.pid)
+    _load(address, name, asked, folder, seen, pid)
     took = time.monotonic() - begun
     time.sleep(1)
-    over.set()
-    watcher.join()
     with httpx.Client(base_url=address, timeout=60) as client:
-        measured = client.get("/metrics").text
-    process.send_signal(signal.SIGTERM)
-    status = process.wait(60)
-    _say(seen, asked, took, measured, status)
-    return 1 if seen.wrong or status or any(kind == "lost" for _, kind in seen.answers) else 0
+        return took, client.get("/metrics").text
 
 
 def _load(address: str, name: str, asked: argparse.Namespace, folder: Path, seen: Seen, pid: int) -> None:
@@ -112,7 +119,10 @@ def _load(address: str, name: str, asked: argparse.Namespace, folder: Path, seen
     kinds += ["good"] * (asked.requests - len(kinds))
     random.Random(0).shuffle(kinds)
     bomb = folder / "bomb.zip"
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.dcm", "w") as stream:
+    with (
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.dcm", "w", force_zip64=True) as stream,
+    ):
         for _ in range(3 << 10):
             stream.write(bytes(_CHUNK))
     noise = np.random.default_rng(0).bytes(1 << 16)
