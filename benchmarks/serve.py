@@ -27,7 +27,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import psutil
 
 _CHUNK = 1 << 20
 _LARGE = 2 << 30  # bytes
@@ -133,7 +132,7 @@ def _load(address: str, name: str, asked: argparse.Namespace, folder: Path, seen
             clients.client = httpx.Client(base_url=address, timeout=120)
         client = clients.client
         if number == len(kinds) // 2:
-            psutil.Process(pid).children()[0].kill()
+            os.kill(_children(pid)[0], signal.SIGKILL)
         scan = asked.scans[number % len(asked.scans)]
         if kind == "good":
             _good(client, name, scan, seen)
@@ -194,15 +193,23 @@ def _answered(seen: Seen, kind: str, ask: object, expected: set[int]) -> None:
 
 def _watch(pid: int, seen: Seen, over: threading.Event) -> None:
     """Look at the memory ten times a second."""
-    service, begun = psutil.Process(pid), time.monotonic()
+    begun = time.monotonic()
     while not over.wait(0.1):
-        workers = 0
-        for child in service.children():
-            try:
-                workers += child.memory_info().rss
-            except psutil.Error:  # it was killed
-                continue
-        seen.memory.append((time.monotonic() - begun, service.memory_info().rss, workers))
+        workers = sum(map(_memory, _children(pid)))
+        seen.memory.append((time.monotonic() - begun, _memory(pid), workers))
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that a process has started, by Linux's table of them."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _memory(pid: int) -> int:
+    """Bytes that a process has in memory; 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def _say(seen: Seen, asked: argparse.Namespace, took: float, measured: str, status: int) -> None:

@@ -70,7 +70,7 @@ class Service:
         self._spool = Spool(settings.limits.max_spooled)
         self._folder: Path | None = None
         self._page = Page()
-        self.app: App = Gate(self._application(), settings, self._measured)  # type: ignore[arg-type]
+        self.app: App = Gate(self._application(), settings, self._measured)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

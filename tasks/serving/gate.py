@@ -86,7 +86,7 @@ class Gate:
 
     def _refuse(self, scope: MutableMapping[str, Any], *, has_body: bool) -> None:
         """Refuse who may not call, and what is too much."""
-        headers = Headers(scope=scope)  # type: ignore[arg-type]
+        headers = Headers(scope=scope)
         host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname or ""
         if self._settings.is_loopback and name not in (*LOOPBACK, self._settings.host):
@@ -122,7 +122,7 @@ class _Exchange:
 
     def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        headers = Headers(scope=scope)  # type: ignore[arg-type]
+        headers = Headers(scope=scope)
         length = headers.get("content-length", "")
         self._whole = length in ("", "0") and "transfer-encoding" not in headers
         self._asks = headers.get("expect", "").lower() == "100-continue"

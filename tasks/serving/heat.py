@@ -58,7 +58,7 @@ def heat_of(model: Runs, scan: Scan) -> Heat | None:
         fields = [outputs[name][0] for name in cams]
     else:
         fields = _occlusion(model, image)
-    whole = np.mean([_share_of_largest(field) for field in fields], axis=0, dtype=np.float32)
+    whole = np.stack([_share_of_largest(field) for field in fields]).mean(axis=0)
     names = list(description.class_names)
     maps = np.stack([_over_scan(plane, image.shape[2:], opened.content_size) for plane in whole])
     return Heat(kind, names if len(names) == len(maps) else [str(number) for number in range(len(maps))], maps)
@@ -105,4 +105,4 @@ def _over_scan(plane: NDArray[np.float32], image: tuple[int, ...], content: tupl
     height, width = max(1, round(image[0] * share)), max(1, round(image[1] * share))
     grown = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
     part = grown[: max(1, round(content[0] * share)), : max(1, round(content[1] * share))]
-    return np.rint(np.clip(part, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(part, 0, 1) * 255), np.uint8)

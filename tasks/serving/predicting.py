@@ -63,7 +63,8 @@ def predict_upload(model: Runs, paths: Sequence[Path], limits: Limits) -> Predic
 
     inputs = InputCases(max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
     found = predict_files(model, inputs, [str(path) for path in paths])
-    rows = found.table.astype(object).where(found.table.notna(), None).to_dict("records")
+    known = found.table.astype(object).where(found.table.notna(), None)
+    rows = [dict(zip(known.columns, row, strict=True)) for row in known.itertuples(index=False, name=None)]
     cases = {str(case): found.paths[case] for case in found.cases}
     flat = 2 + model.description.overlapping
     masks = {

@@ -71,7 +71,11 @@ class Worker:
             start_new_session=True,  # Ctrl-C is for the parent, which ends its workers when they are done
         )
         settings = self._settings
-        told = {"threads": settings.threads_of_each, "together": settings.together, "wait": settings.wait}
+        told: dict[str, Any] = {
+            "threads": settings.threads_of_each,
+            "together": settings.together,
+            "wait": settings.wait,
+        }
         told["trust"] = None if settings.trust is None else str(settings.trust)
         self._send({"models": self._models, "limits": asdict(settings.limits), "task": settings.task, **told})
 

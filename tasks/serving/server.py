@@ -79,7 +79,8 @@ def serve(models: Mapping[str, str], settings: ServeSettings, ready: Callable[[s
         from tasks.serving.app import Service
     except ImportError as error:
         raise SuiteError(f"{NO_SERVE} ({error.name})") from None
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # its tracebacks may hold names of files
+    for name in ("uvicorn.error", "python_multipart"):  # tracebacks, and parts of forms, may hold names of files
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     listening = listen(settings.host, settings.port)
     service = Service(models, settings)
     config = uvicorn.Config(

@@ -21,7 +21,7 @@ from datamodules.readers import formats, volume
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import Grid, Plane
 from datamodules.resampling import resize_image, resize_mask
-from datamodules.types import Scan
+from datamodules.types import Scan, ScanInfo
 from datamodules.windows import WINDOWS
 from scansuite.errors import SuiteError
 from tasks.exported.description import Description
@@ -79,10 +79,11 @@ def view_of(model: Runs, predicted: Predicted, answer: Mapping[str, Any], limits
 def _case(model: Runs, case: str, path: Path, predicted: Predicted, arrays: _Arrays, limits: Limits) -> dict[str, Any]:
     description = model.description
     if path.is_dir() or formats.is_stack(path) or (volume.is_series(path) and formats.count_frames(path, limits) > 1):
-        scan, grid, planes, spacing = _volume(path, description, limits)
+        scan, grid, planes = _volume(path, description, limits)
     else:
         scan = formats.read(path, limits)
-        grid, planes, spacing = None, scan.array[None], scan.info.get("spacing")
+        grid, planes = None, scan.array[None]
+    spacing = scan.info.get("spacing")
     size = (planes.shape[1], planes.shape[2])
     shown = _shown(size, _LONGEST_SIDE if len(planes) == 1 else _LONGEST_SIDE // 2)
     step = max(1, math.ceil(len(planes) * shown[0] * shown[1] * 2 / _MOST_BYTES))
@@ -102,16 +103,15 @@ def _case(model: Runs, case: str, path: Path, predicted: Predicted, arrays: _Arr
     return told
 
 
-def _volume(
-    path: Path, description: Description, limits: Limits
-) -> tuple[Scan, Grid, NDArray[Any], tuple[float, float]]:
+def _volume(path: Path, description: Description, limits: Limits) -> tuple[Scan, Grid, NDArray[Any]]:
+    """The middle slice of a volume, its grid, and all slices."""
     whole = volume.read_volume(path, limits)
     plane = _plane(description)
     planes = volume.to_slices(whole.array, whole.affine, plane)
     planes = planes if planes.ndim == 3 else planes[..., 0]  # of several frames or sequences the first
     _, row, column = volume.slice_spacing(whole.affine, plane)
-    middle = planes[len(planes) // 2]
-    return Scan(np.asarray(middle)), whole, planes, (row, column)
+    middle = np.asarray(planes[len(planes) // 2])
+    return Scan(middle, ScanInfo(spacing=(row, column))), whole, planes
 
 
 def _plane(description: Description) -> Plane:

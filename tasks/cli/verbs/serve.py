@@ -1,4 +1,4 @@
-"""``serve``: exported models as a service, with a page to drop a scan on; ``scansuite serve`` takes those of any task."""
+"""``serve``: exported models as a service, with a page to drop a scan on; ``scansuite serve`` takes those of any."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import signal
 import time
 import zipfile
@@ -245,10 +246,10 @@ def test_a_killed_worker_is_replaced_and_no_request_is_lost(service: Running, pn
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(service.predict, "tiny", png) for _ in range(40)]
         time.sleep(0.05)
-        before.send_signal(signal.SIGKILL)
+        os.kill(before, signal.SIGKILL)
         assert [one.result().status_code for one in answers] == [200] * 40
     (after,) = service.workers()
-    assert after.pid != before.pid
+    assert after != before
     assert "scansuite_workers_replaced_total 1.0" in service.client.get("/metrics").text
 
 
