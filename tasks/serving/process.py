@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tasks
 from tasks.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Worker:
 
     async def start(self) -> None:
         """Start the process and tell it what to load."""
-        folder = str(Path(tasks.__file__).resolve().parents[1])
+        folder = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join(dict.fromkeys([folder, *filter(None, sys.path)]))
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "tasks.serving.worker"),
