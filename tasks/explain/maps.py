@@ -25,7 +25,6 @@ FloatArray = NDArray[np.float32]
 IMAGES = 3  # of a bag, of which maps are made: those that count most
 BATCH = 16
 _SHOWN = 0.995  # quantile of a map of pixels that is shown as 1: single pixels tower over all
-_LEAST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +52,11 @@ class Map:
     image: int = 0
     weight: float | None = None
 
+    @property
+    def strength(self) -> FloatArray:
+        """(H, W) what is above 0 at the image's size, for measuring: of pixels as they are, of cells :attr:`values`."""
+        return self.values if self.layer else np.maximum(self.raw, 0)
+
 
 def explain_image(
     model: Model,
@@ -62,6 +66,7 @@ def explain_image(
     *,
     layer: str | None = None,
     batch_size: int = BATCH,
+    chosen: Sequence[int] | None = None,
 ) -> list[Map]:
     """Maps of one image, or of the images of one case that count most.
 
@@ -76,6 +81,7 @@ def explain_image(
         layer: name of the layer whose cells the maps of the CAM family have; None: see
             :func:`~tasks.explain.activations.by_preference`.
         batch_size: images at once, where a method changes the image many times.
+        chosen: numbers of the images of a bag; None: those that count most.
 
     Returns:
         By image, then by target, then by method.
@@ -90,7 +96,7 @@ def explain_image(
         weighed = [weights for member in members if (weights := member.weights()) is not None]
         weights = torch.stack(weighed).mean(dim=0) if weighed else None
         maps: list[Map] = []
-        for image in members[0].chosen(IMAGES):
+        for image in members[0].chosen(IMAGES) if chosen is None else chosen:
             by_member = [
                 maps_of(member, image, explained, methods, layer=layer, batch_size=batch_size) for member in members
             ]
@@ -149,10 +155,14 @@ def _as_map(of_members: Sequence[RawMap], size: Sequence[int], image: int, weigh
     first = of_members[0]
     fine = [one.full(size) for one in of_members]
     if len(fine) > 1:
-        fine = [torch.stack([one / one.max().clamp_min(_LEAST) for one in fine]).mean(dim=0)]
+        fine = [torch.stack([_shared(one, one.max()) for one in fine]).mean(dim=0)]
     raw = first.raw if len(of_members) == 1 else fine[0]
-    highest = fine[0].max() if first.layer else fine[0].quantile(_SHOWN)
-    values = (fine[0] / highest.clamp_min(_LEAST)).clamp(0, 1)
+    values = _shared(fine[0], fine[0].max() if first.layer else fine[0].quantile(_SHOWN))
     layer = ", ".join(dict.fromkeys(one.layer for one in of_members))
     score = sum(one.score for one in of_members) / len(of_members)
     return Map(values.numpy(), raw.numpy(), first.method, first.target, layer, score, image, weight)
+
+
+def _shared(fine: Tensor, highest: Tensor) -> Tensor:
+    """A map that is not negative as a share of its highest value, however small; 0 where that is 0."""
+    return (fine / highest).clamp(0, 1) if highest > 0 else (fine > 0).float()
