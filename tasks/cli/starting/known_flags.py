@@ -44,7 +44,7 @@ _COMMON = "tasks.cli.parser.COMMON"
 _INPUTS = "datamodules.inputs.InputFiles"
 OWN_FLAGS_ALONE = ("list", "report", "serve")  # verbs that take no other flags, and no --config
 # Verbs whose parser is a VerbParser, not a TaskParser.
-_WITHOUT_MODEL = ("predict", "explain", "export", *OWN_FLAGS_ALONE)
+_WITHOUT_MODEL = ("predict", "explain", *OWN_FLAGS_ALONE)
 
 
 class KnownFlag(NamedTuple):
@@ -93,10 +93,7 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
     if verb in OWN_FLAGS_ALONE:
         return found
     found |= {"-c": KnownFlag(), "--config": KnownFlag(), "--print_config": without}
-    found |= {"--allow_import": KnownFlag(several=True)}
-    if verb == "export":
-        return found
-    found |= {"--data": KnownFlag()}
+    found |= {"--allow_import": KnownFlag(several=True), "--data": KnownFlag()}
     if verb == "explain":
         return found | _arguments("--data.", arguments_of(_INPUTS))
     found |= {"--trainer": KnownFlag(), **_arguments("--trainer.", arguments_of(TRAINER))}

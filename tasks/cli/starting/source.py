@@ -251,6 +251,8 @@ def entries(module: str, node: ast.expr) -> list[tuple[str, str, ast.expr]]:
     Raises:
         UnsureError: it is another expression.
     """
+    if isinstance(node, ast.Name):
+        module, node = _meant(module, node)
     if not isinstance(node, ast.Dict):
         raise UnsureError(f"{module}: {ast.dump(node)[:80]}")
     found: list[tuple[str, str, ast.expr]] = []

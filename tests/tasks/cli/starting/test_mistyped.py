@@ -25,7 +25,7 @@ from tasks.registry.specs import SPECS, spec_of
 from tests.tasks.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[4]
-WITHOUT_TRAINER = ("explain", "export")
+WITHOUT_TRAINER = ("explain",)
 CASES = [(task, verb) for task in SPECS for verb in OWN_FLAGS]
 
 
