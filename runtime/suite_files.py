@@ -1,4 +1,4 @@
-"""Files of the suite that the runtime is made of: all that its entry points import, read from their source.
+"""Files of the suite that the runtime is made of: all that its own files import, read from their source.
 
 Standard library alone: the build of the wheel runs it where nothing of the suite is installed.
 """
@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGES = ("scansuite", "datamodules", "tasks")
-# What the runtime begins with. Whatever these import, in functions too, comes along.
-ENTRIES = ("tasks.exported",)
+RUNTIME = Path(__file__).resolve().parent / "scansuite_runtime"
+# What its own files read beside what they import.
+_READ = ("datamodules.input_cases",)
+# Files beside the modules that they read.
+DATA = (".csv", ".css", ".js", ".html", ".json")
+VERSION = "VERSION"  # file in the wheel that says of which version they are
 _FORMATS = "datamodules.readers.format_table"  # names decoders in strings, as module:function
 _DECODER = re.compile(r"datamodules(?:\.\w+)+:\w+")
 
@@ -30,16 +34,22 @@ class Closure(NamedTuple):
     outside: dict[str, list[str]]
 
 
-def closure_of(root: Path, entries: Sequence[str] = ENTRIES) -> Closure:
+def entries_of(runtime: Path = RUNTIME) -> list[str]:
+    """Modules of the suite that the runtime's own files import."""
+    imported = {name for file in sorted(runtime.glob("*.py")) for name in imported_by(file)}
+    return sorted({name for name in imported if name.split(".")[0] in PACKAGES} | set(_READ))
+
+
+def closure_of(root: Path, entries: Sequence[str]) -> Closure:
     """What modules of the suite import at run time, also inside functions; not what stands under TYPE_CHECKING.
 
     Args:
         root: folder that the packages of the suite are in.
-        entries: dotted names of modules; of a package all its modules count.
+        entries: dotted names of modules.
     """
     modules: dict[str, Path] = {}
     outside: dict[str, list[str]] = {}
-    waiting = [module for entry in entries for module in _modules_of(root, entry)]
+    waiting = list(entries)
     while waiting:
         module = waiting.pop()
         file = _file_of(root, module)
@@ -90,7 +100,19 @@ def _file_of(root: Path, module: str) -> Path | None:
     return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
 
 
-def _modules_of(root: Path, entry: str) -> list[str]:
-    folder = root.joinpath(*entry.split("."))
-    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+def modules_in(root: Path, package: str) -> list[str]:
+    """Dotted names of all modules of a package."""
+    files = sorted(root.joinpath(*package.split(".")).rglob("*.py"))
     return [".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for file in files]
+
+
+def files_of(root: Path) -> list[Path]:
+    """The files that come along: the modules of :func:`closure_of`, and the data beside them.
+
+    Args:
+        root: folder that the packages of the suite are in.
+    """
+    modules = list(closure_of(root, entries_of()).modules.values())
+    folders = sorted({file.parent for file in modules})
+    data = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in DATA]
+    return sorted([*modules, *data])

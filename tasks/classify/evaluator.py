@@ -13,7 +13,8 @@ from datamodules.samples.scaling import for_data
 from datamodules.types import Scan
 from tasks.classify.ensemble import ClassificationModel
 from tasks.deployment.classified import ClassifierFacts
-from tasks.evaluation.calibration.tables import calibrate_cases, fit_on_frames, tell
+from tasks.evaluation.calibration.applying import calibrate_cases
+from tasks.evaluation.calibration.tables import fit_on_frames, tell
 from tasks.evaluation.classification.operating_point import operating_points
 from tasks.running.evaluator import EvalResult, Evaluator
 from tasks.running.recorder import Recorder

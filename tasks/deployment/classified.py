@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from datamodules.types import BagImage
 from tasks.deployment.predictions import Predictions
 from tasks.deployment.tables import with_paths
+from tasks.evaluation.calibration.applying import calibrate_cases, called_class
 from tasks.evaluation.calibration.calibration import Calibration
-from tasks.evaluation.calibration.tables import calibrate_cases, called_class
 from tasks.evaluation.classification.operating_point import call_at
 from tasks.evaluation.tables import write_table
 

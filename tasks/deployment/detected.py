@@ -21,12 +21,10 @@ from tasks.deployment.boxes import write_box_picture, write_coco
 from tasks.deployment.case_results import Sink, boxes_result
 from tasks.deployment.predictions import Predictions
 from tasks.deployment.tables import draws, join, scan_rows
+from tasks.evaluation.calibration.applying import calibrate_boxes
 from tasks.evaluation.calibration.calibration import Calibration
-from tasks.evaluation.calibration.tables import calibrate_boxes
-from tasks.evaluation.pictures.box_overlays import called
-from tasks.registry.flag import Flag, OwnFlags
+from tasks.evaluation.detection.called_boxes import called
 
-FLAGS: OwnFlags = {"pictures": Flag("draw the calls on each image", bool | None, True)}
 BOX_COLUMNS = ["case_id", "label", "score", "x1", "y1", "x2", "y2"]
 
 
@@ -120,7 +118,7 @@ class BoxOutput:
         facts: of the model.
         limits: of the files.
         output: folder for what is written; None: nothing is.
-        options: values of :data:`FLAGS`, None where left out.
+        options: values of :data:`~tasks.deployment.flags.DETECT_FLAGS`, None where left out.
 
     Attributes:
         boxes: of the cases so far, a table each.

@@ -16,8 +16,8 @@ from datamodules.pictures.panels import class_colour
 from datamodules.readers.volume import Grid, write_volume
 from scansuite.errors import SuiteError
 from scansuite.files import marked_name, replacing, safe_name, safe_path, write_text
+from tasks.deployment.flags import MaskFormat
 
-MaskFormat = Literal["auto", "nifti", "png", "png16"]
 _MOST_COMPONENTS = 65535  # what 16 bits number
 
 

@@ -19,23 +19,14 @@ from datamodules.types import Scan, ScanInfo
 from scansuite.errors import SuiteError, nearest
 from tasks.deployment.case_results import Sink
 from tasks.deployment.dicom.result import CaseResult
+from tasks.deployment.flags import MaskFormat
 from tasks.deployment.mask_pictures import middle_found_slice, write_mask_picture
-from tasks.deployment.masks import MaskFormat, MaskWriter, mask_rows
+from tasks.deployment.masks import MaskWriter, mask_rows
 from tasks.deployment.predictions import Predictions
 from tasks.deployment.tables import UNCERTAINTY, draws
 from tasks.evaluation.segmentation.cleanup import CleanUp
-from tasks.registry.flag import Flag, OwnFlags
 
 _LONGEST = 2048  # px of a flat image that is drawn from all of its pixels
-
-FLAGS: OwnFlags = {
-    "mask_format": Flag(
-        "format of the masks: auto is nifti for volumes, png for flat images; png16 has a number for each object",
-        MaskFormat | None,
-        "auto",
-    ),
-    "pictures": Flag("draw the masks on each image, or on a slice of each volume", bool | None, True),
-}
 
 
 @dataclass
@@ -150,7 +141,7 @@ class MaskOutput:
     Args:
         facts: of the model.
         output: folder for what is written; None: the masks are kept in :attr:`masks`.
-        options: values of :data:`FLAGS`, None where left out.
+        options: values of :data:`~tasks.deployment.flags.SEGMENT_FLAGS`, None where left out.
 
     Attributes:
         rows: of the cases so far.

@@ -18,7 +18,8 @@ from tasks.deployment.tables import join, scan_rows
 from tasks.detect.collect import BoxCollector
 from tasks.detect.ensemble import DetectionModel
 from tasks.distributed import gather, is_rank_zero
-from tasks.evaluation.calibration.tables import calibrate_boxes, fit_on_frames, tell
+from tasks.evaluation.calibration.applying import calibrate_boxes
+from tasks.evaluation.calibration.tables import fit_on_frames, tell
 from tasks.evaluation.detection.metrics import detection_operating_points
 from tasks.evaluation.pictures.box_overlays import ShownBoxes, case_f1, write_box_overlays
 from tasks.running.evaluator import EvalResult, Evaluator, piece_loader

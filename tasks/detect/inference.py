@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
 from tasks.deployment.case_results import Sink
-from tasks.deployment.detected import FLAGS, BoxOutput, CaseBoxes, DetectionPredictions, DetectorFacts
+from tasks.deployment.detected import BoxOutput, CaseBoxes, DetectionPredictions, DetectorFacts
+from tasks.deployment.flags import DETECT_FLAGS
 from tasks.detect.collect import BoxCollector
 from tasks.detect.ensemble import DetectionModel
 from tasks.distributed import gather, is_rank_zero
@@ -23,7 +24,7 @@ from tasks.running.inference import Inference
 class DetectionInference(Inference[DetectionModel]):
     """Draws a case as soon as its last tile has come; see :class:`~tasks.running.inference.Inference`."""
 
-    flags: ClassVar[OwnFlags] = FLAGS
+    flags: ClassVar[OwnFlags] = DETECT_FLAGS
 
     def __init__(
         self, model: DetectionModel, inputs: InputFiles, output: Path | None, options: Mapping[str, Any]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scansuite.errors import SuiteError
 from scansuite.progress import progress
+from tasks.deployment.flags import TASK_FLAGS
 from tasks.exported.images import Runnable
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def runner_class(task: str) -> type[Runner[Any]]:
 
 def flags_of(task: str) -> OwnFlags:
     """Further flags of a task's ``predict``, see :class:`~tasks.registry.flag.Flag`."""
-    return runner_class(task).flags
+    return TASK_FLAGS.get(task, {})
 
 
 def predict_files(

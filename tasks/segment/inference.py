@@ -13,8 +13,8 @@ from datamodules.cases.table import CaseTable
 from datamodules.inputs import InputFiles
 from datamodules.loading.case_source import CaseSource
 from tasks.deployment.case_results import Sink
+from tasks.deployment.flags import SEGMENT_FLAGS
 from tasks.deployment.segmented import (
-    FLAGS,
     AssembledCase,
     MaskOutput,
     SegmentationPredictions,
@@ -32,7 +32,7 @@ from tasks.segment.ensemble import SegmentationModel
 class SegmentationInference(Inference[SegmentationModel]):
     """Writes the mask of a case as soon as its last piece has come; see :class:`~tasks.running.inference.Inference`."""
 
-    flags: ClassVar[OwnFlags] = FLAGS
+    flags: ClassVar[OwnFlags] = SEGMENT_FLAGS
 
     def __init__(
         self, model: SegmentationModel, inputs: InputFiles, output: Path | None, options: Mapping[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite_files import Closure, closure_of
+from suite_files import Closure, closure_of, entries_of, modules_in
 
 ROOT = Path(__file__).resolve().parents[2]
 # What finds, reads, preprocesses and cuts inputs, whether the runner uses it already or not.
@@ -20,18 +20,25 @@ INPUTS = (
 )
 HEAVY = (
     *("torch", "torchvision", "pytorch_lightning", "lightning", "timm", "segmentation_models_pytorch"),
-    *("albumentations", "torchmetrics", "sklearn", "matplotlib", "tensorboard", "jsonargparse"),
+    *("albumentations", "torchmetrics", "tensorboard", "jsonargparse"),
 )
+CHARTS = ("matplotlib", "sklearn", "jinja2", "rich")  # what a report and the terminal need
 
 
 @pytest.fixture(scope="module")
 def closure() -> Closure:
-    return closure_of(ROOT, ("tasks.exported", *INPUTS))
+    return closure_of(ROOT, (*entries_of(), *INPUTS))
 
 
-def test_nothing_that_trains_comes_along(closure: Closure) -> None:
+def test_nothing_that_trains_or_draws_charts_comes_along(closure: Closure) -> None:
     """Nor by an import that waits inside a function."""
-    assert {name: who for name, who in closure.outside.items() if name in HEAVY} == {}
+    assert {name: who for name, who in closure.outside.items() if name in (*HEAVY, *CHARTS)} == {}
+
+
+@pytest.mark.parametrize("package", ["tasks.exported", "tasks.deployment"])
+def test_what_ships_needs_nothing_that_trains(package: str) -> None:
+    found = closure_of(ROOT, modules_in(ROOT, package))
+    assert {name: who for name, who in found.outside.items() if name in HEAVY} == {}
 
 
 def test_every_reader_comes_along(closure: Closure) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.evaluation.calibration.applying import RAW, RAW_BOX
 from tasks.evaluation.calibration.calibration import Calibration
 from tasks.evaluation.calibration.maps import FloatArray
 from tasks.evaluation.classification.columns import read_multilabel, read_single_label
@@ -19,9 +20,6 @@ IntArray: TypeAlias = NDArray[np.intp]
 BoolArray: TypeAlias = NDArray[np.bool_]
 # One of two classes; one of several; labels, each for itself; boxes, each class for itself.
 Kind: TypeAlias = Literal["binary", "classes", "labels", "boxes"]
-
-RAW = "uncalibrated_"
-RAW_BOX = "uncalibrated_score"
 
 
 @dataclass(frozen=True, eq=False)

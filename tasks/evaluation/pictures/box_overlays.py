@@ -16,6 +16,7 @@ from datamodules.pictures.boxes import draw_boxes
 from datamodules.pictures.canvas import Colour, grid, legend
 from datamodules.pictures.panels import UNKNOWN, class_colour, panel_size, scan_panel
 from tasks.evaluation.detection.boxes import MARKS
+from tasks.evaluation.detection.called_boxes import called
 from tasks.evaluation.detection.calls import CALL_IOU
 from tasks.evaluation.detection.matching import match_one
 from tasks.evaluation.pictures.common import (
@@ -27,7 +28,6 @@ from tasks.evaluation.pictures.common import (
     write_pictures,
 )
 
-UNCHOSEN_SCORE = 0.5  # of a call, where a class has no operating point
 _EDGES = ["x1", "y1", "x2", "y2"]
 _NAMED = 12  # classes in the legend
 _HIT: Colour = (255, 255, 255)
@@ -46,13 +46,6 @@ class ShownBoxes:
     image: NDArray[np.float32]
     targets: pd.DataFrame
     predictions: pd.DataFrame
-
-
-def called(predictions: pd.DataFrame, points: Mapping[str, float]) -> pd.DataFrame:
-    """The boxes that are calls: from their class's operating point on, or from 0.5 where it has none."""
-    return predictions[
-        predictions["score"] >= predictions["label"].map(points).astype("float64").fillna(UNCHOSEN_SCORE)
-    ]
 
 
 class Paired(NamedTuple):

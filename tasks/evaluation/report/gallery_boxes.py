@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from datamodules.pictures.panels import class_colour
 from tasks.evaluation.detection.boxes import CORNERS, MARKS
+from tasks.evaluation.detection.called_boxes import called
 from tasks.evaluation.evaluated import PartTables
-from tasks.evaluation.pictures.box_overlays import called, pair_boxes
+from tasks.evaluation.pictures.box_overlays import pair_boxes
 from tasks.evaluation.report.content import GalleryBox
 
 _MOST = 100  # boxes of a kind

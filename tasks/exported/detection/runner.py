@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from datamodules.cases.table import CaseTable
 from datamodules.input_cases import InputCases
 from datamodules.types import ScanInfo
-from tasks.deployment.detected import FLAGS, BoxOutput, CaseBoxes, DetectionPredictions, DetectorFacts
+from tasks.deployment.detected import BoxOutput, CaseBoxes, DetectionPredictions, DetectorFacts
+from tasks.deployment.flags import DETECT_FLAGS
 from tasks.deployment.tables import with_paths
 from tasks.exported.batches import Unreadable, piece_batches
 from tasks.exported.detection.detector import Detector
@@ -47,7 +48,7 @@ class DetectedCase:
 class DetectionRunner(Runner[DetectedCase]):
     """See :class:`~tasks.exported.runner.Runner`."""
 
-    flags: ClassVar[OwnFlags] = FLAGS
+    flags: ClassVar[OwnFlags] = DETECT_FLAGS
 
     def __init__(self, model: Runnable, inputs: InputCases) -> None:
         super().__init__(model, inputs)

@@ -11,8 +11,8 @@ import pandas as pd
 from datamodules.cases.table import CaseTable
 from datamodules.input_cases import InputCases
 from datamodules.loading.case_source import CaseSource
+from tasks.deployment.flags import SEGMENT_FLAGS
 from tasks.deployment.segmented import (
-    FLAGS,
     MaskOutput,
     SegmentationPredictions,
     SegmentedCase,
@@ -32,7 +32,7 @@ from tasks.registry.flag import OwnFlags
 class SegmentationRunner(Runner[SegmentedCase]):
     """See :class:`~tasks.exported.runner.Runner`."""
 
-    flags: ClassVar[OwnFlags] = FLAGS
+    flags: ClassVar[OwnFlags] = SEGMENT_FLAGS
 
     def __init__(self, model: Runnable, inputs: InputCases) -> None:
         super().__init__(model, inputs)

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from scansuite.errors import SuiteError
+from tasks.evaluation.calibration.applying import calibrate_boxes, calibrate_cases
 from tasks.evaluation.calibration.scored import scored, uncalibrated
-from tasks.evaluation.calibration.tables import calibrate_boxes, calibrate_cases, fit_on, fit_on_frames
+from tasks.evaluation.calibration.tables import fit_on, fit_on_frames
 from tasks.evaluation.evaluated import PartTables
 from tasks.evaluation.task_file import RunTask
 from tests.tasks.evaluation.box_data import as_tables, random_images

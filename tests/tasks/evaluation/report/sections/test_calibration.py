@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.evaluation.calibration.applying import calibrate_boxes, calibrate_cases
 from tasks.evaluation.calibration.scored import Scored, of_classes
-from tasks.evaluation.calibration.tables import calibrate_boxes, calibrate_cases, fit_on
+from tasks.evaluation.calibration.tables import fit_on
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.evaluation.metric_values import MetricValue
 from tasks.evaluation.report.content import LinePlot, ReportSettings, Section, Subject, Table
