@@ -17,18 +17,31 @@ from datamodules.readers.volume import is_series, may_be_volume, read_grid, writ
 from scansuite.files import replacing, safe_name, safe_path
 from tasks.explain.cases import ExplainedCases, SeenImage
 from tasks.explain.drawing import barred, map_file_picture, map_picture, scan_picture
+from tasks.explain.judging import Judge, check_columns
 from tasks.explain.layer_pictures import write_picture
 from tasks.explain.maps import Map, explain_image, explainers
 from tasks.explain.methods import ABOUT, Method
 from tasks.explain.page import DrawnMap, ExplainPage, cell_text
+from tasks.explain.sanity.checks import Sanity
 from tasks.explain.targets import Target
 from tasks.explain.truth import Truth
 from tasks.loading import Model
 
+_HALF = 0.5
 _EDGES = ("x1", "y1", "x2", "y2")
 _NAMED = 10  # images of a bag whose weights stand in the page
 _PAGE_CASES = 60  # of which the page has pictures; files and table have all
-HEAD = ("what", "map", "layer", "number", "check")
+NUMBERS_SHOWN = ("mprt", "deletion", "deletion_random", "pointing", "energy", "truth_share")
+_HEAD = ("what", "map", "layer", "score")
+_CHECKED = (
+    *("like random weights'", "deletion", "deletion elsewhere", "in the truth", "energy in the truth"),
+    *("truth's share of the image", "verdict"),
+)
+
+
+def head(*, checked: bool) -> tuple[str, ...]:
+    """Heads of the tables of numbers by case."""
+    return (*_HEAD, *_CHECKED) if checked else _HEAD
 
 
 @dataclass
@@ -43,6 +56,7 @@ class MapWriter:
         page: that figures are added to.
         layer: whose cells maps have; None: the usual one.
         truth: masks or boxes; None: unknown.
+        judge: that checks maps; None: they are not checked.
         rows: one a map.
         attention: a row for each image of a case whose images are weighed.
     """
@@ -54,6 +68,7 @@ class MapWriter:
     page: ExplainPage
     layer: str | None = None
     truth: Truth | None = None
+    judge: Judge | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     attention: list[dict[str, Any]] = field(default_factory=list)
     _written: set[str] = field(default_factory=set)
@@ -110,20 +125,23 @@ class MapWriter:
         """One target on one image, by all methods."""
         seen = images[number]
         true = None if self.truth is None else self.truth.mask(case_id, seen, target)
-        checks: list[dict[str, Any]] = [{} for _ in maps]
+        checked = [None] * len(maps) if self.judge is None else self.judge.check(stacked, maps, true)
         drawn: list[DrawnMap] = []
         scan = scan_picture(seen)
-        for one, check in zip(maps, checks, strict=True):
+        for one, check in zip(maps, checked, strict=True):
             pixels = map_picture(seen, one, true)
             name = self._name(case_id, images, one)
             about_map = ABOUT[one.method]
             picture = map_file_picture(scan, pixels, f"{case_id}: {said(one, seen)}, {about_map.title}")
             files = self._write(seen, one, name, picture)
-            self.rows.append(_row(case_id, path, seen, one, images) | check | files)
-            lines = [text for text in (str(check.get("check") or ""),) if text]
+            columns = {} if check is None else check_columns(check)
+            self.rows.append(_row(case_id, path, seen, one, images) | columns | files)
+            lines = [] if check is None else [f"{columns['verdict']}{_pointed(check)}"]
             drawn.append(DrawnMap(pixels, barred(pixels), about_map.title, lines))
             if on_page:
-                row = (target.name, about_map.title, one.layer, cell_text(one.score), *lines)
+                numbers = [cell_text(columns.get(name)) for name in NUMBERS_SHOWN]
+                words = [] if check is None else [*numbers, check.verdict.text]
+                row = (target.name, about_map.title, one.layer, cell_text(one.score), *words)
                 self.page.add_row(row)
         if on_page:
             self.page.add_maps(scan, said(maps[0], seen), drawn)
@@ -202,6 +220,12 @@ def said(one: Map, seen: SeenImage) -> str:
     if seen.slice is not None:
         text += f", slice {seen.slice + 1} of {seen.slices}"
     return text
+
+
+def _pointed(check: Sanity) -> str:
+    if check.pointing is None:
+        return ""
+    return ", points into the truth" if check.pointing >= _HALF else ", points elsewhere than the truth"
 
 
 def _row(case_id: str, path: str, seen: SeenImage, one: Map, images: Sequence[SeenImage]) -> dict[str, Any]:

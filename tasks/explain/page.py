@@ -27,7 +27,7 @@ _PLOTS = 12  # histograms of filters
 _STYLE = """.verdicts { padding: 0; list-style: none; }
 .verdicts li { border-left: .3rem solid var(--note); padding: .2rem .8rem; margin: .4rem 0; background: var(--card); }
 .verdicts .trusted { border-color: var(--bar); } .verdicts .refused { border-color: var(--error); }
-.verdicts .unchecked { border-color: var(--warning); }
+.verdicts .unknown { border-color: var(--warning); }
 .cases figure.pair { width: auto; max-width: 100%; }
 .cases figure.pair .thumbs > div { flex: 0 1 auto; max-width: 14.5rem; }
 .layers figure { margin: 1rem 0; } .layers img { max-width: 100%; height: auto; background: #fff; }
@@ -38,7 +38,8 @@ td.number { white-space: nowrap; }
 _BODY = """<h1>What the model looks at</h1>
 <p class="small">{{ about }}; {{ when }}</p>
 {% if verdicts %}<ul class="verdicts lead">
-{% for one in verdicts %}<li class="{{ one.kind }}"><b>{{ one.title }}</b>: {{ one.text }}</li>
+{% for one in verdicts %}<li class="{{ one.kind }}"><b>{{ one.title }}</b>: {{ one.text }}
+{% if one.more %}<details><summary>why</summary><p>{{ one.more }}.</p></details>{% endif %}</li>
 {% endfor %}</ul>{% endif %}
 {% for line in warnings %}<p class="warning">{{ line }}</p>
 {% endfor %}
@@ -89,12 +90,14 @@ class PageVerdict(NamedTuple):
     Attributes:
         title: of the method.
         text: one or two sentences.
-        kind: ``trusted``, ``refused``, or ``unchecked``.
+        kind: ``trusted``, ``refused``, or ``unknown``.
+        more: all that was found.
     """
 
     title: str
     text: str
     kind: str
+    more: str = ""
 
 
 class DrawnMap(NamedTuple):

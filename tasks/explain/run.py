@@ -24,12 +24,12 @@ from tasks.ensemble import Ensemble
 from tasks.evaluation.tables import write_table
 from tasks.explain.activations import numbered
 from tasks.explain.cases import ExplainedCases
-from tasks.explain.judging import page_verdicts
+from tasks.explain.judging import Judge, page_verdicts
 from tasks.explain.kernel_pictures import report_kernels
 from tasks.explain.kernels import Kernel, Padding
 from tasks.explain.layer_pictures import FeatureReport, named_layers, report_filters
 from tasks.explain.layers import resolve_layer
-from tasks.explain.map_writer import HEAD, MapWriter
+from tasks.explain.map_writer import MapWriter, head
 from tasks.explain.maps import check_methods, refusal
 from tasks.explain.methods import ABOUT, METHODS, Method
 from tasks.explain.page import ExplainPage
@@ -52,6 +52,7 @@ class Asked:
         targets: names of classes; empty: as predicted.
         slice: of each volume; None: the one that tells most.
         truth: path of masks or boxes; None: unknown.
+        sanity: maps are checked.
         features: layers whose feature maps are drawn.
         filters: convolutions whose filters are drawn.
         kernels: applied to each scan.
@@ -63,6 +64,7 @@ class Asked:
     targets: Sequence[str] = ()
     slice: int | None = None
     truth: str | None = None
+    sanity: bool = False
     features: Sequence[str] = ()
     filters: Sequence[str] = ()
     kernels: Sequence[Kernel] = ()
@@ -107,6 +109,8 @@ class Explaining:
             for member in self.members:
                 resolve_layer(member, numbered(asked.layer)[0])
         self.methods = self._methods(asked.methods)
+        if asked.sanity and not self.methods:
+            raise SuiteError("--sanity true: checks maps, and --method none makes none: leave one of them out")
         self.features = [named_layers(one, asked.features, "--features") for one in self.members if asked.features]
         self.filters = [named_layers(one, asked.filters, "--filters") for one in self.members if asked.filters]
         self.cases = ExplainedCases(model, inputs, paths, asked.targets, asked.slice)
@@ -119,8 +123,9 @@ class Explaining:
             SuiteError: a file cannot be written.
         """
         done = Explained()
-        page = ExplainPage(self._about(), head=HEAD)
-        writer = MapWriter(self.model, self.cases, self.methods, output, page, self.asked.layer, self.truth)
+        page = ExplainPage(self._about(), head=head(checked=self.asked.sanity))
+        judge = Judge(self.model, self.asked.layer) if self.asked.sanity else None
+        writer = MapWriter(self.model, self.cases, self.methods, output, page, self.asked.layer, self.truth, judge)
         reports = [
             FeatureReport(member, layers, output, name)
             for member, layers, name in zip(self.members, self.features, self._names(), strict=False)
@@ -143,7 +148,7 @@ class Explaining:
             write_table(writer.table(), output / "explain.csv")
         if writer.attention:
             write_table(pd.DataFrame(writer.attention), output / "attention.csv")
-        page.verdicts = page_verdicts(self.methods)
+        page.verdicts = page_verdicts(self.methods, judge)
         page.methods = [_method_row(method) for method in self.methods]
         finish(page, output, done)
         return done

@@ -47,6 +47,12 @@ OWN_FLAGS: OwnFlags = {
     ),
     "truth": "masks with the names of the cases (a folder, or one file), or a table of boxes (case_id, label, x1, y1, "
     "x2, y2 in pixels), to draw and to hold maps against; left out: it is not known",
+    "sanity": Flag(
+        "check every map, some 200 runs of the network each: does it change with random weights, does taking away what "
+        "it marks lower the score, does it meet --truth",
+        bool,
+        False,
+    ),
     "features": Flag(
         "layers whose feature maps to draw (conv1 layer2.0), with dead and alike channels; all for every layer; left "
         "out: none",
@@ -101,6 +107,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         targets=config.target,
         slice=config.slice,
         truth=config.truth,
+        sanity=bool(config.sanity),
         features=config.features,
         filters=config.filters,
         kernels=kernels,

@@ -91,6 +91,31 @@ def test_the_hand_worked_case_needs_no_model(run: Run, tmp_path: Path) -> None:
     assert "[0, 30, 30, 0]" in (tmp_path / "out" / "explain.html").read_text()
 
 
+def test_maps_are_checked(run: Run, tmp_path: Path, scans: Path) -> None:
+    """Of a network with random weights maps are like those of others with random weights, or told to be unlike them."""
+    model = saved(
+        classifier(size=32, class_names=["healthy", "ill"], preprocess={"size": [32, 32], "channels": 1}), tmp_path
+    )
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:20, 10:30] = 255
+    Image.fromarray(mask).save(truth / "one.png")
+    status, _, err = run(
+        "explain", "--ckpt_path", model, "--input", scans / "one.png", scans / "two.png", "--output", "out",
+        "--sanity", "true", "--truth", truth,
+    )  # fmt: skip
+    assert status == 0, err
+    one, two = rows_of(tmp_path / "out" / "explain.csv")
+    assert one["verdict"] in ("trusted", "refused", "unknown")
+    assert float(one["truth_share"]) == pytest.approx(200 / 2400, abs=0.02)
+    assert two["truth_share"] == two["pointing"] == ""
+    assert -1 <= float(one["mprt"]) <= 1
+    page = (tmp_path / "out" / "explain.html").read_text()
+    assert "Not checked" not in page
+    assert page.index('class="verdicts') < page.index("<section")
+
+
 def test_boxes_and_their_truth(run_task: Run, tmp_path: Path, scans: Path) -> None:
     model = saved(detector(class_names=["cell", "clot"], **facts()), tmp_path)
     truth = tmp_path / "boxes.csv"
@@ -167,6 +192,7 @@ def test_attention_of_a_bag_and_an_ensemble(run: Run, tmp_path: Path, scans: Pat
         (["--method", "gradcamm"], "--method 'gradcamm' is unknown: did you mean 'gradcam'?"),
         (["--method", "rollout"], "--method rollout: "),
         (["--method", "none", "gradcam"], "--method none: stands alone"),
+        (["--method", "none", "--sanity", "true"], "--sanity true: checks maps, and --method none makes none"),
         (["--slice", "3"], "--slice 3: the model is for flat images"),
         (["--truth", "nowhere"], "--truth nowhere: no such file or folder"),
         (["--kernel", "vertikal"], "--kernel vertikal: is no file and no known kernel: did you mean 'vertical'?"),
