@@ -5,23 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.export.graph import filled_up
-from tasks.exported.description import IMAGE, Description
+from tasks.exported.description import IMAGE
+from tasks.exported.images import fed
 from tasks.exported.model_file import ExportedModel, Outputs
-
-
-def fed(description: Description, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(B, C, H, W) in [0, 1] -> what goes into the graph: standardised and filled up, where it wants that outside."""
-    if description.standardised:
-        mean, deviation = (
-            image.mean(axis=(1, 2, 3), keepdims=True), image.std(axis=(1, 2, 3), ddof=1, keepdims=True)
-        )  # fmt: skip
-        image = ((image - mean) / np.maximum(deviation, 1e-6)).astype(np.float32)
-    height, width = image.shape[-2:]
-    rows, columns = filled_up((height, width), description.multiple)
-    if (rows, columns) == (height, width):
-        return image
-    return np.pad(image, ((0, 0), (0, 0), (0, rows - height), (0, columns - width)), mode="edge")
 
 
 def run_model(model: ExportedModel, image: NDArray[np.float32]) -> Outputs:

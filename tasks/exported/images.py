@@ -13,6 +13,8 @@ from tasks.exported.description import IMAGE, Description
 
 FloatArray = NDArray[np.float32]
 
+_LEAST_DEVIATION = 1e-6  # of an image that is standardised by its own
+
 
 class Runnable(Protocol):
     """What is asked of an exported model (:class:`~tasks.exported.model_file.ExportedModel`), or of what stands for it.
@@ -35,9 +37,22 @@ def image_batch(images: Sequence[NDArray[np.float32]]) -> FloatArray:
     return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2), np.float32)
 
 
-def filled(images: FloatArray, multiple: int) -> FloatArray:
-    """(B, C, H, W) images, filled up below and on the right to multiples of a side by repeating the last pixels."""
-    missing = [-side % multiple for side in images.shape[2:]]
+def fed(about: Description, images: FloatArray) -> FloatArray:
+    """What goes into the graph for images of one size: standardised and filled up, where that is done outside of it.
+
+    Args:
+        about: the model.
+        images: (B, C, H, W) float32 in [0, 1].
+
+    Returns:
+        (B, C, H, W) filled up below and on the right by repeating the last pixels.
+    """
+    if about.standardised:
+        mean = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64)
+        deviation = images.std(axis=(1, 2, 3), keepdims=True, dtype=np.float64, ddof=1)
+        images = images - mean.astype(np.float32)
+        images /= np.maximum(deviation, _LEAST_DEVIATION).astype(np.float32)
+    missing = [-side % about.multiple for side in images.shape[2:]]
     if not any(missing):
         return images
     return np.pad(images, [(0, 0), (0, 0), (0, missing[0]), (0, missing[1])], mode="edge")

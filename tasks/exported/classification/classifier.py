@@ -11,7 +11,7 @@ from tasks.exported.classification.pooling import pool_logits
 from tasks.exported.classification.scores import probabilities
 from tasks.exported.classification.spread import spread
 from tasks.exported.description import IMAGE, Member
-from tasks.exported.images import FloatArray, Runnable, filled, refuse_size, run_images
+from tasks.exported.images import FloatArray, Runnable, fed, refuse_size, run_images
 
 ATTENTION = "attention"
 
@@ -52,7 +52,7 @@ class Classifier:
             SuiteError: the graph does not take them.
         """
         asked = [f"{member.prefix}logits" for member in self.about.members]
-        outputs = run_images(self.model, filled(images, self.about.multiple), asked)
+        outputs = run_images(self.model, fed(self.about, images), asked)
         return self._together([outputs[name] for name in asked])
 
     def case(self, images: FloatArray) -> Scored:
@@ -61,7 +61,7 @@ class Classifier:
         Raises:
             SuiteError: the graph does not take them.
         """
-        images = filled(images, self.about.multiple)
+        images = fed(self.about, images)
         members = self.about.members
         pooled = [member for member in members if self._own(member, "aggregate") != ATTENTION]
         weighing = [member for member in members if self._own(member, "aggregate") == ATTENTION]

@@ -9,7 +9,7 @@ from tasks.exported.description import Boxes, Member
 from tasks.exported.detection.dense import decode_dense
 from tasks.exported.detection.suppression import DecodeSettings, Found
 from tasks.exported.detection.two_stage import decode_two_stage
-from tasks.exported.images import FloatArray, Runnable, filled, run_images
+from tasks.exported.images import FloatArray, Runnable, fed, run_images
 
 FASTER_RCNN = "faster_rcnn"
 _OUTPUTS = {
@@ -45,7 +45,7 @@ class Detector:
         Raises:
             SuiteError: the graph does not take them, or its output is not that of the detector.
         """
-        images = filled(images, self.about.multiple)
+        images = fed(self.about, images)
         asked = {
             member.prefix: [*_OUTPUTS[boxes.detector], *self._maps(boxes)]
             for member, boxes in zip(self.about.members, self._boxes, strict=True)

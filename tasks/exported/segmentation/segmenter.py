@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.exported.classification.scores import sigmoid, softmax
-from tasks.exported.images import FloatArray, Runnable, filled, run_images
+from tasks.exported.images import FloatArray, Runnable, fed, run_images
 from tasks.exported.segmentation.maps import averaged
 
 
@@ -43,7 +43,7 @@ class Segmenter:
         """The sum of the probabilities of some members."""
         height, width = images.shape[2:]
         asked = [f"{prefix}logits" for prefix in prefixes]
-        outputs = run_images(self.model, filled(images, self.about.multiple), asked)
+        outputs = run_images(self.model, fed(self.about, images), asked)
         total: FloatArray | None = None
         for name in asked:
             logits = outputs.pop(name)[..., :height, :width]

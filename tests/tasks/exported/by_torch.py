@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -54,6 +55,7 @@ def described(model: Any) -> Description:
         in_channels=model.in_channels,
         input_size=model.input_size,
         multiple=1 if model.name == "classify" else MULTIPLE,
+        standardised=model.name != "classify" and members[0].normalize.per_image,
         members=tuple(
             Member(
                 f"{number}." if several else "",
@@ -83,6 +85,10 @@ class TorchRunnable:
         # By way of JSON, as from a file.
         self.description = Description.from_json(described(model).to_json(), self.where)
         self.members = list(getattr(model, "members", [model]))
+        if self.description.standardised:  # outside of the graph, as the exporter has it
+            self.members = [copy.deepcopy(one) for one in self.members]
+            for one in self.members:
+                one.normalize = torch.nn.Identity()
         self.shapes: list[tuple[int, ...]] = []
         for one in self.members:
             one.eval()

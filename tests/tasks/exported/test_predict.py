@@ -27,6 +27,7 @@ from tasks.evaluation.calibration.maps import LogitMap, StepMap
 from tasks.evaluation.segmentation.cleanup import CleanUp
 from tasks.exported.batches import Unreadable
 from tasks.exported.predict import predict_cases, predict_files
+from tasks.normalize import Normalize
 from tasks.segment.ensemble import SegmentationEnsemble
 from tasks.segment.task import SegmentationTask
 from tests.datamodules.dicom_on_disk import write
@@ -187,6 +188,7 @@ def test_segmentation(kind: str, images: Path, tmp_path: Path) -> None:
         model.cleanup = CleanUp(("a",), {"b": 5.0})
     elif kind == "regions":
         model = segmenter(names="ab", overlapping=True)
+        model.normalize = Normalize([0.0], [1.0], per_image=True)
     elif kind == "tiles":
         model = segmenter(preprocess=stored, overlap=0.5)
     elif kind == "resized":
