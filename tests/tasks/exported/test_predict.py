@@ -35,6 +35,12 @@ from tests.datamodules.volumes_on_disk import AFFINES, write_nifti
 from tests.tasks.exported.by_torch import TorchRunnable
 
 SIZE = (32, 40)
+NO_PICTURES = {"pictures": "false"}
+
+
+def slow(kind: str) -> Any:
+    """A kind that the slow tests alone look at."""
+    return pytest.param(kind, marks=pytest.mark.slow)
 
 
 def facts(seed: int, **more: Any) -> dict[str, Any]:
@@ -48,7 +54,8 @@ def classifier(seed: int = 0, names: str = "ab", **more: Any) -> Any:
 
 
 def segmenter(seed: int = 0, names: str = "0ab", **more: Any) -> Any:
-    return SegmentationTask(**facts(seed, class_names=list(names), num_classes=len(names), **more)).eval()
+    given = {"decoder_args": {"decoder_channels": [8] * 5}, **more}
+    return SegmentationTask(**facts(seed, class_names=list(names), num_classes=len(names), **given)).eval()
 
 
 def detector(seed: int = 0, names: str = "ab", **more: Any) -> Any:
@@ -138,7 +145,9 @@ def calibrated(model: Any, method: str = "platt") -> Any:
     return model
 
 
-@pytest.mark.parametrize("kind", ["binary", "multilabel", "ordinal", "ordinal by softmax", "regression", "ensemble"])
+@pytest.mark.parametrize(
+    "kind", ["binary", "multilabel", "ordinal", slow("ordinal by softmax"), "regression", "ensemble"]
+)
 def test_classification(kind: str, images: Path, tmp_path: Path) -> None:
     target = kind.split()[0]
     if kind == "binary":
@@ -157,7 +166,7 @@ def test_classification(kind: str, images: Path, tmp_path: Path) -> None:
     assert ("uncertainty" in found.table) == (kind == "ensemble")
 
 
-@pytest.mark.parametrize("aggregate", ["mean", "max", "topk", "attention", "ensemble"])
+@pytest.mark.parametrize("aggregate", [slow("mean"), slow("max"), "topk", "attention", slow("ensemble")])
 def test_cases_of_many_images(aggregate: str, images: Path, tmp_path: Path) -> None:
     if aggregate == "ensemble":
         members = [classifier(1, aggregate="topk", topk=0.6), classifier(2, aggregate="attention", bag_limit=None)]
@@ -180,7 +189,7 @@ def test_slices_of_volumes(aggregate: str, volumes: Path, tmp_path: Path) -> Non
     assert [Path(path).name for path, _ in found.unreadable] == ["cut.nii"]
 
 
-@pytest.mark.parametrize("kind", ["whole", "regions", "tiles", "resized", "ensemble"])
+@pytest.mark.parametrize("kind", ["whole", "regions", "tiles", "resized", slow("ensemble")])
 def test_segmentation(kind: str, images: Path, tmp_path: Path) -> None:
     stored = Preprocess(channels=1, percentiles=(1.0, 99.0)).to_dict()
     if kind == "whole":
@@ -192,17 +201,17 @@ def test_segmentation(kind: str, images: Path, tmp_path: Path) -> None:
     elif kind == "tiles":
         model = segmenter(preprocess=stored, overlap=0.5)
     elif kind == "resized":
-        zoomed = Preprocess(channels=1, percentiles=(1.0, 99.0), zoom=1.5).to_dict()
+        zoomed = Preprocess(channels=1, percentiles=(1.0, 99.0), zoom=0.5).to_dict()
         model = segmenter(preprocess=zoomed, tta="flips", has_sides=False)
     else:
         members = [segmenter(1), segmenter(2, tta="flips", has_sides=False)]
         model = SegmentationEnsemble(members, ["1", "2"])
-    found = compare(model, images, tmp_path, **({"mask_format": "png16"} if kind == "whole" else {}))
+    found = compare(model, images, tmp_path, **({"mask_format": "png16"} if kind == "whole" else NO_PICTURES))
     assert len(found.table) == 8
     assert found.masks == {}
 
 
-@pytest.mark.parametrize("kind", ["resized", "one spacing"])
+@pytest.mark.parametrize("kind", ["resized", slow("one spacing")])
 def test_segmentation_of_volumes(kind: str, volumes: Path, tmp_path: Path) -> None:
     if kind == "resized":
         given: dict[str, Any] = {"preprocess": Preprocess(size=SIZE, channels=3).to_dict()}
@@ -214,7 +223,9 @@ def test_segmentation_of_volumes(kind: str, volumes: Path, tmp_path: Path) -> No
     assert found.cases == ["flat", "oblique"]
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "fcos", "faster_rcnn", "soft", "tiles", "ensemble", "nothing"])
+@pytest.mark.parametrize(
+    "kind", ["retinanet", slow("fcos"), "faster_rcnn", slow("soft"), slow("tiles"), "ensemble", "nothing"]
+)
 def test_detection(kind: str, images: Path, tmp_path: Path) -> None:
     stored = Preprocess(channels=1, percentiles=(1.0, 99.0)).to_dict()
     if kind in ("retinanet", "fcos", "faster_rcnn"):
@@ -231,7 +242,7 @@ def test_detection(kind: str, images: Path, tmp_path: Path) -> None:
         )
     else:
         model = detector(score_threshold=0.9)
-    found = compare(model, images, tmp_path)
+    found = compare(model, images, tmp_path, **({} if kind == "retinanet" else NO_PICTURES))
     assert len(found.cases) == 4
     assert (len(found.table) == 0) == (kind == "nothing")
 
