@@ -70,7 +70,9 @@ def test_what_remains_of_an_image_is_what_torch_leaves(name: Any) -> None:
     boxes -= 10  # some lie outside
     settings = DecodeSettings(score_threshold=0.2, nms=name, max_detections=40)
     found = select(Found(boxes, scores, labels), (80, 100), settings)
-    expected = of_torch.select(*tensors(boxes, scores, labels), (80, 100), settings)
+    expected = of_torch.select(
+        torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(labels), (80, 100), settings
+    )
     assert found.labels.tolist() == expected.labels.tolist()
     np.testing.assert_array_equal(found.boxes, expected.boxes.numpy())
     np.testing.assert_allclose(found.scores, expected.scores.numpy(), rtol=1e-5)
@@ -120,7 +122,7 @@ def test_proposals_are_those_of_torchvision() -> None:
     anchors = anchor_grid(size, strides, shapes)
     grid = AnchorGrid(strides, [[list(pair) for pair in level] for level in shapes])
     rpn = RegionProposalNetwork(
-        grid, RPNHead(8, 2), 0.7, 0.3, 256, 0.5, {"testing": 1000}, {"testing": 1000}, 0.7  # type: ignore[arg-type]
+        grid, RPNHead(8, 2), 0.7, 0.3, 256, 0.5, {"testing": 1000}, {"testing": 1000}, 0.7
     ).eval()  # fmt: skip
     count = sum(map(len, anchors))
     rng = np.random.default_rng(0)
