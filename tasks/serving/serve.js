@@ -119,8 +119,8 @@ function show() {
 function showCase() {
   const id = by("case").value, rows = rowsOf(id);
   by("said").textContent = sentence(rows);
-  by("tables").replaceChildren(table(rows));
   shown = view.images.find((one) => one.case_id === id) || null;
+  by("tables").replaceChildren(table(rows));
   by("viewer").hidden = !shown;
   if (shown) showScan(rows);
 }
@@ -180,7 +180,7 @@ function table(rows) {
     }
     return made;
   }
-  const names = { prediction: "called", prediction_op: "at the operating point", size_mm: "mm² or mm³", x1: "left", y1: "top", x2: "right", y2: "bottom" };
+  const names = { prediction: "called", prediction_op: "at the operating point", size_mm: shown && shown.slices > 1 ? "mm³" : "mm²", x1: "left", y1: "top", x2: "right", y2: "bottom" };
   const columns = rows.length ? Object.keys(rows[0]).filter((name) => !["case_id", "path", "split"].includes(name)) : [];
   if (!rows.length) return element("p", "Nothing is found in this case.", "small");
   for (const name of columns) th(names[name] || name.replace(/^score_/, "score of ").replaceAll("_", " "), typeof rows[0][name] === "number" ? "number" : "");
@@ -352,7 +352,7 @@ function paintMask(pen, slice, layer, strength) {
 
 function paintBoxes(pen, layer) {
   const [height, width] = shown.size, sx = pen.canvas.width / width, sy = pen.canvas.height / height;
-  const line = Math.max(1.5, pen.canvas.width / 400);
+  const line = Math.max(2, pen.canvas.width / 280);
   pen.lineWidth = line;
   pen.font = `${Math.max(11, pen.canvas.width / 45)}px system-ui, sans-serif`;
   pen.textBaseline = "bottom";

@@ -26,6 +26,8 @@ class RequestLimits:
         max_queue: requests with a body that are here at a time, those that arrive included.
         max_pixels: largest height times width, in pixels, of an image, slice or page that is read.
         max_bytes: largest size in bytes of one file's values, unpacked.
+        window: for scans with physical values and a model that has no scale for them: a name, or ``centre:width``; no
+            limit, and with them since it goes the same way.
     """
 
     max_request: int = 512 * MIB
@@ -35,6 +37,7 @@ class RequestLimits:
     max_queue: int = 64
     max_pixels: int = DEFAULT.max_pixels
     max_bytes: int = DEFAULT.max_bytes
+    window: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_request", "max_unpacked", "max_members", "max_queue", "max_pixels", "max_bytes"):
