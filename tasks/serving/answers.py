@@ -60,7 +60,8 @@ def no_case(predicted: Predicted, folder: Path) -> RefusedError:
 
 
 def relative(text: str, folder: Path) -> str:
-    """A path or a line without the folder of the request's files."""
+    """A path or a line without the folder of the request's files; flags that it names are those of ``serve``."""
+    text = text.replace("--data.", "--")
     for whole in (str(folder), str(folder.resolve())):
         text = text.replace(f"{whole}/", "").replace(whole, "the upload")
     return text

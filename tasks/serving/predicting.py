@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.grid import Grid
-from datamodules.readers.limits import Limits
 from tasks.serving.batching import Runs
+from tasks.serving.settings import RequestLimits
 
 
 class CaseMask(NamedTuple):
@@ -46,29 +46,34 @@ class Predicted:
     passed_over: Sequence[tuple[str, str]] = ()
 
 
-def predict_upload(model: Runs, paths: Sequence[Path], limits: Limits) -> Predicted:
+def predict_upload(model: Runs, paths: Sequence[Path], limits: RequestLimits) -> Predicted:
     """Predict files or folders as the verb ``predict`` does, and keep everything in memory.
 
     Args:
         model: that is run.
         paths: of files or folders.
-        limits: of the readers.
+        limits: of requests; a window of theirs counts where the model has no scale of its own.
 
     Raises:
         SuiteError: there is no scan in them.
     """
     from datamodules.input_cases import InputCases
     from datamodules.readers.volume import read_grid
+    from datamodules.samples.scaling import has_scale
+    from datamodules.samples.slices import SliceSpec
     from tasks.exported.predict import predict_files
 
-    inputs = InputCases(max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+    about = model.description
+    cut = None if about.slices is None else SliceSpec.from_dict(about.slices)
+    window = None if has_scale(about.preprocess, cut) else limits.window
+    inputs = InputCases(max_pixels=limits.max_pixels, max_bytes=limits.max_bytes, window=window)
     found = predict_files(model, inputs, [str(path) for path in paths])
     known = found.table.astype(object).where(found.table.notna(), None)
     rows = [dict(zip(known.columns, row, strict=True)) for row in known.itertuples(index=False, name=None)]
     cases = {str(case): found.paths[case] for case in found.cases}
     flat = 2 + model.description.overlapping
     masks = {
-        str(case): CaseMask(mask, None if mask.ndim == flat else read_grid(Path(cases[str(case)]), limits))
+        str(case): CaseMask(mask, None if mask.ndim == flat else read_grid(Path(cases[str(case)]), limits.of_files))
         for case, mask in getattr(found, "masks", {}).items()
     }
     return Predicted(rows, cases, masks, list(found.unreadable), list(inputs.passed_over))
@@ -77,5 +82,5 @@ def predict_upload(model: Runs, paths: Sequence[Path], limits: Limits) -> Predic
 class Predict(Protocol):
     """From files to predictions: :func:`predict_upload`, and what tests have in its place."""
 
-    def __call__(self, model: Runs, paths: Sequence[Path], limits: Limits) -> Predicted:
+    def __call__(self, model: Runs, paths: Sequence[Path], limits: RequestLimits) -> Predicted:
         """Predict files or folders."""

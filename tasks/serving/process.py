@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # glibc keeps freed memory for each thread: what is large goes back to the system at once.
 _ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "131072"}
+COMMAND: tuple[str, ...] = ("-m", "tasks.serving.worker")
 _LONGEST_LINE = 2**24
 _TO_END = 5.0  # seconds
 
@@ -62,7 +63,7 @@ class Worker:
         folder = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join(dict.fromkeys([folder, *filter(None, sys.path)]))
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "tasks.serving.worker"),
+            *(sys.executable, "-P", *COMMAND),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,

@@ -58,7 +58,7 @@ async function choose() {
 
 // Sending.
 async function send(files) {
-  if (!files.length || sending) return;
+  if (!files.length || sending || !about) return;
   const form = new FormData();
   for (const file of files) form.append("file", file, file.name);
   const size = files.reduce((sum, file) => sum + file.size, 0) / 1048576, most = Number(by("work").dataset.most);
@@ -162,7 +162,7 @@ function table(rows) {
   const th = (text, kind = "") => head.append(Object.assign(element("th", text, kind), { scope: "col" }));
   if (about.task === "classify" && rows.length === 1 && scoresOf(rows[0]).length) {
     made.className = "scores";
-    th("Class"); th("Score"); th("", "number");
+    th("Class"); th("Score"); head.lastElementChild.colSpan = 2;
     if (Object.keys(about.operating_points).length) th("Operating point", "number");
     const sorted = scoresOf(rows[0]).sort((a, b) => b[1] - a[1]);
     for (const [name, score] of sorted) {

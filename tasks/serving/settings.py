@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamodules.readers.limits import DEFAULT, Limits
+from datamodules.windows import parse_windows
 from scansuite.errors import SuiteError
 
 MIB = 2**20
@@ -43,6 +44,11 @@ class RequestLimits:
         for name in ("max_request", "max_unpacked", "max_members", "max_queue", "max_pixels", "max_bytes"):
             if getattr(self, name) < 1:
                 raise SuiteError(f"--{name} {getattr(self, name)}: must be at least 1")
+        if self.window is not None:
+            try:
+                parse_windows(self.window)
+            except SuiteError as error:
+                raise SuiteError(str(error).replace("--data.", "--")) from None
         if not self.max_seconds > 0:
             raise SuiteError(f"--max_seconds {self.max_seconds:g}: must be above 0")
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scansuite.errors import SuiteError, nearest
 from scansuite.words import plain_words
 from tasks.exported.description import IMAGE, Description
-from tasks.serving.answers import no_case, prediction_json
+from tasks.serving.answers import no_case, prediction_json, relative
 from tasks.serving.batching import Runs
 from tasks.serving.metadata import first_stage
 from tasks.serving.names import BODY, FILE, PREDICTIONS
@@ -136,7 +136,7 @@ def _predictions(
         except RefusedError as refused:
             answer = {"error": refused.text}
         except SuiteError as error:
-            answer = {"error": str(error).replace(f"{inside}/", "")}
+            answer = {"error": relative(str(error), inside)}
         texts.append(json.dumps(answer, ensure_ascii=False, allow_nan=False))
     return {"name": PREDICTIONS, "datatype": "BYTES", "shape": [len(texts)], "data": texts}
 

@@ -152,10 +152,9 @@ def _windows(
     if not colour:
         for centre, width in preprocess.windows:
             found.append(("as the model sees it", centre - width / 2, centre + width / 2))
-        found += [
-            (f"of the file: {centre:g} / {width:g}", centre - width / 2, centre + width / 2)
-            for centre, width in scan.info.get("windows", ())
-        ]
+        for number, (centre, width) in enumerate(scan.info.get("windows", ()), start=1):
+            name = "of the file" if number == 1 else f"of the file ({number})"
+            found.append((name, centre - width / 2, centre + width / 2))
         dark, bright = (float(value) for value in np.percentile(scan.array, (0.5, 99.5)))
         contrast = ("contrast of the image", dark, bright)
         if scan.array.dtype != np.uint8 or several:

@@ -106,11 +106,11 @@ class Work:
         folder, name = Path(job["folder"]), str(job["model"])
         model = self.models[name]
         if job["kind"] == "infer":
-            text = infer(model, name, folder / INPUT, lambda paths: self._predict(model, paths, self._limits.of_files))
+            text = infer(model, name, folder / INPUT, lambda paths: self._predict(model, paths, self._limits))
             (folder / JSON_FILE).write_text(text, encoding="utf-8")
             return {"file": JSON_FILE}
         paths = self._inputs(folder / INPUT)
-        predicted = self._predict(model, paths, self._limits.of_files)
+        predicted = self._predict(model, paths, self._limits)
         if not predicted.cases:
             raise no_case(predicted, folder / INPUT)
         masks = job["options"].get("masks", "base64")

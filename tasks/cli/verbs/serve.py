@@ -35,6 +35,11 @@ OWN_FLAGS: OwnFlags = {
     ),
     "max_seconds": Flag("longest time that a request may arrive, wait and compute, each, in seconds", float, 120.0),
     "max_queue": Flag("most requests at a time; further ones are asked to come again", int, 64),
+    "window": Flag(
+        "for scans with physical values and a model that has no scale for them: a name, or CENTRE:WIDTH; left out: "
+        "they are refused",
+        str | None,
+    ),
     "keep": Flag("folder to keep requests and their results in; left out: nothing is kept", str | None),
 }
 
@@ -93,6 +98,7 @@ def _settings(config: Mapping[str, Any], task: str | None) -> ServeSettings:
         max_seconds=config["max_seconds"],
         max_queue=config["max_queue"],
         max_pixels=config["max_pixels"],
+        window=config["window"],
     )
     settings = ServeSettings(
         host=config["host"],
