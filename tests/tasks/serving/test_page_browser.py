@@ -89,7 +89,10 @@ def inked(page: Page) -> list[float]:
     found: list[float] = page.evaluate(
         """() => {
           const canvas = document.getElementById("canvas");
-          const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          const whole = new OffscreenCanvas(canvas.width, canvas.height);
+          const copy = whole.getContext("2d", { willReadFrequently: true });
+          copy.drawImage(canvas, 0, 0);
+          const data = copy.getImageData(0, 0, canvas.width, canvas.height).data;
           const sums = [0, 0, 0];
           for (let place = 0; place < data.length; place += 1) if (place % 4 < 3) sums[place % 4] += data[place];
           return sums.map((sum) => (4 * sum) / data.length);
