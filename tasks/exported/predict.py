@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -99,6 +99,9 @@ class FileRun:
         output: likewise.
         options: likewise.
 
+    Attributes:
+        sink: takes each finished case too; None: nobody asks.
+
     Raises:
         SuiteError: an option is none of the task's.
     """
@@ -112,6 +115,7 @@ class FileRun:
         if unknown:
             raise SuiteError(f"--{unknown[0]}: {model.description.task} has no such flag")
         self.options = {**dict.fromkeys(self.runner.flags), **(options or {})}
+        self.sink: Callable[[Finished], None] | None = None
 
     def table(self, paths: Sequence[str]) -> CaseTable:
         """The cases found in files, folders and tables.
@@ -138,6 +142,8 @@ class FileRun:
                     failed.add((case.path, case.reason))
                 else:
                     taker.add(case)
+                    if self.sink is not None:
+                        self.sink(case)
                 tell(min(done, len(table)))  # a volume may be a case of each slice
         result = taker.result(table, sorted(failed))
         if self.output is not None:
