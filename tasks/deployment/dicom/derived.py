@@ -98,12 +98,17 @@ def finished(made: Dataset, source: Source, texts: str) -> Dataset:
 
 
 def _say_side(header: Dataset, made: Dataset) -> None:
-    """Part and side of the body, which belong to the series: the source's, and nothing where it says nothing."""
+    """Part and side of the body, which belong to the series, as the source has them.
+
+    The side has to be there, or must not be, depending on the part. Where the source names a part without a side, both
+    stay unsaid: an empty side means that it is not known.
+    """
+    if made.Modality not in _OF_BODY_PARTS:
+        return
     part, side = text(header, "BodyPartExamined"), text(header, "Laterality")
-    if part is not None and made.Modality in _OF_BODY_PARTS:
+    made.Laterality = side if side in ("R", "L") else None
+    if part is not None and made.Laterality:
         made.BodyPartExamined = header.BodyPartExamined
-    if made.Modality in _OF_BODY_PARTS and "ImageLaterality" not in made:
-        made.Laterality = side if side in ("R", "L") else None
 
 
 def algorithm(facts: ModelFacts) -> AlgorithmIdentificationSequence:

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.readers.dicom.geometry import measures, place
-from datamodules.readers.dicom.header import image_facts, is_dicom, items, number, opened, text
+from datamodules.readers.dicom.header import image_facts, is_dicom, items, number, opened, shows_scan, text
 from datamodules.readers.dicom.series import read_grid
 from datamodules.readers.dicom.slices import SeriesGrid
 from datamodules.readers.limits import DEFAULT, Limits
@@ -87,10 +88,9 @@ class Source:
     def bare(self) -> tuple[Dataset, ...]:
         """The headers as highdicom takes them: patient and study are put in by ours afterwards, exactly."""
         made = tuple(_bare(header, located=self.located) for header in self.images)
-        if self.located:
-            depth = measures(self.first).depth if self.grid is None else self.grid.spacing[2]
-            for header in made:
-                _fill_thickness(header, depth)
+        depth = measures(self.first).depth if self.grid is None else self.grid.spacing[2]
+        for header in made:
+            _fill_thickness(header, depth)
         return made
 
     @property
@@ -179,6 +179,8 @@ def _series(path: Path, limits: Limits) -> Source:
 def _header(path: Path, limits: Limits) -> tuple[Dataset, int]:
     with opened(path, limits.max_bytes) as source:
         facts = image_facts(source, limits.max_pixels)
+        if not shows_scan(source):
+            raise ValueError("it is no scan, but was made from one: give the images that it was made from")
         header = source.dataset
         for keyword, tag in _IDENTITY.items():
             if not text(header, keyword):
@@ -208,6 +210,10 @@ def _bare(header: Dataset, *, located: bool) -> Dataset:
             del made[keyword]
     for keyword in NEEDED:
         setattr(made, keyword, "")
+    for keyword in ("VOILUTSequence", "ModalityLUTSequence"):
+        for item in items(made, keyword):
+            if not isinstance(item.get("LUTData"), bytes):  # as numbers, where the file says so
+                item.add_new("LUTData", "OW", np.asarray(item.LUTData, "<u2").tobytes())
     if not text(made, "Modality"):
         made.Modality = "OT"
     if not located and "FrameOfReferenceUID" in made:

@@ -222,10 +222,11 @@ class _Groups:
             else Measurement(_AREA.concept(), pixels * size, _MM2.concept())
         )
         image = SourceImageForSegmentation(header.SOPClassUID, header.SOPInstanceUID, self._frame(plane))
-        frame = _frame_of_segment(segmented, number)
+        referred = ReferencedSegmentationFrame(*uids, _frame_of_segment(segmented, number), number, image)
+        _keep_one_number(referred, segmented)
         self.made.append(
             PlanarROIMeasurementsAndQualitativeEvaluations(
-                referenced_segment=ReferencedSegmentationFrame(*uids, frame, number, image),
+                referenced_segment=referred,
                 measurements=[measured],
                 **common,
             )
@@ -301,6 +302,15 @@ def _frame_of_segment(segmented: Segmentation, number: int) -> int:
         if identified and identified[0].ReferencedSegmentNumber == number:
             return index
     return 1  # one segment alone, or a label map
+
+
+def _keep_one_number(referred: Any, segmented: Segmentation) -> None:
+    """Refer to the frame alone, or where a frame shows several segments to the segment (PS3.3, table 10-3)."""
+    reference = referred[0].ReferencedSOPSequence[0]
+    if segmented.SegmentationType == "LABELMAP":
+        del reference.ReferencedFrameNumber
+    else:
+        del reference.ReferencedSegmentNumber
 
 
 def _content(case: CaseResult, table: CodeTable, facts: ModelFacts, segmented: Segmentation | None) -> str:

@@ -149,6 +149,8 @@ class DicomWriter:
         from tasks.deployment.dicom.structured_report import structured_report
 
         also: dict[str, Dataset] = {}
+        if "seg" in self.kinds and "seg" not in made:
+            raise SuiteError(f"{source.name}: a report refers to the segmentation, which could not be made")
         if self.facts.task == "segment" and "seg" not in made:
             also["seg"] = segmentation(case, source, self.facts, self.codes, self.segmentation_type)
         segmented = also.get("seg", made.get("seg"))
