@@ -192,13 +192,26 @@ def _header(path: Path, limits: Limits) -> tuple[Dataset, int]:
         return header, facts.frames
 
 
-def _fill_thickness(header: Dataset, depth: float) -> None:
-    """Say how thick slices are where a header leaves it out, and objects may not: what a slice stands for."""
+def _functional(header: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a functional group, of the file and of its frames, and the header itself."""
     groups = [
         *items(header, "SharedFunctionalGroupsSequence"),
         *items(header, "PerFrameFunctionalGroupsSequence"),
     ]
-    for one in [header, *(item for group in groups for item in items(group, "PixelMeasuresSequence"))]:
+    return [header, *(item for group in groups for item in items(group, keyword))]
+
+
+def _keep_one_window(header: Dataset) -> None:
+    """Keep the first of several windows: a presentation state has one (PS3.3, C.11.8)."""
+    for one in _functional(header, "FrameVOILUTSequence"):
+        for keyword in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"):
+            if keyword in one and one[keyword].VM > 1:
+                setattr(one, keyword, one[keyword].value[0])
+
+
+def _fill_thickness(header: Dataset, depth: float) -> None:
+    """Say how thick slices are where a header leaves it out, and objects may not: what a slice stands for."""
+    for one in _functional(header, "PixelMeasuresSequence"):
         if "PixelSpacing" in one and not number(one, "SliceThickness"):
             one.SliceThickness = f"{depth:.8g}"
 
@@ -214,6 +227,7 @@ def _bare(header: Dataset, *, located: bool) -> Dataset:
         for item in items(made, keyword):
             if not isinstance(item.get("LUTData"), bytes):  # as numbers, where the file says so
                 item.add_new("LUTData", "OW", np.asarray(item.LUTData, "<u2").tobytes())
+    _keep_one_window(made)
     if not text(made, "Modality"):
         made.Modality = "OT"
     if not located and "FrameOfReferenceUID" in made:
