@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -64,6 +64,8 @@ def maps_classes(model: ClassificationTask) -> bool:
 
 class ClassificationExporter(Exporter[ClassificationTask]):
     """Export of a classifier; see :class:`~tasks.export.exporter.Exporter`."""
+
+    answers: ClassVar[str] = "of_images"  # what puts the images of a case together comes after it
 
     def unfit(self, member: ClassificationTask) -> str:
         """Several passes with dropout at work are no graph."""

@@ -31,12 +31,14 @@ class Exporter(ABC, Generic[ModelT]):
     Attributes:
         members: one model, or those of the ensemble.
         multiple: both sides of an image are filled up to a multiple of this before the graph.
+        answers: method of a member, from images to :meth:`output`, that a file can stand in for.
 
     Raises:
         SuiteError: the model cannot be exported; says why.
     """
 
     multiple: ClassVar[int] = 1
+    answers: ClassVar[str] = "forward"
 
     def __init__(self, model: ModelT | Ensemble[ModelT], names: Sequence[str]) -> None:
         self.model, self.names = model, list(names)

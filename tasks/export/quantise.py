@@ -145,7 +145,7 @@ class Quantiser:
                 weight_type=ort.QuantType.QInt8,
                 nodes_to_exclude=[*self.settings.in_float, *self._with_what_leads_to(in_float)],
                 calibrate_method=chosen[self.settings.method],
-                extra_options={"CalibPercentile": 99.99, "CalibMaxIntermediateOutputs": 8},
+                extra_options={"CalibPercentile": 99.99},
                 calibration_cache_path=self._folder.name + "/ranges.json",
             )
             model = onnx.load(str(file))
@@ -207,12 +207,14 @@ class Quantiser:
         named.CopyFrom(model)
         for number, node in enumerate(named.graph.node):
             node.name = node.name or f"node_{number}"
+        file = str(Path(self._folder.name) / "named.onnx")  # of a model in memory a failure leaves nothing
+        onnx.save(named, file)
         with _quiet(f"{self.where}: cannot be prepared for int8"):
             try:
-                quant_pre_process(named, str(self._float))
+                quant_pre_process(file, str(self._float))
             except Exception as error:  # symbolic shapes are a help, and not all operators have them
                 log.debug("%s: without symbolic shapes: %s", self.where, error)
-                quant_pre_process(named, str(self._float), skip_symbolic_shape=True)
+                quant_pre_process(file, str(self._float), skip_symbolic_shape=True)
             self._graph = onnx.load(str(self._float)).graph
 
     def _with_what_leads_to(self, names: Sequence[str]) -> list[str]:
@@ -285,9 +287,10 @@ def _with_metadata_of(model: ModelProto, source: ModelProto) -> None:
 @contextlib.contextmanager
 def _quiet(failed: str) -> Iterator[None]:
     """What onnxruntime prints and warns of goes to the debug log; what it raises becomes a line."""
-    said, root = io.StringIO(), logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # its warnings are said by the root logger
+    said, loggers = io.StringIO(), [logging.getLogger(name) for name in (None, "onnxruntime")]
+    before = [one.level for one in loggers]
+    for one in loggers:  # some of it is said by the root logger
+        one.setLevel(logging.CRITICAL)
     try:
         with contextlib.redirect_stdout(said):
             yield
@@ -297,6 +300,7 @@ def _quiet(failed: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise SuiteError(f"{failed}: {reason}") from None
     finally:
-        root.setLevel(level)
+        for one, level in zip(loggers, before, strict=True):
+            one.setLevel(level)
         if said.getvalue().strip():
             log.debug("onnxruntime said: %s", said.getvalue().strip())

@@ -69,18 +69,21 @@ class Scans:
                 yield F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def scans_of_data(model: Predictor, data: ScanDataModule, most: int = MOST) -> Scans:
+def scans_of_data(
+    model: Predictor, data: ScanDataModule, most: int = MOST, parts: Sequence[str] = ("val", "test", "train")
+) -> Scans:
     """Scans of the validation part of a data set; where there is none, of test, then of training.
 
     Args:
         model: whose preprocessing and tiles are taken.
         data: to which the model's preprocessing was given.
         most: number of images.
+        parts: the first that has cases is taken.
 
     Raises:
         SuiteError: the data have no cases.
     """
-    split = next((part for part in ("val", "test", "train") if len(data.rows(part))), None)
+    split = next((part for part in parts if len(data.rows(part))), None)
     if split is None:
         raise SuiteError("the data have no cases to compare the export with PyTorch on: name others with --data")
     rows = data.rows(split)

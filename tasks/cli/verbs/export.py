@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scansuite.errors import SuiteError
 from tasks.cli.commented import asked
@@ -21,15 +21,22 @@ from tasks.loading import Checkpoints
 from tasks.registry.flag import Flag, OwnFlags
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from datamodules.base import ScanDataModule
+    from tasks.export.exporter import Exporter
     from tasks.export.scans import Scans
+    from tasks.exported.description import Description
     from tasks.loading import Model
 
 log = logging.getLogger(__name__)
 
+PACKAGE = ".scansuite"
+
 OWN_FLAGS: OwnFlags = {
     "ckpt_path": Flag("checkpoint, the folder of its run (its best one), or best of the newest run", needed=True),
     "ckpt_paths": Flag(HELP, several=True),
-    "output": Flag("new file: model.onnx", needed=True),
+    "output": Flag("new file: model.onnx, or model.scansuite for a package", needed=True),
     "input": Flag(
         "files, folders, or a table with paths, to compare the export with PyTorch on; left out: the validation part "
         "of the run's data",
@@ -37,6 +44,23 @@ OWN_FLAGS: OwnFlags = {
     ),
     "scans": Flag("most images that both are run on", int, 100),
     "opset": Flag("version of ONNX's operators (18 to 23)", int, 20),
+    "quantize": Flag(
+        "numbers of the file; int8 is calibrated on training scans, and let pass by metrics of the validation part; "
+        "left out: float32",
+        Literal["int8"] | None,
+    ),
+    "quantize_method": Flag(
+        "how the range of values in int8 is found: from all values, by their distribution, or without one in ten "
+        "thousand",
+        Literal["minmax", "entropy", "percentile"],
+        "minmax",
+    ),
+    "largest_loss": Flag("most that int8 may lose in AUROC, Dice or mAP50, whichever is the task's", float, 0.01),
+    "reduce_range": Flag(
+        "7 bits for weights in int8, which CPUs without VNNI need; left out: as this CPU needs it", bool | None
+    ),
+    "key": "private key (PEM) that signs a package (model.scansuite), see scansuite keys; left out: not signed",
+    "example": "image whose values stand in a package as its example; left out: one is drawn, which shows nobody",
     "name": "of the model, for people; left out: the folder of its run",
 }
 
@@ -60,12 +84,13 @@ def run(task: str, argv: Sequence[str]) -> int:
     defaults = None if found is None else {"data": found.section}
     cli = TaskParser(task, "export", argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
     exporter_class = cli.spec.exporter_class()
+    _refuse_useless(argv, cli)
     output = _new_file(cli.config["output"])
     checkpoints = typed or _find(task, argv)
     if found is not None:
         found.keep_split(cli.config, goes_on=False)
     from tasks.export.describe import describe
-    from tasks.export.exporting import described, exported, opened, write
+    from tasks.export.exporting import described, exported, opened
     from tasks.export.page import latency_table, table_of
     from tasks.export.verify import latencies, verified
 
@@ -76,7 +101,8 @@ def run(task: str, argv: Sequence[str]) -> int:
             f"{checkpoints.paths[0]}: there is no config.yaml of its run: name scans to compare the export with "
             "PyTorch on with --input, or data with --data CLASS"
         )
-    scans = _scans(cli, model)
+    data = None if cli.config["input"] else cli.build_data()
+    scans = _scans(cli, model, data)
     log.info("comparing on %s", scans)
     with exact_float32():
         made, description = exported(
@@ -85,30 +111,88 @@ def run(task: str, argv: Sequence[str]) -> int:
         ready = opened(made, str(output))
         checks = verified(exporter, ready, scans, description.precision)
         times = latencies(exporter, ready, scans)
-    write(described(made, replace(description, checks=checks)), output)
+    ready_made = described(made, replace(description, checks=checks))
     print(table_of(checks), end="\n\n")
-    print(latency_table(times, output.stat().st_size, exporter.weight_bytes))
+    print(latency_table(times, ready_made.ByteSize(), exporter.weight_bytes), flush=True)
+    if cli.config["quantize"] == "int8" and data is not None:
+        ready_made = _in_int8(cli, exporter, made, description, data)
+        times = latencies(exporter, opened(ready_made, f"{output}, int8"), scans)
+        print(latency_table(times, ready_made.ByteSize(), exporter.weight_bytes), flush=True)
+    _write(cli, ready_made, output, checkpoints.paths[0])
     print(f"written to {output}")
     return 0
 
 
-def _scans(cli: TaskParser, model: Model) -> Scans:
+def _in_int8(
+    cli: TaskParser, exporter: Exporter[Any], made: ModelProto, description: Description, data: ScanDataModule
+) -> ModelProto:
+    """The model in int8; says what it does to metrics."""
+    from tasks.export.int8 import in_int8, table_of_metrics
+    from tasks.export.quantise import Quantisation
+
+    settings = Quantisation(cli.config["quantize_method"], cli.config["reduce_range"])
+    allowed = cli.config["largest_loss"]
+    found = in_int8(exporter, made, description, data, lambda: evaluator_of(cli.task), settings, allowed)
+    print(f"\n{table_of_metrics(found)}\n", flush=True)
+    return found.model
+
+
+def _write(cli: TaskParser, model: ModelProto, output: Path, checkpoint: Path) -> None:
+    """Write an ONNX file, or a package with what the run's folder has for it."""
+    from tasks.export.exporting import write
+
+    if output.suffix != PACKAGE:
+        write(model, output)
+        return
+    import tempfile
+
+    from tasks.exported.packing import write_package
+
+    key, example = (None if cli.config[name] is None else Path(cli.config[name]) for name in ("key", "example"))
+    run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
+    with tempfile.TemporaryDirectory(prefix="scansuite-package-") as folder:
+        file = Path(folder) / "model.onnx"
+        write(model, file)
+        write_package(output, file, run_dir=run_dir, key=key, example=example)
+
+
+def _refuse_useless(argv: Sequence[str], cli: TaskParser) -> None:
+    """Refuse flags that say nothing here, and a package that cannot be signed, before anything takes long."""
+    config = cli.config
+    for name in ("key", "example"):
+        if given(argv, f"--{name}") and Path(str(config["output"])).suffix != PACKAGE:
+            raise SuiteError(f"--{name}: is about a package: name one with --output model{PACKAGE}, or leave it out")
+    for name in ("quantize_method", "largest_loss", "reduce_range"):
+        if given(argv, f"--{name}") and config["quantize"] != "int8":
+            raise SuiteError(f"--{name}: is about --quantize int8: leave it out")
+    if config["quantize"] == "int8" and config["input"]:
+        raise SuiteError(
+            "--input: int8 is let pass by metrics, which need cases with their truth: leave --input out, or name data "
+            "with --data"
+        )
+    if not 0 < config["largest_loss"] < 1:
+        raise SuiteError(f"--largest_loss {config['largest_loss']}: give a number above 0 and below 1")
+    if config["key"] is not None:
+        from tasks.exported.signature import read_private_key
+
+        read_private_key(Path(config["key"]))
+
+
+def _scans(cli: TaskParser, model: Model, data: ScanDataModule | None) -> Scans:
     """What the export is compared with PyTorch on."""
     from tasks.export.scans import scans_of_data, scans_of_loader
 
     most = int(cli.config["scans"])
     if most < 1:
         raise SuiteError(f"--scans {most}: give a number of at least 1")
-    paths = cli.config["input"]
-    if paths:
+    if data is None:
         from datamodules.inputs import InputFiles
 
         inference_class = cli.spec.inference_class()
         options: dict[str, Any] = dict.fromkeys(inference_class.flags)
         inference = inference_class(model, InputFiles(num_workers=0), None, options)
-        table = inference.table(paths)
+        table = inference.table(cli.config["input"])
         return scans_of_loader(inference.loader(table, 0, 1), len(table), "--input", most)
-    data = cli.build_data()
     evaluator_of(cli.task).adopt(model, data)
     return scans_of_data(model, data, most)
 
@@ -124,10 +208,10 @@ def _new_file(asked: str | None) -> Path:
         SuiteError: none is named, it has another ending, or it is there already.
     """
     if asked is None:
-        raise SuiteError("--output: name the file to write, such as model.onnx")
+        raise SuiteError(f"--output: name the file to write, such as model.onnx, or model{PACKAGE} for a package")
     file = Path(asked)
-    if file.suffix != ".onnx":
-        raise SuiteError(f"--output {asked}: give a name that ends in .onnx")
+    if file.suffix not in (".onnx", PACKAGE):
+        raise SuiteError(f"--output {asked}: give a name that ends in .onnx, or in {PACKAGE} for a package")
     if file.exists():
         raise SuiteError(f"--output {asked}: is there already: name a new file")
     try:

@@ -1,0 +1,122 @@
+"""Export in int8: calibrated on training scans, and let pass by what it does to metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from datamodules.base import ScanDataModule
+from scansuite.errors import SuiteError
+from scansuite.words import number_of
+from tasks.evaluation.comparison.differences import HEADLINE, Comparison, Difference
+from tasks.evaluation.metric_names import label_of
+from tasks.export.exporter import Exporter
+from tasks.export.exporting import described, opened
+from tasks.export.feeding import fed
+from tasks.export.metrics import compared, computed_by, evaluated, lost
+from tasks.export.quantise import Quantisation, Quantiser
+from tasks.export.scans import scans_of_data
+from tasks.exported.description import Check, Description
+from tasks.running.evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+log = logging.getLogger(__name__)
+
+ALLOWED = 0.01  # of the metric that decides, below which int8 is let pass
+CALIBRATION = 64  # scans
+
+
+@dataclass(frozen=True)
+class Int8:
+    """A model in int8 that was let pass.
+
+    Attributes:
+        model: with its description.
+        description: of it.
+        comparison: with the float model, on validation.
+        layers: what is said of layers, in words.
+    """
+
+    model: ModelProto
+    description: Description
+    comparison: Comparison
+    layers: str
+
+
+def in_int8(
+    exporter: Exporter[Any],
+    made: ModelProto,
+    description: Description,
+    data: ScanDataModule,
+    new_evaluator: Callable[[], Evaluator[Any, Any]],
+    settings: Quantisation,
+    allowed: float = ALLOWED,
+) -> Int8:
+    """A float export in int8, with as few layers in float as keep its metric.
+
+    Args:
+        exporter: of the model.
+        made: the float export.
+        description: of it.
+        data: that have adopted the model: training scans to calibrate on, a validation part to compare on.
+        new_evaluator: makes one of the task.
+        settings: how int8 is made.
+        allowed: largest loss of the first headline metric (AUROC, Dice, mAP50) on validation.
+
+    Raises:
+        SuiteError: there is no validation part, or the loss is larger whatever is left in float.
+    """
+    where = exporter.names[0]
+    split = next((part for part in ("val", "test") if len(data.rows(part))), None)
+    if split is None or not len(data.rows("train")):
+        raise SuiteError(
+            f"{where}: int8 is calibrated on a training part and let pass on a validation part: name data with --data"
+        )
+    scans = scans_of_data(exporter.model, data, CALIBRATION, parts=("train",))
+    small = replace(description, precision="int8")
+    images = [fed(small, image[None].numpy()) for image in scans.images]
+    log.info("calibrating on %s", scans)
+    before = evaluated(new_evaluator(), exporter.model, data, split, "float")
+    names = HEADLINE[description.task]
+
+    def tables(model: ModelProto) -> Any:
+        ready = opened(described(model, small), f"{where}, int8")
+        with computed_by(exporter, ready):
+            return evaluated(new_evaluator(), exporter.model, data, split, "int8")
+
+    def loss(model: ModelProto) -> float:
+        return lost(before, tables(model), split, names)[1]
+
+    with Quantiser(made, images, settings, where) as quantiser:
+        found = quantiser.within(loss, allowed)
+    comparison = compared(before, tables(found.model), split)
+    deciding = comparison.primary
+    count = len(before.part(split).cases)
+    checks = () if deciding is None else (Check(deciding.metric, abs(deciding.value.value), allowed, count),)
+    done = replace(small, checks=checks)
+    left = (
+        f"{len(found.in_float)} stay in float: {', '.join(found.in_float[:4])}"
+        if found.in_float
+        else "none stays in float"
+    )
+    layers = f"of {number_of(found.nodes, 'layer')} with weights {left}"
+    return Int8(described(found.model, done), done, comparison, layers)
+
+
+def table_of_metrics(found: Int8) -> str:
+    """Lines of the metrics before and after, with the paired difference and its 95 % interval."""
+    rows = [f"{'metric':<44}{'float':>8}{'int8':>8}{'difference':>12}   95 % interval, paired"]
+    for one in _first(found.comparison):
+        low, high = one.value.low, one.value.high
+        interval = f"{low:+.4f} to {high:+.4f}" if low == low else "withheld: too few cases"
+        values = f"{one.reference.value:>8.4f}{one.other.value:>8.4f}{one.value.value:>+12.4f}"
+        rows.append(f"{label_of(one.metric):<44}{values}   {interval}")
+    return "\n".join([*rows, found.layers])
+
+
+def _first(comparison: Comparison) -> list[Difference]:
+    return [*([comparison.primary] if comparison.primary is not None else []), *comparison.secondary]

@@ -1,0 +1,121 @@
+"""Metrics of a model and of a file made of it on the same cases, and their paired differences with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from datamodules.base import ScanDataModule
+from scansuite.errors import SuiteError
+from tasks.evaluation.comparison.alignment import aligned_parts
+from tasks.evaluation.comparison.differences import Comparison, compare_models, direction
+from tasks.evaluation.comparison.models import models_of
+from tasks.evaluation.evaluated import EvaluatedRun
+from tasks.export.exporter import Exporter
+from tasks.export.feeding import run_model
+from tasks.exported.model_file import ExportedModel
+from tasks.hardware import exact_float32
+from tasks.running.evaluator import Evaluator
+from tasks.training.stopping.callback import without_handlers
+
+
+@contextmanager
+def computed_by(exporter: Exporter[Any], model: ExportedModel) -> Iterator[None]:
+    """Let the networks of a model answer with what a file made of it says; all that is around them stays PyTorch.
+
+    Args:
+        exporter: of the model.
+        model: the file.
+
+    Raises:
+        SuiteError: the file sees a case's images together, which these networks see one by one.
+    """
+    if model.description.aggregate == "attention":
+        raise SuiteError(
+            f"{exporter.names[0]}: weighs the images of a case (--model.aggregate attention): metrics of its file are "
+            "not computed by PyTorch's own way: leave --quantize out"
+        )
+    name = exporter.answers
+    asked: list[int] = []
+    for member, prefix in zip(exporter.members, exporter.prefixes, strict=True):
+        assert callable(getattr(member, name))
+        object.__setattr__(member, name, _answer(exporter, member, prefix, model, asked))
+    try:
+        yield
+        if not asked:  # figures of PyTorch itself would pass for those of the file
+            raise RuntimeError(f"{exporter.names[0]}: its file was not asked for anything")
+    finally:
+        for member in exporter.members:
+            object.__delattr__(member, name)
+
+
+def _answer(
+    exporter: Exporter[Any], member: Any, prefix: str, model: ExportedModel, asked: list[int]
+) -> Callable[[Tensor], Any]:
+    def answer(image: Tensor) -> Any:
+        asked.append(len(image))
+        found = run_model(model, image.float().numpy())
+        own = {
+            name.removeprefix(prefix): torch.from_numpy(value)
+            for name, value in found.items()
+            if name.startswith(prefix)
+        }
+        return exporter.output(member, own, image)
+
+    return answer
+
+
+def evaluated(evaluator: Evaluator[Any, Any], model: Any, data: ScanDataModule, split: str, name: str) -> EvaluatedRun:
+    """The tables of a part, in memory.
+
+    Args:
+        evaluator: of the task, not used before; the data have adopted the model.
+        model: with its weights.
+        data: with the part.
+        split: ``val`` or ``test``.
+        name: by which the tables are shown.
+    """
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        accelerator="cpu", devices=1, callbacks=[evaluator.callback], enable_model_summary=False,
+        use_distributed_sampler=False, **quiet,
+    )  # fmt: skip
+    without_handlers(trainer)
+    model.exact = True
+    with exact_float32():
+        result = evaluator.run(trainer, model, data, split)
+    cases = data.table.cases
+    cases = cases[cases["split"] == split].drop(columns=["width", "height", "spacing"], errors="ignore")
+    cases = cases.merge(result.scans.drop_duplicates("case_id"), on="case_id", how="left").reset_index(drop=True)
+    return EvaluatedRun(name, evaluator.run_task(model), cases, result.predictions, result.targets)
+
+
+def compared(before: EvaluatedRun, after: EvaluatedRun, split: str, resamples: int = 1000) -> Comparison:
+    """A model after something was done to it against itself before, metric by metric on the same cases."""
+    runs = [before, after]
+    return compare_models(models_of(runs, aligned_parts(runs, split), resamples))[0]
+
+
+def lost(before: EvaluatedRun, after: EvaluatedRun, split: str, names: Sequence[str]) -> tuple[str, float]:
+    """The first of some metrics that there is, and how much of it was lost (below 0: gained).
+
+    Args:
+        before: tables of the model as it was.
+        after: as it is.
+        split: the part.
+        names: of metrics, the one that decides first.
+
+    Raises:
+        SuiteError: none of them is defined on these cases.
+    """
+    metrics = [run.part(split).metrics(0) for run in (before, after)]
+    name = next((one for one in names if all(one in run for run in metrics)), None)
+    values = [] if name is None else [run[name].value for run in metrics]
+    if name is None or any(value != value for value in values):
+        raise SuiteError(f"{before.name}: no metric that decides is defined on the {split} part: give more cases")
+    return name, direction(name) * (values[0] - values[1])
