@@ -45,6 +45,6 @@ def test_flags_that_go_together() -> None:
 def test_the_output_is_one_of_what_is_written(tmp_path: Path) -> None:
     for name in ("m.onnx", "m.scansuite"):
         assert _new_file(str(tmp_path / "new" / name)).parent.is_dir()
-    for name, reason in (("m.zip", "ends in .onnx, or in .scansuite"), (None, "name the file to write")):
+    for asked, reason in (("m.zip", "ends in .onnx, or in .scansuite"), (None, "name the file to write")):
         with pytest.raises(SuiteError, match=reason):
-            _new_file(name)
+            _new_file(asked)
