@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TASKS = {"cls": "classify", "seg": "segment", "det": "detect"}
 METRICS = {"cls": "AUROC", "seg": "Dice", "det": "mAP50"}
 NETWORKS = {"resnet18": "ResNet-18", "lite0": "EfficientNet-Lite0", "vit": "ViT-Tiny"}
-METHODS = ("minmax", "entropy", "percentile")
+METHODS: tuple[Literal["minmax", "entropy", "percentile"], ...] = ("minmax", "entropy", "percentile")
 BATCHES = (1, 8)
 
 
@@ -65,10 +65,10 @@ def evaluated_run(name: str, run: Path, folder: Path) -> dict[str, Any]:
     from tasks.cli.runs.run_data import run_data
     from tasks.export.describe import describe
     from tasks.export.exporting import exported, opened, write
-    from tasks.export.feeding import fed
     from tasks.export.metrics import compared, computed_by, evaluated
     from tasks.export.quantise import Quantisation, Quantiser, has_wide_sums
     from tasks.export.scans import scans_of_data
+    from tasks.exported.images import fed
     from tasks.registry.specs import spec_of
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)

@@ -14,11 +14,11 @@ from tasks.evaluation.comparison.differences import HEADLINE, Comparison, Differ
 from tasks.evaluation.metric_names import label_of
 from tasks.export.exporter import Exporter
 from tasks.export.exporting import described, opened
-from tasks.export.feeding import fed
 from tasks.export.metrics import compared, computed_by, evaluated, lost
 from tasks.export.quantise import Quantisation, Quantiser
 from tasks.export.scans import scans_of_data
 from tasks.exported.description import Check, Description
+from tasks.exported.images import fed
 from tasks.running.evaluator import Evaluator
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from datamodules.preprocess import Preprocess
 from scansuite.errors import SuiteError
 from tasks.exported.description import IMAGE, Check, Description
+from tasks.exported.images import fed, image_batch
 from tasks.exported.model_file import ExportedModel
 
 # Largest difference from another machine, as a share of the largest value that is expected. float32: another order of
@@ -98,18 +99,16 @@ def from_npy(content: bytes, where: str) -> NDArray[Any]:
 
 
 def model_image(array: NDArray[Any], description: Description, where: str) -> NDArray[np.float32]:
-    """The graph's input for stored values: (1, C, H, W), filled up to the multiple that the graph takes.
+    """The graph's input for stored values, (1, C, H, W): each slice of a model that sees several is this one.
 
     Raises:
         SuiteError: it is no image that the model takes.
     """
     image = description.preprocess.image(array, where)
-    below, right = (-side % description.multiple for side in image.shape[:2])
-    image = np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
     times, left = divmod(description.in_channels, image.shape[2])
     if left:
         raise SuiteError(f"{where}: has {image.shape[2]} channels, and the model takes {description.in_channels}")
-    return np.ascontiguousarray(np.tile(image, (1, 1, times)).transpose(2, 0, 1)[None], np.float32)
+    return fed(description, image_batch([np.tile(image, (1, 1, times))]))
 
 
 def expected_of(model: ExportedModel, array: NDArray[Any]) -> bytes:

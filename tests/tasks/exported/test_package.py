@@ -313,7 +313,7 @@ def test_weights_in_other_files_are_not_followed(tmp_path: Path, monkeypatch: py
             "preprocess": Preprocess(channels=3, windows=((40.0, 400.0), (60.0, 80.0), (600.0, 2800.0))),
             "in_channels": 3,
         },
-        {"preprocess": Preprocess(channels=3, size=(48, 40)), "in_channels": 3},
+        {"preprocess": Preprocess(channels=3, size=(48, 40)), "in_channels": 3, "standardised": True, "multiple": 32},
         {"preprocess": Preprocess(channels=1, value_range=(-1.0, 3.0)), "in_channels": 3, "sizes": ((32, 64),)},
         {"preprocess": Preprocess(channels=1, percentiles=(1.0, 99.0), fit="pad", size=(64, 32)), "precision": "int8"},
     ],
