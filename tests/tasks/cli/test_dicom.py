@@ -8,15 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import highdicom
 import nibabel
 import numpy as np
 import pandas as pd
+import pydicom
+import pytest
 import torch
 
+from datamodules.readers.dicom.seg import read_on_grid
 from datamodules.readers.volume import read_grid, read_volume, same_grid
 from tests.datamodules.dicom_on_disk import CORONAL, write, write_series
 from tests.datamodules.seg_on_disk import write_seg
-from tests.tasks.cli.conftest import TINY, Run
+from tests.tasks.cli.conftest import TINY, Run, one_line
+from tests.tasks.deployment.dicom.made import assert_valid
 
 TINY_UNET = [*TINY, "--data.folds", "2", "--model.decoder_args", '{"decoder_channels": [16, 16, 8, 8, 8]}']
 
@@ -98,6 +103,25 @@ def test_segmentation_from_series_with_dicom_seg(run_task: Run) -> None:
     assert same_grid(read_volume(masks[3]), read_grid(Path("study/imagesTr/ct3")))
     assert nibabel.load(masks[3]).header["descrip"].item() == b""
 
+    # The same masks as objects of each patient's study.
+    words = [*words[:2], "--input", "study/imagesTr/ct3", "--output", "back", "--pictures", "false"]
+    status, _, err = segment("predict", *words, "--dicom", "seg", "gsps,sr")
+    assert status == 0, err
+    made = {file.stem: file for file in Path("back/dicom/ct3").iterdir()}
+    assert set(made) == {"seg", "sr", "gsps"}
+    again = read_on_grid(made["seg"], read_grid(Path("study/imagesTr/ct3")))
+    assert np.array_equal(again.array, np.asarray(nibabel.load(masks[3]).dataobj))
+    source = pydicom.dcmread(next(Path("study/imagesTr/ct3").iterdir()))
+    for file in made.values():
+        dataset = pydicom.dcmread(file)
+        assert (dataset.PatientID, dataset.StudyInstanceUID) == (source.PatientID, source.StudyInstanceUID)
+    assert_valid(list(made.values()))
+    # A mask of a NIfTI file belongs to nobody.
+    nifti = [*words[:3], str(masks[3]), "--output", "refused", "--dicom", "seg"]
+    status, _, err = segment("predict", *nifti)
+    assert status == 2
+    assert "is no DICOM, so nothing says whose it is" in one_line(err)
+
 
 def test_patients_keep_their_ids_where_it_is_asked_for(run_task: Run) -> None:
     draw_study(Path("study"), count=6)
@@ -141,3 +165,25 @@ def test_classification_straight_from_dicom_files_with_a_table(run_task: Run) ->
     )
     assert status == 0, err
     assert len(pd.read_csv("out/predictions.csv")) == 40
+
+    checkpoint = ["predict", "--ckpt_path", "run/checkpoints/best.ckpt"]
+    Path("set/odd").mkdir()
+    write(Path("set/odd/image.dcm"), np.zeros((32, 28), np.int16), StudyInstanceUID=None)
+    inputs = ["--input", "set/scans/00", "set/scans/01", "set/odd", "--output", "back"]
+    status, _, err = run_task("classify", *checkpoint, *inputs, "--dicom", "sr")
+    assert status == 1
+    assert "1 DICOM objects could not be made" in err
+    assert len(pd.read_csv("back/dicom/errors.csv")) == 1
+    reports = sorted(Path("back/dicom").rglob("sr.dcm"))
+    assert len(reports) == 2
+    assert_valid(reports)
+    rows = pd.read_csv("back/predictions.csv").set_index("path")
+    report = highdicom.sr.srread(reports[0])
+    scores = {
+        group.finding_type.meaning: group.get_measurements()[0].value / 100
+        for group in report.content.get_image_measurement_groups()
+    }
+    assert scores["yes"] == pytest.approx(rows.loc["set/scans/00/image.dcm", "score_yes"], abs=1e-6)
+    status, _, err = run_task("classify", *checkpoint, *inputs[:2], "--output", "no", "--dicom", "seg")
+    assert status == 2
+    assert "--dicom seg: is for masks, and the model's task is classify" in one_line(err)
