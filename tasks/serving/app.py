@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from scansuite.errors import nearest
 from scansuite.version import __version__
 from tasks.exported.description import Description
+from tasks.serving.dicom_listener import Listener
 from tasks.serving.gate import App, Gate
 from tasks.serving.measured import Measured
 from tasks.serving.metadata import inputs_of, outputs_of
@@ -60,6 +61,7 @@ class Service:
     Attributes:
         pool: the workers.
         app: the application, to be run by an ASGI server.
+        listener: of DICOM, where there is one and it runs.
     """
 
     def __init__(self, models: Mapping[str, str], settings: ServeSettings) -> None:
@@ -70,6 +72,7 @@ class Service:
         self._spool = Spool(settings.limits.max_spooled)
         self._folder: Path | None = None
         self._page = Page()
+        self.listener: Listener | None = None
         self.app: App = Gate(self._application(), settings, self._measured)
 
     @asynccontextmanager
@@ -78,8 +81,13 @@ class Service:
         self._folder = Path(tempfile.mkdtemp(prefix="scansuite-serve-"))
         try:
             await self.pool.start()
+            if self._settings.dicom is not None:
+                self.listener = Listener(self.pool, self._folder, self._settings, self._put_away)
+                await self.listener.start()
             yield
         finally:
+            if self.listener is not None:
+                await self.listener.stop()
             await self.pool.stop()
             remove(self._folder)
 
@@ -123,11 +131,15 @@ class Service:
 
     async def _done(self, folder: Path, took: Body, *, kept: bool = False) -> None:
         self._spool.size -= took.size
-        if kept and self._settings.keep is not None:
+        await asyncio.to_thread(self._put_away if kept else remove, folder)
+
+    def _put_away(self, folder: Path) -> None:
+        """Keep the folder of a request where that is asked for, and remove it else."""
+        if self._settings.keep is not None:
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-            await asyncio.to_thread(shutil.move, folder, self._settings.keep / name)
+            shutil.move(folder, self._settings.keep / name)
         else:
-            await asyncio.to_thread(remove, folder)
+            remove(folder)
 
     def _application(self) -> FastAPI:
         app = FastAPI(

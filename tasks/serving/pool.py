@@ -34,7 +34,7 @@ class Job:
     """A request for a worker.
 
     Attributes:
-        kind: what is done: ``predict``, ``view`` or ``infer``.
+        kind: what is done: ``predict``, ``view``, ``infer`` or ``dicom``.
         model: its name.
         folder: with the request's files in ``input``, and where the worker leaves its answer.
         options: of that kind.

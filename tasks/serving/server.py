@@ -16,6 +16,8 @@ from scansuite.errors import SuiteError
 if TYPE_CHECKING:
     from tasks.serving.settings import ServeSettings
 
+log = logging.getLogger(__name__)
+
 NO_SERVE = "the packages of the service are missing: pip install 'scansuite[serve]'"
 _GRACE = 2.0  # seconds beyond those that requests may take
 
@@ -110,6 +112,9 @@ def serve(models: Mapping[str, str], settings: ServeSettings, ready: Callable[[s
             host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             ready(f"http://{shown}:{port}", list(service.pool.models))
+            if service.listener is not None:
+                assert settings.dicom is not None
+                log.info("DICOM: %s listens on port %d", settings.dicom.title, service.listener.port)
             await server.serve(sockets=[listening])
 
     with listening:

@@ -10,6 +10,7 @@ from pathlib import Path
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.windows import parse_windows
 from scansuite.errors import SuiteError
+from tasks.serving.dicom_settings import DicomSettings
 
 MIB = 2**20
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -78,6 +79,7 @@ class ServeSettings:
         wait: seconds that an image waits for others of its shape.
         trust: public key (PEM) whose signature a package must bear; None: any is served.
         task: that all models must be of; None: any.
+        dicom: DICOM over the network; None: none.
         keep: folder in which requests and their results are kept; None: nothing is.
         limits: of requests.
     """
@@ -92,6 +94,7 @@ class ServeSettings:
     wait: float = 0.004
     trust: Path | None = None
     task: str | None = None
+    dicom: DicomSettings | None = None
     keep: Path | None = None
     limits: RequestLimits = field(default_factory=RequestLimits)
 
@@ -109,6 +112,12 @@ class ServeSettings:
             raise SuiteError(
                 f"--host {self.host}: others than this machine can call it: give --token, or --without_token true "
                 "where something before it asks who they are"
+            )
+
+        if self.dicom is not None and not (self.is_loopback or self.dicom.accept or self.without_token):
+            raise SuiteError(
+                f"--dicom_port {self.dicom.port}: others than this machine can send: give --accept with AE titles, "
+                "or --without_token true"
             )
 
     @property

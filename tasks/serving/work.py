@@ -14,7 +14,7 @@ from tasks.exported.model_file import ExportedModel, open_model
 from tasks.serving.answers import no_case, prediction_json, relative, save_masks
 from tasks.serving.archives import is_zip, unzip
 from tasks.serving.batching import BatchedModel
-from tasks.serving.names import INPUT, JSON_FILE, VIEW_FILE
+from tasks.serving.names import INPUT, JSON_FILE, OBJECTS, VIEW_FILE
 from tasks.serving.predicting import Predict, predict_upload
 from tasks.serving.settings import RequestLimits
 from tasks.serving.tensors import infer
@@ -97,7 +97,7 @@ class Work:
             job: ``kind``, ``model``, ``folder``, ``options``, see :class:`tasks.serving.pool.Job`.
 
         Returns:
-            ``file``: the answer's file in the folder.
+            ``file``: the answer's file in the folder; of ``dicom`` the number of ``objects`` in theirs.
 
         Raises:
             RefusedError: it cannot be answered.
@@ -113,6 +113,11 @@ class Work:
         predicted = self._predict(model, paths, self._limits)
         if not predicted.cases:
             raise no_case(predicted, folder / INPUT)
+        if job["kind"] == "dicom":
+            from tasks.serving.dicom_objects import write_objects
+
+            limits, kinds = self._limits.of_files, job["options"].get("kinds", ())
+            return {"objects": write_objects(name, model.description, predicted, folder / OBJECTS, kinds, limits)}
         masks = job["options"].get("masks", "base64")
         answer = prediction_json(name, model.description, predicted, folder / INPUT, masks=masks)
         if job["options"].get("keep"):

@@ -13,6 +13,7 @@ from scansuite.words import number_of
 from tasks.cli.logs import configure_logs
 from tasks.cli.verb_parser import VerbParser
 from tasks.registry.flag import Flag, OwnFlags
+from tasks.serving.dicom_settings import DicomSettings, read_peers
 from tasks.serving.settings import MIB, RequestLimits, ServeSettings
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,16 @@ OWN_FLAGS: OwnFlags = {
         "they are refused",
         str | None,
     ),
+    "dicom_port": Flag("port to listen on for DICOM (C-STORE, C-ECHO); 0: a free one; left out: none", int | None),
+    "ae_title": Flag("AE title of this application", str, "SCANSUITE"),
+    "accept": Flag("AE titles that may send; left out: any, from this machine alone", several=True),
+    "send": Flag("where results go as DICOM: HOST:PORT:AE_TITLE; left out: nowhere", several=True),
+    "dicom_objects": Flag(
+        "kinds of results as DICOM: seg sr sc gsps pdf (see predict --dicom); left out: sr, and seg of masks",
+        several=True,
+    ),
+    "dicom_model": Flag("model that predicts what comes as DICOM; left out: the only one that is served", str | None),
+    "dicom_wait": Flag("seconds without a new image after which a series is taken as whole", float, 5.0),
     "keep": Flag("folder to keep requests and their results in; left out: nothing is kept", str | None),
 }
 
@@ -110,6 +121,7 @@ def _settings(config: Mapping[str, Any], task: str | None) -> ServeSettings:
         keep=keep,
         trust=None if config["trust"] is None else Path(config["trust"]),
         task=task,
+        dicom=_dicom(config),
         limits=limits,
     )
     if keep is not None:
@@ -120,6 +132,27 @@ def _settings(config: Mapping[str, Any], task: str | None) -> ServeSettings:
         if not os.access(keep, os.W_OK | os.X_OK):
             raise SuiteError(f"--keep {keep}: cannot be written to")
     return settings
+
+
+def _dicom(config: Mapping[str, Any]) -> DicomSettings | None:
+    if config["dicom_port"] is None:
+        for name in ("send", "accept", "dicom_objects", "dicom_model"):
+            if config[name]:
+                raise SuiteError(f"--{name}: is about DICOM over the network: give --dicom_port too")
+        return None
+    if config["dicom_objects"]:
+        from tasks.deployment.dicom.writer import kinds_of
+
+        kinds_of(config["dicom_objects"])  # refuses what is none
+    return DicomSettings(
+        port=config["dicom_port"],
+        title=config["ae_title"],
+        send=read_peers(config["send"]),
+        accept=tuple(config["accept"]),
+        wait=config["dicom_wait"],
+        kinds=tuple(config["dicom_objects"]),
+        model=config["dicom_model"],
+    )
 
 
 def _token(given: str | None, file: str | None) -> str | None:
