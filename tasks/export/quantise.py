@@ -207,14 +207,11 @@ class Quantiser:
         named.CopyFrom(model)
         for number, node in enumerate(named.graph.node):
             node.name = node.name or f"node_{number}"
-        file = str(Path(self._folder.name) / "named.onnx")  # of a model in memory a failure leaves nothing
+        file = str(Path(self._folder.name) / "named.onnx")
         onnx.save(named, file)
         with _quiet(f"{self.where}: cannot be prepared for int8"):
-            try:
-                quant_pre_process(file, str(self._float))
-            except Exception as error:  # symbolic shapes are a help, and not all operators have them
-                log.debug("%s: without symbolic shapes: %s", self.where, error)
-                quant_pre_process(file, str(self._float), skip_symbolic_shape=True)
+            # Symbolic shapes bear on nothing here; where they are not found, files are left in the working folder.
+            quant_pre_process(file, str(self._float), skip_symbolic_shape=True)
             self._graph = onnx.load(str(self._float)).graph
 
     def _with_what_leads_to(self, names: Sequence[str]) -> list[str]:
