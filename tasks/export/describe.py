@@ -54,8 +54,10 @@ def describe(exporter: Exporter[Any], checkpoints: Sequence[Path], name: str | N
     )
 
 
-def fingerprint(checkpoints: Sequence[Path]) -> str:
-    """SHA-256 (hexadecimal) of a checkpoint; of several, that of theirs in order."""
+def fingerprint(checkpoints: Sequence[Path]) -> str | None:
+    """SHA-256 (hexadecimal) of a checkpoint; of several, that of theirs in order; None: the model is of none."""
+    if not checkpoints:
+        return None
     digests = []
     for path in checkpoints:
         with path.open("rb") as file:
@@ -65,6 +67,8 @@ def fingerprint(checkpoints: Sequence[Path]) -> str:
 
 def run_name(checkpoints: Sequence[Path]) -> str:
     """Name of the folder of the run that a checkpoint is of; of several with the number of the others."""
+    if not checkpoints:
+        return ""
     file = checkpoints[0].resolve()
     first = file.parent.parent.name if file.parent.name == "checkpoints" else file.stem
     return first if len(checkpoints) == 1 else f"{first} and {len(checkpoints) - 1} more"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -86,11 +87,25 @@ def scans_of_data(
     split = next((part for part in parts if len(data.rows(part))), None)
     if split is None:
         raise SuiteError("the data have no cases to compare the export with PyTorch on: name others with --data")
-    rows = data.rows(split)
+    name = {"val": "validation", "test": "test", "train": "training"}[split]
+    return scans_of_cases(model, data, data.rows(split), f"the {name} part of {type(data).__name__}", most)
+
+
+def scans_of_cases(
+    model: Predictor, data: ScanDataModule, rows: NDArray[np.int64], source: str, most: int = MOST
+) -> Scans:
+    """Scans of some cases of a data set.
+
+    Args:
+        model: whose tiles are taken.
+        data: to which the model's preprocessing was given.
+        rows: of its cases.
+        source: where they come from, in words.
+        most: number of images.
+    """
     rows = rows[evenly(len(rows), most)]
     stream = CaseStream(TableCases(data, rows), data.preprocess, BATCH, model.tile, model.overlap)
-    name = {"val": "validation", "test": "test", "train": "training"}[split]
-    return Scans(f"the {name} part of {type(data).__name__}", _images(stream, len(rows), most))
+    return Scans(source, _images(stream, len(rows), most))
 
 
 def scans_of_loader(loader: Iterable[Batch], cases: int, source: str, most: int = MOST) -> Scans:

@@ -34,7 +34,6 @@ class Latency:
     export_ms: float
 
 
-@torch.no_grad()
 def verified(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precision: Precision) -> tuple[Check, ...]:
     """Run an export and PyTorch on the same scans.
 
@@ -50,6 +49,21 @@ def verified(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precis
     Raises:
         SuiteError: something differs by more; says what, and by how much.
     """
+    checks = compared(exporter, model, scans, precision)
+    wrong = [check for check in checks if not check.value <= check.tolerance]
+    if wrong:
+        said = "; ".join(f"{check.name} by {check.value:.3g} (at most {check.tolerance:g})" for check in wrong)
+        raise SuiteError(f"the export differs from PyTorch on {scans}: {said}: no file is left")
+    return checks
+
+
+@torch.no_grad()
+def compared(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precision: Precision) -> tuple[Check, ...]:
+    """What :func:`verified` gives, whatever differs.
+
+    Raises:
+        SuiteError: the graph does not take the scans.
+    """
     tally, free = Tally(), not model.description.sizes
     for image in scans.batches(resized=free):
         if not free and tuple(image.shape[-2:]) not in filled(model):
@@ -59,12 +73,7 @@ def verified(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precis
             )
         exporter.compare(tally, image, run_model(model, image.numpy()))
         tally.scans += len(image)
-    checks = tally.checks(precision)
-    wrong = [check for check in checks if not check.value <= check.tolerance]
-    if wrong:
-        said = "; ".join(f"{check.name} by {check.value:.3g} (at most {check.tolerance:g})" for check in wrong)
-        raise SuiteError(f"the export differs from PyTorch on {scans}: {said}: no file is left")
-    return checks
+    return tally.checks(precision)
 
 
 def filled(model: ExportedModel) -> set[tuple[int, int]]:
