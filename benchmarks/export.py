@@ -100,7 +100,7 @@ def trained(name: str, task: str, data: ScanDataModule) -> Task:
     while done < STEPS:
         for batch in data.train_dataloader():
             optimizer.zero_grad()
-            model.loss(model(batch["image"]), batch).backward()
+            torch.autograd.backward(model.loss(model(batch["image"]), batch))
             optimizer.step()
             done += 1
             if done == STEPS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from tasks.classify.heads import Head
 from tasks.classify.pooling import AttentionPooling
 from tasks.classify.task import ClassificationTask
 from tasks.export.exporter import Exporter
+from tasks.export.feeding import Said
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
 
@@ -111,13 +111,11 @@ class ClassificationExporter(Exporter[ClassificationTask]):
         assert weights is not None
         return {"logits": logits, "weights": weights}
 
-    def output(self, member: ClassificationTask, found: Mapping[str, Tensor], image: Tensor) -> Tensor:
+    def output(self, member: ClassificationTask, found: Said, image: Tensor) -> Tensor:
         """See :meth:`~tasks.export.exporter.Exporter.output`."""
         return found["logits"]
 
-    def compare_member(
-        self, tally: Tally, member: ClassificationTask, image: Tensor, found: Mapping[str, Tensor]
-    ) -> None:
+    def compare_member(self, tally: Tally, member: ClassificationTask, image: Tensor, found: Said) -> None:
         """``logits``, and ``weights`` of the images where they are weighed."""
         wanted = self.reference(member, image)
         tally.largest("logits", wanted["logits"], found["logits"], relative=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.ensemble import Ensemble
+from tasks.export.feeding import Said, run_model
 from tasks.export.graph import Freedom, Graph, Size, filled_up, keep_activations, of_images
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
-from tasks.exported.model_file import Outputs
+from tasks.exported.model_file import ExportedModel
 
 ModelT = TypeVar("ModelT", bound=Task)
 
@@ -86,32 +87,31 @@ class Exporter(ABC, Generic[ModelT]):
         """
 
     @abstractmethod
-    def output(self, member: ModelT, found: Mapping[str, Tensor], image: Tensor) -> Any:
+    def output(self, member: ModelT, found: Said, image: Tensor) -> Any:
         """What the model's own ``forward`` gives, made of what the export gives.
 
         Args:
             member: of the model.
-            found: its outputs by name, without prefix.
-            image: (B, C, H, W) that they are of.
+            found: what the export of the member says.
+            image: (B, C, H, W) that it is said of.
         """
 
     @abstractmethod
-    def compare_member(self, tally: Tally, member: ModelT, image: Tensor, found: Mapping[str, Tensor]) -> None:
+    def compare_member(self, tally: Tally, member: ModelT, image: Tensor, found: Said) -> None:
         """Note how far the export of a member is from PyTorch on some images.
 
         Args:
             tally: takes the differences.
             member: of the model.
             image: (B, C, H, W) in [0, 1].
-            found: outputs of the export by name, without prefix.
+            found: what the export of the member says of them.
         """
 
-    def compare(self, tally: Tally, image: Tensor, found: Outputs) -> None:
-        """:meth:`compare_member` of all members."""
+    def compare(self, tally: Tally, image: Tensor, model: ExportedModel) -> None:
+        """Run an export on some images, and :meth:`compare_member` each member."""
+        outputs = run_model(model, image.numpy())
         for member, prefix in self._pairs():
-            own = {name.removeprefix(prefix): torch.from_numpy(value) for name, value in found.items()
-                   if name.startswith(prefix)}  # fmt: skip
-            self.compare_member(tally, member, image, own)
+            self.compare_member(tally, member, image, Said(model, prefix, outputs))
 
     @property
     def prefixes(self) -> list[str]:

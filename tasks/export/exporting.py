@@ -16,7 +16,7 @@ from scansuite.files import replacing
 from tasks.export.exporter import Exporter
 from tasks.export.feeding import run_model
 from tasks.export.graph import TRACED, Freedom, Size
-from tasks.export.onnx_graph import reason_of, to_onnx
+from tasks.export.onnx_graph import merged, reason_of, to_onnx
 from tasks.exported.description import KEY, Description
 from tasks.exported.model_file import ExportedModel
 
@@ -55,7 +55,8 @@ def exported(exporter: Exporter[Any], description: Description, opset: int) -> t
             most_images=1 if freedom == "one image" else None,
         )
         try:
-            model = described(to_onnx(exporter.graph(freedom, size), opset), free)
+            first = to_onnx(exporter.graph(freedom, size), opset)
+            model = described(merged(first, [to_onnx(one, opset) for one in exporter.second_stages()]), free)
             difference = trial(exporter, opened(model, exporter.names[0]), freedom)
         except SuiteError:
             raise

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tasks.exported.description import IMAGE
 from tasks.exported.images import fed
@@ -20,3 +24,42 @@ def run_model(model: ExportedModel, image: NDArray[np.float32]) -> Outputs:
         height, width = image.shape[-2:]
         found = {name: value[..., :height, :width] for name, value in found.items()}
     return found
+
+
+class Said(Mapping[str, Tensor]):
+    """What the export of one member says of some images, by names without its prefix.
+
+    Args:
+        model: the export.
+        prefix: of the member.
+        outputs: of all members.
+    """
+
+    def __init__(self, model: ExportedModel, prefix: str, outputs: Outputs) -> None:
+        self._model, self._prefix = model, prefix
+        self._own = {
+            name.removeprefix(prefix): torch.from_numpy(value)
+            for name, value in outputs.items()
+            if name.startswith(prefix)
+        }
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def further(self, feeds: Mapping[str, Tensor], asked: Sequence[str]) -> list[Tensor]:
+        """What a second stage says.
+
+        Args:
+            feeds: its inputs by name, without prefix.
+            asked: its outputs, likewise.
+        """
+        given = {f"{self._prefix}{name}": value.detach().numpy() for name, value in feeds.items()}
+        names = [f"{self._prefix}{name}" for name in asked]
+        found = self._model.run(given, names)
+        return [torch.from_numpy(found[name]) for name in names]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tasks.exported.description import IMAGE
 from tasks.padding import MULTIPLE
@@ -30,19 +30,24 @@ class Graph:
         inputs: shape of each by name, to be traced with.
         outputs: names.
         dynamic: dimensions of each input that may change, and what their sizes are multiples of.
+        joined: the inputs from this one on are given as one tuple; None: each for itself.
     """
 
     module: nn.Module
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Sequence[str]
     dynamic: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    joined: int | None = None
 
-    def example(self) -> tuple[Tensor, ...]:
+    def example(self) -> tuple[Any, ...]:
         """Inputs to trace with; their values do not matter."""
         generator = torch.Generator().manual_seed(0)
-        return tuple(torch.rand(*shape, generator=generator) for shape in self.inputs.values())
+        return self._nested([torch.rand(*shape, generator=generator) for shape in self.inputs.values()])
 
-    def dynamic_shapes(self) -> dict[str, Any]:
+    def _nested(self, flat: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(flat) if self.joined is None else (*flat[: self.joined], tuple(flat[self.joined :]))
+
+    def dynamic_shapes(self) -> tuple[Any, ...]:
         """As ``torch.export`` wants them.
 
         A side that is known to be a multiple makes short expressions of what follows from it. Without, those of padding
@@ -53,7 +58,7 @@ class Graph:
             for side, multiple in sides.items():
                 known = torch.export.Dim.DYNAMIC
                 free[name][side] = multiple * torch.export.Dim(f"side_{number}_{side}") if multiple > 1 else known
-        return free
+        return self._nested(list(free.values()))
 
 
 def of_images(

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,13 +43,34 @@ def to_onnx(graph: Graph, opset: int) -> ModelProto:
             opset_version=opset,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            # By position, as the module's own names of its arguments are none of the graph's.
-            dynamic_shapes=tuple(graph.dynamic_shapes().values()),
+            dynamic_shapes=graph.dynamic_shapes(),
             verbose=False,
         )
     assert program is not None
     model: ModelProto = program.model_proto
     return model
+
+
+def merged(first: ModelProto, further: Sequence[ModelProto]) -> ModelProto:
+    """Graphs that share no value as one: a runtime computes what it is asked for, and is fed what that needs.
+
+    Args:
+        first: whose names stay.
+        further: whose inputs and outputs keep theirs, which must be other ones.
+    """
+    from onnx import compose
+
+    whole = first
+    for number, one in enumerate(further, 1):
+        apart = compose.add_prefix(
+            one, f"stage_{number}/", rename_inputs=False, rename_outputs=False, rename_functions=False
+        )
+        for value in (*apart.graph.input, *apart.graph.output):
+            for side in value.type.tensor_type.shape.dim:
+                if side.HasField("dim_param"):
+                    side.dim_param = f"stage_{number}/{side.dim_param}"
+        whole = compose.merge_models(whole, apart, io_map=[])
+    return whole
 
 
 @contextlib.contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
 from tasks.export.exporter import Exporter
+from tasks.export.feeding import Said
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
 from tasks.padding import MULTIPLE
@@ -68,13 +68,11 @@ class SegmentationExporter(Exporter[SegmentationTask]):
         """See :meth:`~tasks.export.exporter.Exporter.reference`."""
         return {"logits": member(image)}
 
-    def output(self, member: SegmentationTask, found: Mapping[str, Tensor], image: Tensor) -> Tensor:
+    def output(self, member: SegmentationTask, found: Said, image: Tensor) -> Tensor:
         """See :meth:`~tasks.export.exporter.Exporter.output`."""
         return found["logits"]
 
-    def compare_member(
-        self, tally: Tally, member: SegmentationTask, image: Tensor, found: Mapping[str, Tensor]
-    ) -> None:
+    def compare_member(self, tally: Tally, member: SegmentationTask, image: Tensor, found: Said) -> None:
         """``logits``, and the ``masks`` that they call."""
         wanted = self.reference(member, image)["logits"]
         tally.largest("logits", wanted, found["logits"], relative=True)

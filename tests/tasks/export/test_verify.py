@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scansuite.errors import SuiteError
@@ -25,7 +28,7 @@ class Said(ExportedModel):
         self.description = Description("classify", ("a", "b"), task.preprocess, 1, sizes=sizes)
 
     @torch.no_grad()
-    def run(self, feeds: dict[str, np.ndarray], asked: object = None) -> Outputs:  # type: ignore[override]
+    def run(self, feeds: Mapping[str, NDArray[Any]], asked: Sequence[str] | None = None) -> Outputs:
         logits = self.task(torch.from_numpy(feeds["image"]))
         return {"logits": (logits + self.more).numpy()}
 
