@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,9 +13,10 @@ from tasks.classify.heads import Head
 from tasks.classify.pooling import AttentionPooling
 from tasks.classify.task import ClassificationTask
 from tasks.export.exporter import Exporter
-from tasks.export.feeding import Said
+from tasks.export.feeding import Said, run_model
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
+from tasks.exported.model_file import ExportedModel
 
 
 class ClassifierGraph(nn.Module):
@@ -121,3 +124,18 @@ class ClassificationExporter(Exporter[ClassificationTask]):
         tally.largest("logits", wanted["logits"], found["logits"], relative=True)
         if "weights" in wanted:
             tally.largest("weights", wanted["weights"], found["weights"])
+
+    def stand_ins(
+        self, member: ClassificationTask, model: ExportedModel, prefix: str
+    ) -> list[tuple[Any, str, Callable[..., Any]]]:
+        """Where images are weighed, each case by itself; see :meth:`~tasks.export.exporter.Exporter.stand_ins`."""
+        if member.attention is None:
+            return super().stand_ins(member, model, prefix)
+
+        def weighed(image: Tensor, sizes: Sequence[int] | None = None) -> tuple[Tensor, Tensor | None]:
+            cases = torch.split(image.float(), [1] * len(image) if sizes is None else list(sizes))
+            said = [Said(model, prefix, run_model(model, case.numpy(), prefix)) for case in cases]
+            logits, weights = (torch.cat([one[name] for one in said]) for name in ("logits", "weights"))
+            return logits, None if sizes is None else weights
+
+        return [(member, "weighed", weighed)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -24,6 +24,7 @@ from tasks.export.feeding import Said
 from tasks.export.graph import BATCH, TRACED, Graph
 from tasks.export.tally import Tally
 from tasks.exported.description import Boxes, Member
+from tasks.exported.model_file import ExportedModel
 from tasks.padding import MULTIPLE, padded
 
 NAMES: dict[type[Detector], str] = {RetinaNet: "retinanet", Fcos: "fcos", FasterRcnn: "faster_rcnn"}
@@ -108,6 +109,27 @@ class DetectionExporter(Exporter[DetectionTask]):
             for some, others in ((ours, theirs), (theirs, ours)):
                 tally.share("found", alone(some, others), len(some.boxes))
 
+    def stand_ins(
+        self, member: DetectionTask, model: ExportedModel, prefix: str
+    ) -> list[tuple[Any, str, Callable[..., Any]]]:
+        """The second stage too; see :meth:`~tasks.export.exporter.Exporter.stand_ins`."""
+        found = super().stand_ins(member, model, prefix)
+        if isinstance(member.detector, FasterRcnn):
+            found.append((member.detector, "_second_stage", _second_of(Said(model, prefix, {}))))
+        return found
+
+
+def _second_of(found: Said) -> Callable[..., Any]:
+    """What :meth:`FasterRcnn._second_stage` gives, by the export."""
+
+    def second_stage(raw: TwoStageRaw, regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        numbered = [nn.functional.pad(boxes, (1, 0), value=float(image)) for image, boxes in enumerate(regions)]
+        maps = {f"of_maps.{level}": map_ for level, map_ in enumerate(raw.levels)}
+        logits, codes = found.further({"regions": torch.cat(numbered), **maps}, ("region_logits", "region_codes"))
+        return logits, codes
+
+    return second_stage
+
 
 def compare_dense(tally: Tally, member: DetectionTask, wanted: DenseRaw, given: DenseRaw) -> None:
     """Note differences of what a dense detector says of all anchors, and of the boxes of the surest."""
@@ -146,15 +168,8 @@ def compare_stages(tally: Tally, member: DetectionTask, wanted: TwoStageRaw, giv
 
 def with_second_stage(detector: FasterRcnn, found: Said) -> FasterRcnn:
     """The detector with the second stage of its export; the rest is shared."""
-
-    def second_stage(raw: TwoStageRaw, regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        numbered = [nn.functional.pad(boxes, (1, 0), value=float(image)) for image, boxes in enumerate(regions)]
-        maps = {f"of_maps.{level}": map_ for level, map_ in enumerate(raw.levels)}
-        logits, codes = found.further({"regions": torch.cat(numbered), **maps}, ("region_logits", "region_codes"))
-        return logits, codes
-
     twin = copy.copy(detector)
-    twin.__dict__["_second_stage"] = second_stage
+    twin.__dict__["_second_stage"] = _second_of(found)
     return twin
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
@@ -95,6 +95,20 @@ class Exporter(ABC, Generic[ModelT]):
             found: what the export of the member says.
             image: (B, C, H, W) that it is said of.
         """
+
+    def stand_ins(self, member: ModelT, model: ExportedModel, prefix: str) -> list[tuple[Any, str, Callable[..., Any]]]:
+        """What the export answers in place of PyTorch: an object, the name of its method, and the answer.
+
+        Args:
+            member: of the model.
+            model: the export.
+            prefix: of the member.
+        """
+
+        def answer(image: Tensor) -> Any:
+            return self.output(member, Said(model, prefix, run_model(model, image.float().numpy(), prefix)), image)
+
+        return [(member, self.answers, answer)]
 
     @abstractmethod
     def compare_member(self, tally: Tally, member: ModelT, image: Tensor, found: Said) -> None:

@@ -14,11 +14,18 @@ from tasks.exported.images import fed
 from tasks.exported.model_file import ExportedModel, Outputs
 
 
-def run_model(model: ExportedModel, image: NDArray[np.float32]) -> Outputs:
-    """Raw output for images of one size, by name; maps as large as an image are cut to it again."""
+def run_model(model: ExportedModel, image: NDArray[np.float32], prefix: str = "") -> Outputs:
+    """Raw output for images of one size, by name; maps as large as an image are cut to it again.
+
+    Args:
+        model: the export.
+        image: (B, C, H, W) in [0, 1].
+        prefix: of the outputs that are wanted, those of a member.
+    """
     given = fed(model.description, image)
     most = model.description.most_images or len(given)
-    parts = [model.run({IMAGE: given[start : start + most]}) for start in range(0, len(given), most)]
+    asked = [name for name in model.outputs if name.startswith(prefix) and "region_" not in name] if prefix else None
+    parts = [model.run({IMAGE: given[start : start + most]}, asked) for start in range(0, len(given), most)]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if model.description.task == "segment":
         height, width = image.shape[-2:]

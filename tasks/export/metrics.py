@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from pytorch_lightning import Trainer
-from torch import Tensor
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
@@ -17,7 +15,6 @@ from tasks.evaluation.comparison.differences import Comparison, compare_models, 
 from tasks.evaluation.comparison.models import models_of
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.export.exporter import Exporter
-from tasks.export.feeding import run_model
 from tasks.exported.model_file import ExportedModel
 from tasks.hardware import exact_float32
 from tasks.running.evaluator import Evaluator
@@ -31,43 +28,31 @@ def computed_by(exporter: Exporter[Any], model: ExportedModel) -> Iterator[None]
     Args:
         exporter: of the model.
         model: the file.
-
-    Raises:
-        SuiteError: the file sees a case's images together, which these networks see one by one.
     """
-    if model.description.aggregate == "attention":
-        raise SuiteError(
-            f"{exporter.names[0]}: weighs the images of a case (--model.aggregate attention): metrics of its file are "
-            "not computed by PyTorch's own way: leave --quantize out"
-        )
-    name = exporter.answers
     asked: list[int] = []
-    for member, prefix in zip(exporter.members, exporter.prefixes, strict=True):
-        assert callable(getattr(member, name))
-        object.__setattr__(member, name, _answer(exporter, member, prefix, model, asked))
+    changed = [
+        stand_in
+        for member, prefix in zip(exporter.members, exporter.prefixes, strict=True)
+        for stand_in in exporter.stand_ins(member, model, prefix)
+    ]
+    for place, name, answer in changed:
+        assert callable(getattr(place, name))
+        object.__setattr__(place, name, _counted(answer, asked))
     try:
         yield
         if not asked:  # figures of PyTorch itself would pass for those of the file
             raise RuntimeError(f"{exporter.names[0]}: its file was not asked for anything")
     finally:
-        for member in exporter.members:
-            object.__delattr__(member, name)
+        for place, name, _ in changed:
+            object.__delattr__(place, name)
 
 
-def _answer(
-    exporter: Exporter[Any], member: Any, prefix: str, model: ExportedModel, asked: list[int]
-) -> Callable[[Tensor], Any]:
-    def answer(image: Tensor) -> Any:
-        asked.append(len(image))
-        found = run_model(model, image.float().numpy())
-        own = {
-            name.removeprefix(prefix): torch.from_numpy(value)
-            for name, value in found.items()
-            if name.startswith(prefix)
-        }
-        return exporter.output(member, own, image)
+def _counted(answer: Callable[..., Any], asked: list[int]) -> Callable[..., Any]:
+    def counted(*given: Any) -> Any:
+        asked.append(1)
+        return answer(*given)
 
-    return answer
+    return counted
 
 
 def evaluated(evaluator: Evaluator[Any, Any], model: Any, data: ScanDataModule, split: str, name: str) -> EvaluatedRun:
