@@ -34,6 +34,12 @@ def overlay(image: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[n
     return np.asarray(np.rint(mixed), np.uint8)
 
 
+def heat_colours() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(256, 3) colours of :func:`overlay` from 0 to 1, and (256,) their opacity, 0 to 255."""
+    opacity = 255 * _OPACITY * np.linspace(0, 1, 256) ** _RISE
+    return np.rint(_table()).astype(np.uint8), np.rint(opacity).astype(np.uint8)
+
+
 def with_colour_bar(picture: NDArray[np.uint8], ends: tuple[str, str] = ("0", "1")) -> NDArray[np.uint8]:
     """A picture with the colours of :func:`overlay` beside it, on white, at the opacity that they have there.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,9 @@ from tasks.deployment.classified import ClassifierFacts
 from tasks.evaluation.calibration.applying import calibrate_cases
 from tasks.evaluation.calibration.tables import fit_on_frames, tell
 from tasks.evaluation.classification.operating_point import operating_points
+from tasks.evaluation.gallery.store import CasePicture
+from tasks.evaluation.gallery.thumbnails import heat_layer
+from tasks.explain.gallery_map import CaseMaps
 from tasks.running.evaluator import EvalResult, Evaluator
 from tasks.running.recorder import Recorder
 
@@ -25,6 +29,7 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
 
     def __init__(self) -> None:
         self.callback: Recorder = Recorder()
+        self._maps = CaseMaps()
 
     def adopt(self, model: ClassificationModel, data: ClassificationData) -> None:
         """Give the data module preprocessing, kind of target, classes and positive class of the model."""
@@ -42,6 +47,7 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
         choose: bool = False,
     ) -> EvalResult:
         """Run the model over a part; ``choose`` leaves calibration and operating points in the model."""
+        self._maps = CaseMaps()
         predictions, scans = self.callback.run(trainer, model, data, split)
         if choose:
             self.choose(model, predictions, data.table.cases)
@@ -72,6 +78,15 @@ class ClassificationEvaluator(Evaluator[ClassificationModel, ClassificationData]
             row, column = slice_spacing(affine, slices.plane)[1:]
             return row, column
         return super().pixel_spacing(scan, data)
+
+    def mapped(
+        self, picture: CasePicture, scan: Scan, model: ClassificationModel, data: ClassificationData
+    ) -> CasePicture:
+        """With the Grad-CAM of the call, where images are evaluated by themselves."""
+        found = self._maps.of(model, scan, data.preprocess) if model.aggregate == "none" else None
+        if found is None:
+            return picture
+        return replace(picture, map=heat_layer(found.values, picture.scan.size), map_of=found.target)
 
     def own_facts(self, model: ClassificationModel) -> dict[str, Any]:
         """Kind of target, positive class, and what is a case."""

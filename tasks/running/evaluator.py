@@ -129,18 +129,31 @@ class Evaluator(ABC, Generic[ModelT, DataT]):
         Raises:
             SuiteError: the case cannot be read.
         """
-        del model, errors
+        del errors
         images = data.table.images_by_case[row]
         number = len(images) // 2
         scan = data.read(int(images[number]))
         note = f"image {number + 1} of {len(images)}" if len(images) > 1 else ""
         size = scan.info.get("original_size", scan.array.shape[:2])
-        return CasePicture(
+        made = CasePicture(
             case_id,
             scan_thumbnail(scan, data.preprocess, self.pixel_spacing(scan, data)),
             (size[0], size[1]),
             note=note,
         )
+        return made if len(images) > 1 else self.mapped(made, scan, model, data)
+
+    def mapped(self, picture: CasePicture, scan: Scan, model: ModelT, data: DataT) -> CasePicture:
+        """The picture of a case of one image, with a map of what the model looks at where the task has one.
+
+        Args:
+            picture: of the case.
+            scan: that it shows.
+            model: that was run.
+            data: the part's data module.
+        """
+        del scan, model, data
+        return picture
 
 
 def piece_loader(trainer: Trainer, model: Tiled, data: ScanDataModule, rows: NDArray[np.int64]) -> DataLoader[Any]:

@@ -18,8 +18,10 @@ FOLDER = "gallery"
 INDEX = "gallery.csv"
 _COLUMNS = (
     "case_id", "split", "kinds", "scan", "truth", "prediction", "height", "width", "window_low", "window_high",
-    "stored_low", "stored_high", "image_height", "image_width", "note",
+    "stored_low", "stored_high", "image_height", "image_width", "note", "map", "map_of",
 )  # fmt: skip
+_NEWER = ("map", "map_of")  # columns that galleries of earlier versions lack
+_FILES = ("scan", "truth", "prediction", "map")
 _BETWEEN = "; "  # kinds
 _BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff")  # of PNG and JPEG
 
@@ -36,6 +38,8 @@ class CasePicture:
         prediction: likewise of the predicted mask.
         kinds: why it is shown.
         note: what part of the case it is, such as ``slice 17 of 35``.
+        map: PNG of what raises the score of a class, see :func:`~.thumbnails.heat_layer`; empty = none.
+        map_of: name of that class.
     """
 
     case_id: str
@@ -45,6 +49,8 @@ class CasePicture:
     prediction: bytes = b""
     kinds: Sequence[str] = ()
     note: str = ""
+    map: bytes = b""
+    map_of: str = ""
 
 
 def write_gallery(run_dir: Path, split: str, pictures: Sequence[CasePicture]) -> Path:
@@ -67,7 +73,7 @@ def write_gallery(run_dir: Path, split: str, pictures: Sequence[CasePicture]) ->
     except OSError as error:
         raise SuiteError(f"{folder}: the folder for pictures cannot be made: {error.strerror}") from None
     kept = _index(folder)
-    for old in kept[kept["split"] == split][["scan", "truth", "prediction"]].to_numpy().ravel():
+    for old in kept[kept["split"] == split][list(_FILES)].to_numpy().ravel():
         if isinstance(old, str) and old == Path(old).name:
             (folder / old).unlink(missing_ok=True)
     rows = []
@@ -76,7 +82,7 @@ def write_gallery(run_dir: Path, split: str, pictures: Sequence[CasePicture]) ->
         files = {"scan": (f"{name}{one.scan.suffix}", one.scan.data)}
         files |= {
             kind: (f"{name}_{kind}.png", data)
-            for kind, data in (("truth", one.truth), ("prediction", one.prediction))
+            for kind, data in (("truth", one.truth), ("prediction", one.prediction), ("map", one.map))
             if data
         }
         for file, data in files.values():
@@ -127,6 +133,7 @@ def _row(one: CasePicture, split: str, files: dict[str, str]) -> dict[str, Any]:
         "image_height": one.image_size[0],
         "image_width": one.image_size[1],
         "note": one.note,
+        "map_of": one.map_of,
     }
 
 
@@ -153,7 +160,9 @@ def _picture(folder: Path, row: dict[Any, Any]) -> CasePicture:
     size = (int(row["image_height"]), int(row["image_width"]))
     kinds = str(row["kinds"]).split(_BETWEEN) if isinstance(row["kinds"], str) else []
     note = row["note"] if isinstance(row["note"], str) else ""
-    return CasePicture(str(row["case_id"]), scan, size, data("truth"), data("prediction"), kinds, note)
+    of = row["map_of"] if isinstance(row["map_of"], str) else ""
+    truth, prediction = data("truth"), data("prediction")
+    return CasePicture(str(row["case_id"]), scan, size, truth, prediction, kinds, note, data("map"), of)
 
 
 def _index(folder: Path) -> pd.DataFrame:
@@ -161,6 +170,7 @@ def _index(folder: Path) -> pd.DataFrame:
     if not file.is_file():
         return pd.DataFrame(columns=list(_COLUMNS))
     table = read_table(file)
+    table = table.assign(**{column: None for column in _NEWER if column not in table})
     missing = [column for column in _COLUMNS if column not in table]
     if missing:
         raise SuiteError(f"{file}: no column {missing[0]!r}: evaluate the checkpoint again with validate or test")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.pictures.heat import heat_colours
 from datamodules.pictures.masks import mask_layers
 from datamodules.pictures.panels import UNKNOWN, class_colour
 from datamodules.preprocess import Preprocess
@@ -138,6 +139,25 @@ def mask_picture(mask: NDArray[Any], class_count: int, size: tuple[int, int], *,
         numbers[layer & (inner == 0)] = 2 + 2 * (number % _MOST_LAYERS)
     picture = Image.fromarray(numbers, mode="P")
     picture.putpalette(palette.tobytes())
+    return _saved(picture, format="PNG", optimize=True, transparency=opacity.tobytes())
+
+
+def heat_layer(values: NDArray[np.floating], size: tuple[int, int]) -> bytes:
+    """A map to be laid over a thumbnail: colours where it is high, nothing where it is 0.
+
+    Args:
+        values: (h, w) in [0, 1] that cover the scan.
+        size: (height, width) of the thumbnail.
+
+    Returns:
+        An indexed PNG.
+    """
+    from PIL import Image
+
+    colours, opacity = heat_colours()
+    fine = np.clip(resize_image(np.asarray(values, np.float32), size), 0, 1)
+    picture = Image.fromarray(np.rint(fine * 255).astype(np.uint8), mode="P")
+    picture.putpalette(colours.tobytes())
     return _saved(picture, format="PNG", optimize=True, transparency=opacity.tobytes())
 
 

@@ -230,6 +230,8 @@ class GalleryCase:
         groups: by which cases are filtered: name (``class``, ``sex``) -> its value, or values; the same names in all
             cases.
         note: what part of the case is shown, such as ``slice 17 of 35``.
+        map: PNG of what raises a score, transparent where nothing does, drawn over the whole scan; empty = none.
+        map_of: what is raised.
     """
 
     case_id: str
@@ -245,6 +247,8 @@ class GalleryCase:
     values: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     note: str = ""
+    map: bytes = b""
+    map_of: str = ""
 
 
 @dataclass(frozen=True, eq=False)

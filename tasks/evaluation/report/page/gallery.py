@@ -51,6 +51,7 @@ def gallery_markup(gallery: Gallery, name: str, budget: int = BUDGET) -> Markup:
         windows=[_filter(*window) for window in windows],
         cases=[_case(case, place, windows.index(_window(case)), paired=paired) for place, case in enumerate(shown)],
         paired=paired,
+        mapped=any(case.map for case in shown),
         note=gallery.note,
         left_out=left_out if left else "",
         units=" ".join(f"{end:.6g}" for end in one) if len(units) == 1 and (one := units.pop()) is not None else "",
@@ -61,7 +62,7 @@ def _within(cases: Sequence[GalleryCase], budget: int) -> list[GalleryCase]:
     """Those of the cases that have pictures and room; smaller ones behind one that has none are taken."""
     shown = []
     for case in cases:
-        size = sum(4 * math.ceil(len(data) / 3) for data in (case.scan, case.truth, case.prediction))
+        size = sum(4 * math.ceil(len(data) / 3) for data in (case.scan, case.truth, case.prediction, case.map))
         if case.scan and size <= budget:
             budget -= size
             shown.append(case)
@@ -77,9 +78,22 @@ def _case(case: GalleryCase, place: int, window: int, *, paired: bool) -> Mappin
         views.append(
             {
                 "title": kind,
+                "name": kind,
                 "said": _said(case, kind, layer, boxes),
                 "layer": _data(layer) if layer else "",
                 "boxes": [_box(box, case.size, written=len(boxes) <= _LABELLED) for box in boxes],
+                "letter": letter,
+            }
+        )
+    if case.map:
+        said = f"Grad-CAM of {case.map_of}"
+        views.append(
+            {
+                "title": "map",
+                "name": said,
+                "said": f"{said} on the scan of {case.case_id}",
+                "layer": _data(case.map),
+                "boxes": [],
                 "letter": letter,
             }
         )

@@ -35,7 +35,7 @@ def section(subject: Subject) -> Section | None:
     cases = _cases(subject.tables, pictures)
     counts = {kind: sum(kind in case.kinds for case in cases) for kind in KINDS}
     sliced = subject.tables.task.task == "segment" and any(case.note for case in cases)
-    note = _note(subject.tables, sliced=sliced)
+    note = _note(subject.tables, sliced=sliced, mapped=any(case.map for case in cases))
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     return Section(
         "gallery",
@@ -81,6 +81,8 @@ def _cases(tables: PartTables, pictures: Sequence[CasePicture]) -> list[GalleryC
                 values=values,
                 groups={"class": classes[row], **{name: [value or "unknown"] for name, value in columns.items()}},
                 note=one.note,
+                map=one.map,
+                map_of=one.map_of,
             )
         )
     return found
@@ -190,8 +192,13 @@ def _legend(tables: PartTables) -> list[tuple[str, str]]:
     return []
 
 
-def _note(tables: PartTables, *, sliced: bool) -> str:
+def _note(tables: PartTables, *, sliced: bool, mapped: bool) -> str:
     said = ["The numbers below a case are of the whole case."]
+    if mapped:
+        said.append(
+            "Grad-CAM shows what raises the score of the class it names, from nothing (clear) to most in that image "
+            "(yellow); these maps were not checked: explain --sanity true does that."
+        )
     if tables.task.task == "detect":
         said.append("Boxes are calls at the operating point; dashed ones are wrong: missed, or false calls.")
     if sliced:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from datamodules.preprocess import Preprocess
 from datamodules.types import Scan
 from scansuite.errors import SuiteError
 from tasks.evaluation.gallery.store import CasePicture, read_gallery, write_gallery
-from tasks.evaluation.gallery.thumbnails import mask_picture, scan_thumbnail
+from tasks.evaluation.gallery.thumbnails import heat_layer, mask_picture, scan_thumbnail
 
 
 def picture(case_id: str, value: int = 100) -> CasePicture:
@@ -35,6 +38,25 @@ def test_what_is_written_is_read(tmp_path: Path, case_id: str) -> None:
     assert vars(first) == {**vars(picture(case_id)), "kinds": ["worst", "best"]}
     assert second.case_id == "z"
     assert read_gallery(tmp_path, "val") == []
+
+
+def test_maps_are_kept_and_older_galleries_have_none(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 20 * 30, dtype=np.float32).reshape(20, 30)
+    mapped = replace(picture("a"), map=heat_layer(values, (20, 30)), map_of="ill")
+    write_gallery(tmp_path, "test", [mapped, picture("b")])
+    first, second = read_gallery(tmp_path, "test")
+    assert (first.map, first.map_of) == (mapped.map, "ill")
+    assert (second.map, second.map_of) == (b"", "")
+    layer = np.asarray(Image.open(BytesIO(first.map)).convert("RGBA"))
+    assert layer[0, 0, 3] == 0  # nothing where the map is 0
+    assert layer[-1, -1, 3] == layer[..., 3].max() > 150
+    table = tmp_path / "gallery" / "gallery.csv"
+    pd.read_csv(table).drop(columns=["map", "map_of"]).to_csv(table, index=False)
+    assert [one.map for one in read_gallery(tmp_path, "test")] == [b"", b""]
+    write_gallery(tmp_path, "val", [mapped])
+    assert [one.map_of for one in read_gallery(tmp_path, "val")] == ["ill"]
+    write_gallery(tmp_path, "val", [])
+    assert not list((tmp_path / "gallery").glob("val*"))
 
 
 def test_a_part_is_replaced_and_the_other_stays(tmp_path: Path) -> None:
