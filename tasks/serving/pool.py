@@ -41,6 +41,7 @@ class Job:
         attempts: how often a process ended while it had it.
         answered: the worker's message, or a :class:`RefusedError`.
         begun: when a worker has got it (monotonic).
+        queued: since when it waits (monotonic).
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Job:
     attempts: int = 0
     answered: asyncio.Future[dict[str, Any]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     begun: float | None = None
+    queued: float = field(default_factory=time.monotonic)
 
 
 class Pool:
@@ -190,7 +192,7 @@ class Pool:
             if job.answered.done():
                 continue
             job.attempts += not worker.killed  # of one that hung another request was the cause
-            job.begun = None
+            job.begun, job.queued = None, time.monotonic()
             if job.attempts > 1:
                 _refuse(job, RefusedError(500, _LOST))
             else:
@@ -224,6 +226,9 @@ class Pool:
         while True:
             await asyncio.sleep(min(0.25, longest / 4))
             now = time.monotonic()
+            for job in self._waiting:
+                if now - job.queued > longest:
+                    _refuse(job, RefusedError(503, "no worker was free in time: try again", retry=5))
             for worker in list(self._workers):
                 late = [job for job in worker.jobs.values() if job.begun is not None and now - job.begun > longest]
                 for job in late:

@@ -87,6 +87,7 @@ def scan(folder: Path) -> Path:
     return folder / "slice.dcm"
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_predicted_and_sent_on(
     listening: tuple[Running, int], archive: tuple[Path, int], tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_what_is_sent_is_predicted_and_sent_on(
     assert str(sent.StudyInstanceUID) not in said
 
 
+@pytest.mark.slow
 def test_callers_that_are_not_known_are_refused(listening: tuple[Running, int], tmp_path: Path) -> None:
     _, port = listening
     source = scan(tmp_path)
@@ -125,6 +127,7 @@ def test_callers_that_are_not_known_are_refused(listening: tuple[Running, int], 
     assert store(port, source, called="OTHER").returncode != 0
 
 
+@pytest.mark.slow
 def test_an_image_that_is_too_large_ends_its_association_alone(listening: tuple[Running, int], tmp_path: Path) -> None:
     import numpy as np
     import pydicom

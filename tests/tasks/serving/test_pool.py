@@ -108,6 +108,21 @@ def test_a_hanging_request_is_ended_and_the_others_are_answered(tmp_path: Path) 
     assert with_pool(act, seconds=0.5).replaced == 1
 
 
+def test_what_waits_too_long_is_asked_to_come_again(tmp_path: Path) -> None:
+    async def act(pool: Pool) -> None:
+        hanging = asyncio.create_task(pool.answer(Job("hang", "m", tmp_path)))
+        await asyncio.sleep(0.3)
+        waiting = Job("good", "m", tmp_path)
+        waiting.queued -= 10  # as if it had come before
+        with pytest.raises(RefusedError, match="no worker was free") as refused:
+            await pool.answer(waiting)
+        assert (refused.value.status, refused.value.retry) == (503, 5)
+        with pytest.raises(RefusedError):
+            await hanging
+
+    with_pool(act, seconds=1, together=1)
+
+
 def test_the_end_waits_for_what_is_running(tmp_path: Path) -> None:
     answered = []
 

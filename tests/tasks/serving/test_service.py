@@ -241,6 +241,7 @@ def test_measurements_and_lines_name_no_patient(service: Running, png: Path) -> 
     assert "POST /v1/models/{name}/predict 200" in service.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_no_request_is_lost(service: Running, png: Path) -> None:
     (before,) = service.workers()
     with ThreadPoolExecutor(8) as pool:
@@ -257,3 +258,18 @@ def test_nothing_of_a_request_is_left(service: Running, png: Path) -> None:
     service.predict("tiny", png)
     service.client.post("/v1/models/tiny/predict", content=b"no image")
     assert list(service.folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_requests_and_results_are_kept_where_that_is_asked_for(png: Path, tmp_path: Path) -> None:
+    from tests.tasks.serving.models import SEGMENTER, write_model
+    from tests.tasks.serving.running import running
+
+    kept = tmp_path / "kept"
+    with running(write_model(tmp_path / "masks.onnx", SEGMENTER), "--keep", str(kept)) as service:
+        answer = service.predict("masks", png).json()
+        service.client.post("/v1/models/masks/predict", content=b"no image")
+        (folder,) = kept.iterdir()
+        assert (folder / "input" / png.name).read_bytes() == png.read_bytes()
+        assert json.loads((folder / "answer.json").read_text()) == answer
+        assert [file.suffix for file in (folder / "masks").iterdir()] == [".png"]
