@@ -142,12 +142,14 @@ def private_scheme() -> list[CodingSchemeIdentificationItem]:
 def made_of(kind: Kind, source: Source) -> Iterator[None]:
     """Turn what highdicom says of a source that it cannot make an object of into one line.
 
+    Headers hold anything, and one odd file must not end a run over thousands.
+
     Raises:
         SuiteError: names the source and the kind.
     """
     try:
         yield
-    except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
         reason = " ".join(str(error).split()).strip("'\"")[:200] or type(error).__name__
         if isinstance(error, KeyError):
             reason = f"its kind ({text(source.first, 'SOPClassUID')}) is none of the standard's images"

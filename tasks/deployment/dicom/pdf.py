@@ -69,37 +69,35 @@ def encapsulated(case: CaseResult, source: Source, facts: ModelFacts, document: 
 
 def page(case: CaseResult, source: Source, facts: ModelFacts) -> bytes:
     """A page in A4: what for, the model, a picture of the result, and a table of it. Names no patient."""
-    import matplotlib
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.figure import Figure
 
     planes = shown_planes(case, source)
     picture = picture_of(case, source, facts, planes[len(planes) // 2])
     rows, columns = _table(case, source, facts)
-    with matplotlib.rc_context({"pdf.fonttype": 42, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=_A4)
-        FigureCanvasPdf(figure)
-        figure.text(0.07, 0.955, f"{NOT_FOR_DIAGNOSIS}", fontsize=15, weight="bold", color="#b00020")
-        about = [f"Result of the model {facts.name}", f"scansuite {facts.version}, {facts.task}"]
-        about += [f"run {facts.run}"] if facts.run else []
-        figure.text(0.07, 0.94, "\n".join(_plain(line) for line in about), fontsize=8, va="top", color="#333333")
-        axes = figure.add_axes((0.07, 0.46, 0.86, 0.42))
-        axes.imshow(picture, interpolation="antialiased")
-        axes.set_axis_off()
-        below = figure.add_axes((0.07, 0.08, 0.86, 0.36))
-        below.set_axis_off()
-        if rows:
-            table = below.table(cellText=rows[:_LINES], colLabels=columns, loc="upper left", cellLoc="left")
-            table.auto_set_font_size(False)
-            table.set_fontsize(8)
-            for cell in table.get_celld().values():
-                cell.set_linewidth(0.4)
-        left_out = f"{len(rows) - _LINES} further rows stand in the structured report. " if len(rows) > _LINES else ""
-        scores = "Scores are calibrated." if facts.calibrated else "Scores rank; they are no probabilities."
-        words = f"{left_out}Computed without a person's review. {scores}"
-        figure.text(0.07, 0.05, words, fontsize=7, color="#333333")
-        file = io.BytesIO()
-        figure.savefig(file, format="pdf", metadata={"Creator": "scansuite", "Producer": None, "CreationDate": None})
+    figure = Figure(figsize=_A4)
+    FigureCanvasPdf(figure)
+    figure.text(0.07, 0.955, f"{NOT_FOR_DIAGNOSIS}", fontsize=15, weight="bold", color="#b00020")
+    about = [f"Result of the model {facts.name}", f"scansuite {facts.version}, {facts.task}"]
+    about += [f"run {facts.run}"] if facts.run else []
+    figure.text(0.07, 0.94, "\n".join(_plain(line) for line in about), fontsize=8, va="top", color="#333333")
+    axes = figure.add_axes((0.07, 0.46, 0.86, 0.42))
+    axes.imshow(picture, interpolation="antialiased")
+    axes.set_axis_off()
+    below = figure.add_axes((0.07, 0.08, 0.86, 0.36))
+    below.set_axis_off()
+    if rows:
+        table = below.table(cellText=rows[:_LINES], colLabels=columns, loc="upper left", cellLoc="left")
+        table.auto_set_font_size(False)
+        table.set_fontsize(8)
+        for cell in table.get_celld().values():
+            cell.set_linewidth(0.4)
+    left_out = f"{len(rows) - _LINES} further rows stand in the structured report. " if len(rows) > _LINES else ""
+    scores = "Scores are calibrated." if facts.calibrated else "Scores rank; they are no probabilities."
+    words = f"{left_out}Computed without a person's review. {scores}"
+    figure.text(0.07, 0.05, words, fontsize=7, color="#333333")
+    file = io.BytesIO()
+    figure.savefig(file, format="pdf", metadata={"Creator": "scansuite", "Producer": None, "CreationDate": None})
     return file.getvalue()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 from scansuite.errors import SuiteError, nearest
 from scansuite.files import replacing, safe_path
 from tasks.deployment.dicom.codes import CodeTable
-from tasks.deployment.dicom.derived import check_installed
+from tasks.deployment.dicom.derived import check_installed, made_of
 from tasks.deployment.dicom.result import KINDS, CaseResult, Kind, ModelFacts, SegmentationType
 from tasks.deployment.dicom.source import Source
 
@@ -99,7 +99,8 @@ class DicomWriter:
         made: dict[str, Dataset] = {}
         for kind in self.kinds:
             try:
-                made |= self._made(kind, case, source, made)
+                with made_of(kind, source):
+                    made |= self._made(kind, case, source, made)
             except SuiteError as error:
                 log.warning("%s", error)
                 self.refused.append(Refused(case.case_id, source.name, kind, str(error)))
