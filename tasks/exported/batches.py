@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 from datamodules.loading.case_pieces import CutPiece, cut
 from datamodules.loading.case_source import CaseSource
@@ -11,6 +12,9 @@ from datamodules.preprocess import Preprocess
 from datamodules.types import Piece, ScanInfo
 from scansuite.errors import SuiteError
 from tasks.exported.images import FloatArray, image_batch
+
+Item = TypeVar("Item")
+Said = TypeVar("Said")
 
 _VALUES_AT_ONCE = 2**23  # of the images of a batch: 32 MiB; the network makes much more of them
 
@@ -67,6 +71,45 @@ def piece_batches(
             yield Unreadable(source.scan_of(case)["path"], str(error))
     if waiting:
         yield _taken(waiting)
+
+
+def predicted_batches(
+    batches: Iterable[PieceBatch | Unreadable], predict: Callable[[FloatArray], Said]
+) -> Iterator[tuple[PieceBatch, Said] | Unreadable]:
+    """Batches with what a model says of them; a case whose image the graph does not take is one that cannot be read.
+
+    Args:
+        batches: :func:`piece_batches`.
+        predict: (B, C, H, W) images -> what is said of them.
+    """
+    refused: set[int] = set()
+    for batch in batches:
+        if isinstance(batch, Unreadable):
+            yield batch
+            continue
+        kept = [place for place, piece in enumerate(batch.pieces) if piece.case not in refused]
+        if len(kept) < len(batch.pieces):
+            batch = PieceBatch(batch.images[kept], [batch.scans[k] for k in kept], [batch.pieces[k] for k in kept])
+        if not kept:
+            continue
+        try:
+            said = predict(batch.images)
+        except SuiteError as error:
+            cases = {piece.case: scan["path"] for piece, scan in zip(batch.pieces, batch.scans, strict=True)}
+            refused |= set(cases)
+            yield from (Unreadable(path, str(error)) for path in cases.values())
+            continue
+        yield batch, said
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Items, of which the next one is made in a thread while the one before is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def _taken(waiting: list[CutPiece]) -> PieceBatch:

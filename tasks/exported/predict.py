@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from scansuite.errors import SuiteError
 from scansuite.progress import progress
 from tasks.deployment.flags import TASK_FLAGS
@@ -88,6 +90,39 @@ def predict_cases(model: Runnable, inputs: InputCases, paths: Sequence[str]) -> 
     """
     runner = runner_class(model.description.task)(model, inputs)
     yield from runner.cases(runner.table(paths))
+
+
+def predict_scan(model: Runnable, scan: Path | str | NDArray[Any], inputs: InputCases | None = None) -> list[Finished]:
+    """Predict one file, or one image in memory.
+
+    Args:
+        model: that runs.
+        scan: a file, the folder of a series; or an image (H, W) or (H, W, C) with the values that a file would hold.
+        inputs: how files are read; left out: as by default.
+
+    Returns:
+        The case; where a classifier judges each slice of a volume for itself, all of them.
+
+    Raises:
+        SuiteError: it cannot be read, is no image, or the model takes something else.
+    """
+    from datamodules.input_cases import InputCases
+    from tasks.exported.array_input import ArrayInput
+    from tasks.exported.batches import Unreadable
+
+    reads, paths = inputs or InputCases(num_workers=0), []
+    if isinstance(scan, (str, Path)):
+        paths = [str(scan)]
+    else:
+        reads = ArrayInput(scan, reads)
+    cases: list[Finished] = []
+    for case in predict_cases(model, reads, paths):
+        if isinstance(case, Unreadable):
+            raise SuiteError(case.reason)
+        cases.append(case)
+    if not cases:
+        raise SuiteError(f"{scan}: nothing was predicted")
+    return cases
 
 
 class FileRun:

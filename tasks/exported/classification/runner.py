@@ -13,6 +13,7 @@ from datamodules.cases.table import CaseTable
 from datamodules.classification.bag_images import BagImages, SeenImage
 from datamodules.input_cases import InputCases
 from datamodules.types import BagImage, ScanInfo
+from scansuite.errors import SuiteError
 from tasks.deployment.classified import (
     ClassificationPredictions,
     ClassifierFacts,
@@ -22,9 +23,9 @@ from tasks.deployment.classified import (
     weight_table,
 )
 from tasks.deployment.tables import UNCERTAINTY, join, with_paths
-from tasks.exported.batches import Unreadable, piece_batches
+from tasks.exported.batches import Unreadable, ahead, piece_batches, predicted_batches
 from tasks.exported.classification.classifier import Classifier, Scored
-from tasks.exported.images import Runnable, image_batch
+from tasks.exported.images import FloatArray, Runnable, image_batch
 from tasks.exported.runner import Runner
 
 
@@ -73,11 +74,12 @@ class ClassificationRunner(Runner[ClassifiedCase]):
             yield from self._of_many(table)
             return
         source = self.inputs.source(table, self.preprocess)
-        for batch in piece_batches(source, self.preprocess, None, 0.0, self.inputs.batch_size):
-            if isinstance(batch, Unreadable):
-                yield batch
+        batches = piece_batches(source, self.preprocess, None, 0.0, self.inputs.batch_size)
+        for one in predicted_batches(ahead(batches), self.classifier.images):
+            if isinstance(one, Unreadable):
+                yield one
             else:
-                yield from self._told(batch.scans, self.classifier.images(batch.images))
+                yield from self._told(one[0].scans, one[1])
 
     def _of_many(self, table: CaseTable) -> Iterator[ClassifiedCase | Unreadable]:
         bags = BagImages(
@@ -93,16 +95,24 @@ class ClassificationRunner(Runner[ClassifiedCase]):
             except ValueError:
                 yield Unreadable(identity["path"], "its images differ in size: export a model of one image size")
                 continue
-            if self.joined:
-                scored = self.classifier.case(images)
-                scan = cast("ScanInfo", {**seen[0].scan, **identity})
-                scan.pop("slice", None)
-                yield from self._told([scan], scored, seen)
+            try:
+                told = self._of_case(images, seen, identity) if self.joined else self._of_slices(images, seen)
+            except SuiteError as error:
+                yield Unreadable(identity["path"], str(error))
                 continue
-            size = self.inputs.batch_size
-            for start in range(0, len(images), size):
-                some = slice(start, start + size)
-                yield from self._told([one.scan for one in seen[some]], self.classifier.images(images[some]))
+            yield from told
+
+    def _of_case(self, images: FloatArray, seen: Sequence[SeenImage], identity: ScanInfo) -> list[ClassifiedCase]:
+        scan = cast("ScanInfo", {**seen[0].scan, **identity})
+        scan.pop("slice", None)
+        return list(self._told([scan], self.classifier.case(images), seen))
+
+    def _of_slices(self, images: FloatArray, seen: Sequence[SeenImage]) -> list[ClassifiedCase]:
+        size, told = self.inputs.batch_size, []
+        for start in range(0, len(images), size):
+            some = slice(start, start + size)
+            told += self._told([one.scan for one in seen[some]], self.classifier.images(images[some]))
+        return told
 
     def _told(self, scans: list[ScanInfo], scored: Scored, seen: Sequence[SeenImage] = ()) -> Iterator[ClassifiedCase]:
         names = [scan["case_id"] for scan in scans]

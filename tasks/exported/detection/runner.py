@@ -13,7 +13,7 @@ from datamodules.types import ScanInfo
 from tasks.deployment.detected import BoxOutput, CaseBoxes, DetectionPredictions, DetectorFacts
 from tasks.deployment.flags import DETECT_FLAGS
 from tasks.deployment.tables import with_paths
-from tasks.exported.batches import Unreadable, piece_batches
+from tasks.exported.batches import Unreadable, ahead, piece_batches, predicted_batches
 from tasks.exported.detection.detector import Detector
 from tasks.exported.detection.tiles import TileBoxes
 from tasks.exported.images import Runnable
@@ -66,12 +66,14 @@ class DetectionRunner(Runner[DetectedCase]):
         most = max(one.max_detections for one in settings)
         tiles = TileBoxes(about.overlap, settings[0].nms_iou, most)
         source = self.inputs.source(table, self.preprocess)
-        for batch in piece_batches(source, self.preprocess, about.tile, about.overlap, self.inputs.batch_size):
-            if isinstance(batch, Unreadable):
-                tiles.drop(batch.path)
-                yield batch
+        batches = piece_batches(source, self.preprocess, about.tile, about.overlap, self.inputs.batch_size)
+        for one in predicted_batches(ahead(batches), self.detector.found):
+            if isinstance(one, Unreadable):
+                tiles.drop(one.path)
+                yield one
                 continue
-            found, tile = self.detector.found(batch.images), (batch.images.shape[2], batch.images.shape[3])
+            batch, found = one
+            tile = (batch.images.shape[2], batch.images.shape[3])
             for case in tiles.add(found, batch.pieces, batch.scans, tile):
                 yield DetectedCase(case, self.facts)
 

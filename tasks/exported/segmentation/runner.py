@@ -21,7 +21,7 @@ from tasks.deployment.segmented import (
 )
 from tasks.deployment.tables import join, with_paths
 from tasks.evaluation.segmentation.cleanup import CleanUp
-from tasks.exported.batches import Unreadable, piece_batches
+from tasks.exported.batches import Unreadable, ahead, piece_batches, predicted_batches
 from tasks.exported.images import Runnable
 from tasks.exported.runner import Runner, paths_of, predicted
 from tasks.exported.segmentation.maps import MapAssembly
@@ -55,12 +55,13 @@ class SegmentationRunner(Runner[SegmentedCase]):
         """Predict the cases."""
         about, assembly = self.about, MapAssembly(self.about.overlapping)
         source = self.source(table)
-        for batch in piece_batches(source, self.preprocess, about.tile, about.overlap, self.inputs.batch_size):
-            if isinstance(batch, Unreadable):
-                assembly.drop(batch.path)  # what has come of it before it broke off
-                yield batch
+        batches = piece_batches(source, self.preprocess, about.tile, about.overlap, self.inputs.batch_size)
+        for one in predicted_batches(ahead(batches), self.segmenter.probabilities):
+            if isinstance(one, Unreadable):
+                assembly.drop(one.path)  # what has come of it before it broke off
+                yield one
                 continue
-            probabilities = self.segmenter.probabilities(batch.images)
+            batch, probabilities = one
             for case in assembly.add(probabilities, batch.pieces, batch.scans):
                 yield on_grid(case, self.facts, self.inputs.limits)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tasks.evaluation.calibration.calibration import Calibration
 from tasks.evaluation.calibration.maps import LogitMap, StepMap
 from tasks.evaluation.segmentation.cleanup import CleanUp
 from tasks.exported.batches import Unreadable
-from tasks.exported.predict import predict_cases, predict_files
+from tasks.exported.predict import predict_cases, predict_files, predict_scan
 from tasks.normalize import Normalize
 from tasks.segment.ensemble import SegmentationEnsemble
 from tasks.segment.task import SegmentationTask
@@ -258,6 +259,36 @@ def test_cases_come_one_by_one_with_plain_rows(images: Path, volumes: Path) -> N
     sliced = segmenter(preprocess=Preprocess(size=SIZE, channels=1).to_dict(), slices=SliceSpec().to_dict())
     found = list(predict_cases(TorchRunnable(sliced), InputCases(), [str(volumes)]))
     assert [getattr(case, "mask", np.zeros(0)).shape for case in found] == [(0,), (30, 26, 5), (22, 31, 4)]
+
+
+def test_one_file_and_one_array(images: Path) -> None:
+    made: list[Any] = [classifier(), segmenter(), detector()]
+    for model in map(TorchRunnable, made):
+        array = np.asarray(Image.open(images / "a.png"))
+        (of_file,) = predict_scan(model, images / "a.png")
+        (of_array,) = predict_scan(model, array)
+        assert (of_file.scan["case_id"], of_array.scan["case_id"]) == ("a", "image")
+        rows = [{**row, "case_id": "image"} for row in of_file.rows]
+        assert str(rows) == str(of_array.rows)  # nan is not itself
+        assert rows
+        with pytest.raises(SuiteError, match=r"broken\.png"):
+            predict_scan(model, images / "broken.png")
+        with pytest.raises(SuiteError, match="is no image: expected"):
+            predict_scan(model, np.zeros((2, 3, 4, 5), np.uint8))
+
+
+@pytest.mark.parametrize("task", ["classify", "segment", "detect"])
+def test_an_image_that_the_graph_does_not_take_stops_nothing(task: str, images: Path) -> None:
+    stored = Preprocess(channels=1, percentiles=(1.0, 99.0)).to_dict()
+    made = {"classify": classifier, "segment": segmenter, "detect": detector}[task](preprocess=stored)
+    model = TorchRunnable(made)
+    size = SIZE if task == "classify" else (32, 64)
+    model.description = dataclasses.replace(model.description, sizes=(size,), tile=None)
+    found = predict_files(model, InputCases(), [str(images)])
+    assert found.cases == ["a"]
+    reasons = {Path(path).name: reason for path, reason in found.unreadable}
+    assert set(reasons) == {"b.png", "c.png", "d.dcm", "broken.png"}
+    assert f"takes images of {size[0]} x {size[1]} px alone" in reasons["d.dcm"]
 
 
 def test_batches_are_no_larger_than_asked(images: Path) -> None:
