@@ -108,7 +108,8 @@ class ClassificationRunner(Runner[ClassifiedCase]):
         return list(self._told([scan], self.classifier.case(images), seen))
 
     def _of_slices(self, images: FloatArray, seen: Sequence[SeenImage]) -> list[ClassifiedCase]:
-        size, told = self.inputs.batch_size, []
+        size = self.inputs.batch_size
+        told: list[ClassifiedCase] = []
         for start in range(0, len(images), size):
             some = slice(start, start + size)
             told += self._told([one.scan for one in seen[some]], self.classifier.images(images[some]))
