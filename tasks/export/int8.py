@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 ALLOWED = 0.01  # of the metric that decides, below which int8 is let pass
 CALIBRATION = 64  # scans
+# Of the power of the outputs, by which int8 may differ: on few cases a metric may stay by luck, where each score has
+# moved. ResNet-18 and ViT-Tiny differ by less than 0.01; EfficientNet-Lite0, all in int8, by 0.08.
+NOISE = 0.03
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,16 @@ def in_int8(
         with computed_by(exporter, ready):
             return evaluated(new_evaluator(), exporter.model, data, split, "int8")
 
-    def loss(model: ModelProto) -> float:
-        return lost(before, tables(model), split, names)[1]
-
     with Quantiser(made, images, settings, where) as quantiser:
-        found = quantiser.within(loss, allowed)
+
+        def wrong(model: ModelProto) -> str:
+            noise = quantiser.noise(model)
+            if noise > NOISE:
+                return f"{100 * noise:.1f} % of the output is noise (at most {100 * NOISE:g} %)"
+            metric, loss = lost(before, tables(model), split, names)
+            return f"{label_of(metric)} is worse by {loss:.4f} (at most {allowed:g})" if loss > allowed else ""
+
+        found = quantiser.within(wrong)
     comparison = compared(before, tables(found.model), split)
     deciding = comparison.primary
     count = len(before.part(split).cases)

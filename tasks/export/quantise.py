@@ -60,14 +60,12 @@ class Quantised:
     Attributes:
         model: with its description as it was.
         in_float: nodes with weights that were left in float for the sake of accuracy, worst first.
-        nodes: nodes with weights.
-        loss: of accuracy, as it was asked for; NaN where it was not.
+        nodes: how many nodes have weights.
     """
 
     model: ModelProto
     in_float: tuple[str, ...]
     nodes: int
-    loss: float = float("nan")
 
 
 def has_wide_sums(cpu: Path = Path("/proc/cpuinfo")) -> bool:
@@ -165,36 +163,43 @@ class Quantiser:
         noise = {name: _noise(wanted, _outputs(self.quantised([name]), seen, self.where)) for name in self.nodes}
         return sorted(self.nodes, key=lambda name: noise[name])
 
-    def within(self, loss: Callable[[ModelProto], float], allowed: float) -> Quantised:
-        """The model in int8, with as few layers in float as keep a loss of accuracy within what is allowed.
+    def noise(self, model: ModelProto, images: int = 16) -> float:
+        """Power of the difference from the float model's outputs as a share of their own, the mean over outputs.
+
+        Args:
+            model: in int8.
+            images: whose outputs are compared.
+        """
+        seen = self.images[:images]
+        return _noise(_outputs(self.source, seen, self.where), _outputs(model, seen, self.where))
+
+    def within(self, wrong: Callable[[ModelProto], str]) -> Quantised:
+        """The model in int8, with as few layers in float as it takes until nothing is wrong with it.
 
         All layers first; then one, two, four, ... of those that add most to the error stay in float.
 
         Args:
-            loss: of a model in int8 against the float one.
-            allowed: largest loss.
+            wrong: what is wrong with a model in int8, in words; empty where nothing is.
 
         Raises:
-            SuiteError: it is not within that with half of the layers in float.
+            SuiteError: something is wrong with half of the layers in float too.
         """
         model = self.quantised()
-        lost = loss(model)
         order: list[str] = []
         left: tuple[str, ...] = ()
-        while not lost <= allowed:
+        while why := wrong(model):
             order = order or self.worst_first()
             count = max(1, 2 * len(left))
             if count > len(self.nodes) / 2:
                 raise SuiteError(
-                    f"{self.where}: int8 loses {lost:.3g} with {len(left)} of {len(self.nodes)} layers in float, and "
-                    f"{allowed:g} is allowed: no file is left; fp16 may do (--quantize fp16)"
+                    f"{self.where}: in int8, with {len(left)} of {len(self.nodes)} layers in float, {why}: no file is "
+                    "left"
                 )
             left = tuple(order[:count])
-            log.info("int8 loses %.3g, more than %g: %d of the %d layers stay in float: %s",
-                     lost, allowed, count, len(self.nodes), ", ".join(left[:4]))  # fmt: skip
+            log.info("in int8 %s: %d of the %d layers stay in float: %s",
+                     why, count, len(self.nodes), ", ".join(left[:4]))  # fmt: skip
             model = self.quantised(left)
-            lost = loss(model)
-        return Quantised(model, left, len(self.nodes), lost)
+        return Quantised(model, left, len(self.nodes))
 
     def _prepare(self, model: ModelProto) -> None:
         """Fold and infer shapes, as onnxruntime wants it before it quantises."""
