@@ -6,20 +6,19 @@ Nothing here may end a command whose tables are written: what cannot be compared
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pandas as pd
 
 from datamodules.base import ScanDataModule
 from datamodules.cases.table import CaseTable
-from datamodules.inputs import InputFiles
+from datamodules.loading.case_source import CaseSource
+from datamodules.preprocess import Preprocess
 from tasks.evaluation.drift.profile import Profile, write_profile
 from tasks.evaluation.evaluated import EvaluatedRun, PartTables
 from tasks.evaluation.tables import write_table
 from tasks.evaluation.task_file import RunTask
-from tasks.predictor import Predictor
-from tasks.running.apply import Applied
 from tasks.running.drifting import differing, profile_of, said
 from tasks.running.looking import chosen, look_at, look_at_part
 
@@ -67,25 +66,31 @@ def compare_with_training(profile: Profile, tables: EvaluatedRun, data: ScanData
 
 
 def compare_predicted(
-    profile: Profile, task: RunTask, model: Predictor, inputs: InputFiles, table: CaseTable, applied: Applied
+    profile: Profile,
+    task: RunTask,
+    source: CaseSource,
+    preprocess: Preprocess,
+    table: CaseTable,
+    cases: Sequence[str],
+    predictions: pd.DataFrame,
 ) -> None:
     """Say whether predicted files differ from training in images, scores and calls.
 
     Args:
         profile: of the training.
         task: of the model.
-        model: that predicted.
-        inputs: how files are read.
+        source: reads the cases.
+        preprocess: of the model.
         table: of the cases.
-        applied: what came of it.
+        cases: ids of those that were predicted.
+        predictions: of them.
     """
 
     def compare() -> None:
-        ids, predicted = table.cases["case_id"], set(applied.cases)
+        ids, predicted = table.cases["case_id"], set(cases)
         looked = [int(place) for place in chosen(ids, None) if ids.iloc[place] in predicted]
-        preprocess = inputs.prepared(model.preprocess, model.slices)
-        seen = look_at(inputs.source(table, preprocess, model.slices), preprocess, looked)
-        own = applied.predictions[applied.predictions["case_id"].isin(seen["case_id"])]
+        seen = look_at(source, preprocess, looked)
+        own = predictions[predictions["case_id"].isin(seen["case_id"])]
         if task.task == "classify":
             own = own.set_index("case_id").reindex(seen["case_id"]).reset_index()
         found = differing(profile, PartTables(task, "predict", seen, own), seen)

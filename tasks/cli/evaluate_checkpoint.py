@@ -16,6 +16,7 @@ from tasks.cli.flags import given, value_of, values_of, wants_help
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
+from tasks.cli.predict_exported import refuse_exported
 from tasks.cli.runs.checkpoints import open_checkpoint
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints, known_models, write_record
 from tasks.cli.runs.ranks import separate_output
@@ -132,4 +133,6 @@ def _choice(checkpoints: Checkpoints, models: Sequence[Known], data: ScanDataMod
 
 
 def _find(task: str, argv: Sequence[str]) -> Checkpoints:
-    return find_checkpoints(task, value_of(argv, "--ckpt_path"), values_of(argv, "--ckpt_paths"))
+    one, several = value_of(argv, "--ckpt_path"), values_of(argv, "--ckpt_paths")
+    refuse_exported("evaluation", one, several)
+    return find_checkpoints(task, one, several)

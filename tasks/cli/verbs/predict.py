@@ -16,6 +16,7 @@ from tasks.cli.evaluate import evaluator_of
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import COMMON
+from tasks.cli.predict_exported import is_exported, open_for, predict_exported, refuse_exported
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.runs.run_dir import new_folder
 from tasks.cli.verb_parser import VerbParser
@@ -31,8 +32,13 @@ log = logging.getLogger(__name__)
 
 
 OWN_FLAGS: OwnFlags = {
-    "ckpt_path": Flag("checkpoint, the folder of its run (its best one), or best of the newest run", needed=True),
+    "ckpt_path": Flag(
+        "checkpoint, the folder of its run (its best one), or best of the newest run; or an exported model (.onnx, or "
+        "a package)",
+        needed=True,
+    ),
     "ckpt_paths": Flag(HELP, several=True),
+    "trust": Flag("public key (PEM) that must have signed the package; left out: whose signature it bears is said"),
     "input": Flag("files, folders, or a table with paths", several=True, needed=True),
     "include": Flag(
         "shell patterns of the files of --input's folders to take (*_T1w.nii.gz); left out: all", several=True
@@ -67,6 +73,14 @@ def run(task: str, argv: Sequence[str]) -> int:
     if not config.input:
         raise SuiteError("--input: name files, folders or a table to predict")
     refuse_no_batches(config.trainer, "predict")
+    if is_exported(config.ckpt_path):
+        exported = open_for(task, config.ckpt_path, config.ckpt_paths, config.trust)
+        config.data.choose(",".join(config.include), ",".join(config.exclude))
+        options = {name: config[name] for name in cli.spec.inference_class().flags}
+        return predict_exported(exported, config.data, config.input, config.output, options)
+    if config.trust is not None:
+        raise SuiteError(f"--trust {config.trust}: is of model packages, and --ckpt_path names none")
+    refuse_exported("an ensemble", None, config.ckpt_paths)
     keep_memory_flat()
     checkpoints = find_checkpoints(task, config.ckpt_path, config.ckpt_paths)
     model = build_model(task, checkpoints)
@@ -95,7 +109,9 @@ def run(task: str, argv: Sequence[str]) -> int:
         profile = known_profile(model, checkpoints.paths)
         if profile is not None:
             task_of_run = evaluator_of(task).run_task(model)
-            compare_predicted(profile, task_of_run, model, config.data, table, applied)
+            preprocess = config.data.prepared(model.preprocess, model.slices)
+            source = config.data.source(table, preprocess, model.slices)
+            compare_predicted(profile, task_of_run, source, preprocess, table, applied.cases, applied.predictions)
         print(f"{len(applied.cases)} cases predicted, {len(applied.unreadable)} files unreadable: {output}")
         if refused:
             log.warning("%d DICOM objects could not be made: %s", refused, output / "dicom" / "errors.csv")

@@ -1,0 +1,115 @@
+"""``predict`` with an exported model in the place of a checkpoint: the same flags and files, on onnxruntime."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datamodules.inputs import InputFiles
+from scansuite.errors import SuiteError
+from tasks.cli.drift import compare_predicted
+from tasks.cli.runs.run_dir import new_folder
+from tasks.evaluation.drift.profile import Profile
+from tasks.evaluation.task_file import RunTask
+from tasks.exported.description import Description
+from tasks.exported.model_file import ExportedModel, open_model
+from tasks.exported.package import SUFFIX
+from tasks.exported.predict import FileRun
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".onnx", SUFFIX)
+
+
+def is_exported(path: str | None) -> bool:
+    """Whether a file is an exported model, by its name."""
+    return path is not None and Path(path).suffix.lower() in SUFFIXES
+
+
+def refuse_exported(verb: str, one: str | None, several: Sequence[str]) -> None:
+    """Refuse exported models where the model itself is needed.
+
+    Args:
+        verb: what is done.
+        one: value of ``--ckpt_path``.
+        several: values of ``--ckpt_paths``.
+
+    Raises:
+        SuiteError: one of them is one.
+    """
+    for flag, path in [("--ckpt_path", one), *(("--ckpt_paths", name) for name in several)]:
+        if is_exported(path):
+            raise SuiteError(
+                f"{flag} {path}: {verb} takes checkpoints, and this is an exported model: name the one that it was "
+                "made of"
+            )
+
+
+def open_for(task: str, path: str, several: Sequence[str], trust: str | None) -> ExportedModel:
+    """The exported model that ``--ckpt_path`` names.
+
+    Raises:
+        SuiteError: it is none of the suite's, of another task, or not signed by whom it must be.
+    """
+    if several:
+        raise SuiteError(f"--ckpt_path {path} and --ckpt_paths {several[0]}: give one of the two flags")
+    model = open_model(path, trust=None if trust is None else Path(trust))
+    own = model.description.task
+    if own != task:
+        raise SuiteError(f"--ckpt_path {path}: its task is {own}: predict with scansuite {own} predict")
+    return model
+
+
+def predict_exported(
+    model: ExportedModel, inputs: InputFiles, paths: Sequence[str], folder: str | None, options: Mapping[str, Any]
+) -> int:
+    """Predict.
+
+    Args:
+        model: that runs.
+        inputs: how files are read.
+        paths: files, folders and tables.
+        folder: value of ``--output``.
+        options: own flags of the task.
+
+    Returns:
+        0, or 1 where some files could not be read.
+    """
+    output = new_folder(folder, "--output")
+    run = FileRun(model, inputs, output, options)
+    table = run.table(paths)
+    passed_over = inputs.passed_over
+    said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""
+    log.info("input: %d cases of %d files%s", len(table), len(table.images), said)
+    found = run.predict(table)
+    profile = _profile_in(model)
+    if profile is not None:
+        compare_predicted(
+            profile, _run_task(model.description), inputs.source(table, run.runner.preprocess, run.runner.slices),
+            run.runner.preprocess, table, found.cases, found.table,
+        )  # fmt: skip
+    print(f"{len(found.cases)} cases predicted, {len(found.unreadable)} files unreadable: {output}")
+    return 1 if found.unreadable else 0
+
+
+def _profile_in(model: ExportedModel) -> Profile | None:
+    text = model.description.profile
+    try:
+        return None if text is None else Profile.from_plain(json.loads(text))
+    except (SuiteError, ValueError) as error:
+        log.warning("%s: whether the cases are like those of training cannot be told: %s", model.where, error)
+        return None
+
+
+def _run_task(about: Description) -> RunTask:
+    """The model as tables of a run know it."""
+    facts = {
+        "target": about.target,
+        "positive_class": about.positive_class,
+        "aggregate": about.aggregate,
+        "overlapping": about.overlapping,
+    }
+    return RunTask(about.task, list(about.class_names), dict(about.operating_points), facts)
