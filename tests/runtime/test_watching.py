@@ -282,7 +282,7 @@ def test_results_of_another_model_are_not_gone_on_with(tmp_path: Path) -> None:
         Journal(tmp_path / "out", ABOUT)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.text(max_size=30).map(lambda text: text.replace("\n", "").replace("\r", "")), max_size=8), st.data())
 def test_a_journal_cut_anywhere_keeps_its_whole_lines(
     tmp_path_factory: pytest.TempPathFactory, paths: Sequence[str], data: st.DataObject
