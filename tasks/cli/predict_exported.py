@@ -10,6 +10,7 @@ from typing import Any
 
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError
+from tasks.cli.dicom import finish_dicom, send_exported
 from tasks.cli.drift import compare_predicted
 from tasks.cli.runs.run_dir import new_folder
 from tasks.evaluation.drift.profile import Profile
@@ -64,7 +65,12 @@ def open_for(task: str, path: str, several: Sequence[str], trust: str | None) ->
 
 
 def predict_exported(
-    model: ExportedModel, inputs: InputFiles, paths: Sequence[str], folder: str | None, options: Mapping[str, Any]
+    model: ExportedModel,
+    inputs: InputFiles,
+    paths: Sequence[str],
+    folder: str | None,
+    options: Mapping[str, Any],
+    dicom_options: Mapping[str, Any],
 ) -> int:
     """Predict.
 
@@ -74,9 +80,10 @@ def predict_exported(
         paths: files, folders and tables.
         folder: value of ``--output``.
         options: own flags of the task.
+        dicom_options: flags of results as DICOM.
 
     Returns:
-        0, or 1 where some files could not be read.
+        0, or 1 where some files could not be read, or DICOM objects not be made.
     """
     output = new_folder(folder, "--output")
     run = FileRun(model, inputs, output, options)
@@ -84,7 +91,9 @@ def predict_exported(
     passed_over = inputs.passed_over
     said = f", {len(passed_over)} passed over as no scans (passed_over.csv)" if passed_over else ""
     log.info("input: %d cases of %d files%s", len(table), len(table.images), said)
+    dicom = send_exported(run, table, model.description, dicom_options, output)
     found = run.predict(table)
+    refused = finish_dicom(dicom, output, is_first=True)
     profile = _profile_in(model)
     if profile is not None:
         compare_predicted(
@@ -92,7 +101,9 @@ def predict_exported(
             run.runner.preprocess, table, found.cases, found.table,
         )  # fmt: skip
     print(f"{len(found.cases)} cases predicted, {len(found.unreadable)} files unreadable: {output}")
-    return 1 if found.unreadable else 0
+    if refused:
+        log.warning("%d DICOM objects could not be made: %s", refused, output / "dicom" / "errors.csv")
+    return 1 if found.unreadable or refused else 0
 
 
 def _profile_in(model: ExportedModel) -> Profile | None:

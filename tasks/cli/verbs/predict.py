@@ -77,7 +77,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         exported = open_for(task, config.ckpt_path, config.ckpt_paths, config.trust)
         config.data.choose(",".join(config.include), ",".join(config.exclude))
         options = {name: config[name] for name in cli.spec.inference_class().flags}
-        return predict_exported(exported, config.data, config.input, config.output, options)
+        dicom_options = {name: config[name] for name in DICOM_FLAGS}
+        return predict_exported(exported, config.data, config.input, config.output, options, dicom_options)
     if config.trust is not None:
         raise SuiteError(f"--trust {config.trust}: is of model packages, and --ckpt_path names none")
     refuse_exported("an ensemble", None, config.ckpt_paths)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from tests.datamodules.dicom_on_disk import write
 from tests.datamodules.scans_on_disk import write_scans
 from tests.tasks.exported.tiny_model import DESCRIPTION, write_tiny
 
@@ -70,6 +72,16 @@ def test_what_is_no_model_of_the_task_is_refused(
     assert said in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_results_become_dicom_too(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    write_tiny(tmp_path / "tiny.onnx", BINARY)
+    write(tmp_path / "scans" / "a.dcm", np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
+    words = ["--ckpt_path", "tiny.onnx", "--input", "scans", "--output", "out", "--dicom", "sr"]
+    status, _, err = run("predict", *words)
+    assert status == 0, err
+    assert len(list((tmp_path / "out" / "dicom").rglob("*.dcm"))) == 1
 
 
 @pytest.mark.parametrize("verb", ["test", "validate"])
