@@ -86,7 +86,7 @@ class Listener:
         """
         try:
             from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
-            from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+            from pynetdicom.sop_class import Verification
         except ImportError:
             raise SuiteError("--dicom_port: pynetdicom is missing: pip install 'scansuite[serve]'") from None
         self.model = self._chosen()

@@ -25,7 +25,8 @@ def send_files(files: Sequence[Path], peer: Peer, title: str, pause: float = _PA
     Returns:
         Why a file could not be sent, for each of those; empty: all were.
     """
-    left, reasons = list(files), []
+    left = list(files)
+    reasons: list[str] = []
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(pause * attempt)

@@ -59,7 +59,7 @@ def asked(settings: ServeSettings, act: Callable[[httpx.AsyncClient, dict[str, A
 )
 def test_the_token(header: str, status: int) -> None:
     async def act(client: httpx.AsyncClient, _: dict[str, Any]) -> None:
-        answer = await client.get("/v1/models", headers={"Authorization": header.encode("latin-1")})
+        answer = await client.get("/v1/models", headers=[(b"authorization", header.encode("latin-1"))])
         assert answer.status_code == status
         if status == 401:
             assert answer.headers["www-authenticate"] == "Bearer"
