@@ -50,7 +50,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @contextmanager
 def page_of(
-    service: Running, browser: Browser, size: str = "desk", theme: str = "light", **more: bool
+    service: Running, browser: Browser, size: str = "desk", theme: str = "light", **more: Any
 ) -> Iterator[Page]:
     """The page; the test fails when it says anything in its console, or asks elsewhere."""
     width, height = SIZES[size]
