@@ -51,7 +51,7 @@ def case_result(case: Finished, files: Mapping[str, Sequence[Path]], limits: Lim
     if isinstance(case, SegmentedCase):
         return case.result()
     if isinstance(case, DetectedCase):
-        from tasks.evaluation.pictures.box_overlays import called
+        from tasks.evaluation.detection.called_boxes import called
 
         rows = case.facts.rows(case.found)
         return boxes_result(case.scan, called(rows, case.facts.operating_points), limits)

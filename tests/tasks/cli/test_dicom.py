@@ -177,13 +177,13 @@ def test_classification_straight_from_dicom_files_with_a_table(run_task: Run) ->
     reports = sorted(Path("back/dicom").rglob("sr.dcm"))
     assert len(reports) == 2
     assert_valid(reports)
-    rows = pd.read_csv("back/predictions.csv").set_index("path")
+    predicted = pd.read_csv("back/predictions.csv").set_index("path")
     report = highdicom.sr.srread(reports[0])
     scores = {
         group.finding_type.meaning: group.get_measurements()[0].value / 100
         for group in report.content.get_image_measurement_groups()
     }
-    assert scores["yes"] == pytest.approx(rows.loc["set/scans/00/image.dcm", "score_yes"], abs=1e-6)
+    assert scores["yes"] == pytest.approx(predicted.loc["set/scans/00/image.dcm", "score_yes"], abs=1e-6)
     status, _, err = run_task("classify", *checkpoint, *inputs[:2], "--output", "no", "--dicom", "seg")
     assert status == 2
     assert "--dicom seg: is for masks, and the model's task is classify" in one_line(err)
