@@ -79,7 +79,7 @@ class Folder:
         """Look after so many seconds; the cases that were done."""
         self.now += seconds
         before = len(self.applied)
-        self.waiting = self.watcher.look(self.stop)
+        self.waiting: bool | None = self.watcher.look(self.stop)
         return self.applied[before:]
 
     @property
