@@ -6,7 +6,8 @@
 
 Takes a run of ``Phantoms`` of any task. Cases are scans of a cohort that no run has seen (``--cohort`` is its seed),
 one a patient, each with a malignant lesion, which is the truth. Explained is the class malignant; of a detector its
-highest-scoring box of that class. The random network of each case is a draw of its own, so that cases are independent;
+highest-scoring box of that class, where its centre lies in a lesion; in segmentation what is called malignant and has
+some of one. The random network of each case is a draw of its own, so that cases are independent;
 it is shown the same target.
 """
 
@@ -68,7 +69,8 @@ def cases(seed: int, count: int, difficulty: float) -> list[PhantomScan]:
     """The first scan with a malignant lesion of each patient."""
     table = cohort(10 * count, seed, difficulty)
     table = table[table["label"] == 1].drop_duplicates("patient").head(count)
-    return [draw(int(row.patient), int(row.scan), seed=seed, difficulty=difficulty) for row in table.itertuples()]
+    pairs = zip(table["patient"].tolist(), table["scan"].tolist(), strict=True)
+    return [draw(patient, scan, seed=seed, difficulty=difficulty) for patient, scan in pairs]
 
 
 def measure(
@@ -83,6 +85,8 @@ def measure(
         if "no box of it" in str(error) or "no pixel of this image" in str(error):
             return None
         raise
+    if not _hits(maps[0], truth):
+        return None
     other = randomised(model, number)
     theirs = explain_image(other, image, [maps[0].target], methods, layer=layer)
     checked = check_maps(model, image, maps, seed=number) if number < curves else [None] * len(maps)
@@ -99,6 +103,14 @@ def measure(
             None if sanity is None else sanity.faithful,
         )
     return found
+
+
+def _hits(one: Map, truth: np.ndarray) -> bool:
+    """Whether the box lies on the lesion, or the region called malignant has some of it."""
+    if one.target.box is not None:
+        x1, y1, x2, y2 = one.target.box
+        return bool(truth[min(int((y1 + y2) / 2), len(truth) - 1), min(int((x1 + x2) / 2), len(truth) - 1)])
+    return one.target.region is None or bool((one.target.region & truth).any())
 
 
 def _energy(one: Map, truth: np.ndarray) -> float:

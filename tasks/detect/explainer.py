@@ -140,8 +140,8 @@ class DetectionExplainer(Explainer[DetectionTask]):
         return score
 
     def layers(self) -> list[str]:
-        """The levels that the heads read, or of an own detector those of the backbone."""
-        return ["detector.neck"] if self.differentiable else ["backbone"]
+        """The levels of the backbone, before the neck: behind it a map lies about the one place that gave the box."""
+        return ["backbone"]
 
 
 def _found(members: Sequence[DetectionExplainer]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

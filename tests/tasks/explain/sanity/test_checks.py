@@ -136,13 +136,13 @@ def test_a_method_needs_more_than_one_map_to_be_trusted() -> None:
 
 def test_maps_of_an_image_are_checked_in_their_order() -> None:
     model, seen = classifier(), image()
-    maps = explain_image(model, seen, ["0", "1"], ["gradcam", "layercam"], layer="act1")
+    maps = explain_image(model, seen, ["0", "1"], ["layercam"], layer="act1")
     truth = np.zeros((64, 64), bool)
     truth[:16] = True
-    random = [randomised(model, seed) for seed in (1, 2)]
-    found = check_maps(model, seen, maps, random=random, truth=[truth, None, truth, None], layer="act1")
+    random = [randomised(model, 1)]
+    found = check_maps(model, seen, maps, random=random, truth=[truth, None], layer="act1")
     assert [one.map for one in found] == maps
-    for one in (found[0], found[2]):
+    for one in found[:1]:
         assert one.truth_share == 0.25
         total = float(one.map.values.sum())
         assert one.energy == (pytest.approx(float(one.map.values[:16].sum()) / total, rel=1e-5) if total else None)
