@@ -45,9 +45,9 @@ OWN_FLAGS: OwnFlags = {
     "scans": Flag("most images that both are run on", int, 100),
     "opset": Flag("version of ONNX's operators (18 to 23)", int, 20),
     "quantize": Flag(
-        "numbers of the file; int8 is calibrated on training scans, and let pass by metrics of the validation part; "
-        "left out: float32",
-        Literal["int8"] | None,
+        "numbers of the file; fp16 takes half the room; int8 is calibrated on training scans, and let pass by metrics "
+        "of the validation part; left out: float32",
+        Literal["fp16", "int8"] | None,
     ),
     "quantize_method": Flag(
         "how the range of values in int8 is found: from all values, by their distribution, or without one in ten "
@@ -91,6 +91,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         found.keep_split(cli.config, goes_on=False)
     from tasks.export.describe import describe
     from tasks.export.exporting import described, exported, opened
+    from tasks.export.half import in_half
     from tasks.export.page import latency_table, table_of
     from tasks.export.verify import latencies, verified
 
@@ -108,6 +109,9 @@ def run(task: str, argv: Sequence[str]) -> int:
         made, description = exported(
             exporter, describe(exporter, checkpoints.paths, cli.config["name"]), cli.config["opset"]
         )
+        if cli.config["quantize"] == "fp16":
+            made, description = in_half(made, str(output)), replace(description, precision="fp16")
+            made = described(made, description)
         ready = opened(made, str(output))
         checks = verified(exporter, ready, scans, description.precision)
         times = latencies(exporter, ready, scans)
