@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from datamodules.lazy import LazySequence
@@ -28,6 +27,8 @@ class ScanRows(LazySequence[ScanInfo]):
     """
 
     def __init__(self, cases: pd.DataFrame, rows: NDArray[np.int64] | None = None, *, path: bool = True) -> None:
+        import pyarrow as pa  # here, because what predicts with an exported model has none
+
         names = ("case_id", "patient_id", *(("path",) if path else ()))
         # Arrow keeps texts in one piece, without an object for each.
         self._columns = {name: pa.array(cases[name], pa.large_string(), from_pandas=True) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -50,6 +51,24 @@ def test_dependencies_are_what_the_files_import() -> None:
     extras = {extra: set(names(some)) for extra, some in runtime["optional-dependencies"].items()}
     for module in outside & set(EXTRAS):
         assert needed[module] in extras[EXTRAS[module]]
+
+
+def test_extras_are_imported_where_they_are_needed() -> None:
+    """Not at the beginning of a module: what asks for none of them runs without."""
+    for module, file in closure_of(ROOT, entries_of()).modules.items():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        at_once = {
+            name.split(".")[0]
+            for node in tree.body
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert not at_once & set(EXTRAS), module
 
 
 def test_bounds_are_those_of_the_suite() -> None:
