@@ -47,7 +47,17 @@ def to_onnx(graph: Graph, opset: int) -> ModelProto:
             verbose=False,
         )
     assert program is not None
-    model: ModelProto = program.model_proto
+    return without_traces(program.model_proto)
+
+
+def without_traces(model: ModelProto) -> ModelProto:
+    """The model without what the exporter notes of each node: where its code stood on this machine, and its stack."""
+    for one in (model, model.graph):
+        del one.metadata_props[:]
+    for one in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        del one.metadata_props[:]
+        one.doc_string = ""
+    del model.graph.value_info[:]
     return model
 
 

@@ -47,6 +47,12 @@ def test_a_classifier_says_the_same(
     np.testing.assert_allclose(found["cam"].mean(axis=(2, 3)) + bias, found["logits"], atol=1e-4)
 
 
+def test_the_file_does_not_say_where_it_was_made(made: tuple[ClassificationTask, ExportedModel]) -> None:
+    content = Path(made[1].where).read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path(__file__).resolve().parents[3]).encode() not in content
+
+
 def test_the_file_says_what_it_is(made: tuple[ClassificationTask, ExportedModel]) -> None:
     said = made[1].description
     assert (said.task, said.class_names, said.in_channels) == ("classify", ("healthy", "ill"), 1)
