@@ -119,7 +119,7 @@ def row_of(family: str, network: str, task: str, root: Path) -> dict[str, Any]:
         exporter = spec_of(task.split()[0]).exporter_class()(model, [network])
         made, description = exported(exporter, describe(exporter, [], network), 20)
         scans = scans_of_cases(model, data, np.arange(len(data.table)), "all parts", SCANS)
-        batches = list(scans.batches(resized=not description.sizes))
+        batches = [one for one in scans.batches(resized=not description.sizes) if exporter.takes(one.shape[-2:])]
         checks = compared(exporter, opened(made, network), scans, "fp32")
     except SuiteError as error:
         return {**row, "refused": str(error), "seconds": round(time.monotonic() - begun)}

@@ -14,6 +14,7 @@ from tasks.classify.pooling import AttentionPooling
 from tasks.classify.task import ClassificationTask
 from tasks.export.exporter import Exporter
 from tasks.export.feeding import Said, run_model
+from tasks.export.graph import Levels
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
 from tasks.exported.model_file import ExportedModel
@@ -28,7 +29,7 @@ class ClassifierGraph(nn.Module):
 
     def __init__(self, model: ClassificationTask) -> None:
         super().__init__()
-        self.normalize, self.backbone, self.head = model.normalize, model.backbone, model.head
+        self.normalize, self.backbone, self.head = model.normalize, Levels(model.backbone), model.head
         self.attention: AttentionPooling | None = model.attention
         self.maps = maps_classes(model)
 
@@ -39,7 +40,7 @@ class ClassifierGraph(nn.Module):
         """
         image = self.normalize(image)
         if self.head is None:
-            return (self.backbone.forward_native(image),)
+            return (self.backbone.native(image),)
         levels = self.backbone(image)
         features = self.head.features(levels)
         further: tuple[Tensor, ...] = ()

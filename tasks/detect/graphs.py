@@ -11,6 +11,7 @@ from torchvision.ops import roi_align
 from tasks.detect.dense import DenseDetector
 from tasks.detect.faster_rcnn import POOLED, FasterRcnn
 from tasks.detect.task import DetectionTask
+from tasks.export.graph import Levels
 
 # Of the levels of a pyramid (Lin et al., CVPR 2017, equation 1): a region of this side belongs to this level.
 _SIDE, _LEVEL, _SLACK = 224.0, 4, 1e-6
@@ -27,7 +28,7 @@ class DenseGraph(nn.Module):
         super().__init__()
         # An image is standardised before it is filled up, and it is filled up outside.
         self.normalize: nn.Module = nn.Identity() if model.normalize.per_image else model.normalize
-        self.backbone, self.detector = model.backbone, cast("DenseDetector", model.detector)
+        self.backbone, self.detector = Levels(model.backbone), cast("DenseDetector", model.detector)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) in [0, 1], both sides multiples of 32 -> ``logits``, ``codes`` and, of FCOS, ``centerness``."""
@@ -46,7 +47,7 @@ class ProposalGraph(nn.Module):
         super().__init__()
         detector = cast("FasterRcnn", model.detector)
         self.normalize: nn.Module = nn.Identity() if model.normalize.per_image else model.normalize
-        self.backbone, self.neck, self.head = model.backbone, detector.neck, detector.rpn.head
+        self.backbone, self.neck, self.head = Levels(model.backbone), detector.neck, detector.rpn.head
         self.count = detector.rpn.anchor_generator.count
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

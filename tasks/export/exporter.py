@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -18,6 +19,8 @@ from tasks.export.graph import Freedom, Graph, Size, filled_up, keep_activations
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
 from tasks.exported.model_file import ExportedModel
+
+log = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=Task)
 
@@ -43,6 +46,7 @@ class Exporter(ABC, Generic[ModelT]):
 
     def __init__(self, model: ModelT | Ensemble[ModelT], names: Sequence[str]) -> None:
         self.model, self.names = model, list(names)
+        self._taken: dict[Size, bool] = {}
         members = list(model.members) if isinstance(model, Ensemble) else [model]
         self.members = cast("list[ModelT]", members)
         for member, name in zip(self.members, self.names, strict=True):
@@ -174,6 +178,18 @@ class Exporter(ABC, Generic[ModelT]):
             for member, prefix in self._pairs()
             for name, value in self.reference(member, image).items()
         }
+
+    def takes(self, size: Sequence[int]) -> bool:
+        """Whether PyTorch takes images of a size (H, W)."""
+        if (size[0], size[1]) not in self._taken:
+            try:
+                self.references(torch.zeros(1, self.model.in_channels, size[0], size[1]))
+            except Exception as error:  # networks raise all there is
+                log.debug("PyTorch takes no images of %d x %d px: %s", size[0], size[1], error)
+                self._taken[size[0], size[1]] = False
+            else:
+                self._taken[size[0], size[1]] = True
+        return self._taken[size[0], size[1]]
 
     def _pairs(self) -> list[tuple[ModelT, str]]:
         return list(zip(self.members, self.prefixes, strict=True))

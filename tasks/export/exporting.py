@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def exported(exporter: Exporter[Any], description: Description, opset: int) -> t
     """
     reason, size = "", exporter.size
     for freedom in _FREEDOMS:
-        if freedom == "any size" and not takes(exporter, [TRACED]):
+        if freedom == "any size" and not exporter.takes(TRACED):
             continue  # PyTorch itself takes one size alone
         free = dataclasses.replace(
             description,
@@ -132,23 +132,12 @@ def trial(exporter: Exporter[Any], model: ExportedModel, freedom: Freedom) -> fl
     return worst
 
 
-def takes(exporter: Exporter[Any], sizes: Sequence[Size]) -> bool:
-    """Whether PyTorch takes images of all these sizes."""
-    try:
-        for size in sizes:
-            exporter.references(torch.zeros(1, exporter.model.in_channels, *size))
-    except Exception as error:  # networks raise all there is
-        log.debug("%s: takes no images of %s px: %s", networks(exporter), size, reason_of(error))
-        return False
-    return True
-
-
 def _drawn(exporter: Exporter[Any], freedom: Freedom) -> Iterator[Tensor]:
     """Images to try a graph with."""
     generator = torch.Generator().manual_seed(0)
     height, width = exporter.size
     shapes = {
-        "any size": ((1, height, width), (3, height + 32, width), (2, 96, 160), (1, 160, 64)),
+        "any size": ((1, height, width), (3, height + 32, width), (2, 96, 160), (1, 160, 64), (1, 75, 101)),
         "one size": ((1, height, width), (3, height, width)),
         "one image": ((1, height, width),),
     }[freedom]

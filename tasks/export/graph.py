@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from backbones.pyramid import Backbone
 from tasks.exported.description import IMAGE
-from tasks.padding import MULTIPLE
 
 Size: TypeAlias = tuple[int, int]
 Freedom: TypeAlias = Literal["any size", "one size", "one image"]
@@ -80,6 +80,31 @@ def of_images(
     return Graph(module, {IMAGE: (batch, channels, *sides)}, outputs, {IMAGE: free})
 
 
+class Levels(nn.Module):
+    """A backbone as it is traced: its plain network as a submodule.
+
+    A :class:`~backbones.pyramid.Backbone` lends its dictionaries from that, and has properties (``stages``) of names
+    that submodules have too.
+
+    Args:
+        backbone: of a task.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.net = backbone.net
+        # Not as submodules: the parameters are those of ``net``.
+        self._levels, self._native = [backbone.forward], [backbone.forward_native]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """See :meth:`Backbone.forward`."""
+        return self._levels[0](image)
+
+    def native(self, image: Tensor) -> Tensor:
+        """See :meth:`Backbone.forward_native`."""
+        return self._native[0](image)
+
+
 def filled_up(size: Size, multiple: int) -> Size:
     """(H, W) of an image -> the same as multiples of a number, or more."""
     return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
@@ -96,6 +121,3 @@ def keep_activations(model: Any) -> None:
             module._once = None
             if hasattr(module, "net"):
                 module.net.set_grad_checkpointing(False)
-
-
-__all__ = ["BATCH", "MULTIPLE", "TRACED", "Freedom", "Graph", "Size", "filled_up", "keep_activations", "of_images"]

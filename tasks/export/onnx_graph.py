@@ -98,7 +98,8 @@ def short_padding() -> Iterator[None]:
         reach = (kernel - 1) * dilation + 1
         if isinstance(size, (int, torch.Tensor)) or reach < stride:
             return before(size, kernel, stride, dilation)
-        return (-(-size // stride) - 1) * stride + reach - size
+        # Of whole numbers above 0 alone: ONNX divides towards 0, and Python downwards.
+        return ((size + stride - 1) // stride - 1) * stride + reach - size
 
     padding.get_same_padding = same
     try:

@@ -71,6 +71,8 @@ def compared(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precis
                 f"{model.where}: takes images of {_sizes(model)} px alone, and {scans.source} gives one of "
                 f"{image.shape[-2]} x {image.shape[-1]}: take a network that is not laid out for one size"
             )
+        if not exporter.takes(image.shape[-2:]):
+            continue  # nor does PyTorch: sizes that its maps do not come together at again
         exporter.compare(tally, image, model)
         tally.scans += len(image)
     return tally.checks(precision)

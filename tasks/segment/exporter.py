@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tasks.export.exporter import Exporter
 from tasks.export.feeding import Said
+from tasks.export.graph import Levels
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
 from tasks.padding import MULTIPLE
@@ -26,7 +27,7 @@ class SegmenterGraph(nn.Module):
         super().__init__()
         # An image is standardised before it is filled up, and it is filled up outside.
         self.normalize: nn.Module = nn.Identity() if model.normalize.per_image else model.normalize
-        self.backbone, self.decoder = model.backbone, model.decoder
+        self.backbone, self.decoder = Levels(model.backbone), model.decoder
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """(B, C, H, W) in [0, 1], both sides multiples of 32 -> (B, K, H, W) logits."""

@@ -18,7 +18,10 @@ def linear(bias: float) -> onnx.ModelProto:
         helper.make_node("MatMul", ["image", "weights"], ["sum"]),
         helper.make_node("Add", ["sum", "bias"], ["logits"]),
     ]
-    constants = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.float32([bias]), "bias")]
+    constants = [
+        numpy_helper.from_array(weights, "weights"),
+        numpy_helper.from_array(np.array([bias], np.float32), "bias"),
+    ]
     graph = helper.make_graph(nodes, "linear", [given], [said], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
