@@ -26,6 +26,7 @@ _UNCHECKED = (
     "nothing says yet whether these maps depend on what the model has learnt: take them for pictures, not for "
     "evidence, and check them with --sanity true."
 )
+SAID = {True: "may be trusted", False: "not to be trusted", None: "cannot be told"}
 _WORDS = {True: "trusted", False: "refused", None: "unknown"}
 
 

@@ -17,7 +17,7 @@ from datamodules.readers.volume import is_series, may_be_volume, read_grid, writ
 from scansuite.files import replacing, safe_name, safe_path
 from tasks.explain.cases import ExplainedCases, SeenImage
 from tasks.explain.drawing import barred, map_file_picture, map_picture, scan_picture
-from tasks.explain.judging import Judge, check_columns
+from tasks.explain.judging import SAID, Judge, check_columns
 from tasks.explain.layer_pictures import write_picture
 from tasks.explain.maps import Map, explain_image, explainers
 from tasks.explain.methods import ABOUT, Method
@@ -136,7 +136,7 @@ class MapWriter:
             files = self._write(seen, one, name, picture)
             columns = {} if check is None else check_columns(check)
             self.rows.append(_row(case_id, path, seen, one, images) | columns | files)
-            lines = [] if check is None else [f"{columns['verdict']}{_pointed(check)}"]
+            lines = [] if check is None else [f"{SAID[check.verdict.trusted]}{_pointed(check)}"]
             drawn.append(DrawnMap(pixels, barred(pixels), about_map.title, lines))
             if on_page:
                 numbers = [cell_text(columns.get(name)) for name in NUMBERS_SHOWN]
