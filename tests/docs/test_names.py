@@ -55,6 +55,6 @@ def test_the_table_of_changes_names_what_is_there() -> None:
     rows = [row for row in table.splitlines() if row.startswith("| ")][1:]
     assert len(rows) >= 10
     for row in rows:
-        paths = re.findall(r"`((?:tasks|datamodules|backbones)/[\w/.]+)`", row)
+        paths = re.findall(r"`((?:tasks|datamodules|backbones|runtime)/[\w/.]+)`", row)
         assert paths, row
         assert all((ROOT / path).exists() for path in paths), row
