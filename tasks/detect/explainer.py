@@ -36,6 +36,8 @@ class DetectionExplainer(Explainer[DetectionTask]):
     """
 
     pads = True
+    # Grad-CAM weighs channels by means over places of a gradient that lies about one place (docs/explain_results.md).
+    usual = "layercam"
 
     def __init__(self, model: DetectionTask, images: Tensor) -> None:
         super().__init__(model, images)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from scansuite.errors import SuiteError, nearest
 from tasks.base import Task
+from tasks.explain.methods import Method
 from tasks.explain.targets import Scorer, Target
 from tasks.hardware import exact_float32
 
@@ -30,9 +31,11 @@ class Explainer(ABC, Generic[TaskT]):
 
     Attributes:
         pads: the model fills images up below and on the right, so that its layers cover more than the image.
+        usual: the method where none is asked for.
     """
 
     pads: bool = False
+    usual: ClassVar[Method] = "gradcam"
 
     def __init__(self, model: TaskT, images: Tensor) -> None:
         self.model, self.images = model, images

@@ -112,13 +112,23 @@ def explainers(model: Model, images: Tensor) -> list[Explainer[Any]]:
     Raises:
         SuiteError: its task has none.
     """
-    spec = spec_of(model.name)
-    if not spec.explainer:
-        raise SuiteError(f"models of the task {model.name!r} cannot be explained: its spec names no explainer")
-    make: type[Explainer[Any]] = spec.part("explainer")
+    make = explainer_of(model)
     every = list(model.members) if isinstance(model, Ensemble) else [model]
     images = images.detach().to(model.device, torch.float32)
     return [make(member, images) for member in every]
+
+
+def explainer_of(model: Model) -> type[Explainer[Any]]:
+    """The explainer of a model's task.
+
+    Raises:
+        SuiteError: it has none.
+    """
+    spec = spec_of(model.name)
+    if not spec.explainer:
+        raise SuiteError(f"models of the task {model.name!r} cannot be explained: its spec names no explainer")
+    found: type[Explainer[Any]] = spec.part("explainer")
+    return found
 
 
 def check_methods(methods: Sequence[str]) -> None:

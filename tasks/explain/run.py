@@ -30,7 +30,7 @@ from tasks.explain.kernels import Kernel, Padding
 from tasks.explain.layer_pictures import FeatureReport, named_layers, report_filters
 from tasks.explain.layers import resolve_layer
 from tasks.explain.map_writer import MapWriter, head
-from tasks.explain.maps import check_methods, refusal
+from tasks.explain.maps import check_methods, explainer_of, refusal
 from tasks.explain.methods import ABOUT, METHODS, Method
 from tasks.explain.page import ExplainPage
 from tasks.explain.truth import Truth
@@ -47,7 +47,7 @@ class Asked:
     """What is asked for.
 
     Attributes:
-        methods: of maps; ``all``, or ``none``.
+        methods: of maps; ``all``, or ``none``; empty: the task's usual one.
         layer: whose cells maps have; None: the usual one.
         targets: names of classes; empty: as predicted.
         slice: of each volume; None: the one that tells most.
@@ -59,7 +59,7 @@ class Asked:
         padding: of kernels.
     """
 
-    methods: Sequence[str] = ("gradcam",)
+    methods: Sequence[str] = ()
     layer: str | None = None
     targets: Sequence[str] = ()
     slice: int | None = None
@@ -108,7 +108,7 @@ class Explaining:
         if asked.layer is not None:
             for member in self.members:
                 resolve_layer(member, numbered(asked.layer)[0])
-        self.methods = self._methods(asked.methods)
+        self.methods = self._methods(asked.methods or [explainer_of(model).usual])
         if asked.sanity and not self.methods:
             raise SuiteError("--sanity true: checks maps, and --method none makes none: leave one of them out")
         self.features = [named_layers(one, asked.features, "--features") for one in self.members if asked.features]

@@ -33,7 +33,8 @@ OWN_FLAGS: OwnFlags = {
     "output": Flag("new folder for explain.html, explain.csv, pictures and maps", needed=True),
     "method": Flag(
         "maps to make: cam, gradcam, gradcam++, layercam, scorecam, integrated_gradients, occlusion, rollout, "
-        "attention (docs/explain.md), all of those that the network can do, or none; left out: gradcam",
+        "attention (docs/explain.md), all of those that the network can do, or none; left out: gradcam, in detection "
+        "layercam",
         several=True,
     ),
     "layer": "layer whose cells the maps have, as timm names it (layer3.1); left out: the deepest one whose map is "
@@ -102,7 +103,7 @@ def run(task: str, argv: Sequence[str]) -> int:
     from tasks.explain.run import Asked, Explaining
 
     asked = Asked(
-        methods=config.method or ["gradcam"],
+        methods=config.method,
         layer=config.layer,
         targets=config.target,
         slice=config.slice,

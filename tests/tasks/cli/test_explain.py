@@ -107,6 +107,7 @@ def test_maps_are_checked(run: Run, tmp_path: Path, scans: Path) -> None:
     )  # fmt: skip
     assert status == 0, err
     one, two = rows_of(tmp_path / "out" / "explain.csv")
+    assert one["method"] == "gradcam"  # where none is asked for
     assert one["verdict"] in ("trusted", "refused", "unknown")
     assert float(one["truth_share"]) == pytest.approx(200 / 2400, abs=0.02)
     assert two["truth_share"] == two["pointing"] == ""
@@ -126,6 +127,7 @@ def test_boxes_and_their_truth(run_task: Run, tmp_path: Path, scans: Path) -> No
     assert status == 0, err
     rows = rows_of(tmp_path / "out" / "explain.csv")
     assert 1 <= len(rows) <= 5
+    assert {row["method"] for row in rows} == {"layercam"}  # of boxes, where none is asked for
     for row in rows:
         x1, y1, x2, y2 = (float(row[edge]) for edge in ("x1", "y1", "x2", "y2"))
         assert 0 <= x1 < x2 <= 60.001
