@@ -20,7 +20,7 @@ from tasks.cli.predict_exported import refuse_exported
 from tasks.cli.runs.checkpoints import open_checkpoint
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints, known_models, write_record
 from tasks.cli.runs.ranks import separate_output
-from tasks.cli.runs.run_data import names_data, run_data
+from tasks.cli.runs.run_data import RunData, names_data, run_data
 from tasks.cli.runs.run_dir import count_test, forget_launch, refuse_existing, take_run_dir
 from tasks.cli.runs.seen import Known, has_seen, refuse_seen
 from tasks.cli.useless_flags import refuse_in_evaluation, refuse_second_scale
@@ -56,20 +56,8 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
     configure_logs()
     forget_launch(task)
     refuse_in_evaluation(argv)
-    typed = None if wants_help(argv) or asked(argv) else _find(task, argv)
-    if given(argv, "--model"):
-        raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
-    verb = "validate" if split == "val" else "test"
-    run = None if typed is None else run_data(argv, typed.paths[0].parent.parent)
-    defaults = None if run is None else {"data": run.section}
-    try:
-        cli = TaskParser(task, verb, argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
-    except (ArgumentError, SuiteError):
-        if typed is not None and run is not None:  # of another task, whose data are none of this one's
-            open_checkpoint(typed.paths[0], task)
-        raise
+    cli, checkpoints, run = parsed(task, "validate" if split == "val" else "test", argv, OWN_FLAGS, "evaluation")
     refuse_no_batches(cli.config["trainer"], split)
-    checkpoints = typed or _find(task, argv)
     refuse_existing(cli.config["run_dir"])
     if run is not None:
         run.keep_split(cli.config, goes_on=False)
@@ -132,7 +120,40 @@ def _choice(checkpoints: Checkpoints, models: Sequence[Known], data: ScanDataMod
     return BY_MEMBERS
 
 
-def _find(task: str, argv: Sequence[str]) -> Checkpoints:
+def parsed(
+    task: str, verb: str, argv: Sequence[str], own_flags: OwnFlags, deed: str, *, takes_data: bool = True
+) -> tuple[TaskParser, Checkpoints, RunData | None]:
+    """The flags of a verb that takes checkpoints, which bring the model and, where none is named, the data.
+
+    Args:
+        task: name of the task.
+        verb: what is done.
+        argv: flags as typed.
+        own_flags: of the verb.
+        deed: what an exported file is refused for, as a noun.
+        takes_data: the data of the checkpoint's run are those of the verb where no --data is given.
+
+    Returns:
+        The parsed flags, the checkpoints, and the data of their run; None: others are named, or the run is not there.
+
+    Raises:
+        SuiteError: there is no such checkpoint, or a flag is wrong.
+    """
+    typed = None if wants_help(argv) or asked(argv) else _find(task, argv, deed)
+    if given(argv, "--model"):
+        raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
+    run = run_data(argv, typed.paths[0].parent.parent) if typed is not None and takes_data else None
+    defaults = None if run is None else {"data": run.section}
+    try:
+        cli = TaskParser(task, verb, argv, own_flags=own_flags, builds_model=False, defaults=defaults)
+    except (ArgumentError, SuiteError):
+        if typed is not None and run is not None:  # of another task, whose data are none of this one's
+            open_checkpoint(typed.paths[0], task)
+        raise
+    return cli, typed or _find(task, argv, deed), run
+
+
+def _find(task: str, argv: Sequence[str], deed: str) -> Checkpoints:
     one, several = value_of(argv, "--ckpt_path"), values_of(argv, "--ckpt_paths")
-    refuse_exported("evaluation", one, several)
+    refuse_exported(deed, one, several)
     return find_checkpoints(task, one, several)

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scansuite.errors import SuiteError
-from tasks.cli.commented import asked
 from tasks.cli.evaluate import evaluator_of
-from tasks.cli.flags import given, value_of, values_of, wants_help
+from tasks.cli.evaluate_checkpoint import parsed
+from tasks.cli.flags import given
 from tasks.cli.logs import configure_logs
-from tasks.cli.parser import TaskParser
-from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
-from tasks.cli.runs.run_data import names_data, run_data
+from tasks.cli.runs.ensembles import HELP, build_model
+from tasks.cli.runs.run_data import names_data
 from tasks.hardware import exact_float32
-from tasks.loading import Checkpoints
 from tasks.registry.flag import Flag, OwnFlags
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from datamodules.base import ScanDataModule
+    from tasks.cli.parser import TaskParser
     from tasks.export.exporter import Exporter
     from tasks.export.scans import Scans
     from tasks.exported.description import Description
@@ -76,17 +75,11 @@ def run(task: str, argv: Sequence[str]) -> int:
         0.
     """
     configure_logs()
-    typed = None if wants_help(argv) or asked(argv) else _find(task, argv)
-    if given(argv, "--model"):
-        raise SuiteError("--model: a checkpoint brings its own model: leave the --model flags out")
-    own_data = typed is not None and not given(argv, "--input")
-    found = run_data(argv, typed.paths[0].parent.parent) if typed is not None and own_data else None
-    defaults = None if found is None else {"data": found.section}
-    cli = TaskParser(task, "export", argv, own_flags=OWN_FLAGS, builds_model=False, defaults=defaults)
+    takes_data = not given(argv, "--input")
+    cli, checkpoints, found = parsed(task, "export", argv, OWN_FLAGS, "export", takes_data=takes_data)
     exporter_class = cli.spec.exporter_class()
     _refuse_useless(argv, cli)
     output = _new_file(cli.config["output"])
-    checkpoints = typed or _find(task, argv)
     if found is not None:
         found.keep_split(cli.config, goes_on=False)
     from tasks.export.describe import describe
@@ -199,10 +192,6 @@ def _scans(cli: TaskParser, model: Model, data: ScanDataModule | None) -> Scans:
         return scans_of_loader(inference.loader(table, 0, 1), len(table), "--input", most)
     evaluator_of(cli.task).adopt(model, data)
     return scans_of_data(model, data, most)
-
-
-def _find(task: str, argv: Sequence[str]) -> Checkpoints:
-    return find_checkpoints(task, value_of(argv, "--ckpt_path"), values_of(argv, "--ckpt_paths"))
 
 
 def _new_file(asked: str | None) -> Path:

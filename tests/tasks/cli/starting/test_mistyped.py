@@ -48,7 +48,7 @@ def parsed(task: str, verb: str, *argv: str) -> _Known:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VerbParser, "check", check)
-        patch.setattr(evaluate_checkpoint, "_find", lambda task, argv: None)
+        patch.setattr(evaluate_checkpoint, "_find", lambda *_: None)
         with pytest.raises(_Known) as found:
             importlib.import_module(f"tasks.cli.verbs.{verb}").run(task, list(argv))
     return found.value
