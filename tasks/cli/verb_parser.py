@@ -64,6 +64,7 @@ class VerbParser:
         more: what the help says below what the verb does.
         groups: classes whose constructor's arguments are flags, by the name that stands before them (``data``).
         builds: the verb builds something from its flags: it takes ``--config`` and ``--allow_import``.
+        without: arguments of ``groups`` that would do nothing here, and are no flags (``data.num_workers``).
 
     Attributes:
         spec: of the task.
@@ -89,12 +90,14 @@ class VerbParser:
         more: str = "",
         groups: Mapping[str, type] | None = None,
         builds: bool = True,
+        without: Sequence[str] = (),
     ) -> None:
         self.task, self.verb, self.spec = task, verb, spec_of(task)
         self.own_flags = {name: Flag(flag) if isinstance(flag, str) else flag for name, flag in own_flags.items()}
         if builds:
             self.own_flags["allow_import"] = ALLOW_IMPORT
         self.words, self.more, self.groups, self.builds = words, more, groups or {}, builds
+        self.without = frozenset(without)
         typed = find_configs(argv) if builds else list(argv)
         help_wanted = wants_help(typed)
         if help_wanted in ("short", "all"):  # from docstrings: no parser is made for it
@@ -165,8 +168,14 @@ class VerbParser:
             if name == "trainer":
                 whole_numbers_first(cls)
             # A trainer is made by the verb, which has callbacks of its own for it.
+            skipped = {key.removeprefix(f"{name}.") for key in self.without if key.startswith(f"{name}.")}
             parser.add_class_arguments(
-                cls, name, fail_untyped=False, instantiate=name != "trainer", sub_configs=name == "trainer"
+                cls,
+                name,
+                fail_untyped=False,
+                instantiate=name != "trainer",
+                sub_configs=name == "trainer",
+                skip=skipped,
             )
 
     def _print_with_comments(self) -> None:
@@ -216,7 +225,8 @@ class VerbParser:
         sections: list[Section] = [("", [*typed, *own, *common, *OF_ALL.items()])]
         for name, cls in self.groups.items():
             if name != "trainer":
-                sections.append((name, list(documented(f"--{name}.", cls.__mro__[:-1], cls).items())))
+                told = documented(f"--{name}.", cls.__mro__[:-1], cls)
+                sections.append((name, [row for row in told.items() if row[0].removeprefix("--") not in self.without]))
         if "trainer" in self.groups:
             lines = trainer_lines(
                 self.groups["trainer"], trains=self.trains, whole=whole, defaults=self.trainer_defaults

@@ -68,6 +68,8 @@ OWN_FLAGS: OwnFlags = {
     ),
     "padding": Flag("what is around a scan for --kernel: valid: nothing; same: zeros", Padding, "valid"),
 }
+# Cases are explained one after the other, in this process.
+WITHOUT = ("data.batch_size", "data.num_workers")
 PAGE = "explain.html"
 _OF_MODELS = ("layer", "target", "slice", "truth", "features", "filters")
 
@@ -83,7 +85,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         0, or 1 where some files could not be read.
     """
     configure_logs()
-    cli = VerbParser(task, "explain", argv, own_flags=OWN_FLAGS, groups={"data": InputFiles})
+    cli = VerbParser(task, "explain", argv, own_flags=OWN_FLAGS, groups={"data": InputFiles}, without=WITHOUT)
     config = cli.parser.instantiate_classes(cli.config)
     if not config.input:
         raise SuiteError("--input: name files, folders or a table to explain")

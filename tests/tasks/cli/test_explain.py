@@ -199,6 +199,8 @@ def test_attention_of_a_bag_and_an_ensemble(run: Run, tmp_path: Path, scans: Pat
         (["--truth", "nowhere"], "--truth nowhere: no such file or folder"),
         (["--kernel", "vertikal"], "--kernel vertikal: is no file and no known kernel: did you mean 'vertical'?"),
         (["--methods", "gradcam"], "unknown flag --methods"),
+        (["--data.num_workers", "2"], "unknown flag --data.num_workers"),
+        (["--data.batch_size", "2"], "unknown flag --data.batch_size"),
     ],
 )
 def test_mistakes_are_one_line(run: Run, tmp_path: Path, scans: Path, words: list[str], said: str) -> None:
