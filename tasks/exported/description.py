@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 from datamodules.preprocess import Preprocess
 from scansuite.errors import SuiteError
 from tasks.evaluation.calibration.calibration import Calibration
+from tasks.exported.sound import refuse_unfit
 
 KEY = "scansuite"
 VERSION = 1  # of the description; raised where an older reader would misunderstand it
@@ -188,28 +189,60 @@ class Description:
             SuiteError: it is no such description, or a newer one.
         """
         try:
-            plain = json.loads(text)
-            if plain.pop("version") > VERSION:
-                raise SuiteError(f"{where}: was exported by a newer version of scansuite ({plain.get('suite')})")
-            known = {one.name for one in dataclasses.fields(cls)}
-            if unknown := sorted(set(plain) - known):
-                raise SuiteError(
-                    f"{where}: its description has unknown fields {', '.join(unknown)}: of a newer version"
-                )
-            plain["preprocess"] = Preprocess.from_dict(plain["preprocess"])
-            calibration = plain.get("calibration")
-            plain["calibration"] = None if calibration is None else Calibration.from_dict(calibration)
-            plain["members"] = tuple(_member(one) for one in plain.get("members", [{}]))
-            plain["checks"] = tuple(Check(**one) for one in plain.get("checks", ()))
-            for name in ("class_names", "input_size", "tile"):
-                plain[name] = None if plain.get(name) is None else tuple(plain[name])
-            plain["sizes"] = tuple(tuple(size) for size in plain.get("sizes", ()))
-            return cls(**plain)
-        except SuiteError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            reason = " ".join(str(error).split())[:120] or type(error).__name__
-            raise SuiteError(f"{where}: its description cannot be read ({reason}): export the model again") from None
+            plain = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+            version, suite = plain.pop("version"), plain.get("suite")
+            unknown = sorted(set(plain) - {one.name for one in dataclasses.fields(cls)})
+            newer = version > VERSION
+            if not newer and not unknown:
+                return cls._from_plain(plain)
+        except (SuiteError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+            reason = _in_line(str(error)) or type(error).__name__
+            missing = "a value is missing: " if isinstance(error, KeyError) else ""
+            raise SuiteError(
+                f"{where}: its description cannot be read ({missing}{reason}): export the model again"
+            ) from None
+        except RecursionError:
+            raise SuiteError(f"{where}: its description cannot be read: export the model again") from None
+        if newer:
+            raise SuiteError(f"{where}: was exported by a newer version of scansuite ({_in_line(str(suite))})")
+        named = _in_line(", ".join(unknown))
+        raise SuiteError(f"{where}: its description has unknown fields {named}: of a newer version")
+
+    @classmethod
+    def _from_plain(cls, plain: dict[str, Any]) -> Description:
+        plain["preprocess"] = Preprocess.from_dict(plain["preprocess"])
+        calibration = plain.get("calibration")
+        plain["calibration"] = None if calibration is None else Calibration.from_dict(calibration)
+        plain["members"] = tuple(_member(one) for one in plain.get("members", [{}]))
+        plain["checks"] = tuple(Check(**one) for one in plain.get("checks", ()))
+        for name in ("class_names", "input_size", "tile"):
+            plain[name] = None if plain.get(name) is None else _listed(plain[name], name)
+        plain["sizes"] = tuple(_listed(size, "sizes") for size in plain.get("sizes", ()))
+        made = cls(**plain)
+        refuse_unfit(made)
+        return made
+
+
+def _listed(value: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is no list")
+    return tuple(value)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if abs(number) == float("inf"):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _in_line(text: str) -> str:
+    """Text of a file from elsewhere in a line of a message: short, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:160].strip()
 
 
 def _member(plain: Mapping[str, Any]) -> Member:

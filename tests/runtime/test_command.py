@@ -25,13 +25,12 @@ from tests.datamodules.scans_on_disk import write_scans
 from tests.tasks.exported.tiny_model import DESCRIPTION, write_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = replace(DESCRIPTION, target="binary", positive_class="lesion <b>")
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write_tiny(tmp_path / "tiny.onnx", BINARY)
+    write_tiny(tmp_path / "tiny.onnx")
     write_scans(tmp_path / "scans", ["a.png", "b/c.png"])
     (tmp_path / "scans" / "broken.png").write_bytes(b"no image")
     return tmp_path
@@ -50,7 +49,7 @@ def test_it_leaves_what_the_suite_leaves(place: Path, capfd: pytest.CaptureFixtu
 
 def test_from_python(place: Path) -> None:
     model = scansuite_runtime.load("tiny.onnx")
-    assert model.description == BINARY
+    assert model.description == DESCRIPTION
     found = model.predict("scans", exclude="broken.png", batch_size=1)
     assert found.table["case_id"].tolist() == ["a", "b/c"]
     assert model.predict(["scans/a.png"], output="out").cases == ["a"]
@@ -179,7 +178,7 @@ def test_a_watch_may_end_when_all_is_done(place: Path, capfd: pytest.CaptureFixt
     assert main([*words, "--once"]) == 1
     assert main([*words, "--once"]) == 0
     assert "goes on; 3 cases are done" in capfd.readouterr().err
-    other = write_tiny(place / "other.onnx", replace(BINARY, name="other"))
+    other = write_tiny(place / "other.onnx", replace(DESCRIPTION, name="other"))
     assert main(["watch", "--model", str(other), *words[3:], "--once"]) == 2
     assert "its results are of model" in capfd.readouterr().err
 

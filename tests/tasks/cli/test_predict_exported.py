@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,10 @@ import pytest
 
 from tests.datamodules.dicom_on_disk import write
 from tests.datamodules.scans_on_disk import write_scans
-from tests.tasks.exported.tiny_model import DESCRIPTION, write_tiny
+from tests.tasks.exported.tiny_model import write_tiny
+from tests.tasks.serving.models import SEGMENTER, write_model
 
 Run = Callable[..., tuple[int, str, str]]
-BINARY = replace(DESCRIPTION, target="binary", positive_class="lesion <b>")
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def scans(tmp_path: Path) -> Path:
 
 
 def test_files_are_predicted_by_an_exported_model(run: Run, scans: Path, tmp_path: Path) -> None:
-    write_tiny(tmp_path / "tiny.onnx", BINARY)
+    write_tiny(tmp_path / "tiny.onnx")
     status, out, err = run("predict", "--ckpt_path", "tiny.onnx", "--input", scans, "--output", "out")
     assert (status, out.strip()) == (1, "2 cases predicted, 1 files unreadable: out"), err
     assert "input: 3 cases of 3 files" in err
@@ -39,7 +38,7 @@ def test_files_are_predicted_by_an_exported_model(run: Run, scans: Path, tmp_pat
 
 
 def test_the_flags_of_predict_hold(run: Run, scans: Path, tmp_path: Path) -> None:
-    write_tiny(tmp_path / "tiny.onnx", BINARY)
+    write_tiny(tmp_path / "tiny.onnx")
     given = ["--include", "a.png", "--data.batch_size", "1"]
     assert run("predict", "--ckpt_path", "tiny.onnx", "--input", scans, "--output", "out", *given)[0] == 0
     assert pd.read_csv(tmp_path / "out" / "predictions.csv")["case_id"].tolist() == ["a"]
@@ -51,7 +50,7 @@ def test_the_flags_of_predict_hold(run: Run, scans: Path, tmp_path: Path) -> Non
         (["--ckpt_path", "missing.onnx"], "missing.onnx: there is no such file"),
         (["--ckpt_path", "text.onnx"], "text.onnx: is no ONNX file that onnxruntime can run"),
         (["--ckpt_path", "foreign.onnx"], "foreign.onnx: was not exported by scansuite"),
-        (["--ckpt_path", "other.onnx"], "its task is detect: predict with scansuite detect predict"),
+        (["--ckpt_path", "other.onnx"], "its task is segment: predict with scansuite segment predict"),
         (["--ckpt_path", "tiny.onnx", "--ckpt_paths", "a.ckpt"], "give one of the two flags"),
         (["--ckpt_paths", "tiny.onnx", "tiny.onnx"], "an ensemble takes checkpoints, and this is an exported model"),
         (["--ckpt_path", "a.ckpt", "--trust", "key.pem"], "--trust key.pem: is of model packages"),
@@ -61,8 +60,8 @@ def test_what_is_no_model_of_the_task_is_refused(
     words: list[str], said: str, run: Run, scans: Path, tmp_path: Path
 ) -> None:
     onnx = pytest.importorskip("onnx")
-    write_tiny(tmp_path / "tiny.onnx", BINARY)
-    write_tiny(tmp_path / "other.onnx", replace(DESCRIPTION, task="detect"))
+    write_tiny(tmp_path / "tiny.onnx")
+    write_model(tmp_path / "other.onnx", SEGMENTER)
     (tmp_path / "text.onnx").write_text("no model")
     foreign = onnx.load(write_tiny(tmp_path / "foreign.onnx"))
     del foreign.metadata_props[:]
@@ -76,7 +75,7 @@ def test_what_is_no_model_of_the_task_is_refused(
 
 def test_results_become_dicom_too(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
-    write_tiny(tmp_path / "tiny.onnx", BINARY)
+    write_tiny(tmp_path / "tiny.onnx")
     write(tmp_path / "scans" / "a.dcm", np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
     words = ["--ckpt_path", "tiny.onnx", "--input", "scans", "--output", "out", "--dicom", "sr"]
     status, _, err = run("predict", *words)

@@ -17,6 +17,8 @@ DESCRIPTION = Description(
     preprocess=Preprocess(size=(32, 32), channels=1),
     in_channels=1,
     input_size=(32, 32),
+    target="binary",
+    positive_class="lesion <b>",
     operating_points={"lesion <b>": 0.4},
     checks=(Check("logits", 1e-6, 1e-4, 12),),
     suite="0.1.0",
