@@ -38,6 +38,7 @@ class Folder:
         self.input, self.output, self.volumes, self.rest = root / "in", root / "out", volumes, rest
         self.input.mkdir(exist_ok=True)
         self.now, self.applied = 0.0, list[str]()
+        self.looked: list[bool | None] = []  # what each look said: whether something is still waited for
         self.kill = ""  # before, after or none
         self.stop = Event()
         self.start()
@@ -79,7 +80,7 @@ class Folder:
         """Look after so many seconds; the cases that were done."""
         self.now += seconds
         before = len(self.applied)
-        self.waiting: bool | None = self.watcher.look(self.stop)
+        self.looked.append(self.watcher.look(self.stop))
         return self.applied[before:]
 
     @property
@@ -100,14 +101,12 @@ def folder(tmp_path: Path) -> Folder:
 
 def test_a_file_is_done_once_when_it_has_rested(folder: Folder) -> None:
     assert folder.after(1) == []
-    assert folder.waiting is False
     write_scans(folder.input, ["a.png", "b/c.png"])
     assert folder.after(1) == []
     assert folder.after(9) == []
-    assert folder.waiting is True
     assert sorted(folder.after(1)) == ["a", "b/c"]
-    assert folder.waiting is False
     assert folder.after(100) == []
+    assert folder.looked == [False, True, True, False, False]
     assert folder.rows == ["a", "b/c"]
     assert (folder.output / "masks" / "b_c.png").is_file()
     assert json.loads((folder.output / "detections" / "b" / "c.json").read_text()) == {"case": "b/c"}

@@ -67,10 +67,10 @@ def test_it_gives_the_tables_of_predict(task: str, runtime: Path, images: Path, 
     exporter = exporter_class(model, [str(tmp_path / "best.ckpt")])
     made, _ = exported(exporter, describe(exporter, [tmp_path / "best.ckpt"], task), 20)
     write(made, tmp_path / "model.onnx")
-    words = ["predict", "--model", tmp_path / "model.onnx", "--input", scans, "--output", tmp_path / "ours"]
-    done = subprocess.run(
-        [runtime / "scansuite-runtime", *words], env=_environment(), capture_output=True, text=True, check=False
-    )
+    model_file, output = str(tmp_path / "model.onnx"), str(tmp_path / "ours")
+    words = ["predict", "--model", model_file, "--input", str(scans), "--output", output]
+    command = [str(runtime / "scansuite-runtime"), *words]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr  # one file is broken
     scansuite.predict(model, scans, output=tmp_path / "theirs")
     models.assert_same_outputs(tmp_path / "ours", tmp_path / "theirs")
