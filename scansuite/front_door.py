@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from inspect import signature
 from os import PathLike, fspath
 from pathlib import Path
@@ -18,6 +19,8 @@ from datamodules.array_inputs import InputArrays
 from datamodules.inputs import InputFiles
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import allow
+from tasks.exported.model_file import ExportedModel, is_exported, open_model
+from tasks.exported.predict import predict_files
 from tasks.loading import Model, build_model, joined, read_record
 from tasks.registry.specs import spec_of
 
@@ -48,6 +51,12 @@ def load(paths: Paths, *, allow_import: Iterable[str] = ()) -> Model:
     Raises:
         SuiteError: a path leads to no checkpoint of the suite, or members differ in what they must agree in.
     """
+    for path in _paths("load", paths):
+        if is_exported(path):
+            raise SuiteError(
+                f"load {path}: is an exported model, which is no network of torch: give its path to predict, or load "
+                "it with scansuite_runtime.load"
+            )
     allow([allow_import] if isinstance(allow_import, str) else allow_import)
     names = [Path(path) for path in _paths("load", paths)]
     model = build_model(joined(names, [found for path in names for found in _checkpoints_at(path)], "load"))
@@ -74,7 +83,8 @@ def predict(
     """Predictions of a model for files or arrays; the same numbers as those of the command line's ``predict``.
 
     Args:
-        model: from :func:`load`, or one that was just trained; or a path to load it from.
+        model: from :func:`load`, or one that was just trained; or a path to load it from, also of an exported model
+            (``model.onnx``, ``model.scansuite``), which runs on the CPU.
         inputs: files, folders or a table with paths, one or several; or arrays of numpy or torch: (N, H, W),
             (N, H, W, C) or (N, C, H, W), one image (H, W) or (H, W, C), or a list of images of any sizes. Arrays hold
             the values that a file would hold (0..255 in uint8, HU, ...).
@@ -100,10 +110,11 @@ def predict(
     """
     from tasks.running.apply import apply, write
 
-    if isinstance(model, (str, PathLike)):
-        model = load(model)
-    if not hasattr(model, "operating_points"):
-        raise SuiteError(f"model: expected one of the suite, or a path to load it from, not {type(model).__name__}")
+    opened = _opened(model)
+    exported = opened if isinstance(opened, ExportedModel) else None
+    if exported is not None and accelerator not in ("auto", "cpu"):
+        raise SuiteError(f"accelerator {accelerator}: an exported model runs on the CPU: leave it out")
+    about: Any = opened if exported is None else exported.description
     known = [name for name in signature(InputFiles).parameters if name not in ("batch_size", "num_workers")]
     for name in settings:
         if name not in known:
@@ -118,29 +129,47 @@ def predict(
     if arrays is not None and (include or exclude):
         raise SuiteError("include, exclude: they are of files, and these are arrays: leave them out")
     files = (
-        InputArrays(arrays, case_ids, channels_first, model.in_channels, **reading)
+        InputArrays(arrays, case_ids, channels_first, about.in_channels, **reading)
         if arrays is not None
         else InputFiles(num_workers=num_workers, **reading)
     )
     if isinstance(files, InputFiles):
         files.choose(include, exclude, ("include", "exclude"))
-    inference_class = spec_of(model.name).inference_class()
+    task = about.name if exported is None else about.task
+    inference_class = spec_of(task).inference_class()
     for name in options or {}:
         if name not in inference_class.flags:
             what = nearest(name, inference_class.flags) if inference_class.flags else "it has none"
-            raise SuiteError(f"options {name}: not of {model.name}: {what}")
+            raise SuiteError(f"options {name}: not of {task}: {what}")
     folder = None if output is None else _new_folder(Path(output))
-    inference = inference_class(model, files, folder, dict.fromkeys(inference_class.flags) | dict(options or {}))
-    table = inference.table([] if arrays is not None else _paths("inputs", inputs))
+    paths = [] if arrays is not None else _paths("inputs", inputs)
+    if isinstance(opened, ExportedModel):
+        found = predict_files(opened, files, paths, folder, options)
+        return found if arrays is None else replace(found, table=found.table.drop(columns="path"))
+    inference = inference_class(opened, files, folder, dict.fromkeys(inference_class.flags) | dict(options or {}))
+    table = inference.table(paths)
     trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": progress}
-    training = model.training
+    training = opened.training
     with _quiet():
-        applied = apply(inference, model, table, trainer)
-    model.train(training)
+        applied = apply(inference, opened, table, trainer)
+    opened.train(training)
     if folder is not None:
         write(applied, folder, files.passed_over)
     predictions = applied.predictions.drop(columns="path") if arrays is not None else applied.predictions
     return inference.result(predictions, applied.cases, applied.unreadable)
+
+
+def _opened(model: Model | str | PathLike[str]) -> Model | ExportedModel:
+    """A model, or that of a path.
+
+    Raises:
+        SuiteError: it is none of the suite's.
+    """
+    if isinstance(model, (str, PathLike)):
+        return open_model(fspath(model)) if is_exported(fspath(model)) else load(model)
+    if not hasattr(model, "operating_points"):
+        raise SuiteError(f"model: expected one of the suite, or a path to load it from, not {type(model).__name__}")
+    return model
 
 
 def _checkpoints_at(path: Path) -> list[Path]:

@@ -16,18 +16,10 @@ from tasks.cli.runs.run_dir import new_folder
 from tasks.evaluation.drift.profile import Profile
 from tasks.evaluation.task_file import RunTask
 from tasks.exported.description import Description
-from tasks.exported.model_file import ExportedModel, open_model
-from tasks.exported.package import SUFFIX
+from tasks.exported.model_file import ExportedModel, is_exported, open_model
 from tasks.exported.predict import FileRun
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".onnx", SUFFIX)
-
-
-def is_exported(path: str | None) -> bool:
-    """Whether a file is an exported model, by its name."""
-    return path is not None and Path(path).suffix.lower() in SUFFIXES
 
 
 def refuse_exported(verb: str, one: str | None, several: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from tasks.exported.package import MODEL, SUFFIX, Package, read_package, refuse_
 from tasks.exported.package_layout import is_zip, refuse_pickle
 
 Outputs: TypeAlias = dict[str, NDArray[np.float32]]
+SUFFIXES = (".onnx", SUFFIX)
 NO_RUNTIME = "onnxruntime is missing: pip install 'scansuite[export]'"
 
 
@@ -79,6 +80,11 @@ class ExportedModel:
             reason = " ".join(str(error).split())[:160]
             raise SuiteError(f"{self.where}: does not take an image of shape {shape}: {reason}") from None
         return {name: np.asarray(value, np.float32) for name, value in zip(names, values, strict=True)}
+
+
+def is_exported(path: Path | str | None) -> bool:
+    """Whether a file is an exported model, by its name."""
+    return path is not None and Path(path).suffix.lower() in SUFFIXES
 
 
 def open_model(path: Path | str, threads: int | None = None, trust: Path | None = None) -> ExportedModel:

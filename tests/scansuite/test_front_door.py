@@ -25,6 +25,8 @@ from tasks.deployment.detected import DetectionPredictions
 from tasks.deployment.segmented import SegmentationPredictions
 from tasks.evaluation.calibration.calibration import Calibration
 from tasks.evaluation.calibration.maps import LogitMap, StepMap
+from tasks.exported.description import Description
+from tests.tasks.serving.models import CLASSIFIER, SEGMENTER, write_model
 
 SIZE = (32, 32)
 FLAT = Preprocess(size=SIZE, channels=1).to_dict()
@@ -231,6 +233,22 @@ def test_an_array_without_a_scale_is_named_and_the_rest_goes_on() -> None:
     assert "outside [0, 1]" in found.unreadable[0][1]
     scaled = scansuite.predict(small("classify"), [np.full((8, 8), 3.5), np.zeros((8, 8))], value_range=[0, 7])
     assert len(scaled) == 2
+
+
+@pytest.mark.parametrize("description", [CLASSIFIER, SEGMENTER])
+def test_an_exported_model_predicts_files_and_arrays(description: Description, files: Path, tmp_path: Path) -> None:
+    file = write_model(tmp_path / "model.onnx", description)
+    found = scansuite.predict(file, files, output=tmp_path / "out")
+    assert found.cases == ["a", "b", "c"]
+    assert [Path(path).name for path, _ in found.unreadable] == ["d.png"]
+    assert (tmp_path / "out" / "predictions.csv").is_file()
+    of_arrays = scansuite.predict(str(file), arrays_of(files), case_ids=["a", "b", "c"])
+    pd.testing.assert_frame_equal(of_arrays.table, found.table.drop(columns="path"))
+    assert type(of_arrays) is type(found)
+    with pytest.raises(SuiteError, match=r"^accelerator gpu: an exported model runs on the CPU"):
+        scansuite.predict(file, files, accelerator="gpu")
+    with pytest.raises(SuiteError, match=r"model\.onnx: is an exported model, which is no network of torch"):
+        scansuite.load(file)
 
 
 def test_several_checkpoints_are_an_ensemble(tmp_path: Path) -> None:

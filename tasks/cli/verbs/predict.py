@@ -16,11 +16,12 @@ from tasks.cli.evaluate import evaluator_of
 from tasks.cli.limits import refuse_no_batches
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import COMMON
-from tasks.cli.predict_exported import is_exported, open_for, predict_exported, refuse_exported
+from tasks.cli.predict_exported import open_for, predict_exported, refuse_exported
 from tasks.cli.runs.ensembles import HELP, build_model, find_checkpoints
 from tasks.cli.runs.run_dir import new_folder
 from tasks.cli.verb_parser import VerbParser
 from tasks.deployment.dicom.asking import DicomFolder
+from tasks.exported.model_file import is_exported
 from tasks.hardware import keep_memory_flat
 from tasks.registry.dicom_flags import DICOM_FLAGS
 from tasks.registry.flag import Flag, OwnFlags
