@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import struct
 import zipfile
@@ -18,7 +19,14 @@ from tasks.serving.settings import RequestLimits
 _CHUNK = 1 << 20
 _END = struct.Struct("<4s4H2LH")  # the end of the list of members; the sixth is its size
 _LONGEST_END = _END.size + 65535
+_END_64 = struct.Struct("<4sQ2H2L4Q")  # the second form of the end, which counts where it is there; the ninth its size
+_TO_END_64 = 20  # bytes of what leads to it, between the two
 _OF_MEMBER = 512  # bytes of a member in the list, with a long name
+_DEEPEST = 32  # folders in one another
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, ValueError, OSError,
+    OverflowError, IndexError,
+)  # fmt: skip
 
 
 def is_zip(file: Path) -> bool:
@@ -27,7 +35,7 @@ def is_zip(file: Path) -> bool:
         return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def unzip(file: Path, folder: Path, limits: RequestLimits) -> int:
+def unzip(file: Path, folder: Path, limits: RequestLimits, files: int = 0, size: int = 0) -> tuple[int, int]:
     """Unpack a zip archive.
 
     Members keep their names, made safe; links, and what operating systems leave in archives, are passed over. What an
@@ -36,10 +44,12 @@ def unzip(file: Path, folder: Path, limits: RequestLimits) -> int:
     Args:
         file: the archive.
         folder: where to; made here.
-        limits: ``max_members`` and ``max_unpacked``.
+        limits: ``max_members`` and ``max_unpacked``, of all archives of a request together.
+        files: that were unpacked of it before.
+        size: of them, in bytes.
 
     Returns:
-        How many files were unpacked.
+        How many files were unpacked by now, and their bytes.
 
     Raises:
         RefusedError: it is damaged, encrypted, empty, or has too many or too large members.
@@ -48,20 +58,20 @@ def unzip(file: Path, folder: Path, limits: RequestLimits) -> int:
         _check_directory(file, limits)
         with zipfile.ZipFile(file) as archive:
             members = [one for one in archive.infolist() if not _is_none(one)]
-            if len(members) > limits.max_members:
-                many = number_of(len(members), "file")
+            if files + len(members) > limits.max_members:
+                many = number_of(files + len(members), "file")
                 raise RefusedError(413, f"the zip has {many}, more than the {limits.max_members} allowed")
-            if sum(one.file_size for one in members) > limits.max_unpacked:
+            if size + sum(one.file_size for one in members) > limits.max_unpacked:
                 raise _too_large(limits)
             if any(one.flag_bits & 1 for one in members):
                 raise RefusedError(422, "the zip is encrypted: unpack it first")
             if not members:
                 raise RefusedError(422, "the zip has no files")
-            left = limits.max_unpacked
+            taken: dict[Path, int] = {}
             for one in members:
-                left -= _unpack(archive, one, folder, left, limits)
-            return len(members)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, ValueError, OSError):
+                size += _unpack(archive, one, folder, limits.max_unpacked - size, limits, taken)
+            return files + len(members), size
+    except _DAMAGED:
         raise RefusedError(422, "the zip is damaged, or of a kind that cannot be unpacked") from None
 
 
@@ -75,15 +85,27 @@ def _check_directory(file: Path, limits: RequestLimits) -> None:
     if place < 0 or len(end) - place < _END.size:
         raise zipfile.BadZipFile
     listed = _END.unpack_from(end, place)[5]
+    second = place - _TO_END_64 - _END_64.size
+    if second >= 0 and end[second : second + 4] == b"PK\x06\x06":
+        listed = max(listed, _END_64.unpack_from(end, second)[8])
     if listed > limits.max_members * _OF_MEMBER + _LONGEST_END:
         raise RefusedError(413, f"the zip has more than the {limits.max_members} files allowed")
 
 
-def _unpack(archive: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, left: int, limits: RequestLimits) -> int:
+def _unpack(
+    archive: zipfile.ZipFile,
+    one: zipfile.ZipInfo,
+    folder: Path,
+    left: int,
+    limits: RequestLimits,
+    taken: dict[Path, int],
+) -> int:
     *folders, last = [part for part in one.filename.replace("\\", "/").split("/") if part.strip(". ")] or ["file"]
+    if len(folders) > _DEEPEST:  # what lies deeper than Python goes could not be removed again
+        raise RefusedError(422, f"the zip has folders more than {_DEEPEST} deep")
     inside = folder.joinpath(*map(safe_name, folders))
     inside.mkdir(parents=True, exist_ok=True)
-    target = free_path(inside, last)
+    target = free_path(inside, last, taken)
     size = 0
     with archive.open(one) as source, target.open("xb") as stream:
         while chunk := source.read(_CHUNK):

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _SUCCESS, _NO_ROOM, _NOT_UNDERSTOOD = 0x0000, 0xA700, 0xC000
 _MOST_ASSOCIATIONS = 10
 _SILENCE = 60  # seconds after which an association without a word is ended
+_LARGEST_PDU = 2**20  # bytes; senders are told of 16 KiB, and what opens an association is not large either
 _LOOK = 0.2  # seconds between two looks for series that rest
 
 
@@ -72,6 +73,9 @@ class Listener:
         self._host, self._finished = settings.host, finished
         self._lock = threading.Lock()
         self._series: dict[str, Series] = {}
+        self._held = 0  # bytes of all series that are here, those that are computed included
+        self._count_held = 0
+        self._at_once = asyncio.Semaphore(settings.workers)
         self._server: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
@@ -85,6 +89,7 @@ class Listener:
             SuiteError: a package is missing, the port cannot be had, or no model is named where several are served.
         """
         try:
+            from pydicom.uid import UID
             from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
             from pynetdicom.sop_class import Verification
         except ImportError:
@@ -98,13 +103,16 @@ class Listener:
         application.network_timeout = application.dimse_timeout = application.acse_timeout = _SILENCE
         application.require_called_aet = True
         application.require_calling_aet = list(self._settings.accept)
+        # What is deflated would be unpacked in this process, to a thousand times its size.
+        syntaxes = [one for one in ALL_TRANSFER_SYNTAXES if not UID(one).is_deflated]
         for context in AllStoragePresentationContexts:
             assert context.abstract_syntax is not None
-            application.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+            application.add_supported_context(context.abstract_syntax, syntaxes)
         application.add_supported_context(Verification)
         handlers = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda _: _SUCCESS),
+            (evt.EVT_CONN_OPEN, _bound),
             (evt.EVT_DATA_RECV, self._count),
             (evt.EVT_REJECTED, lambda _: log.info("DICOM: a caller was refused")),
         ]
@@ -160,19 +168,23 @@ class Listener:
         key = hashlib.sha256("\0".join((caller, study, series)).encode()).hexdigest()[:16]
         size = arrived.stat().st_size
         with self._lock:
-            if sum(one.size for one in self._series.values()) + size > self._limits.max_spooled:
+            if self._held + size > self._limits.max_spooled:
                 return _NO_ROOM
             found = self._series.get(key)
             if found is None:
+                if self._count_held >= self._limits.max_members:
+                    return _NO_ROOM
                 folder = Path(tempfile.mkdtemp(dir=self._folder, prefix="series-"))
                 (folder / INPUT / key).mkdir(parents=True)
-                found = self._series[key] = Series(folder, 0.0)
+                found = self._series[key] = Series(folder, time.monotonic())
+                self._count_held += 1
             if found.images >= self._limits.max_members:
                 return _NO_ROOM
             name = hashlib.sha256(image.encode()).hexdigest()[:24]
             shutil.move(arrived, found.folder / INPUT / key / f"{name}.dcm")
             found.images += 1
             found.size += size
+            self._held += size
             found.last = time.monotonic()
         return _SUCCESS
 
@@ -194,8 +206,9 @@ class Listener:
     async def _predict(self, key: str, series: Series) -> None:
         name = f"DICOM: series {key[:8]} ({number_of(series.images, 'image')})"
         try:
-            job = Job("dicom", self.model, series.folder, {"kinds": list(self._settings.kinds)})
-            await self._pool.answer(job)
+            async with self._at_once:  # in the pool they would be refused after a while, and they were taken already
+                job = Job("dicom", self.model, series.folder, {"kinds": list(self._settings.kinds)})
+                await self._pool.answer(job)
             files = sorted((series.folder / OBJECTS).rglob("*.dcm"))
             log.info("%s: predicted, %s", name, number_of(len(files), "object"))
             await self._send(name, files)
@@ -205,6 +218,9 @@ class Listener:
             log.error("%s: an error within the service (%s)", name, type(error).__name__)
         finally:
             await asyncio.to_thread(self._finished, series.folder)
+            with self._lock:
+                self._held -= series.size
+                self._count_held -= 1
 
     async def _send(self, name: str, files: Sequence[Path]) -> None:
         for peer in self._settings.send:
@@ -213,3 +229,20 @@ class Listener:
                 log.error("%s: %s cannot be sent to %s: %s", name, number_of(len(left), "object"), peer.title, left[0])
             else:
                 log.info("%s: sent to %s", name, peer.title)
+
+
+def _bound(event: Event) -> None:
+    """Bound what one message of a connection may have: pynetdicom takes the four gigabytes that it may say into memory.
+
+    A caller is not known yet when the first one comes.
+    """
+    line: Any = event.assoc.dul.socket
+    take = line.recv
+
+    def recv(count: int) -> bytearray:
+        if count > _LARGEST_PDU:
+            raise OSError("the message is too large")
+        taken: bytearray = take(count)
+        return taken
+
+    line.recv = recv

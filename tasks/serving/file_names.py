@@ -19,11 +19,19 @@ def file_name(said: str) -> str:
     return f"{safe_name(last[: len(last) - len(kept)] or 'upload')}{kept}"
 
 
-def free_path(folder: Path, said: str) -> Path:
-    """A path in a folder for a file of that name which is not there yet."""
+def free_path(folder: Path, said: str, taken: dict[Path, int]) -> Path:
+    """A path in a folder for a file of that name which is not there yet.
+
+    Args:
+        folder: where it will lie.
+        said: the name.
+        taken: how often each path was asked for: thousands of files of one name must not look for a free one in turn.
+    """
     name = file_name(said)
-    path, number = folder / name, 1
+    first = folder / name
+    path, number = first, taken.get(first, 1)
     while path.exists():
         number += 1
+        taken[first] = number
         path = folder / f"{marked_name(Path(name).stem, str(number))}{''.join(Path(name).suffixes[-1:])}"
     return path

@@ -155,6 +155,8 @@ class Pool:
                     self._hear(worker, message)
                     if worker.ready:
                         pause = 0.0
+            except OSError as error:  # too little memory, too many processes: it may be otherwise soon
+                worker.trouble = f"it cannot be started: {error.strerror or type(error).__name__}"
             finally:
                 with suppress(ProcessLookupError):
                     worker.kill()
@@ -237,6 +239,7 @@ class Pool:
                     worker.trouble = worker.trouble or "it took too long"
                     worker.killed = True
                     worker.kill()
+            self._hand_out()  # those that were refused wait no more
 
 
 def _answer(job: Job, message: dict[str, Any]) -> None:

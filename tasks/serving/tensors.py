@@ -30,6 +30,8 @@ from tasks.serving.names import BODY, FILE, PREDICTIONS
 from tasks.serving.predicting import Predicted
 from tasks.serving.refused import RefusedError
 
+_MOST_ITEMS = 2**24
+_LONGEST_SIDE = 2**24
 _SUFFIXES = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"II", ".tif"), (b"MM", ".tif"), (b"BM", ".bmp"))
 
 
@@ -55,7 +57,10 @@ def infer(model: Runs, name: str, folder: Path, predict: Callable[[Sequence[Path
         outputs = [_predictions(given, model, name, folder, predict)]
     elif given.get("name") == IMAGE:
         image = _image(given, model.description)
-        wanted = [one.get("name") for one in body.get("outputs") or ()]
+        asked = body.get("outputs") or []
+        if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
+            raise RefusedError(400, "'outputs' must be a list of objects with a name")
+        wanted = [one.get("name") for one in asked]
         known = first_stage(model.outputs)
         for one in wanted:
             if one not in known:
@@ -66,13 +71,16 @@ def infer(model: Runs, name: str, folder: Path, predict: Callable[[Sequence[Path
         raise RefusedError(400, f"there is no input {said!r}: give {IMAGE} or {FILE}")
     answer: dict[str, Any] = {"model_name": name, "outputs": outputs}
     if body.get("id") is not None:
-        answer["id"] = str(body["id"])[:200]
+        answer["id"] = str(body["id"])[:200].encode("utf-8", "replace").decode()
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 
 def _read(file: Path) -> dict[str, Any]:
+    content = file.read_bytes()
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_ITEMS:  # each of them is an object of Python's
+        raise RefusedError(413, f"the body has more than the {_MOST_ITEMS} numbers allowed: send files")
     try:
-        body = json.loads(file.read_bytes())
+        body = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise RefusedError(400, f"the body is no JSON: {plain_words(error)}") from None
     if not isinstance(body, dict):
@@ -91,7 +99,7 @@ def _image(given: dict[str, Any], description: Description) -> NDArray[np.float3
     shape, kind = given.get("shape"), given.get("datatype")
     if kind != "FP32":
         raise RefusedError(400, f"{IMAGE}: datatype must be FP32, and it is {str(kind)[:20]}")
-    whole = isinstance(shape, list) and len(shape) == 4 and all(isinstance(one, int) and one > 0 for one in shape)
+    whole = isinstance(shape, list) and len(shape) == 4 and all(map(_is_side, shape))
     if not whole or shape is None or shape[1] != description.in_channels:
         raise RefusedError(
             400, f"{IMAGE}: shape must be [B, {description.in_channels}, H, W], and it is {str(shape)[:60]}"
@@ -107,6 +115,10 @@ def _image(given: dict[str, Any], description: Description) -> NDArray[np.float3
     if any(side % description.multiple for side in shape[2:]):
         raise RefusedError(400, f"{IMAGE}: height and width must be multiples of {description.multiple}")
     return values.reshape(shape)
+
+
+def _is_side(one: Any) -> bool:
+    return isinstance(one, int) and 0 < one <= _LONGEST_SIDE
 
 
 def _tensor(name: str, value: NDArray[np.float32]) -> dict[str, Any]:

@@ -127,6 +127,7 @@ class _Parts:
         self._stream: BinaryIO | None = None
         self._field, self._value, self._length = b"", b"", 0
         self._headers: dict[str, bytes] = {}
+        self._taken: dict[Path, int] = {}
         self.files = 0
         self.whole = False
         self.callbacks = {
@@ -172,7 +173,7 @@ class _Parts:
         self.files += 1
         if self.files > self._most:
             raise RefusedError(413, f"the form has more than the {self._most} files allowed")
-        self._stream = free_path(self._folder, options[b"filename"].decode("utf-8", "replace")).open("xb")
+        self._stream = free_path(self._folder, options[b"filename"].decode("utf-8", "replace"), self._taken).open("xb")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._stream is not None:

@@ -136,9 +136,10 @@ class Work:
     def _inputs(self, folder: Path) -> Sequence[Path]:
         """What is predicted of an upload: the file; the folder, where there are several; what a zip holds."""
         files = sorted(path for path in folder.iterdir() if path.is_file())
+        count = size = 0
         for file in files:
             if file.suffix.lower() == ".zip" or (len(files) == 1 and is_zip(file)):
-                unzip(file, folder / safe_name(file.stem or "zip"), self._limits)
+                count, size = unzip(file, folder / safe_name(file.stem or "zip"), self._limits, count, size)
                 file.unlink()
         there = sorted(folder.iterdir())
         return there if len(there) == 1 else [folder]

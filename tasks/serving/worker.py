@@ -12,18 +12,15 @@ import os
 import signal
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 from scansuite.errors import SuiteError
-from tasks.serving.refused import RefusedError
+from tasks.serving.refused import RefusedError, place_of
 from tasks.serving.settings import RequestLimits
 from tasks.serving.work import Work
-
-_MOST_SHOWN = 6  # frames of a traceback
 
 
 def main() -> int:
@@ -46,6 +43,7 @@ def main() -> int:
     except SuiteError as error:
         out.say({"trouble": str(error)})
         return 1
+    _silence()
     out.say({"models": work.described()})
     executor = ThreadPoolExecutor(together)
     for line in sys.stdin.buffer:
@@ -65,7 +63,7 @@ def _do(work: Work, job: Mapping[str, Any], out: _Out) -> None:
     except MemoryError:
         answer |= {"status": 413, "error": "there is too little memory for this file"}
     except Exception as error:  # a fault of ours, which must not end the others' requests; no text of the data is said
-        print(_where(error), file=sys.stderr, flush=True)
+        print(f"worker: {place_of(error)}", file=sys.stderr, flush=True)
         answer |= {"status": 500, "error": f"an error within the service ({type(error).__name__})"}
     finally:
         work.left()
@@ -86,11 +84,13 @@ class _Out:
             self._stream.flush()
 
 
-def _where(error: BaseException) -> str:
-    """The class of an error and where it was raised, without its text, in which names from a file may stand."""
-    frames = traceback.extract_tb(error.__traceback__)[-_MOST_SHOWN:]
-    places = " <- ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
-    return f"worker: {type(error).__name__} at {places}"
+def _silence() -> None:
+    """Throw away what decoders print by themselves, with names of files; our own lines go on to standard error."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 def _keep_quiet() -> None:

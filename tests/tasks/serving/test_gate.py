@@ -98,3 +98,58 @@ def test_more_than_may_wait_are_asked_to_come_again() -> None:
         assert (await client.post("/v2", content=b"x")).status_code == 200
 
     asked(ServeSettings(limits=RequestLimits(max_queue=2)), act)
+
+
+@pytest.mark.parametrize("header", ["Host", "Origin"])
+def test_an_address_that_is_none_is_refused(header: str) -> None:
+    async def act(client: httpx.AsyncClient, _: dict[str, Any]) -> None:
+        answer = await client.post("/v2", headers={header: "http://[::1" if header == "Origin" else "[::1"})
+        assert answer.status_code == 400
+        assert "no address" in answer.json()["error"]
+
+    asked(ServeSettings(), act)
+    asked(ServeSettings(host="0.0.0.0", token=None, without_token=True), lambda *given: _origin_alone(*given, header))
+
+
+async def _origin_alone(client: httpx.AsyncClient, _: dict[str, Any], header: str) -> None:
+    """Beyond this machine any Host will do."""
+    status = (await client.post("/v2", headers={header: "http://[::1" if header == "Origin" else "x:80"})).status_code
+    assert status == (400 if header == "Origin" else 200)
+
+
+def _called(app: Any, send: Callable[[Any], Awaitable[None]], measured: Measured, seconds: float = 30) -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    gate = Gate(app, ServeSettings(limits=RequestLimits(max_seconds=seconds)), measured)
+    headers = [(b"host", b"localhost")]
+    asyncio.run(gate({"type": "http", "method": "MADEUP", "path": "/", "headers": headers}, receive, send))  # type: ignore[arg-type]
+
+
+def test_an_error_within_is_counted_and_said_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        raise ValueError("Muster^Erika.dcm")
+
+    async def send(_: Any) -> None:
+        return
+
+    measured = Measured()
+    _called(broken, send, measured)
+    assert "ValueError" in caplog.text
+    assert "Erika" not in caplog.text
+    assert 'method="other",route="other",status="500"} 1.0' in measured.text().decode()
+
+
+def test_who_takes_nothing_of_an_answer_keeps_no_place() -> None:
+    async def answers(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def never(_: Any) -> None:
+        await asyncio.sleep(60)
+
+    measured = Measured()
+    with pytest.raises(TimeoutError):  # uvicorn closes the line
+        _called(answers, never, measured, 0.05)
+    assert "scansuite_requests_here 0.0" in measured.text().decode()

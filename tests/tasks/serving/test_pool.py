@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -147,3 +149,22 @@ def test_a_model_that_cannot_be_opened_ends_the_start(monkeypatch: pytest.Monkey
 
     with pytest.raises(SuiteError, match=r"m\.onnx: is no model"):
         with_pool(act)
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, failed = process.Worker.start, []
+
+    async def at_first_not(self: process.Worker) -> None:
+        if not failed:
+            failed.append(self)
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        await start(self)
+
+    async def act(pool: Pool) -> None:
+        monkeypatch.setattr(process.Worker, "start", at_first_not)
+        os.kill(pool.pids()[0], signal.SIGKILL)
+        while not failed or pool.count < 1:
+            await asyncio.sleep(0.02)
+        assert pool.replaced == 2
+
+    with_pool(act)

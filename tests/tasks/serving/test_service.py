@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.serving.names import BODY
+from tasks.serving.refused import RefusedError
 from tests.tasks.serving.running import Running
 
 
@@ -77,6 +79,12 @@ def test_files_in_tensors_give_predictions(service: Running, png: Path) -> None:
             b'"outputs": [{"name": "logit"}]}',
             "did you mean 'logits'?",
         ),
+        (b'{"inputs": [{"name": "image", "datatype": "\\ud800"}]}', "FP32"),
+        (b'{"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 1, 1, 1' + b"0" * 4200 + b"]}]}", "[B, 1"),
+        (
+            b'{"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 1, 1, 1], "data": [1]}], "outputs": [3]}',
+            "'outputs' must be",
+        ),
     ],
 )
 def test_requests_that_are_not_of_the_protocol(service: Running, body: bytes, line: str) -> None:
@@ -84,6 +92,21 @@ def test_requests_that_are_not_of_the_protocol(service: Running, body: bytes, li
     assert answer.status_code == 400
     assert line in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+def test_a_request_may_bear_any_id_and_not_any_number_of_numbers(service: Running) -> None:
+    image = '{"name": "image", "datatype": "FP32", "shape": [1, 1, 1, 1], "data": [1]}'
+    body = f'{{"id": "\\ud800", "inputs": [{image}]}}'
+    assert service.client.post("/v2/models/tiny/infer", content=body).json()["id"] == "?"
+
+
+def test_a_body_of_too_many_numbers_is_not_made_objects_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.serving import tensors
+
+    monkeypatch.setattr(tensors, "_MOST_ITEMS", 3)
+    (tmp_path / BODY).write_text("[[],[]")
+    with pytest.raises(RefusedError, match="more than the 3 numbers"):
+        tensors.infer(None, "m", tmp_path, None)  # type: ignore[arg-type]
 
 
 def test_an_upload_gives_rows(service: Running, png: Path) -> None:
