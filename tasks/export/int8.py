@@ -42,12 +42,14 @@ class Int8:
         description: of it.
         comparison: with the float model, on validation.
         layers: what is said of layers, in words.
+        in_float: names of the layers with weights that stay in float.
     """
 
     model: ModelProto
     description: Description
     comparison: Comparison
     layers: str
+    in_float: tuple[str, ...]
 
 
 def in_int8(
@@ -112,7 +114,7 @@ def in_int8(
         else "none stays in float"
     )
     layers = f"of {number_of(found.nodes, 'layer')} with weights {left}"
-    return Int8(described(found.model, done), done, comparison, layers)
+    return Int8(described(found.model, done), done, comparison, layers, found.in_float)
 
 
 def table_of_metrics(found: Int8) -> str:
