@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tasks.explain.maps import Map
 from tasks.explain.methods import ABOUT, Method
-from tasks.explain.page import PageVerdict
+from tasks.explain.page import Kind, PageVerdict
 from tasks.explain.sanity.checks import Sanity, check_maps
 from tasks.explain.sanity.randomise import randomised
 from tasks.explain.sanity.verdict import Verdict, overall
@@ -23,11 +23,12 @@ NUMBERS = (
     *("moved_better", "fall", "mprt", "emprt"),
 )
 _UNCHECKED = (
-    "nothing says yet whether these maps depend on what the model has learnt: take them for pictures, not for "
-    "evidence, and check them with --sanity true."
+    "Nothing shows yet that these maps depend on what the model learnt. Take them as pictures, not as evidence. "
+    "--sanity true checks them."
 )
-SAID = {True: "may be trusted", False: "not to be trusted", None: "cannot be told"}
-_WORDS = {True: "trusted", False: "refused", None: "unknown"}
+WORDS = {True: "trusted", False: "not trusted", None: "unknown"}  # of ``explain.csv``
+SAID = {True: "trusted", False: "not trusted", None: "not known whether to trust it"}  # below a map
+_KINDS: dict[bool | None, Kind] = {True: "trusted", False: "distrusted", None: "unknown"}
 
 
 class Judge:
@@ -61,7 +62,7 @@ def check_columns(one: Sanity) -> dict[str, Any]:
     """Columns of ``explain.csv`` for a map that was checked."""
     verdict = one.verdict
     numbers = {name: getattr(one, name) for name in NUMBERS}
-    return {**numbers, "verdict": _WORDS[verdict.trusted], "reason": "; ".join(verdict.reasons)}
+    return {**numbers, "verdict": WORDS[verdict.trusted], "reason": "; ".join(verdict.reasons)}
 
 
 def page_verdicts(methods: Sequence[Method], judge: Judge | None) -> list[PageVerdict]:
@@ -74,10 +75,9 @@ def page_verdicts(methods: Sequence[Method], judge: Judge | None) -> list[PageVe
     if not methods:
         return []
     if judge is None:
-        return [PageVerdict("Not checked", _UNCHECKED, _WORDS[None])]
+        return [PageVerdict("Not checked", _UNCHECKED, _KINDS[None])]
     return [_of_method(method, verdict) for method, verdict in overall(judge.checked).items()]
 
 
 def _of_method(method: Method, verdict: Verdict) -> PageVerdict:
-    more = "; ".join(verdict.reasons)
-    return PageVerdict(ABOUT[method].title, verdict.text, _WORDS[verdict.trusted], more)
+    return PageVerdict(ABOUT[method].title, verdict.text, _KINDS[verdict.trusted], verdict.reasons)

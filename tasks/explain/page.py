@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ _THUMBNAIL = 232  # px
 _PLOTS = 12  # histograms of filters
 
 _STYLE = """.verdicts { padding: 0; list-style: none; }
-.verdicts li { border-left: .3rem solid var(--note); padding: .2rem .8rem; margin: .4rem 0; background: var(--card); }
-.verdicts .trusted { border-color: var(--bar); } .verdicts .refused { border-color: var(--error); }
+.verdicts > li { border-left: .3rem solid var(--note); padding: .2rem .8rem; margin: .4rem 0; background: var(--card); }
+.verdicts .trusted { border-color: var(--bar); } .verdicts .distrusted { border-color: var(--error); }
 .verdicts .unknown { border-color: var(--warning); }
 .cases figure.pair { width: auto; max-width: 100%; }
 .cases figure.pair .thumbs > div { flex: 0 1 auto; max-width: 14.5rem; }
@@ -39,7 +39,9 @@ _BODY = """<h1>What the model looks at</h1>
 <p class="small">{{ about }}; {{ when }}</p>
 {% if verdicts %}<ul class="verdicts lead">
 {% for one in verdicts %}<li class="{{ one.kind }}"><b>{{ one.title }}</b>: {{ one.text }}
-{% if one.more %}<details><summary>why</summary><p>{{ one.more }}.</p></details>{% endif %}</li>
+{% if one.more %}<details><summary>all findings</summary><ul>
+{% for line in one.more %}<li>{{ line }}</li>
+{% endfor %}</ul></details>{% endif %}</li>
 {% endfor %}</ul>{% endif %}
 {% for line in warnings %}<p class="warning">{{ line }}</p>
 {% endfor %}
@@ -84,20 +86,23 @@ height="{{ height }}" loading="lazy" alt="{{ alt }}"></div>
 """
 
 
+Kind = Literal["trusted", "distrusted", "unknown"]
+
+
 class PageVerdict(NamedTuple):
     """Whether the maps of a method may be trusted.
 
     Attributes:
         title: of the method.
-        text: one or two sentences.
-        kind: ``trusted``, ``refused``, or ``unknown``.
-        more: all that was found.
+        text: the answer, then why, in short sentences.
+        kind: which of the three answers it is.
+        more: all that was found, a sentence each.
     """
 
     title: str
     text: str
-    kind: str
-    more: str = ""
+    kind: Kind
+    more: Sequence[str] = ()
 
 
 class DrawnMap(NamedTuple):

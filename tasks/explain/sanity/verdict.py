@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scansuite.words import number_of
-from tasks.explain.methods import ABOUT, ATTENTION, Method
+from tasks.explain.methods import ATTENTION, Method
 
 if TYPE_CHECKING:
     from tasks.explain.sanity.checks import Sanity
@@ -19,17 +19,16 @@ LEAST_FALL = 0.05  # change of the model's number between image and plain image 
 MOST_MOVED = 0.25  # share of moved maps that may do as well
 
 _HALF = 0.5
-_EDGES = (
-    "the map hardly changes where the network's weights are drawn at random: it shows edges of the image, not what was "
-    "learnt"
-)
-_LEARNT = "the map is another one where the weights are drawn at random"
-_FASTER = "taking away what it marks lowers the score faster than the same places elsewhere"
-_NO_FASTER = "taking away what it marks lowers the score no faster than the same places elsewhere"
-_UNTOLD = "the score hardly differs from that of a plain image, so taking places away says nothing"
-_NO_CLASS = "it shows what the network gathers, for whatever class"
+_EDGES = "the map hardly changes with random weights: it shows edges of the image, not what the network learnt"
+_LEARNT = "the map changes with random weights"
+_FASTER = "hiding what it marks lowers the score faster than hiding the same shape elsewhere"
+_NO_FASTER = "hiding what it marks lowers the score no faster than hiding the same shape elsewhere"
+_UNTOLD = "hiding the whole image hardly changes the score, so hiding parts of it proves nothing"
+_NO_CLASS = "it shows where the network attends, and is the same for every class"
 _INSIDE = "its highest place lies in the annotated truth"
-_OUTSIDE = "its highest place lies outside of the annotated truth: the model may look elsewhere"
+_OUTSIDE = "its highest place lies outside the annotated truth: the model may look elsewhere"
+_UNKNOWN = "it is not known whether to trust it"
+_OVER_MAPS = "hiding what a map marks lowers the score faster than hiding the same shape elsewhere"
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Verdict:
 
     Attributes:
         trusted: True, False, or None where nothing could be said.
-        text: one or two sentences for the reader of the page.
-        reasons: every finding behind it, a sentence each.
+        text: the answer, then why, in short sentences.
+        reasons: every finding behind it, a sentence each without capital and point.
     """
 
     trusted: bool | None
@@ -64,8 +63,8 @@ def verdict_of(sanity: Sanity) -> Verdict:
     """
     name = sanity.map.target.name
     if not sanity.strength.any():
-        text = f"nothing in this image raises {name} by this method: the map is empty"
-        return Verdict(False, _sentence(text), (text,))
+        text = f"the map is empty: by this method nothing in the image raises {name}"
+        return Verdict(False, _sentences("do not trust it", text), (text,))
     wrong = [
         *([_EDGES] if sanity.mprt is not None and sanity.mprt >= SAME else []),
         *([_NO_FASTER] if sanity.faithful is False else []),
@@ -82,10 +81,10 @@ def verdict_of(sanity: Sanity) -> Verdict:
     where = [] if sanity.pointing is None else [_INSIDE if sanity.pointing >= _HALF else _OUTSIDE]
     reasons = (*wrong, *right, *unknown, *where)
     if wrong:
-        return Verdict(False, _sentence("do not trust it: " + "; ".join(wrong)), reasons)
+        return Verdict(False, _sentences("do not trust it", *wrong), reasons)
     if unknown:
-        return Verdict(None, _sentence("it cannot be told whether to trust it: " + "; ".join(unknown)), reasons)
-    return Verdict(True, _sentence("it may be trusted: " + "; ".join(right)), reasons)
+        return Verdict(None, _sentences(_UNKNOWN, *unknown), reasons)
+    return Verdict(True, _sentences("it may be trusted", *right), reasons)
 
 
 def overall(checked: Sequence[Sanity]) -> dict[Method, Verdict]:
@@ -111,18 +110,18 @@ def overall(checked: Sequence[Sanity]) -> dict[Method, Verdict]:
 def _of_method(method: Method, some: Sequence[Sanity]) -> Verdict:
     from tasks.evaluation.intervals.share import wilson
 
-    title, count = ABOUT[method].title, number_of(len(some), "map")
+    count = number_of(len(some), "map")
     empty = sum(not one.strength.any() for one in some)
     if empty > len(some) / 2:
-        text = f"do not trust {title} here: {empty} of {count} are empty"
-        return Verdict(False, _sentence(text), (text,))
+        text = f"{empty} of {count} {'is' if len(some) == 1 else 'are'} empty"
+        return Verdict(False, _sentences("do not trust it with this model", text), (text,))
     wrong: list[str] = []
     right: list[str] = []
     unknown: list[str] = []
     similar = [one.mprt for one in some if one.mprt is not None]
     if similar:
         mean = float(np.mean(similar))
-        text = f"rank correlation with maps of random weights {mean:.2f}, the mean of {number_of(len(similar), 'map')}"
+        text = f"mean rank correlation {mean:.2f} over {number_of(len(similar), 'map')}"
         (wrong if mean >= SAME else right).append(f"{_EDGES if mean >= SAME else _LEARNT} ({text})")
     else:
         unknown.append("no map was compared with maps of random weights")
@@ -131,11 +130,11 @@ def _of_method(method: Method, some: Sequence[Sanity]) -> Verdict:
         low, high = wilson(sum(told) / len(told), len(told))
         text = f"{sum(told)} of {number_of(len(told), 'map')}"
         if low > _HALF:
-            right.append(f"{_FASTER} ({text})")
+            right.append(f"{_OVER_MAPS} in {text}")
         elif high < _HALF:
-            wrong.append(f"{_NO_FASTER} ({text})")
+            wrong.append(f"{_OVER_MAPS} in only {text}")
         else:
-            unknown.append(f"of too few maps to say so it is known that {_FASTER} ({text})")
+            unknown.append(f"{_OVER_MAPS} in {text}, which may be chance: explain more images")
     else:
         unknown.append(_UNTOLD)
     if method in ATTENTION:
@@ -144,11 +143,11 @@ def _of_method(method: Method, some: Sequence[Sanity]) -> Verdict:
     where = [f"{sum(hits):.0f} of {number_of(len(hits), 'map')} have their highest place in the truth"] if hits else []
     reasons = (*wrong, *right, *unknown, *where)
     if wrong:
-        return Verdict(False, _sentence(f"do not trust {title} with this model: {wrong[0]}"), reasons)
+        return Verdict(False, _sentences("do not trust it with this model", wrong[0]), reasons)
     if unknown:
-        return Verdict(None, _sentence(f"it cannot be told whether to trust {title}: {unknown[0]}"), reasons)
-    return Verdict(True, _sentence(f"{title} may be trusted with this model: {'; '.join(right)}"), reasons)
+        return Verdict(None, _sentences(_UNKNOWN, unknown[0]), reasons)
+    return Verdict(True, _sentences("it may be trusted with this model", *right), reasons)
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+def _sentences(*texts: str) -> str:
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in texts)

@@ -108,7 +108,7 @@ def test_maps_are_checked(run: Run, tmp_path: Path, scans: Path) -> None:
     assert status == 0, err
     one, two = rows_of(tmp_path / "out" / "explain.csv")
     assert one["method"] == "gradcam"  # where none is asked for
-    assert one["verdict"] in ("trusted", "refused", "unknown")
+    assert one["verdict"] in ("trusted", "not trusted", "unknown")
     assert float(one["truth_share"]) == pytest.approx(200 / 2400, abs=0.02)
     assert two["truth_share"] == two["pointing"] == ""
     assert -1 <= float(one["mprt"]) <= 1

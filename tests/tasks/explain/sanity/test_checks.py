@@ -99,13 +99,21 @@ def sanity(**known: Any) -> Sanity:
 @pytest.mark.parametrize(
     ("known", "trusted", "words"),
     [
-        ({}, True, "lowers the score faster"),
-        ({"mprt": 0.7}, False, "shows edges of the image, not what was learnt"),
-        ({"moved_better": 0.5}, False, "no faster than the same places elsewhere"),
-        ({"fall": 0.01}, None, "hardly differs from that of a plain image"),
+        (
+            {},
+            True,
+            "It may be trusted. The map changes with random weights. Hiding what it marks lowers the score faster",
+        ),
+        (
+            {"mprt": 0.7},
+            False,
+            "Do not trust it. The map hardly changes with random weights: it shows edges of the image",
+        ),
+        ({"moved_better": 0.5}, False, "Do not trust it. Hiding what it marks lowers the score no faster than"),
+        ({"fall": 0.01}, None, "It is not known whether to trust it. Hiding the whole image hardly changes the score"),
         ({"mprt": None}, None, "not compared with maps of random weights"),
-        ({"map": made(np.eye(4, dtype=np.float32), "rollout")}, None, "for whatever class"),
-        ({"map": made(np.zeros((4, 4), np.float32))}, False, "the map is empty"),
+        ({"map": made(np.eye(4, dtype=np.float32), "rollout")}, None, "the same for every class"),
+        ({"map": made(np.zeros((4, 4), np.float32))}, False, "Do not trust it. The map is empty"),
     ],
 )
 def test_a_verdict_says_why(known: dict[str, Any], trusted: bool | None, words: str) -> None:
@@ -119,11 +127,16 @@ def test_a_verdict_says_why(known: dict[str, Any], trusted: bool | None, words: 
 def test_a_map_beside_the_truth_may_be_trusted_all_the_same() -> None:
     verdict = verdict_of(sanity(pointing=0.0))
     assert verdict.trusted
-    assert verdict.reasons[-1] == "its highest place lies outside of the annotated truth: the model may look elsewhere"
+    assert verdict.reasons[-1] == "its highest place lies outside the annotated truth: the model may look elsewhere"
 
 
 def test_a_method_needs_more_than_one_map_to_be_trusted() -> None:
-    assert overall([sanity()])["gradcam"].trusted is None
+    alone = overall([sanity()])["gradcam"]
+    assert alone.trusted is None
+    assert alone.text == (
+        "It is not known whether to trust it. Hiding what a map marks lowers the score faster than hiding the same "
+        "shape elsewhere in 1 of 1 map, which may be chance: explain more images."
+    )
     assert overall([sanity()] * 12)["gradcam"].trusted
     half = [sanity(), sanity(moved_better=1.0)] * 6
     assert overall(half)["gradcam"].trusted is None
