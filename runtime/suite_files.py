@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,21 +67,23 @@ def closure_of(root: Path, entries: Sequence[str]) -> Closure:
     return Closure(dict(sorted(modules.items())), {name: sorted(set(who)) for name, who in sorted(outside.items())})
 
 
-def imported_by(file: Path) -> Iterator[str]:
+@cache
+def imported_by(file: Path) -> tuple[str, ...]:
     """Dotted names that a file imports at run time: ``a.b`` and ``a.b.c`` for ``from a.b import c``."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     skipped: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             skipped |= {id(inner) for part in node.body for inner in ast.walk(part)}
+    names: list[str] = []
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def decoders_in(file: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ from scansuite.errors import SuiteError
 from tasks.exported.description import IMAGE, KEY, Description
 from tasks.exported.package import MODEL, SUFFIX, Package, read_package, refuse_unsigned, say
 from tasks.exported.package_layout import is_zip, refuse_pickle
+from tasks.exported.sound import refuse_outputs
 
 Outputs: TypeAlias = dict[str, NDArray[np.float32]]
 SUFFIXES = (".onnx", SUFFIX)
@@ -59,6 +60,10 @@ class ExportedModel:
         self._only_asked.only_execute_path_to_fetches = True
         self.outputs = [one.name for one in self._session.get_outputs()]
         self.shapes = {one.name: [_side(side) for side in one.shape] for one in self._session.get_outputs()}
+        try:
+            refuse_outputs(self.description, self.shapes)
+        except ValueError as error:
+            raise SuiteError(f"{where}: {error}: export the model again") from None
         # A second stage has inputs of its own; what a run does not reach is fed with nothing.
         self._unused = {one.name: _nothing(one) for one in self._session.get_inputs()}
 

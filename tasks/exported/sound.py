@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.evaluation.calibration.calibration import Calibration
-    from tasks.exported.description import Boxes, Description
+    from tasks.exported.description import Boxes, Description, Member
 
 TARGETS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
 AGGREGATES = ("none", "mean", "max", "topk", "attention")
-DETECTORS = ("retinanet", "fcos", "faster_rcnn")
 
 _MOST = 2**31
 _MOST_VALUES = 2**28  # of an image that is fed: 1 GiB of float32
@@ -67,6 +66,43 @@ def refuse_unfit(about: Description) -> None:
         _segmenter(about)
     elif about.task == "detect":
         _detector(about)
+
+
+def refuse_outputs(about: Description, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Stop where a graph has not the outputs that its description speaks of.
+
+    Args:
+        about: of the graph.
+        shapes: of its outputs by name; -1 is any size.
+
+    Raises:
+        ValueError: one is missing, or is of another number of classes.
+    """
+    count = len(about.class_names)
+    for member in about.members:
+        for name, (axis, channels) in _outputs(about, member, count).items():
+            shape = shapes.get(member.prefix + name)
+            _need(shape is not None, f"the graph has no output {member.prefix + name}")
+            if shape is not None and channels:
+                fits = axis < len(shape) and shape[axis] in (-1, channels)
+                _need(fits, f"output {member.prefix + name} is not that of {count} classes")
+
+
+def _outputs(about: Description, member: Member, count: int) -> dict[str, tuple[int, int]]:
+    """Output -> axis and number of what there is one of for each class; 0: none is."""
+    if about.task == "classify":
+        weighed = member.own.get("aggregate", about.aggregate) == "attention"
+        return {"logits": (1, count - member.ordinal)} | ({"weights": (0, 0)} if weighed else {})
+    if about.task == "segment":
+        return {"logits": (1, count)}
+    if about.task != "detect" or member.boxes is None:
+        return {}
+    if member.boxes.detector == "faster_rcnn":
+        first = ["objectness", "offsets", *(f"maps.{level}" for level in range(len(member.boxes.strides) - 1))]
+        second = {"region_logits": (1, count + 1), "region_codes": (1, 4 * (count + 1))}
+        return {**dict.fromkeys(first, (0, 0)), **second}
+    central = {"centerness": (0, 0)} if member.boxes.detector == "fcos" else {}
+    return {"logits": (2, count), "codes": (2, 4), **central}
 
 
 def _classifier(about: Description) -> None:

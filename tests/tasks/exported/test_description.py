@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,9 @@ from datamodules.samples.slices import SliceSpec
 from scansuite.errors import SuiteError
 from tasks.evaluation.calibration.calibration import Calibration
 from tasks.exported.description import Boxes, Check, Description, Member
+from tasks.exported.model_file import open_model
 from tasks.exported.sound import TARGETS
+from tests.tasks.exported.tiny_model import described, write_tiny
 
 DETECTOR = Description(
     task="detect",
@@ -149,6 +153,31 @@ def test_whatever_stands_in_a_field_is_read_or_refused_in_a_line(whole: Descript
         said = str(refused)
     assert said.startswith("m.onnx: ")
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"class_names": ("a", "b", "c"), "target": "multiclass"}, "output logits is not that of 3 classes"),
+        ({"members": (Member("0."), Member("1."))}, "the graph has no output 0.logits"),
+        ({"aggregate": "attention"}, "the graph has no output weights"),
+        ({"task": "segment", "class_names": ("background", "a", "b")}, "output logits is not that of 3 classes"),
+        (
+            {"task": "detect", "members": (Member(boxes=Boxes("retinanet", (8,), (((8.0, 8.0),),))),)},
+            "output logits is not that of 2 classes",
+        ),
+        (
+            {"task": "detect", "members": (Member(boxes=Boxes("faster_rcnn", (8,), (((8.0, 8.0),),))),)},
+            "the graph has no output objectness",
+        ),
+    ],
+)
+def test_a_graph_without_what_its_description_speaks_of_is_refused(
+    change: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    file = write_tiny(tmp_path / "m.onnx", described(operating_points={}, **change))
+    with pytest.raises(SuiteError, match=rf"^{file}: {reason}: export the model again$"):
+        open_model(file)
 
 
 def test_kinds_of_targets_are_those_of_the_tables() -> None:

@@ -225,7 +225,7 @@ def test_segmentation_of_volumes(kind: str, volumes: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "kind", ["retinanet", slow("fcos"), "faster_rcnn", slow("soft"), slow("tiles"), "ensemble", "nothing"]
+    "kind", ["retinanet", slow("fcos"), "faster_rcnn", slow("soft"), slow("tiles"), slow("ensemble"), "nothing"]
 )
 def test_detection(kind: str, images: Path, tmp_path: Path) -> None:
     stored = Preprocess(channels=1, percentiles=(1.0, 99.0)).to_dict()
