@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datamodules.preprocess import Preprocess
     from tasks.evaluation.calibration.calibration import Calibration
     from tasks.exported.description import Boxes, Description, Member
 
@@ -48,8 +49,7 @@ def refuse_unfit(about: Description) -> None:
         *(("sizes", one) for one in about.sizes),
     ]:
         _need(size is None or _size(size, about.in_channels), f"{name} must be a height and a width in pixels")
-    size = about.preprocess.size
-    _need(size is None or _size(size, about.in_channels), "the size of its preprocessing is none")
+    _preprocess(about.preprocess)
     _need(_number(about.overlap) and 0 <= about.overlap < 1, "overlap must be at least 0 and below 1")
     _own(about)
     for point in about.operating_points.values():
@@ -66,6 +66,17 @@ def refuse_unfit(about: Description) -> None:
         _segmenter(about)
     elif about.task == "detect":
         _detector(about)
+
+
+def _preprocess(said: Preprocess) -> None:
+    _need(_whole(said.channels, 1, 4096), "channels of its preprocessing must be a whole number from 1")
+    _need(said.size is None or _size(said.size, said.channels), "the size of its preprocessing is none")
+    _need(_number(said.zoom) and _number(said.gamma), "zoom and gamma of its preprocessing must be numbers")
+    for name in ("percentiles", "value_range"):
+        pair = getattr(said, name)
+        _need(pair is None or (_pair(pair) and all(map(_number, pair))), f"{name} of its preprocessing are none")
+    for name in ("stored_range", "round_resized"):
+        _need(isinstance(getattr(said, name), bool), f"{name} of its preprocessing is neither true nor false")
 
 
 def refuse_outputs(about: Description, shapes: Mapping[str, Sequence[int]]) -> None:
