@@ -13,11 +13,10 @@ from tasks.classify.heads import Head
 from tasks.classify.pooling import AttentionPooling
 from tasks.classify.task import ClassificationTask
 from tasks.export.exporter import Exporter
-from tasks.export.feeding import Said, run_model
+from tasks.export.feeding import RunnableExport, Said, run_model
 from tasks.export.graph import Levels
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
-from tasks.exported.model_file import ExportedModel
 
 
 class ClassifierGraph(nn.Module):
@@ -127,7 +126,7 @@ class ClassificationExporter(Exporter[ClassificationTask]):
             tally.largest("weights", wanted["weights"], found["weights"])
 
     def stand_ins(
-        self, member: ClassificationTask, model: ExportedModel, prefix: str
+        self, member: ClassificationTask, model: RunnableExport, prefix: str
     ) -> list[tuple[Any, str, Callable[..., Any]]]:
         """Where images are weighed, each case by itself; see :meth:`~tasks.export.exporter.Exporter.stand_ins`."""
         if member.attention is None:

@@ -20,11 +20,10 @@ from tasks.detect.interface import Detections, Detector
 from tasks.detect.retinanet import RetinaNet
 from tasks.detect.task import DetectionTask
 from tasks.export.exporter import Exporter
-from tasks.export.feeding import Said
+from tasks.export.feeding import RunnableExport, Said
 from tasks.export.graph import BATCH, TRACED, Graph
 from tasks.export.tally import Tally
 from tasks.exported.description import Boxes, Member
-from tasks.exported.model_file import ExportedModel
 from tasks.padding import MULTIPLE, padded
 
 NAMES: dict[type[Detector], str] = {RetinaNet: "retinanet", Fcos: "fcos", FasterRcnn: "faster_rcnn"}
@@ -110,7 +109,7 @@ class DetectionExporter(Exporter[DetectionTask]):
                 tally.share("found", alone(some, others), len(some.boxes))
 
     def stand_ins(
-        self, member: DetectionTask, model: ExportedModel, prefix: str
+        self, member: DetectionTask, model: RunnableExport, prefix: str
     ) -> list[tuple[Any, str, Callable[..., Any]]]:
         """The second stage too; see :meth:`~tasks.export.exporter.Exporter.stand_ins`."""
         found = super().stand_ins(member, model, prefix)

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from scansuite.errors import SuiteError
 from tasks.base import Task
 from tasks.ensemble import Ensemble
-from tasks.export.feeding import Said, run_model
+from tasks.export.feeding import RunnableExport, Said, run_model
 from tasks.export.graph import Freedom, Graph, Size, filled_up, keep_activations, of_images
 from tasks.export.tally import Tally
 from tasks.exported.description import Member
-from tasks.exported.model_file import ExportedModel
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,9 @@ class Exporter(ABC, Generic[ModelT]):
             image: (B, C, H, W) that it is said of.
         """
 
-    def stand_ins(self, member: ModelT, model: ExportedModel, prefix: str) -> list[tuple[Any, str, Callable[..., Any]]]:
+    def stand_ins(
+        self, member: ModelT, model: RunnableExport, prefix: str
+    ) -> list[tuple[Any, str, Callable[..., Any]]]:
         """What the export answers in place of PyTorch: an object, the name of its method, and the answer.
 
         Args:
@@ -125,7 +126,7 @@ class Exporter(ABC, Generic[ModelT]):
             found: what the export of the member says of them.
         """
 
-    def compare(self, tally: Tally, image: Tensor, model: ExportedModel) -> None:
+    def compare(self, tally: Tally, image: Tensor, model: RunnableExport) -> None:
         """Run an export on some images, and :meth:`compare_member` each member."""
         outputs = run_model(model, image.numpy())
         for member, prefix in self._pairs():

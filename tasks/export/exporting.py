@@ -1,12 +1,12 @@
-"""Export of a trained model to an ONNX file, compared with PyTorch before it is let pass."""
+"""Export of a trained model, as free in size and batch as it can be; ONNX files."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
 from tasks.export.exporter import Exporter
-from tasks.export.feeding import run_model
+from tasks.export.feeding import RunnableExport, run_model
 from tasks.export.graph import TRACED, Freedom, Size
 from tasks.export.onnx_graph import merged, reason_of, to_onnx
 from tasks.exported.description import KEY, Description
@@ -33,13 +33,81 @@ _TRIAL = 1e-3  # difference of logits, relative to those above 1, at which a way
 def exported(exporter: Exporter[Any], description: Description, opset: int) -> tuple[ModelProto, Description]:
     """The ONNX model of a trained one, as free in size and batch as its networks let it be.
 
+    Args:
+        exporter: of the model, which is in evaluation mode.
+        description: of it.
+        opset: of ONNX.
+
+    Raises:
+        SuiteError: the networks cannot be exported; names them, and the reason.
+    """
+
+    def made(freedom: Freedom, free: Description) -> OnnxModel:
+        first = to_onnx(exporter.graph(freedom, exporter.size), opset)
+        whole = merged(first, [to_onnx(one, opset) for one in exporter.second_stages()])
+        return OnnxModel(described(whole, free), exporter.names[0])
+
+    found = freest(exporter, dataclasses.replace(description, opset=opset), made, "ONNX")
+    return found.model, found.description
+
+
+class OnnxModel:
+    """A model in ONNX, and how it is run.
+
+    Args:
+        model: with its description.
+        where: the model, for messages.
+
+    Attributes:
+        ready: by onnxruntime.
+        description: what it says of itself.
+        size: bytes of the file.
+    """
+
+    def __init__(self, model: ModelProto, where: str) -> None:
+        self.model, self.ready, self.size = model, opened(model, where), model.ByteSize()
+        self.description = self.ready.description
+
+    def write(self, file: Path, description: Description) -> None:
+        """See :func:`write`; with a description in place of its own."""
+        write(described(self.model, description), file)
+
+
+class InFormat(Protocol):
+    """A model in one format, before it is written: :class:`OnnxModel`, or that of another format.
+
+    Attributes:
+        description: what it says of itself.
+        size: bytes of the file.
+    """
+
+    description: Description
+    size: int
+
+    @property
+    def ready(self) -> RunnableExport:
+        """What runs it."""
+
+    def write(self, file: Path, description: Description) -> None:
+        """Write it whole or not at all, with a description in place of its own."""
+
+
+Made = TypeVar("Made", bound=InFormat)
+
+
+def freest(
+    exporter: Exporter[Any], description: Description, make: Callable[[Freedom, Description], Made], target: str
+) -> Made:
+    """A trained model in some format, as free in size and batch as its networks let it be.
+
     Tried one after another: any size and number of images, one size, one image. A way that traces, but then says
     something else than PyTorch at another size, is none.
 
     Args:
         exporter: of the model, which is in evaluation mode.
         description: of it.
-        opset: of ONNX.
+        make: from what may change, and the description with that in it, to the model in the format.
+        target: the format, in words.
 
     Raises:
         SuiteError: the networks cannot be exported; names them, and the reason.
@@ -50,14 +118,12 @@ def exported(exporter: Exporter[Any], description: Description, opset: int) -> t
             continue  # PyTorch itself takes one size alone
         free = dataclasses.replace(
             description,
-            opset=opset,
             sizes=() if freedom == "any size" else (size,),
             most_images=1 if freedom == "one image" else None,
         )
         try:
-            first = to_onnx(exporter.graph(freedom, size), opset)
-            model = described(merged(first, [to_onnx(one, opset) for one in exporter.second_stages()]), free)
-            difference = trial(exporter, opened(model, exporter.names[0]), freedom)
+            model = make(freedom, free)
+            difference = trial(exporter, model.ready, freedom)
         except SuiteError:
             raise
         except Exception as error:  # exporters raise all there is
@@ -66,10 +132,10 @@ def exported(exporter: Exporter[Any], description: Description, opset: int) -> t
             continue
         if difference <= _TRIAL:
             log.info("%s: exported for %s", networks(exporter), _words(freedom, size))
-            return model, free
+            return model
         reason = f"what comes out differs from PyTorch by {difference:.2g}"
         log.debug("%s, exported for %s: %s", networks(exporter), freedom, reason)
-    raise SuiteError(f"{exporter.names[0]}: {networks(exporter)} cannot be exported to ONNX: {reason}")
+    raise SuiteError(f"{exporter.names[0]}: {networks(exporter)} cannot be exported to {target}: {reason}")
 
 
 def networks(exporter: Exporter[Any]) -> str:
@@ -111,7 +177,7 @@ def write(model: ModelProto, file: Path) -> None:
         temporary.write_bytes(renamed.SerializeToString())
 
 
-def trial(exporter: Exporter[Any], model: ExportedModel, freedom: Freedom) -> float:
+def trial(exporter: Exporter[Any], model: RunnableExport, freedom: Freedom) -> float:
     """Largest difference from PyTorch of any output, relative to values above 1, on drawn images of unlike sizes.
 
     It chooses how to trace; whether the file is let pass is for real scans to say.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,11 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tasks.exported.description import IMAGE
-from tasks.exported.images import fed
-from tasks.exported.model_file import ExportedModel, Outputs
+from tasks.exported.images import Runnable, fed
+from tasks.exported.model_file import Outputs
 
 
-def run_model(model: ExportedModel, image: NDArray[np.float32], prefix: str = "") -> Outputs:
+class RunnableExport(Runnable, Protocol):
+    """An exported model of any format, as it is run.
+
+    Attributes:
+        outputs: names of what it gives.
+    """
+
+    outputs: list[str]
+
+
+def run_model(model: RunnableExport, image: NDArray[np.float32], prefix: str = "") -> Outputs:
     """Raw output for images of one size, by name; maps as large as an image are cut to it again.
 
     Args:
@@ -42,7 +53,7 @@ class Said(Mapping[str, Tensor]):
         outputs: of all members.
     """
 
-    def __init__(self, model: ExportedModel, prefix: str, outputs: Outputs) -> None:
+    def __init__(self, model: RunnableExport, prefix: str, outputs: Outputs) -> None:
         self._model, self._prefix = model, prefix
         self._own = {
             name.removeprefix(prefix): torch.from_numpy(value)

@@ -15,14 +15,14 @@ from tasks.evaluation.comparison.differences import Comparison, compare_models, 
 from tasks.evaluation.comparison.models import models_of
 from tasks.evaluation.evaluated import EvaluatedRun
 from tasks.export.exporter import Exporter
-from tasks.exported.model_file import ExportedModel
+from tasks.export.feeding import RunnableExport
 from tasks.hardware import exact_float32
 from tasks.running.evaluator import Evaluator
 from tasks.training.stopping.callback import without_handlers
 
 
 @contextmanager
-def computed_by(exporter: Exporter[Any], model: ExportedModel) -> Iterator[None]:
+def computed_by(exporter: Exporter[Any], model: RunnableExport) -> Iterator[None]:
     """Let the networks of a model answer with what a file made of it says; all that is around them stays PyTorch.
 
     Args:

@@ -12,11 +12,10 @@ import torch
 
 from scansuite.errors import SuiteError
 from tasks.export.exporter import Exporter
-from tasks.export.feeding import run_model
+from tasks.export.feeding import RunnableExport, run_model
 from tasks.export.scans import Scans
 from tasks.export.tally import Tally
 from tasks.exported.description import Check, Precision
-from tasks.exported.model_file import ExportedModel
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Latency:
     export_ms: float
 
 
-def verified(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precision: Precision) -> tuple[Check, ...]:
+def verified(exporter: Exporter[Any], model: RunnableExport, scans: Scans, precision: Precision) -> tuple[Check, ...]:
     """Run an export and PyTorch on the same scans.
 
     Args:
@@ -58,7 +57,7 @@ def verified(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precis
 
 
 @torch.no_grad()
-def compared(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precision: Precision) -> tuple[Check, ...]:
+def compared(exporter: Exporter[Any], model: RunnableExport, scans: Scans, precision: Precision) -> tuple[Check, ...]:
     """What :func:`verified` gives, whatever differs.
 
     Raises:
@@ -78,7 +77,7 @@ def compared(exporter: Exporter[Any], model: ExportedModel, scans: Scans, precis
     return tally.checks(precision)
 
 
-def filled(model: ExportedModel) -> set[tuple[int, int]]:
+def filled(model: RunnableExport) -> set[tuple[int, int]]:
     """(H, W) of all images that, filled up, have a size that the graph takes."""
     multiple = model.description.multiple
     return {
@@ -90,7 +89,7 @@ def filled(model: ExportedModel) -> set[tuple[int, int]]:
 
 
 def latencies(
-    exporter: Exporter[Any], model: ExportedModel, scans: Scans, batches: Sequence[int] = (1, 8), seconds: float = 3.0
+    exporter: Exporter[Any], model: RunnableExport, scans: Scans, batches: Sequence[int] = (1, 8), seconds: float = 3.0
 ) -> list[Latency]:
     """Median time of PyTorch and of the export, which take turns, so that what else the machine does meets both."""
     first = scans.images[0]
@@ -118,5 +117,5 @@ def _medians(runs: Sequence[Callable[[], object]], seconds: float) -> tuple[floa
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 
-def _sizes(model: ExportedModel) -> str:
+def _sizes(model: RunnableExport) -> str:
     return ", ".join(f"{height} x {width}" for height, width in model.description.sizes)

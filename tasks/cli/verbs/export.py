@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from scansuite.errors import SuiteError
 from tasks.cli.evaluate import evaluator_of
@@ -19,11 +19,10 @@ from tasks.hardware import exact_float32
 from tasks.registry.flag import Flag, OwnFlags
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from datamodules.base import ScanDataModule
     from tasks.cli.parser import TaskParser
     from tasks.export.exporter import Exporter
+    from tasks.export.exporting import InFormat, OnnxModel
     from tasks.export.scans import Scans
     from tasks.exported.description import Description
     from tasks.loading import Model
@@ -31,11 +30,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACKAGE = ".scansuite"
+# Endings of what --output names, by format; a Triton repository is a folder.
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "package": PACKAGE, "triton": ""}
+Format: TypeAlias = Literal["onnx", "torch", "openvino", "triton", "package"]
 
 OWN_FLAGS: OwnFlags = {
     "ckpt_path": Flag("checkpoint, the folder of its run (its best one), or best of the newest run", needed=True),
     "ckpt_paths": Flag(HELP, several=True),
-    "output": Flag("new file: model.onnx, or model.scansuite for a package", needed=True),
+    "output": Flag(
+        "new file: model.onnx, model.pt2 (torch), model.xml (openvino), model.scansuite (package); triton: the "
+        "folder of the repository",
+        needed=True,
+    ),
+    "format": Flag("of what is written; left out: as --output ends", Format | None),
     "input": Flag(
         "files, folders, or a table with paths, to compare the export with PyTorch on; left out: the validation part "
         "of the run's data",
@@ -79,17 +86,21 @@ def run(task: str, argv: Sequence[str]) -> int:
     cli, checkpoints, found = parsed(task, "export", argv, OWN_FLAGS, "export", takes_data=takes_data)
     exporter_class = cli.spec.exporter_class()
     _refuse_useless(argv, cli)
-    output = _new_file(cli.config["output"])
+    target = _format(cli.config)
+    output = _new_file(cli.config["output"], target)
     if found is not None:
         found.keep_split(cli.config, goes_on=False)
     from tasks.export.describe import describe
-    from tasks.export.exporting import described, exported, opened
-    from tasks.export.half import in_half
     from tasks.export.page import latency_table, table_of
     from tasks.export.verify import latencies, verified
 
     model = build_model(task, checkpoints).eval()
     exporter = exporter_class(model, [str(path) for path in checkpoints.paths])
+    if target in ("torch", "openvino", "triton") and exporter.second_stages():
+        raise SuiteError(
+            f"--format {target}: {exporter.names[0]} has a second stage, which can be asked for by itself in ONNX "
+            "alone: take --format onnx or package, or a RetinaNet or FCOS"
+        )
     if not cli.config["input"] and found is None and not names_data(argv):
         raise SuiteError(
             f"{checkpoints.paths[0]}: there is no config.yaml of its run: name scans to compare the export with "
@@ -99,57 +110,78 @@ def run(task: str, argv: Sequence[str]) -> int:
     scans = _scans(cli, model, data)
     log.info("comparing on %s", scans)
     with exact_float32():
-        made, description = exported(
-            exporter, describe(exporter, checkpoints.paths, cli.config["name"]), cli.config["opset"]
-        )
-        if cli.config["quantize"] == "fp16":
-            made, description = in_half(made, str(output)), replace(description, precision="fp16")
-            made = described(made, description)
-        ready = opened(made, str(output))
-        checks = verified(exporter, ready, scans, description.precision)
-        times = latencies(exporter, ready, scans)
-    ready_made = described(made, replace(description, checks=checks))
+        made = _made(cli, exporter, describe(exporter, checkpoints.paths, cli.config["name"]), target)
+        checks = verified(exporter, made.ready, scans, made.description.precision)
+        times = latencies(exporter, made.ready, scans)
+    description = replace(made.description, checks=checks)
     print(table_of(checks), end="\n\n")
-    print(latency_table(times, ready_made.ByteSize(), exporter.weight_bytes), flush=True)
+    print(latency_table(times, made.size, exporter.weight_bytes), flush=True)
     if cli.config["quantize"] == "int8" and data is not None:
-        ready_made = _in_int8(cli, exporter, made, description, data)
-        times = latencies(exporter, opened(ready_made, f"{output}, int8"), scans)
-        print(latency_table(times, ready_made.ByteSize(), exporter.weight_bytes), flush=True)
-    _write(cli, ready_made, output, checkpoints.paths[0])
+        made = _in_int8(cli, exporter, cast("OnnxModel", made), data)
+        description = made.description
+        times = latencies(exporter, made.ready, scans)
+        print(latency_table(times, made.size, exporter.weight_bytes), flush=True)
+    _write(cli, made, description, output, target, checkpoints.paths[0])
     print(f"written to {output}")
     return 0
 
 
-def _in_int8(
-    cli: TaskParser, exporter: Exporter[Any], made: ModelProto, description: Description, data: ScanDataModule
-) -> ModelProto:
+def _made(cli: TaskParser, exporter: Exporter[Any], description: Description, target: Format) -> InFormat:
+    """The model in its format, not written yet."""
+    if target == "torch":
+        from tasks.export.torch_archive import archived
+
+        return archived(exporter, description)
+    from tasks.export.exporting import OnnxModel, described, exported
+
+    model, about = exported(exporter, description, cli.config["opset"])
+    half = cli.config["quantize"] == "fp16"
+    about = replace(about, precision="fp16" if half else "fp32")
+    if target == "openvino":
+        from tasks.export.openvino_model import OpenVinoModel
+
+        return OpenVinoModel(model, about, exporter.names[0])
+    if half:
+        from tasks.export.half import in_half
+
+        model = in_half(model, exporter.names[0])
+    return OnnxModel(described(model, about), exporter.names[0])
+
+
+def _in_int8(cli: TaskParser, exporter: Exporter[Any], made: OnnxModel, data: ScanDataModule) -> OnnxModel:
     """The model in int8; says what it does to metrics."""
+    from tasks.export.exporting import OnnxModel
     from tasks.export.int8 import in_int8, table_of_metrics
     from tasks.export.quantise import Quantisation
 
     settings = Quantisation(cli.config["quantize_method"], cli.config["reduce_range"])
     allowed = cli.config["largest_loss"]
-    found = in_int8(exporter, made, description, data, lambda: evaluator_of(cli.task), settings, allowed)
+    of_task = cli.task
+    found = in_int8(exporter, made.model, made.description, data, lambda: evaluator_of(of_task), settings, allowed)
     print(f"\n{table_of_metrics(found)}\n", flush=True)
-    return found.model
+    return OnnxModel(found.model, f"{exporter.names[0]}, int8")
 
 
-def _write(cli: TaskParser, model: ModelProto, output: Path, checkpoint: Path) -> None:
-    """Write an ONNX file, or a package with what the run's folder has for it."""
-    from tasks.export.exporting import write
-
-    if output.suffix != PACKAGE:
-        write(model, output)
+def _write(
+    cli: TaskParser, made: InFormat, description: Description, output: Path, target: Format, checkpoint: Path
+) -> None:
+    """Write a file, or a package with what the run's folder has for it, or a repository."""
+    if target not in ("package", "triton"):
+        made.write(output, description)
         return
     import tempfile
 
     from tasks.exported.packing import write_package
+    from tasks.exported.triton import write_triton
 
     key, example = (None if cli.config[name] is None else Path(cli.config[name]) for name in ("key", "example"))
     run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
     with tempfile.TemporaryDirectory(prefix="scansuite-package-") as folder:
         file = Path(folder) / "model.onnx"
-        write(model, file)
+        made.write(file, description)
+        if target == "triton":
+            write_triton(output, file, description)
+            return
         write_package(output, file, run_dir=run_dir, key=key, example=example)
 
 
@@ -157,11 +189,24 @@ def _refuse_useless(argv: Sequence[str], cli: TaskParser) -> None:
     """Refuse flags that say nothing here, and a package that cannot be signed, before anything takes long."""
     config = cli.config
     for name in ("key", "example"):
-        if given(argv, f"--{name}") and Path(str(config["output"])).suffix != PACKAGE:
+        if given(argv, f"--{name}") and _format(config) != "package":
             raise SuiteError(f"--{name}: is about a package: name one with --output model{PACKAGE}, or leave it out")
     for name in ("quantize_method", "largest_loss", "reduce_range"):
         if given(argv, f"--{name}") and config["quantize"] != "int8":
             raise SuiteError(f"--{name}: is about --quantize int8: leave it out")
+    target = _format(config)
+    takes = {"torch": (None,), "openvino": (None, "fp16")}.get(target, (None, "fp16", "int8"))
+    if config["quantize"] not in takes:
+        raise SuiteError(
+            f"--quantize {config['quantize']}: --format {target} is not written so: leave --quantize out, or take "
+            "--format onnx"
+        )
+    if target == "torch" and given(argv, "--opset"):
+        raise SuiteError("--opset: is about ONNX, and --format torch has none: leave it out")
+    if target == "openvino":
+        from tasks.export.openvino_model import runtime
+
+        runtime()
     if config["quantize"] == "int8" and config["input"]:
         raise SuiteError(
             "--input: int8 is let pass by metrics, which need cases with their truth: leave --input out, or name data "
@@ -194,19 +239,42 @@ def _scans(cli: TaskParser, model: Model, data: ScanDataModule | None) -> Scans:
     return scans_of_data(model, data, most)
 
 
-def _new_file(asked: str | None) -> Path:
-    """The file to write.
+def _format(config: Any) -> Format:
+    """What is written.
 
     Raises:
-        SuiteError: none is named, it has another ending, or it is there already.
+        SuiteError: no file is named, or its ending is none, or that of another format.
     """
-    if asked is None:
+    output, chosen = config["output"], config["format"]
+    known = ", ".join(f"{ending} ({name})" for name, ending in ENDINGS.items() if ending)
+    if output is None:
         raise SuiteError(f"--output: name the file to write, such as model.onnx, or model{PACKAGE} for a package")
+    ending = Path(output).suffix
+    if chosen is None:
+        found = next((name for name, one in ENDINGS.items() if one and one == ending), None)
+        if found is None:
+            raise SuiteError(
+                f"--output {output}: give a name that ends in one of {known}, or a folder with --format triton"
+            )
+        return cast("Format", found)
+    if chosen == "triton" and ending in ENDINGS.values() and ending:
+        raise SuiteError(f"--output {output}: --format triton writes a folder: name one")
+    if chosen != "triton" and ending != ENDINGS[chosen]:
+        raise SuiteError(f"--output {output}: --format {chosen} ends in {ENDINGS[chosen]}: give such a name")
+    return cast("Format", chosen)
+
+
+def _new_file(asked: str, target: Format) -> Path:
+    """The file or folder to write.
+
+    Raises:
+        SuiteError: it is there already, or its folder cannot be made.
+    """
     file = Path(asked)
-    if file.suffix not in (".onnx", PACKAGE):
-        raise SuiteError(f"--output {asked}: give a name that ends in .onnx, or in {PACKAGE} for a package")
-    if file.exists():
-        raise SuiteError(f"--output {asked}: is there already: name a new file")
+    beside = [file.with_suffix(".bin")] if target == "openvino" else []
+    for one in (file, *beside):
+        if one.exists() and not (target == "triton" and one.is_dir()):
+            raise SuiteError(f"--output {asked}: {one} is there already: name a new file")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from scansuite.errors import SuiteError
-from tasks.cli.verbs.export import OWN_FLAGS, _new_file, _refuse_useless
+from tasks.cli.verbs.export import OWN_FLAGS, _format, _new_file, _refuse_useless
 
 
 def refuse(*argv: str, **config: Any) -> None:
@@ -26,6 +26,9 @@ def refuse(*argv: str, **config: Any) -> None:
         (("--quantize_method", "entropy"), {}, "--quantize_method: is about --quantize int8"),
         (("--reduce_range", "true"), {}, "--reduce_range: is about --quantize int8"),
         (("--input", "scans"), {"quantize": "int8"}, "--input: int8 is let pass by metrics"),
+        (("--quantize", "int8"), {"output": "m.pt2"}, "--format torch is not written so"),
+        (("--quantize", "int8"), {"output": "m.xml"}, "--format openvino is not written so"),
+        (("--opset", "18"), {"output": "m.pt2"}, "--opset: is about ONNX"),
         (("--largest_loss", "2"), {"quantize": "int8", "largest_loss": 2.0}, "above 0 and below 1"),
         (("--key", "none.pem"), {"output": "m.scansuite"}, "none.pem: the key cannot be read"),
     ],
@@ -42,9 +45,43 @@ def test_flags_that_go_together() -> None:
     refuse("--example", "a.png", output="m.scansuite")
 
 
-def test_the_output_is_one_of_what_is_written(tmp_path: Path) -> None:
-    for name in ("m.onnx", "m.scansuite"):
-        assert _new_file(str(tmp_path / "new" / name)).parent.is_dir()
-    for asked, reason in (("m.zip", "ends in .onnx, or in .scansuite"), (None, "name the file to write")):
-        with pytest.raises(SuiteError, match=reason):
-            _new_file(asked)
+@pytest.mark.parametrize(
+    ("output", "chosen", "found"),
+    [
+        ("m.onnx", None, "onnx"),
+        ("m.pt2", None, "torch"),
+        ("m.xml", "openvino", "openvino"),
+        ("m.scansuite", None, "package"),
+        ("models", "triton", "triton"),
+    ],
+)
+def test_the_format_is_told_by_the_ending(output: str, chosen: str | None, found: str) -> None:
+    assert _format({"output": output, "format": chosen}) == found
+
+
+@pytest.mark.parametrize(
+    ("output", "chosen", "reason"),
+    [
+        ("m.zip", None, r"ends in one of \.onnx \(onnx\), \.pt2 \(torch\), \.xml \(openvino\), \.scansuite"),
+        ("models", None, "or a folder with --format triton"),
+        ("m.onnx", "torch", r"--format torch ends in \.pt2"),
+        ("m.onnx", "triton", "triton writes a folder"),
+        (None, None, "name the file to write"),
+    ],
+)
+def test_endings_that_are_none(output: str | None, chosen: str | None, reason: str) -> None:
+    with pytest.raises(SuiteError, match=reason):
+        _format({"output": output, "format": chosen})
+
+
+def test_the_output_is_new(tmp_path: Path) -> None:
+    assert _new_file(str(tmp_path / "new" / "m.onnx"), "onnx").parent.is_dir()
+    (tmp_path / "m.bin").touch()
+    with pytest.raises(SuiteError, match=r"m\.bin is there already"):
+        _new_file(str(tmp_path / "m.xml"), "openvino")
+    assert _new_file(str(tmp_path), "triton") == tmp_path  # a repository has many models
+    (tmp_path / "file").touch()
+    with pytest.raises(SuiteError, match="is there already"):
+        _new_file(str(tmp_path / "file"), "triton")
+    with pytest.raises(SuiteError, match="cannot be made"):
+        _new_file(str(tmp_path / "file" / "m.onnx"), "onnx")
