@@ -219,11 +219,7 @@ def page(folder: Path) -> str:
     lines += ["| network | task | " + " | ".join(METHODS) + " | size, of float32 |", "|---" * (3 + len(METHODS)) + "|"]
     for name, found in read.items():
         methods = found["methods"]
-        values = [
-            f"{methods[method]['difference']:+.4f}, noise "
-            + (f"{100 * methods[method]['noise']:.2f} %" if "noise" in methods[method] else "not taken")
-            for method in METHODS
-        ]
+        values = [_method(methods.get(method)) for method in METHODS]
         share = methods["minmax"]["bytes"] / found["bytes"]
         lines.append(f"| {_of(name)} | " + " | ".join(values) + f" | {share:.3f} |")
     times = {
@@ -256,6 +252,13 @@ def page(folder: Path) -> str:
 
 def _of(name: str) -> str:
     return f"{_network(name)} | {TASKS[name.partition('_')[0]]}"
+
+
+def _method(one: dict[str, Any] | None) -> str:
+    if one is None:
+        return "not measured"
+    noise = f"{100 * one['noise']:.2f} %" if "noise" in one else "not taken"
+    return f"{one['difference']:+.4f}, noise {noise}"
 
 
 def _aims(one: dict[str, Any], size: int) -> str:
