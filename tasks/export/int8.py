@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.words import number_of
-from tasks.evaluation.comparison.differences import HEADLINE, Comparison, Difference
+from tasks.evaluation.comparison.differences import HEADLINE, Comparison
 from tasks.evaluation.metric_names import label_of
 from tasks.export.exporter import Exporter
 from tasks.export.exporting import described, opened
-from tasks.export.metrics import compared, computed_by, evaluated, lost
+from tasks.export.metrics import compared, computed_by, evaluated, lost, table_of_comparison
 from tasks.export.quantise import Quantisation, Quantiser
 from tasks.export.scans import scans_of_data
 from tasks.exported.description import Check, Description
@@ -118,15 +118,5 @@ def in_int8(
 
 
 def table_of_metrics(found: Int8) -> str:
-    """Lines of the metrics before and after, with the paired difference and its 95 % interval."""
-    rows = [f"{'metric':<44}{'float':>8}{'int8':>8}{'difference':>12}   95 % interval, paired"]
-    for one in _first(found.comparison):
-        low, high = one.value.low, one.value.high
-        interval = f"{low:+.4f} to {high:+.4f}" if low == low else "withheld: too few cases"
-        values = f"{one.reference.value:>8.4f}{one.other.value:>8.4f}{one.value.value:>+12.4f}"
-        rows.append(f"{label_of(one.metric):<44}{values}   {interval}")
-    return "\n".join([*rows, found.layers])
-
-
-def _first(comparison: Comparison) -> list[Difference]:
-    return [*([comparison.primary] if comparison.primary is not None else []), *comparison.secondary]
+    """Lines of the metrics before and after, with the paired difference and its 95 % interval, and of the layers."""
+    return f"{table_of_comparison(found.comparison, 'float', 'int8')}\n{found.layers}"

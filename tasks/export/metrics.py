@@ -14,6 +14,7 @@ from tasks.evaluation.comparison.alignment import aligned_parts
 from tasks.evaluation.comparison.differences import Comparison, compare_models, direction
 from tasks.evaluation.comparison.models import models_of
 from tasks.evaluation.evaluated import EvaluatedRun
+from tasks.evaluation.metric_names import label_of
 from tasks.export.exporter import Exporter
 from tasks.export.feeding import RunnableExport
 from tasks.hardware import exact_float32
@@ -104,3 +105,46 @@ def lost(before: EvaluatedRun, after: EvaluatedRun, split: str, names: Sequence[
     if name is None or any(value != value for value in values):
         raise SuiteError(f"{before.name}: no metric that decides is defined on the {split} part: give more cases")
     return name, direction(name) * (values[0] - values[1])
+
+
+def metrics_of(
+    exporter: Exporter[Any],
+    model: RunnableExport,
+    data: ScanDataModule,
+    new_evaluator: Callable[[], Evaluator[Any, Any]],
+) -> Comparison:
+    """Metrics of PyTorch and of an export on the validation part, case by case.
+
+    Args:
+        exporter: of the model.
+        model: the export.
+        data: that have adopted the model, with a validation part.
+        new_evaluator: makes one of the task.
+
+    Raises:
+        SuiteError: there is no validation part.
+    """
+    if not len(data.rows("val")):
+        raise SuiteError("--metrics: the data have no validation part: leave it out, or name others with --data")
+    before = evaluated(new_evaluator(), exporter.model, data, "val", "PyTorch")
+    with computed_by(exporter, model):
+        after = evaluated(new_evaluator(), exporter.model, data, "val", "exported")
+    return compared(before, after, "val")
+
+
+def table_of_comparison(comparison: Comparison, before: str, after: str) -> str:
+    """Lines of metrics of two models on the same cases, with the paired difference and its 95 % interval.
+
+    Args:
+        comparison: of them.
+        before: name of the one.
+        after: name of the other.
+    """
+    rows = [f"{'metric':<44}{before:>10}{after:>10}{'difference':>12}   95 % interval, paired"]
+    primary = [comparison.primary] if comparison.primary is not None else []
+    for one in (*primary, *comparison.secondary):
+        low, high = one.value.low, one.value.high
+        interval = f"{low:+.4f} to {high:+.4f}" if low == low else "withheld: too few cases"
+        values = f"{one.reference.value:>10.4f}{one.other.value:>10.4f}{one.value.value:>+12.4f}"
+        rows.append(f"{label_of(one.metric):<44}{values}   {interval}")
+    return "\n".join(rows)

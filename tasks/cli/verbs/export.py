@@ -49,6 +49,12 @@ OWN_FLAGS: OwnFlags = {
         several=True,
     ),
     "scans": Flag("most images that both are run on", int, 100),
+    "metrics": Flag(
+        "metrics of PyTorch and of the file on the validation part, compared case by case (takes as long as validate "
+        "does, twice)",
+        bool,
+        False,
+    ),
     "opset": Flag("version of ONNX's operators (18 to 23)", int, 20),
     "quantize": Flag(
         "numbers of the file; fp16 takes half the room; int8 is calibrated on training scans, and let pass by metrics "
@@ -116,6 +122,11 @@ def run(task: str, argv: Sequence[str]) -> int:
     description = replace(made.description, checks=checks)
     print(table_of(checks), end="\n\n")
     print(latency_table(times, made.size, exporter.weight_bytes), flush=True)
+    if cli.config["metrics"] and data is not None:
+        from tasks.export.metrics import metrics_of, table_of_comparison
+
+        found_metrics = metrics_of(exporter, made.ready, data, lambda: evaluator_of(task))
+        print(f"\n{table_of_comparison(found_metrics, 'PyTorch', 'exported')}", flush=True)
     if cli.config["quantize"] == "int8" and data is not None:
         made = _in_int8(cli, exporter, cast("OnnxModel", made), data)
         description = made.description
@@ -212,6 +223,10 @@ def _refuse_useless(argv: Sequence[str], cli: TaskParser) -> None:
             "--input: int8 is let pass by metrics, which need cases with their truth: leave --input out, or name data "
             "with --data"
         )
+    if config["metrics"] and config["input"]:
+        raise SuiteError("--metrics: needs cases with their truth: leave --input out, or name data with --data")
+    if config["metrics"] and config["quantize"] == "int8":
+        raise SuiteError("--metrics: int8 is let pass by metrics of the validation part anyhow: leave it out")
     if not 0 < config["largest_loss"] < 1:
         raise SuiteError(f"--largest_loss {config['largest_loss']}: give a number above 0 and below 1")
     if config["key"] is not None:

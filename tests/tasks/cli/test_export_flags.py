@@ -29,6 +29,8 @@ def refuse(*argv: str, **config: Any) -> None:
         (("--quantize", "int8"), {"output": "m.pt2"}, "--format torch is not written so"),
         (("--quantize", "int8"), {"output": "m.xml"}, "--format openvino is not written so"),
         (("--opset", "18"), {"output": "m.pt2"}, "--opset: is about ONNX"),
+        (("--input", "scans"), {"metrics": True}, "--metrics: needs cases with their truth"),
+        ((), {"metrics": True, "quantize": "int8"}, "--metrics: int8 is let pass by metrics"),
         (("--largest_loss", "2"), {"quantize": "int8", "largest_loss": 2.0}, "above 0 and below 1"),
         (("--key", "none.pem"), {"output": "m.scansuite"}, "none.pem: the key cannot be read"),
     ],

@@ -17,7 +17,7 @@ from tasks.classify.task import ClassificationTask
 from tasks.export.describe import describe
 from tasks.export.exporting import exported, opened
 from tasks.export.int8 import in_int8, table_of_metrics
-from tasks.export.metrics import compared, computed_by, evaluated, lost
+from tasks.export.metrics import compared, computed_by, evaluated, lost, metrics_of, table_of_comparison
 from tasks.export.quantise import Quantisation
 from tasks.exported.description import Description
 
@@ -72,6 +72,20 @@ def test_the_file_answers_in_place_of_the_network(made: Made) -> None:
     assert compared(before, turned, "val").primary is not None
     again = made.tables()  # and the network answers again
     assert again.predictions.equals(before.predictions)
+
+
+def test_metrics_of_an_export_beside_those_of_pytorch(made: Made) -> None:
+    comparison = metrics_of(made.exporter, opened(made.model, "m"), made.data, ClassificationEvaluator)
+    head, first, *_ = table_of_comparison(comparison, "PyTorch", "exported").splitlines()
+    assert head.split()[:4] == ["metric", "PyTorch", "exported", "difference"]
+    assert first.startswith("AUROC")
+    assert comparison.primary is not None
+    assert abs(comparison.primary.value.value) < 1e-6
+    bare = LabelledArrays(
+        np.zeros((8, 32, 32), np.uint8), np.arange(8) % 2, class_names=["dark", "bright"], channels=1, split="all_test"
+    )
+    with pytest.raises(SuiteError, match="no validation part"):
+        metrics_of(made.exporter, opened(made.model, "m"), bare, ClassificationEvaluator)
 
 
 def test_figures_of_the_network_do_not_pass_for_those_of_the_file(made: Made) -> None:
