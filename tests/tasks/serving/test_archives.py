@@ -86,9 +86,14 @@ def test_a_damaged_one_is_refused_or_unpacked(
 
 
 def test_files_of_one_name_are_named_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = []
+    looks: list[Path] = []
     exists = Path.exists
-    monkeypatch.setattr(Path, "exists", lambda path: looks.append(path) or exists(path))
+
+    def look(path: Path) -> bool:
+        looks.append(path)
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", look)
     taken: dict[Path, int] = {}
     for _ in range(50):
         free_path(tmp_path, "a.png", taken).touch()

@@ -26,7 +26,7 @@ class Slow:
     """A pool whose requests end when they may."""
 
     def __init__(self) -> None:
-        self.models = {"m": {}}
+        self.models: dict[str, Any] = {"m": {}}
         self.may_end = asyncio.Event()
         self.at_once = self.most = self.done = 0
 

@@ -152,7 +152,8 @@ def test_a_model_that_cannot_be_opened_ends_the_start(monkeypatch: pytest.Monkey
 
 
 def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    start, failed = process.Worker.start, []
+    start = process.Worker.start
+    failed: list[process.Worker] = []
 
     async def at_first_not(self: process.Worker) -> None:
         if not failed:
