@@ -27,7 +27,8 @@ _PLOT = """<figure>
 {{ marks }}</svg>
 {% if note %}<p class="small">{{ note }}</p>
 {% endif %}
-<details><summary>as a table</summary><div class="wide"><table>
+<details><summary>as a table</summary>
+<div class="wide" tabindex="0" role="region" aria-label="{{ title }}, table"><table>
 <tr>{% for name in head %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div></details>

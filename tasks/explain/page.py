@@ -35,7 +35,7 @@ td.number { white-space: nowrap; }
 .fine { overflow-x: auto; max-width: 100%; }
 """
 
-_BODY = """<h1>What the model looks at</h1>
+_BODY = """<main><h1>What the model looks at</h1>
 <p class="small">{{ about }}; {{ when }}</p>
 {% if verdicts %}<ul class="verdicts lead">
 {% for one in verdicts %}<li class="{{ one.kind }}"><b>{{ one.title }}</b>: {{ one.text }}
@@ -55,7 +55,8 @@ _BODY = """<h1>What the model looks at</h1>
 {% for title, figure in case.figures %}<h3>{{ title }}</h3>
 <div class="cases">{{ figure }}</div>
 {% endfor %}
-{% if case.rows %}<details><summary>numbers</summary><div class="wide"><table>
+{% if case.rows %}<details><summary>numbers</summary>
+<div class="wide" tabindex="0" role="region" aria-label="numbers of {{ case.name }}"><table>
 <tr>{% for name in head %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in case.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div></details>{% endif %}
@@ -65,22 +66,26 @@ _BODY = """<h1>What the model looks at</h1>
 <p>A map is 0 (clear) to 1 (yellow), its highest value in this image: colours say where, not how much, and cannot be
 compared between images. The white outline is what is explained, the magenta one what is true. Where the model has not
 looked, nothing is drawn.</p>
-<div class="wide"><table><tr><th>map</th><th>a bright place</th><th>made of</th><th>source</th></tr>
+<div class="wide" tabindex="0" role="region" aria-label="methods"><table>
+<tr><th>map</th><th>a bright place</th><th>made of</th><th>source</th></tr>
 {% for row in methods %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div></section>{% endif %}
 {% for part in parts %}
 <section class="layers" aria-labelledby="{{ part.place }}"><h2 id="{{ part.place }}">{{ part.title }}</h2>
 {% for line in part.lines %}<p>{{ line }}</p>{% endfor %}
-{% if part.rows %}<div class="wide"><table><tr>{% for name in part.head %}<th>{{ name }}</th>{% endfor %}</tr>
+{% if part.rows %}
+<div class="wide" tabindex="0" role="region" aria-label="{{ part.title }}, table"><table>
+<tr>{% for name in part.head %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in part.rows %}<tr>
 {% for cell in row %}<td{% if not loop.first %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>{% endif %}
 {% for figure in part.figures %}{{ figure }}{% endfor %}
 {% if part.plots %}<div class="plots">{% for plot in part.plots %}{{ plot }}{% endfor %}</div>{% endif %}
 </section>
-{% endfor %}"""
-_GRID = """<figure><h3>{{ title }}</h3>{% if uri %}<div class="fine"><img src="{{ uri }}" width="{{ width }}"
-height="{{ height }}" loading="lazy" alt="{{ alt }}"></div>
+{% endfor %}</main>"""
+_GRID = """<figure><h3>{{ title }}</h3>{% if uri %}
+<div class="fine" tabindex="0" role="region" aria-label="{{ title }}">
+<img src="{{ uri }}" width="{{ width }}" height="{{ height }}" loading="lazy" alt="{{ alt }}"></div>
 {% else %}<p class="small">no room on this page: see {{ file }}</p>{% endif %}
 <figcaption>{{ said }}</figcaption></figure>
 """

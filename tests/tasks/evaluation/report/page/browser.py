@@ -77,3 +77,19 @@ def axe(folder: Path) -> str:
         member = archive.extractfile("package/axe.min.js")
         assert member is not None
         return member.read().decode()
+
+
+def axe_findings(page: Page, script: str) -> list[list[object]]:
+    """What axe-core finds in a page with everything unfolded: impact, rule and places of each.
+
+    Args:
+        page: opened with ``bypass_csp=True``.
+        script: of :func:`axe`.
+    """
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    page.evaluate(script)
+    found: list[list[object]] = page.evaluate(
+        """axe.run().then(result => result.violations.map(
+             one => [one.impact, one.id, one.nodes.map(node => node.html.slice(0, 200))]))"""
+    )
+    return found

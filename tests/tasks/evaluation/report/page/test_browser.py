@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.evaluation.report.page.report_page import report_page
-from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, opened
+from tests.tasks.evaluation.report.page.browser import DESK, PHONE, THEMES, axe, axe_findings, opened
 from tests.tasks.evaluation.report.page.pages import EVIL, HEADER, NAMES, VERDICT, sections
 
 if TYPE_CHECKING:
@@ -59,13 +59,7 @@ def test_it_is_silent_and_has_no_sideways_scroll(browser: Browser, file: Path, s
 def test_axe_finds_nothing(browser: Browser, file: Path, size: str, theme: str, tmp_path: Path) -> None:
     script = axe(tmp_path)
     with opened(browser, file, SIZES[size], theme, bypass_csp=True) as page:
-        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-        page.evaluate(script)
-        found = page.evaluate(
-            """axe.run().then(result => result.violations.map(
-                 one => [one.impact, one.id, one.nodes.map(node => node.html.slice(0, 200))]))"""
-        )
-    assert found == []
+        assert axe_findings(page, script) == []
 
 
 def test_keys_alone_reach_everything(browser: Browser, file: Path) -> None:
