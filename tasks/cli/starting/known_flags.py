@@ -95,8 +95,8 @@ def flags_of(spec: TaskSpec, verb: str, data: Sequence[str]) -> dict[str, KnownF
     found |= {"-c": KnownFlag(), "--config": KnownFlag(), "--print_config": without}
     found |= {"--allow_import": KnownFlag(several=True), "--data": KnownFlag()}
     if verb == "explain":
-        module, without = value_at("tasks.cli.verbs.explain.WITHOUT")
-        unused = {f"--{text_of(module, one)}" for one in elements(module, without)}
+        module, skipped = value_at("tasks.cli.verbs.explain.WITHOUT")
+        unused = {f"--{text_of(module, one)}" for one in elements(module, skipped)}
         inputs = _arguments("--data.", arguments_of(_INPUTS))
         return found | {name: one for name, one in inputs.items() if name not in unused}
     found |= {"--trainer": KnownFlag(), **_arguments("--trainer.", arguments_of(TRAINER))}

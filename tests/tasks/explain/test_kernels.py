@@ -52,7 +52,7 @@ def test_the_answer_is_scipys(image: np.ndarray, kernel: np.ndarray) -> None:
 def test_the_same_size_is_torchs(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     image, kernel = rng.normal(size=(7, 9)), rng.normal(size=shape)
-    expected = conv2d(*(torch.from_numpy(one)[None, None] for one in (image, kernel)), padding="same")
+    expected = conv2d(torch.from_numpy(image)[None, None], torch.from_numpy(kernel)[None, None], padding="same")
     assert np.allclose(apply_kernel(image, kernel, "same"), expected[0, 0].numpy())
 
 
