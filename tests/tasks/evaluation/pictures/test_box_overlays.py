@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from datamodules.pictures.panels import CLASS_COLOURS, UNKNOWN
+from tasks.evaluation.detection.called_boxes import called
 from tasks.evaluation.pictures.box_overlays import (
     ShownBoxes,
     box_overlay,
-    called,
     case_f1,
     pair_boxes,
     write_box_overlays,
