@@ -18,6 +18,7 @@ from tasks.exported.sound import refuse_outputs
 
 Outputs: TypeAlias = dict[str, NDArray[np.float32]]
 SUFFIXES = (".onnx", SUFFIX)
+_PATCH = 64  # px; no network of the suite has larger patches
 NO_RUNTIME = "onnxruntime is missing: pip install 'scansuite[export]'"
 
 
@@ -64,7 +65,7 @@ class ExportedModel:
             refuse_outputs(self.description, self.shapes)
         except ValueError as error:
             raise SuiteError(f"{where}: {error}: export the model again") from None
-        # A second stage has inputs of its own; what a run does not reach is fed with nothing.
+        # A second stage has inputs of its own; what a run does not need is fed with next to nothing.
         self._unused = {one.name: _nothing(one) for one in self._session.get_inputs()}
 
     def run(self, feeds: Mapping[str, NDArray[Any]], asked: Sequence[str] | None = None) -> Outputs:
@@ -129,9 +130,15 @@ def model_of(package: Package, threads: int | None = None) -> ExportedModel:
 
 
 def _nothing(one: Any) -> NDArray[Any]:
-    """An empty array of an input's type and number of dimensions."""
+    """An empty array of an input's type and number of dimensions.
+
+    An image has sides that every network takes: onnxruntime 1.32 runs both stages whatever is asked for, and layers
+    that cut an image into patches refuse one that is smaller than a patch.
+    """
     kind = np.float16 if "float16" in one.type else np.float32
-    return np.zeros([side if isinstance(side, int) and side > 0 else 1 for side in one.shape], kind)
+    unknown = [1, 1, _PATCH, _PATCH] if one.name == IMAGE else [1] * len(one.shape)
+    sides = zip(one.shape, unknown, strict=True)
+    return np.zeros([side if isinstance(side, int) and side > 0 else least for side, least in sides], kind)
 
 
 def _side(side: Any) -> int:
