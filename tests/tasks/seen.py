@@ -16,6 +16,7 @@ from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.inputs import InputFiles
 from tasks.cli.evaluate import evaluator_of
+from tasks.evaluation.segmentation.cleanup import CleanUp
 from tasks.registry.specs import spec_of
 from tasks.running.evaluator import piece_loader
 from tasks.tile import evaluation_tile
@@ -36,14 +37,15 @@ def model_of(data: Any) -> Any:
     tile = evaluation_tile(None, data.input_size, data.preprocess) if task != "classify" else None
     slices = data.slices if task != "detect" else None
     model = SimpleNamespace(
-        preprocess=data.preprocess, slices=slices, class_names=data.class_names, tile=tile, overlap=0.5
-    )
+        preprocess=data.preprocess, slices=slices, class_names=data.class_names, tile=tile, overlap=0.5,
+        calibration=None, operating_points={},
+    )  # fmt: skip
     if task == "classify":
         model.bag_limit = data.bag_limit
         model.aggregate = "mean" if data.bags else "none"
         model.target, model.positive_class = data.target, data.positive_class
     elif task == "segment":
-        model.overlapping = data.overlapping
+        model.overlapping, model.cleanup = data.overlapping, CleanUp()
     else:
         model.decoding, model.max_detections = SimpleNamespace(nms_iou=0.5), 100
     return model
