@@ -7,6 +7,12 @@ STAMP  := $(VENV)/.installed
 WORKERS ?= $(shell cores=$$(env -u OMP_NUM_THREADS nproc); echo $$((cores < 8 ? cores : 8)))
 FAST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
+# Tests of exported models have processes of their own: where all ran in two, one ended near the end, of an unknown cause.
+SHIPPED := tests/runtime tests/scansuite/test_front_door.py tests/tasks/detect/test_exporter.py \
+	$(addprefix tests/tasks/,deployment explain export exported serving) \
+	$(addprefix tests/tasks/cli/test_,$(addsuffix .py,dicom dicom_exported explain export export_flags export_int8 \
+	no_patient predict_exported verify))
+
 .PHONY: setup fit test test-slow test-slurm test-random lint format clean
 .DEFAULT_GOAL := setup
 
@@ -26,7 +32,8 @@ fit: $(STAMP)  ## train classification on drawn phantoms and print the results
 	$(BIN)/python -m tasks.classify fit --config experiment/phantoms
 
 test: $(STAMP)  ## the fast tests
-	$(FAST)
+	$(FAST) tests $(addprefix --ignore=,$(SHIPPED))
+	$(FAST) $(SHIPPED)
 
 test-random: $(STAMP)  ## the fast tests in random order, whose seed is printed
 	$(FAST) -p randomly
