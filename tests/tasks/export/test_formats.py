@@ -61,6 +61,7 @@ def test_an_archive(exporter: ClassificationExporter, description: Description, 
     torch.testing.assert_close(found["logits"], exporter.model(image))
 
 
+@pytest.mark.slow  # OpenVINO stays in a process that loads it
 @pytest.mark.parametrize(("precision", "room"), [("fp32", 1.0), ("fp16", 0.6)])
 def test_openvino(
     exporter: ClassificationExporter, description: Description, tmp_path: Path, precision: str, room: float
