@@ -19,7 +19,8 @@ settings.load_profile("fast")
 
 @pytest.fixture(scope="session", autouse=True)
 def _config(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The key that patients are hashed with is not the user's own one."""
+    """The key that patients are hashed with is not the user's own one; and nothing is planned unasked."""
+    os.environ.setdefault("SCANSUITE_PLAN", "none")  # tests of planning ask for it: --plan auto
     os.environ["SCANSUITE_CONFIG"] = str(tmp_path_factory.mktemp("config"))
 
 

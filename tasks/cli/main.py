@@ -24,6 +24,7 @@ from tasks.registry.specs import is_task, spec_of, task_names
 VERBS = {
     "check": "look at a data set before anything is trained on it",
     "show": "write a page of cases: as stored, as the model sees them, and augmented",
+    "plan": "say what a training would choose for itself, from the data, this machine and the time, and why",
     "fit": "train, then evaluate the best checkpoint on validation and test",
     "validate": "evaluate a checkpoint, or an ensemble, on the validation part",
     "test": "evaluate a checkpoint, or an ensemble, on the test part, or on a whole other data set",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -55,7 +56,7 @@ _SEED_HELP = "number that all randomness of the run comes from"
 # Of a run's flags: what says nothing of how the same run is started again.
 _ONCE = (
     *("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test", "profile"),
-    *("slurm", "scale_lr", "memory"),
+    *("slurm", "scale_lr", "memory", "plan", "time", "quality"),
 )
 
 
@@ -130,6 +131,8 @@ class TaskParser(VerbParser):
     def add_flags(self, parser: ArgumentParser) -> None:
         """All flags, and the links between data and model."""
         super().add_flags(parser)
+        if "plan" not in self.own_flags:  # configs of trainings say it
+            parser.add_argument("--plan", default=None, help=SUPPRESS)
         for link in self.task_class.links:
             parser.link_arguments(f"model.{link.model}", f"data.init_args.{link.data}", compute_fn=link.compute)
         if self.builds_model:
@@ -172,12 +175,15 @@ class TaskParser(VerbParser):
             for cls in ([chosen] if chosen is not None else self.data_classes.values())
             for name in init_parameters(cls)
         } - {link.data for link in self.task_class.links}
-        return super().known_flags(argv) | {f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in names}
+        hidden = set() if "plan" in self.own_flags else {"--plan"}
+        return (super().known_flags(argv) - hidden) | {
+            f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in names
+        }
 
     def silent_keys(self) -> set[str]:
         """What follows from the data or the model, which earlier versions wrote down."""
         model, data = self.task_class.facts, [link.data for link in self.task_class.links]
-        return {f"--model.{name}" for name in model} | {f"--data.{name}" for name in data}
+        return {"--plan"} | {f"--model.{name}" for name in model} | {f"--data.{name}" for name in data}
 
     def sections(self, argv: Sequence[str], *, whole: bool = False) -> list[Section]:
         """Own flags, data classes and their common flags, the model, the trainer."""
@@ -348,6 +354,8 @@ class TaskParser(VerbParser):
             values.pop(name, None)
         if not values["allow_import"]:
             del values["allow_import"]
+        if "plan" in self.own_flags:
+            values["plan"] = "none"  # everything is settled
         return yaml.safe_dump(values, sort_keys=False)
 
 

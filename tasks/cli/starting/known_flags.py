@@ -28,6 +28,7 @@ from tasks.registry.spec import TaskSpec
 OWN_FLAGS = {
     "check": "tasks.cli.verbs.check.OWN_FLAGS",
     "show": "tasks.cli.verbs.show.OWN_FLAGS",
+    "plan": "tasks.cli.verbs.plan.OWN_FLAGS",
     "fit": "tasks.cli.verbs.fit.OWN_FLAGS",
     "validate": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",
     "test": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",
@@ -124,7 +125,11 @@ def silent_keys(spec: TaskSpec, verb: str) -> set[str]:
     """
     if verb in _WITHOUT_MODEL:
         return set()
-    return {f"--model.{name}" for name in _facts(spec.task)} | {f"--data.{name}" for name in _linked(spec.task)}
+    return (
+        {"--plan"}
+        | {f"--model.{name}" for name in _facts(spec.task)}
+        | {f"--data.{name}" for name in _linked(spec.task)}
+    )
 
 
 class Chosen(NamedTuple):

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from datamodules.base import ScanDataModule
+from datamodules.fingerprint.fingerprint import FILE as FINGERPRINT
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
@@ -27,6 +28,8 @@ from tasks.cli.loggers import LoggerName, make_logger, refuse_missing_logger
 from tasks.cli.logs import configure_logs
 from tasks.cli.next_commands import after_fit
 from tasks.cli.parser import TaskParser
+from tasks.cli.planning.planned_run import planned
+from tasks.cli.planning.planner import PLAN_FLAG, PLAN_FLAGS, Planning
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.ranks import separate_output
@@ -51,6 +54,7 @@ from tasks.fitting.callbacks import training_callbacks
 from tasks.fitting.compiling import CompileMode, Compiling
 from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
+from tasks.planning.plan import FILE as PLAN
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
@@ -112,6 +116,8 @@ OWN_FLAGS: OwnFlags = {
         "minutes after which to save within an epoch too; left out: at the end of each",
         float | None,
     ),
+    **PLAN_FLAGS,
+    "plan": PLAN_FLAG,
     "slurm": Flag(
         "queue it on a SLURM cluster: settings (partition=gpu,gpus=4,nodes=2,time=12h), a file of them, or one that is "
         "shipped (one_gpu) (docs/cluster.md); left out: train here",
@@ -139,12 +145,14 @@ def run(
     """
     with StopSignals() as signals:
         configure_logs()
-        return _run(task, named_run(argv), signals, queue, looks_at_data=looks_at_data)
+        with planned(task, named_run(argv), OWN_FLAGS) as run:
+            return _run(task, run.argv, run.planning, signals, queue, looks_at_data=looks_at_data)
 
 
 def _run(
     task: str,
     argv: Sequence[str],
+    planning: Planning | None,
     signals: StopSignals,
     queue: Callable[[Path | None], int] | None,
     *,
@@ -229,6 +237,9 @@ def _run(
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config({**begun, "augment_on": augmented_on}))
+        if planning is not None:
+            write_text(run_dir / PLAN, planning.plan.to_yaml())
+            write_text(run_dir / FINGERPRINT, planning.fingerprint.to_json())
         write_split(data, run_dir)
         _sheet(data, run_dir)
     memory = place(model, cli.config["memory_format"], trainer.strategy.root_device.type)

@@ -118,7 +118,7 @@ RNG = np.random.default_rng(0)
 PLAIN = RNG.integers(0, 4096, (33, 47)).astype(np.uint16)
 
 
-def compressed(file: Path, array: NDArray[Any], syntax: str, data: bytes | bytearray, **tags: Any) -> Path:
+def compressed(file: Path, array: NDArray[Any], syntax: str, data: bytes | bytearray | memoryview, **tags: Any) -> Path:
     dataset = image(array, **{"Modality": "MR", **tags})
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
     dataset.PixelData = encapsulate([bytes(data)])

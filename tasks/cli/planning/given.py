@@ -1,0 +1,64 @@
+"""Which flags the user gave, typed or in a config: those that no plan touches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.cli.flags import config_files, pairs, read_config
+
+GROUPS = ("data", "model", "trainer")
+
+
+def given_flags(argv: Sequence[str]) -> set[str]:
+    """Full names without dashes (``data.batch_size``, ``model.augment_args.scale``) of the flags that were given.
+
+    Args:
+        argv: flags as typed.
+
+    Raises:
+        SuiteError: a config cannot be read.
+    """
+    names = {_plain(flag.removeprefix("--").removesuffix("+")) for flag, _ in pairs(argv) if flag.startswith("--")}
+    for file in config_files(argv):
+        values = read_config(Path(file))
+        if isinstance(values, Mapping):
+            names |= {_plain(name) for name in _keys(values, "")}
+    return names
+
+
+def given_values(names: set[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the flags that were given.
+
+    Args:
+        names: of :func:`given_flags`.
+        config: flags as parsed, by full name.
+    """
+    return {name: config[name] for name in names if name in config}
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Parsed flags by full name: ``{"data": {"init_args": {"batch_size": 8}}}`` -> ``{"data.batch_size": 8}``.
+
+    What stands below a flag (``augment_args``) has names of its own too.
+    """
+    return {_plain(name): value for name, value in _pairs(config, "")}
+
+
+def _plain(name: str) -> str:
+    return name.replace("data.init_args.", "data.", 1)
+
+
+def _keys(values: Mapping[Any, Any], group: str) -> Iterator[str]:
+    for name, _ in _pairs(values, group):
+        yield name
+
+
+def _pairs(values: Mapping[Any, Any], group: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name = f"{group}{key}".removesuffix("+")
+        if name not in GROUPS and name != "data.init_args":
+            yield name, value
+        if isinstance(value, Mapping):
+            yield from _pairs(value, f"{name}.")

@@ -1,0 +1,111 @@
+"""From the flags of ``fit`` or ``plan`` to a plan: what was given is parsed, the data looked at, the rest settled."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from datamodules.base import ScanDataModule
+from datamodules.fingerprint.fingerprint import Fingerprint
+from datamodules.fingerprint.measure import measure_fingerprint
+from datamodules.settings import default_workers
+from scansuite.errors import SuiteError
+from tasks.cli.flags import value_of
+from tasks.cli.parser import TaskParser
+from tasks.cli.planning.given import flat, given_flags, given_values
+from tasks.hardware import choose_precision, on_cuda
+from tasks.planning.budget import QUICK_SECONDS, Budget, Quality, seconds_of
+from tasks.planning.draft import Draft
+from tasks.planning.machine import Machine
+from tasks.planning.plan import Plan, make_plan
+from tasks.registry.flag import Flag, OwnFlags
+
+log = logging.getLogger(__name__)
+
+PlanWord = Literal["auto", "none"]
+# What --plan is where it is left out: for whole test suites and clusters that want the fixed defaults.
+ENVIRONMENT = "SCANSUITE_PLAN"
+
+PLAN_FLAGS: OwnFlags = {
+    "time": "time that the whole command may take (30m, 2h): the training is planned to end within it, with its "
+    "schedule finished; left out: as long as the plan takes",
+    "quality": Flag(
+        "quick is a first look in two minutes (as is --quick); best takes folds, a larger network and longer",
+        Literal["quick", "good", "best"] | None,
+        "good",
+    ),
+}
+PLAN_FLAG = Flag(
+    "where flags are left out: auto plans them from the data, this machine and the time (docs/plan.md); none takes "
+    "the fixed values that help shows",
+    PlanWord | None,
+    stands_for="auto",
+)
+
+
+class Planning(NamedTuple):
+    """A plan with what it was made from."""
+
+    plan: Plan
+    fingerprint: Fingerprint
+
+
+def wants_plan(argv: Sequence[str], config_value: str | None = None) -> bool:
+    """Whether flags that are left out are to be planned.
+
+    Args:
+        argv: flags as typed.
+        config_value: of ``plan`` in the configs.
+
+    Raises:
+        SuiteError: the word is neither ``auto`` nor ``none``.
+    """
+    word = value_of(argv, "--plan") or config_value or os.environ.get(ENVIRONMENT) or "auto"
+    if word not in ("auto", "none"):
+        raise SuiteError(f"--plan {word}: auto or none")
+    return word == "auto"
+
+
+def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "fit") -> Planning:
+    """Make a plan for what was left out.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed.
+        own_flags: of the verb.
+        verb: whose flags they are.
+
+    Raises:
+        SuiteError: flags are wrong, or the data cannot be trained on.
+    """
+    names = given_flags(argv)
+    cli = TaskParser(task, verb, argv, own_flags=own_flags, builds_model=False)
+    values = flat(cli.config.as_dict())
+    data = cli.build_data()
+    fingerprint = measure_fingerprint(data)
+    draft = Draft(fingerprint, machine_of(cli, data), budget_of(cli.config), given_values(names, values), values)
+    return Planning(make_plan(draft, str(cli.config["data"]["class_path"])), fingerprint)
+
+
+def budget_of(config: Mapping[str, Any]) -> Budget:
+    """What ``--time``, ``--memory`` and ``--quality`` say."""
+    quality: Quality = config["quality"]
+    seconds = None if config["time"] is None else seconds_of(config["time"])
+    return Budget(quality, QUICK_SECONDS if quality == "quick" and seconds is None else seconds)
+
+
+def machine_of(cli: TaskParser, data: ScanDataModule) -> Machine:
+    """This machine, as far as the trainer's flags let it be used."""
+    accelerator = str(cli.config["trainer"]["accelerator"])
+    cuda = on_cuda(accelerator)
+    return Machine(
+        "cuda" if cuda else "cpu",
+        torch.cuda.get_device_name() if cuda else "",
+        default_workers() + 1,
+        gpu_memory=torch.cuda.get_device_properties(0).total_memory if cuda else 0,
+        half=choose_precision(accelerator) != "32-true",
+    )

@@ -1,0 +1,1 @@
+"""What rules do: each function settles some flags of a draft, with the reason and its source."""

@@ -1,0 +1,1 @@
+"""What is settled for classification alone: images, model, augmentation, evaluation."""

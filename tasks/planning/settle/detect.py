@@ -1,0 +1,1 @@
+"""What is settled for detection alone: images, model, augmentation, evaluation."""

@@ -1,0 +1,1 @@
+"""What the machine decides: cache, precision, loader processes."""

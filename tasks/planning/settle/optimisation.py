@@ -1,0 +1,1 @@
+"""Batch, learning rate, schedule, regularisation and averaging."""

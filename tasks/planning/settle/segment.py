@@ -1,0 +1,1 @@
+"""What is settled for segmentation alone: images, model, augmentation, evaluation."""
