@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.types import Scan
-from tasks.exported.description import IMAGE, Description
+from tasks.exported.images import fed, image_batch, run_images
 from tasks.serving.batching import Runs
 
 _GRID = 8  # cells of occlusion along a side
@@ -50,43 +50,37 @@ def heat_of(model: Runs, scan: Scan) -> Heat | None:
     if description.aggregate == "attention" or description.slices is not None:
         return None
     opened = description.preprocess.opened(scan)
-    image = _filled(opened.tile(0, 0, *opened.size), description)
+    image = image_batch([opened.tile(0, 0, *opened.size)])
     cams = [name for name in model.outputs if name.rsplit(".", 1)[-1] == "cam"]
     kind: Literal["cam", "occlusion"] = "cam" if cams else "occlusion"
     if cams:
-        outputs = model.run({IMAGE: image}, cams)
+        seen = fed(description, image)
+        outputs = run_images(model, seen, cams)
         fields = [outputs[name][0] for name in cams]
     else:
+        seen = image  # what is filled up is never covered
         fields = _occlusion(model, image)
     whole = np.stack([_share_of_largest(field) for field in fields]).mean(axis=0)
     names = list(description.class_names)
-    maps = np.stack([_over_scan(plane, image.shape[2:], opened.content_size) for plane in whole])
+    maps = np.stack([_over_scan(plane, seen.shape[2:], opened.content_size) for plane in whole])
     return Heat(kind, names if len(names) == len(maps) else [str(number) for number in range(len(maps))], maps)
 
 
-def _filled(image: NDArray[np.float32], description: Description) -> NDArray[np.float32]:
-    """(1, C, H, W), filled up below and on the right by its last pixels to what the graph takes."""
-    height, width = image.shape[:2]
-    down, right = -height % description.multiple, -width % description.multiple
-    return np.pad(image, ((0, down), (0, right), (0, 0)), mode="edge").transpose(2, 0, 1)[None].copy()
-
-
 def _occlusion(model: Runs, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """(K, g, g) of each network: what covering each cell takes from each logit."""
+    """(K, g, g) of each network: what covering each cell of an image (1, C, H, W) takes from each logit."""
     names = [name for name in model.outputs if name.rsplit(".", 1)[-1] == "logits"]
     rows = np.linspace(0, image.shape[2], min(_GRID, image.shape[2]) + 1).round().astype(int)
     columns = np.linspace(0, image.shape[3], min(_GRID, image.shape[3]) + 1).round().astype(int)
     cells = [(i, j) for i in range(len(rows) - 1) for j in range(len(columns) - 1)]
     mean = image.mean(axis=(2, 3), keepdims=True)[0]
-    before = model.run({IMAGE: image}, names)
-    most = min(_AT_ONCE, model.description.most_images or _AT_ONCE)
+    before = run_images(model, fed(model.description, image), names)
     after: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    for first in range(0, len(cells), most):
-        some = cells[first : first + most]
+    for first in range(0, len(cells), _AT_ONCE):
+        some = cells[first : first + _AT_ONCE]
         covered = np.repeat(image, len(some), axis=0)
         for one, (i, j) in zip(covered, some, strict=True):
             one[:, rows[i] : rows[i + 1], columns[j] : columns[j + 1]] = mean
-        for name, values in model.run({IMAGE: covered}, names).items():
+        for name, values in run_images(model, fed(model.description, covered), names).items():
             after[name].append(values)
     shape = (-1, len(rows) - 1, len(columns) - 1)
     return [(before[name] - np.concatenate(after[name])).T.reshape(shape) for name in names]
