@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import plan
 from benchmarks.plan import SETS, Set, Trained, against_fixed, against_hand, share_file
+from tasks.cli.flags import shipped_configs
 
 PHANTOMS = Set("tiny", "classify", "auroc", ("--data", "Phantoms", "--data.num_patients", "30"))
 
@@ -56,6 +57,6 @@ def test_a_run_that_is_there_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_names_of_configs_made_by_hand_are_shipped() -> None:
-    configs = plan.shipped_configs()
+    configs = shipped_configs()
     assert all(f"experiment/{one.hand}" in configs for one in SETS if one.hand)
     assert len({one.name for one in SETS}) == len(SETS)
