@@ -38,10 +38,10 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
         raise SuiteError(f"timm has no pretrained weights for {name!r}; set --model.weights to a file or leave it out")
     address = constants.ENDPOINT if config.hf_hub_id else config.url
     overlay: dict[str, object] | None = None
-    if (cached := _cached(config.hf_hub_id, config.hf_hub_filename)) is not None:
+    if (kept := cached(config.hf_hub_id, config.hf_hub_filename)) is not None:
         # Naming the file spares timm's question to the hub, which without network is asked again for most of a minute.
-        overlay = {"file": str(cached), "custom_load": bool(config.hf_hub_filename) and config.custom_load == "hf"}
-    elif config.hf_hub_id or not _downloaded(config.url):
+        overlay = {"file": str(kept), "custom_load": bool(config.hf_hub_filename) and config.custom_load == "hf"}
+    elif config.hf_hub_id or not downloaded(config.url):
         _require_connection(address, name)
     try:
         network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
@@ -91,7 +91,8 @@ def in_order(state: dict[str, Tensor], name: str, file: Path) -> dict[str, Tenso
     return dict(zip(shapes, state.values(), strict=True))
 
 
-def _cached(repository: str | None, file_name: str | None) -> Path | None:
+def cached(repository: str | None, file_name: str | None) -> Path | None:
+    """The file of weights in the hub's cache."""
     if repository is None:
         return None
     for candidate in (file_name,) if file_name else HUB_FILES:
@@ -101,7 +102,8 @@ def _cached(repository: str | None, file_name: str | None) -> Path | None:
     return None
 
 
-def _downloaded(url: str) -> bool:
+def downloaded(url: str) -> bool:
+    """Whether torch's cache holds what this address gives."""
     return (Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name).is_file()
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from tasks.planning.draft import Draft
-from tasks.planning.settle import length
+from tasks.planning.settle import length, network
 
 Rule: TypeAlias = Callable[[Draft], "Iterable[str] | None"]
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "classify": (length.steps,),
-    "segment": (length.steps,),
-    "detect": (length.steps,),
+    "classify": (network.network, length.steps),
+    "segment": (network.network, length.steps),
+    "detect": (network.network, length.steps),
 }

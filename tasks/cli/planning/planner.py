@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from backbones.available import hub_answers, place_of
 from datamodules.base import ScanDataModule
 from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.fingerprint.measure import measure_fingerprint
@@ -22,6 +23,7 @@ from tasks.planning.budget import QUICK_SECONDS, Budget, Quality, seconds_of
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.plan import Plan, make_plan
+from tasks.planning.settle.network import ON_CPU, ON_GPU, WITH_WEIGHTS
 from tasks.registry.flag import Flag, OwnFlags
 
 log = logging.getLogger(__name__)
@@ -87,7 +89,9 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     values = flat(cli.config.as_dict())
     data = cli.build_data()
     fingerprint = measure_fingerprint(data)
-    draft = Draft(fingerprint, machine_of(cli, data), budget_of(cli.config), given_values(names, values), values)
+    given = given_values(names, values)
+    machine = machine_of(cli, data, given.get("model.backbone"))
+    draft = Draft(fingerprint, machine, budget_of(cli.config), given, values)
     return Planning(make_plan(draft, str(cli.config["data"]["class_path"])), fingerprint)
 
 
@@ -98,14 +102,24 @@ def budget_of(config: Mapping[str, Any]) -> Budget:
     return Budget(quality, QUICK_SECONDS if quality == "quick" and seconds is None else seconds)
 
 
-def machine_of(cli: TaskParser, data: ScanDataModule) -> Machine:
-    """This machine, as far as the trainer's flags let it be used."""
+def machine_of(cli: TaskParser, data: ScanDataModule, backbone: str | None = None) -> Machine:
+    """This machine, as far as the trainer's flags let it be used.
+
+    Args:
+        cli: flags as parsed.
+        data: that is trained on.
+        backbone: network that the user gave; None: the plan chooses.
+    """
     accelerator = str(cli.config["trainer"]["accelerator"])
     cuda = on_cuda(accelerator)
+    wanted = backbone or (ON_GPU if cuda else ON_CPU).name
+    here = tuple(name for name in dict.fromkeys((wanted, *WITH_WEIGHTS)) if place_of(name) is not None)
     return Machine(
         "cuda" if cuda else "cpu",
         torch.cuda.get_device_name() if cuda else "",
         default_workers() + 1,
         gpu_memory=torch.cuda.get_device_properties(0).total_memory if cuda else 0,
         half=choose_precision(accelerator) != "32-true",
+        weights=here,
+        hub=wanted not in here and hub_answers(),
     )

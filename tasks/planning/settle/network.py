@@ -1,1 +1,96 @@
 """The network and the weights that it starts from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tasks.planning.draft import Draft
+
+
+class Choice(NamedTuple):
+    """A network, and why it is taken.
+
+    Attributes:
+        name: for ``--model.backbone``.
+        reason: in words.
+        source: of the reason.
+    """
+
+    name: str
+    reason: str
+    source: str
+
+
+# Below so many pixels a side a network gets a small stem, which ImageNet weights do not have.
+SMALL = 64
+
+_LITE = "tf_efficientnet_lite0"
+_CONVNEXT = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
+
+# With ImageNet weights, by what trains; in the order in which they are asked for.
+ON_CPU = Choice(_LITE, "0.4 billion multiply-adds at 224 px, which a processor trains in minutes", "README.md")
+ON_GPU = Choice("convnext_tiny", "4.5 billion multiply-adds, which a GPU trains in minutes", _CONVNEXT)
+ON_CPU_BEST = Choice(
+    "tf_efficientnet_lite2", "more careful than lite0, at twice the time", "timm's results on ImageNet"
+)
+ON_GPU_BEST = Choice("convnext_small", "more careful than convnext_tiny, at twice the time", _CONVNEXT)
+
+# From scratch.
+SCRATCH = Choice("resnet18", "it learns from scratch what small sets hold", "He et al., CVPR 2016")
+
+# All that may be looked for on a machine.
+WITH_WEIGHTS = tuple(choice.name for choice in (ON_CPU, ON_CPU_BEST, ON_GPU, ON_GPU_BEST))
+
+
+def network(draft: Draft) -> None:
+    """Network and weights: pretrained where the weights can be had, else a small network from scratch."""
+    if draft.is_given("model.init") and draft.value("model.init") != "default":
+        return  # weights would replace what it draws
+    if draft.is_given("model.weights") and draft.value("model.weights") not in ("auto", "imagenet"):
+        return  # from scratch by wish, or from a file, whose network the user knows
+    if draft.is_given("model.backbone"):
+        _weights_of(draft, str(draft.value("model.backbone")))
+        return
+    side = min(draft.fingerprint.height.median, draft.fingerprint.width.median)
+    scratch_by_size = draft.fingerprint.task == "classify" and 0 < side < SMALL
+    wanted = None if scratch_by_size and not draft.is_given("model.weights") else _pretrained(draft)
+    if wanted is None:
+        draft.plan("model.backbone", *SCRATCH)
+        why = (
+            f"images of {side:g} px are smaller than {SMALL}: a small stem, which no weights of ImageNet have"
+            if scratch_by_size
+            else f"ImageNet weights of {_first(draft).name} are not on this machine, and the hub is out of reach"
+        )
+        draft.plan("model.weights", None, why, "data" if scratch_by_size else "machine")
+        return
+    draft.plan("model.backbone", *wanted)
+    _weights_of(draft, wanted.name)
+
+
+def _first(draft: Draft) -> Choice:
+    """The network that this machine and the time ask for."""
+    best = draft.budget.quality == "best"
+    if draft.machine.device == "cpu" or draft.budget.quality == "quick":
+        return ON_CPU_BEST if best else ON_CPU
+    return ON_GPU_BEST if best else ON_GPU
+
+
+def _pretrained(draft: Draft) -> Choice | None:
+    """The first network, of those that suit, whose weights can be had."""
+    return next((choice for choice in (_first(draft), ON_CPU) if can_be_had(draft, choice.name)), None)
+
+
+def can_be_had(draft: Draft, name: str) -> bool:
+    """Whether ImageNet weights of a network are on this machine, or can be fetched."""
+    return name in draft.machine.weights or draft.machine.hub
+
+
+def _weights_of(draft: Draft, name: str) -> None:
+    """Weights of a network that is settled."""
+    channels = draft.fingerprint.channels
+    if not can_be_had(draft, name):
+        draft.plan("model.weights", None, f"ImageNet weights of {name} cannot be had on this machine", "machine")
+        return
+    where = "are on this machine" if name in draft.machine.weights else "can be fetched from the hub"
+    fitted = "" if channels == 3 else f"; their first layer is fitted to {channels} channel{'s' * (channels != 1)}"
+    draft.plan("model.weights", "imagenet", f"ImageNet weights of {name} {where}{fitted}", "machine")

