@@ -19,6 +19,7 @@ from datamodules.samples.slices import SliceSpec
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, as_paths
+from tasks.auto_weights import AUTO, settle_weights
 from tasks.building import (
     NetworkSettings,
     Statistics,
@@ -62,8 +63,9 @@ class Task(Steps, Standalone):
     Args:
         backbone: any timm network, or a textbook one (the verb ``list`` has them).
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...); left out: none.
-        weights: ``imagenet``, a run folder or checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; left out:
-            from scratch.
+        weights: ``imagenet``, a run folder or checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; ``auto``
+            is ``imagenet`` where these weights can be had, else from scratch (docs/networks.md); left out: from
+            scratch.
         init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
             ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the rest alone: the head (feature extraction), the decoder or the detector; left
@@ -198,6 +200,8 @@ class Task(Steps, Standalone):
         super().__init__()
         self.save_hyperparameters(ignore=list(self.unsaved))  # those of the subclass too
         self.hparams.update(as_paths(dict(self.hparams)))  # classes are kept by their paths
+        if weights == AUTO:
+            weights = settle_weights(backbone, init)
         weights = None if weights is None else checkpoint_in(weights)  # a run folder is its best checkpoint
         self.hparams.update(weights=weights)
         # What is wrong with a flag is said at start, not after the data have been read.

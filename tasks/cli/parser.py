@@ -17,6 +17,7 @@ from torch import nn
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from scansuite.own_parts import is_path, load_part
+from tasks.auto_weights import AUTO, settle_weights
 from tasks.base import Task
 from tasks.cli.devices import several
 from tasks.cli.display.training import show_progress
@@ -99,7 +100,12 @@ class TaskParser(VerbParser):
         self.task_class, self.data_base = spec.task_class(), spec.data_base_class()
         self.data_classes = spec.data_classes()
         self.trains = builds_model
-        super().__init__(task, verb, argv, own_flags={**own_flags, **COMMON}, groups={"trainer": Trainer})
+        flags, groups = {**own_flags, **COMMON}, {"trainer": Trainer}
+        super().__init__(task, verb, argv, own_flags=flags, groups=groups)
+        model = self.config["model"]
+        if builds_model and model["weights"] == AUTO:  # settled now: the size of images follows from it
+            settled = settle_weights(model["backbone"], model["init"]) or "null"
+            super().__init__(task, verb, [*argv, "--model.weights", settled], own_flags=flags, groups=groups)
         self._refuse_useless(argv)
         refuse_unasked(argv, self.config["data"]["init_args"])
         seed = self.config["seed_everything"]
