@@ -97,6 +97,8 @@ class Task(Steps, Standalone):
             kept; left out: no average.
         early_stopping: epochs without a better validation metric after which training stops (those that are not
             validated do not count); left out: it does not.
+        early_stopping_median: validations whose median early stopping looks at, since the metric of a small validation
+            part jumps; 1 takes each value by itself.
         teacher: run folder or checkpoint of a trained model of the same task and classes that this one learns from
             (distillation); left out: none.
         distill_alpha: share (0 to 1) of the loss that compares outputs with the teacher's; the rest is the task's own.
@@ -181,6 +183,7 @@ class Task(Steps, Standalone):
         ema: float | None = None,
         swa: float | None = None,
         early_stopping: int | None = None,
+        early_stopping_median: int = 1,
         teacher: str | None = None,
         distill_alpha: float = 0.5,
         distill_temperature: float | None = None,
@@ -213,7 +216,8 @@ class Task(Steps, Standalone):
         self.averaging = AveragingSettings(ema, swa)
         self.averaging.check(self.schedule)
         within("early_stopping", early_stopping, "at least 1", early_stopping is None or early_stopping >= 1)
-        self.early_stopping = early_stopping
+        within("early_stopping_median", early_stopping_median, "at least 1", early_stopping_median >= 1)
+        self.early_stopping, self.early_stopping_median = early_stopping, early_stopping_median
         self.distillation = DistillationSettings(teacher, distill_alpha, distill_temperature, distill_features)
         self.pruning = PruningSettings(prune, prune_amount)
         self._asked_metrics, self._asked_monitor = metrics, monitor

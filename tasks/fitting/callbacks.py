@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EarlyStopping
 
 from tasks.compression.sparsity import Sparsity
 from tasks.fitting.teaching import distillation
 from tasks.training.averaging import Ema, Swa
+from tasks.training.early_stopping import SmoothedStopping
 from tasks.training.mixing import Mixing
 from tasks.training.unfreezing import Unfreezing
 
@@ -46,13 +46,6 @@ def training_callbacks(model: Task, seed: int, teacher: Path | None = None) -> l
     if model.early_stopping is not None:
         metric, mode = model.monitor
         callbacks.append(
-            EarlyStopping(
-                f"val/{metric}",
-                mode=mode,
-                patience=model.early_stopping,
-                check_on_train_epoch_end=True,
-                strict=False,  # there are epochs without validation
-                check_finite=False,  # a metric may be undefined in an epoch
-            )
+            SmoothedStopping(f"val/{metric}", mode, model.early_stopping, model.early_stopping_median)
         )
     return callbacks

@@ -1,27 +1,204 @@
-"""How long a training is: steps, epochs, how often it is validated, and when it stops early."""
+"""How long a training is: steps, epochs, how often it is validated, and when it stops early.
+
+Learning is counted in steps of the optimiser, not in epochs: 20 epochs of 60 images are 160 steps, which no network
+learns from. A small set is therefore shown as often as it takes, and a large one no longer than is of use.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from tasks.planning.draft import Draft
 
-# Steps of the optimiser that a training takes at least, whatever the number of images: RetinaNet on 60 images is at
-# mAP50 0.444 after 160 steps and at 0.945 after 1200 (docs/plan_results.md).
-LEAST_STEPS = {"classify": 600, "segment": 1000, "detect": 1200}
+_BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
+_NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
+_HERE = "docs/plan_results.md"
+
+
+class Steps(NamedTuple):
+    """Steps of the optimiser that a task takes.
+
+    Attributes:
+        least: however few the images are.
+        most: however many they are.
+        epochs: how often each image is seen in between.
+        source: where the numbers come from.
+    """
+
+    least: int
+    most: int
+    epochs: int
+    source: str
+
+
+STEPS = {
+    "classify": Steps(500, 20_000, 20, _BIT),
+    "segment": Steps(1000, 25_000, 16, _HERE),
+    "detect": Steps(1200, 25_000, 20, _HERE),
+}
+# Without pretrained weights the first layers have to be learnt too.
+SCRATCH = 1.25
+VALIDATIONS = 30  # of a training: so many points are enough to choose the best from
+FEWEST = 12  # of epochs that are whole: below, an epoch is a part of the images
+SHARE = 0.2  # of the time of a training that validation may take
+_FORWARD = 1 / 3  # cost of an image in validation, by one in training: no backward pass
+PATIENCE = 0.4  # share of the validations without a better one after which a training stops
+SMOOTH = 3  # validations whose median is compared then
+LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run")
+
+
+class Laid(NamedTuple):
+    """A number of steps as epochs.
+
+    Attributes:
+        epochs: in all, a multiple of ``every``.
+        every: epochs from one validation to the next.
+        limit: batches of an epoch where it is a part of the images; None: all.
+        an_epoch: steps of an epoch.
+    """
+
+    epochs: int
+    every: int
+    limit: int | None
+    an_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """Of all epochs."""
+        return self.epochs * self.an_epoch
 
 
 def samples_an_epoch(draft: Draft) -> int:
     """Samples that an epoch shows, with the patches that are settled."""
-    return draft.fingerprint.samples
+    print_, images = draft.fingerprint, max(1, draft.fingerprint.samples)
+    size, patches = draft.value("data.patch_size"), draft.value("data.patches")
+    if not size or print_.volumes or draft.is_given("data.patch_size"):  # the fingerprint has counted what is given
+        return images
+    if isinstance(patches, int):
+        return images * patches
+    sides = [int(side) for side in (size if isinstance(size, (list, tuple)) else str(size).split(","))]
+    zoom = float(draft.value("data.zoom") or 1)
+    area = print_.height.median * print_.width.median * zoom**2 / (sides[0] * sides[-1])
+    return min(max(images, round(images * max(1.0, area))), max(images, 250 * samples_a_step(draft)))
+
+
+def samples_a_step(draft: Draft) -> int:
+    """Samples behind a step of the optimiser: batches of all devices, accumulated."""
+    total = draft.value("data.total_batch_size")
+    batch = total or (draft.value("data.batch_size") or 1) * draft.machine.devices
+    return max(1, int(batch) * _accumulated(draft))
+
+
+def whole_epoch(draft: Draft) -> int:
+    """Steps of an epoch, within what the user has limited it to."""
+    a_batch = samples_a_step(draft) // _accumulated(draft)
+    batches = math.ceil(samples_an_epoch(draft) / a_batch)
+    limit = draft.given.get("trainer.limit_train_batches") or draft.given.get("trainer.overfit_batches")
+    if isinstance(limit, int) and limit:
+        batches = min(batches, limit)
+    elif isinstance(limit, float) and limit:
+        batches = int(batches * limit)
+    return max(1, math.ceil(batches / _accumulated(draft)))
+
+
+def wanted(draft: Draft) -> tuple[int, str, str]:
+    """Steps that the data want, with the reason and its source."""
+    kind, an_epoch = STEPS[draft.fingerprint.task], whole_epoch(draft)
+    scratch = not draft.value("model.weights")
+    factor = SCRATCH if scratch else 1.0
+    least, most = round(kind.least * factor), kind.most
+    steps = min(max(least, round(kind.epochs * factor) * an_epoch), most)
+    images = f"{samples_an_epoch(draft)} training images"
+    if steps == least:
+        reason = f"{images} are {an_epoch} steps an epoch, and learning takes {least} steps at least"
+    elif steps == most:
+        reason = f"{images} are {an_epoch} steps an epoch, and more than {most} steps gain little"
+    else:
+        reason = f"{images} of {an_epoch} steps an epoch, each seen {round(kind.epochs * factor)} times"
+    return steps, reason + (", from scratch" if scratch else ""), kind.source
+
+
+def lay_out(draft: Draft, steps: int, validations: int) -> Laid:
+    """Cut steps into epochs, so that there are about as many validations as asked for.
+
+    Args:
+        draft: with batch and patches settled.
+        steps: of the whole training.
+        validations: that it is to have.
+    """
+    an_epoch, limit = whole_epoch(draft), None
+    between = max(1, round(steps / validations))
+    fixed = draft.is_given("trainer.limit_train_batches", "trainer.overfit_batches")
+    if draft.is_given("trainer.check_val_every_n_epoch"):
+        every = max(1, int(draft.value("trainer.check_val_every_n_epoch") or 1))
+    else:
+        every = max(1, between // an_epoch)
+    if steps < FEWEST * an_epoch and between < an_epoch and not fixed:
+        an_epoch, limit = between, between * _accumulated(draft)
+    return Laid(every * max(1, math.ceil(steps / (every * an_epoch))), every, limit, an_epoch)
+
+
+def validations_of(draft: Draft, steps: int) -> int:
+    """Validations of a training, within the share of its time that they may take."""
+    samples = _validated(draft)
+    affordable = SHARE * steps * samples_a_step(draft) / (samples * _FORWARD) if samples else VALIDATIONS
+    return max(FEWEST // 2, min(VALIDATIONS, int(affordable)))
 
 
 def steps(draft: Draft) -> None:
-    """Epochs from a number of steps, so that small sets are trained long enough."""
-    if draft.is_given("trainer.max_epochs", "trainer.max_steps", "trainer.max_time"):
+    """Epochs from a number of steps, so that small sets are trained long enough and large ones no longer than needed.
+
+    Args:
+        draft: with batch, patches and weights settled.
+    """
+    if any(draft.given.get(flag) not in (None, False) for flag in LENGTH):
         return
-    batch = draft.value("data.total_batch_size") or draft.value("data.batch_size")
-    an_epoch = max(1, math.ceil(samples_an_epoch(draft) / batch))
-    least = LEAST_STEPS[draft.fingerprint.task]
-    epochs = max(1, math.ceil(least / an_epoch))
-    draft.plan("trainer.max_epochs", epochs, f"{least} steps at least, of {an_epoch} an epoch", "docs/plan_results.md")
+    number, reason, source = wanted(draft)
+    settle(draft, lay_out(draft, number, validations_of(draft, number)), reason, source)
+    stop_early(draft)
+
+
+def settle(draft: Draft, laid: Laid, reason: str, source: str) -> None:
+    """Plan the flags of a length.
+
+    Args:
+        draft: to plan in.
+        laid: the length.
+        reason: of the number of steps.
+        source: of the reason.
+    """
+    draft.plan("trainer.max_epochs", laid.epochs, f"{reason}: {laid.steps} steps", source)
+    if laid.limit is not None:
+        text = f"an epoch of all images would be {whole_epoch(draft)} steps: too few validations to choose the best by"
+        draft.plan("trainer.limit_train_batches", laid.limit, text, _NNUNET)
+    if laid.every > 1 and draft.fingerprint.cases.get("val", 1):
+        text = f"{laid.epochs // laid.every} validations are enough to choose the best by, and cost time"
+        draft.plan("trainer.check_val_every_n_epoch", laid.every, text, "time")
+
+
+def stop_early(draft: Draft) -> None:
+    """Stop where validation has not become better for long."""
+    epochs = draft.value("trainer.max_epochs")
+    every = int(draft.value("trainer.check_val_every_n_epoch") or 1)
+    if not isinstance(epochs, int) or not draft.fingerprint.cases.get("val", 0):
+        return
+    validations = epochs // every
+    patience = max(8, round(PATIENCE * validations))
+    if patience < validations:
+        text = f"of {validations} validations {patience} without a better one: it learns no more"
+        draft.plan("model.early_stopping", patience, text, "time")
+        text = f"{draft.fingerprint.cases['val']} validation cases: one lucky validation is no progress"
+        draft.plan("model.early_stopping_median", SMOOTH, text, "data")
+
+
+def _accumulated(draft: Draft) -> int:
+    return max(1, int(draft.value("trainer.accumulate_grad_batches") or 1))
+
+
+def _validated(draft: Draft) -> int:
+    """Samples of the validation part: as many a case as training has."""
+    cases, a_case = draft.fingerprint.cases, 1.0
+    if cases.get("train"):
+        a_case = max(1.0, draft.fingerprint.samples / cases["train"])
+    return round(cases.get("val", 0) * a_case)

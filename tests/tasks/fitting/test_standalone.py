@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping
+from tasks.training.early_stopping import SmoothedStopping
 
 from datamodules.phantoms import boxes, labels, masks
 from scansuite.errors import SuiteError
@@ -63,7 +63,7 @@ def test_arguments_of_training_work_with_a_plain_trainer() -> None:
     model = small(ema=0.9, mixup=0.5, freeze="backbone", unfreeze=1, early_stopping=2)
     trainer = fitted(model, epochs=2)
     assert kinds(trainer) == [Resuming, Unfreezing, Mixing, Ema]
-    assert [type(callback) for callback in trainer.early_stopping_callbacks] == [EarlyStopping]
+    assert [type(callback) for callback in trainer.early_stopping_callbacks] == [SmoothedStopping]
     assert not model.backbone.waiting
     # Again with the same trainer, and for another purpose: nothing is made twice.
     trainer.fit_loop.max_epochs = 3

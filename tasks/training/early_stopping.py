@@ -1,0 +1,58 @@
+"""Early stopping by a smoothed curve of validation."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
+from torch import Tensor
+
+
+class SmoothedStopping(EarlyStopping):
+    """Lightning's early stopping, by the median of the last validations.
+
+    Of a small validation part a metric jumps from epoch to epoch: a single lucky value, which never comes again, would
+    end a training that still learns. A median of three passes over one such value and follows a curve that rises.
+
+    Args:
+        metric: logged name.
+        mode: whether it rises or falls as the model becomes better.
+        patience: validations without a better median after which training stops.
+        over: validations whose median counts, as far as there are so many; 1: each value by itself. Undefined values
+            are left out of it.
+    """
+
+    def __init__(self, metric: str, mode: Literal["min", "max"], patience: int, over: int = 1) -> None:
+        super().__init__(
+            metric,
+            mode=mode,
+            patience=patience,
+            check_on_train_epoch_end=True,
+            strict=False,  # there are epochs without validation
+            check_finite=False,  # a metric may be undefined in an epoch
+        )
+        self.recent: deque[float] = deque(maxlen=over)
+
+    @property
+    def state_key(self) -> str:
+        """That of Lightning's, so that runs of earlier versions go on."""
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
+
+    def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:
+        self.recent.append(float(current))
+        known = [value for value in self.recent if not math.isnan(value)]
+        smoothed = statistics.median(known) if known else math.nan
+        return super()._evaluate_stopping_criteria(torch.full_like(current, smoothed))
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the values that the next median is of."""
+        return {**super().state_dict(), "recent": list(self.recent)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them up; checkpoints of earlier versions have none."""
+        super().load_state_dict(state_dict)
+        self.recent.extend(state_dict.get("recent", ()))
