@@ -45,7 +45,5 @@ def training_callbacks(model: Task, seed: int, teacher: Path | None = None) -> l
         callbacks.append(Swa(model.averaging.swa))
     if model.early_stopping is not None:
         metric, mode = model.monitor
-        callbacks.append(
-            SmoothedStopping(f"val/{metric}", mode, model.early_stopping, model.early_stopping_median)
-        )
+        callbacks.append(SmoothedStopping(f"val/{metric}", mode, model.early_stopping, model.early_stopping_median))
     return callbacks

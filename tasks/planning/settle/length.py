@@ -133,7 +133,7 @@ def lay_out(draft: Draft, steps: int, validations: int) -> Laid:
     if draft.is_given("trainer.check_val_every_n_epoch"):
         every = max(1, int(draft.value("trainer.check_val_every_n_epoch") or 1))
     else:
-        every = max(1, between // an_epoch)
+        every = max(1, between // an_epoch) if draft.fingerprint.cases.get("val") else 1
     if steps < FEWEST * an_epoch and between < an_epoch and not fixed:
         an_epoch, limit = between, between * _accumulated(draft)
     return Laid(every * max(1, math.ceil(steps / (every * an_epoch))), every, limit, an_epoch)
@@ -172,7 +172,7 @@ def settle(draft: Draft, laid: Laid, reason: str, source: str) -> None:
     if laid.limit is not None:
         text = f"an epoch of all images would be {whole_epoch(draft)} steps: too few validations to choose the best by"
         draft.plan("trainer.limit_train_batches", laid.limit, text, _NNUNET)
-    if laid.every > 1 and draft.fingerprint.cases.get("val", 1):
+    if laid.every > 1:
         text = f"{laid.epochs // laid.every} validations are enough to choose the best by, and cost time"
         draft.plan("trainer.check_val_every_n_epoch", laid.every, text, "time")
 

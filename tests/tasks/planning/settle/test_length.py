@@ -1,0 +1,126 @@
+"""How long trainings are that nobody has given a length."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Spread
+from tasks.planning.budget import Budget
+from tasks.planning.draft import Draft
+from tasks.planning.machine import Machine
+from tasks.planning.settle.length import FEWEST, SCRATCH, STEPS, VALIDATIONS, samples_an_epoch, steps
+
+DEFAULTS: dict[str, Any] = {
+    "data.batch_size": 8, "data.total_batch_size": None, "data.patch_size": None, "data.patches": "auto",
+    "data.zoom": 1.0, "model.weights": "imagenet", "model.early_stopping": None, "model.early_stopping_median": 1,
+    "trainer.max_epochs": 20, "trainer.max_steps": -1, "trainer.max_time": None, "trainer.fast_dev_run": False,
+    "trainer.limit_train_batches": None, "trainer.overfit_batches": 0.0, "trainer.check_val_every_n_epoch": 1,
+    "trainer.accumulate_grad_batches": 1,
+}  # fmt: skip
+
+
+def draft_of(
+    task: Kind = "detect", images: int = 60, given: dict[str, Any] | None = None, devices: int = 1, **facts: Any
+) -> Draft:
+    cases = facts.pop("cases", {"train": images, "val": images // 4, "test": images // 4})
+    fingerprint = Fingerprint(task, cases=cases, samples=images, images=images, **facts)
+    return Draft(fingerprint, Machine("cpu", devices=devices), Budget(), given or {}, DEFAULTS)
+
+
+def planned(draft: Draft) -> dict[str, Any]:
+    steps(draft)
+    return {flag: one.value for flag, one in draft.planned.items()}
+
+
+def test_sixty_images_are_trained_on_for_as_many_steps_as_detection_takes() -> None:
+    values = planned(draft_of())
+    assert values["trainer.max_epochs"] * 8 >= 1200  # of 8 steps: 60 images in batches of 8
+    assert values["trainer.max_epochs"] % values["trainer.check_val_every_n_epoch"] == 0
+    assert values["trainer.max_epochs"] // values["trainer.check_val_every_n_epoch"] in range(FEWEST, VALIDATIONS + 9)
+
+
+def test_large_sets_are_not_shown_twenty_times() -> None:
+    cases = {"train": 1_000_000, "val": 5000}
+    draft = draft_of("classify", 1_000_000, {"data.batch_size": 32}, cases=cases)
+    values = planned(draft)
+    assert values["trainer.max_epochs"] * values["trainer.limit_train_batches"] == pytest.approx(20_000, rel=0.05)
+    assert values["trainer.max_epochs"] >= FEWEST  # of which each is validated
+
+
+@pytest.mark.parametrize(
+    "flag", ["trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run"]
+)
+def test_a_length_that_is_given_stays(flag: str) -> None:
+    assert planned(draft_of(given={flag: 3})) == {}
+
+
+def test_a_length_that_is_left_open_in_a_config_is_not_given() -> None:
+    assert "trainer.max_epochs" in planned(draft_of(given={"trainer.max_time": None}))
+
+
+def test_from_scratch_it_takes_longer() -> None:
+    before, after = (planned(draft_of(given={"model.weights": word})) for word in ("imagenet", None))
+    assert after["trainer.max_epochs"] == pytest.approx(before["trainer.max_epochs"] * SCRATCH, rel=0.1)
+
+
+def test_without_validation_nothing_stops_early_and_nothing_is_said_of_it() -> None:
+    assert set(planned(draft_of(cases={"train": 60}))) == {"trainer.max_epochs"}
+
+
+def test_patches_that_the_plan_has_chosen_are_counted_as_the_data_would() -> None:
+    side = Spread(1024, 1024, 1024, 1024, 1024)
+    draft = draft_of("segment", 10, height=side, width=side)
+    assert samples_an_epoch(draft) == 10
+    draft.plan("data.patch_size", 256, "", "")
+    assert samples_an_epoch(draft) == 160
+    draft.plan("data.patches", 3, "", "")
+    assert samples_an_epoch(draft) == 30
+
+
+@given(
+    task=st.sampled_from(["classify", "segment", "detect"]),
+    images=st.integers(1, 300_000),
+    validated=st.integers(0, 50_000),
+    batch=st.integers(1, 128),
+    accumulated=st.integers(1, 4),
+    devices=st.integers(1, 4),
+    weights=st.sampled_from(["imagenet", None]),
+    limit=st.one_of(st.none(), st.integers(1, 50)),
+    every=st.one_of(st.none(), st.integers(1, 7)),
+)
+def test_any_set_gets_a_length_within_the_bounds_of_its_task(
+    task: Kind,
+    images: int,
+    validated: int,
+    batch: int,
+    accumulated: int,
+    devices: int,
+    weights: str | None,
+    limit: int | None,
+    every: int | None,
+) -> None:
+    own: dict[str, Any] = {"data.batch_size": batch, "trainer.accumulate_grad_batches": accumulated}
+    own["model.weights"] = weights
+    if limit is not None:
+        own["trainer.limit_train_batches"] = limit
+    if every is not None:
+        own["trainer.check_val_every_n_epoch"] = every
+    draft = draft_of(task, images, own, devices, cases={"train": images, "val": validated})
+    values = planned(draft)
+    assert not set(values) & set(own)
+    batches = math.ceil(images / (batch * devices))
+    batches = min(batches, values.get("trainer.limit_train_batches") or limit or batches)
+    total = values["trainer.max_epochs"] * math.ceil(batches / accumulated)
+    between = values.get("trainer.check_val_every_n_epoch", every or 1)
+    assert values["trainer.max_epochs"] % between == 0
+    assert total >= STEPS[task].least
+    # At most one stretch between two validations above what is wanted.
+    assert total <= STEPS[task].most * SCRATCH + between * math.ceil(batches / accumulated)
+    if validated:
+        patience = values.get("model.early_stopping", 8)
+        assert patience <= values["trainer.max_epochs"] // between or "model.early_stopping" not in values
