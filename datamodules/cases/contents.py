@@ -159,10 +159,11 @@ class KeptContents:
 
 
 def _names_and_stamps(units: Sequence[Unit]) -> bytes:
-    return b"".join(map(_name_and_stamp, units))
+    return b"".join(map(name_and_stamp, units))
 
 
-def _name_and_stamp(unit: Unit) -> bytes:
+def name_and_stamp(unit: Unit) -> bytes:
+    """Digest of a unit's name and settings, then that of the state of its files (zeros where one is missing)."""
     name, stamp = hashlib.blake2b(unit.settings.encode(), digest_size=_DIGEST), hashlib.blake2b(digest_size=_DIGEST)
     name.update(json.dumps([os.path.abspath(file) for file in unit.files]).encode())  # noqa: PTH100 - much faster
     stamp.update(behaviour().encode())

@@ -26,6 +26,18 @@ def patch_counts(data: ScanDataModule, in_batch: int) -> NDArray[np.int64] | Non
         data: whose patches they are.
         in_batch: samples in a batch of all devices.
     """
+    counts = count_patches(data, in_batch)
+    if counts is not None and data.patch is not None and data.patch.an_image == "auto":
+        total, height, width = int(counts.sum()), *data.patch.size
+        log.info(
+            "an epoch has %d patches of %d x %d pixels, %d to %d of each of %d images by its area (--data.patches)",
+            total, height, width, counts.min(), counts.max(), len(counts),
+        )  # fmt: skip
+    return counts
+
+
+def count_patches(data: ScanDataModule, in_batch: int) -> NDArray[np.int64] | None:
+    """:func:`patch_counts`, of which nothing is said."""
     if data.patch is None or data.patch.an_image == 1:
         return None
     images = data.samples(data.rows("train")).images
@@ -36,11 +48,4 @@ def patch_counts(data: ScanDataModule, in_batch: int) -> NDArray[np.int64] | Non
     size_of, spec = data.stored_size, data.preprocess
     sizes = np.array([spec.content_size(size_of(int(image))) for image in images], np.int64)
     counts = data.patch.by_area(sizes, STEPS * in_batch)
-    total, height, width = int(counts.sum()), *data.patch.size
-    if total == len(images):
-        return None
-    log.info(
-        "an epoch has %d patches of %d x %d pixels, %d to %d of each of %d images by its area (--data.patches)",
-        total, height, width, counts.min(), counts.max(), len(images),
-    )  # fmt: skip
-    return counts
+    return counts if counts.sum() != len(images) else None
