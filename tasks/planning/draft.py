@@ -59,7 +59,7 @@ class Draft:
 
     def takes(self, flag: str) -> bool:
         """Whether the command has this flag at all: data classes differ in theirs."""
-        return flag in self.defaults
+        return flag in self.defaults or _parent(flag) in self.defaults
 
     def value(self, flag: str) -> Any:
         """What holds now: the user's, else the planned one, else the fixed default."""
@@ -72,5 +72,13 @@ class Draft:
 
         A value that equals the fixed default is planned too: that it was looked at is worth saying.
         """
-        if self.takes(flag) and not self.is_given(flag):
+        # Of what stands below a flag the user's part is the whole: configs replace it.
+        whole = flag if flag in self.defaults else _parent(flag)
+        if self.takes(flag) and not self.is_given(whole):
             self.planned[flag] = Planned(flag, value, reason, source)
+
+
+def _parent(flag: str) -> str:
+    """The flag that another one stands below (``data.augment_args`` of ``data.augment_args.scale``); else empty."""
+    parent = flag.rpartition(".")[0]
+    return parent if "." in parent else ""

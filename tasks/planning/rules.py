@@ -10,12 +10,37 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from tasks.planning.draft import Draft
-from tasks.planning.settle import length, network
+from tasks.planning.settle import classify, detect, length, machine, network, optimisation
 
 Rule: TypeAlias = Callable[[Draft], "Iterable[str] | None"]
 
+# Of all tasks, once images and model are settled. The average needs the number of steps, and that the batch.
+_TRAINING: tuple[Rule, ...] = (
+    optimisation.batch,
+    optimisation.learning_rate,
+    machine.cache,
+    length.steps,
+    optimisation.average,
+)
+
 RULES: dict[str, tuple[Rule, ...]] = {
-    "classify": (network.network, length.steps),
-    "segment": (network.network, length.steps),
-    "detect": (network.network, length.steps),
+    "classify": (
+        network.network,
+        classify.images,
+        classify.augmentation,
+        classify.rare_classes,
+        *_TRAINING,
+    ),
+    "segment": (
+        network.network,
+        *_TRAINING,
+    ),
+    "detect": (
+        network.network,
+        detect.images,
+        detect.detector,
+        detect.overlaps,
+        detect.augmentation,
+        *_TRAINING,
+    ),
 }

@@ -1,1 +1,106 @@
-"""Batch, learning rate, schedule, regularisation and averaging."""
+"""Batch, learning rate, schedule, regularisation and averaging; the same for all tasks, with numbers of their own."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tasks.planning.draft import Draft
+from tasks.planning.settle import length
+
+_HERE = "docs/plan_results.md"
+_BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
+_CONVNEXT = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
+_AVERAGE = "Izmailov et al., Averaging Weights Leads to Wider Optima, UAI 2018; Tarvainen and Valpola, NeurIPS 2017"
+
+
+class Batches(NamedTuple):
+    """Batches of a task.
+
+    Attributes:
+        pixels: of the images of a batch, about.
+        most: images.
+    """
+
+    pixels: int
+    most: int
+
+
+BATCHES = {"classify": Batches(2**20, 64), "segment": Batches(2**19, 32), "detect": Batches(2**20, 16)}
+FEWEST_STEPS = 8  # of an epoch: batches of a small set are made smaller
+LEAST_BATCH = 4  # below, batch norms know too little of a batch
+# Networks of attention and their kin diverge at the rates of convolutional networks with batch norms.
+GENTLE = ("vit", "deit", "beit", "eva", "swin", "maxvit", "convnext", "caformer", "coatnet", "hf-hub:", "local-dir:")
+AVERAGED = 8  # an average reaches over this part of all steps: 1/8
+
+
+def batch(draft: Draft) -> None:
+    """Images of a step: by their size, and fewer where the set is small."""
+    if draft.is_given("data.total_batch_size"):
+        return
+    data, asked = draft.fingerprint, BATCHES[draft.fingerprint.task]
+    height, width = seen_size(draft)
+    by_size = asked.pixels / max(1.0, height * width)
+    by_set = length.samples_an_epoch(draft) / FEWEST_STEPS
+    size = _power_of_two(max(LEAST_BATCH, min(asked.most, by_size, by_set)))
+    size = max(1, min(size, data.samples))
+    why = "a larger batch is too few steps an epoch" if by_set < min(asked.most, by_size) else "what a step holds"
+    text = f"{data.samples} training images of {height:g} x {width:g} pixels: {why}"
+    draft.plan("data.batch_size", size, text, "data")
+
+
+def learning_rate(draft: Draft) -> None:
+    """The highest learning rate: by the optimiser, the network and where its weights come from."""
+    if draft.value("model.optimizer") != "adamw" or draft.is_given("model.schedule_args"):
+        return
+    name = str(draft.value("model.backbone"))
+    if draft.value("model.freeze") == "backbone":
+        draft.plan("model.lr", 1e-3, "the head alone trains", _BIT)
+    elif name.startswith(GENTLE):
+        rate = 1e-4 if draft.value("model.weights") else 5e-4
+        draft.plan("model.lr", rate, f"{name} diverges at the rates of networks with batch norms", _CONVNEXT)
+    elif draft.fingerprint.task == "detect":
+        draft.plan("model.lr", 7e-4, "what heads on pretrained features and from scratch took", "experiment/bccd")
+    else:
+        draft.plan("model.lr", 1e-3, "AdamW's own, which small networks with batch norms take", "experiment/nuclei")
+
+
+def average(draft: Draft) -> None:
+    """An average of the weights over the last part of the training: it needs the number of steps."""
+    epochs = draft.value("trainer.max_epochs")
+    if draft.is_given("model.ema", "model.swa", "trainer.max_steps") or not isinstance(epochs, int) or epochs < 1:
+        return
+    if draft.value("model.prune") is not None:
+        return
+    limit = draft.planned.get("trainer.limit_train_batches")
+    an_epoch = length.whole_epoch(draft)
+    if limit is not None and isinstance(limit.value, int):
+        an_epoch = min(an_epoch, limit.value)
+    steps = epochs * an_epoch
+    if steps < 100:
+        return  # an average over a few steps is the weights themselves
+    decay = round(1 - AVERAGED / steps, 4 if steps < 10_000 else 5)
+    text = f"{steps} steps: the average reaches over the last {steps // AVERAGED} or so, which evens out single batches"
+    draft.plan("model.ema", decay, text, _AVERAGE)
+
+
+def seen_size(draft: Draft) -> tuple[float, float]:
+    """(H, W) in pixels of what the network sees in training, as far as it is settled."""
+    for flag in ("data.patch_size", "data.image_size"):
+        sides = numbers(draft.value(flag))
+        if sides:
+            return float(sides[0]), float(sides[-1])
+    data = draft.fingerprint
+    return data.height.median, data.width.median
+
+
+def numbers(value: object) -> list[int]:
+    """Sides of ``288``, ``"288,384"`` or ``[288, 384]``; empty where none is given."""
+    if value is None or value == "":
+        return []
+    parts = value if isinstance(value, (list, tuple)) else str(value).strip("[]").split(",")
+    return [int(part) for part in parts]
+
+
+def _power_of_two(number: float) -> int:
+    """The largest power of two that is not above a number of at least 1."""
+    return 1 << (int(number).bit_length() - 1)
