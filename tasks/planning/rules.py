@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from tasks.planning.draft import Draft
-from tasks.planning.settle import classify, detect, length, machine, network, optimisation
+from tasks.planning.settle import classify, detect, length, machine, network, optimisation, segment, values
 
 Rule: TypeAlias = Callable[[Draft], "Iterable[str] | None"]
 
@@ -27,17 +27,25 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "classify": (
         network.network,
         classify.images,
+        values.scale,
         classify.augmentation,
         classify.rare_classes,
         *_TRAINING,
     ),
     "segment": (
         network.network,
+        segment.volumes,
+        segment.images,
+        values.scale,
+        segment.network,
+        segment.augmentation,
         *_TRAINING,
+        segment.evaluation,
     ),
     "detect": (
         network.network,
         detect.images,
+        values.scale,
         detect.detector,
         detect.overlaps,
         detect.augmentation,

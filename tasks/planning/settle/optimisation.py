@@ -90,7 +90,16 @@ def seen_size(draft: Draft) -> tuple[float, float]:
         if sides:
             return float(sides[0]), float(sides[-1])
     data = draft.fingerprint
-    return data.height.median, data.width.median
+    height, width = data.height.median, data.width.median
+    spacing = draft.value("data.spacing")
+    if data.volumes and data.slices is not None:
+        depth = data.slices.median
+        planes = {"sagittal": (depth, height), "coronal": (depth, width)}
+        height, width = planes.get(str(draft.value("data.axis")), (height, width))
+        if isinstance(spacing, (int, float)) and len(data.spacing) == 3 and spacing > 0:
+            finer = min(data.spacing[:2]) / spacing
+            height, width = height * finer, width * finer
+    return height, width
 
 
 def numbers(value: object) -> list[int]:

@@ -1,1 +1,150 @@
-"""What is settled for segmentation alone: images, model, augmentation, evaluation."""
+"""What is settled for segmentation alone: cut, spacing and size of images, decoder, loss, augmentation, clean-up."""
+
+from __future__ import annotations
+
+from tasks.planning.draft import Draft
+
+FINE = 96  # px of a slice's longer side that smaller slices are resampled up to, ...
+FINER = 2.0  # ... but not to more than so many times the stored resolution
+LARGEST = {"cpu": 256, "mps": 320, "cuda": 512}  # longer side, in pixels, that is trained on at a time
+ANISOTROPIC = 1.5  # slices that are so many times further apart than pixels are cut where they are sharp
+CONTEXT = 3.0  # beyond so many times the pixel spacing neighbouring slices show something else
+LEAST_SIDE = 8  # px that the short sides of small objects are left with where images are made smaller
+HEAVY = 1000  # images an epoch from which the decoder decides how long a training takes
+MANY = 5  # objects an image, from which it is about objects and no organ
+_NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
+_OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
+
+
+def volumes(draft: Draft) -> None:
+    """How volumes are cut, and the spacing of the pixels of a slice."""
+    data = draft.fingerprint
+    if not data.volumes or data.slices is None or not data.height.median:
+        return
+    height, width, depth = data.height.median, data.width.median, data.slices.median
+    spacing = data.spacing if len(data.spacing) == 3 else ()
+    apart = spacing[2] / max(spacing[:2]) if spacing else 1.0
+    if not draft.is_given("data.axis") and draft.value("data.axis") == "axial":
+        height, width = _axis(draft, (height, width, depth), apart)
+    if spacing and apart <= CONTEXT:
+        text = f"slices are {spacing[2]:g} mm apart, {apart:.1f} times the pixels: neighbours show the same structures"
+        draft.plan("data.neighbors", 1, text, "Roth et al., MICCAI 2014 (2.5D)")
+    if not spacing or draft.is_given("data.spacing", "data.image_size", "data.patch_size"):
+        return
+    plane, side = min(spacing[:2]), max(height, width)
+    most = LARGEST[draft.machine.device]
+    if side < FINE:
+        finer = min(FINER, FINE / side)
+        text = f"slices of {height:g} x {width:g} pixels are few cells of the deepest level: {finer:.1f} times as fine"
+        draft.plan("data.spacing", float(f"{plane / finer:.1g}"), text, "experiment/hippocampus")
+    elif side > most:
+        text = f"slices of {height:g} x {width:g} pixels, as large as {draft.machine.device} trains in time"
+        draft.plan("data.spacing", float(f"{plane * side / most:.2g}"), text, "machine")
+    else:
+        draft.plan("data.spacing", float(f"{plane:.3g}"), "the median in the plane: one size of structures", _NNUNET)
+
+
+def _axis(draft: Draft, sides: tuple[float, float, float], apart: float) -> tuple[float, float]:
+    """Plan the plane, from (rows, columns, slices) of axial slices; the rows and columns of the chosen one."""
+    height, width, depth = sides
+    planes = {"axial": (height, width), "sagittal": (depth, height), "coronal": (depth, width)}
+    if apart > ANISOTROPIC or apart < 1 / ANISOTROPIC:
+        if apart > 1:
+            text = f"slices are {apart:.1f} times further apart than pixels: cut where the scan is sharp"
+            draft.plan("data.axis", "axial", text, _NNUNET)
+        return planes["axial"]
+    axis = max(planes, key=lambda name: planes[name][0] * planes[name][1])
+    rows, columns = planes[axis]
+    text = f"voxels are alike in all directions: the plane with the largest slices, {rows:g} x {columns:g}"
+    draft.plan("data.axis", axis, text, "experiment/hippocampus")
+    return planes[axis]
+
+
+def images(draft: Draft) -> None:
+    """Whole images, made smaller if objects bear it, or patches."""
+    data = draft.fingerprint
+    if data.volumes or draft.is_given("data.image_size", "data.patch_size") or not data.height.median:
+        return
+    most = LARGEST[draft.machine.device]
+    height, width = data.height, data.width
+    same = height.least == height.most and width.least == width.most
+    longer = max(height.median, width.median)
+    if same and longer <= most:
+        sides = [round(height.median), round(width.median)]
+        text = f"images as stored, {sides[0]} x {sides[1]} pixels"
+        draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
+        return
+    low = data.objects.short_side.low if data.objects is not None and data.objects.total else 0.0
+    fit = most / max(height.most, width.most)
+    if same and low * fit >= LEAST_SIDE:
+        sides = [_multiple(fit * height.median), _multiple(fit * width.median)]
+        text = (
+            f"small objects of {low:g} px (5th percentile) keep {low * fit:.0f} px in images of {sides[0]} x {sides[1]}"
+        )
+        draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
+        return
+    side = max(32, min(most, 32 * int(min(height.low, width.low) // 32)))
+    kinds = "images as large" if same else "images that differ in size"
+    text = f"{kinds} ({height.least:g} x {width.least:g} to {height.most:g} x {width.most:g}) keep their resolution"
+    draft.plan("data.patch_size", side, text, _NNUNET)
+
+
+def network(draft: Draft) -> None:
+    """A decoder that the machine can bear, and what the overlap of the loss is summed over."""
+    long = draft.fingerprint.samples > HEAVY and draft.machine.device == "cpu"
+    if long and draft.value("model.decoder") == "unet":
+        text = f"{draft.fingerprint.samples} images on a processor: half the channels of the usual decoder"
+        channels = [128, 64, 48, 32, 16]
+        draft.plan("model.decoder_args", {"decoder_channels": channels}, text, "experiment/hippocampus")
+    objects = draft.fingerprint.objects
+    if objects is not None and objects.total and objects.empty < 0.05 and not draft.is_given("model.loss"):
+        text = (
+            f"{100 * (1 - objects.empty):.0f} % of the images show a class: each counts alike, dim and small ones too"
+        )
+        draft.plan("model.batch_dice", False, text, "experiment/nuclei")
+
+
+def augmentation(draft: Draft) -> None:
+    """The preset by modality; mirror images and scale where nothing speaks against them."""
+    data = draft.fingerprint
+    draft.plan("data.augment", _OWN.get(data.modality, "light"), f"{data.modality}: {data.modality_from}", "data")
+    if not isinstance(draft.value("data.augment"), str) or draft.value("data.augment") == "none":
+        return
+    if _mirrors(draft):
+        for name in ("horizontal_flip", "vertical_flip"):
+            text = (
+                "no class has a side and no image an up: mirror images are images, over which predictions are averaged"
+            )
+            draft.plan(f"data.augment_args.{name}", True, text, "experiment/hippocampus")
+    if data.modality == "microscopy":
+        text = "magnification differs from image to image"
+        draft.plan("data.augment_args.scale", 0.25, text, "experiment/nuclei")
+
+
+def evaluation(draft: Draft) -> None:
+    """Mirror images averaged, components cleaned up, objects counted."""
+    data = draft.fingerprint
+    if _mirrors(draft):
+        draft.plan(
+            "model.tta", "flips", "no class has a side and no image an up: the mean over four mirror images", _NNUNET
+        )
+    objects = data.objects
+    if objects is None or not objects.total:
+        return
+    if objects.per_image.median < MANY:
+        text = f"{objects.per_image.median:g} objects an image (median): small components may be mistakes"
+        draft.plan("model.cleanup", "auto", f"{text}; validation decides by class", _NNUNET)
+    elif not data.volumes:
+        text = f"{objects.per_image.median:g} objects an image (median): how many are found counts too"
+        draft.plan("model.count_lesions", True, text, "data")
+
+
+def _mirrors(draft: Draft) -> bool:
+    """Whether an image mirrored in either direction is one that might have been taken."""
+    data = draft.fingerprint
+    return not data.sided and not data.upright and draft.value("data.sided") is not True
+
+
+def _multiple(side: float) -> int:
+    """The nearest multiple of 32 px."""
+    return max(32, 32 * round(side / 32))
