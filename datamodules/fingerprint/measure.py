@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,9 @@ from datamodules.fingerprint.spreads import spread, spread_or_none
 from datamodules.loading.patch_counts import count_patches
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.volume_pairs import read_description
+from scansuite.errors import SuiteError
+
+log = logging.getLogger(__name__)
 
 UNKEPT = 64  # images that are looked at, where they are no files and each run looks anew: phantoms are drawn
 # What comes from a look at images, and is kept in the cache.
@@ -48,6 +52,7 @@ def measure_fingerprint(data: ScanDataModule, *, seconds: float = SECONDS) -> Fi
     Raises:
         SuiteError: the data cannot be trained on as they are, or none of the training images can be read.
     """
+    _refuse_no_training(data)
     known = _of_table(data)
     images, complete = chosen_images(data)
     kept = KeptLook(data, images)
@@ -59,7 +64,43 @@ def measure_fingerprint(data: ScanDataModule, *, seconds: float = SECONDS) -> Fi
         kept.keep(seen)
     values = {name: getattr(seen, name) for name in _SEEN if name != "class_counts" or known.task == "segment"}
     found = replace(known, **values)
-    return found if known.task != "detect" else _with_boxes(data, found)
+    found = found if known.task != "detect" else _with_boxes(data, found)
+    _refuse_no_objects(data, found)
+    return found
+
+
+def _refuse_no_training(data: ScanDataModule) -> None:
+    """Refuse data of which no case is to be trained on.
+
+    Raises:
+        SuiteError: there is none.
+    """
+    if len(data.rows("train")):
+        return
+    evaluated = data.split == "all_test"
+    mend = "leave --data.split all_test out" if evaluated else "give it one, or leave the split out, and one is drawn"
+    raise SuiteError(f"{data.root}: the data have no train part: {mend}")
+
+
+def _refuse_no_objects(data: ScanDataModule, found: Fingerprint) -> None:
+    """Refuse boxes and masks that show nothing at all.
+
+    Raises:
+        SuiteError: no training image has a box; or all training masks were looked at, and none shows a class.
+    """
+    if found.objects is None or found.objects.total:
+        return
+    if found.task == "detect":
+        raise SuiteError(
+            f"{data.root}: none of the {found.images} training images has a box: there is nothing to learn: add "
+            "annotations, or give another split"
+        )
+    if found.complete:
+        raise SuiteError(
+            f"{data.root}: none of the {found.images} training masks shows a class: there is nothing to learn: add "
+            "masks, or say what their values mean (--data.classes)"
+        )
+    log.warning("%s: none of the %d masks that were looked at shows a class", data.root, found.looked_at)
 
 
 def _of_table(data: ScanDataModule) -> Fingerprint:

@@ -23,6 +23,9 @@ from scansuite.words import number_of
 
 log = logging.getLogger(__name__)
 
+_LEAST_PATIENTS = 3
+_TOO_FEW = "training, validation and test need a patient each: add patients"
+
 
 def make_split(
     table: CaseTable,
@@ -89,10 +92,11 @@ def make_split(
         parts = stratified_groups(strata, groups, (1 - test_fraction, test_fraction), ties)
         split[parts == 1] = "test"
         if not (parts == 1).any():
+            have = len(np.unique(groups))
+            mend = "give a larger one, or 0 for none, or more data" if have >= _LEAST_PATIENTS else _TOO_FEW
             raise SuiteError(
-                f"--data.test_fraction {test_fraction}: of {number_of(len(np.unique(groups)), 'patient')} (or "
-                "images, where no "
-                "patient is known) none fits into so small a test part: give a larger one, or 0 for none, or more data"
+                f"--data.test_fraction {test_fraction}: of {number_of(have, 'patient')} (or images, where no patient "
+                f"is known) none fits into so small a test part: {mend}"
             )
     evaluated = fold if draws_all and test_fraction == 0 else None
     _refuse_too_few(groups[split == "train"], folds, folds_flag)
@@ -127,9 +131,10 @@ def refuse_gaps(table: CaseTable) -> bool:
 def _refuse_too_few(groups: NDArray[np.int64], folds: int, flag: str) -> None:
     have = len(np.unique(groups))
     if have < folds:
+        mend = "give fewer folds, a smaller --data.test_fraction, or more data" if have > 1 else _TOO_FEW
         raise SuiteError(
-            f"{flag} {folds}: only {have} patients (or images, where no patient is known) are left outside the test "
-            "part: give fewer folds, a smaller --data.test_fraction, or more data"
+            f"{flag} {folds}: only {number_of(have, 'patient')} (or images, where no patient is known) "
+            f"{'is' if have == 1 else 'are'} left outside the test part: {mend}"
         )
 
 

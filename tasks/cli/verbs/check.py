@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from datamodules.checks.contents import keep_contents
 from datamodules.checks.kinds import SEVERITIES, kind_of
 from datamodules.checks.page import verdict, write_page
 from datamodules.checks.run import check
 from datamodules.checks.store import FindingStore
+from datamodules.fingerprint.fingerprint import FILE as FINGERPRINT
+from datamodules.fingerprint.measure import measure_fingerprint
 from datamodules.preparation import described
 from datamodules.readers.listing import refuse_missing
 from datamodules.settings import default_workers
+from scansuite.errors import SuiteError
+from scansuite.files import write_text
 from scansuite.progress import progress
 from tasks.cli.logs import configure_logs
 from tasks.cli.parser import TaskParser
@@ -24,7 +30,7 @@ from tasks.cli.runs.run_dir import new_folder
 
 log = logging.getLogger(__name__)
 
-OWN_FLAGS = {"output": "new folder for check.csv and check.html; left out: nothing is written"}
+OWN_FLAGS = {"output": "new folder for check.csv, check.html and fingerprint.json; left out: nothing is written"}
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -51,9 +57,31 @@ def run(task: str, argv: Sequence[str]) -> int:
                 log.info("%s", described(data, survey.table))
             store.write(output / "check.csv", survey.cases())
             write_page(output / "check.html", survey, store)
+            clean = len(survey.table) > 0 and not store.count("error")
+            if clean:
+                keep_contents(survey)
+        files = [output / "check.html", output / "check.csv"]
+        if clean and _write_fingerprint(cli, output / FINGERPRINT):
+            files.append(output / FINGERPRINT)
         _show(store)
-        print(f"{verdict(store)}: {output / 'check.html'}, {output / 'check.csv'}")
+        print(f"{verdict(store)}: {', '.join(map(str, files))}")
         return 1 if store.count("error") else 0
+
+
+def _write_fingerprint(cli: TaskParser, file: Path) -> bool:
+    """Measure the data as training would have them, by a data module of their own; whether that could be done."""
+    logging.disable(logging.WARNING)  # the check has said it all
+    try:
+        fingerprint = measure_fingerprint(cli.build_data())
+    except SuiteError as error:
+        reason = str(error)
+    else:
+        write_text(file, fingerprint.to_json())
+        return True
+    finally:
+        logging.disable(logging.NOTSET)
+    log.info("no %s: %s", file.name, reason)
+    return False
 
 
 def _show(store: FindingStore) -> None:

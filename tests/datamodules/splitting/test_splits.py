@@ -224,7 +224,7 @@ def test_one_patient_cannot_be_split() -> None:
     everyone = np.zeros(20, np.int64)
     with pytest.raises(SuiteError, match=r"--data\.test_fraction 0\.2: of 1 patient .* none fits"):
         make_split(plain_table(20), np.ones((20, 1)), everyone, **PLAIN)
-    with pytest.raises(SuiteError, match=r"--data\.folds 5: only 1 patients"):
+    with pytest.raises(SuiteError, match=r"--data\.folds 5: only 1 patient .* need a patient each: add patients"):
         make_split(plain_table(20), np.ones((20, 1)), everyone, **{**PLAIN, "test_fraction": 0})
 
 

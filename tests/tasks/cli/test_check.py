@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.datamodules.scans_on_disk import cohort, write_table
+from datamodules.classification.image_table import ImageTable
+from datamodules.fingerprint.fingerprint import Fingerprint
+from tests.datamodules.scans_on_disk import cohort, data_of, write_table
 from tests.tasks.cli.conftest import Run, one_line
 
 
@@ -29,7 +31,29 @@ def test_a_clean_set_ends_with_0(run: Run, root: Path) -> None:
     assert err.startswith(f"data: ImageTable, root {root}: train ")
     assert len(err.splitlines()) == 1  # nothing else is said
     assert "nothing would stop or spoil training" in out
-    assert sorted(file.name for file in Path("checked").iterdir()) == ["check.csv", "check.html"]
+    assert sorted(file.name for file in Path("checked").iterdir()) == [
+        "check.csv",
+        "check.html",
+        "fingerprint.json",
+    ]
+
+
+def test_the_fingerprint_is_that_of_training_and_training_reads_no_image_again(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, _ = run("check", *flags(root, "checked"))
+    assert (status, "checked/fingerprint.json" in out) == (0, True)
+    found = Fingerprint.from_json(Path("checked/fingerprint.json").read_text())
+    assert (found.task, sum(found.cases.values()), found.height.most) == ("classify", 60, 16)
+    data = data_of(root)
+    monkeypatch.setattr(ImageTable, "read", lambda *_: pytest.fail("read again"))
+    assert len(data.contents) == 60
+
+
+def test_where_training_would_stop_there_is_no_fingerprint(run: Run, root: Path) -> None:
+    (root / cohort()["path"][3]).write_bytes(b"")
+    assert run("check", *flags(root, "checked"))[0] == 1
+    assert not Path("checked/fingerprint.json").exists()
 
 
 def test_an_error_ends_with_1_and_the_page_escapes_what_the_data_say(run: Run, root: Path) -> None:
