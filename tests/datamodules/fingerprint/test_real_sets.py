@@ -39,7 +39,7 @@ def test_breastmnist(shared_data: Path) -> None:
     assert found.samples == found.images == len(images)
     assert list(found.class_counts) == np.bincount(labels).tolist()
     assert list(found.val_counts) == np.bincount(val).tolist()
-    assert found.height == found.width == (28, 28, 28, 28, 28)
+    assert list(found.height) == list(found.width) == [28] * 5
     assert found.intensities is not None
     assert found.intensities.median == pytest.approx(np.median(images), abs=8)  # 128 of 546 images
     assert found.intensities.high == pytest.approx(np.quantile(images, 0.95), abs=8)
@@ -71,7 +71,7 @@ def test_volumes_of_the_hippocampus(shared_data: Path) -> None:
     shapes = np.array([nib.load(root / name).shape for name in names])
     assert found.volumes
     assert found.images == found.samples == shapes[:, 2].sum()
-    assert found.spacing == (1, 1, 1)
+    assert list(found.spacing) == [1, 1, 1]
     assert found.modality == "mr"
     assert found.slices is not None
     assert found.slices.median == pytest.approx(np.median(shapes[:, 2]), abs=1)
@@ -116,7 +116,7 @@ def test_boxes_of_nuclei(shared_data: Path) -> None:
     train = set(data.table.cases["path"].iloc[data.rows("train")].map(lambda path: Path(path).name))
     images = {image["id"] for image in content["images"] if Path(image["file_name"]).name in train}
     boxes = np.array([one["bbox"] for one in content["annotations"] if one["image_id"] in images], float)
-    assert found.class_counts == (len(boxes),)
+    assert list(found.class_counts) == [len(boxes)]
     assert found.objects is not None
     assert found.objects.short_side == pytest.approx(np.quantile(boxes[:, 2:].min(axis=1), QUANTILES))
     assert found.objects.long_side == pytest.approx(np.quantile(boxes[:, 2:].max(axis=1), QUANTILES))
@@ -131,8 +131,8 @@ def test_blood_cells(shared_data: Path) -> None:
         boxes = ET.parse(root / "Annotations" / f"{name}.xml").findall("object")
         edges = {key: [float(box.findtext(f"bndbox/{key}") or 0) for box in boxes] for key in EDGES}
         wide = np.column_stack([np.subtract(edges["xmax"], edges["xmin"]), np.subtract(edges["ymax"], edges["ymin"])])
-        usable = (wide > 0).all(axis=1)  # two boxes of the set have no width
-        counts.append(int(usable.sum()))
+        usable = np.all(wide > 0, axis=1).tolist()  # two boxes of the set have no width
+        counts.append(sum(usable))
         sides += wide[usable].tolist()
         labels += [str(box.findtext("name")) for box, use in zip(boxes, usable, strict=True) if use]
     assert found.cases == {"train": 205, "val": 87, "test": 72}
