@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,15 @@ from torchmetrics import Metric
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
-from scansuite.errors import SuiteError, nearest
+from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
 from scansuite.words import number_of
 from tasks.base import Task
 from tasks.batches import count_cases
+from tasks.classify.building import build_head
 from tasks.classify.checks import check_flags
 from tasks.classify.distillation import imitation
+from tasks.classify.heads import HeadName
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.mc_dropout import check_passes, several
 from tasks.classify.metrics import ClassificationMetrics
@@ -35,10 +37,6 @@ from tasks.predictor import PartialOutput, StepOutput
 from tasks.registry.links import Link, joins
 from tasks.steps import Stage
 
-if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
-    from tasks.classify.heads import Head
-
-HeadName = Literal["pool", "mlp", "flatten", "native"]
 Target = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
@@ -162,7 +160,7 @@ class ClassificationTask(Task):
         outputs = self.num_classes - 1 if self.criterion.name == "ordinal" else self.num_classes
         native = head == "native"
         self.build_network(None, classes=outputs if native else None, args={"dropout": dropout} if native else None)
-        self.head = self._build_head(head, head_args, outputs, dropout, hidden)
+        self.head = build_head(self, head, head_args, outputs, dropout, hidden)
         self.attention: AttentionPooling | None = None
         self.pooling: LogitPooling | None = None
         if aggregate == "attention" and isinstance(self.head, OwnHead) and not self.head.pools:
@@ -208,43 +206,6 @@ class ClassificationTask(Task):
         if not counts or not known:
             raise SuiteError("--model.class_weights balanced: the data module says no class counts; give the weights")
         return balanced_class_weights(self.target, counts, known)
-
-    def _build_head(
-        self, name: HeadName | Part, args: dict[str, Any] | None, outputs: int, dropout: float, hidden: int
-    ) -> Head | OwnHead | None:
-        """None where the network's own classifier is the head."""
-        if is_path(name):
-            trial = self._levels_of(torch.zeros(2, self.in_channels, *(self.input_size or (64, 64))))
-            offered = {"dropout": dropout, "grid": (trial[-1].shape[-2], trial[-1].shape[-1])}
-            return OwnHead(name, args, outputs=outputs, trial=trial, offered=offered)
-        if name not in get_args(HeadName):
-            raise SuiteError(f"--model.head {name!r} is unknown: {nearest(str(name), get_args(HeadName))}")
-        refuse_arguments("head", name, args)
-        if name == "native":
-            return None
-        from tasks.classify.heads import Head, needs_norm
-
-        grid = None
-        if name == "flatten" and self.input_size is not None:
-            height, width = self._levels_of(torch.zeros(1, self.in_channels, *self.input_size))[-1].shape[-2:]
-            grid = (height, width)
-        return Head(
-            name,  # type: ignore[arg-type]
-            self.backbone.channels[-1],
-            outputs,
-            dropout=dropout,
-            hidden=hidden,
-            grid=grid,
-            norm=needs_norm(self.backbone),
-        )
-
-    @torch.no_grad()
-    def _levels_of(self, image: Tensor) -> list[Tensor]:
-        """What the backbone makes of a trial image, with its statistics left alone."""
-        self.backbone.eval()
-        levels: list[Tensor] = self.backbone(image)
-        self.backbone.train()
-        return levels
 
     def forward(self, image: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Logits of images, or of cases with several images.

@@ -1,0 +1,70 @@
+"""The head of a classifier, made from its flags once the backbone is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+from torch import Tensor
+
+from scansuite.errors import SuiteError, nearest
+from scansuite.own_parts import Part, is_path, refuse_arguments
+from tasks.classify.heads import Head, HeadName, needs_norm
+from tasks.classify.own_head import OwnHead
+
+if TYPE_CHECKING:
+    from tasks.classify.task import ClassificationTask
+
+
+def build_head(
+    task: ClassificationTask,
+    name: HeadName | Part,
+    args: dict[str, Any] | None,
+    outputs: int,
+    dropout: float,
+    hidden: int,
+) -> Head | OwnHead | None:
+    """Make the head; None where the network's own classifier is the head.
+
+    Args:
+        task: with its backbone.
+        name: see ``--model.head``; likewise ``args``, ``dropout`` and ``hidden``.
+        args: of a head of the user's.
+        outputs: number of logits.
+        dropout: chance.
+        hidden: width.
+
+    Raises:
+        SuiteError: there is no such head, or it does not fit.
+    """
+    if is_path(name):
+        trial = _levels_of(task, torch.zeros(2, task.in_channels, *(task.input_size or (64, 64))))
+        offered = {"dropout": dropout, "grid": (trial[-1].shape[-2], trial[-1].shape[-1])}
+        return OwnHead(name, args, outputs=outputs, trial=trial, offered=offered)
+    if name not in get_args(HeadName):
+        raise SuiteError(f"--model.head {name!r} is unknown: {nearest(str(name), get_args(HeadName))}")
+    refuse_arguments("head", name, args)
+    if name == "native":
+        return None
+    grid = None
+    if name == "flatten" and task.input_size is not None:
+        height, width = _levels_of(task, torch.zeros(1, task.in_channels, *task.input_size))[-1].shape[-2:]
+        grid = (height, width)
+    return Head(
+        name,  # type: ignore[arg-type]
+        task.backbone.channels[-1],
+        outputs,
+        dropout=dropout,
+        hidden=hidden,
+        grid=grid,
+        norm=needs_norm(task.backbone),
+    )
+
+
+@torch.no_grad()
+def _levels_of(task: ClassificationTask, image: Tensor) -> list[Tensor]:
+    """What the backbone makes of a trial image, with its statistics left alone."""
+    task.backbone.eval()
+    levels: list[Tensor] = task.backbone(image)
+    task.backbone.train()
+    return levels
