@@ -33,7 +33,7 @@ from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.patches import PatchPlace
 from datamodules.samples.probe import ImageFacts, channel_statistics, probe_images
 from datamodules.samples.sources import Samples, ScanSource
-from datamodules.settings import check_loading, default_cache_dir, name_list, numbers, pair
+from datamodules.settings import at_least_one, check_loading, default_cache_dir, name_list, numbers, pair
 from datamodules.stored import Stored
 from datamodules.tables.form import table_form
 from datamodules.transforms.names import AugmentArgs, TransformList
@@ -102,7 +102,10 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
             right.
         cache: ``none`` reads files in each epoch; ``memory`` reads every scan once and keeps it; ``disk`` keeps it in
             ``cache_dir``, at the size that the model sees, for all runs; ``auto`` chooses, and says so
-            (docs/caching.md).
+            (docs/caching.md); ``features`` keeps what a frozen backbone makes of each image, and trains on that
+            (docs/frozen_features.md).
+        feature_copies: copies of each training image of which ``cache`` keeps features: the first as it is, the others
+            augmented.
         cache_dir: where hashes and unpacked data are kept; left out: ``$SCANSUITE_CACHE`` or the user's cache folder.
         scratch: folder on a disk of this machine (``$SLURM_TMPDIR``) that caches are copied to, and read from; left
             out: none.
@@ -154,6 +157,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         augment_on: AugmentOn = "auto",
         sided: bool | None = None,
         cache: Cache = "none",
+        feature_copies: int = 1,
         cache_dir: str | None = None,
         scratch: str | None = None,
         keep_scratch: bool = False,
@@ -191,6 +195,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         self.sided = sided
         self.augment_on: AugmentOn = augment_on
         self.cache: Cache = cache
+        self.feature_copies = at_least_one(feature_copies, "feature_copies")
         if scratch is not None and not scratch.strip():
             raise SuiteError("--data.scratch: is blank: name a folder on a disk of this machine, or leave it out")
         self.scratch = Scratch(scratch, self.cache_dir, keep=keep_scratch) if scratch else None
@@ -215,9 +220,8 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
 
     def __getstate__(self) -> dict[str, Any]:
         """What a spawned loader process needs to read: neither the trainer nor the data sets that refer back here."""
-        return {name: value for name, value in vars(self).items() if name not in ("trainer", "_datasets")} | {
-            "trainer": None
-        }
+        left = ("trainer", "_datasets", "extractor")
+        return {name: value for name, value in vars(self).items() if name not in left} | {"trainer": None}
 
     def local(self, name: str, flag: str) -> Path:
         """The path that a flag of the data names, or the local copy where it is a URL."""
@@ -231,6 +235,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         Useless("new_cases", "it is of cases that a --data.split_file does not name", "split_file", left_out),
         Useless("batch_size", "--data.total_batch_size says it for all devices", "total_batch_size", given),
         Useless("keep_scratch", "there is no --data.scratch", "scratch", left_out),
+        Useless("feature_copies", "it is of --data.cache features", "cache", lambda cache: cache != "features"),
         *(Useless(flag, "it is of tables, and none is named", TABLES, left_out) for flag in ("separator", "encoding")),
     )
 

@@ -25,6 +25,17 @@ def default_workers(ranks: int = 1) -> int:
     return max(0, min(8, share - 1))
 
 
+def at_least_one(number: int, flag: str) -> int:
+    """A whole number above 0.
+
+    Raises:
+        SuiteError: names the flag of ``--data``.
+    """
+    if number < 1:
+        raise SuiteError(f"--data.{flag} {number}: must be at least 1")
+    return number
+
+
 def check_loading(batch_size: int, num_workers: int | None, total_batch_size: int | None = None) -> None:
     """Refuse numbers of cases a batch and of loader processes that cannot be.
 

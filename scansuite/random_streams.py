@@ -11,3 +11,4 @@ BAGS = 17  # which images of a case are shown in training
 MIXING = 29  # mixup and CutMix
 SHOWN = 31  # which cases `show` draws
 MC_DROPOUT = 37  # what is dropped in passes of evaluation and prediction
+FEATURE_COPY = 41  # which augmented copy of an image's features a draw takes

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import nn
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from backbones.initialisation import Scheme
 from backbones.names import own_network
 from backbones.weight_files import reading_once
+from datamodules.base import ScanDataModule
 from datamodules.preprocess import Preprocess
 from datamodules.samples.slices import SliceSpec
 from datamodules.useless import Useless
@@ -291,6 +292,30 @@ class Task(Steps, Standalone):
         """Remember what the weights of a model that is built from its checkpoint once began with."""
         self.network = replace(self.network, weights=weights)
         self.hparams.update(weights=weights)
+
+    def features(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, F) that the head makes its output from, where :meth:`without_features` says so.
+
+        Raises:
+            NotImplementedError: the task has no such features.
+        """
+        raise NotImplementedError(f"{self.name} has no features of whole images")
+
+    def without_features(self) -> str:
+        """Why the task cannot be trained on features of whole images; empty where it can."""
+        return f"{self.name} needs maps and not one vector of an image: leave it out"
+
+    def wants_features(self) -> str:
+        """What of it can be trained on features alone; empty where there is no such thing."""
+        return ""
+
+    @property
+    def fits_head(self) -> bool:
+        """Whether its head is fitted to features at once, without steps of training."""
+        return False
+
+    def fit_on_features(self, data: ScanDataModule) -> None:
+        """Fit the head to the features of a data module, where :attr:`fits_head` says so."""
 
     def set_lr(self, lr: float) -> None:
         """Train at another learning rate than was given."""

@@ -56,6 +56,11 @@ class Steps(Compressible):
         super().__init__()
         self._finite = FiniteLoss()
 
+    @property
+    def feature_width(self) -> int | None:
+        """Length of the features that the model takes in place of images; None: it takes none."""
+        return None
+
     @abstractmethod
     def metric_inputs(self, output: Any, batch: Batch) -> tuple[Any, Any]:
         """Prediction and target of a batch, as metrics of the user's see them."""
@@ -80,7 +85,8 @@ class Steps(Compressible):
         """
 
     def _shared_step(self, batch: Batch, stage: Stage, batch_idx: int = 0) -> tuple[Tensor, Any, Batch]:
-        check_images(batch, self.in_channels, self.targets, double=self.dtype == torch.float64)
+        double, width = self.dtype == torch.float64, self.feature_width
+        check_images(batch, self.in_channels, self.targets, double=double, features=width)
         if "scan" not in batch:  # data sets of the suite have looked
             self.check_targets(batch, values=not batch["image"].is_cuda or batch_idx % LOOK == 0)
         with self._part("forward"):

@@ -180,7 +180,9 @@ class ImageCache:
                 if time.time() - file.stat().st_mtime > _STALE:
                     file.unlink()
 
-    def note(self, data_set: str, part: str, images: int, settings: dict[str, Any]) -> None:
+    def note(
+        self, data_set: str, part: str, images: int, settings: dict[str, Any], what: str = "decoded images"
+    ) -> None:
         """Write down what is kept here, for people and for what deletes caches.
 
         Args:
@@ -188,6 +190,7 @@ class ImageCache:
             part: of it.
             images: how many of them.
             settings: that all of them were made with.
+            what: is kept of each.
         """
         about = self.folder / ABOUT
         noted: Any = None
@@ -201,7 +204,7 @@ class ImageCache:
             "filled": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         text = {
-            "what": "decoded images, made by scansuite; may be deleted when no run uses them",
+            "what": f"{what}, made by scansuite; may be deleted when no run uses them",
             "used": "the time of this file is that of the last use",
             "version": __version__,
             "bytes": sum(file.stat().st_size for file in self.folder.glob("*.arrow")),

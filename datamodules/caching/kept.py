@@ -15,11 +15,12 @@ from filelock import FileLock, Timeout
 
 from scansuite.files import unused
 
-Kind: TypeAlias = Literal["volumes", "images", "hashes", "downloads"]
+Kind: TypeAlias = Literal["volumes", "images", "features", "hashes", "downloads"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MEANING: dict[Kind, str] = {
     "volumes": "decoded slices of volumes; made again when they are needed",
     "images": "decoded images of --data.cache disk; made again when they are needed",
+    "features": "features of --data.cache features; computed again when they are needed",
     "hashes": "hashes of files; each file is read once more for them",
     "downloads": "copies of data at URLs, and MedMNIST files; fetched again where --data.download or the URL says so",
 }
@@ -29,6 +30,7 @@ _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{6}\.tmp")  # of scansuite.files.rep
 _PLACES: dict[str, tuple[Kind, re.Pattern[str]]] = {
     "volumes": ("volumes", re.compile(r"[0-9a-f]{16,}-[0-9a-f]{16}\.npy")),
     "images": ("images", re.compile(r"[0-9a-f]{20}")),
+    "features": ("features", re.compile(r"[0-9a-f]{20}")),
     "remote": ("downloads", re.compile(r"[0-9a-f]{16}")),  # not `asked`: which URLs the user has asked for
     "medmnist": ("downloads", re.compile(r"[a-z0-9]+mnist[a-z0-9]*(_\d+)?(\.npz|-\d+-\d+)")),
 }
@@ -113,7 +115,7 @@ def remove(kept: Kept) -> str:
 @contextmanager
 def _alone(kept: Kept) -> Iterator[bool]:
     """Whether nobody fills or uses it; who comes meanwhile waits."""
-    folder = kept.path if kept.path.parent.name in ("images", "remote") else kept.path.parent
+    folder = kept.path if kept.path.parent.name in ("images", "features", "remote") else kept.path.parent
     locks = [folder / ".lock"]
     if kept.kind == "hashes":
         locks = sorted(folder.glob(".contents-*.lock"))

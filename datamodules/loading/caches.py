@@ -11,6 +11,7 @@ import numpy as np
 from datamodules.caching.image_cache import ImageCache, in_words
 from datamodules.evenly import evenly
 from datamodules.loading.disk_cache import on_disk
+from datamodules.loading.feature_cache import Extractor, featured
 from datamodules.loading.loaders import in_memory
 from datamodules.samples.sources import ScanSource, Source
 from datamodules.settings import free_memory
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Cache: TypeAlias = Literal["none", "memory", "disk", "auto"]
+Cache: TypeAlias = Literal["none", "memory", "disk", "auto", "features"]
 
 MEMORY_SHARE = 0.5  # of the free memory of a machine, for the caches of all its ranks, where it is chosen for the user
 _NOTHING = 0.2e-3  # seconds an image: what reading may take and still cost next to nothing beside a step
@@ -31,7 +32,15 @@ _RESERVE = 2**30  # bytes that a cache that was not asked for leaves free on its
 
 
 class KeptOnDisk:
-    """Data whose images may be kept on disk (``--data.cache``)."""
+    """Data whose images may be kept on disk (``--data.cache``), or what a frozen network makes of them.
+
+    Attributes:
+        feature_copies: how often each training image goes through the network: as it is, and augmented.
+        extractor: the network, where there is one (``--data.cache features`` in training); None: images are read.
+    """
+
+    feature_copies: int = 1
+    extractor: Extractor | None = None
 
     def not_on_disk(self) -> str | None:
         """Why they are not: they are no files, or are kept so already; None where they may be."""
@@ -73,6 +82,8 @@ def kept(data: ScanDataModule, split: str, dataset: SampleDataset) -> SampleData
         return dataset
     if data.cache == "memory":
         return in_memory(data, dataset)
+    if data.cache == "features":
+        return dataset if data.extractor is None else featured(data, split, dataset, data.extractor)
     return dataset.with_source(lambda source: _kept_source(data, split, source))
 
 

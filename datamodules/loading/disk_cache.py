@@ -57,7 +57,7 @@ def on_disk(data: ScanDataModule, split: str, source: ScanSource, each: int) -> 
     cache = ImageCache(data.cache_dir / "images" / digest)
     note_use(cache.folder)
     images = np.unique(source.samples.images)
-    names = _image_keys(data, images)
+    names = image_keys(data, images)
     keys = key_numbers(names)
     places = cache.find(keys)
     fresh = 0
@@ -95,7 +95,7 @@ def cache_settings(data: ScanDataModule, source: ScanSource) -> dict[str, object
     }
 
 
-def _image_keys(data: ScanDataModule, images: NDArray[np.int64]) -> list[bytes]:
+def image_keys(data: ScanDataModule, images: NDArray[np.int64]) -> list[bytes]:
     """Names of images in a cache: the content of all files that each is read from, and how."""
     units = data.units(data.table)
     chosen = [units[image] for image in images]

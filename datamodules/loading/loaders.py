@@ -31,7 +31,7 @@ def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataL
         dataset: its cases.
     """
     rank, world = (data.trainer.global_rank, data.trainer.world_size) if data.trainer is not None else (0, 1)
-    batch_size, workers = data.cases_in_batch(split), data.loader_workers
+    batch_size, workers = data.cases_in_batch(split), 0 if dataset.ready else data.loader_workers
     device = finishing_device(data, dataset)
     given = dataset if device is None else dataset.as_stored()
     settings: dict[str, Any] = {

@@ -29,14 +29,22 @@ class PartLoaders:
     trainer: Any
     _datasets: dict[str, SampleDataset]
 
-    def _loader(self, split: str) -> DataLoader[Sample]:
+    def part(self, split: str) -> SampleDataset:
+        """The data set of a part, its images kept where ``--data.cache`` says; made once.
+
+        Raises:
+            SuiteError: the data have no such part.
+        """
         data = cast("ScanDataModule", self)
         if split not in self._datasets:
             rows = data.rows(split)
             if not len(rows):
                 raise SuiteError(f"the data have no {split} part: give one in the split, or --data.split all_test")
             self._datasets[split] = kept(data, split, data.dataset(rows, augmented=split == "train"))
-        return loader_of(data, split, self._datasets[split])
+        return self._datasets[split]
+
+    def _loader(self, split: str) -> DataLoader[Sample]:
+        return loader_of(cast("ScanDataModule", self), split, self.part(split))
 
     @property
     def loader_workers(self) -> int:

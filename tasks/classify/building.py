@@ -10,6 +10,7 @@ from torch import Tensor
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.classify.heads import Head, HeadName, needs_norm
+from tasks.classify.neighbours import NeighbourHead
 from tasks.classify.own_head import OwnHead
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def build_head(
     outputs: int,
     dropout: float,
     hidden: int,
-) -> Head | OwnHead | None:
+) -> Head | OwnHead | NeighbourHead | None:
     """Make the head; None where the network's own classifier is the head.
 
     Args:
@@ -46,6 +47,15 @@ def build_head(
     refuse_arguments("head", name, args)
     if name == "native":
         return None
+    if name == "knn":
+        return NeighbourHead(
+            task.backbone.channels[-1],
+            outputs,
+            neighbours=task.neighbours,
+            target=task.target,
+            ordinal=task.criterion.name == "ordinal",
+            norm=needs_norm(task.backbone),
+        )
     grid = None
     if name == "flatten" and task.input_size is not None:
         height, width = _levels_of(task, torch.zeros(1, task.in_channels, *task.input_size))[-1].shape[-2:]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scansuite.errors import SuiteError
-from scansuite.own_parts import Part
+from scansuite.own_parts import Part, is_path
+from tasks.classify.losses import ClassificationLoss
 from tasks.evaluation.operating_rules import YOUDEN
 from tasks.training.settings import within
 
@@ -58,4 +59,28 @@ def check_flags(task: ClassificationTask, head: Part, dropout: float, label_smoo
                 f"--model.{flag} {value}: with --model.aggregate {task.aggregate} a label belongs to many images, "
                 "which are not mixed: leave it out"
             )
+    within("l2", task.l2, "above 0", task.l2 is None or task.l2 > 0)
     within("dropout", dropout, "at least 0 and below 1", 0 <= dropout < 1)
+
+
+def unfit_for_features(task: ClassificationTask) -> str:
+    """Why a classifier cannot be trained on features that are kept; empty where it can."""
+    head, loss = task.head_name, task.criterion.name
+    if task.aggregate != "none":
+        return f"--model.aggregate {task.aggregate} evaluates many images of a case together: leave one of the two out"
+    if head == "native" or is_path(head):
+        return f"--model.head {head} is more than a head on one vector of an image: take pool, mlp, flatten or knn"
+    if not task.fits_head:
+        return ""
+    plain = {"multilabel": "cross_entropy", "regression": "mse", "ordinal": "ordinal"}
+    wanted = {plain.get(task.target, "cross_entropy"), *(["cross_entropy"] if task.target == "ordinal" else [])}
+    if not isinstance(task.criterion, ClassificationLoss) or loss not in wanted:
+        return f"--model.loss {loss}: a head {head} is fitted by {' or '.join(sorted(wanted))}: take --model.head mlp"
+    if task.criterion.smoothing:
+        return f"--model.label_smoothing: a head {head} is fitted to labels as they are: take --model.head mlp"
+    averaged = next((flag for flag in ("ema", "swa") if getattr(task.averaging, flag) is not None), None)
+    if averaged is not None:
+        return f"--model.{averaged}: a head {head} is fitted at once, and there is nothing to average: leave it out"
+    if head == "knn" and task.criterion.weights is not None:
+        return "--model.class_weights: neighbours vote alike: leave it out"
+    return ""

@@ -11,7 +11,9 @@ from scansuite.errors import SuiteError
 if TYPE_CHECKING:
     from backbones.pyramid import Backbone
 
-HeadName = Literal["pool", "mlp", "flatten", "native"]
+HeadName = Literal["pool", "mlp", "flatten", "native", "knn"]
+# Heads that are fitted to features at once, where these are kept (``--data.cache features``).
+FITTED = ("pool", "flatten", "knn")
 
 
 class Head(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from datamodules.base import ScanDataModule
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
@@ -18,14 +19,16 @@ from scansuite.words import number_of
 from tasks.base import Task
 from tasks.batches import count_cases
 from tasks.classify.building import build_head
-from tasks.classify.checks import check_flags
+from tasks.classify.checks import check_flags, unfit_for_features
 from tasks.classify.distillation import imitation
-from tasks.classify.heads import HeadName
+from tasks.classify.heads import FITTED, Head, HeadName
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.mc_dropout import check_passes, several
 from tasks.classify.metrics import ClassificationMetrics
+from tasks.classify.neighbours import NeighbourHead
 from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
+from tasks.classify.probe import fit_head
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import calibrated, probabilities
 from tasks.evaluation.calibration.calibration import Method, read_method
@@ -48,13 +51,17 @@ class ClassificationTask(Task):
     """One target a case: binary, multiclass, multilabel, ordinal or regression.
 
     Args:
-        head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier; or
-            the dotted path of one of your own (docs/extending.md).
+        head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier;
+            ``knn`` asks the most alike training images (docs/frozen_features.md); or the dotted path of one of your
+            own (docs/extending.md).
         head_args: arguments of a head of your own; left out: none.
         dropout: chance (0 to 1) of dropping a feature before the head's linear layers, in training.
         mc_dropout: passes with dropout at work whose mean is evaluated and predicted; how far they are apart stands in
             column ``uncertainty`` (Gal and Ghahramani 2016); left out: one pass without.
         hidden: width of the hidden layer of the ``mlp`` head, in features.
+        l2: factor of half the squared weights of a linear head that is fitted to kept features (one over C of
+            scikit-learn's logistic regression); left out: chosen on validation.
+        neighbours: training images that ``knn`` asks.
         aggregate: how a case with many images is evaluated: ``none`` takes each image for itself; ``mean``, ``max`` and
             ``topk`` average all, the one highest or a share of the images' scores; ``attention`` weighs their features.
         topk: share (0 to 1) of a case's images that ``topk`` averages.
@@ -100,6 +107,7 @@ class ClassificationTask(Task):
 
     useless: ClassVar[tuple[Useless, ...]] = (
         Useless("hidden", "it is of --model.head mlp", "head", lambda head: head != "mlp"),
+        Useless("neighbours", "it is of --model.head knn", "head", lambda head: head != "knn"),
         Useless("head_args", "they are of a head of your own", "head", lambda head: not is_path(head)),
         Useless("loss_args", "they are of a loss of your own", "loss", lambda loss: not is_path(loss)),
         Useless("topk", "it is of --model.aggregate topk", "aggregate", lambda name: name != "topk"),
@@ -116,6 +124,8 @@ class ClassificationTask(Task):
         dropout: float = 0.0,
         mc_dropout: int | None = None,
         hidden: int = 256,
+        l2: float | None = None,
+        neighbours: int = 20,
         aggregate: AggregateName = "none",
         topk: float = 0.1,
         attention_hidden: int = 128,
@@ -142,6 +152,7 @@ class ClassificationTask(Task):
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
         self.aggregate, self.bag_limit = aggregate, bag_limit
+        self.head_name, self.l2, self.neighbours = head, l2, neighbours
         self.slices = None if slices is None else SliceSpec.from_dict(slices)
         self.mixup, self.cutmix = mixup, cutmix
         self.operating_rule = read_rule(operating_point, "cases")
@@ -239,15 +250,43 @@ class ClassificationTask(Task):
         return self.head.classify(features), weights
 
     def of_images(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, F) features where ``attention`` weighs the images of a case, else logits."""
-        image = self.normalize(image)
+        """(N, C, H, W) in [0, 1], or (N, F) features -> (N, F) where ``attention`` weighs them, else logits."""
         if self.head is None:
-            return self.backbone.forward_native(image)
-        features: Tensor = self.head.features(self.backbone(image))
+            return self.backbone.forward_native(self.normalize(image))
+        # What has no height is features already, of ``--data.cache features``.
+        features: Tensor = image if image.ndim == 2 else self.features(image)
         if self.attention is not None:
             return features
         logits: Tensor = self.head.classify(features)
         return logits
+
+    def features(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, F) that the head classifies; it is not the network's own."""
+        assert self.head is not None
+        features: Tensor = self.head.features(self.backbone(self.normalize(image)))
+        return features
+
+    @property
+    def feature_width(self) -> int | None:
+        """Length of :meth:`features`, which it takes in place of images; None: it takes images alone."""
+        return self.head.width if isinstance(self.head, (Head, NeighbourHead)) else None
+
+    def without_features(self) -> str:
+        """See :meth:`~tasks.base.Task.without_features`."""
+        return unfit_for_features(self)
+
+    def wants_features(self) -> str:
+        """The head of neighbours, which nothing trains."""
+        return "--model.head knn compares features that are kept" if self.head_name == "knn" else ""
+
+    @property
+    def fits_head(self) -> bool:
+        """Linear heads and neighbours are fitted, the others trained."""
+        return self.head_name in FITTED
+
+    def fit_on_features(self, data: ScanDataModule) -> None:
+        """Fit the head."""
+        fit_head(self, data)
 
     def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
         """How many images each case has, where a batch holds bags."""

@@ -46,11 +46,15 @@ class SayChoices(Callback):
 
 def choices(trainer: Trainer, data: ScanDataModule, model: Task, compute: str) -> list[str]:
     """What a training has chosen: classes, images, model, steps."""
+    return [*facts(data, model), f"training: {_steps(trainer, data, model)}; {compute}"]
+
+
+def facts(data: ScanDataModule, model: Task) -> list[str]:
+    """What is trained on what: classes, images, model."""
     return [
         f"classes: {_classes(data, model)}",
         f"images: {_images(data, model)}",
         f"model: {_network(model)}",
-        f"training: {_steps(trainer, data, model)}; {compute}",
     ]
 
 

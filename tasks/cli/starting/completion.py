@@ -64,7 +64,7 @@ def candidates(words: Sequence[str], verbs: Mapping[str, str], beside: Mapping[s
 _WORDS_BESIDE = {
     "jobs": ("list", "tail", "cancel", "--runs", "--rank", "--lines", "--follow", "--help"),
     "doctor": ("--json", "--help"),
-    "clean": ("volumes", "images", "hashes", "downloads", "--cache_dir", "--yes", "--help"),
+    "clean": ("volumes", "images", "features", "hashes", "downloads", "--cache_dir", "--yes", "--help"),
     "verify": ("--trust", "--help"),
     "keys": ("make", "trust", "forget", "--name", "--help"),
     "completion": ("bash", "zsh", "fish", "--help"),

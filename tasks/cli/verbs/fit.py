@@ -46,12 +46,14 @@ from tasks.cli.runs.run_dir import (
 )
 from tasks.cli.runs.running import command
 from tasks.cli.runs.seen import ELSEWHERE, Known, ancestors_of, begin_record, refuse_seen
+from tasks.cli.training.at_once import fit_at_once
 from tasks.cli.training.comparison import compare
 from tasks.cli.training.memory import keep_within, refuse_memory
 from tasks.cli.training.pruning import parent_defaults, prune_parent, untrained
 from tasks.cli.training.search import search
 from tasks.fitting.callbacks import training_callbacks
 from tasks.fitting.compiling import CompileMode, Compiling
+from tasks.fitting.features import keep_features
 from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
 from tasks.planning.plan import FILE as PLAN
@@ -203,6 +205,7 @@ def _run(
     elif config is not None:
         log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
 
+    fitted = keep_features(model, data)
     data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))  # refused before a folder is made
     refuse_model_with_sharding(cli.config["trainer"], model)
     if last is None:
@@ -220,7 +223,7 @@ def _run(
     begin_record(model, data, ancestors, trains=not untrained(cli, model))
     if queue is not None:
         return queue(asked)
-    if last is None:
+    if last is None and not fitted:
         search(cli, data, model)
         keep_within(cli, data, model)
     run_dir = Path() if fast else _take(task, cli, resumed)
@@ -246,9 +249,12 @@ def _run(
     chosen = " (chosen for this machine)" if cli.config["trainer"]["precision"] is None else ""
     compute = f"precision {trainer.precision}{chosen}, memory {memory}, augmentation on the {augmented_on.upper()}"
     cast("list[Callback]", trainer.callbacks).append(SayChoices(data, None if fast else run_dir, compute))  # type: ignore[attr-defined]
-    if untrained(cli, model):
+    if fitted or untrained(cli, model):
         trainer.strategy.connect(model)
-        trainer.save_checkpoint(run_dir / CHECKPOINTS / "best.ckpt", weights_only=True)
+        if fitted:
+            fit_at_once(trainer, model, data, run_dir)
+        if not fast:
+            trainer.save_checkpoint(run_dir / CHECKPOINTS / "best.ckpt", weights_only=True)
     else:
         trainer.fit(model, datamodule=data, ckpt_path=None if last is None else str(last), weights_only=True)
     if fast:
