@@ -68,7 +68,7 @@ def test_arguments_of_training_work_with_a_plain_trainer() -> None:
     trainer.fit_loop.max_epochs = 3
     trainer.fit(model, loader(1), loader(2))
     trainer.validate(model, loader(2), verbose=False)
-    assert kinds(trainer) == [Resuming, Unfreezing, Mixing, Ema]
+    assert kinds(trainer) == [Resuming, Unfreezing, Mixing, Ema, SmoothedStopping]
     assert kinds(fitted(small(swa=0.5, schedule="constant"))) == [Resuming, Swa]
 
 
