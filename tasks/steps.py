@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
+from pytorch_lightning.utilities.types import LRSchedulerTypeUnion
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -31,6 +32,7 @@ from tasks.training.finite import LOOK, FiniteLoss
 
 if TYPE_CHECKING:
     from tasks.fitting.compiling import CompiledForward
+    from tasks.training.pace import Pace
 
 Stage = Literal["train", "val", "test"]
 
@@ -44,6 +46,7 @@ class Steps(Compressible):
         targets: keys of a batch that training and evaluation need beside ``image``.
         exact: compute in float32 whatever the trainer's mixed precision: metrics must not depend on the machine.
         compiled: ``forward`` for steps of training, where it was compiled (:mod:`tasks.fitting.compiling`).
+        pace: of the schedule, where the training must end on time (:mod:`tasks.training.on_time`).
     """
 
     targets: ClassVar[tuple[str, ...]] = ()
@@ -51,6 +54,7 @@ class Steps(Compressible):
     metrics: nn.ModuleDict
     exact: bool = False
     compiled: CompiledForward | None = None
+    pace: Pace | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,6 +134,12 @@ class Steps(Compressible):
                 loss = self.objective(loss, output, batch)
         self._finite.look(loss, self.current_epoch, batch_idx)
         return loss
+
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any) -> None:
+        """Move the schedule: by one step, or as many as keep pace with the clock."""
+        steps = 1 if self.pace is None or metric is not None else self.pace.advance(self.trainer.global_step)
+        for _ in range(steps):
+            super().lr_scheduler_step(scheduler, metric)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a validation batch, without padding."""

@@ -28,8 +28,9 @@ from tasks.cli.loggers import LoggerName, make_logger, refuse_missing_logger
 from tasks.cli.logs import configure_logs
 from tasks.cli.next_commands import after_fit
 from tasks.cli.parser import TaskParser
-from tasks.cli.planning.planned_run import planned
+from tasks.cli.planning.planned_run import planned, quick
 from tasks.cli.planning.planner import PLAN_FLAG, PLAN_FLAGS, Planning
+from tasks.cli.planning.timed import on_time
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.ranks import separate_output
@@ -147,13 +148,15 @@ def run(
     """
     with StopSignals() as signals:
         configure_logs()
-        with planned(task, named_run(argv), OWN_FLAGS) as run:
-            return _run(task, run.argv, run.planning, signals, queue, looks_at_data=looks_at_data)
+        words = named_run(argv)
+        with planned(task, words, OWN_FLAGS) as run:
+            return _run(task, run.argv, words, run.planning, signals, queue, looks_at_data=looks_at_data)
 
 
 def _run(
     task: str,
     argv: Sequence[str],
+    words: Sequence[str],
     planning: Planning | None,
     signals: StopSignals,
     queue: Callable[[Path | None], int] | None,
@@ -214,6 +217,7 @@ def _run(
     teacher = model.distillation.teacher
     path = None if teacher is None else find_checkpoint(task, teacher, flag="--model.teacher")
     callbacks = training_callbacks(model, seed, path)
+    callbacks += on_time(cli.config, quick(words), data, checkpoint, testing=testing)
     model.prepared = True
     ancestors = ancestors_of(model)
     if last is not None and model.provenance is not None:
