@@ -27,6 +27,18 @@ def number_of(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
+def clock(seconds: float) -> str:
+    """Seconds as people read them: ``45 s``, ``3:07 min``, ``2:05 h``, ``3 d 4 h``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    if whole < 86400:
+        return f"{whole // 3600}:{whole // 60 % 60:02d} h"
+    return f"{whole // 86400} d {whole // 3600 % 24} h"
+
+
 def plain_words(error: BaseException, longest: int = 200) -> str:
     """What is wrong with a file, of the exception that reading it has raised.
 

@@ -12,8 +12,9 @@ import pandas as pd
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from scansuite.words import clock
 from tasks.evaluation.tables import read_table, write_table
-from tasks.training.remaining import Remaining, clock, numbered, steps_before, to_come
+from tasks.training.remaining import Remaining, numbered, steps_before, to_come
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from datamodules.types import Batch
 from scansuite.errors import SuiteError
+from scansuite.words import clock
 from tasks.training.pace import Pace, Usual
-from tasks.training.remaining import clock
 
 log = logging.getLogger(__name__)
 

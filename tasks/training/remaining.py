@@ -71,18 +71,6 @@ class Remaining:
         return self.seconds(0, steps, epochs - 1) if epochs > 0 else None
 
 
-def clock(seconds: float) -> str:
-    """Seconds as people read them: ``45 s``, ``3:07 min``, ``2:05 h``, ``3 d 4 h``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d} min"
-    if whole < 86400:
-        return f"{whole // 3600}:{whole // 60 % 60:02d} h"
-    return f"{whole // 86400} d {whole // 3600 % 24} h"
-
-
 def steps_before(trainer: Trainer) -> int:
     """Steps of the epoch that begins which an earlier run took; Lightning still counts those of the last epoch then."""
     done = int(trainer.fit_loop.epoch_loop.batch_progress.current.completed)

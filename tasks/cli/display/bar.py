@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from scansuite.words import clock
 from tasks.cli.display.console import close_line, console, is_live, is_quiet, open_line
-from tasks.training.remaining import clock
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -12,9 +12,9 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from datamodules.samples.tiles import plan_tiles
 from datamodules.types import Piece
+from scansuite.words import clock
 from tasks.cli.display.bar import Line, LiveLine, Part
 from tasks.cli.display.console import is_quiet
-from tasks.training.remaining import clock
 
 
 class CaseCount:

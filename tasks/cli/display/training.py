@@ -14,11 +14,12 @@ from pytorch_lightning.callbacks import ProgressBar, Timer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from scansuite.words import clock
 from tasks.cli.display.bar import Line, LiveLine, Part
 from tasks.cli.display.console import is_quiet
 from tasks.cli.display.evaluation import Display, EvaluationDisplay, total_batches
 from tasks.training.epoch_table import Monitored
-from tasks.training.remaining import Remaining, clock, numbered, steps_before, to_come
+from tasks.training.remaining import Remaining, numbered, steps_before, to_come
 
 log = logging.getLogger(__name__)
 

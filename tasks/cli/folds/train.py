@@ -16,6 +16,7 @@ import yaml
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from scansuite.own_parts import allowed
+from scansuite.words import clock
 from tasks.cli.command import run_command
 from tasks.cli.flags import given, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
@@ -29,7 +30,6 @@ from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
 from tasks.hardware import on_cuda
 from tasks.loading import RECORD
 from tasks.registry.flag import OwnFlags
-from tasks.training.remaining import clock
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -18,8 +19,10 @@ from scansuite.errors import SuiteError
 from tasks.cli.flags import value_of
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat, given_flags, given_values
+from tasks.cli.planning.timed import asked_seconds
+from tasks.cli.planning.trial import trial_of
 from tasks.hardware import choose_precision, on_cuda
-from tasks.planning.budget import QUICK_SECONDS, Budget, Quality, seconds_of
+from tasks.planning.budget import Budget, Quality
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.plan import Plan, make_plan
@@ -91,15 +94,16 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     fingerprint = measure_fingerprint(data)
     given = given_values(names, values)
     machine = machine_of(cli, data, given.get("model.backbone"))
-    draft = Draft(fingerprint, machine, budget_of(cli.config), given, values)
-    return Planning(make_plan(draft, str(cli.config["data"]["class_path"])), fingerprint)
+    data_class, budget = str(cli.config["data"]["class_path"]), budget_of(cli.config)
+    if budget.seconds is not None:
+        budget = replace(budget, trial=trial_of(task, argv, own_flags, data_class, budget.seconds))
+    return Planning(make_plan(Draft(fingerprint, machine, budget, given, values), data_class), fingerprint)
 
 
 def budget_of(config: Mapping[str, Any]) -> Budget:
     """What ``--time``, ``--memory`` and ``--quality`` say."""
     quality: Quality = config["quality"]
-    seconds = None if config["time"] is None else seconds_of(config["time"])
-    return Budget(quality, QUICK_SECONDS if quality == "quick" and seconds is None else seconds)
+    return Budget(quality, asked_seconds(config))
 
 
 def machine_of(cli: TaskParser, data: ScanDataModule, backbone: str | None = None) -> Machine:

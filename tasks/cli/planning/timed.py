@@ -11,14 +11,10 @@ from typing import Any
 from datamodules.base import ScanDataModule
 from tasks.cli.planning.given import given_flags
 from tasks.planning.budget import QUICK_SECONDS, seconds_of
-from tasks.planning.settle.length import LENGTH
+from tasks.planning.settle.length import BASE, BY_VALIDATION, LENGTH, views
 from tasks.training.on_time import OnTime
 
 _IMPORTED = time.monotonic()
-# Of what comes after a training, see docs/plan_time.md: charts and the report, and evaluation by validation's seconds.
-BASE = 6.0
-BY_VALIDATION = 1.5
-_FLIPS = 4  # views of an image with --model.tta flips
 
 
 def started() -> float:
@@ -80,6 +76,6 @@ def on_time(
         return []
     validated = len(data.rows("val"))
     judged = validated + (len(data.rows("test")) if testing else 0)
-    views = _FLIPS if config["model"].get("tta") == "flips" else 1
-    ratio = BY_VALIDATION * views * judged / max(1, validated)
-    return [OnTime(seconds, started(), lambda validation: BASE + ratio * validation, stretches=stretches)]
+    ratio = BY_VALIDATION * views(config["model"].get("tta")) * judged / max(1, validated)
+    base = max(BASE, _IMPORTED - started())  # imports take about as long as charts and the report
+    return [OnTime(seconds, started(), lambda validation: base + ratio * validation, stretches=stretches)]

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from scansuite.errors import SuiteError
+from scansuite.words import clock
+from tasks.planning.budget import Trial
 from tasks.planning.draft import Draft
 
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
@@ -45,6 +48,11 @@ SHARE = 0.2  # of the time of a training that validation may take
 _FORWARD = 1 / 3  # cost of an image in validation, by one in training: no backward pass
 PATIENCE = 0.4  # share of the validations without a better one after which a training stops
 SMOOTH = 3  # validations whose median is compared then
+FEWEST_STEPS = 10  # that any training takes
+# Of what comes after a training: charts and the report, and evaluation by validation's seconds (docs/plan_time.md).
+BASE = 6.0
+BY_VALIDATION = 1.5
+_FLIPS = 4  # views of an image with --model.tta flips
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run")
 
 
@@ -67,6 +75,11 @@ class Laid(NamedTuple):
     def steps(self) -> int:
         """Of all epochs."""
         return self.epochs * self.an_epoch
+
+
+def views(tta: object) -> int:
+    """Views of an image that are averaged in evaluation, by ``--model.tta``."""
+    return _FLIPS if tta == "flips" else 1
 
 
 def samples_an_epoch(draft: Draft) -> int:
@@ -119,13 +132,14 @@ def wanted(draft: Draft) -> tuple[int, str, str]:
     return steps, reason + (", from scratch" if scratch else ""), kind.source
 
 
-def lay_out(draft: Draft, steps: int, validations: int) -> Laid:
+def lay_out(draft: Draft, steps: int, validations: int, fewest: int = FEWEST) -> Laid:
     """Cut steps into epochs, so that there are about as many validations as asked for.
 
     Args:
         draft: with batch and patches settled.
         steps: of the whole training.
         validations: that it is to have.
+        fewest: epochs that are whole; where there would be fewer, an epoch is a part of the images.
     """
     an_epoch, limit = whole_epoch(draft), None
     between = max(1, round(steps / validations))
@@ -134,7 +148,7 @@ def lay_out(draft: Draft, steps: int, validations: int) -> Laid:
         every = max(1, int(draft.value("trainer.check_val_every_n_epoch") or 1))
     else:
         every = max(1, between // an_epoch) if draft.fingerprint.cases.get("val") else 1
-    if steps < FEWEST * an_epoch and between < an_epoch and not fixed:
+    if steps < fewest * an_epoch and between < an_epoch and not fixed:
         an_epoch, limit = between, between * _accumulated(draft)
     return Laid(every * max(1, math.ceil(steps / (every * an_epoch))), every, limit, an_epoch)
 
@@ -146,17 +160,70 @@ def validations_of(draft: Draft, steps: int) -> int:
     return max(FEWEST // 2, min(VALIDATIONS, int(affordable)))
 
 
-def steps(draft: Draft) -> None:
+def steps(draft: Draft) -> list[str]:
     """Epochs from a number of steps, so that small sets are trained long enough and large ones no longer than needed.
 
     Args:
         draft: with batch, patches and weights settled.
+
+    Returns:
+        What a time is too short for.
+
+    Raises:
+        SuiteError: a time is too short for any training.
     """
     if any(draft.given.get(flag) not in (None, False) for flag in LENGTH):
-        return
+        return []
+    if draft.budget.seconds is not None and draft.budget.trial is not None:
+        return by_clock(draft, draft.budget.seconds, draft.budget.trial)
     number, reason, source = wanted(draft)
     settle(draft, lay_out(draft, number, validations_of(draft, number)), reason, source)
     stop_early(draft)
+    return []
+
+
+def by_clock(draft: Draft, seconds: float, trial: Trial) -> list[str]:
+    """As many steps as fit into a time on this machine; a quick look takes no more than the data want.
+
+    What is given up for a short time are steps: their number alone is chosen here, and images and network stay.
+
+    Args:
+        draft: with everything else settled.
+        seconds: of the whole command.
+        trial: measures this machine.
+
+    Raises:
+        SuiteError: there is no time for any training.
+    """
+    folds = max(1, int(draft.value("folds") or 1))
+    timing = trial({flag: one.value for flag, one in draft.planned.items()})
+    validation = timing.sample * _validated(draft)
+    judged = timing.sample * (_validated(draft) + _tested(draft)) * views(draft.value("model.tta"))
+    behind = BASE + BY_VALIDATION * judged
+    left = seconds / folds - timing.start - behind
+    least = FEWEST_STEPS * timing.step + validation
+    if left < least:
+        needed = math.ceil(folds * (timing.start + behind + 2 * least))
+        raise SuiteError(
+            f"--time {seconds:g}s: on this machine it takes {timing.start:.0f} s until the first step, "
+            f"{FEWEST_STEPS} steps and their validation take {least:.0f} s, and evaluation at the end {behind:.0f} s: "
+            f"give at least --time {needed}s" + (f" for {folds} folds" if folds > 1 else "")
+        )
+    validations = max(3, min(VALIDATIONS, int(SHARE * left / validation))) if validation else VALIDATIONS
+    number = max(FEWEST_STEPS, int((left - validations * validation) / timing.step))
+    needs, reason, source = wanted(draft)
+    if draft.budget.quality == "quick" and number > needs:
+        settle(draft, lay_out(draft, needs, validations_of(draft, needs)), reason, source)
+        return []
+    fits = f"{number} steps of {timing.step:.2g} s fit into {clock(left)}, which {clock(seconds)} leave for training"
+    settle(draft, lay_out(draft, number, validations, fewest=validations), fits, "time")
+    if number >= needs:
+        return []
+    whole = folds * (timing.start + behind + needs * timing.step / (1 - SHARE))
+    return [
+        f"{clock(seconds)} are short: {number} steps instead of {needs} ({reason}); --time {math.ceil(whole / 60)}m "
+        "would hold them on this machine"
+    ]
 
 
 def settle(draft: Draft, laid: Laid, reason: str, source: str) -> None:
@@ -197,8 +264,16 @@ def _accumulated(draft: Draft) -> int:
 
 
 def _validated(draft: Draft) -> int:
-    """Samples of the validation part: as many a case as training has."""
-    cases, a_case = draft.fingerprint.cases, 1.0
-    if cases.get("train"):
-        a_case = max(1.0, draft.fingerprint.samples / cases["train"])
-    return round(cases.get("val", 0) * a_case)
+    """Samples of the validation part."""
+    return round(draft.fingerprint.cases.get("val", 0) * _a_case(draft))
+
+
+def _tested(draft: Draft) -> int:
+    """Samples of the test part, where it is evaluated."""
+    return 0 if draft.value("judge_test") is False else round(draft.fingerprint.cases.get("test", 0) * _a_case(draft))
+
+
+def _a_case(draft: Draft) -> float:
+    """Samples of a case: as many as training has."""
+    cases = draft.fingerprint.cases.get("train", 0)
+    return max(1.0, draft.fingerprint.samples / cases) if cases else 1.0
