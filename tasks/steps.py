@@ -27,7 +27,7 @@ from tasks.distributed import count_ranks
 from tasks.own.loader_batches import check_images
 from tasks.own.metrics import OwnMetrics, stage_values
 from tasks.predictor import PartialOutput, StepOutput
-from tasks.training.configuring import step_plateau
+from tasks.training.configuring import move_schedule, step_plateau
 from tasks.training.finite import LOOK, FiniteLoss
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ class Steps(Compressible):
     def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any) -> None:
         """Move the schedule: by one step, or as many as keep pace with the clock."""
         steps = 1 if self.pace is None or metric is not None else self.pace.advance(self.trainer.global_step)
-        for _ in range(steps):
-            super().lr_scheduler_step(scheduler, metric)
+        move_schedule(scheduler, metric, steps)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> StepOutput[Any]:
         """Output and cases of a validation batch, without padding."""

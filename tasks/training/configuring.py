@@ -83,6 +83,18 @@ def configured(
     return cast("OptimizerLRScheduler", ([optimizer], schedules))
 
 
+def move_schedule(scheduler: Any, metric: Any, steps: int) -> None:
+    """Let a schedule take steps, as Lightning lets it take one.
+
+    Args:
+        scheduler: of torch.
+        metric: that it looks at; None: at none.
+        steps: how many.
+    """
+    for _ in range(steps):
+        scheduler.step() if metric is None else scheduler.step(metric)
+
+
 def step_plateau(trainer: Trainer) -> None:
     """Step a plateau schedule, so that the checkpoint of this epoch has its state and a resumed run goes on.
 

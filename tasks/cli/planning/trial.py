@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import tempfile
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
@@ -29,9 +31,9 @@ from tasks.registry.flag import OwnFlags
 
 log = logging.getLogger(__name__)
 
-STEPS = 12  # of a trial, beside the first, which warms up
-FEWEST = 3
-VALIDATED = 3  # batches
+STEPS = 10  # of a trial, beside the first, which warms up
+FEWEST = 1
+VALIDATED = 2  # batches
 SHARE = 0.05  # of the time, after which a trial ends
 
 
@@ -47,17 +49,24 @@ def trial_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: st
         own_flags: of the verb.
         data_class: import path of the data class.
         seconds: of the whole command; the trial takes a small share of them.
+
+    Returns:
+        The trial, which raises a SuiteError where looking at the data took so long that no time is left.
     """
 
     def measure(planned: Mapping[str, Any]) -> Timing:
+        gone = time.monotonic() - started()
+        if gone > seconds / 3:
+            raise SuiteError(
+                f"--time {seconds:g}s: {gone:.0f} s are over now that the data have been looked at, and more will be "
+                f"until they have been evaluated: give at least --time {math.ceil(5 * gone)}s"
+            )
         with tempfile.TemporaryDirectory() as folder, _random_numbers_kept(), quiet():
             file = Path(folder) / FILE
             values = tuple(Planned(flag, value, "", "") for flag, value in planned.items())
             write_text(file, Plan(data_class, values).to_yaml())
             began = time.monotonic()
-            cli = TaskParser(
-                task, "fit", ["--config", str(file), *argv, "--plan", "none"], own_flags=own_flags, builds_model=True
-            )
+            cli = TaskParser(task, "fit", ["--config", str(file), *argv], own_flags=own_flags, builds_model=True)
             timing = _measured(cli, folder, SHARE * seconds, began)
         log.info(
             "a trial on this machine: %.2f s a step, %.3f s a validated image, %.0f s before the first step",

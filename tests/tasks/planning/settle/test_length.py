@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Spread
-from tasks.planning.budget import Budget
+from scansuite.errors import SuiteError
+from tasks.planning.budget import Budget, Timing
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.settle.length import FEWEST, SCRATCH, STEPS, VALIDATIONS, samples_an_epoch, steps
@@ -124,3 +125,53 @@ def test_any_set_gets_a_length_within_the_bounds_of_its_task(
     if validated:
         patience = values.get("model.early_stopping", 8)
         assert patience <= values["trainer.max_epochs"] // between or "model.early_stopping" not in values
+
+
+def timed(seconds: float, timing: Timing, given: dict[str, Any] | None = None, **facts: Any) -> Draft:
+    draft = draft_of(given=given, **facts)
+    draft.budget = Budget(facts.get("quality", "good"), seconds, trial=lambda planned: timing)
+    return draft
+
+
+def test_a_time_is_filled_with_steps_and_short_epochs() -> None:
+    # 600 s, 30 before the first step, 6 + 1.5 * 30 images * 0.2 s behind the last one: 555 s; 30 validations of 3 s.
+    draft = timed(600.0, Timing(0.25, 0.2, 30.0))
+    assert steps(draft) == []
+    values = {flag: one.value for flag, one in draft.planned.items()}
+    assert values["trainer.max_epochs"] * 8 * 0.25 == pytest.approx(465.0, rel=0.05)
+    assert "model.early_stopping" not in values  # the whole time is used
+    assert values["trainer.max_epochs"] // values["trainer.check_val_every_n_epoch"] >= 25
+
+
+def test_a_short_time_says_how_many_steps_it_gave_up_and_what_would_hold_them() -> None:
+    (note,) = steps(timed(120.0, Timing(0.5, 0.2, 30.0)))
+    assert "instead of 1200" in note
+    assert "--time 14m" in note  # 30 + 15 + 1200 * 0.5 / 0.8 s
+
+
+def test_large_sets_are_cut_into_epochs_that_are_short_beside_the_time() -> None:
+    draft = timed(600.0, Timing(0.5, 0.01, 30.0), images=100_000, cases={"train": 100_000, "val": 200})
+    steps(draft)
+    values = {flag: one.value for flag, one in draft.planned.items()}
+    assert values["trainer.limit_train_batches"] * 0.5 < 0.05 * 600
+
+
+def test_no_time_for_any_training_is_one_line_that_says_what_would_do() -> None:
+    with pytest.raises(SuiteError, match=r"--time 20s: .* it takes 15 s until the first step.* at least --time \d+s"):
+        steps(timed(20.0, Timing(1.0, 0.2, 15.0)))
+
+
+def test_folds_share_the_time() -> None:
+    one, five = (
+        timed(1000.0, Timing(0.1, 0.01, 10.0), given) for given in ({"folds": None}, {"folds": 5, "data.batch_size": 8})
+    )
+    steps(one)
+    steps(five)
+    assert five.value("trainer.max_epochs") < one.value("trainer.max_epochs") / 4
+
+
+def test_a_quick_look_takes_no_more_than_the_data_want() -> None:
+    draft = timed(120.0, Timing(0.001, 0.0001, 5.0))
+    draft.budget = Budget("quick", 120.0, trial=lambda planned: Timing(0.001, 0.0001, 5.0))
+    steps(draft)
+    assert draft.value("trainer.max_epochs") * 8 == pytest.approx(1200, rel=0.1)
