@@ -225,8 +225,9 @@ class ClassificationData(ScanDataModule):
         training = targets.counts((self.table.cases["split"] == "train").to_numpy())
         absent = [name for name, count in zip(targets.class_names, training, strict=False) if count == 0]
         if absent:
+            others = f", nor have {len(absent) - 1} others of {len(training)}" if len(absent) > 1 else ""
             raise SuiteError(
-                f"{self.where}: class {absent[0]!r} has no training case: add cases, leave the class out, or "
+                f"{self.where}: class {absent[0]!r} has no training case{others}: add cases, leave the class out, or "
                 "change the split (--data.folds, --data.test_fraction, --data.split_file)"
             )
 

@@ -63,6 +63,7 @@ def test_chest_films_with_many_labels(shared_data: Path) -> None:
     assert found.upright
 
 
+@pytest.mark.slow  # all volumes are decoded for it
 def test_volumes_of_the_hippocampus(shared_data: Path) -> None:
     root = shared_data / "msd_hippocampus"
     data = Volumes(str(root), num_workers=0, split_file="splits/hippocampus")
