@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "setup: installing scansuite with every extra; torch makes it 3 GB to fetch and 7 GB on disk: minutes, and silent"
-	@$(BIN)/python -m pip install --quiet --editable '.[weights,cluster,remote,excel,export,openvino,explain,serve,dicom-out,test,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[weights,cluster,sweep,remote,excel,export,openvino,explain,serve,dicom-out,test,dev]'
 	@touch $@
 	@echo "setup: done; python is $(BIN)/python, and 'make fit' trains a first model"
 

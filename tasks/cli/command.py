@@ -37,14 +37,13 @@ def run_command(task: str, words: Sequence[str]) -> None:
         Stopped: a signal has ended it with everything saved.
     """
     sys.stdout.flush()
-    paths = os.pathsep.join([_HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
     before = signal.getsignal(signal.SIGTERM)
     if before == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _leave)
     try:
-        command = [sys.executable, "-m", "tasks.cli", task, *words, *(["--quiet"] if is_quiet() else [])]
+        command = command_line(task, [*words, *(["--quiet"] if is_quiet() else [])])
         run = on_terminal if is_live() else _relayed
-        status, error = run(command, {**os.environ, "PYTHONPATH": paths}, _interruption(words))
+        status, error = run(command, environment(), _interruption(words))
     finally:
         signal.signal(signal.SIGTERM, before)
     if status in (130, -signal.SIGINT):
@@ -55,6 +54,17 @@ def run_command(task: str, words: Sequence[str]) -> None:
         raise SuiteError(error or f"killed by signal {-status}, as it happens where memory runs out")
     if status != 0:
         raise SuiteError(error or f"ended with status {status}, see above")
+
+
+def command_line(task: str, words: Sequence[str]) -> list[str]:
+    """What starts a command of the suite with this Python."""
+    return [sys.executable, "-m", "tasks.cli", task, *words]
+
+
+def environment() -> dict[str, str]:
+    """That of this process, in which these packages are found from any folder."""
+    paths = os.pathsep.join([_HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 def _relayed(command: Sequence[str], environment: dict[str, str], interruption: signal.Signals) -> tuple[int, str]:

@@ -26,6 +26,7 @@ VERBS = {
     "show": "write a page of cases: as stored, as the model sees them, and augmented",
     "plan": "say what a training would choose for itself, from the data, this machine and the time, and why",
     "fit": "train, then evaluate the best checkpoint on validation and test",
+    "sweep": "look for better settings in trainings of their own, on validation alone",
     "validate": "evaluate a checkpoint, or an ensemble, on the validation part",
     "test": "evaluate a checkpoint, or an ensemble, on the test part, or on a whole other data set",
     "predict": "apply a checkpoint, or an ensemble, to files, folders or a table",

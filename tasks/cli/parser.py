@@ -58,6 +58,7 @@ _SEED_HELP = "number that all randomness of the run comes from"
 _ONCE = (
     *("config", "run_dir", "ckpt_path", "ckpt_paths", "find_lr", "find_batch_size", "folds", "judge_test", "profile"),
     *("slurm", "scale_lr", "memory", "plan", "time", "quality"),
+    *("space", "trials", "metric", "workers", "constraints"),
 )
 
 

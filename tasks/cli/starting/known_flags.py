@@ -30,6 +30,7 @@ OWN_FLAGS = {
     "show": "tasks.cli.verbs.show.OWN_FLAGS",
     "plan": "tasks.cli.verbs.plan.OWN_FLAGS",
     "fit": "tasks.cli.verbs.fit.OWN_FLAGS",
+    "sweep": "tasks.cli.verbs.sweep.OWN_FLAGS",
     "validate": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",
     "test": "tasks.cli.evaluate_checkpoint.OWN_FLAGS",
     "summary": "tasks.cli.verbs.summary.OWN_FLAGS",

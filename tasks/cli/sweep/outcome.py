@@ -1,0 +1,108 @@
+"""What a sweep leaves: a row a trial, the winner's configuration, and the words on screen."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from scansuite.files import write_text
+from scansuite.words import number_of
+from tasks.cli.sweep.space import Choices, Space
+from tasks.cli.sweep.study import COSTS, LIMITS, finished_trials
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+TABLE, BEST = "sweep.csv", "best.yaml"
+_STATES = {"COMPLETE": "finished", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+
+
+def values_of(trial: FrozenTrial, space: Space) -> dict[str, Any]:
+    """The settings of a trial, by flag."""
+    return {
+        name: json.loads(str(value)) if isinstance(space.get(name), Choices) else value
+        for name, value in trial.params.items()
+    }
+
+
+def table_of(study: Study, space: Space) -> pd.DataFrame:
+    """One row a trial: its state, value, last value before it was stopped, limits it breaks, settings and costs."""
+    rows = []
+    for one in study.get_trials(deepcopy=False):
+        last = one.intermediate_values.get(max(one.intermediate_values, default=-1))
+        row = {"trial": one.number, "state": _STATES[one.state.name], "value": one.value, "last_validation": last}
+        row |= {"breaks": "; ".join(one.user_attrs.get(LIMITS, []))}
+        row |= values_of(one, space) | one.user_attrs.get(COSTS, {})
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_outcome(study: Study, space: Space, base: Path, folder: Path) -> None:
+    """Write the table, and the configuration of the best trial where there is one."""
+    text = io.StringIO()
+    table_of(study, space).to_csv(text, index=False)
+    write_text(folder / TABLE, text.getvalue())
+    best = finished_trials(study)
+    if best:
+        config = yaml.safe_load(base.read_text(encoding="utf-8"))
+        text_of_best = f"# Trial {best[0].number} of the sweep in {folder.name}: fit --config takes it.\n"
+        write_text(
+            folder / BEST, text_of_best + yaml.safe_dump(put(config, values_of(best[0], space)), sort_keys=False)
+        )
+
+
+def put(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with other values of some flags."""
+    for name, value in values.items():
+        group, *rest = name.split(".")
+        section = config.setdefault(group, {})
+        if group == "data":
+            section = section.setdefault("init_args", {})
+        for key in rest[:-1]:
+            if not isinstance(section.get(key), dict):
+                section[key] = {}
+            section = section[key]
+        section[rest[-1]] = value
+    return config
+
+
+def lines_of(study: Study, space: Space, metric: str, shown: int = 5) -> list[str]:
+    """What is said at the end: how many trials ended how, the best ones, and what the first is beside them."""
+    every = study.get_trials(deepcopy=False)
+    counts = {word: sum(_STATES[one.state.name] == word for one in every) for word in _STATES.values()}
+    said = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    lines = [f"{number_of(len(every), 'trial')}: {said}"]
+    best = finished_trials(study)
+    broken = sum(bool(one.user_attrs.get(LIMITS)) for one in every)
+    if broken:
+        lines.append(f"{number_of(broken, 'trial')} of them beyond the constraints: not counted among the best")
+    for one in best[:shown]:
+        settings = ", ".join(f"{name} {_short(value)}" for name, value in values_of(one, space).items())
+        lines.append(f"  trial {one.number}: val/{metric} {float(one.value or 0):.4f} with {settings}")
+    if best:
+        lines.append(
+            f"the best of {len(best)} was selected on val/{metric}, which is too good; test or --folds say more"
+        )
+    return lines
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def importance(study: Study) -> Sequence[tuple[str, float]]:
+    """Share (0 to 1) of each setting in how the value differs between finished trials (PED-ANOVA); empty: too few."""
+    import optuna
+
+    if len(finished_trials(study)) < 4:
+        return []
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return sorted(found.items(), key=lambda one: -one[1])
