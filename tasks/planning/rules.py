@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from tasks.planning.draft import Draft
-from tasks.planning.settle import classify, detect, length, machine, network, optimisation, segment, values
+from tasks.planning.settle import classify, detect, frozen, length, machine, network, optimisation, segment, values
 
 Rule: TypeAlias = Callable[[Draft], "Iterable[str] | None"]
 
@@ -26,6 +26,7 @@ _TRAINING: tuple[Rule, ...] = (
 RULES: dict[str, tuple[Rule, ...]] = {
     "classify": (
         network.network,
+        frozen.frozen,
         classify.images,
         values.scale,
         classify.augmentation,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tasks.planning.draft import Draft
+from tasks.planning.settle.frozen import fitted_at_once
 
 # Shorter sides are enlarged for weights of ImageNet, whose features are meaningless at 28 px (tasks/registry/links.py).
 PRETRAINED_SIDE = 128
 LARGE = 256  # above, the whole image is made smaller
+MOST = {"cpu": 224, "mps": 224, "cuda": 320}  # side that it is then given
+LEAST = 32  # the last level of a network is 1/32 of it
 FEW, SOME = 1000, 10_000  # training images below which augmentation is stronger
 _OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
 
@@ -17,15 +20,18 @@ def images(draft: Draft) -> None:
     if data.volumes or draft.is_given("data.spacing") or draft.value("data.spacing"):
         return
     height, width = data.height, data.width
+    tall, wide = round(height.median), round(width.median)
+    if min(tall, wide) < 1:
+        return  # nothing was measured
     same = height.least == height.most and width.least == width.most
-    tall, wide = (round(height.median), round(width.median)) if same else (224, 224)
-    why = f"images as stored, {tall} x {wide}" if same else "images differ in size"
-    if max(tall, wide) > LARGE:
-        side = 224 if draft.machine.device == "cpu" else 320
-        tall = wide = side
-        why = (
-            f"images of {height.median:g} x {width.median:g} pixels, as large as {draft.machine.device} trains in time"
-        )
+    why = f"images as stored, {tall} x {wide}"
+    if not same or max(tall, wide) > LARGE:
+        most = MOST[draft.machine.device]
+        sizes = f"images of {height.median:g} x {width.median:g} pixels" + ("" if same else " (median)")
+        why = f"{sizes}, made as large as {draft.machine.device} trains in time"
+        if max(tall, wide) < most:
+            why = f"{sizes}: one size for all"
+        tall = wide = min(most, max(LEAST, 32 * round(max(tall, wide) / 32)))
     if draft.value("model.weights") and max(tall, wide) < PRETRAINED_SIDE:
         why = f"images of {tall} x {wide} pixels, enlarged for weights that were trained at 224"
         tall = wide = PRETRAINED_SIDE
@@ -35,8 +41,8 @@ def images(draft: Draft) -> None:
 def augmentation(draft: Draft) -> None:
     """The preset: by modality, else by the number of images."""
     data = draft.fingerprint
-    if draft.is_given("data.augment"):
-        return
+    if draft.is_given("data.augment") or fitted_at_once(draft):
+        return  # features are those of images as they are
     preset = _OWN.get(data.modality)
     if preset is not None:
         draft.plan("data.augment", preset, f"{data.modality}: {data.modality_from}", "data")

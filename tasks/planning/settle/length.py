@@ -13,6 +13,7 @@ from scansuite.errors import SuiteError
 from scansuite.words import clock
 from tasks.planning.budget import Trial
 from tasks.planning.draft import Draft
+from tasks.planning.settle.frozen import fitted_at_once
 
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
@@ -172,7 +173,7 @@ def steps(draft: Draft) -> list[str]:
     Raises:
         SuiteError: a time is too short for any training.
     """
-    if any(draft.given.get(flag) not in (None, False) for flag in LENGTH):
+    if fitted_at_once(draft) or any(draft.given.get(flag) not in (None, False) for flag in LENGTH):
         return []
     if draft.budget.seconds is not None and draft.budget.trial is not None:
         return by_clock(draft, draft.budget.seconds, draft.budget.trial)

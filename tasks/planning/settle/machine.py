@@ -15,6 +15,8 @@ def cache(draft: Draft) -> None:
     data = draft.fingerprint
     if data.volumes or not data.types or not data.images:
         return  # volumes are decoded once and kept by their own cache
+    if draft.value("data.cache") == "features":
+        return  # each image is looked at once
     if not draft.takes("data.check_files") or draft.value("data.check_files") is False:
         return
     cases = sum(data.cases.values()) / max(1, data.cases.get("train", 0))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length
+from tasks.planning.settle.frozen import fitted_at_once
 
 _HERE = "docs/plan_results.md"
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
@@ -50,7 +51,7 @@ def batch(draft: Draft) -> None:
 
 def learning_rate(draft: Draft) -> None:
     """The highest learning rate: by the optimiser, the network and where its weights come from."""
-    if draft.value("model.optimizer") != "adamw" or draft.is_given("model.schedule_args"):
+    if draft.value("model.optimizer") != "adamw" or draft.is_given("model.schedule_args") or fitted_at_once(draft):
         return
     name = str(draft.value("model.backbone"))
     if draft.value("model.freeze") == "backbone":
@@ -69,7 +70,7 @@ def average(draft: Draft) -> None:
     epochs = draft.value("trainer.max_epochs")
     if draft.is_given("model.ema", "model.swa", "trainer.max_steps") or not isinstance(epochs, int) or epochs < 1:
         return
-    if draft.value("model.prune") is not None:
+    if draft.value("model.prune") is not None or fitted_at_once(draft):
         return
     limit = draft.planned.get("trainer.limit_train_batches")
     an_epoch = length.whole_epoch(draft)

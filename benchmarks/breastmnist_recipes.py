@@ -1,0 +1,139 @@
+"""What makes a small network learn most from 624 small images: recipes on folds of BreastMNIST's train and validation.
+
+    python -m benchmarks.breastmnist_recipes --data DIR [--recipes scratch enlarged ...] [--folds 0 1] [--runs DIR]
+    python -m benchmarks.breastmnist_recipes --data DIR --test RECIPE [--seeds 0 1 2 3 4]
+
+The first call deals the official train and validation parts into four folds, stratified by class; each fold is held
+out once and trained on the three others. Test is left out of the data altogether. The held-out cases choose nothing:
+what counts is the AUROC of the last epoch (its averaged weights, where a recipe averages). The best epoch stands beside
+it, to show how much choosing among so many flatters. The second call trains one recipe on the official parts and
+evaluates the last and the best epoch on test. Runs are kept and not repeated; both calls print a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.runs import finished, table
+from tasks.cli.main import main as command_line
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDS = 4
+_SCRATCH = ("--model.backbone", "resnet18", "--data.batch_size", "64", "--trainer.max_epochs", "40")
+_WEIGHTS = ("--model.backbone", "tf_efficientnet_lite0", "--model.weights", "imagenet", "--data.batch_size", "32")
+_AVERAGED = ("--model.ema", "0.97")
+_SHORT = ("--trainer.max_epochs", "12")
+
+# The flags by which a recipe differs from the fixed values; all take light augmentation without mirroring.
+RECIPES: dict[str, tuple[str, ...]] = {
+    "scratch": _SCRATCH,
+    "scratch-averaged": (*_SCRATCH, *_AVERAGED),
+    "enlarged": (*_WEIGHTS, *_AVERAGED, *_SHORT),
+    "enlarged-gentle": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--model.lr", "0.0003"),
+    "enlarged-layers": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--model.layer_decay", "0.7"),
+    "enlarged-medium": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--data.augment", "medium"),
+    "enlarged-224": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--data.image_size", "224"),
+    "enlarged-smooth": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--model.label_smoothing", "0.1"),
+    "scratch-64": (*_SCRATCH, *_AVERAGED, "--data.image_size", "56", "--trainer.max_epochs", "20"),
+    "scratch-medium": (*_SCRATCH, *_AVERAGED, "--data.augment", "medium"),
+    "scratch-flips": (*_SCRATCH, *_AVERAGED, "--data.augment_args.horizontal_flip", "true"),
+}
+
+
+def deal(data: Path, folder: Path) -> None:
+    """Write a split file a fold, of the official train and validation parts, once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = np.load(data / "breastmnist.npz")
+    cases = [(f"{part}/{index:05d}", int(label)) for part in ("train", "val")
+             for index, label in enumerate(stored[f"{part}_labels"].ravel())]  # fmt: skip
+    frame = pd.DataFrame(cases, columns=["case_id", "label"])
+    order = np.random.default_rng(0).permutation(len(frame))
+    frame = frame.iloc[order].sort_values("label", kind="stable")
+    frame["fold"] = np.arange(len(frame)) % FOLDS
+    for fold in range(FOLDS):
+        parts = frame.assign(split=np.where(frame["fold"] == fold, "val", "train")).sort_values("case_id")
+        parts[["case_id", "split"]].to_csv(folder / f"fold_{fold}.csv", index=False)
+
+
+def flags(recipe: str, data: Path, seed: int) -> list[str]:
+    """Of ``fit``, without its run folder."""
+    return [
+        "--plan", "none", "--data", "MedMNIST", "--data.root", str(data), "--data.name", "breastmnist",
+        "--data.cache", "memory", "--data.augment", "light", "--data.augment_args.horizontal_flip", "false",
+        "--data.num_workers", "0", "--seed_everything", str(seed), *RECIPES[recipe],
+    ]  # fmt: skip
+
+
+def on_folds(recipes: Sequence[str], folds: Sequence[int], data: Path, runs: Path) -> str:
+    """Train the recipes on the folds, and put the AUROC of the held-out cases into a table."""
+    deal(data, runs / "splits")
+    rows = []
+    for recipe in recipes:
+        last, best, seconds = [], [], 0.0
+        for fold in folds:
+            folder = runs / f"{recipe}-{fold}"
+            split = ("--data.split_file", str(runs / "splits" / f"fold_{fold}.csv"), "--data.new_cases", "leave_out")
+            finished("classify", folder, [*flags(recipe, data, 0), *split, "--judge_test", "false"])
+            epochs = pd.read_csv(folder / "metrics.csv")
+            last.append(float(epochs["val/auroc"].iloc[-1]))
+            best.append(float(epochs["val/auroc"].max()))
+            seconds += float(epochs["seconds"].sum()) / len(folds)
+        rows.append([
+            recipe, f"{statistics.mean(last):.3f}", " ".join(f"{value:.3f}" for value in last),
+            f"{statistics.mean(best):.3f}", f"{seconds:.0f}",
+        ])  # fmt: skip
+    return table(["recipe", "AUROC of the last epoch", "folds", "of the best epoch", "s"], rows)
+
+
+def on_test(recipe: str, seeds: Sequence[int], data: Path, runs: Path) -> str:
+    """Train a recipe on the official parts, and put what the last and the best epoch have on test into a table."""
+    rows = []
+    for seed in seeds:
+        folder = runs / f"{recipe}-test-{seed}"
+        finished("classify", folder, flags(recipe, data, seed))
+        last = folder / "last"
+        if not (last / "metrics.json").is_file():
+            finished_test(folder / "checkpoints" / "last.ckpt", last)
+        for name, where in (("best", folder), ("last", last)):
+            metrics = json.loads((where / "metrics.json").read_text(encoding="utf-8"))
+            values = [f"{metrics[f'test/{metric}']['value']:.3f}" for metric in ("auroc", "accuracy")]
+            rows.append([recipe, str(seed), name, *values])
+    return table(["recipe", "seed", "epoch", "AUROC", "accuracy"], rows)
+
+
+def finished_test(checkpoint: Path, folder: Path) -> None:
+    """Evaluate a checkpoint on test.
+
+    Raises:
+        RuntimeError: the command line did not end well.
+    """
+    if status := command_line("classify", ["test", "--ckpt_path", str(checkpoint), "--run_dir", str(folder)]):
+        raise RuntimeError(f"{folder}: exit status {status}")
+
+
+def main() -> int:
+    """Train what is asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "medmnist")
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
+    parser.add_argument("--test", choices=list(RECIPES), help="train this one on the official parts instead")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--runs", type=Path, default=Path("runs") / "breastmnist_recipes")
+    given = parser.parse_args()
+    if given.test:
+        print(on_test(given.test, given.seeds, given.data, given.runs), end="")
+    else:
+        print(on_folds(given.recipes, given.folds, given.data, given.runs), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

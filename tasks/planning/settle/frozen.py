@@ -1,0 +1,51 @@
+"""Whether the network's weights stay as they are and a linear head alone is fitted to its features, computed once."""
+
+from __future__ import annotations
+
+from tasks.planning.draft import Draft
+
+# Training images up to which a processor fits a head to features, instead of training the network.
+FEW = 2000
+QUICK = 120.0  # seconds; who gives a training more has them spent on training
+_HERE = "docs/plan_results.md"
+_KORNBLITH = "Kornblith et al., Do Better ImageNet Models Transfer Better?, CVPR 2019"
+
+# Heads that are fitted at once to features that are kept.
+FITTED = ("pool", "flatten", "knn")
+# What the user gives of a training in steps, or of images that change from epoch to epoch, is not to be without effect.
+_OF_STEPS = (
+    "data.augment", "data.augment_args", "data.augment_on", "data.cache", "data.sampler", "data.bag_size",
+    "model.freeze", "model.unfreeze", "model.loss", "model.label_smoothing", "model.mixup", "model.cutmix",
+    "model.dropout", "model.mc_dropout", "model.drop_path", "model.aggregate", "model.teacher", "model.prune",
+    "model.optimizer", "model.optimizer_args", "model.lr", "model.weight_decay", "model.backbone_lr_factor",
+    "model.layer_decay", "model.schedule", "model.schedule_args", "model.warmup", "model.ema", "model.swa",
+    "model.early_stopping", "trainer.max_epochs", "trainer.min_epochs", "trainer.max_steps", "trainer.min_steps",
+    "trainer.max_time", "trainer.fast_dev_run", "trainer.overfit_batches", "trainer.limit_train_batches",
+    "trainer.limit_val_batches", "trainer.accumulate_grad_batches", "trainer.devices", "trainer.strategy",
+    "find_lr", "find_batch_size", "profile",
+)  # fmt: skip
+
+
+def frozen(draft: Draft) -> None:
+    """On a processor few images train a linear head on ImageNet's features: better than from scratch, in a minute."""
+    data, machine = draft.fingerprint, draft.machine
+    seconds = draft.budget.seconds
+    trains = draft.budget.quality == "best" or (seconds is not None and seconds > QUICK)
+    if machine.device != "cpu" or machine.devices > 1 or trains or draft.is_given(*_OF_STEPS):
+        return
+    if draft.value("model.weights") != "imagenet" or draft.value("model.head") not in FITTED:
+        return
+    if data.volumes or data.images_a_case.most > 1 or not 0 < data.images <= FEW or not data.cases.get("val"):
+        return
+    if len(data.class_counts) > 1 and min(data.class_counts) == 0:
+        return
+    text = f"{data.images} training images: a head on the features of {draft.value('model.backbone')} learns more from "
+    draft.plan("model.freeze", "backbone", f"{text}so few than a network from scratch", _KORNBLITH)
+    draft.plan(
+        "data.cache", "features", "a frozen network says the same of an image each time: it is asked once", _HERE
+    )
+
+
+def fitted_at_once(draft: Draft) -> bool:
+    """Whether the head is fitted to features at once: there are no steps, epochs or averages to settle."""
+    return draft.value("data.cache") == "features" and draft.value("model.head") in FITTED

@@ -1,0 +1,92 @@
+"""When a processor fits a head to kept features, by fingerprints made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from datamodules.fingerprint.fingerprint import Fingerprint, Spread
+from tasks.planning.budget import Budget
+from tasks.planning.draft import Draft
+from tasks.planning.machine import Machine
+from tasks.planning.plan import make_plan
+from tasks.planning.settle.frozen import FEW, QUICK, frozen
+
+SIDE = Spread(64, 64, 64, 64, 64)
+FILMS = Fingerprint(
+    "classify", "binary", cases={"train": 640, "val": 160, "test": 200}, samples=640, images=640,
+    class_counts=(320, 320), height=SIDE, width=SIDE, types=("uint8",),
+)  # fmt: skip
+HERE = Machine("cpu", weights=("tf_efficientnet_lite0",))
+DEFAULTS: dict[str, Any] = {
+    "model.backbone": "resnet18", "model.weights": "imagenet", "model.head": "pool", "model.freeze": None,
+    "model.init": "default", "model.optimizer": "adamw", "model.lr": 1e-3, "model.ema": None, "model.prune": None,
+    "data.cache": "none", "data.augment": "light", "data.image_size": None, "data.batch_size": 32,
+    "data.check_files": True, "trainer.max_epochs": 20, "trainer.check_val_every_n_epoch": 1,
+    "model.early_stopping": None, "model.early_stopping_median": 1,
+}  # fmt: skip
+
+
+def draft_of(
+    fingerprint: Fingerprint = FILMS,
+    machine: Machine = HERE,
+    budget: Budget = Budget(),  # noqa: B008 - it is frozen
+    given: dict[str, Any] | None = None,
+) -> Draft:
+    return Draft(fingerprint, machine, budget, given or {}, DEFAULTS)
+
+
+def freezes(draft: Draft) -> bool:
+    frozen(draft)
+    planned = {flag: one.value for flag, one in draft.planned.items()}
+    assert planned in ({}, {"model.freeze": "backbone", "data.cache": "features"})
+    return bool(planned)
+
+
+def test_few_images_on_a_processor_are_asked_of_a_frozen_network() -> None:
+    assert freezes(draft_of())
+
+
+def test_a_quick_look_takes_it_too() -> None:
+    assert freezes(draft_of(budget=Budget("quick", QUICK)))
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        draft_of(replace(FILMS, images=FEW + 1)),
+        draft_of(replace(FILMS, cases={"train": 640})),
+        draft_of(replace(FILMS, class_counts=(640, 0))),
+        draft_of(replace(FILMS, volumes=True)),
+        draft_of(replace(FILMS, images_a_case=Spread(1, 1, 1, 4, 9))),
+        draft_of(machine=Machine("cuda", hub=True)),
+        draft_of(budget=Budget("best")),
+        draft_of(budget=Budget(seconds=600)),
+        draft_of(given={"model.weights": None}),
+        draft_of(given={"model.weights": "runs/classify/3"}),
+        draft_of(given={"model.head": "native"}),
+    ],
+)
+def test_others_train_the_network(draft: Draft) -> None:
+    assert not freezes(draft)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["trainer.max_epochs", "model.lr", "data.augment", "data.augment_args.rotation", "data.cache", "model.ema",
+     "model.loss", "model.unfreeze", "trainer.limit_train_batches"],
+)  # fmt: skip
+def test_a_flag_of_a_training_in_steps_is_not_made_to_do_nothing(flag: str) -> None:
+    assert not freezes(draft_of(given={flag: 1}))
+
+
+def test_a_frozen_network_has_no_rate_length_average_or_augmentation_to_plan() -> None:
+    draft = draft_of(replace(FILMS, class_counts=(600, 40)))
+    make_plan(draft, "datamodules.classification.image_table.ImageTable")
+    assert draft.value("data.cache") == "features"
+    assert not {"model.lr", "model.ema", "data.augment", "trainer.max_epochs", "model.early_stopping"} & set(
+        draft.planned
+    )
+    assert draft.value("data.image_size") == 128
