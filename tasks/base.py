@@ -98,8 +98,8 @@ class Task(Steps, Standalone):
             kept; left out: no average.
         early_stopping: epochs without a better validation metric after which training stops (those that are not
             validated do not count); left out: it does not.
-        early_stopping_median: validations whose median early stopping looks at, since the metric of a small validation
-            part jumps; 1 takes each value by itself.
+        early_stopping_median: validated epochs whose median metric early stopping looks at, since that of a small
+            validation part jumps; 1 takes each by itself.
         teacher: run folder or checkpoint of a trained model of the same task and classes that this one learns from
             (distillation); left out: none.
         distill_alpha: share (0 to 1) of the loss that compares outputs with the teacher's; the rest is the task's own.

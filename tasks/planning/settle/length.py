@@ -49,6 +49,8 @@ SHARE = 0.2  # of the time of a training that validation may take
 _FORWARD = 1 / 3  # cost of an image in validation, by one in training: no backward pass
 PATIENCE = 0.4  # share of the validations without a better one after which a training stops
 SMOOTH = 3  # validations whose median is compared then
+_BETWEEN = (0.05, 0.45, 0.45, 0.05)  # shares of the images between the quantiles of a spread
+_MOST_PATCHES = 250  # steps an epoch, as the data class counts (datamodules/samples/patches.py)
 FEWEST_STEPS = 10  # that any training takes
 # Of what comes after a training: charts and the report, and evaluation by validation's seconds (docs/plan_time.md).
 BASE = 6.0
@@ -93,8 +95,10 @@ def samples_an_epoch(draft: Draft) -> int:
         return images * patches
     sides = [int(side) for side in (size if isinstance(size, (list, tuple)) else str(size).split(","))]
     zoom = float(draft.value("data.zoom") or 1)
-    area = print_.height.median * print_.width.median * zoom**2 / (sides[0] * sides[-1])
-    return min(max(images, round(images * max(1.0, area))), max(images, 250 * samples_a_step(draft)))
+    patch = sides[0] * sides[-1] / zoom**2
+    an_image = [max(1.0, high * wide / patch) for high, wide in zip(print_.height, print_.width, strict=True)]
+    mean = sum(share * (an_image[i] + an_image[i + 1]) / 2 for i, share in enumerate(_BETWEEN))
+    return min(round(images * mean), max(images, _MOST_PATCHES * samples_a_step(draft)))
 
 
 def samples_a_step(draft: Draft) -> int:
@@ -239,7 +243,7 @@ def settle(draft: Draft, laid: Laid, reason: str, source: str) -> None:
     draft.plan("trainer.max_epochs", laid.epochs, f"{reason}: {laid.steps} steps", source)
     if laid.limit is not None:
         text = f"an epoch of all images would be {whole_epoch(draft)} steps: too few validations to choose the best by"
-        draft.plan("trainer.limit_train_batches", laid.limit, text, _NNUNET)
+        draft.plan("trainer.limit_train_batches", laid.limit, text, _NNUNET if source != "time" else source)
     if laid.every > 1:
         text = f"{laid.epochs // laid.every} validations are enough to choose the best by, and cost time"
         draft.plan("trainer.check_val_every_n_epoch", laid.every, text, "time")

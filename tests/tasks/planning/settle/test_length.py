@@ -81,6 +81,11 @@ def test_patches_that_the_plan_has_chosen_are_counted_as_the_data_would() -> Non
     assert samples_an_epoch(draft) == 160
     draft.plan("data.patches", 3, "", "")
     assert samples_an_epoch(draft) == 30
+    # Unlike sizes: a mean over images, not their middle one. 1, 1, 1, 16 and 16 patches at the quantiles.
+    unlike = Spread(256, 256, 256, 1024, 1024)
+    draft = draft_of("segment", 100, height=unlike, width=unlike)
+    draft.plan("data.patch_size", 256, "", "")
+    assert samples_an_epoch(draft) == round(100 * (0.5 + 0.45 * 8.5 + 0.05 * 16))
 
 
 @given(
