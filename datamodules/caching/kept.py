@@ -21,7 +21,7 @@ MEANING: dict[Kind, str] = {
     "volumes": "decoded slices of volumes; made again when they are needed",
     "images": "decoded images of --data.cache disk; made again when they are needed",
     "features": "features of --data.cache features; computed again when they are needed",
-    "hashes": "hashes of files; each file is read once more for them",
+    "hashes": "hashes of files, and what a look at images has shown; each file is read once more for them",
     "downloads": "copies of data at URLs, and MedMNIST files; fetched again where --data.download or the URL says so",
 }
 _DATABASE = "hashes.sqlite"
