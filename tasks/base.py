@@ -248,6 +248,7 @@ class Task(Steps, Standalone):
         self.operating_points: dict[str, float] = {}
         self.calibration: Calibration | None = None
         self.training_profile: str | None = None  # JSON, see tasks.evaluation.drift.profile
+        self.plan: str | None = None  # JSON, see tasks.planning.plan
 
     def build_network(
         self, strides: Sequence[int] | None, *, classes: int | None = None, args: Mapping[str, Any] | None = None
@@ -349,6 +350,8 @@ class Task(Steps, Standalone):
             checkpoint["scansuite"]["provenance"] = self.provenance.to_plain()
         if self.training_profile is not None:
             checkpoint["scansuite"]["training_profile"] = self.training_profile
+        if self.plan is not None:
+            checkpoint["scansuite"]["plan"] = self.plan
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what was chosen, what was seen, and the sizes of pruned layers before their weights come."""
@@ -357,6 +360,7 @@ class Task(Steps, Standalone):
         calibration = made.get("calibration")
         self.calibration = None if calibration is None else Calibration.from_dict(calibration)
         self.training_profile = made.get("training_profile")
+        self.plan = made.get("plan", self.plan)
         self.pruned_sizes = made.get("sizes", {})
         resize(self, self.pruned_sizes)
         if "provenance" in made:  # beside what a run that goes on has noted already

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backbones.weight_files import load_pickled
 
@@ -39,3 +39,15 @@ def read_parent(weights: str | None) -> ParentCheckpoint | None:
     except Exception:
         return None
     return ParentCheckpoint(stem, mean, std, bool(checkpoint.get("scansuite", {}).get("sizes")))
+
+
+def network_of(weights: str) -> dict[str, Any]:
+    """Flags of ``--model`` that say which network a checkpoint of the suite holds; empty where it is none."""
+    if not weights.endswith(".ckpt") or not Path(weights).is_file():
+        return {}
+    try:
+        made = load_pickled(Path(weights))["hyper_parameters"]
+        named = {"backbone": str(made["backbone"])}
+    except Exception:  # as above
+        return {}
+    return named | ({"backbone_args": made["backbone_args"]} if made.get("backbone_args") else {})

@@ -103,8 +103,28 @@ def refuse_unknown(argv: Sequence[str], known: Iterable[str]) -> None:
 # Flags of every verb, which its parser does not see.
 OF_ALL = {"--quiet": "errors, warnings and results alone", "--debug": "show the traceback of an error"}
 MAY_BE_BLANK = ("--data.separator",)  # cells may stand between blanks
+# Flags typed alone that stand for another one with its value, in the verbs that have that one; with what help says.
+SHORTHANDS = {"--quick": ("--quality", "quick", "a first look in two minutes: the same as --quality quick")}
 # Flags that are typed without a value, or may be.
 VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", *OF_ALL)
+
+
+def in_full(argv: Sequence[str]) -> list[str]:
+    """Flags in which shorthands (``--quick``) have become what they stand for (``--quality quick``).
+
+    Args:
+        argv: as typed.
+
+    Raises:
+        SuiteError: the flag that one stands for says something else.
+    """
+    words = list(argv)
+    for short, (flag, value, _) in SHORTHANDS.items():
+        typed = value_of(words, flag)
+        if short in words and typed not in (None, value):
+            raise SuiteError(f"{short} with {flag} {typed}: {short} is {flag} {value}: leave one of the two out")
+        words = [part for word in words for part in ((flag, value) if word == short else (word,))]
+    return words
 
 
 def refuse_valueless(argv: Sequence[str], known: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from scansuite.version import __version__
 from tasks.cli.display.bar import shown
 from tasks.cli.display.console import quietly
 from tasks.cli.errors import guarded
-from tasks.cli.flags import OF_ALL, given, values_of, wants_help
+from tasks.cli.flags import OF_ALL, given, in_full, values_of, wants_help
 from tasks.cli.starting.mistyped import refuse_mistyped
 from tasks.registry.specs import is_task, spec_of, task_names
 
@@ -37,6 +37,7 @@ VERBS = {
     "list": "show the networks that can be a backbone: size, strides, licence, tasks",
     "summary": "show a network layer by layer: sizes, receptive field, parameters, multiply-adds",
 }
+PLANNING = ("plan", "fit")  # those that take --quick
 # Of no task.
 BESIDE = {
     "jobs": "list, follow and cancel what fit --slurm has submitted",
@@ -123,12 +124,13 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
     def run() -> int:
-        allow([*values_of(flags, "--allow_import"), *spec.own_packages])
-        refuse_mistyped(spec, verb, flags)
-        name = "submit" if verb == "fit" and given(flags, "--slurm") and wants_help(flags) is None else f"verbs.{verb}"
+        words = in_full(flags) if verb in PLANNING else flags
+        allow([*values_of(words, "--allow_import"), *spec.own_packages])
+        refuse_mistyped(spec, verb, words)
+        name = "submit" if verb == "fit" and given(words, "--slurm") and wants_help(words) is None else f"verbs.{verb}"
         module = importlib.import_module(f"tasks.cli.{name}")
         with quietly(quiet), shown_by(shown):
-            return int(module.run(task, flags))
+            return int(module.run(task, words))
 
     return guarded(run, debug=debug, ends=argv is None if ends is None else ends)
 

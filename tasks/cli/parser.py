@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from argparse import SUPPRESS
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,6 +52,7 @@ COMMON: OwnFlags = {
         "auto",
     ),
 }
+OF_TRAININGS = ("plan", "folds")  # keys of plans that every verb lets stand in a config
 _SEED = 0
 _SEED_HELP = "number that all randomness of the run comes from"
 # Of a run's flags: what says nothing of how the same run is started again.
@@ -74,6 +75,7 @@ class TaskParser(VerbParser):
         own_flags: of the verb, beside Lightning's.
         builds_model: the verb makes a model from ``--model`` (fit); other verbs take it from a checkpoint.
         defaults: a config that comes before what the user gives.
+        planned: full names (``model.lr``) of the flags that a plan has chosen in it: mistakes are told of the others.
 
     Attributes:
         task_class: of the model.
@@ -93,8 +95,9 @@ class TaskParser(VerbParser):
         own_flags: OwnFlags,
         builds_model: bool,
         defaults: Path | dict[str, Any] | None = None,
+        planned: Collection[str] = (),
     ) -> None:
-        self.builds_model = builds_model
+        self.builds_model, self.planned = builds_model, frozenset(planned)
         self.default_values = defaults if isinstance(defaults, dict) else {}
         self.default_file = defaults if isinstance(defaults, Path) else None
         spec = spec_of(task)
@@ -138,14 +141,19 @@ class TaskParser(VerbParser):
     def add_flags(self, parser: ArgumentParser) -> None:
         """All flags, and the links between data and model."""
         super().add_flags(parser)
-        if "plan" not in self.own_flags:  # configs of trainings say it
-            parser.add_argument("--plan", default=None, help=SUPPRESS)
+        for name in self._of_trainings:
+            parser.add_argument(f"--{name}", default=None, help=SUPPRESS)
         for link in self.task_class.links:
             parser.link_arguments(f"model.{link.model}", f"data.init_args.{link.data}", compute_fn=link.compute)
         if self.builds_model:
             for fact in self.task_class.facts:
                 compute = _plain if fact in ("preprocess", "slices") else None
                 parser.link_arguments(f"data.{fact}", f"model.{fact}", compute_fn=compute, apply_on="instantiate")
+
+    @property
+    def _of_trainings(self) -> list[str]:
+        """Keys that a plan or the config of a training has, and that are no flags of this verb."""
+        return [name for name in OF_TRAININGS if name not in self.own_flags]
 
     def data_class(self, argv: Sequence[str]) -> type[ScanDataModule] | None:
         """The data class that flags, a config or the run that is taken up again name; None where none does.
@@ -182,15 +190,15 @@ class TaskParser(VerbParser):
             for cls in ([chosen] if chosen is not None else self.data_classes.values())
             for name in init_parameters(cls)
         } - {link.data for link in self.task_class.links}
-        hidden = set() if "plan" in self.own_flags else {"--plan"}
-        return (super().known_flags(argv) - hidden) | {
+        return (super().known_flags(argv) - {f"--{name}" for name in self._of_trainings}) | {
             f"--data.{prefix}{name}" for prefix in ("", "init_args.") for name in names
         }
 
     def silent_keys(self) -> set[str]:
         """What follows from the data or the model, which earlier versions wrote down."""
         model, data = self.task_class.facts, [link.data for link in self.task_class.links]
-        return {"--plan"} | {f"--model.{name}" for name in model} | {f"--data.{name}" for name in data}
+        silent = {f"--{name}" for name in OF_TRAININGS}
+        return silent | {f"--model.{name}" for name in model} | {f"--data.{name}" for name in data}
 
     def sections(self, argv: Sequence[str], *, whole: bool = False) -> list[Section]:
         """Own flags, data classes and their common flags, the model, the trainer."""
@@ -280,14 +288,15 @@ class TaskParser(VerbParser):
     def _refuse_useless(self, words: Sequence[str]) -> None:
         """What is given and would do nothing."""
         data = self.config["data"]
-        kept = bool(self.default_values) or self.default_file is not None
+        kept = not self.planned and (bool(self.default_values) or self.default_file is not None)
         path = str(data["class_path"])
         ours = dict(zip(self.spec.data, self.data_classes.values(), strict=True))
         cls = ours[path] if path in ours else load_part(path, self.data_base, "--data")
-        refuse_useless_data(words, cls, data["init_args"], list(self.data_classes), kept=kept)
+        names = list(self.data_classes)
+        refuse_useless_data(words, cls, data["init_args"], names, kept=kept, planned=self.planned)
         if self.builds_model:
             model = self.config["model"]
-            refuse_useless_model(words, self.task_class, model, kept=kept)
+            refuse_useless_model(words, self.task_class, model, kept=kept, planned=self.planned)
             for part in self.task_class.own_parts:
                 refuse_mistyped(part, model[part.flag], model[f"{part.flag}_args"])
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from scansuite.errors import SuiteError, nearest
-from tasks.cli.flags import given, read_config, shipped_configs, value_of, values_of
+from tasks.cli.flags import given, pairs, read_config, shipped_configs, value_of, values_of
+from tasks.cli.logs import configure_logs
 from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.run_dir import SHARED, newest_run, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, release
@@ -21,6 +22,7 @@ from tasks.cluster.job_file import LOGS, JobFile, Kind, read_job
 from tasks.cluster.scheduler import cancel, has_slurm, states_of
 from tasks.cluster.settings import JobSettings, settings_of
 from tasks.cluster.submission import command_line, require_slurm, submit, unset
+from tasks.planning.settle.folds import BEST_FOLDS
 
 FLAG = "--slurm"
 _CONFIG = "config.yaml"
@@ -36,20 +38,35 @@ def run(task: str, argv: Sequence[str]) -> int:
         argv: flags of ``fit`` as typed, ``--slurm`` among them.
     """
     settings = settings_of(values_of(argv, FLAG), _read)
-    words = named_run(_without(argv, FLAG))
+    words = _folds(task, named_run(_without(argv, FLAG)))
     _refuse(words, settings)
     require_slurm()
     submission = Submission(task, words, settings)
     if value_of(words, "--folds") is not None:
         from tasks.cli.folds.train import train_folds
+        from tasks.cli.planning.planned_run import planned
         from tasks.cli.verbs.fit import OWN_FLAGS
 
-        return train_folds(task, words, OWN_FLAGS, submission.queue_folds)
+        configure_logs()
+        with planned(task, words, OWN_FLAGS, queued=True) as run:
+            return train_folds(task, run, OWN_FLAGS, submission.queue_folds)
     if settings.check == "none":
         return submission.queue(_asked(task, words))
     from tasks.cli.verbs import fit
 
     return fit.run(task, words, submission.queue, looks_at_data=settings.check == "data")
+
+
+def _folds(task: str, words: Sequence[str]) -> list[str]:
+    """Flags with the folds that a config or ``--quality best`` asks for: all folds are drawn before they are queued."""
+    from tasks.cli.folds.train import asked_folds
+    from tasks.cli.planning.planned_run import is_planned
+
+    asked = asked_folds(words)
+    best = value_of(asked, "--quality") == "best" and not {"--folds", "--ckpt_path"} & {
+        flag for flag, _ in pairs(asked)
+    }
+    return [*asked, "--folds", str(BEST_FOLDS)] if best and is_planned(task, asked) else asked
 
 
 class Submission:

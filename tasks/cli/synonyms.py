@@ -121,6 +121,8 @@ _NAMES = (
     ("--save_every_minutes", "save_period save_freq save_every"),
     ("--config", "cfg yaml config_file hyp"),
     ("--quiet", "q silent"),
+    ("--quality=quick", "quick fast first_look"),
+    ("--time", "time_limit time_budget budget"),
     ("--model.monitor", "best_metric eval_metric metric"),
     ("--model.teacher", "distill teacher_model"),
     ("--data.cache", "cache_images cache_rate ram"),

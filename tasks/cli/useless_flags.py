@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,13 @@ _OF_TRAINING = ["augment", "augment_args", "augment_on", "sampler", "mosaic", "f
 
 
 def refuse_useless_data(
-    words: Sequence[str], cls: type[ScanDataModule], values: Mapping[str, Any], known: Sequence[str], *, kept: bool
+    words: Sequence[str],
+    cls: type[ScanDataModule],
+    values: Mapping[str, Any],
+    known: Sequence[str],
+    *,
+    kept: bool,
+    planned: Collection[str] = (),
 ) -> None:
     """Refuse flags of ``--data`` that the chosen class has no use for, from the command line or a ``--config``.
 
@@ -33,11 +39,12 @@ def refuse_useless_data(
         values: its arguments.
         known: names of the data classes of the task.
         kept: the values are those of an earlier run, so only what is typed is the user's word.
+        planned: full names of the flags that a plan has chosen, which are not the user's word either.
 
     Raises:
         SuiteError: names the flag; where it is the folder, what lies there and which classes fit.
     """
-    one = _first(words, "data", cls, values, kept=kept)
+    one = _first(words, "data", cls, values, kept=kept, planned=planned)
     if one is None:
         return
     value = values[one.flag]
@@ -48,9 +55,11 @@ def refuse_useless_data(
     raise SuiteError(f"--data.{one.flag} {value}: no use to {cls.__name__}: {_mended(one.why)}")
 
 
-def refuse_useless_model(words: Sequence[str], cls: type[Task], values: Mapping[str, Any], *, kept: bool) -> None:
+def refuse_useless_model(
+    words: Sequence[str], cls: type[Task], values: Mapping[str, Any], *, kept: bool, planned: Collection[str] = ()
+) -> None:
     """Refuse useless flags of ``--model``."""
-    one = _first(words, "model", cls, values, kept=kept)
+    one = _first(words, "model", cls, values, kept=kept, planned=planned)
     if one is not None:
         raise SuiteError(f"--model.{one.flag} {values[one.flag]}: does nothing: {_mended(one.why)}")
 
@@ -86,18 +95,27 @@ def _refuse_typed(words: Sequence[str], names: Sequence[str], why: str) -> None:
             raise SuiteError(f"--data.{name}: {why}: leave it out")
 
 
-def _first(words: Sequence[str], group: str, cls: type, values: Mapping[str, Any], *, kept: bool) -> Useless | None:
+def _first(
+    words: Sequence[str],
+    group: str,
+    cls: type,
+    values: Mapping[str, Any],
+    *,
+    kept: bool,
+    planned: Collection[str],
+) -> Useless | None:
     """The first flag that is given and does nothing."""
     for one in useless_flags(cls):
         if one.flag not in values or not one.does_nothing(values):
             continue
         typed = any(given(words, f"--{group}.{prefix}{one.flag}") for prefix in ("", "init_args."))
-        if typed or (not kept and values[one.flag] != _default(cls, one.flag)):
+        chosen = kept or f"{group}.{one.flag}" in planned
+        if typed or (not chosen and values[one.flag] != default_of(cls, one.flag)):
             return one
     return None
 
 
-def _default(cls: type, name: str) -> Any:
+def default_of(cls: type, name: str) -> Any:
     """What an argument is where it is left out."""
     for base in cls.__mro__:
         if "__init__" in vars(base):

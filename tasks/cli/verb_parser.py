@@ -16,6 +16,7 @@ from tasks.cli.commented import asked, commented, without_comments
 from tasks.cli.config_keys import refuse_unknown_keys
 from tasks.cli.flags import (
     OF_ALL,
+    SHORTHANDS,
     find_configs,
     pairs,
     refuse_unknown,
@@ -220,6 +221,9 @@ class VerbParser:
             whole: every flag, not those alone that a user needs first.
         """
         own = [(f"--{name}", own_line(name, flag)) for name, flag in self.own_flags.items()]
+        own += [
+            (short, told) for short, (flag, _, told) in SHORTHANDS.items() if flag.removeprefix("--") in self.own_flags
+        ]
         typed = [] if self.words is None else [self.words]
         common = [("--config", _CONFIG), ("--print_config", _PRINT_CONFIG)] if self.builds else []
         sections: list[Section] = [("", [*typed, *own, *common, *OF_ALL.items()])]

@@ -54,8 +54,12 @@ class Draft:
         self.planned: dict[str, Planned] = {}
 
     def is_given(self, *flags: str) -> bool:
-        """Whether the user gave one of these, or one that stands below it (``data.augment_args.scale``)."""
-        return any(name == flag or name.startswith(f"{flag}.") for flag in flags for name in self.given)
+        """Whether the user gave one of these, one below it (``data.augment_args.scale``), or what it stands below."""
+        return any(
+            name == flag or name.startswith(f"{flag}.") or flag.startswith(f"{name}.")
+            for flag in flags
+            for name in self.given
+        )
 
     def takes(self, flag: str) -> bool:
         """Whether the command has this flag at all: data classes differ in theirs."""

@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from tasks.planning.draft import Draft
-from tasks.planning.settle import classify, detect, frozen, length, machine, network, optimisation, segment, values
+from tasks.planning.settle import (
+    classify,
+    detect,
+    folds,
+    frozen,
+    length,
+    machine,
+    network,
+    optimisation,
+    segment,
+    values,
+)
 
 Rule: TypeAlias = Callable[[Draft], "Iterable[str] | None"]
 
@@ -19,6 +30,7 @@ _TRAINING: tuple[Rule, ...] = (
     optimisation.batch,
     optimisation.learning_rate,
     machine.cache,
+    folds.folds,
     length.steps,
     optimisation.average,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -18,13 +17,15 @@ from scansuite.files import write_text
 from scansuite.own_parts import allowed
 from scansuite.words import clock
 from tasks.cli.command import run_command
-from tasks.cli.flags import given, value_of
+from tasks.cli.flags import given, value_of, wants_help
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
 from tasks.cli.folds.tables import collect, finished
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
+from tasks.cli.planning.given import config_value
+from tasks.cli.planning.planned_run import PlannedRun
 from tasks.cli.runs.run_data import saved_data
-from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, take_run_dir
+from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, several_processes, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
 from tasks.hardware import on_cuda
@@ -39,18 +40,25 @@ ENSEMBLE = "ensemble"  # folder of the ensemble's evaluation on test
 QueueFolds: TypeAlias = Callable[[Path, dict[int, list[str]], int], int]
 
 
-def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags, queue: QueueFolds | None = None) -> int:
+def asked_folds(argv: Sequence[str]) -> list[str]:
+    """Flags in which ``folds`` of a config, as a plan may have it, has become ``--folds``."""
+    asked = None if value_of(argv, "--folds") is not None or wants_help(argv) else config_value(argv, "folds")
+    return [*argv, *([] if asked is None else ["--folds", asked])]
+
+
+def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queue: QueueFolds | None = None) -> int:
     """Train all folds and put together what they say of the cases they did not train on.
 
     Args:
         task: name of the task.
-        argv: flags as typed, ``--folds`` among them.
+        run: flags as typed, ``--folds`` among them, and the plan, which is that of each fold.
         own_flags: of the verb ``fit``.
         queue: what is done in place of training, when folds are drawn; it is to put them together itself.
     """
     configure_logs()
+    argv = run.argv
     count = _count(argv)
-    prepared = _prepare(task, argv, own_flags, count)
+    prepared = _prepare(task, run, own_flags, count)
     plan, resumed = prepared.plan, value_of(argv, "--ckpt_path") is not None
 
     def mend(folder: Path) -> str:
@@ -58,6 +66,7 @@ def train_folds(task: str, argv: Sequence[str], own_flags: OwnFlags, queue: Queu
 
     run_dir = take_run_dir(task, prepared.run_dir, mend, resumed=resumed)
     if not (run_dir / CONFIG).is_file():
+        run.write(run_dir)
         write_text(run_dir / CONFIG, prepared.config)
     write_splits(plan, run_dir, count)
     if queue is not None:
@@ -97,12 +106,14 @@ class _Prepared(NamedTuple):
     testing: bool
 
 
-def _prepare(task: str, argv: Sequence[str], own_flags: OwnFlags, count: int) -> _Prepared:
+def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Prepared:
     """Look at flags and data; of what is built for that nothing stays in memory."""
+    argv = run.argv
     resumed = value_of(argv, "--ckpt_path") is not None
     before = _config_of(value_of(argv, "--run_dir"), value_of(argv, "--ckpt_path")) if resumed else None
     words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
-    cli = TaskParser(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=before)
+    defaults = run.defaults if before is None else before
+    cli = TaskParser(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=defaults, planned=run.names)
     testing = bool(cli.config["judge_test"])
     if cli.config["trainer"]["fast_dev_run"]:
         raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
@@ -121,7 +132,9 @@ def _prepare(task: str, argv: Sequence[str], own_flags: OwnFlags, count: int) ->
         if begun is not None and plan is not None:
             saved_data(begun / "fold_0").keep_split(cli.config, goes_on=True)
         else:
-            only_data = TaskParser(task, "fit", words, own_flags=own_flags, builds_model=False, defaults=before)
+            only_data = TaskParser(
+                task, "fit", words, own_flags=own_flags, builds_model=False, defaults=defaults, planned=run.names
+            )
             plan = plan_folds(only_data, count)
             if begun is not None:
                 refuse_changed(plan, begun, count)
@@ -148,7 +161,7 @@ def _count(argv: Sequence[str]) -> int:
     ):
         if value_of(argv, flag) is not None or given(argv, flag):
             raise SuiteError(f"--folds {asked} with {flag}: {why}")
-    if any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")):
+    if several_processes():
         raise SuiteError(
             f"--folds {asked}: starts its own processes: call it once, not once a rank, with --trainer.devices N for "
             "several devices; or start each fold by itself with --data.folds, --data.fold and --judge_test false"

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tasks.cli.flags import config_files, pairs, read_config
 
 GROUPS = ("data", "model", "trainer")
+_WHOLE = (*GROUPS, "data.init_args")  # what a dictionary may be typed for: --data '{"class_path": ...}', or a file
 
 
 def given_flags(argv: Sequence[str]) -> set[str]:
@@ -20,12 +23,38 @@ def given_flags(argv: Sequence[str]) -> set[str]:
     Raises:
         SuiteError: a config cannot be read.
     """
-    names = {_plain(flag.removeprefix("--").removesuffix("+")) for flag, _ in pairs(argv) if flag.startswith("--")}
+    names: set[str] = set()
+    for flag, value in pairs(argv):
+        name = flag.removeprefix("--").removesuffix("+")
+        if name in _WHOLE:
+            names |= {_plain(inner) for inner in _keys(_section(value), f"{name}.")}
+        elif flag.startswith("--"):
+            names.add(_plain(name))
     for file in config_files(argv):
         values = read_config(Path(file))
         if isinstance(values, Mapping):
             names |= {_plain(name) for name in _keys(values, "")}
     return names
+
+
+def config_value(argv: Sequence[str], name: str) -> str | None:
+    """A flag of the verb's own in the last config that has it.
+
+    Raises:
+        SuiteError: a config cannot be read.
+    """
+    values = [read_config(Path(file)) for file in config_files(argv)]
+    found = [value[name] for value in values if isinstance(value, Mapping) and value.get(name) is not None]
+    return str(found[-1]) if found else None
+
+
+def _section(text: str) -> Mapping[Any, Any]:
+    """What is typed for a whole group: its flags as JSON, or a file of them; empty for the name of a data class."""
+    try:
+        values = read_config(Path(text)) if Path(text).is_file() else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError):  # too long for a path, or no YAML: the parser says so
+        return {}
+    return values if isinstance(values, Mapping) else {}
 
 
 def given_values(names: set[str], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +87,7 @@ def _keys(values: Mapping[Any, Any], group: str) -> Iterator[str]:
 def _pairs(values: Mapping[Any, Any], group: str) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         name = f"{group}{key}".removesuffix("+")
-        if name not in GROUPS and name != "data.init_args":
+        if name not in _WHOLE:
             yield name, value
         if isinstance(value, Mapping):
             yield from _pairs(value, f"{name}.")

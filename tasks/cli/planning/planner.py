@@ -18,14 +18,19 @@ from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from tasks.cli.flags import value_of
 from tasks.cli.parser import TaskParser
+from tasks.cli.planning.agreeing import agreed
 from tasks.cli.planning.given import flat, given_flags, given_values
 from tasks.cli.planning.timed import asked_seconds
 from tasks.cli.planning.trial import trial_of
+from tasks.cli.runs.run_dir import several_processes
+from tasks.cli.training.memory import size_of
 from tasks.hardware import choose_precision, on_cuda
+from tasks.parent_checkpoint import network_of
 from tasks.planning.budget import Budget, Quality
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.plan import Plan, make_plan
+from tasks.planning.plan import Plan
+from tasks.planning.rules import RULES
 from tasks.planning.settle.network import ON_CPU, ON_GPU, WITH_WEIGHTS
 from tasks.registry.flag import Flag, OwnFlags
 
@@ -35,15 +40,28 @@ PlanWord = Literal["auto", "none"]
 # What --plan is where it is left out: for whole test suites and clusters that want the fixed defaults.
 ENVIRONMENT = "SCANSUITE_PLAN"
 
+# Flags beside which no folds are planned: they say which part is trained, or do what folds cannot be put together from.
+_WITHOUT_FOLDS = (
+    "data.fold", "data.folds", "find_lr", "find_batch_size", "trainer.fast_dev_run", "ckpt_path", "slurm",
+)  # fmt: skip
+
 PLAN_FLAGS: OwnFlags = {
     "time": "time that the whole command may take (30m, 2h): the training is planned to end within it, with its "
     "schedule finished; left out: as long as the plan takes",
     "quality": Flag(
-        "quick is a first look in two minutes (as is --quick); best takes folds, a larger network and longer",
+        "quick is a first look in two minutes; best takes folds, a larger network and longer",
         Literal["quick", "good", "best"] | None,
         "good",
     ),
 }
+MEMORY_FLAG = Flag(
+    "memory of the GPU (20GiB): choose the largest batch within it, and add gradients up to the same cases a step; "
+    "left out: the batch as given"
+)
+FOLDS_FLAG = Flag(
+    "train this many folds one after another, and put their predictions together (docs/folds.md); left out: one "
+    "training"
+)
 PLAN_FLAG = Flag(
     "where flags are left out: auto plans them from the data, this machine and the time (docs/plan.md); none takes "
     "the fixed values that help shows",
@@ -87,23 +105,50 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     Raises:
         SuiteError: flags are wrong, or the data cannot be trained on.
     """
+    if task not in RULES:
+        raise SuiteError(f"{task}: there are no rules of planning for this task: fit trains it with the fixed defaults")
     names = given_flags(argv)
     cli = TaskParser(task, verb, argv, own_flags=own_flags, builds_model=False)
     values = flat(cli.config.as_dict())
+    for link in cli.task_class.links:  # follows from a flag of the model
+        values.pop(f"data.{link.data}", None)
+    if names.intersection(_WITHOUT_FOLDS) or several_processes():
+        values.pop("folds", None)
+    own = given_values(names, values)
+    budget = budget_of(cli.config)
     data = cli.build_data()
     fingerprint = measure_fingerprint(data)
-    given = given_values(names, values)
-    machine = machine_of(cli, data, given.get("model.backbone"))
-    data_class, budget = str(cli.config["data"]["class_path"]), budget_of(cli.config)
+    machine = machine_of(cli, data, own.get("model.backbone"))
+    if budget.memory is not None and machine.device != "cuda":
+        raise SuiteError(
+            f"--memory {cli.config['memory']}: it is of a GPU, and this trains on the {machine.device.upper()}, whose "
+            "memory is that of all programs: leave it out"
+        )
+    data_class = str(cli.config["data"]["class_path"])
     if budget.seconds is not None:
         budget = replace(budget, trial=trial_of(task, argv, own_flags, data_class, budget.seconds))
-    return Planning(make_plan(Draft(fingerprint, machine, budget, given, values), data_class), fingerprint)
+
+    def draft(held: Mapping[str, Any]) -> Draft:
+        made = Draft(fingerprint, machine, budget, {**own, **held}, values)
+        _plan_parent(made)
+        return made
+
+    classes = {"data": type(data), "model": cli.task_class}
+    return Planning(agreed(draft, classes, data_class), fingerprint)
+
+
+def _plan_parent(draft: Draft) -> None:
+    """The network of a checkpoint of the suite's own that ``--model.weights`` names: its weights fit no other one."""
+    weights = draft.given.get("model.weights")
+    for flag, value in ({} if weights is None else network_of(str(weights))).items():
+        draft.plan(f"model.{flag}", value, f"as in the checkpoint of --model.weights {weights}", "data")
 
 
 def budget_of(config: Mapping[str, Any]) -> Budget:
     """What ``--time``, ``--memory`` and ``--quality`` say."""
     quality: Quality = config["quality"]
-    return Budget(quality, asked_seconds(config))
+    memory = None if config["memory"] is None else size_of(config["memory"])
+    return Budget(quality, asked_seconds(config), memory)
 
 
 def machine_of(cli: TaskParser, data: ScanDataModule, backbone: str | None = None) -> Machine:

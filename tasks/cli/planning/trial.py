@@ -66,7 +66,9 @@ def trial_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: st
             values = tuple(Planned(flag, value, "", "") for flag, value in planned.items())
             write_text(file, Plan(data_class, values).to_yaml())
             began = time.monotonic()
-            cli = TaskParser(task, "fit", ["--config", str(file), *argv], own_flags=own_flags, builds_model=True)
+            cli = TaskParser(
+                task, "fit", argv, own_flags=own_flags, builds_model=True, defaults=file, planned=planned.keys()
+            )
             timing = _measured(cli, folder, SHARE * seconds, began)
         log.info(
             "a trial on this machine: %.2f s a step, %.3f s a validated image, %.0f s before the first step",

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from tasks.cli.display.console import close_lines
 from tasks.cli.logs import OURS
 from tasks.cli.runs.last_line import tell_caller
-from tasks.cli.runs.run_dir import global_rank
+from tasks.cli.runs.run_dir import global_rank, several_processes
 from tasks.training.stopping.signals import EX_TEMPFAIL
 
 LOGS = "logs"
@@ -113,5 +113,4 @@ def ending(status: int) -> str:
 
 
 def _several() -> bool:
-    launched = any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
-    return launched or bool(Here.started) or Here.file is not None
+    return several_processes() or bool(Here.started) or Here.file is not None

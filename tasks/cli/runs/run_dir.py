@@ -33,6 +33,11 @@ def global_rank() -> int:
     return 0
 
 
+def several_processes() -> bool:
+    """Whether a launcher has started this process as one of several."""
+    return any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
+
+
 def newest_run(task: str) -> Path | None:
     """The training run of a task with the highest number, or None."""
     folders = [folder for folder in (RUNS / task).glob("[0-9]*") if (folder / CHECKPOINTS).is_dir()]
@@ -84,7 +89,7 @@ def take_run_dir(task: str, asked: str | None, mend: Mend | None = None, *, resu
         SuiteError: the folder cannot be made, another command writes to it, or rank 0 does not take it within ten
             minutes.
     """
-    pointer = _pointer(task)
+    pointer = launch_file(task)
     if global_rank() > 0:
         shared = os.environ.get(SHARED)
         return Path(shared) if shared else _await(pointer, asked)
@@ -119,14 +124,19 @@ def _next_number(parent: Path) -> Path:
 
 def forget_launch(task: str) -> None:
     """Take away what an earlier launch by the same name left behind, before the ranks of this one look for it."""
-    pointer = _pointer(task)
+    pointer = launch_file(task)
     if global_rank() == 0 and pointer is not None:
         with contextlib.suppress(OSError):
             pointer.unlink()
 
 
-def _pointer(task: str) -> Path | None:
-    """A file that all processes of one external launch can name."""
+def launch_file(task: str, kind: str = "launch") -> Path | None:
+    """A file that all processes of one external launch can name; None where no launcher has started them.
+
+    Args:
+        task: name of the task.
+        kind: what it tells.
+    """
     launch = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")]
     if not launch[0]:
         launch = [
@@ -134,7 +144,7 @@ def _pointer(task: str) -> Path | None:
         ]
     if not launch[0] and int(os.environ.get("WORLD_SIZE") or 1) > 1:  # set by hand, or by an MPI
         launch = [os.environ.get(name, "") for name in ("MASTER_PORT", "MASTER_ADDR")]
-    return RUNS / task / f".launch-{'-'.join(map(safe_name, launch))}" if launch[0] else None
+    return RUNS / task / f".{kind}-{'-'.join(map(safe_name, launch))}" if launch[0] else None
 
 
 def _await(pointer: Path | None, asked: str | None) -> Path:

@@ -14,7 +14,7 @@ from docstring_parser import ParseError, parse
 
 from scansuite.errors import SuiteError
 from tasks.cli.choices import CHOICES
-from tasks.cli.flags import OF_ALL, find_configs, shipped_configs
+from tasks.cli.flags import OF_ALL, SHORTHANDS, find_configs, shipped_configs
 from tasks.cli.starting.known_flags import TRAINER, KnownFlag, chosen_data, flags_of
 from tasks.cli.starting.source import UnsureError, docstrings
 from tasks.registry.spec import TaskSpec
@@ -80,6 +80,7 @@ def _of_verb(spec: TaskSpec, verb: str, typed: Sequence[str], word: str) -> list
     except UnsureError:
         return [Candidate(FILES)]
     known |= {name: KnownFlag(value=False, help=text) for name, text in OF_ALL.items()}
+    known |= {short: KnownFlag(value=False, help=text) for short, (of, _, text) in SHORTHANDS.items() if of in known}
     flag, equals, value = word.partition("=")
     if equals and flag.startswith("--"):
         return [

@@ -127,7 +127,7 @@ def silent_keys(spec: TaskSpec, verb: str) -> set[str]:
     if verb in _WITHOUT_MODEL:
         return set()
     return (
-        {"--plan"}
+        {"--plan", "--folds"}
         | {f"--model.{name}" for name in _facts(spec.task)}
         | {f"--data.{name}" for name in _linked(spec.task)}
     )

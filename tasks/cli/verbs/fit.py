@@ -12,7 +12,6 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from datamodules.base import ScanDataModule
-from datamodules.fingerprint.fingerprint import FILE as FINGERPRINT
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
@@ -21,15 +20,15 @@ from tasks.cli.devices import LrScaling, refuse_model_with_sharding, say_batch, 
 from tasks.cli.display.console import is_quiet
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import value_of, wants_help
-from tasks.cli.folds.train import train_folds
+from tasks.cli.folds.train import asked_folds, train_folds
 from tasks.cli.launching import answer_while_waiting
 from tasks.cli.limits import refuse_no_batches, refuse_no_epochs
 from tasks.cli.loggers import LoggerName, make_logger, refuse_missing_logger
 from tasks.cli.logs import configure_logs
 from tasks.cli.next_commands import after_fit
 from tasks.cli.parser import TaskParser
-from tasks.cli.planning.planned_run import planned, quick
-from tasks.cli.planning.planner import PLAN_FLAG, PLAN_FLAGS, Planning
+from tasks.cli.planning.planned_run import PlannedRun, plan_text, planned
+from tasks.cli.planning.planner import FOLDS_FLAG, MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
 from tasks.cli.planning.timed import on_time
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.named_run import named_run
@@ -57,7 +56,6 @@ from tasks.fitting.compiling import CompileMode, Compiling
 from tasks.fitting.features import keep_features
 from tasks.hardware import MemoryFormat, on_cuda, place
 from tasks.loading import build_from
-from tasks.planning.plan import FILE as PLAN
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.training.best_checkpoint import BestCheckpoint
 from tasks.training.epoch_table import EpochTable
@@ -81,8 +79,7 @@ OWN_FLAGS: OwnFlags = {
     "run_dir": "new folder for everything that is written; left out: runs/<task>/<next number>",
     "ckpt_path": "go on with a run that was cut off: its folder, or last, which is the run in --run_dir, else the "
     "newest; left out: train anew",
-    "folds": "train this many folds one after another, and put their predictions together (docs/folds.md); left out: "
-    "one training",
+    "folds": FOLDS_FLAG,
     "judge_test": Flag("evaluate on the test part at the end; false leaves it alone, as sweeps do", bool | None, True),
     "find_lr": Flag(
         "look for a learning rate first (Smith's range test), and train with it, instead of --model.lr",
@@ -95,8 +92,7 @@ OWN_FLAGS: OwnFlags = {
         LrScaling | None,
         "none",
     ),
-    "memory": "memory of the GPU (20GiB): choose the largest batch within it, and add gradients up to the same cases a "
-    "step; left out: the batch as given",
+    "memory": MEMORY_FLAG,
     "find_batch_size": Flag(
         "look for the largest batch that fits into memory first, and train with it", bool | None, False
     ),
@@ -148,32 +144,29 @@ def run(
     """
     with StopSignals() as signals:
         configure_logs()
-        words = named_run(argv)
-        with planned(task, words, OWN_FLAGS) as run:
-            return _run(task, run.argv, words, run.planning, signals, queue, looks_at_data=looks_at_data)
+        with planned(task, asked_folds(named_run(argv)), OWN_FLAGS, queued=queue is not None) as run:
+            return _run(task, run, signals, queue, looks_at_data=looks_at_data)
 
 
 def _run(
     task: str,
-    argv: Sequence[str],
-    words: Sequence[str],
-    planning: Planning | None,
+    run: PlannedRun,
     signals: StopSignals,
     queue: Callable[[Path | None], int] | None,
     *,
     looks_at_data: bool,
 ) -> int:
+    argv = run.argv
     forget_launch(task)
     if value_of(argv, "--folds") is not None and not wants_help(argv):
-        return train_folds(task, argv, OWN_FLAGS)
+        return train_folds(task, run, OWN_FLAGS)
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
     before = None if resumed is None else saved_data(resumed)
     has_begun = before is not None and before.has_begun  # else the folder was made for a job that begins now
     defaults, kept = (config, before) if has_begun else parent_defaults(task, argv)
-    cli = TaskParser(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults)
-    if cli.config["folds"] is not None:
-        raise SuiteError(f"folds: {cli.config['folds']} in a --config: type --folds {cli.config['folds']}")
+    defaults = run.defaults if defaults is None else defaults
+    cli = TaskParser(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults, planned=run.names)
     if cli.config["slurm"]:
         raise SuiteError("slurm in a --config: type --slurm SETTINGS")
     testing = bool(cli.config["judge_test"])
@@ -217,8 +210,9 @@ def _run(
     teacher = model.distillation.teacher
     path = None if teacher is None else find_checkpoint(task, teacher, flag="--model.teacher")
     callbacks = training_callbacks(model, seed, path)
-    callbacks += on_time(cli.config, quick(words), data, checkpoint, testing=testing)
+    callbacks += on_time(cli.config, argv, data, checkpoint, testing=testing)
     model.prepared = True
+    model.plan = plan_text(run.plan, asked) or model.plan
     ancestors = ancestors_of(model)
     if last is not None and model.provenance is not None:
         ancestors.append(Known(f"--ckpt_path {last}", model.provenance))
@@ -244,9 +238,7 @@ def _run(
     if trainer.is_global_zero and not fast:
         (run_dir / CHECKPOINTS).mkdir(exist_ok=True)
         write_text(run_dir / "config.yaml", cli.saved_config({**begun, "augment_on": augmented_on}))
-        if planning is not None:
-            write_text(run_dir / PLAN, planning.plan.to_yaml())
-            write_text(run_dir / FINGERPRINT, planning.fingerprint.to_json())
+        run.write(run_dir)
         write_split(data, run_dir)
         _sheet(data, run_dir)
     memory = place(model, cli.config["memory_format"], trainer.strategy.root_device.type)

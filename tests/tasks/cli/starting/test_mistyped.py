@@ -7,6 +7,7 @@ import resource
 import statistics
 import subprocess
 import sys
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,8 @@ def parsed(task: str, verb: str, *argv: str) -> _Known:
     from tasks.cli.verb_parser import VerbParser
 
     def check(self: VerbParser, argv: Sequence[str]) -> None:
-        options = {name: action.nargs for action in self.parser._actions for name in action.option_strings}
+        shown = [action for action in self.parser._actions if action.help != SUPPRESS]  # the others are no flags
+        options = {name: action.nargs for action in shown for name in action.option_strings}
         raise _Known(self.known_flags(argv), options)
 
     with pytest.MonkeyPatch.context() as patch:
