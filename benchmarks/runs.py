@@ -50,7 +50,9 @@ def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
     """
     if not (folder / "metrics.json").is_file():
         begun = (folder / "checkpoints" / "last.ckpt").is_file()
-        given = ["--ckpt_path", "last"] if begun else flags
+        # Tables of before plans were there, and of settings that they name, are of fixed values.
+        fixed = [] if "--plan" in flags else ["--plan", "none"]
+        given = ["--ckpt_path", "last"] if begun else [*fixed, *flags]
         if not begun:
             shutil.rmtree(folder, ignore_errors=True)  # broken off before its first epoch ended
         if status := command_line(task, ["fit", *given, "--run_dir", str(folder)]):
