@@ -51,7 +51,8 @@ def main() -> None:
         for aggregate in arguments.aggregates:
             run_dir, start = Path(folder) / aggregate, time.perf_counter()
             words = [
-                "fit", "--data", "ImageTable", "--data.root", str(root / "imagesTr"), "--data.table", str(table),
+                "fit", "--plan", "none", "--data", "ImageTable", "--data.root", str(root / "imagesTr"),
+                "--data.table", str(table),
                 *SETTINGS, "--data.positive_class", "large", "--model.aggregate", aggregate,
                 "--trainer.max_epochs", str(arguments.epochs), "--run_dir", str(run_dir),
             ]  # fmt: skip

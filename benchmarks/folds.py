@@ -38,7 +38,7 @@ def train(root: Path, runs: Path, folds: int, epochs: int) -> None:
         call("fit", "--folds", folds, "--run_dir", run_dir, "--ckpt_path", "last")
     else:
         length = ("--trainer.max_epochs", epochs)
-        call("fit", "--folds", folds, "--run_dir", run_dir, "--data.root", root, *SETTINGS, *length)
+        call("fit", "--plan", "none", "--folds", folds, "--run_dir", run_dir, "--data.root", root, *SETTINGS, *length)
     for fold in range(folds):
         if not (runs / f"test_{fold}" / "metrics.json").is_file():
             call("test", "--ckpt_paths", run_dir / f"fold_{fold}", "--run_dir", runs / f"test_{fold}")
