@@ -13,6 +13,7 @@ from tasks.planning.draft import Draft
 from tasks.planning.settle import (
     classify,
     detect,
+    features,
     folds,
     frozen,
     length,
@@ -44,6 +45,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         classify.augmentation,
         classify.rare_classes,
         *_TRAINING,
+        features.on_features,
     ),
     "segment": (
         network.network,

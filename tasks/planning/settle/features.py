@@ -1,0 +1,32 @@
+"""What is taken back where a head is trained on features of a frozen network (``--data.cache features``)."""
+
+from __future__ import annotations
+
+from tasks.planning.draft import Draft
+
+# What changes images, or the network that is frozen.
+_OF_IMAGES = ("mixup", "cutmix", "drop_path", "layer_decay", "backbone_lr_factor", "unfreeze")
+# What is of a training in steps, or of another loss than the one that a solver takes.
+_OF_STEPS = (
+    *("lr", "optimizer", "optimizer_args", "schedule", "schedule_args", "warmup", "weight_decay"),
+    *("early_stopping", "early_stopping_median", "ema", "swa", "loss", "loss_args", "label_smoothing", "dropout"),
+)
+
+
+def on_features(draft: Draft) -> list[str]:
+    """Leave alone what would do nothing, or be refused, on features."""
+    if draft.value("data.cache") != "features":
+        return []
+    head = draft.value("model.head")
+    left = {f"model.{name}" for name in _OF_IMAGES}
+    if head in ("pool", "flatten", "knn"):
+        left |= {f"model.{name}" for name in _OF_STEPS}
+        left |= {"trainer.max_epochs", "trainer.max_steps", "trainer.check_val_every_n_epoch"}
+    if head == "knn":
+        left.add("model.class_weights")
+    if int(draft.value("data.feature_copies") or 1) == 1:
+        left |= {flag for flag in draft.planned if flag.split(".")[1] in ("augment", "augment_args")}
+    taken = [flag for flag in left if draft.planned.pop(flag, None) is not None]
+    if head in ("pool", "flatten", "knn") and taken:
+        return ["a head on kept features is fitted at once: no steps, rates and averages are planned"]
+    return []
