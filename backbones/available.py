@@ -11,6 +11,7 @@ import timm
 from huggingface_hub import constants
 
 from backbones.imagenet import PACKAGES, cached, downloaded, package_file
+from backbones.sources import here, is_source, local
 
 HUB_SECONDS = 3.0
 
@@ -19,8 +20,10 @@ def place_of(name: str) -> str | None:
     """Where on this machine ImageNet weights of a network are, in words; None: they are not here.
 
     Args:
-        name: timm's name of a network.
+        name: timm's name of a network; or a repository or a folder.
     """
+    if is_source(name):
+        return ("in the folder" if local(name) else "in the cache of the hub") if here(name) else None
     package = PACKAGES.get(name.partition(".")[0])
     if package is not None and package_file(package) is not None:
         return f"in the package {package.replace('_', '-')}"

@@ -9,6 +9,7 @@ import timm
 import torch
 
 import backbones.classic  # noqa: F401  registers its networks in timm's registry
+from backbones.sources import described, is_source
 
 
 class Facts(NamedTuple):
@@ -68,6 +69,18 @@ def weights_licence(name: str) -> str | None:
     """Licence of the ImageNet weights that a network begins with; None where none is stated."""
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return config.license if config is not None and config.license else None
+
+
+def licence_of_weights(name: str, weights: str | None) -> str | None:
+    """Licence of the weights that a network begins with; None where none is stated, or where they are a file.
+
+    Args:
+        name: of the network.
+        weights: see ``--model.weights``.
+    """
+    if is_source(weights):
+        return described(str(weights)).licence
+    return weights_licence(name) if weights == "imagenet" else None
 
 
 def _licences(name: str) -> Iterator[str]:

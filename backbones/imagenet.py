@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from torch import Tensor
 
+from backbones.sources import described
 from scansuite.errors import SuiteError
 
 # Networks whose weights the Python package index carries, and the import name of the package.
@@ -59,6 +60,13 @@ def pretrained_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float,
     mean = config.mean if config else timm.data.IMAGENET_DEFAULT_MEAN
     std = config.std if config else timm.data.IMAGENET_DEFAULT_STD
     return tuple(float(value) for value in mean), tuple(float(value) for value in std)
+
+
+def source_normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The same of the weights of a repository or a folder (:mod:`backbones.sources`)."""
+    said = described(source)
+    mean, std = pretrained_normalisation(said.architecture)
+    return said.mean or mean, said.std or std
 
 
 def average_normalisation(

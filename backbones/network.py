@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import backbones.classic  # noqa: F401  registers its networks in timm's registry
 from backbones.names import own_network
+from backbones.sources import is_source
 from backbones.stem import StemChange, shrink_stem
 from scansuite.errors import SuiteError
 
@@ -135,8 +136,10 @@ def check_name(name: str) -> None:
     Raises:
         SuiteError: names the nearest right name, or the reason.
     """
-    name = own_network(name)
+    asked, name = name, own_network(name)
     known = timm.list_models()
+    if is_source(asked) and name not in known:
+        raise SuiteError(f"--model.backbone {asked}: it describes {name!r}, which this version of timm does not have")
     architecture, _, tag = name.partition(".")
     if architecture not in known:
         near = difflib.get_close_matches(architecture, known, n=1, cutoff=0.0)[0]

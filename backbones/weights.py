@@ -22,6 +22,7 @@ from backbones.imagenet import imagenet_weights, plain_shapes
 from backbones.imagenet import pretrained_normalisation as pretrained_normalisation
 from backbones.pyramid import Backbone
 from backbones.records import metadata_of, read_record, with_record
+from backbones.sources import described, is_source
 from backbones.weight_files import load_pickled
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
@@ -78,9 +79,9 @@ def load_weights(backbone: Backbone, source: str) -> LoadReport:
 
     Args:
         backbone: is changed in place.
-        source: ``imagenet``; or a file: the checkpoint of any task (its ``backbone.*`` is taken), or a state dict of
-            the plain timm network (``.pth``, ``.pt``, ``.bin``, ``.safetensors``), also nested under ``state_dict`` or
-            ``model``, with or without ``module.``.
+        source: ``imagenet``; a repository or a folder (:mod:`backbones.sources`); or a file: the checkpoint of any task
+            (its ``backbone.*`` is taken), or a state dict of the plain timm network (``.pth``, ``.pt``, ``.bin``,
+            ``.safetensors``), also nested under ``state_dict`` or ``model``, with or without ``module.``.
 
     Raises:
         SuiteError: no such file, a file that is damaged or holds more than weights, nothing in it fits, or ImageNet
@@ -88,6 +89,10 @@ def load_weights(backbone: Backbone, source: str) -> LoadReport:
     """
     if source == "imagenet":
         state = imagenet_weights(backbone.name)
+    elif is_source(source):
+        said = described(source)
+        state = read_state_dict(said.weights)
+        state = {key.removeprefix(said.prefix): one for key, one in state.items() if key.startswith(said.prefix)}
     else:
         state = read_state_dict(Path(source))
         state = backbone_part(state) or state

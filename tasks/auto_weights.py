@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from scansuite.errors import SuiteError
 
@@ -22,11 +24,37 @@ def settle_weights(backbone: str, init: str = "default") -> str | None:
         init: see ``--model.init``.
 
     Returns:
-        ``imagenet``, or None: from scratch.
+        ``imagenet``; or ``backbone`` itself, where it is a repository or a folder; or None: from scratch.
     """
     weights, why = _settled(backbone, init)
     log.info("--model.weights auto: %s: %s", weights or "from scratch", why)
     return weights
+
+
+def resolved(
+    backbone: str, args: Mapping[str, Any] | None, weights: str | None, init: str
+) -> tuple[str, dict[str, Any], str | None]:
+    """Network, its arguments and weights of which nothing is left to settle, so that a checkpoint needs no source.
+
+    Args:
+        backbone: as ``--model.backbone`` takes it; of a repository or a folder its network comes back.
+        args: see ``--model.backbone_args``; they come on top of those of the source.
+        weights: see ``--model.weights``.
+        init: see ``--model.init``.
+
+    Raises:
+        SuiteError: a repository or a folder describes no network, or ``imagenet`` is asked of it.
+    """
+    from backbones.sources import described, is_source
+
+    if weights == AUTO:
+        weights = settle_weights(backbone, init)
+    if not is_source(backbone):
+        return backbone, dict(args or {}), weights
+    said = described(backbone)
+    if weights == "imagenet":
+        raise SuiteError(f"--model.weights imagenet: {backbone} has weights of its own: give --model.weights auto")
+    return said.architecture, {**said.args, **(args or {})}, weights
 
 
 def _settled(backbone: str, init: str) -> tuple[str | None, str]:
@@ -35,10 +63,16 @@ def _settled(backbone: str, init: str) -> tuple[str | None, str]:
     from backbones.available import hub_answers, place_of, published
     from backbones.imagenet import imagenet_weights
     from backbones.names import own_network
+    from backbones.sources import described, is_source, local
 
-    name = own_network(backbone)
     if init != "default":
         return None, f"--model.init {init} draws them"
+    if is_source(backbone):
+        return (
+            backbone,
+            f"{described(backbone).architecture} as {'the folder' if local(backbone) else 'the hub'} has it",
+        )
+    name = own_network(backbone)
     place = place_of(name)
     if place is not None:
         return "imagenet", f"those of {name} are {place}"

@@ -20,13 +20,14 @@ from datamodules.samples.slices import SliceSpec
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, as_paths
-from tasks.auto_weights import AUTO, settle_weights
+from tasks.auto_weights import resolved
 from tasks.building import (
     NetworkSettings,
     Statistics,
     Stem,
     build_backbone,
     build_normalisation,
+    licence_of,
     record_of_weights,
     resolved_stem,
 )  # fmt: skip
@@ -62,11 +63,12 @@ class Task(Steps, Standalone):
     output becomes a loss (:meth:`loss`) and what the metrics see (:meth:`update_metrics`).
 
     Args:
-        backbone: any timm network, or a textbook one (the verb ``list`` has them).
+        backbone: any timm network, or a textbook one (the verb ``list`` has them); ``hf-hub:REPO`` or
+            ``local-dir:FOLDER`` is the network that a repository of the hub or a folder describes (docs/networks.md).
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...); left out: none.
         weights: ``imagenet``, a run folder or checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; ``auto``
-            is ``imagenet`` where these weights can be had, else from scratch (docs/networks.md); left out: from
-            scratch.
+            is ``imagenet`` where these weights can be had, or those of the repository or folder in ``backbone``, else
+            from scratch (docs/networks.md); left out: from scratch.
         init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
             ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the rest alone: the head (feature extraction), the decoder or the detector; left
@@ -136,6 +138,7 @@ class Task(Steps, Standalone):
         mixup: with which training images are mixed, where the task does that; likewise ``cutmix``.
         network: the flags of the backbone; likewise ``optimization``, ``schedule``, ``averaging``, ``distillation``
             and ``pruning`` those of their subject.
+        weights_licence: of the weights that it began with, as it is stated; None: not stated, or from scratch.
         parent_record: what the file in ``weights`` says of the cases it has seen, in plain types; None: nothing.
         operating_points: threshold by class, chosen on validation once the model is trained.
         calibration_method: by which scores are calibrated, where the task does that.
@@ -158,6 +161,7 @@ class Task(Steps, Standalone):
     mixup: float | None = None
     cutmix: float | None = None
     calibration_method: Method = "none"
+    weights_licence: str | None = None
     monitor: Monitor
 
     def __init__(
@@ -204,8 +208,8 @@ class Task(Steps, Standalone):
         super().__init__()
         self.save_hyperparameters(ignore=list(self.unsaved))  # those of the subclass too
         self.hparams.update(as_paths(dict(self.hparams)))  # classes are kept by their paths
-        if weights == AUTO:
-            weights = settle_weights(backbone, init)
+        backbone, backbone_args, weights = resolved(backbone, backbone_args, weights, init)
+        self.hparams.update(backbone=backbone, backbone_args=backbone_args or None)
         weights = None if weights is None else checkpoint_in(weights)  # a run folder is its best checkpoint
         self.hparams.update(weights=weights)
         # What is wrong with a flag is said at start, not after the data have been read.
@@ -224,7 +228,7 @@ class Task(Steps, Standalone):
         self._asked_metrics, self._asked_monitor = metrics, monitor
         self.network = NetworkSettings(
             own_network(backbone),
-            backbone_args or {},
+            backbone_args,
             weights,
             init,
             freeze,
@@ -271,6 +275,7 @@ class Task(Steps, Standalone):
                 self.network, stem, strides=strides, classes=classes, image_size=size, args=args or {}
             )
             self.parent_record = record_of_weights(self.network)
+            self.weights_licence = licence_of(self.network)
         self.hparams.update(stem=stem)
 
     @abstractmethod
@@ -292,6 +297,8 @@ class Task(Steps, Standalone):
     def note_weights(self, weights: str | None) -> None:
         """Remember what the weights of a model that is built from its checkpoint once began with."""
         self.network = replace(self.network, weights=weights)
+        if weights == "imagenet" and self.weights_licence is None:  # checkpoints of before say nothing of it
+            self.weights_licence = licence_of(self.network)
         self.hparams.update(weights=weights)
 
     def features(self, image: Tensor) -> Tensor:
@@ -342,6 +349,8 @@ class Task(Steps, Standalone):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint which task made it, how its scores are calibrated, and at which it calls."""
         checkpoint["scansuite"] = {"task": self.name, "operating_points": self.operating_points}
+        if self.weights_licence is not None:
+            checkpoint["scansuite"]["weights_licence"] = self.weights_licence
         if self.calibration is not None:
             checkpoint["scansuite"]["calibration"] = self.calibration.to_dict()
         if self.pruned_sizes:
@@ -357,6 +366,7 @@ class Task(Steps, Standalone):
         """Take back what was chosen, what was seen, and the sizes of pruned layers before their weights come."""
         made = checkpoint.get("scansuite", {})
         self.operating_points = dict(made.get("operating_points", {}))
+        self.weights_licence = made.get("weights_licence", self.weights_licence)
         calibration = made.get("calibration")
         self.calibration = None if calibration is None else Calibration.from_dict(calibration)
         self.training_profile = made.get("training_profile")

@@ -141,10 +141,19 @@ def build_backbone(
 def record_of_weights(settings: NetworkSettings) -> Any | None:
     """What the file of weights says of the cases it has seen, in plain types; None where it says nothing."""
     from backbones.records import read_record
+    from backbones.sources import is_source
 
-    if settings.weights in (None, "imagenet") or settings.whole:
+    if settings.weights in (None, "imagenet") or is_source(settings.weights) or settings.whole:
         return None
     return read_record(Path(str(settings.weights)))
+
+
+def licence_of(settings: NetworkSettings) -> str | None:
+    """Licence of the weights that a network begins with, as it is stated; None: it is not, or there are none."""
+    from backbones.catalogue import licence_of_weights
+
+    parent = read_parent(settings.weights)
+    return licence_of_weights(settings.name, settings.weights) if parent is None else parent.licence
 
 
 def _freeze(backbone: Backbone, settings: NetworkSettings) -> None:
@@ -168,7 +177,8 @@ def build_normalisation(mode: str, settings: NetworkSettings, statistics: Statis
         settings: of the network; weights from elsewhere want their own mean and deviation.
         statistics: mean and deviation of the training images; None where they are not known.
     """
-    from backbones.imagenet import average_normalisation, pretrained_normalisation
+    from backbones.imagenet import average_normalisation, pretrained_normalisation, source_normalisation
+    from backbones.sources import is_source
 
     mean: Sequence[float]
     std: Sequence[float]
@@ -176,6 +186,8 @@ def build_normalisation(mode: str, settings: NetworkSettings, statistics: Statis
     parent = read_parent(settings.weights) if mode == "auto" else None
     if parent is not None and len(parent.mean) == channels:
         mean, std = parent.mean, parent.std
+    elif is_source(settings.weights) and mode in ("auto", "imagenet"):
+        mean, std = average_normalisation(*source_normalisation(str(settings.weights)), channels)
     elif mode == "imagenet" or (mode == "auto" and settings.weights is not None):
         mean, std = average_normalisation(*pretrained_normalisation(settings.name), channels)
     elif mode in ("auto", "train") and statistics is not None:

@@ -16,12 +16,14 @@ class ParentCheckpoint(NamedTuple):
         mean: of each channel of the images it was trained on.
         std: likewise.
         pruned: its layers have fewer channels than the network of that name.
+        licence: of the weights that it began with itself; None: none is stated.
     """
 
     stem: str
     mean: list[float]
     std: list[float]
     pruned: bool = False
+    licence: str | None = None
 
 
 def read_parent(weights: str | None) -> ParentCheckpoint | None:
@@ -38,7 +40,8 @@ def read_parent(weights: str | None) -> ParentCheckpoint | None:
         mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in ("mean", "std"))
     except Exception:
         return None
-    return ParentCheckpoint(stem, mean, std, bool(checkpoint.get("scansuite", {}).get("sizes")))
+    made = checkpoint.get("scansuite", {})
+    return ParentCheckpoint(stem, mean, std, bool(made.get("sizes")), made.get("weights_licence"))
 
 
 def network_of(weights: str) -> dict[str, Any]:

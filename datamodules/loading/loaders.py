@@ -12,6 +12,7 @@ from datamodules.loading.epochs import EpochLoader
 from datamodules.loading.loader_process import begin_loader_process
 from datamodules.loading.patch_counts import patch_counts
 from datamodules.loading.sampling import EvaluationSampler, TrainSampler
+from datamodules.samples.features import FeatureDataset
 from datamodules.settings import free_memory
 from scansuite.errors import SuiteError
 
@@ -31,7 +32,9 @@ def loader_of(data: ScanDataModule, split: str, dataset: SampleDataset) -> DataL
         dataset: its cases.
     """
     rank, world = (data.trainer.global_rank, data.trainer.world_size) if data.trainer is not None else (0, 1)
-    batch_size, workers = data.cases_in_batch(split), 0 if dataset.ready else data.loader_workers
+    batch_size, workers = data.cases_in_batch(split), data.loader_workers
+    if isinstance(dataset, FeatureDataset):  # they are there already: no process has to make them
+        workers = 0
     device = finishing_device(data, dataset)
     given = dataset if device is None else dataset.as_stored()
     settings: dict[str, Any] = {

@@ -63,11 +63,6 @@ class SampleDataset(Dataset[Sample], ABC):
         """Whether batches are augmented as a whole, in :meth:`finish`."""
         return False
 
-    @property
-    def ready(self) -> bool:
-        """Whether samples are there already, so that no process is needed to make them."""
-        return False
-
     def packed(self, samples: Sequence[Sample]) -> PackedBatch:
         """Put samples together for the way to a device."""
         return pack(self.collate(samples))

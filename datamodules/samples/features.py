@@ -64,11 +64,6 @@ class FeatureDataset(SampleDataset):
         return self
 
     @property
-    def ready(self) -> bool:
-        """Samples are there already: no process is needed to make them."""
-        return True
-
-    @property
     def augmented(self) -> bool:
         """Whether there are augmented copies."""
         return self.features.shape[1] > 1

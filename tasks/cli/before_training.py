@@ -96,9 +96,15 @@ def _images(data: ScanDataModule, model: Task) -> str:
 
 
 def _network(model: Task) -> str:
+    from backbones.sources import is_source  # brings the hub's client
+
     count = sum(weight.numel() for weight in model.parameters())
     fixed = sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
     weights = "from scratch" if model.network.weights is None else f"weights {model.network.weights}"
+    if model.weights_licence is not None:
+        weights += f" (licence {model.weights_licence})"
+    elif is_source(model.network.weights):
+        weights += " (no licence is stated: ask whose they are)"
     return (
         f"{model.network.name}, {_short(count)} parameters"
         + (f" ({_short(fixed)} of them fixed)" if fixed else "")

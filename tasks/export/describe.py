@@ -79,16 +79,16 @@ def first_weights(member: Task) -> str | None:
     weights = member.network.weights
     if weights is None:
         return None
+    from backbones.sources import is_source, local, short
+
+    if is_source(weights):
+        return f"weights of {member.network.name} of {Path(short(weights)).name if local(weights) else short(weights)}"
     return f"ImageNet weights of {member.network.name}" if weights == "imagenet" else f"weights of {Path(weights).name}"
 
 
 def licence(member: Task) -> str | None:
     """Licence of the weights that a model began with; None: not known, or from scratch."""
-    if member.network.weights != "imagenet":
-        return None
-    from backbones.catalogue import weights_licence
-
-    return weights_licence(member.network.name)
+    return member.weights_licence
 
 
 def _rule(model: Task | Ensemble[Any]) -> str | None:

@@ -69,15 +69,13 @@ def _hardware(trainer: Trainer) -> str:
 
 def _model(model: Model) -> Mapping[str, Any]:
     """What the network is, in words and numbers; of an ensemble its first member and how many there are."""
-    from backbones.catalogue import weights_licence  # brings timm
-
     members: list[Any] = list(model.members) if isinstance(model, Ensemble) else [model]
     first: Any = members[0]
     head = {name: str(value) for name in ("decoder", "detector", "head") if (value := first.hparams.get(name))}
     return {
         "network": first.network.name,
         "weights": first.network.weights,
-        "weights_licence": weights_licence(first.network.name) if first.network.weights == "imagenet" else None,
+        "weights_licence": first.weights_licence,
         "parameters": sum(weight.numel() for weight in first.parameters()),
         "members": len(members),
         **head,

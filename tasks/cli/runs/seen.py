@@ -100,10 +100,13 @@ def ancestors_of(model: Task) -> list[Known]:
         SuiteError: there is no such file.
     """
     from backbones.records import read_record
+    from backbones.sources import is_source
 
     found = []
     weights = model.network.weights
-    if weights is not None and weights != "imagenet":
+    if is_source(weights):
+        found.append(Known(f"--model.weights {weights}", UNKNOWN))
+    elif weights is not None and weights != "imagenet":
         pruned = model.pruning.method is not None
         path = find_checkpoint(model.name, weights, flag="--model.weights") if pruned else Path(weights)
         record = read_record(path) if pruned else model.parent_record

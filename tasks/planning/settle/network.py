@@ -35,6 +35,8 @@ ON_CPU_BEST = Choice(
 )
 ON_GPU_BEST = Choice("convnext_small", "more careful than convnext_tiny, at twice the time", _CONVNEXT)
 
+_SOURCES = ("hf-hub:", "local-dir:")  # of networks that bring weights of their own
+
 # From scratch.
 SCRATCH = Choice("resnet18", "it learns from scratch what small sets hold", "He et al., CVPR 2016")
 
@@ -93,4 +95,7 @@ def _weights_of(draft: Draft, name: str) -> None:
         return
     where = "are on this machine" if name in draft.machine.weights else "can be fetched from the hub"
     fitted = "" if channels == 3 else f"; their first layer is fitted to {channels} channel{'s' * (channels != 1)}"
+    if name.startswith(_SOURCES):
+        draft.plan("model.weights", name, f"its own weights {where}{fitted}", "machine")
+        return
     draft.plan("model.weights", "imagenet", f"ImageNet weights of {name} {where}{fitted}", "machine")

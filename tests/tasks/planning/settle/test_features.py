@@ -18,7 +18,9 @@ PLANNED = (
 )
 DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(PLANNED),
-    "data.cache": "none", "model.head": "pool", "data.feature_copies": 1,
+    "data.cache": "none",
+    "model.head": "pool",
+    "data.feature_copies": 1,
 }
 
 
