@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-import urllib.error
-import urllib.request
-
 import timm
-from huggingface_hub import constants
 
 from backbones.imagenet import PACKAGES, cached, downloaded, package_file
 from backbones.sources import here, is_source, local
-
-HUB_SECONDS = 3.0
 
 
 def place_of(name: str) -> str | None:
@@ -39,30 +31,3 @@ def published(name: str) -> bool:
     """Whether anybody has published ImageNet weights of this network that timm knows of."""
     config = timm.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
     return bool(config is not None and config.has_weights)
-
-
-@functools.cache
-def hub_answers() -> bool:
-    """Whether the hub can be reached, asked once a process and for at most :data:`HUB_SECONDS` seconds.
-
-    With ``HF_HUB_OFFLINE`` nobody is asked.
-    """
-    if constants.HF_HUB_OFFLINE:
-        return False
-    answers: list[bool] = []
-    # Looking up a name has no time limit of its own, so the question is left behind where it takes longer.
-    question = threading.Thread(target=lambda: answers.append(_asked()), daemon=True)
-    question.start()
-    question.join(HUB_SECONDS)
-    return bool(answers) and answers[0]
-
-
-def _asked() -> bool:
-    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=HUB_SECONDS):
-            return True
-    except urllib.error.HTTPError:
-        return True  # an answer all the same
-    except (OSError, ValueError):
-        return False

@@ -17,6 +17,7 @@ import yaml
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
+from backbones import hub
 from scansuite.errors import SuiteError
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
@@ -171,15 +172,13 @@ def _in_folder(name: str) -> _Find:
 
 
 def _in_hub(name: str) -> _Find:
-    from backbones.available import hub_answers
-
     repository, _, revision = short(name).partition("@")
 
     def find(file: str) -> Path | None:
         kept = try_to_load_from_cache(repository, file, revision=revision or None)
         if isinstance(kept, str):
             return Path(kept)
-        if kept is not None or not hub_answers():  # known not to be there; or nobody can be asked
+        if kept is not None or not hub.hub_answers():  # known not to be there; or nobody can be asked
             return None
         try:
             return Path(hf_hub_download(repository, file, revision=revision or None))
@@ -195,7 +194,7 @@ def _in_hub(name: str) -> _Find:
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise SuiteError(f"--model.backbone {name}: cannot be fetched ({type(error).__name__})") from error
 
-    if find("config.json") is None and find("open_clip_config.json") is None and not hub_answers():
+    if find("config.json") is None and find("open_clip_config.json") is None and not hub.hub_answers():
         raise SuiteError(
             f"--model.backbone {name}: not on this machine, and the hub is out of reach: run once with network, or "
             "give local-dir:FOLDER with its files"

@@ -60,7 +60,8 @@ def resolved(
 def _settled(backbone: str, init: str) -> tuple[str | None, str]:
     from huggingface_hub import constants
 
-    from backbones.available import hub_answers, place_of, published
+    from backbones.available import place_of, published
+    from backbones.hub import hub_answers
     from backbones.imagenet import imagenet_weights
     from backbones.names import own_network
     from backbones.sources import described, is_source, local

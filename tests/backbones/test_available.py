@@ -9,15 +9,15 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import constants
 
-from backbones import available
+from backbones import available, hub
 from backbones.imagenet import PACKAGES, package_file
 
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    available.hub_answers.cache_clear()
+    hub.hub_answers.cache_clear()
     yield
-    available.hub_answers.cache_clear()
+    hub.hub_answers.cache_clear()
 
 
 def test_weights_of_a_package_are_found_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,15 +36,15 @@ def test_an_offline_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(urllib.request, "urlopen", asked)
-    assert not available.hub_answers()
+    assert not hub.hub_answers()
 
 
 def test_a_hub_that_does_not_answer_costs_no_more_than_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(available, "HUB_SECONDS", 0.2)
+    monkeypatch.setattr(hub, "HUB_SECONDS", 0.2)
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: _late())
     begun = time.monotonic()
-    assert not available.hub_answers()
+    assert not hub.hub_answers()
     assert time.monotonic() - begun < 0.9
 
 

@@ -13,7 +13,7 @@ import timm
 import torch
 from huggingface_hub.errors import EntryNotFoundError
 
-from backbones import available, sources
+from backbones import available, hub, sources
 from backbones.imagenet import source_normalisation
 from backbones.names import own_network
 from backbones.network import check_name
@@ -155,12 +155,12 @@ def test_a_repository_is_read_from_the_cache_and_else_fetched(tmp_path: Path, mo
 
     monkeypatch.setattr(sources, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(sources, "hf_hub_download", fetched)
-    monkeypatch.setattr(available, "hub_answers", lambda: True)
+    monkeypatch.setattr(hub, "hub_answers", lambda: True)
     assert not here("hf-hub:org/net@v1")
     assert described("hf-hub:org/net@v1").architecture == ARCHITECTURE
     assert set(asked) == {("org/net", "v1")}
 
-    monkeypatch.setattr(available, "hub_answers", lambda: False)
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
     with pytest.raises(SuiteError, match="not on this machine, and the hub is out of reach"):
         described("hf-hub:org/other")
     (tmp_path / "vit" / "README.md").write_text("no front matter")

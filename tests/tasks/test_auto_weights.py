@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backbones import available, imagenet
+from backbones import available, hub, imagenet
 from scansuite.errors import SuiteError
 from tasks.auto_weights import settle_weights
 from tasks.classify.task import ClassificationTask
@@ -19,13 +19,13 @@ LITE = "tf_efficientnet_lite0"
 @pytest.fixture
 def _nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(available, "place_of", lambda name: None)
-    monkeypatch.setattr(available, "hub_answers", lambda: False)
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
 
 
 @pytest.fixture
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(available, "place_of", lambda name: "in a place")
-    monkeypatch.setattr(available, "hub_answers", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(hub, "hub_answers", lambda: pytest.fail("the hub was asked"))
 
 
 @pytest.mark.usefixtures("_here")
@@ -54,7 +54,7 @@ def test_a_hub_that_answers_and_refuses_is_no_error(monkeypatch: pytest.MonkeyPa
         raise SuiteError("no")
 
     monkeypatch.setattr(available, "place_of", lambda name: None)
-    monkeypatch.setattr(available, "hub_answers", lambda: True)
+    monkeypatch.setattr(hub, "hub_answers", lambda: True)
     monkeypatch.setattr(imagenet, "imagenet_weights", refused)
     assert settle_weights("resnet18") is None
     monkeypatch.setattr(imagenet, "imagenet_weights", lambda name: {})

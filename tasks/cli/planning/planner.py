@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from backbones.available import hub_answers, place_of
+from backbones.available import place_of
+from backbones.hub import hub_answers
 from datamodules.base import ScanDataModule
 from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.fingerprint.measure import measure_fingerprint
