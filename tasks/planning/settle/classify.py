@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datamodules.fingerprint.directions import UPRIGHT
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
 
@@ -11,6 +12,7 @@ LARGE = 256  # above, the whole image is made smaller
 MOST = {"cpu": 224, "mps": 224, "cuda": 320}  # side that it is then given
 LEAST = 32  # the last level of a network is 1/32 of it
 FEW, SOME = 1000, 10_000  # training images below which augmentation is stronger
+MIRRORING = ("light", "medium", "strong", "mri", "ultrasound")  # presets that have an up, and mirror left and right
 _OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
 
 
@@ -46,10 +48,15 @@ def augmentation(draft: Draft) -> None:
     preset = _OWN.get(data.modality)
     if preset is not None:
         draft.plan("data.augment", preset, f"{data.modality}: {data.modality_from}", "data")
-        return
-    count = data.images
-    preset = "medium" if FEW <= count < SOME else "light"
-    draft.plan("data.augment", preset, f"{count} training images of a kind that is not told by them", "data")
+    else:
+        preset = "medium" if FEW <= data.images < SOME else "light"
+        text = f"{data.images} training images of a kind that is not told by them"
+        draft.plan("data.augment", preset, text, "data")
+    if data.left_right >= UPRIGHT and preset in MIRRORING and not data.sided:
+        text = (
+            f"left and right differ in the same way from image to image ({data.left_right:.2f} of 1): none is mirrored"
+        )
+        draft.plan("data.augment_args.horizontal_flip", False, text, "data")
 
 
 def rare_classes(draft: Draft) -> None:

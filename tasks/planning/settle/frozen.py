@@ -37,8 +37,8 @@ def frozen(draft: Draft) -> None:
         return
     if data.volumes or data.images_a_case.most > 1 or not 0 < data.images <= FEW or not data.cases.get("val"):
         return
-    if len(data.class_counts) > 1 and min(data.class_counts) == 0:
-        return
+    if data.target in ("binary", "multiclass") and sum(count > 0 for count in data.class_counts) < 2:
+        return  # a head has nothing to tell apart
     text = f"{data.images} training images: a head on the features of {draft.value('model.backbone')} learns more from "
     draft.plan("model.freeze", "backbone", f"{text}so few than a network from scratch", _KORNBLITH)
     draft.plan(

@@ -11,6 +11,7 @@ from tasks.planning.settle.frozen import fitted_at_once
 _HERE = "docs/plan_results.md"
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
 _CONVNEXT = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
+_BEIT = "Bao et al., BEiT, ICLR 2022"
 _AVERAGE = "Izmailov et al., Averaging Weights Leads to Wider Optima, UAI 2018; Tarvainen and Valpola, NeurIPS 2017"
 
 
@@ -31,6 +32,9 @@ FEWEST_STEPS = 8  # of an epoch: batches of a small set are made smaller
 LEAST_BATCH = 4  # below, batch norms know too little of a batch
 # Networks of attention and their kin diverge at the rates of convolutional networks with batch norms.
 GENTLE = ("vit", "deit", "beit", "eva", "swin", "maxvit", "convnext", "caformer", "coatnet", "hf-hub:", "local-dir:")
+# Transformers of one width, whose pretrained layers are kept by rates that fall towards the first.
+PLAIN = ("vit", "deit", "beit", "eva")
+LAYER_DECAY = 0.75
 AVERAGED = 8  # an average reaches over this part of all steps: 1/8
 
 
@@ -59,6 +63,11 @@ def learning_rate(draft: Draft) -> None:
     elif name.startswith(GENTLE):
         rate = 1e-4 if draft.value("model.weights") else 5e-4
         draft.plan("model.lr", rate, f"{name} diverges at the rates of networks with batch norms", _CONVNEXT)
+        if draft.value("model.weights") and name.startswith(PLAIN):
+            text = (
+                f"early layers of a pretrained transformer change less: {LAYER_DECAY} of the rate from layer to layer"
+            )
+            draft.plan("model.layer_decay", LAYER_DECAY, text, _BEIT)
     elif draft.fingerprint.task == "detect":
         draft.plan("model.lr", 7e-4, "what heads on pretrained features and from scratch took", "experiment/bccd")
     else:

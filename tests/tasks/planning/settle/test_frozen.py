@@ -49,6 +49,10 @@ def test_few_images_on_a_processor_are_asked_of_a_frozen_network() -> None:
     assert freezes(draft_of())
 
 
+def test_a_label_that_no_image_has_keeps_no_others_from_it() -> None:
+    assert freezes(draft_of(replace(FILMS, target="multilabel", class_counts=(30, 0, 2))))
+
+
 def test_a_quick_look_takes_it_too() -> None:
     assert freezes(draft_of(budget=Budget("quick", QUICK)))
 
