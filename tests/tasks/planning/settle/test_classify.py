@@ -104,6 +104,6 @@ def test_a_class_that_is_rare_weighs_more(counts: tuple[float, ...], target: str
 def test_a_small_set_of_small_images_gets_the_batch_and_size_of_the_config_that_was_made_by_hand() -> None:
     """README's AUROC of 0.918 is of that config: 546 images of 28 px."""
     by_hand = read_config(shipped_configs()["experiment/medmnist"])["data"]["init_args"]
-    facts = {"images": 546, "samples": 546, "height": spread(28), "width": spread(28)}
+    facts: dict[str, Any] = {"images": 546, "samples": 546, "height": spread(28), "width": spread(28)}
     assert planned(batch, **facts)["data.batch_size"] == by_hand["batch_size"]
     assert planned(augmentation, **facts)["data.augment"] == by_hand["augment"]
