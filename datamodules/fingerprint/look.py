@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,17 +163,35 @@ def look_at(data: ScanDataModule, images: NDArray[np.int64], *, least: int = LEA
     return look
 
 
-def chosen_images(data: ScanDataModule) -> tuple[NDArray[np.int64], bool]:
-    """Rows of ``table.images`` to look at in their order, of volumes the first slice of each; and whether it is all."""
-    train = data.rows("train")
-    if not len(train):
-        return np.zeros(0, np.int64), True
+class TrainingUnits(NamedTuple):
+    """What is read as one in the training part.
+
+    Attributes:
+        images: rows of ``table.images``: flat images, or a slice of each volume.
+        volumes: they stand for volumes.
+    """
+
+    images: NDArray[np.int64]
+    volumes: bool
+
+    @property
+    def most(self) -> int:
+        """How many of them are looked at."""
+        return MOST_VOLUMES if self.volumes else MOST_IMAGES
+
+    def chosen(self) -> NDArray[np.int64]:
+        """Rows of those that are looked at, in their order."""
+        return self.images[spread_out(len(self.images), self.most)]
+
+
+def training_units(data: ScanDataModule) -> TrainingUnits:
+    """Images, or volumes, of the training part, each once: slices of one volume may be many cases."""
+    images = data.table.images_by_case.together(data.rows("train"))[0]
     volume_of = data.stored(data.table).volume
-    first = data.first_images(train)
-    if volume_of is not None and volume_of(int(first[0])) is not None:
-        return first[spread_out(len(first), MOST_VOLUMES)], len(first) <= MOST_VOLUMES
-    images = data.table.images_by_case.together(train)[0]
-    return images[spread_out(len(images), MOST_IMAGES)], len(images) <= MOST_IMAGES
+    if volume_of is None or not len(images) or volume_of(int(images[0])) is None:
+        return TrainingUnits(images, False)
+    paths = data.table.images["path"].iloc[images]
+    return TrainingUnits(images[~paths.duplicated().to_numpy()], True)
 
 
 def _look_at_image(look: Look, data: ScanDataModule, image: int) -> None:

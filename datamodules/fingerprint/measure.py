@@ -18,7 +18,7 @@ from datamodules.detection.base import DetectionData
 from datamodules.fingerprint.directions import UPRIGHT, strength
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Objects
 from datamodules.fingerprint.kept_looks import KeptLook
-from datamodules.fingerprint.look import SECONDS, Look, chosen_images, look_at
+from datamodules.fingerprint.look import SECONDS, Look, TrainingUnits, look_at, training_units
 from datamodules.fingerprint.modality import Evidence, modality_of
 from datamodules.fingerprint.regions import ObjectTable
 from datamodules.fingerprint.spreads import spread, spread_or_none
@@ -53,14 +53,14 @@ def measure_fingerprint(data: ScanDataModule, *, seconds: float = SECONDS) -> Fi
         SuiteError: the data cannot be trained on as they are, or none of the training images can be read.
     """
     _refuse_no_training(data)
-    known = _of_table(data)
-    images, complete = chosen_images(data)
+    units = training_units(data)
+    known, images = _of_table(data, units), units.chosen()
     kept = KeptLook(data, images)
     seen = kept.look_up()
     if seen is None:
         some = images if kept.lasts else images[:UNKEPT]
         look = look_at(data, some, seconds=seconds)
-        seen = _seen(data, known, replace(look, complete=look.complete and complete and len(some) == len(images)))
+        seen = _seen(data, known, replace(look, complete=look.complete and len(some) == len(units.images)))
         kept.keep(seen)
     values = {name: getattr(seen, name) for name in _SEEN if name != "class_counts" or known.task == "segment"}
     found = replace(known, **values)
@@ -103,7 +103,7 @@ def _refuse_no_objects(data: ScanDataModule, found: Fingerprint) -> None:
     log.warning("%s: none of the %d masks that were looked at shows a class", data.root, found.looked_at)
 
 
-def _of_table(data: ScanDataModule) -> Fingerprint:
+def _of_table(data: ScanDataModule, units: TrainingUnits) -> Fingerprint:
     """What the table says, and the annotations that are no pictures."""
     table, train = data.table, data.rows("train")
     patients = table.cases["patient_id"]
@@ -123,7 +123,7 @@ def _of_table(data: ScanDataModule) -> Fingerprint:
         classes=tuple(names[1:] if masks_have_background else names),
         channels=data.preprocess.channels,
         sided=sided,
-        duplicates=_duplicates(data, train),
+        duplicates=_duplicates(data, units.images),
         **of_labels,
     )
 
@@ -150,14 +150,10 @@ def _of_labels(data: ClassificationData) -> dict[str, Any]:
     }
 
 
-def _duplicates(data: ScanDataModule, train: NDArray[np.int64]) -> int:
+def _duplicates(data: ScanDataModule, units: NDArray[np.int64]) -> int:
     """Training images, or volumes, of which an identical one came before; 0 where contents are not known."""
     contents = data.contents
-    if not len(contents):
-        return 0
-    volumes = getattr(data, "slices", None) is not None
-    images = data.first_images(train) if volumes else data.table.images_by_case.together(train)[0]
-    return len(images) - len({contents[int(image)] for image in images})
+    return len(units) - len({contents[int(image)] for image in units}) if len(contents) else 0
 
 
 def _seen(data: ScanDataModule, known: Fingerprint, look: Look) -> Fingerprint:

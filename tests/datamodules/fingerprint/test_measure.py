@@ -193,6 +193,20 @@ def test_volumes_are_measured_by_slices_in_pixels_and_mm(tmp_path: Path) -> None
     assert list(found.class_counts) == pytest.approx([4 * 3 * 2 / (24 * 20 * 6)])
 
 
+@pytest.mark.parametrize("bags", [False, True])
+def test_a_volume_is_looked_at_once_though_its_slices_are_cases(bags: bool, tmp_path: Path) -> None:
+    made = volumes(tmp_path, 0, 900)
+    rows = [{"path": f"imagesTr/v{number}.nii.gz", "label": "ab"[number % 2]} for number in range(10)]
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    data = ImageTable(str(made.root), num_workers=0)
+    data.bags = bags
+    found = measure_fingerprint(data)
+    of_training = data.table.cases["path"].iloc[data.rows("train")].nunique()
+    assert (found.looked_at, found.duplicates, found.complete) == (of_training, 0, True)
+    assert found.images == 6 * of_training
+    assert found.samples == found.cases["train"] == (of_training if bags else 6 * of_training)
+
+
 def test_volumes_without_hounsfield_units_are_of_magnetic_resonance(tmp_path: Path) -> None:
     assert measure_fingerprint(volumes(tmp_path, 0, 900)).modality == "mr"
 
