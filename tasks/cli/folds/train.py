@@ -24,6 +24,7 @@ from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import config_value
 from tasks.cli.planning.planned_run import PlannedRun
+from tasks.cli.planning.timed import asked_seconds, started
 from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, several_processes, take_run_dir
 from tasks.cli.runs.running import command, holds_something
@@ -78,7 +79,7 @@ def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queue: QueueFol
             continue
         log.info("fold %d of %d: %s", fold, count, run_dir / f"fold_{fold}")
         began = time.monotonic()
-        _train(task, run_dir, fold, plan)
+        _train(task, run_dir, fold, plan, _share(prepared, [*range(fold, count)], run_dir))
         took = time.monotonic() - began
         more = sum(not finished(run_dir / f"fold_{later}", plan.split) for later in range(fold + 1, count))
         to_come = f", {more} to come: about {clock(more * took)} left" if more else ""
@@ -98,12 +99,14 @@ class _Prepared(NamedTuple):
         plan: the fold of each case.
         run_dir: as asked for.
         testing: the ensemble is evaluated on test.
+        seconds: of the whole command; None: as long as it takes.
     """
 
     config: str
     plan: FoldPlan
     run_dir: str | None
     testing: bool
+    seconds: float | None
 
 
 def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Prepared:
@@ -145,7 +148,16 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
     if testing or plan.split == "test":
         parts["test"] = np.concatenate([parts.get("test", held[:0]), data.rows("test")])
     refuse_seen(ancestors_of(model), data, parts, ELSEWHERE)
-    return _Prepared(config, plan, cli.config["run_dir"], testing)
+    return _Prepared(config, plan, cli.config["run_dir"], testing, asked_seconds(cli.config))
+
+
+def _share(prepared: _Prepared, folds: Sequence[int], run_dir: Path) -> float | None:
+    """Seconds of the first of these folds: an equal share of what is left, a third of one for the ensemble."""
+    if prepared.seconds is None:
+        return None
+    left = prepared.seconds - (time.monotonic() - started())
+    unfinished = sum(not finished(run_dir / f"fold_{fold}", prepared.plan.split) for fold in folds)
+    return max(1.0, left) / (unfinished + (1 / 3 if prepared.testing and prepared.plan.split == "val" else 0))
 
 
 def _count(argv: Sequence[str]) -> int:
@@ -224,23 +236,24 @@ def _allowed() -> list[str]:
     return ["--allow_import", *names] if names else []
 
 
-def _words(run_dir: Path, fold: int, plan: FoldPlan) -> list[str]:
-    """Verb and flags of a fold, as a run of its own that begins or goes on."""
+def _words(run_dir: Path, fold: int, plan: FoldPlan, seconds: float | None = None) -> list[str]:
+    """Verb and flags of a fold, as a run of its own that begins, within a time, or goes on with its own."""
     folder = run_dir / f"fold_{fold}"
     words = ["fit", "--run_dir", str(folder), *_allowed()]
     if folder.is_dir() and holds_something(folder):
         words += ["--ckpt_path", "last"]
     if not (folder / CONFIG).is_file():
         words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold)]
+        words += [] if seconds is None else ["--time", f"{seconds:.0f}s"]
     if plan.split == "val":
         words += ["--judge_test", "false"]
     return words
 
 
-def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan) -> None:
+def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan, seconds: float | None) -> None:
     """Train a fold as a run of its own, or go on with it."""
     folder = run_dir / f"fold_{fold}"
-    words = _words(run_dir, fold, plan)
+    words = _words(run_dir, fold, plan, seconds)
     try:
         run_command(task, words)
     except SuiteError as error:
