@@ -60,6 +60,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "detect": (
         network.network,
         detect.images,
+        detect.patches,
         values.scale,
         detect.detector,
         detect.overlaps,

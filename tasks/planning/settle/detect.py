@@ -1,72 +1,197 @@
-"""What is settled for detection alone: size by the size of objects, detector, augmentation, overlapping objects."""
+"""What is settled for detection alone: size and patches by the size of objects, detector, augmentation, overlaps.
+
+Sizes follow from one question: how many pixels of the image that the network sees does an object have? A cell of the
+finest level of FCOS and RetinaNet is 8 px wide, or 4 where the pyramid begins at stride 4.
+"""
 
 from __future__ import annotations
 
-from tasks.planning.draft import Draft
+import math
 
-LEAST_SHORT = 16  # px that the 5th percentile of short sides is left with: two cells of the finest level, stride 8
-LEAST_MEDIAN = 22  # px that the median of the smallest class is left with
-LARGEST = {"cpu": 512, "mps": 640, "cuda": 1024}  # longer side of what the network sees at a time
-SMALLEST = 128  # shorter side: levels up to stride 128 need some cells
+from datamodules.fingerprint.fingerprint import Objects
+from tasks.planning.draft import Draft
+from tasks.planning.settle.optimisation import numbers
+
+LEAST_SHORT = 16.0  # px that the 5th percentile of short sides is left with: two cells of stride 8
+LEAST_MEDIAN = 22.0  # px that the median of the class with the smallest objects is left with
+CELL = 8.0  # px of a cell of the finest level
+FINE_CELL = 4.0  # px of one where the pyramid begins at stride 4
+LARGEST = {"cpu": 512, "mps": 640, "cuda": 1024}  # longer side, in pixels, of what the network sees at a time
+LARGER = 1.5  # times that, up to which a whole image is better than parts of it
+ENLARGED = {"cpu": 256, "mps": 512, "cuda": 1024}  # longer side up to which images are enlarged for small objects
+MOST_ENLARGED = 2.0  # beyond, enlarging adds no detail
+SLIGHT = 1.25  # by less images are not enlarged
+SHORTEST = 64.0  # px of the shorter side: two cells of stride 32
+UNLIKE = 1.5  # times that large images are larger than small ones, from which sizes are unlike
+ROOM = 4.0  # long sides of a large object that a patch has room for
+ZOOMS = (0.05, MOST_ENLARGED)  # that data classes take, and that add detail
 CROWDED = 10  # objects an image from which they touch
-TINY = 10  # px of the median short side below which the finest level is stride 4
+CHANNELS = 96  # of neck and head on a processor
 _SOFT = "Bodla et al., Soft-NMS, ICCV 2017"
-_FCOS = "Tian et al., FCOS, ICCV 2019; experiment/bccd"
+_FCOS = "Tian et al., FCOS, ICCV 2019"
+_FPN = "Lin et al., Feature Pyramid Networks, CVPR 2017"
+_RETINANET = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017"
+_NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
+_HAND = "experiment/bccd"
 _OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
+_DENSE = ("fcos", "retinanet")
 
 
 def images(draft: Draft) -> None:
     """The size that the network sees: small enough to be fast, large enough for the small objects; else patches."""
-    data, objects = draft.fingerprint, draft.fingerprint.objects
+    data, objects = draft.fingerprint, _objects(draft)
     if draft.is_given("data.image_size", "data.patch_size") or objects is None or not data.height.median:
         return
-    height, width = data.height.median, data.width.median
-    most = LARGEST[draft.machine.device]
-    median = min([one.median for one in objects.class_short_sides if one.median] or [objects.short_side.median])
-    wanted = max(LEAST_SHORT / max(1.0, objects.short_side.low), LEAST_MEDIAN / max(1.0, median))
-    scale = max(min(1.0, wanted), SMALLEST / min(height, width))
+    height, width, most = data.height.median, data.width.median, LARGEST[draft.machine.device]
+    low, median = objects.short_side.low, _smallest_median(objects)
+    scale = _scale(draft, max(LEAST_SHORT / max(1.0, low), LEAST_MEDIAN / max(1.0, median)))
+    sizes = f"objects of {low:g} px (5th percentile), {median:g} px (median of the class with the smallest)"
+    stored = f"images of {height:g} x {width:g} pixels"
+    if draft.takes("data.patch_size"):
+        unlike = _keep_resolution(draft, objects)
+        if unlike:
+            _plan_patches(draft, scale, unlike, _NNUNET)
+            return
+        if scale * max(height, width) > LARGER * most:
+            text = f"{sizes} would vanish in {stored} made as small as {draft.machine.device} trains in time"
+            _plan_patches(draft, scale, text, "data")
+            return
+    scale = min(scale, LARGER * most / max(height, width))
     sides = [_multiple(scale * side) for side in (height, width)]
-    sizes = f"objects of {objects.short_side.low:g} px (5th percentile), {median:g} px (median of the smallest class)"
-    if max(sides) <= most:
-        text = f"{sizes} in images of {height:g} x {width:g} pixels keep {scale:.2f} of their size"
-        draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
+    text = f"{sizes} in {stored} are seen at {scale:.2f} of their size"
+    draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
+
+
+def patches(draft: Draft) -> None:
+    """Where patches lie in training, and by how much tiles overlap, so that a large object is whole in one of them."""
+    data, objects = draft.fingerprint, _objects(draft)
+    sides = numbers(draft.value("data.patch_size"))
+    if not sides or objects is None or not data.height.median:
         return
-    if wanted * max(height, width) > most and draft.takes("data.patch_size") and data.height.least == data.height.most:
-        # Whole images of that size would make small objects vanish.
-        text = f"{sizes} in images of {height:g} x {width:g} pixels: trained and predicted by parts"
-        draft.plan("data.patch_size", most, text, "data")
-        return
-    fit = most / max(height, width)
-    text = f"images of {height:g} x {width:g} pixels, as large as {draft.machine.device} trains in time"
-    sides = [_multiple(fit * side) for side in (height, width)]
-    draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "machine")
+    seen = seen_scale(draft)
+    area = data.height.median * data.width.median * seen**2
+    in_one = objects.per_image.median * sides[0] * sides[-1] / max(1.0, area)
+    if area > sides[0] * sides[-1] and in_one < 1:
+        text = f"{in_one:.2g} objects a patch: a third of the patches are laid over one"
+        draft.plan("data.foreground_share", 0.33, text, _NNUNET)
+    part = objects.long_side.high * seen / min(sides)
+    share = min(0.5, max(0.25, math.ceil(20 * part) / 20))
+    if not draft.is_given("model.window"):
+        text = (
+            f"objects of {objects.long_side.high * seen:.0f} px (95th percentile) are whole in one tile of {min(sides)}"
+        )
+        draft.plan("model.overlap", share, text, "data")
 
 
 def detector(draft: Draft) -> None:
-    """The detector and the width of its head."""
-    if draft.is_given("model.detector_args"):
+    """The detector, the stride of its finest level and the width of its head."""
+    objects = _objects(draft)
+    if draft.is_given("model.detector_args") or draft.value("model.teacher") is not None:
+        return  # of the user's own, or one that has to be like its teacher
+    low = None if objects is None else objects.short_side.low * seen_scale(draft)
+    if low is not None and low < FINE_CELL:
+        text = (
+            f"objects of {low:.1f} px (5th percentile) have no cell's centre in them: each gets the anchor most like it"
+        )
+        draft.plan("model.detector", "retinanet", text, _RETINANET)
+    elif draft.is_given("model.anchors"):
+        draft.plan("model.detector", "retinanet", "anchors were given, which FCOS has none of", _RETINANET)
+    elif str(draft.value("model.box_loss")) in ("l1", "smooth_l1"):
+        text = f"FCOS takes no box loss {draft.value('model.box_loss')}"
+        draft.plan("model.detector", "retinanet", text, _RETINANET)
+    else:
+        draft.plan("model.detector", "fcos", "it has no anchors that would have to suit the objects", _FCOS)
+    if draft.value("model.detector") not in _DENSE:
         return
-    draft.plan("model.detector", "fcos", "no anchors to fit to the objects, and as good or better in our trials", _FCOS)
-    if draft.value("model.detector") in ("fcos", "retinanet") and draft.machine.device == "cpu":
-        draft.plan("model.channels", 96, "the heads take most of the time on a processor", "experiment/bccd")
+    if low is not None and low < CELL:
+        text = f"objects of {low:.1f} px (5th percentile) are less than a cell of stride 8"
+        draft.plan("model.small_lesions", True, text, _FPN)
+    if draft.machine.device == "cpu":
+        text = "the heads take most of the time on a processor, by the square of their channels"
+        draft.plan("model.channels", CHANNELS, text, _HAND)
 
 
 def overlaps(draft: Draft) -> None:
     """How boxes that overlap are told from boxes found twice."""
-    objects = draft.fingerprint.objects
+    objects = _objects(draft)
     if objects is not None and objects.per_image.median >= CROWDED:
         text = f"{objects.per_image.median:g} objects an image (median) touch: a neighbour lowers a score, and no more"
         draft.plan("model.nms", "soft", text, _SOFT)
 
 
 def augmentation(draft: Draft) -> None:
-    """The preset by modality, with more scale and shift, which boxes bear."""
+    """The preset by modality, with more scale and shift, which boxes bear; mirror images where nothing has a side."""
     data = draft.fingerprint
-    preset = _OWN.get(data.modality, "light")
-    draft.plan("data.augment", preset, f"{data.modality}: {data.modality_from}", "data")
-    if isinstance(draft.value("data.augment"), str) and draft.value("data.augment") != "none":
-        draft.plan("data.augment_args.scale", 0.2, "objects are found at sizes that few images show", _FCOS)
-        draft.plan("data.augment_args.shift", 0.1, "and at any place", _FCOS)
+    draft.plan("data.augment", _OWN.get(data.modality, "light"), f"{data.modality}: {data.modality_from}", "data")
+    if not isinstance(draft.value("data.augment"), str) or draft.value("data.augment") == "none":
+        return
+    draft.plan("data.augment_args.scale", 0.2, "objects are found at sizes that few images show", _HAND)
+    draft.plan("data.augment_args.shift", 0.1, "objects are found where few images show them", _HAND)
+    if data.sided or draft.value("data.sided") is True or data.upright:
+        return
+    for name in ("horizontal_flip", "vertical_flip"):
+        text = "no class has a side and no image an up: mirror images are images"
+        draft.plan(f"data.augment_args.{name}", True, text, "data")
+
+
+def seen_scale(draft: Draft) -> float:
+    """Pixels of the image that the network sees for each stored one, along a side, in the median image."""
+    data = draft.fingerprint
+    sides = numbers(draft.value("data.image_size"))
+    if sides and data.height.median and data.width.median:
+        return min(sides[0] / data.height.median, sides[-1] / data.width.median)
+    return float(draft.value("data.zoom") or 1.0)
+
+
+def _objects(draft: Draft) -> Objects | None:
+    """Boxes of the training images; None where there are none."""
+    objects = draft.fingerprint.objects
+    return objects if objects is not None and objects.total else None
+
+
+def _smallest_median(objects: Objects) -> float:
+    """Median short side, in stored pixels, of the class with the smallest objects."""
+    return min([one.median for one in objects.class_short_sides if one.median] or [objects.short_side.median])
+
+
+def _scale(draft: Draft, wanted: float) -> float:
+    """By how much images are resized, where small objects want a factor: never far up, and no image becomes tiny."""
+    data = draft.fingerprint
+    height, width = data.height.median, data.width.median
+    if wanted > SLIGHT:
+        affordable = ENLARGED[draft.machine.device] / max(height, width)
+        wanted = max(1.0, min(wanted, MOST_ENLARGED, affordable))
+    return max(min(1.0, wanted) if wanted <= SLIGHT else wanted, SHORTEST / min(height, width))
+
+
+def _keep_resolution(draft: Draft, objects: Objects) -> str:
+    """Why images of unlike sizes are not resized to one; empty: they are alike, or their objects grow with them."""
+    data = draft.fingerprint
+    small, large = max(data.height.low, data.width.low), max(data.height.high, data.width.high)
+    if large < UNLIKE * small or objects.share is None:
+        return ""
+    shares = objects.share.high / max(1e-9, objects.share.low)
+    areas = objects.area.high / max(1.0, objects.area.low)
+    if areas >= shares:
+        return ""
+    return (
+        f"images of {small:g} to {large:g} px, whose objects differ less in pixels ({areas:.0f}-fold) than as a share "
+        f"of their image ({shares:.0f}-fold): one scale for all"
+    )
+
+
+def _plan_patches(draft: Draft, scale: float, reason: str, source: str) -> None:
+    """Patches with room for large objects, of images at a scale."""
+    data, objects = draft.fingerprint, draft.fingerprint.objects
+    scale = min(ZOOMS[1], max(ZOOMS[0], scale))
+    if abs(scale - 1) > SLIGHT - 1:
+        zoom = float(f"{scale:.2g}")
+        draft.plan("data.zoom", zoom, "small objects are seen large enough, and large ones small enough", "data")
+    scale = float(draft.value("data.zoom") or 1.0)
+    most = LARGEST[draft.machine.device]
+    room = 0.0 if objects is None else ROOM * objects.long_side.high * scale
+    side = min(most, max(most / 2, room), max(SHORTEST, min(data.height.median, data.width.median) * scale))
+    draft.plan("data.patch_size", _multiple(side), reason, source)
 
 
 def _multiple(side: float) -> int:
