@@ -58,6 +58,7 @@ def images(draft: Draft) -> None:
             return
     scale = min(scale, LARGER * most / max(height, width))
     sides = [_multiple(scale * side) for side in (height, width)]
+    scale = min(sides[0] / height, sides[1] / width)
     text = f"{sizes} in {stored} are seen at {scale:.2f} of their size"
     draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -61,6 +62,18 @@ def settled(known: Fingerprint, given: dict[str, Any] | None = None, device: Dev
     for rule in (detect.images, detect.patches, detect.detector, detect.overlaps, detect.augmentation):
         rule(draft)
     return {flag: one.value for flag, one in draft.planned.items()}
+
+
+def test_blood_cells_get_what_was_chosen_for_them_by_hand() -> None:
+    """The images and the model of ``experiment/bccd``, from numbers like those of its data."""
+    objects = boxes_of(Spread(8, 39, 90, 200, 390), (480, 640), per_image=14)
+    objects = replace(objects, class_short_sides=(Spread(8, 25, 37, 60, 90), objects.short_side))
+    values = settled(print_of(objects, evenly(480), evenly(640), modality="microscopy"))
+    by_hand = {
+        "data.image_size": [288, 384], "data.augment": "microscopy", "data.augment_args.scale": 0.2,
+        "data.augment_args.shift": 0.1, "model.detector": "fcos", "model.channels": 96, "model.nms": "soft",
+    }  # fmt: skip
+    assert values == {**by_hand, "data.augment_args.horizontal_flip": True, "data.augment_args.vertical_flip": True}
 
 
 def test_large_objects_let_images_be_made_smaller() -> None:
@@ -144,7 +157,7 @@ def test_crowded_images_get_soft_nms(count: int, nms: str | None) -> None:
 @pytest.mark.parametrize(
     ("facts", "flips"), [({}, True), ({"sided": True}, False), ({"upright": True}, False)], ids=["free", "sided", "up"]
 )
-def test_mirror_images_where_nothing_has_a_side(facts: dict[str, bool], flips: bool) -> None:
+def test_mirror_images_where_nothing_has_a_side(facts: dict[str, Any], flips: bool) -> None:
     values = settled(print_of(boxes_of(evenly(30), (300, 300)), evenly(300), modality="mr", **facts))
     assert values["data.augment"] == "mri"
     assert ("data.augment_args.vertical_flip" in values) is flips
