@@ -10,6 +10,7 @@ from typing import Any
 from scansuite.files import write_text
 
 FILE = "run.json"
+PLAN = "plan.json"  # of tasks.planning.plan
 
 
 def write_run_file(run_dir: Path, facts: Mapping[str, Any]) -> None:
@@ -43,6 +44,23 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return config if isinstance(config, dict) else {}
+
+
+def read_plan_file(run_dir: Path) -> list[dict[str, Any]]:
+    """Flag, value, reason and source of each setting that a plan has chosen; a fold has those of its run.
+
+    Args:
+        run_dir: folder of the run.
+
+    Returns:
+        Nothing where there was no plan, or its file is damaged.
+    """
+    folder = run_dir.parent if run_dir.name.startswith("fold_") else run_dir
+    try:
+        planned = json.loads((folder / PLAN).read_text(encoding="utf-8"))["planned"]
+        return [{name: one[name] for name in ("flag", "value", "reason", "source")} for one in planned]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def asked_monitor(run_dir: Path) -> str | None:

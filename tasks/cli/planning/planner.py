@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from datamodules.fingerprint.measure import measure_fingerprint
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
 from tasks.cli.flags import value_of
+from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.agreeing import agreed
 from tasks.cli.planning.given import flat, given_flags, given_values
@@ -117,8 +119,9 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
         values.pop("folds", None)
     own = given_values(names, values)
     budget = budget_of(cli.config)
-    data = cli.build_data()
-    fingerprint = measure_fingerprint(data)
+    with quiet() if verb == "fit" else nullcontext():  # the training says it, of the settings that it trains with
+        data = cli.build_data()
+        fingerprint = measure_fingerprint(data)
     machine = machine_of(cli, data, own.get("model.backbone"))
     if budget.memory is not None and machine.device != "cuda":
         raise SuiteError(

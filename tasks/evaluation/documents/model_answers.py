@@ -13,6 +13,7 @@ from tasks.evaluation.documents.facts import RunFacts
 from tasks.evaluation.metric_names import label_of
 from tasks.evaluation.report.content import Subject
 from tasks.evaluation.report.header import TASK_NAMES
+from tasks.evaluation.run_file import read_plan_file
 from tasks.evaluation.tables import read_table
 
 _TRAINING = (
@@ -49,12 +50,23 @@ def model_answers(subject: Subject, facts: RunFacts) -> dict[str, tuple[str, str
                         else "", "run.json", False),
         "software": (_software(made), "run.json", False),
         "date": (str(made.get("finished", "")).partition("T")[0], "run.json", True),
-        "configuration": ("All settings are in config.yaml of the run." if facts.config else "", "config.yaml", False),
+        "configuration": (_configuration(subject, facts), "config.yaml, plan.json", False),
         "privacy": ("Patient ids of DICOM files are replaced by keyed hashes in what was written, and names are not "
                     "read." if facts.data("keep_ids") is False else "", "config.yaml", False),
         "unreadable_input": ("predict leaves out files that cannot be read, lists them in errors.csv, and ends with "
                              "status 1." if made else "", "scansuite", False),
     }  # fmt: skip
+
+
+def _configuration(subject: Subject, facts: RunFacts) -> str:
+    if not facts.config:
+        return ""
+    planned = [] if subject.run.folder is None else read_plan_file(subject.run.folder)
+    said = "All settings are in config.yaml of the run."
+    if not planned:
+        return said
+    many = number_of(len(planned), "setting")
+    return f"{said} A plan chose {many} from the data, the machine and the time; why is in plan.json."
 
 
 def _network(facts: RunFacts) -> str:

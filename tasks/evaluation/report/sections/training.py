@@ -12,7 +12,7 @@ from scansuite.words import number_of
 from tasks.evaluation.charts.learning_curves import best_epoch, own_monitor
 from tasks.evaluation.metric_names import label_of
 from tasks.evaluation.report.content import FloatArray, Line, LinePlot, Section, Subject, Table
-from tasks.evaluation.run_file import asked_monitor, read_config
+from tasks.evaluation.run_file import asked_monitor, read_config, read_plan_file
 from tasks.evaluation.tables import read_table
 
 EPOCHS = "metrics.csv"
@@ -44,7 +44,7 @@ def section(subject: Subject) -> Section | None:
         "training",
         "Training",
         lines,
-        parts=[*parts, *([table] if rows else [])],
+        parts=[*parts, *([table] if rows else []), *_planned(folder)],
         figures={"epochs": len(epochs), "seconds": _seconds(epochs)},
     )
 
@@ -99,6 +99,20 @@ def _length(epochs: pd.DataFrame, monitor: tuple[str, str | None] | None) -> str
     losses = _values(epochs, "val/loss") if "val/loss" in epochs else np.zeros(len(values))
     best = best_epoch(values, losses, monitor[1])
     return f"{said}; the best epoch by {label_of(monitor[0])} on validation ({values[best]:.3f}) was number {best + 1}."
+
+
+def _planned(folder: Path) -> list[Table]:
+    """What was not given and a plan has chosen, with its reasons; nothing where there was no plan."""
+    planned = read_plan_file(folder)
+    if not planned:
+        return []
+    rows = [(one["flag"], _told(one["value"]), one["reason"], one["source"]) for one in planned]
+    note = "Chosen before the training from the data, the machine and the time; what was given by hand is not among it."
+    return [Table("plan", "Planned settings", ("setting", "value", "why", "source"), rows, note=note)]
+
+
+def _told(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _time(seconds: float) -> str:

@@ -157,8 +157,8 @@ def test_there_is_a_plan(name: str, run_task: Run, tmp_path: Path) -> None:
     task, *flags = PLANNED[name](tmp_path)
     status, out, err = run_task(task, "plan", *flags, "--data.root", tmp_path)
     assert (status, "error:" in err) == (0, False), err
-    planned = dict(line.split(": ", 1)[0].rsplit(" ", 1) for line in out.splitlines() if line.startswith("trainer."))
-    assert int(planned["trainer.max_epochs"]) >= 1
+    planned = dict(line.split(" ", 1) for line in out.splitlines() if line.startswith("--trainer."))
+    assert int(planned["--trainer.max_epochs"]) >= 1
 
 
 @pytest.mark.parametrize("name", LACKING)

@@ -7,6 +7,8 @@ import pandas as pd
 from tasks.evaluation.evaluated import read_evaluated
 from tasks.evaluation.report.content import LinePlot, Subject, Table
 from tasks.evaluation.report.sections.training import section
+from tasks.planning.draft import Planned
+from tasks.planning.plan import Plan
 from tests.tasks.evaluation.run_folders import write_binary_run
 
 
@@ -42,3 +44,21 @@ def test_a_monitor_of_the_users_is_not_taken_for_the_tasks_own(tmp_path: Path) -
 
 def test_a_folder_that_trained_nothing_has_no_section(tmp_path: Path) -> None:
     assert section(Subject(read_evaluated(write_binary_run(tmp_path / "run", patients=10)), "test")) is None
+
+
+def test_planned_settings_have_their_reasons(tmp_path: Path) -> None:
+    folder = write_binary_run(tmp_path / "run", patients=10)
+    pd.DataFrame({"epoch": [0], "val/loss": [0.8]}).to_csv(folder / "metrics.csv", index=False)
+    planned = (Planned("model.lr", 0.001, "small", "data"), Planned("model.weights", None, "none here", "machine"))
+    (folder / "plan.json").write_text(Plan("some.Data", planned).to_json())
+    found = section(Subject(read_evaluated(folder), "test"))
+    assert found is not None
+    (table,) = (part for part in found.parts if isinstance(part, Table) and part.name == "plan")
+    assert [tuple(row) for row in table.rows] == [
+        ("model.lr", "0.001", "small", "data"),
+        ("model.weights", "none", "none here", "machine"),
+    ]
+    (folder / "plan.json").write_text("[")  # damaged: the report is there all the same
+    found = section(Subject(read_evaluated(folder), "test"))
+    assert found is not None
+    assert [part.name for part in found.parts if isinstance(part, Table)] == []
