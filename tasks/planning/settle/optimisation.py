@@ -45,10 +45,12 @@ def batch(draft: Draft) -> None:
     data, asked = draft.fingerprint, BATCHES[draft.fingerprint.task]
     height, width = seen_size(draft)
     by_size = asked.pixels / max(1.0, height * width)
-    by_set = length.samples_an_epoch(draft) / FEWEST_STEPS
+    by_set = asked.most if fitted_at_once(draft) else length.samples_an_epoch(draft) / FEWEST_STEPS
     size = _power_of_two(max(LEAST_BATCH, min(asked.most, by_size, by_set)))
     size = max(1, min(size, data.samples))
     why = "a larger batch is too few steps an epoch" if by_set < min(asked.most, by_size) else "what a step holds"
+    if fitted_at_once(draft):
+        why = "looked at together"
     text = f"{data.samples} training images of {height:g} x {width:g} pixels: {why}"
     draft.plan("data.batch_size", size, text, "data")
 

@@ -64,6 +64,11 @@ def test_an_epoch_of_a_small_set_has_steps() -> None:
         assert images / planned(batch, images, 28)["data.batch_size"] >= FEWEST_STEPS
 
 
+def test_images_of_a_frozen_network_are_looked_at_in_whole_batches() -> None:
+    values = planned(batch, 64, 28, given={"data.cache": "features"})
+    assert values == {"data.batch_size": BATCHES["classify"].most}  # no step depends on it
+
+
 def test_a_batch_of_all_devices_that_is_given_stays() -> None:
     assert planned(batch, given={"data.total_batch_size": 64}) == {}
 
