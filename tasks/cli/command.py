@@ -39,7 +39,7 @@ def run_command(task: str, words: Sequence[str]) -> None:
     sys.stdout.flush()
     before = signal.getsignal(signal.SIGTERM)
     if before == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGTERM, leave)
     try:
         command = command_line(task, [*words, *(["--quiet"] if is_quiet() else [])])
         run = on_terminal if is_live() else _relayed
@@ -126,6 +126,6 @@ def _interruption(words: Sequence[str]) -> signal.Signals:
     return signal.SIGTERM if ignored or words[0] == "fit" else signal.SIGINT
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def leave(number: int, frame: FrameType | None) -> None:
     """End by a signal as Python ends by Ctrl-C: by an exception, which what is open can act upon."""
     raise SystemExit(128 + number)

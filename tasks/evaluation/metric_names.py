@@ -123,6 +123,16 @@ def class_metrics(task: str, names: Sequence[str]) -> tuple[str, ...]:
     return BY_CLASS.get(task, tuple(names[:5]))
 
 
+def is_ours(name: str) -> bool:
+    """Whether a metric (``sensitivity@op/mass``) is one of the suite's, of whichever task."""
+    return name.partition("/")[0].partition("@")[0] in _LABELS
+
+
+def own_names() -> tuple[str, ...]:
+    """Bare names of the suite's metrics, of all tasks."""
+    return tuple(_LABELS)
+
+
 def label_of(name: str, distance: str = "") -> str:
     """A metric as readers know it: ``sensitivity@op/mass`` -> ``sensitivity (recall) at the operating point, mass``.
 

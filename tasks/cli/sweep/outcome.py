@@ -14,7 +14,7 @@ import yaml
 from scansuite.files import write_text
 from scansuite.words import number_of
 from tasks.cli.sweep.space import Choices, Space
-from tasks.cli.sweep.study import COSTS, LIMITS, finished_trials
+from tasks.cli.sweep.study import COSTS, ENDS, LIMITS, finished_trials
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -33,11 +33,13 @@ def values_of(trial: FrozenTrial, space: Space) -> dict[str, Any]:
 
 
 def table_of(study: Study, space: Space) -> pd.DataFrame:
-    """One row a trial: its state, value, last value before it was stopped, limits it breaks, settings and costs."""
+    """One row a trial: state, value with its interval, last validation, limits it breaks, settings and costs."""
     rows = []
     for one in study.get_trials(deepcopy=False):
         last = one.intermediate_values.get(max(one.intermediate_values, default=-1))
-        row = {"trial": one.number, "state": _STATES[one.state.name], "value": one.value, "last_validation": last}
+        low, high = one.user_attrs.get(ENDS, (None, None))
+        row = {"trial": one.number, "state": _STATES[one.state.name], "value": one.value, "low": low, "high": high}
+        row |= {"last_validation": last}
         row |= {"breaks": "; ".join(one.user_attrs.get(LIMITS, []))}
         row |= values_of(one, space) | one.user_attrs.get(COSTS, {})
         rows.append(row)

@@ -43,6 +43,10 @@ class Range(NamedTuple):
             return trial.suggest_int(flag, int(self.low), int(self.high), log=self.log, step=step)
         return trial.suggest_float(flag, self.low, self.high, log=self.log, step=self.step)
 
+    def ends(self) -> tuple[int, int] | tuple[float, float]:
+        """The least and the most that may be drawn, as they are typed."""
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
+
     def holds(self, value: Any) -> bool:
         """Whether a value might be drawn."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:

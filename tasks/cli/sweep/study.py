@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MISSING = "sweep: optuna is missing: pip install 'scansuite[sweep]'"
 JOURNAL = "study.log"
 ABOUT = "study.json"  # what the sweep is about, so that no other one goes on in its folder
-COSTS, FOLDER, LIMITS = "costs", "folder", "limits"  # what is noted of a trial
+COSTS, FOLDER, LIMITS, ENDS = "costs", "folder", "limits", "ends"  # what is noted of a trial
 _ASKING = "asking.lock"
 _FIRST = 8  # trials drawn at random, and run to their end, before any is judged by the others
 
@@ -161,8 +161,11 @@ def settle(study: Study, trial: Trial, value: float | None, broken: Sequence[flo
 
 def follower(trial: Trial) -> Callable[[int, float], bool]:
     """What is told the epochs of a trial, and says whether it is to be stopped."""
+    before = set(trial.storage.get_trial(trial._trial_id).intermediate_values)  # of a trial that goes on
 
     def report(epoch: int, value: float) -> bool:
+        if epoch in before:
+            return False
         trial.report(value, epoch)
         return bool(trial.should_prune())
 

@@ -8,16 +8,21 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from tasks.cli.command import command_line, environment
+from tasks.cli.runs.running import CLAIM
+from tasks.training.stopping.signals import EX_TEMPFAIL
 
 LOG = "log.txt"  # beside the trial's folder
 _LOOK = 1.0  # seconds between looks at the epoch table
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+_INTERRUPTED = (EX_TEMPFAIL, 130, -signal.SIGINT, -signal.SIGTERM)
 
 
 class Ended(NamedTuple):
@@ -35,7 +40,12 @@ class Ended(NamedTuple):
 
 
 def run_trial(
-    task: str, words: Sequence[str], folder: Path, metric: str, report: Callable[[int, float], bool]
+    task: str,
+    words: Sequence[str],
+    folder: Path,
+    metric: str,
+    report: Callable[[int, float], bool],
+    ending: Event | None = None,
 ) -> Ended:
     """Train, and look at each epoch that is validated.
 
@@ -45,19 +55,22 @@ def run_trial(
         folder: of the run.
         metric: column of the epoch table.
         report: is told the epoch and the metric of each validation; True: the trial is to be stopped.
+        ending: set where the sweep is to end.
 
     Raises:
-        KeyboardInterrupt: this process was interrupted; the trial is stopped with everything saved.
+        KeyboardInterrupt: this process was interrupted, or the trial was; it has stopped, with everything saved.
     """
-    log = folder.with_name(f"{folder.name}.{LOG}")
+    log, ending = folder.with_name(f"{folder.name}.{LOG}"), ending or Event()
     seen, stopped = 0, False
+    begun = log.stat().st_size if log.is_file() else 0
     with log.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(
-            command_line(task, words), env=environment(), stdout=file, stderr=file, preexec_fn=_die_with_parent
+            command_line(task, words), env=environment(), stdout=file, stderr=file, preexec_fn=_with_parent()
         )
         try:
             while process.poll() is None:
-                time.sleep(_LOOK)
+                if ending.wait(_LOOK):
+                    raise KeyboardInterrupt
                 for epoch, value in _validated(folder / "metrics.csv", metric, seen):
                     seen = epoch + 1
                     if report(epoch, value) and not stopped:
@@ -67,10 +80,25 @@ def run_trial(
             process.send_signal(signal.SIGTERM)
             process.wait()
             raise
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if process.returncode in _INTERRUPTED and not stopped:  # Ctrl-C reaches both; or somebody has ended it
+        raise KeyboardInterrupt
+    with log.open(encoding="utf-8", errors="replace") as file:
+        file.seek(begun)
+        errors = [line.removeprefix("error: ").strip() for line in file if line.startswith("error: ")]
     # A trial that had ended by itself before the signal came has its metrics: it was not stopped.
     return Ended(process.returncode, stopped and process.returncode != 0, errors[-1] if errors else "")
+
+
+def wait_for(folder: Path) -> None:
+    """Wait until nobody writes to a run folder any more.
+
+    The trial of a sweep that was killed is asked to stop when its parent is gone, and still saves its state then.
+    """
+    claim = folder / CLAIM
+    if claim.is_file():
+        lock = FileLock(claim, thread_local=False)
+        lock.acquire()
+        lock.release()
 
 
 def _validated(table: Path, metric: str, first: int) -> Iterator[tuple[int, float]]:
@@ -87,7 +115,13 @@ def _validated(table: Path, metric: str, first: int) -> Iterator[tuple[int, floa
                 yield epoch, value
 
 
-def _die_with_parent() -> None:
-    """On Linux: be asked to stop, with everything saved, where the sweep is killed; two would write to one folder."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGTERM)
+def _with_parent() -> Callable[[], None] | None:
+    """On Linux: a child is asked to stop, with everything saved, where the sweep is killed."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)  # opened here: a child of several threads must not load anything
+
+    def ask() -> None:
+        library.prctl(_DIES_WITH_PARENT, signal.SIGTERM)
+
+    return ask

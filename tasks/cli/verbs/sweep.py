@@ -4,54 +4,43 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from filelock import FileLock
 
-from scansuite.errors import SuiteError
+from scansuite.errors import SuiteError, nearest
 from scansuite.files import write_text
-from tasks.cli.command import run_command
+from tasks.cli.command import leave, run_command
+from tasks.cli.flags import value_of
 from tasks.cli.flags import values_of as typed_values
-from tasks.cli.folds.tables import best_checkpoint
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat
-from tasks.cli.planning.planned_run import planned
+from tasks.cli.planning.planned_run import planned, quick
 from tasks.cli.planning.planner import PLAN_FLAG, PLAN_FLAGS
 from tasks.cli.runs.running import command, holds_something
-from tasks.cli.sweep.constraints import Constraint, costs, read_constraints
-from tasks.cli.sweep.outcome import BEST, TABLE, importance, lines_of, write_outcome
-from tasks.cli.sweep.space import Space, around, as_words, read_space
-from tasks.cli.sweep.study import (
-    ABOUT,
-    COSTS,
-    FOLDER,
-    LIMITS,
-    enqueue_first,
-    finished_trials,
-    follower,
-    next_trial,
-    open_study,
-    settle,
-)
-from tasks.cli.sweep.trial_run import LOG, run_trial
-from tasks.evaluation.comparison.differences import LOWER_IS_BETTER
-from tasks.evaluation.metric_values import read_metrics
+from tasks.cli.sweep.against_first import against_first
+from tasks.cli.sweep.constraints import read_constraints
+from tasks.cli.sweep.outcome import BEST, TABLE, importance, lines_of, table_of, write_outcome
+from tasks.cli.sweep.page import PAGE, write_sweep_page
+from tasks.cli.sweep.space import around, read_space
+from tasks.cli.sweep.study import ABOUT, enqueue_first, finished_trials, open_study
+from tasks.cli.sweep.trials import BASE, WRITING, Sweep, work_all
+from tasks.cli.sweep.values import refuse_wrong_values
+from tasks.evaluation.comparison.differences import direction
+from tasks.evaluation.metric_names import is_ours, own_names
 from tasks.registry.flag import Flag, OwnFlags
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import Trial
 
 log = logging.getLogger(__name__)
-
-BASE = "base.yaml"
-_WRITING = "writing.lock"
-_FAILED = 3  # trials that fail before any other has come to a value
 
 OWN_FLAGS: OwnFlags = {
     "space": "YAML of flags with their ranges or choices (docs/sweep.md); left out: learning rate, weight decay, "
@@ -72,30 +61,6 @@ OWN_FLAGS: OwnFlags = {
 }
 
 
-class Sweep(NamedTuple):
-    """What all trials share.
-
-    Attributes:
-        task: name of the task.
-        folder: of the sweep.
-        space: that settings are drawn from.
-        metric: of validation, without stage.
-        trials: in all.
-        folds: of each trial; None: one training.
-        limits: of what a model may cost.
-        words: flags of every trial, beside its own.
-    """
-
-    task: str
-    folder: Path
-    space: Space
-    metric: str
-    trials: int
-    folds: int | None
-    limits: list[Constraint]
-    words: list[str]
-
-
 def run(task: str, argv: Sequence[str]) -> int:
     """Sweep.
 
@@ -107,17 +72,18 @@ def run(task: str, argv: Sequence[str]) -> int:
         0, or 1 where no trial has come to a value.
     """
     configure_logs()
-    with planned(task, argv, OWN_FLAGS) as begun:
-        sweep, config, seed, judged = _begin(task, begun.argv)
+    with _settled(task, argv) as words:
+        sweep, config = _begin(task, words)
     about = {
         "task": task,
         "metric": sweep.metric,
-        "direction": "minimize" if sweep.metric in LOWER_IS_BETTER else "maximize",
+        "direction": "minimize" if sweep.sign < 0 else "maximize",
         "folds": sweep.folds,
         "space": {name: str(part) for name, part in sweep.space.items()},
+        "constraints": [f"{one.name}<={one.most:g}" for one in sweep.limits],
     }
-    study = open_study(sweep.folder, about, seed)
-    with FileLock(sweep.folder / _WRITING):
+    study = open_study(sweep.folder, about, sweep.seed)
+    with FileLock(sweep.folder / WRITING):
         if not (sweep.folder / ABOUT).is_file():
             write_text(sweep.folder / ABOUT, json.dumps(about, indent=2))
         outside = enqueue_first(study, sweep.space, config)
@@ -125,19 +91,42 @@ def run(task: str, argv: Sequence[str]) -> int:
         log.info(
             "the first trial is what fit would take, but for what lies outside of the space: %s", ", ".join(outside)
         )
-    workers = int(config["workers"])
-    if workers == 1:
-        _work(sweep, study)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            for done in [pool.submit(_work, sweep, study) for _ in range(workers)]:
-                done.result()
-    return _end(sweep, study, judged=judged)
+    with _terminated():
+        work_all(sweep, study, int(config["workers"]))
+    return _end(sweep, study, judged=bool(config["judge_test"]))
 
 
-def _begin(task: str, argv: Sequence[str]) -> tuple[Sweep, dict[str, Any], int, bool]:
+@contextmanager
+def _settled(task: str, argv: Sequence[str]) -> Iterator[list[str]]:
+    """Flags with what was planned in front; a sweep that goes on keeps the plan that it began with."""
+    folder = value_of(argv, "--run_dir")
+    base = None if folder is None else Path(folder) / BASE
+    if base is not None and base.is_file():
+        yield ["--config", str(base), *quick(argv)]
+        return
+    with planned(task, argv, OWN_FLAGS) as begun:
+        yield begun.argv
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """End by SIGTERM as by Ctrl-C: with every trial that runs stopped and saved."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _begin(task: str, argv: Sequence[str]) -> tuple[Sweep, dict[str, Any]]:
     """Look at flags, space, data and model, and take the folder."""
-    cli = TaskParser(task, "sweep", argv, own_flags=OWN_FLAGS, builds_model=True)
+
+    def parse(more: Sequence[str] = ()) -> TaskParser:
+        return TaskParser(task, "sweep", [*argv, *more], own_flags=OWN_FLAGS, builds_model=True)
+
+    cli = parse()
     config = cli.config
     for name, least in (("trials", 1), ("workers", 1), ("folds", 2)):
         if config[name] is not None and config[name] < least:
@@ -147,15 +136,21 @@ def _begin(task: str, argv: Sequence[str]) -> tuple[Sweep, dict[str, Any], int, 
     space = around(values) if file is None else read_space(file, cli.known_flags(argv))
     limits = read_constraints(typed_values(argv, "--constraints"))
     folder = Path(config["run_dir"])
-    if folder.is_dir() and holds_something(folder) and not (folder / ABOUT).is_file():
+    if folder.exists() and not folder.is_dir():
+        raise SuiteError(f"--run_dir {folder}: is a file: name a new folder")
+    if folder.is_dir() and holds_something(folder) and not (folder / BASE).is_file():
         raise SuiteError(f"--run_dir {folder}: exists and is no sweep: name a new folder")
+    base = folder / BASE
+    if base.is_file():
+        _refuse_changed(base, cli.saved_config())
     with quiet():  # each trial says it of itself
         data, model = cli.build_data_and_model()
         if not len(data.rows("val")) and config["folds"] is None:
             raise SuiteError("sweep: there are no validation cases to judge trials by: give --folds 5")
-    metric = config["metric"] or model.monitor[0]
+    metric, sign = _metric(config["metric"], *model.monitor, own=config["model"]["metrics"] is not None)
+    if file is not None and not base.is_file():
+        refuse_wrong_values(str(file), space, values, parse)
     folder.mkdir(parents=True, exist_ok=True)
-    base = folder / BASE
     if not base.is_file():
         write_text(base, cli.saved_config())
     words = ["--config", str(base), "--judge_test", "false"]
@@ -163,102 +158,88 @@ def _begin(task: str, argv: Sequence[str]) -> tuple[Sweep, dict[str, Any], int, 
         words += ["--folds", str(config["folds"])]
     names = typed_values(argv, "--allow_import")
     words += ["--allow_import", *names] if names else []
-    sweep = Sweep(task, folder, space, metric, config["trials"], config["folds"], limits, words)
-    return sweep, values, int(config["seed_everything"]), bool(config["judge_test"])
+    seed = int(config["seed_everything"])
+    return Sweep(
+        task, folder, space, metric, sign, config["trials"], config["folds"], limits, words, seed, Event()
+    ), values
 
 
-def _work(sweep: Sweep, study: Study) -> None:
-    """Run trials until there are enough."""
-    while True:
-        with next_trial(study, sweep.folder, sweep.space, sweep.trials) as found:
-            if found is None:
-                return
-            _try(sweep, study, *found)
-            with FileLock(sweep.folder / _WRITING):
-                write_outcome(study, sweep.space, sweep.folder / BASE, sweep.folder)
+def _metric(asked: str | None, chosen: str, better: str, *, own: bool) -> tuple[str, int]:
+    """The metric that is looked for, and 1 where more of it is better, -1 where less.
+
+    Args:
+        asked: as typed; None: the one that chooses checkpoints.
+        chosen: that one.
+        better: its direction, ``max`` or ``min``.
+        own: there are metrics of the user's.
+    """
+    if asked is None or asked == chosen:
+        return chosen, 1 if better == "max" else -1
+    if not own and not is_ours(asked):
+        raise SuiteError(f"--metric {asked}: no metric of validation: {nearest(asked, own_names())}")
+    if not direction(asked):
+        raise SuiteError(f"--metric {asked}: neither more nor less of it is better: name another one")
+    return asked, direction(asked)
 
 
-def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> None:
-    """Train a trial, or go on with it, and tell the study."""
-    folder = sweep.folder / f"trial_{trial.number:04d}"
-    trial.set_user_attr(FOLDER, folder.name)
-    words = ["fit", "--run_dir", str(folder)]
-    if (folder / "config.yaml").is_file():
-        words += ["--ckpt_path", "last", "--judge_test", "false"]
-        words += ["--folds", str(sweep.folds)] if sweep.folds is not None else []
-    else:
-        words += [*sweep.words, *as_words(values)]
-    log.info("trial %d: %s", trial.number, " ".join(as_words(values)))
-    began = time.monotonic()
-    ended = run_trial(sweep.task, words, folder, f"val/{sweep.metric}", follower(trial))
-    if ended.stopped:
-        settle(study, trial, None, [], pruned=True)
-        log.info("trial %d: stopped, worse than the median of the others at that epoch", trial.number)
-        return
-    value = None if ended.status else _value(folder, sweep.metric)
-    if value is None:
-        settle(study, trial, None, [], pruned=False)
-        why = ended.error or f"ended with status {ended.status}, see {folder}.{LOG}"
-        log.warning("trial %d failed: %s", trial.number, why)
-        _refuse_all_failing(study, why)
-        return
-    broken = _broken(sweep, trial, folder, time.monotonic() - began)
-    settle(study, trial, value, broken, pruned=False)
-    log.info("trial %d: val/%s %.4f", trial.number, sweep.metric, value)
-
-
-def _refuse_all_failing(study: Study, why: str) -> None:
-    """Stop where the first trials have all failed: others will too.
+def _refuse_changed(base: Path, now: str) -> None:
+    """Trials of one sweep share their other settings, also those of a later call.
 
     Raises:
-        SuiteError: with the last one's error.
+        SuiteError: names the first flag that is not what it was.
     """
-    states = [one.state.name for one in study.get_trials(deepcopy=False)]
-    if states.count("FAIL") >= _FAILED and set(states) <= {"FAIL", "RUNNING", "WAITING"}:
-        raise SuiteError(f"sweep: the first {states.count('FAIL')} trials have all failed: {why}")
-
-
-def _value(folder: Path, metric: str) -> float | None:
-    """The metric of a trial on validation; over folds their mean where it is not of all cases together."""
-    file = folder / "metrics.json"
-    found = read_metrics(file) if file.is_file() else {}
-    one = found.get(f"val/fold_{metric}") or found.get(f"val/{metric}")
-    return None if one is None else one.value
-
-
-def _broken(sweep: Sweep, trial: Trial, folder: Path, seconds: float) -> list[float]:
-    """By how much each limit is broken, as a share of it; at most 0 where it is kept."""
-    if not sweep.limits:
-        trial.set_user_attr(COSTS, {"seconds": round(seconds, 1)})
-        return []
-    trained = folder if sweep.folds is None else folder / "fold_0"
-    found = costs(best_checkpoint(trained), sweep.task, seconds)
-    trial.set_user_attr(COSTS, {name: round(value, 3) for name, value in found.items()})
-    beyond = [f"{one.name} {found[one.name]:.4g} > {one.most:g}" for one in sweep.limits if found[one.name] > one.most]
-    if beyond:
-        trial.set_user_attr(LIMITS, beyond)
-    return [found[one.name] / one.most - 1 for one in sweep.limits]
+    ours, before = (flat(yaml.safe_load(text)) for text in (now, base.read_text(encoding="utf-8")))
+    for name in sorted({*ours, *before} - {"allow_import"}, key=lambda one: -one.count(".")):
+        if ours.get(name) != before.get(name):
+            raise SuiteError(
+                f"--{name} {ours.get(name)}: was {before.get(name)} when this sweep began (see {base}), and its trials "
+                "share it: leave it out, or name a new folder"
+            )
 
 
 def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
     """Say what was found; evaluate the best on test where that is asked for."""
-    with FileLock(sweep.folder / _WRITING):
+    lines, shares, best = lines_of(study, sweep.space, sweep.metric), importance(study), finished_trials(study)
+    winner, first = sweep.folder, sweep.folder / "trial_0000"
+    if best:
+        winner = sweep.folder / f"trial_{best[0].number:04d}"
+        if best[0].number and any(one.number == 0 for one in best):
+            beside = against_first(first, winner, sweep.metric, sweep.seed)
+            lines += [beside] if beside else []
+        elif not best[0].number:
+            lines.append(
+                "the first trial, which is what fit would take, is the best: the sweep has found nothing better"
+            )
+    with FileLock(sweep.folder / WRITING):
         write_outcome(study, sweep.space, sweep.folder / BASE, sweep.folder)
-    for line in lines_of(study, sweep.space, sweep.metric):
+        table = table_of(study, sweep.space)
+        write_sweep_page(sweep.folder / PAGE, table, sweep.space, sweep.metric, sweep.sign, lines, shares)
+    for line in lines:
         print(line)
-    best = finished_trials(study)
     if not best:
         print(f"no trial has come to a value: see {sweep.folder / TABLE} and the trial_*.log.txt beside it")
         return 1
-    for name, share in importance(study):
+    for name, share in shares:
         print(f"  {name}: {share:.0%} of what the trials differ by")
-    winner, first = sweep.folder / f"trial_{best[0].number:04d}", sweep.folder / "trial_0000"
-    if judged and not (sweep.folder / "test" / "metrics.json").is_file():
-        flag = "--ckpt_paths" if sweep.folds is not None else "--ckpt_path"
-        run_command(sweep.task, ["test", flag, str(winner), "--run_dir", str(sweep.folder / "test")])
-    print(f"written to {sweep.folder}: {TABLE}, {BEST}")
+    if judged:
+        _judge(sweep, winner)
+    print(f"written to {sweep.folder}: {TABLE}, {PAGE}, {BEST}")
     print(f"\n  # train by the winner's settings\n  {command(sweep.task, 'fit', config=sweep.folder / BEST)}")
-    if winner != first and any(one.number == 0 for one in best):
-        print("  # is it better than what fit would take? the difference on the same validation cases")
-        print(f"  {command(sweep.task, 'report')} --compare {first} {winner} --output compared.html")
+    if winner != first:
+        print("  # is it better than what fit would take? cases that chose nothing say it: both by folds")
+        by_folds = {"folds": 5, "judge_test": "false"}
+        pairs = [(sweep.folder / name, sweep.folder / f"folds_{name.removesuffix('.yaml')}") for name in (BASE, BEST)]
+        for config, folder in pairs:
+            print(f"  {command(sweep.task, 'fit', config=config, run_dir=folder, **by_folds)}")
+        print(f"  {command(sweep.task, 'report')} --compare {pairs[0][1]} {pairs[1][1]} --output compared.html")
     return 0
+
+
+def _judge(sweep: Sweep, winner: Path) -> None:
+    """Evaluate the best trial on test, once for a sweep."""
+    folder = sweep.folder / "test"
+    if (folder / "metrics.json").is_file():
+        log.warning("%s: the test part was evaluated before; it is not looked at again", folder)
+        return
+    flag = "--ckpt_paths" if sweep.folds is not None else "--ckpt_path"
+    run_command(sweep.task, ["test", flag, str(winner), "--run_dir", str(folder)])

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pandas as pd
@@ -16,8 +17,9 @@ import pytest
 import yaml
 
 from tasks.cli.command import command_line, environment
+from tasks.cli.sweep import trials
 from tasks.cli.sweep.trial_run import Ended
-from tasks.cli.verbs import sweep
+from tasks.cli.verbs import sweep as verb
 from tests.tasks.cli.conftest import Run, one_line
 
 TINY = (
@@ -32,10 +34,17 @@ class Trainings:
 
     def __init__(self) -> None:
         self.words: list[list[str]] = []
+        self.metric = "auroc"
         self.fail: Callable[[int], str] = lambda number: ""
 
     def __call__(
-        self, task: str, words: Sequence[str], folder: Path, metric: str, report: Callable[[int, float], bool]
+        self,
+        task: str,
+        words: Sequence[str],
+        folder: Path,
+        metric: str,
+        report: Callable[[int, float], bool],
+        ending: Event,
     ) -> Ended:
         self.words.append(list(words))
         error = self.fail(len(self.words) - 1)
@@ -48,14 +57,14 @@ class Trainings:
             if report(epoch, value):
                 return Ended(75, True, "")
         entry = {"value": value, "low": None, "high": None, "n": 3}
-        (folder / "metrics.json").write_text(json.dumps({"val/auroc": entry}))
+        (folder / "metrics.json").write_text(json.dumps({f"val/{self.metric}": entry}))
         return Ended(0, False, "")
 
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     found = Trainings()
-    monkeypatch.setattr(sweep, "run_trial", found)
+    monkeypatch.setattr(trials, "run_trial", found)
     return found
 
 
@@ -109,7 +118,8 @@ def test_a_sweep_goes_on_where_it_was(run: Run, trainings: Trainings, space: Pat
 def test_a_trial_that_was_left_behind_goes_on(run: Run, trainings: Trainings, space: Path, tmp_path: Path) -> None:
     def killed(number: int) -> str:
         if number == 1:
-            (tmp_path / "s/trial_0001").mkdir()
+            (tmp_path / "s/trial_0001/checkpoints").mkdir(parents=True)
+            (tmp_path / "s/trial_0001/checkpoints/last.ckpt").touch()
             (tmp_path / "s/trial_0001/config.yaml").write_text("plan: none\n")
             raise KeyboardInterrupt
         return ""
@@ -152,7 +162,7 @@ def test_trials_beyond_a_limit_do_not_win(
         number = int(checkpoint.parts[-3].removeprefix("trial_"))
         return {"latency_ms": 5.0 if number % 2 else 50.0, "parameters": 1e6, "size_mib": 4.0, "seconds": 1.0}
 
-    monkeypatch.setattr(sweep, "costs", costs)
+    monkeypatch.setattr(trials, "costs", costs)
     flags = ("--space", space, "--trials", "5", "--run_dir", tmp_path / "s", *TINY)
     status, out, err = run("sweep", *flags, "--constraints", "latency_ms<=20")
     assert status == 0, err
@@ -174,6 +184,8 @@ def test_trials_beyond_a_limit_do_not_win(
         (("--constraints", "speed<=2"), "--constraints speed<=2: such as latency_ms<=20"),
         (("--constraints", "seconds<=-2"), "--constraints seconds<=-2"),
         (("--space", "nowhere.yaml"), "--space nowhere.yaml: cannot be read"),
+        (("--metric", "auorc"), "--metric auorc: no metric of validation: did you mean auroc?"),
+        (("--metric", "volume_difference"), "--metric volume_difference: neither more nor less of it is better"),
         (("--model.backbon", "resnet18"), "unknown flag --model.backbon"),
     ],
 )
@@ -185,6 +197,150 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert said in one_line(err)
     assert not (tmp_path / "s").exists()
     assert trainings.words == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "names no flag"),
+        ("model.lrr: {low: 1, high: 2}", "model.lrr: no such flag: did you mean --model.lr?"),
+        ("model.lr: {low: 2, high: 1}", "low 2 is not below high 1"),
+        ("data.batch_size: {low: 1.5, high: 4}", "data.batch_size 1.5: "),
+        ("model.lr: [0.1, fast]", 'model.lr "fast": '),
+        ("data.augment: [light, lihgt]", "'lihgt' is no preset"),
+        ("model.backbone: [resnet10t, resnet81]", 'model.backbone "resnet81": '),
+    ],
+)
+def test_a_space_that_cannot_be_trained_is_one_line_and_leaves_nothing(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    space.write_text(text)
+    status, _, err = run("sweep", "--space", space, "--run_dir", tmp_path / "s", *TINY)
+    assert status == 2
+    assert said in one_line(err)
+    assert "space.yaml" in err
+    assert not (tmp_path / "s").exists()
+    assert trainings.words == []
+
+
+def test_a_sweep_goes_on_with_the_flags_that_it_began_with(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    flags = ("sweep", "--space", space, "--run_dir", tmp_path / "s", *TINY)
+    assert run(*flags, "--trials", "1")[0] == 0
+    status, _, err = run(*flags, "--trials", "2", "--model.optimizer", "sgd")
+    assert status == 2
+    assert "--model.optimizer sgd: was adamw when this sweep began" in one_line(err)
+    assert run(*flags[:-2], "--trials", "2")[0] == 0  # --plan none is what it began with
+    assert len(trainings.words) == 2
+
+
+def test_a_trial_that_was_done_when_its_sweep_was_killed_is_not_trained_again(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    def killed(number: int) -> str:
+        if number == 1:
+            (tmp_path / "s/trial_0001").mkdir()
+            (tmp_path / "s/trial_0001/metrics.json").write_text((tmp_path / "s/trial_0000/metrics.json").read_text())
+            raise KeyboardInterrupt
+        return ""
+
+    trainings.fail = killed
+    flags = ("sweep", "--space", space, "--trials", "2", "--run_dir", tmp_path / "s", *TINY)
+    assert run(*flags)[0] == 130
+    assert run(*flags)[0] == 0
+    assert len(trainings.words) == 2
+    assert list(pd.read_csv(tmp_path / "s/sweep.csv").state) == ["finished"] * 2
+
+
+def test_a_trial_that_ended_before_its_first_checkpoint_begins_anew(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    def killed(number: int) -> str:
+        if number == 0:
+            (tmp_path / "s/trial_0000/checkpoints").mkdir(parents=True)
+            (tmp_path / "s/trial_0000/config.yaml").touch()
+            raise KeyboardInterrupt
+        return ""
+
+    trainings.fail = killed
+    flags = ("sweep", "--space", space, "--trials", "1", "--run_dir", tmp_path / "s", *TINY)
+    assert run(*flags)[0] == 130
+    assert run(*flags)[0] == 0
+    assert "--ckpt_path" not in trainings.words[1]
+    assert trainings.words[0] == trainings.words[1]
+
+
+def test_several_workers_run_all_trials_and_end_together(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    flags = ("sweep", "--space", space, "--run_dir", tmp_path / "s", "--workers", "3", *TINY)
+    assert run(*flags, "--trials", "6")[0] == 0
+    table = pd.read_csv(tmp_path / "s/sweep.csv")
+    assert sorted(table.trial) == list(range(6))
+    assert len({words[words.index("--run_dir") + 1] for words in trainings.words}) == 6
+
+    def interrupted(number: int) -> str:
+        raise KeyboardInterrupt
+
+    trainings.fail = interrupted
+    assert run(*flags, "--trials", "20")[0] == 130
+    assert len(trainings.words) <= 9
+
+
+def test_a_metric_that_trials_do_not_have_ends_it_with_those_they_have(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    flags = ("sweep", "--space", space, "--trials", "5", "--run_dir", tmp_path / "s", "--metric", "dice", *TINY)
+    status, _, err = run(*flags)
+    assert status == 2
+    assert "--metric dice: no metric of these trials: " in err.splitlines()[-1]
+    assert "auroc" in err.splitlines()[-1]
+    assert len(trainings.words) == 1
+
+
+def test_less_is_better_where_the_metric_says_so(run: Run, trainings: Trainings, space: Path, tmp_path: Path) -> None:
+    trainings.metric = "brier"
+    flags = ("sweep", "--space", space, "--trials", "6", "--run_dir", tmp_path / "s", "--metric", "brier", *TINY)
+    assert run(*flags)[0] == 0
+    table = pd.read_csv(tmp_path / "s/sweep.csv")
+    best = table.sort_values("value").iloc[0]
+    assert yaml.safe_load((tmp_path / "s/best.yaml").read_text())["model"]["lr"] == pytest.approx(best["model.lr"])
+
+
+def test_the_page_has_history_settings_and_nothing_from_elsewhere(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    flags = ("sweep", "--space", space, "--trials", "6", "--run_dir", tmp_path / "s", *TINY)
+    _, out, _ = run(*flags)
+    page = (tmp_path / "s/sweep.html").read_text()
+    for title in ("Trials in their order", "model.lr", "data.augment", "Share of each setting"):
+        assert title in page
+    assert "AUROC on validation" in page
+    assert "http" not in page.replace("http://www.w3.org", "").replace('http-equiv="', "")
+    assert "6 trials: " in page
+    assert "sweep.html" in out
+
+
+def test_test_is_evaluated_once_where_it_is_asked_for(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[list[str]] = []
+
+    def command(task: str, words: list[str]) -> None:
+        judged.append(words)
+        (tmp_path / "s/test").mkdir()
+        (tmp_path / "s/test/metrics.json").write_text("{}")
+
+    monkeypatch.setattr(verb, "run_command", command)
+    flags = ("sweep", "--space", space, "--run_dir", tmp_path / "s", *TINY)
+    assert run(*flags, "--trials", "2")[0] == 0
+    assert judged == []
+    assert run(*flags, "--trials", "3", "--judge_test", "true")[0] == 0
+    assert [words[0] for words in judged] == ["test"]
+    _, _, err = run(*flags, "--trials", "4", "--judge_test", "true")
+    assert len(judged) == 1
+    assert "it is not looked at again" in err
 
 
 def test_a_folder_of_something_else_is_refused(run: Run, trainings: Trainings, tmp_path: Path) -> None:
