@@ -22,7 +22,7 @@ from tasks.cli.flags import values_of as typed_values
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat
-from tasks.cli.planning.planned_run import planned, quick
+from tasks.cli.planning.planned_run import PlannedRun, planned
 from tasks.cli.planning.planner import PLAN_FLAG, PLAN_FLAGS
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.sweep.against_first import against_first
@@ -72,8 +72,8 @@ def run(task: str, argv: Sequence[str]) -> int:
         0, or 1 where no trial has come to a value.
     """
     configure_logs()
-    with _settled(task, argv) as words:
-        sweep, config = _begin(task, words)
+    with _settled(task, argv) as begun:
+        sweep, config = _begin(task, begun)
     about = {
         "task": task,
         "metric": sweep.metric,
@@ -97,15 +97,18 @@ def run(task: str, argv: Sequence[str]) -> int:
 
 
 @contextmanager
-def _settled(task: str, argv: Sequence[str]) -> Iterator[list[str]]:
-    """Flags with what was planned in front; a sweep that goes on keeps the plan that it began with."""
-    folder = value_of(argv, "--run_dir")
-    base = None if folder is None else Path(folder) / BASE
-    if base is not None and base.is_file():
-        yield ["--config", str(base), *quick(argv)]
+def _settled(task: str, argv: Sequence[str]) -> Iterator[PlannedRun]:
+    """Flags with what was planned; a sweep that goes on keeps what it began with."""
+    typed = value_of(argv, "--run_dir")
+    folder = None if typed is None else Path(typed)
+    if folder is None or not (folder / BASE).is_file():
+        with planned(task, argv, OWN_FLAGS) as begun:
+            yield begun
         return
-    with planned(task, argv, OWN_FLAGS) as begun:
-        yield begun.argv
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8")) if (folder / ABOUT).is_file() else {}
+    folds = about.get("folds")
+    more = [] if folds is None or value_of(argv, "--folds") is not None else ["--folds", str(folds)]
+    yield PlannedRun([*argv, *more], folder / BASE)
 
 
 @contextmanager
@@ -120,11 +123,20 @@ def _terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _begin(task: str, argv: Sequence[str]) -> tuple[Sweep, dict[str, Any]]:
+def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
     """Look at flags, space, data and model, and take the folder."""
+    argv = begun.argv
 
     def parse(more: Sequence[str] = ()) -> TaskParser:
-        return TaskParser(task, "sweep", [*argv, *more], own_flags=OWN_FLAGS, builds_model=True)
+        return TaskParser(
+            task,
+            "sweep",
+            [*argv, *more],
+            own_flags=OWN_FLAGS,
+            builds_model=True,
+            defaults=begun.defaults,
+            planned=begun.names,
+        )
 
     cli = parse()
     config = cli.config

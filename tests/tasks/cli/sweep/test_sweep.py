@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -92,6 +93,22 @@ def test_the_first_trial_is_what_fit_would_take_and_the_best_is_a_config(
     assert config["plan"] == "none"
     assert f"trial {int(best.trial)}: val/auroc" in out
     assert "best.yaml" in out
+
+
+def test_all_trials_share_what_was_planned_at_the_beginning(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    flags = ("sweep", "--space", space, "--run_dir", tmp_path / "s", *TINY[:-2])
+    status, _, err = run(*flags, "--plan", "auto", "--trials", "1")
+    assert status == 0, err
+    base = yaml.safe_load((tmp_path / "s/base.yaml").read_text())
+    planned = re.findall(r"plan: model\.(\w+) ([\d.e-]+): ", err)
+    assert planned
+    assert all(base["model"][name] == pytest.approx(float(value)) for name, value in planned)
+    status, _, err = run(*flags, "--plan", "auto", "--trials", "2")
+    assert status == 0, err
+    assert "plan: " not in err
+    assert len(trainings.words) == 2
 
 
 def test_no_trial_sees_test(run: Run, trainings: Trainings, space: Path, tmp_path: Path) -> None:
@@ -184,7 +201,7 @@ def test_trials_beyond_a_limit_do_not_win(
         (("--constraints", "speed<=2"), "--constraints speed<=2: such as latency_ms<=20"),
         (("--constraints", "seconds<=-2"), "--constraints seconds<=-2"),
         (("--space", "nowhere.yaml"), "--space nowhere.yaml: cannot be read"),
-        (("--metric", "auorc"), "--metric auorc: no metric of validation: did you mean auroc?"),
+        (("--metric", "auorc"), "--metric auorc: no metric of validation: did you mean 'auroc'?"),
         (("--metric", "volume_difference"), "--metric volume_difference: neither more nor less of it is better"),
         (("--model.backbon", "resnet18"), "unknown flag --model.backbon"),
     ],
