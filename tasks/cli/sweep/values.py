@@ -12,6 +12,7 @@ from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.parser_line import parser_line
 from tasks.cli.sweep.space import FLAG, Choices, Space, as_words
+from tasks.hardware import on_cuda
 
 
 def refuse_wrong_values(
@@ -53,6 +54,7 @@ def _build(cli: TaskParser, name: str, value: Any) -> None:
         check_name(value)
     with quiet():
         if name.startswith("data."):
-            cli.build_data()
+            data = cli.build_data()
+            data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))
         elif name.startswith("model."):
             cli.build_data_and_model()

@@ -23,7 +23,7 @@ from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat
 from tasks.cli.planning.planned_run import PlannedRun, planned
-from tasks.cli.planning.planner import PLAN_FLAG, PLAN_FLAGS
+from tasks.cli.planning.planner import MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.sweep.against_first import against_first
 from tasks.cli.sweep.constraints import read_constraints
@@ -56,6 +56,7 @@ OWN_FLAGS: OwnFlags = {
         several=True,
     ),
     "judge_test": Flag("evaluate the best trial on the test part at the end, once", bool | None, False),
+    "memory": MEMORY_FLAG,
     **PLAN_FLAGS,
     "plan": PLAN_FLAG,
 }
@@ -168,6 +169,8 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
     words = ["--config", str(base), "--judge_test", "false"]
     if config["folds"] is not None:
         words += ["--folds", str(config["folds"])]
+    if config["memory"] is not None:
+        words += ["--memory", str(config["memory"])]
     names = typed_values(argv, "--allow_import")
     words += ["--allow_import", *names] if names else []
     seed = int(config["seed_everything"])

@@ -124,15 +124,18 @@ def _until(file: Path, process: subprocess.Popen[bytes] | None = None) -> None:
 
 def test_a_folder_that_is_still_written_to_is_waited_for(tmp_path: Path) -> None:
     wait_for(tmp_path)  # nobody has ever written to it
-    claim = FileLock(tmp_path / CLAIM, thread_local=False)
-    claim.acquire()
+    held = threading.Event()
     freed: list[float] = []
 
-    def free() -> None:
-        freed.append(time.monotonic())
-        claim.release()
+    def write() -> None:
+        with FileLock(tmp_path / CLAIM, thread_local=False):
+            held.set()
+            time.sleep(0.5)
+            freed.append(time.monotonic())
 
-    threading.Timer(0.5, free).start()
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert held.wait(30)
     wait_for(tmp_path)
     assert freed
-    assert freed[0] <= time.monotonic()
+    writer.join()
