@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 8
-LEAST_IMAGES = 16  # fewer may be alike by chance
+LEAST_IMAGES = 8  # fewer may be alike by chance
 UPRIGHT = 0.35  # of the strength, from which on images count as upright
 
 
@@ -41,7 +41,7 @@ def strength(found: list[NDArray[np.float64]]) -> float:
         found: profiles of the images, see :func:`profiles`.
 
     Returns:
-        0 (chance, or fewer than 16 images) to 1 (all images alike, and nothing in them but that difference).
+        0 (chance, or fewer than eight images) to 1 (all images alike, and nothing in them but that difference).
     """
     if len(found) < LEAST_IMAGES:
         return 0.0

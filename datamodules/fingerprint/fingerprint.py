@@ -96,7 +96,7 @@ class Fingerprint:
         dark: share (0 to 1) of an image's pixels that have its lowest value; the mean over images.
         objects: boxes or regions; None: there are none to measure.
         sided: classes tell left from right.
-        upright: images have an up and a down (chest films), as far as their rows' means tell.
+        upright: images have an up and a down (chest films), as far as their rows' means tell; or too few tell.
         up_down: how alike the difference of above and below is from image to image, 0 (chance) to 1 (the same in all).
         left_right: likewise of left and right.
         duplicates: training images (volumes) of which an identical one is in the training part already.

@@ -15,7 +15,7 @@ from datamodules.cases.sides import sided_names
 from datamodules.cases.table import SPLITS
 from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
-from datamodules.fingerprint.directions import UPRIGHT, strength
+from datamodules.fingerprint.directions import LEAST_IMAGES, UPRIGHT, strength
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Objects
 from datamodules.fingerprint.kept_looks import KeptLook
 from datamodules.fingerprint.look import SECONDS, Look, TrainingUnits, look_at, training_units
@@ -179,7 +179,7 @@ def _seen(data: ScanDataModule, known: Fingerprint, look: Look) -> Fingerprint:
         means=spread_or_none(look.means),
         dark=float(np.mean(look.dark)) if look.dark else 0.0,
         objects=look.objects.objects(),
-        upright=up_down >= UPRIGHT,
+        upright=up_down >= UPRIGHT or len(look.rows) < LEAST_IMAGES,
         up_down=up_down,
         left_right=left_right,
         looked_at=look.looked,

@@ -232,6 +232,13 @@ def test_a_side_that_is_up_is_found_and_one_by_chance_is_not(tmp_path: Path) -> 
     assert (none.upright, none.up_down < 0.2, none.left_right < 0.2) == (False, True, True)
 
 
+def test_of_a_handful_of_images_nobody_knows_whether_they_are_upright(tmp_path: Path) -> None:
+    made = pairs(tmp_path, [noise(n, 16, 16) for n in range(9)], [noise(n, 16, 16) // 128 for n in range(9)])
+    found = measure_fingerprint(made)
+    assert found.cases["train"] < 8
+    assert (found.upright, found.up_down) == (True, 0)
+
+
 def test_twelve_channels_and_lesions_of_one_pixel(tmp_path: Path) -> None:
     import tifffile
 
