@@ -15,6 +15,7 @@ from tasks.planning.settle.length import BASE, BY_VALIDATION, LENGTH, views
 from tasks.training.on_time import OnTime
 
 _IMPORTED = time.monotonic()
+_LEAST_SHARE = 0.25  # of a core; who waits for a GPU or for loaders has less, and needs no more time for it
 
 
 def started() -> float:
@@ -77,5 +78,11 @@ def on_time(
     validated = len(data.rows("val"))
     judged = validated + (len(data.rows("test")) if testing else 0)
     ratio = BY_VALIDATION * views(config["model"].get("tta")) * judged / max(1, validated)
-    base = max(BASE, 1.4 * (_IMPORTED - started()))  # a slow machine takes longer for charts too, as for imports
-    return [OnTime(seconds, started(), lambda validation: base + ratio * validation, stretches=stretches)]
+    began, computed = time.monotonic(), time.process_time()
+
+    def behind(validation: float) -> float:
+        # A process that gets half of a core, beside others, takes twice as long for charts and the report.
+        share = (time.process_time() - computed) / max(1e-3, time.monotonic() - began)
+        return BASE / min(1.0, max(_LEAST_SHARE, share)) + ratio * validation
+
+    return [OnTime(seconds, started(), behind, stretches=stretches)]
