@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -157,8 +158,12 @@ def test_there_is_a_plan(name: str, run_task: Run, tmp_path: Path) -> None:
     task, *flags = PLANNED[name](tmp_path)
     status, out, err = run_task(task, "plan", *flags, "--data.root", tmp_path)
     assert (status, "error:" in err) == (0, False), err
-    planned = dict(line.split(" ", 1) for line in out.splitlines() if line.startswith("--trainer."))
-    assert int(planned["--trainer.max_epochs"]) >= 1
+    epochs = re.search(r"^--trainer\.max_epochs (\d+)$", out, re.MULTILINE)
+    if task == "classify" and epochs is None:  # few images, and weights are here: a head is fitted, without epochs
+        assert "--data.cache features" in out.splitlines()
+        return
+    assert epochs is not None
+    assert int(epochs[1]) >= 1
 
 
 @pytest.mark.parametrize("name", LACKING)
