@@ -1,0 +1,77 @@
+"""``plan`` and ``fit`` by a plan, as a user types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from scansuite.errors import SuiteError
+from tasks.cli.flags import in_full
+from tests.tasks.cli.conftest import TINY, Run, one_line
+
+# No augmentation, batch or length: those are left to the plan, or would take minutes.
+TINY_RUN = [*TINY, "--data.num_patients", "20", "--judge_test", "false", "--data.image_size", "32"]
+
+
+def test_a_shorthand_is_what_it_stands_for() -> None:
+    assert in_full(["--quick", "--data", "Coco"]) == ["--quality", "quick", "--data", "Coco"]
+    with pytest.raises(SuiteError, match="leave one of the two out"):
+        in_full(["--quick", "--quality", "best"])
+
+
+def test_a_plan_is_printed_and_written_once(run: Run) -> None:
+    words = ["plan", "--data.num_patients", "20", "--output", "plan.yaml"]
+    status, out, err = run(*words)
+    assert status == 0, err
+    assert "--data.batch_size " in out
+    assert out.splitlines()[-1] == "written to plan.yaml"
+    text = Path("plan.yaml").read_text()
+    values = yaml.safe_load(text)
+    assert values["plan"] == "none"
+    assert values["data"]["init_args"]["batch_size"] > 0
+    status, _, err = run(*words)
+    assert (status, Path("plan.yaml").read_text()) == (2, text)
+    assert "--output plan.yaml: exists already" in one_line(err)
+    for name, said in (("plan.txt", "the plan is YAML"), ("no/plan.yaml", "there is no folder no")):
+        status, _, err = run("plan", "--output", name)
+        assert status == 2
+        assert said in one_line(err)
+
+
+def weights(folder: str) -> dict[str, torch.Tensor]:
+    state: Any = torch.load(Path(folder, "checkpoints", "last.ckpt"), weights_only=True)
+    return dict(state["state_dict"])
+
+
+def test_a_plan_trains_the_same_weights_again_and_an_edited_line_counts(run: Run) -> None:
+    status, _, err = run("fit", *TINY_RUN, "--plan", "auto", "--run_dir", "a")
+    assert status == 0, err
+    assert "plan: model.lr " in err
+    assert {"plan.yaml", "plan.json", "fingerprint.json"} <= {file.name for file in Path("a").iterdir()}
+    kept: Any = torch.load(Path("a/checkpoints/best.ckpt"), weights_only=True)
+    assert kept["scansuite"]["plan"] == Path("a/plan.json").read_text()
+    status, _, err = run("fit", *TINY_RUN, "--config", "a/plan.yaml", "--run_dir", "b")
+    assert status == 0, err
+    assert "plan: " not in err
+    first, second = weights("a"), weights("b")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert Path("a/config.yaml").read_text() == Path("b/config.yaml").read_text()
+
+    plan = yaml.safe_load(Path("a/plan.yaml").read_text())
+    plan["model"]["lr"] = 0.0123
+    Path("edited.yaml").write_text(yaml.safe_dump(plan))
+    status, _, err = run("fit", *TINY_RUN, "--config", "edited.yaml", "--run_dir", "c")
+    assert status == 0, err
+    assert yaml.safe_load(Path("c/config.yaml").read_text())["model"]["lr"] == 0.0123
+
+
+def test_other_verbs_take_a_plan(run: Run) -> None:
+    plan = {"plan": "none", "folds": 5, "data": {"class_path": "Phantoms", "init_args": {"num_patients": 20}}}
+    Path("plan.yaml").write_text(yaml.safe_dump({**plan, "model": {"lr": 0.01}, "trainer": {"max_epochs": 3}}))
+    status, _, err = run("check", "--config", "plan.yaml", "--output", "checked")
+    assert (status, "no such flag" in err) == (0, False), err
