@@ -53,6 +53,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         segment.images,
         values.scale,
         segment.network,
+        segment.rare,
         segment.augmentation,
         *_TRAINING,
         segment.evaluation,

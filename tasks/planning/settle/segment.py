@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.planning.draft import Draft
+from tasks.planning.settle import values
 
 FINE = 96  # px of a slice's longer side that smaller slices are resampled up to, ...
 FINER = 2.0  # ... but not to more than so many times the stored resolution
@@ -12,6 +13,12 @@ CONTEXT = 3.0  # beyond so many times the pixel spacing neighbouring slices show
 LEAST_SIDE = 8  # px that the short sides of small objects are left with where images are made smaller
 HEAVY = 1000  # images an epoch from which the decoder decides how long a training takes
 MANY = 5  # objects an image, from which it is about objects and no organ
+SHOWN = 0.95  # share of the images that show a class, from which each of them has some to find
+RARE = 0.05  # share of the pixels that are of a class, below which most patches show background alone
+HOLDING = 0.33  # share of the patches (slices) that hold a class then
+STEPS = 250  # of an epoch at most, where patches are counted
+PATCH_BATCH = 8  # patches a step at least, by which these are counted
+VARIED = (0.05, 0.95)  # share of images with colours, between which some are stained and some are grey
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
 _OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
 
@@ -87,6 +94,22 @@ def images(draft: Draft) -> None:
     kinds = "images as large" if same else "images that differ in size"
     text = f"{kinds} ({height.least:g} x {width.least:g} to {height.most:g} x {width.most:g}) keep their resolution"
     draft.plan("data.patch_size", side, text, _NNUNET)
+    _patches(draft, side)
+
+
+def _patches(draft: Draft, side: int) -> None:
+    """How many patches of each image an epoch shows.
+
+    A number, and not ``auto``: by area a few large images would be most of an epoch, and its length would be known of
+    images that were all read alone.
+    """
+    data = draft.fingerprint
+    cover = round(data.height.median * data.width.median / side**2)
+    most = STEPS * PATCH_BATCH // max(1, data.images)
+    patches = max(1, min(cover, most))
+    held = "" if patches == cover or cover < 1 else f", and an epoch at most {STEPS} steps"
+    text = f"an image of {data.height.median:g} x {data.width.median:g} (median) has the area of {cover}{held}"
+    draft.plan("data.patches", patches, f"{text}: images count alike, large and small", "data")
 
 
 def network(draft: Draft) -> None:
@@ -96,12 +119,32 @@ def network(draft: Draft) -> None:
         text = f"{draft.fingerprint.samples} images on a processor: half the channels of the usual decoder"
         channels = [128, 64, 48, 32, 16]
         draft.plan("model.decoder_args", {"decoder_channels": channels}, text, "experiment/hippocampus")
-    objects = draft.fingerprint.objects
-    if objects is not None and objects.total and objects.empty < 0.05 and not draft.is_given("model.loss"):
-        text = (
-            f"{100 * (1 - objects.empty):.0f} % of the images show a class: each counts alike, dim and small ones too"
-        )
-        draft.plan("model.batch_dice", False, text, "experiment/nuclei")
+    if draft.is_given("model.loss"):
+        return
+    data, objects = draft.fingerprint, draft.fingerprint.objects
+    if data.class_counts:
+        text = f"the rarest class has {_percent(min(data.class_counts))} of the pixels: overlap does not see how many"
+        draft.plan("model.loss", "dice_ce", text, _NNUNET)
+    if objects is None or not objects.total or not objects.class_images:
+        return
+    everywhere = min(objects.class_images) >= SHOWN
+    if everywhere and objects.per_image.median >= MANY:
+        text = f"each class is in {_percent(min(objects.class_images))} of the images at least, in many objects"
+        draft.plan("model.batch_dice", False, f"{text}: dim images count like bright ones", "experiment/nuclei")
+
+
+def rare(draft: Draft) -> None:
+    """Show background less often where there is little else."""
+    data, objects = draft.fingerprint, draft.fingerprint.objects
+    if objects is None or not objects.total:
+        return
+    if data.volumes and objects.empty > 1 - HOLDING:
+        text = f"{_percent(objects.empty)} of the slices hold no class"
+    elif not data.volumes and draft.value("data.patch_size") and 0 < sum(data.class_counts) < RARE:
+        text = f"classes are {_percent(sum(data.class_counts))} of the pixels, and most patches would hold none"
+    else:
+        return
+    draft.plan("data.foreground_share", HOLDING, text, _NNUNET)
 
 
 def augmentation(draft: Draft) -> None:
@@ -119,12 +162,20 @@ def augmentation(draft: Draft) -> None:
     if data.modality == "microscopy":
         text = "magnification differs from image to image"
         draft.plan("data.augment_args.scale", 0.25, text, "experiment/nuclei")
+        if data.means is not None and data.means.high > values.UNLIKE * max(1e-9, data.means.low):
+            text = (
+                f"mean brightness differs from {data.means.low:.0f} to {data.means.high:.0f} (5th and 95th percentile)"
+            )
+            draft.plan("data.augment_args.contrast", 0.3, text, "experiment/nuclei")
+        if VARIED[0] < data.colour < VARIED[1]:
+            text = f"{_percent(data.colour)} of the images have colours: stains differ"
+            draft.plan("data.augment_args.color", 0.1, text, "experiment/nuclei")
 
 
 def evaluation(draft: Draft) -> None:
     """Mirror images averaged, components cleaned up, objects counted."""
     data = draft.fingerprint
-    if _mirrors(draft):
+    if _mirrors(draft) and draft.budget.quality != "quick":
         draft.plan(
             "model.tta", "flips", "no class has a side and no image an up: the mean over four mirror images", _NNUNET
         )
@@ -143,6 +194,11 @@ def _mirrors(draft: Draft) -> bool:
     """Whether an image mirrored in either direction is one that might have been taken."""
     data = draft.fingerprint
     return not data.sided and not data.upright and draft.value("data.sided") is not True
+
+
+def _percent(share: float) -> str:
+    """A share in words, with two digits where it is small."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _multiple(side: float) -> int:

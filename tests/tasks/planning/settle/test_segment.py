@@ -1,0 +1,247 @@
+"""Rules of segmentation, on fingerprints made by hand; whatever the data are like, their flags are such as exist."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from datamodules.fingerprint.fingerprint import Fingerprint, Objects, Spread
+from datamodules.segmentation.mask_folder import MaskFolder
+from datamodules.segmentation.volumes import Volumes
+from tasks.cli.parser import TaskParser
+from tasks.cli.planning.given import flat
+from tasks.cli.planning.planner import PLAN_FLAGS
+from tasks.planning.budget import Budget
+from tasks.planning.draft import Draft
+from tasks.planning.machine import Machine
+from tasks.planning.plan import make_plan
+from tasks.planning.settle.length import samples_an_epoch
+
+CPU = Machine("cpu", weights=("tf_efficientnet_lite0",))
+
+
+def one(value: float) -> Spread:
+    return Spread(value, value, value, value, value)
+
+
+def objects(per_image: float = 1, *, short: float = 20, empty: float = 0.0, shown: Sequence[float] = (1.0,)) -> Objects:
+    return Objects(100, one(per_image), empty, one(short), one(2 * short), class_images=tuple(shown))
+
+
+def image_set(**facts: Any) -> Fingerprint:
+    """Flat images; all 200 x 200 if nothing else is said."""
+    return Fingerprint(**{
+        "task": "segment", "cases": {"train": 100, "val": 25, "test": 25}, "samples": 100, "images": 100,
+        "classes": ("a",), "class_counts": (0.1,), "types": ("uint8",), "height": one(200), "width": one(200),
+        "objects": objects(), **facts,
+    })  # fmt: skip
+
+
+def volume_set(sides: tuple[float, float, float], spacing: tuple[float, ...], **facts: Any) -> Fingerprint:
+    """Volumes of (rows, columns, slices) voxels, with their spacing in mm."""
+    return image_set(**{
+        "volumes": True, "height": one(sides[0]), "width": one(sides[1]), "slices": one(sides[2]), "spacing": spacing,
+        "modality": "mr", **facts,
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def defaults() -> dict[str, dict[str, Any]]:
+    """Values of all flags of ``fit``, as the command line has them, for flat images and for volumes."""
+    return {name: flat(_parsed(name, []).config.as_dict()) for name in ("MaskFolder", "Volumes")}
+
+
+def _parsed(data: str, argv: list[str]) -> TaskParser:
+    return TaskParser("segment", "fit", ["--data", data, *argv], own_flags=PLAN_FLAGS, builds_model=True)
+
+
+def drafted(fingerprint: Fingerprint, values: dict[str, Any], machine: Machine = CPU, **given: Any) -> Draft:
+    return Draft(fingerprint, machine, Budget(), {name.replace("_", ".", 1): it for name, it in given.items()}, values)
+
+
+def planned(
+    fingerprint: Fingerprint, values: dict[str, dict[str, Any]], machine: Machine = CPU, **given: Any
+) -> dict[str, Any]:
+    draft = drafted(fingerprint, values["Volumes" if fingerprint.volumes else "MaskFolder"], machine, **given)
+    make_plan(draft, "x")
+    return {flag: it.value for flag, it in draft.planned.items()}
+
+
+@pytest.mark.parametrize(
+    ("sides", "spacing", "axis", "neighbors", "mm"),
+    [
+        ((50, 35, 36), (1.0, 1.0, 1.0), "sagittal", 1, 0.5),  # small and alike in all directions: finer
+        ((320, 320, 20), (0.6, 0.6, 3.6), "axial", 0, 0.75),  # thick slices: where the scan is sharp, each by itself
+        ((256, 256, 60), (1.0, 1.0, 2.5), "axial", 1, 1.0),  # neighbours near enough to show the same
+        ((200, 220, 180), (1.0, 1.0, 1.0), "axial", 1, 1.0),
+    ],
+)
+def test_volumes_are_cut_where_they_are_sharp_and_at_a_spacing_that_shows_small_structures(
+    defaults: dict[str, dict[str, Any]],
+    sides: tuple[float, float, float],
+    spacing: tuple[float, ...],
+    axis: str,
+    neighbors: int,
+    mm: float,
+) -> None:
+    values = planned(volume_set(sides, spacing), defaults)
+    assert values.get("data.axis", "axial") == axis
+    assert values.get("data.neighbors", 0) == neighbors
+    assert values["data.spacing"] == mm
+
+
+def test_small_mr_volumes_get_the_settings_that_were_chosen_by_hand(defaults: dict[str, dict[str, Any]]) -> None:
+    print_ = volume_set((50, 35, 36), (1.0, 1.0, 1.0), samples=4600, images=4600, objects=objects(empty=0.2))
+    values = planned(print_, defaults)
+    by_hand = {
+        "model.backbone": "tf_efficientnet_lite0", "model.weights": "imagenet",
+        "model.decoder_args": {"decoder_channels": [128, 64, 48, 32, 16]}, "model.tta": "flips",
+        "model.cleanup": "auto", "data.axis": "sagittal", "data.neighbors": 1, "data.spacing": 0.5,
+        "data.batch_size": 32, "data.augment": "mri", "data.augment_args.vertical_flip": True, "trainer.max_epochs": 16,
+    }  # fmt: skip
+    assert {flag: values.get(flag) for flag in by_hand} == by_hand
+
+
+def test_crowded_images_of_many_sizes_get_the_settings_that_were_chosen_by_hand(
+    defaults: dict[str, dict[str, Any]],
+) -> None:
+    print_ = image_set(
+        height=Spread(256, 256, 256, 580, 1024), width=Spread(256, 256, 320, 940, 1272), objects=objects(21, short=6),
+        modality="microscopy", intensities=Spread(0, 2, 12, 213, 255), means=Spread(1, 4, 13, 202, 221), colour=0.15,
+    )  # fmt: skip
+    values = planned(print_, defaults)
+    by_hand = {
+        "model.backbone": "tf_efficientnet_lite0", "model.batch_dice": False, "model.tta": "flips",
+        "model.count_lesions": True, "data.patch_size": 256, "data.patches": 1, "data.percentiles": [0.5, 99.5],
+        "data.gamma": 0.5, "data.augment": "microscopy", "data.augment_args.scale": 0.25,
+        "data.augment_args.contrast": 0.3, "data.augment_args.color": 0.1, "data.batch_size": 8,
+    }  # fmt: skip
+    assert {flag: values.get(flag) for flag in by_hand} == by_hand
+    assert "model.cleanup" not in values  # of many objects none is a mistake for being small
+
+
+def test_large_images_whose_objects_bear_it_are_made_smaller_and_others_are_cut_into_patches(
+    defaults: dict[str, dict[str, Any]],
+) -> None:
+    large = {"height": one(512), "width": one(768)}
+    assert planned(image_set(objects=objects(short=60), **large), defaults)["data.image_size"] == [160, 256]
+    values = planned(image_set(objects=objects(short=9), **large), defaults)
+    assert (values["data.patch_size"], values["data.patches"]) == (256, 6)  # six cover an image
+
+
+def test_patches_of_an_epoch_are_those_that_the_length_counts(defaults: dict[str, dict[str, Any]]) -> None:
+    print_ = image_set(height=one(2048), width=one(2048), objects=objects(short=9))
+    draft = drafted(print_, defaults["MaskFolder"])
+    make_plan(draft, "x")
+    assert draft.value("data.patches") == 20  # 64 would cover it; 2000 patches are 250 steps of 8
+    assert samples_an_epoch(draft) == 2000
+
+
+def test_patches_and_slices_that_hold_a_class_are_shown_more_often_where_they_are_rare(
+    defaults: dict[str, dict[str, Any]],
+) -> None:
+    thin = {"height": one(1024), "width": one(1024), "objects": objects(short=4)}
+    assert planned(image_set(class_counts=(0.002,), **thin), defaults)["data.foreground_share"] == 0.33
+    assert "data.foreground_share" not in planned(image_set(class_counts=(0.2,), **thin), defaults)
+    volume = ((200, 200, 180), (1.0, 1.0, 1.0))
+    assert planned(volume_set(*volume, objects=objects(empty=0.9)), defaults)["data.foreground_share"] == 0.33
+    assert "data.foreground_share" not in planned(volume_set(*volume, objects=objects(empty=0.3)), defaults)
+
+
+@pytest.mark.parametrize("facts", [{"sided": True}, {"upright": True}])
+def test_images_that_have_sides_or_an_up_are_not_mirrored(
+    defaults: dict[str, dict[str, Any]], facts: dict[str, bool]
+) -> None:
+    values = planned(image_set(**facts), defaults)
+    assert not {"model.tta", "data.augment_args.vertical_flip", "data.augment_args.horizontal_flip"} & values.keys()
+
+
+def test_a_first_look_takes_no_mirror_images(defaults: dict[str, dict[str, Any]]) -> None:
+    draft = Draft(image_set(), CPU, Budget("quick"), {}, defaults["MaskFolder"])
+    make_plan(draft, "x")
+    assert "model.tta" not in draft.planned
+
+
+def test_overlap_is_summed_over_a_batch_where_images_lack_a_class(defaults: dict[str, dict[str, Any]]) -> None:
+    many = image_set(objects=objects(20, shown=(1.0, 0.5)), classes=("a", "b"))
+    assert "model.batch_dice" not in planned(many, defaults)
+
+
+_SIDES = st.integers(1, 50_000)
+
+
+def _spreads(sides: st.SearchStrategy[int] = _SIDES) -> st.SearchStrategy[Spread]:
+    return st.lists(sides, min_size=5, max_size=5).map(lambda values: Spread(*sorted(values)))
+
+
+@st.composite
+def fingerprints(draw: st.DrawFn) -> Fingerprint:
+    classes, volumes = draw(st.integers(1, 5)), draw(st.booleans())
+    shares = st.floats(0, 1)
+    found = Objects(
+        draw(st.integers(0, 10_000)), draw(_spreads(st.integers(0, 200))), draw(shares), draw(_spreads()),
+        draw(_spreads()), class_images=tuple(draw(st.lists(shares, min_size=classes, max_size=classes))),
+    )  # fmt: skip
+    train = draw(st.integers(1, 100_000))
+    return Fingerprint(
+        "segment",
+        cases={"train": train, "val": draw(st.integers(0, 1000)), "test": 0},
+        samples=train,
+        images=train,
+        classes=tuple(f"class {number}" for number in range(classes)),
+        class_counts=tuple(draw(st.lists(shares, min_size=classes, max_size=classes))),
+        channels=draw(st.integers(1, 12)),
+        types=(draw(st.sampled_from(["uint8", "uint16", "int16", "float32", "bool"])),),
+        height=draw(_spreads()),
+        width=draw(_spreads()),
+        volumes=volumes,
+        slices=draw(_spreads(st.integers(1, 2000))) if volumes else None,
+        spacing=draw(
+            st.one_of(st.just(()), st.tuples(*[st.floats(0.001, 20)] * 3), st.tuples(*[st.floats(0.001, 20)] * 2))
+        ),
+        modality=draw(st.sampled_from(["ct", "mr", "xray", "ultrasound", "pet", "microscopy", "colour", "unknown"])),
+        colour=draw(shares),
+        intensities=draw(st.none() | _spreads(st.integers(0, 65535))),
+        means=draw(st.none() | _spreads(st.integers(0, 65535))),
+        objects=draw(st.none() | st.just(found)),
+        sided=draw(st.booleans()),
+        upright=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(fingerprints(), st.sampled_from(["cpu", "mps", "cuda"]))
+def test_whatever_the_data_are_like_the_flags_are_such_as_command_line_and_data_class_take(
+    defaults: dict[str, dict[str, Any]], tmp_path: Path, found: Fingerprint, device: Any
+) -> None:
+    name: str = "Volumes" if found.volumes else "MaskFolder"
+    data_class = Volumes if found.volumes else MaskFolder
+    path = f"{data_class.__module__}.{name}"
+    plan = make_plan(drafted(found, defaults[name], Machine(device, weights=CPU.weights)), path)
+    file = tmp_path / "plan.yaml"
+    file.write_text(plan.to_yaml())
+    parsed = TaskParser(
+        "segment",
+        "fit",
+        ["--config", str(file), "--data.root", str(tmp_path)],
+        own_flags=PLAN_FLAGS,
+        builds_model=False,
+    )
+    of_data = yaml.safe_load(plan.to_yaml())["data"].get("init_args", {})
+    for flag, value in of_data.items():
+        assert _plain(parsed.config["data"]["init_args"][flag], value) == value
+    assert isinstance(parsed.build_data(), data_class)
+
+
+def _plain(value: Any, like: Any) -> Any:
+    """A parsed value, of which only what the plan says is looked at."""
+    if isinstance(value, argparse.Namespace):
+        value = vars(value)
+    return {key: value[key] for key in like} if isinstance(like, dict) and isinstance(value, dict) else value
