@@ -19,7 +19,7 @@ from tasks.registry.specs import spec_of
 from tests.tasks.cli.conftest import Run
 
 TASKS = ("classify", "segment", "detect")
-VERBS = ("fit", "validate", "test", "predict", "check", "show", "summary", "list")
+VERBS = ("fit", "plan", "sweep", "validate", "test", "predict", "check", "show", "summary", "list")
 
 # A number of these kinds says so: with its unit, or as a number of something.
 UNITS = (
