@@ -13,6 +13,7 @@ from typing import Any
 
 from scansuite.errors import SuiteError, nearest
 from tasks.cli.flags import given, pairs, read_config, shipped_configs, value_of, values_of
+from tasks.cli.folds.asked import asked_folds
 from tasks.cli.logs import configure_logs
 from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.run_dir import SHARED, newest_run, refuse_existing, take_run_dir
@@ -59,14 +60,16 @@ def run(task: str, argv: Sequence[str]) -> int:
 
 def _folds(task: str, words: Sequence[str]) -> list[str]:
     """Flags with the folds that a config or ``--quality best`` asks for: all folds are drawn before they are queued."""
-    from tasks.cli.folds.train import asked_folds
-    from tasks.cli.planning.planned_run import is_planned
-
     asked = asked_folds(words)
     best = value_of(asked, "--quality") == "best" and not {"--folds", "--ckpt_path"} & {
         flag for flag, _ in pairs(asked)
     }
-    return [*asked, "--folds", str(BEST_FOLDS)] if best and is_planned(task, asked) else asked
+    if not best:
+        return asked
+
+    from tasks.cli.planning.planned_run import is_planned  # brings torch
+
+    return [*asked, "--folds", str(BEST_FOLDS)] if is_planned(task, asked) else asked
 
 
 class Submission:

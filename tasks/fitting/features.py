@@ -6,7 +6,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-import timm
 import torch
 from torch import Tensor
 
@@ -86,6 +85,8 @@ def _unfit(model: Task) -> str:
 
 def _digest(model: Task) -> str:
     network = model.network
+    import timm  # help of fit, which imports this file, does not need it
+
     said = [network.name, dict(network.args), model.hparams.get("stem"), model.hparams.get("head"), timm.__version__]
     digest = hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16)
     digest.update(str(model.normalize.per_image).encode())

@@ -49,7 +49,7 @@ def test_a_broken_off_run_goes_on_or_begins_anew(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(runs, "command_line", fit)
     with pytest.raises(RuntimeError, match="exit status 1"):
         finished("detect", folder, ["--model.lr", "0.1"])
-    given = ["--ckpt_path", "last"] if begun else ["--model.lr", "0.1"]
+    given = ["--ckpt_path", "last"] if begun else ["--plan", "none", "--model.lr", "0.1"]
     assert calls == [("detect", ["fit", *given, "--run_dir", str(folder)], begun)]
 
 

@@ -17,12 +17,11 @@ from scansuite.files import write_text
 from scansuite.own_parts import allowed
 from scansuite.words import clock
 from tasks.cli.command import run_command
-from tasks.cli.flags import given, value_of, wants_help
+from tasks.cli.flags import given, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
 from tasks.cli.folds.tables import collect, finished
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
-from tasks.cli.planning.given import config_value
 from tasks.cli.planning.planned_run import PlannedRun
 from tasks.cli.planning.timed import asked_seconds, started
 from tasks.cli.runs.run_data import saved_data
@@ -39,12 +38,6 @@ CONFIG = "config.yaml"
 ENSEMBLE = "ensemble"  # folder of the ensemble's evaluation on test
 # Starts folds in another way: from the run folder, the words of each fold that is not finished, and the number of all.
 QueueFolds: TypeAlias = Callable[[Path, dict[int, list[str]], int], int]
-
-
-def asked_folds(argv: Sequence[str]) -> list[str]:
-    """Flags in which ``folds`` of a config, as a plan may have it, has become ``--folds``."""
-    asked = None if value_of(argv, "--folds") is not None or wants_help(argv) else config_value(argv, "folds")
-    return [*argv, *([] if asked is None else ["--folds", asked])]
 
 
 def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queue: QueueFolds | None = None) -> int:

@@ -11,8 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from backbones.available import place_of
-from backbones.hub import hub_answers
 from datamodules.base import ScanDataModule
 from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.fingerprint.measure import measure_fingerprint
@@ -163,6 +161,9 @@ def machine_of(cli: TaskParser, data: ScanDataModule, backbone: str | None = Non
         data: that is trained on.
         backbone: network that the user gave; None: the plan chooses.
     """
+    from backbones.available import place_of  # bring timm, which help of fit does not need
+    from backbones.hub import hub_answers
+
     accelerator = str(cli.config["trainer"]["accelerator"])
     cuda = on_cuda(accelerator)
     wanted = backbone or (ON_GPU if cuda else ON_CPU).name

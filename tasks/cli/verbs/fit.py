@@ -20,7 +20,8 @@ from tasks.cli.devices import LrScaling, refuse_model_with_sharding, say_batch, 
 from tasks.cli.display.console import is_quiet
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import value_of, wants_help
-from tasks.cli.folds.train import asked_folds, train_folds
+from tasks.cli.folds.asked import asked_folds
+from tasks.cli.folds.train import train_folds
 from tasks.cli.launching import answer_while_waiting
 from tasks.cli.limits import refuse_no_batches, refuse_no_epochs
 from tasks.cli.loggers import LoggerName, make_logger, refuse_missing_logger

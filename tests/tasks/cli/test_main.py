@@ -37,6 +37,8 @@ def test_each_verb_that_is_shown_has_help(run: Run, verb: str) -> None:
         "show": "--case_id",
         "report": "--compare",
         "serve": "--max_request",
+        "plan": "--output",
+        "sweep": "--space",
     }
     assert shown.get(verb, "--ckpt_path") in out
 
