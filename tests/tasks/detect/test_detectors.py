@@ -112,7 +112,9 @@ def test_sure_boxes_do_not_tie(name: str) -> None:
     assert len(set(found.scores.tolist())) > 0.9 * len(found.scores) > 50
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "faster_rcnn" else name for name in DETECTORS]
+)
 def test_a_few_rectangles_are_learnt(name: str) -> None:
     torch.manual_seed(0)
     image, boxes, labels = drawn([0, 1, 3])
