@@ -25,7 +25,7 @@ TINY = {
 PATCHES = ["--data.patch_size", "16"]
 
 
-@pytest.mark.parametrize("task", ["segment", "detect"])
+@pytest.mark.parametrize("task", [pytest.param("segment", marks=pytest.mark.slow), "detect"])
 def test_a_killed_run_goes_on_with_loader_processes(task: str, tmp_path: Path) -> None:
     """The first epoch after a resume was drawn as epoch 0; classification: test_processes.py, with a real kill."""
     flags = [*PHANTOMS, *ALL, *TINY[task], *PATCHES]
