@@ -5,6 +5,8 @@ from __future__ import annotations
 from datamodules.fingerprint.directions import UPRIGHT
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
+from tasks.planning.settle.presets import OF_MODALITY
+from tasks.planning.settle.sizes import as_flag
 
 # Shorter sides are enlarged for weights of ImageNet, whose features are meaningless at 28 px (tasks/registry/links.py).
 PRETRAINED_SIDE = 128
@@ -13,7 +15,6 @@ MOST = {"cpu": 224, "mps": 224, "cuda": 320}  # side that it is then given
 LEAST = 32  # the last level of a network is 1/32 of it
 FEW, SOME = 1000, 10_000  # training images below which augmentation is stronger
 MIRRORING = ("light", "medium", "strong", "mri", "ultrasound")  # presets that have an up, and mirror left and right
-_OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
 
 
 def images(draft: Draft) -> None:
@@ -37,7 +38,7 @@ def images(draft: Draft) -> None:
     if draft.value("model.weights") and max(tall, wide) < PRETRAINED_SIDE:
         why = f"images of {tall} x {wide} pixels, enlarged for weights that were trained at 224"
         tall = wide = PRETRAINED_SIDE
-    draft.plan("data.image_size", [tall, wide] if tall != wide else tall, why, "data")
+    draft.plan("data.image_size", as_flag([tall, wide]), why, "data")
 
 
 def augmentation(draft: Draft) -> None:
@@ -45,7 +46,7 @@ def augmentation(draft: Draft) -> None:
     data = draft.fingerprint
     if draft.is_given("data.augment") or fitted_at_once(draft):
         return  # features are those of images as they are
-    preset = _OWN.get(data.modality)
+    preset = OF_MODALITY.get(data.modality)
     if preset is not None:
         draft.plan("data.augment", preset, f"{data.modality}: {data.modality_from}", "data")
     else:

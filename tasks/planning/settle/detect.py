@@ -10,7 +10,8 @@ import math
 
 from datamodules.fingerprint.fingerprint import Objects
 from tasks.planning.draft import Draft
-from tasks.planning.settle.optimisation import numbers
+from tasks.planning.settle.presets import mirrors, plan_preset
+from tasks.planning.settle.sizes import as_flag, multiple_of_32, numbers
 
 LEAST_SHORT = 16.0  # px that the 5th percentile of short sides is left with: two cells of stride 8
 LEAST_MEDIAN = 22.0  # px that the median of the class with the smallest objects is left with
@@ -33,7 +34,6 @@ _FPN = "Lin et al., Feature Pyramid Networks, CVPR 2017"
 _RETINANET = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017"
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
 _HAND = "experiment/bccd"
-_OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
 _DENSE = ("fcos", "retinanet")
 
 
@@ -57,10 +57,10 @@ def images(draft: Draft) -> None:
             _plan_patches(draft, scale, text, "data")
             return
     scale = min(scale, LARGER * most / max(height, width))
-    sides = [_multiple(scale * side) for side in (height, width)]
+    sides = [multiple_of_32(scale * side) for side in (height, width)]
     scale = min(sides[0] / height, sides[1] / width)
     text = f"{sizes} in {stored} are seen at {scale:.2f} of their size"
-    draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
+    draft.plan("data.image_size", as_flag(sides), text, "data")
 
 
 def patches(draft: Draft) -> None:
@@ -122,13 +122,11 @@ def overlaps(draft: Draft) -> None:
 
 def augmentation(draft: Draft) -> None:
     """The preset by modality, with more scale and shift, which boxes bear; mirror images where nothing has a side."""
-    data = draft.fingerprint
-    draft.plan("data.augment", _OWN.get(data.modality, "light"), f"{data.modality}: {data.modality_from}", "data")
-    if not isinstance(draft.value("data.augment"), str) or draft.value("data.augment") == "none":
+    if not plan_preset(draft):
         return
     draft.plan("data.augment_args.scale", 0.2, "objects are found at sizes that few images show", _HAND)
     draft.plan("data.augment_args.shift", 0.1, "objects are found where few images show them", _HAND)
-    if data.sided or draft.value("data.sided") is True or data.upright:
+    if not mirrors(draft):
         return
     for name in ("horizontal_flip", "vertical_flip"):
         text = "no class has a side and no image an up: mirror images are images"
@@ -192,9 +190,4 @@ def _plan_patches(draft: Draft, scale: float, reason: str, source: str) -> None:
     most = LARGEST[draft.machine.device]
     room = 0.0 if objects is None else ROOM * objects.long_side.high * scale
     side = min(most, max(most / 2, room), max(SHORTEST, min(data.height.median, data.width.median) * scale))
-    draft.plan("data.patch_size", _multiple(side), reason, source)
-
-
-def _multiple(side: float) -> int:
-    """The nearest multiple of 32 px."""
-    return max(32, 32 * round(side / 32))
+    draft.plan("data.patch_size", multiple_of_32(side), reason, source)

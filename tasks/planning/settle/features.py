@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.planning.draft import Draft
+from tasks.planning.settle.frozen import FITTED
 
 # What changes images, or the network that is frozen.
 _OF_IMAGES = ("mixup", "cutmix", "drop_path", "layer_decay", "backbone_lr_factor", "unfreeze")
@@ -19,7 +20,7 @@ def on_features(draft: Draft) -> list[str]:
         return []
     head = draft.value("model.head")
     left = {f"model.{name}" for name in _OF_IMAGES}
-    if head in ("pool", "flatten", "knn"):
+    if head in FITTED:
         left |= {f"model.{name}" for name in _OF_STEPS}
         left |= {"trainer.max_epochs", "trainer.max_steps", "trainer.check_val_every_n_epoch"}
     if head == "knn":
@@ -27,6 +28,6 @@ def on_features(draft: Draft) -> list[str]:
     if int(draft.value("data.feature_copies") or 1) == 1:
         left |= {flag for flag in draft.planned if flag.split(".")[1] in ("augment", "augment_args")}
     taken = [flag for flag in left if draft.planned.pop(flag, None) is not None]
-    if head in ("pool", "flatten", "knn") and taken:
+    if head in FITTED and taken:
         return ["a head on kept features is fitted at once: no steps, rates and averages are planned"]
     return []

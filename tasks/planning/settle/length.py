@@ -14,6 +14,7 @@ from scansuite.words import clock
 from tasks.planning.budget import Trial
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
+from tasks.planning.settle.sizes import numbers
 
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
@@ -93,7 +94,7 @@ def samples_an_epoch(draft: Draft) -> int:
         return images
     if isinstance(patches, int):
         return images * patches
-    sides = [int(side) for side in (size if isinstance(size, (list, tuple)) else str(size).split(","))]
+    sides = numbers(size)
     zoom = float(draft.value("data.zoom") or 1)
     patch = sides[0] * sides[-1] / zoom**2
     an_image = [max(1.0, high * wide / patch) for high, wide in zip(print_.height, print_.width, strict=True)]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length
 from tasks.planning.settle.frozen import fitted_at_once
+from tasks.planning.settle.sizes import seen_size
 
 _HERE = "docs/plan_results.md"
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
@@ -93,33 +94,6 @@ def average(draft: Draft) -> None:
     decay = round(1 - AVERAGED / steps, 4 if steps < 10_000 else 5)
     text = f"{steps} steps: the average reaches over the last {steps // AVERAGED} or so, which evens out single batches"
     draft.plan("model.ema", decay, text, _AVERAGE)
-
-
-def seen_size(draft: Draft) -> tuple[float, float]:
-    """(H, W) in pixels of what the network sees in training, as far as it is settled."""
-    for flag in ("data.patch_size", "data.image_size"):
-        sides = numbers(draft.value(flag))
-        if sides:
-            return float(sides[0]), float(sides[-1])
-    data = draft.fingerprint
-    height, width = data.height.median, data.width.median
-    spacing = draft.value("data.spacing")
-    if data.volumes and data.slices is not None:
-        depth = data.slices.median
-        planes = {"sagittal": (depth, height), "coronal": (depth, width)}
-        height, width = planes.get(str(draft.value("data.axis")), (height, width))
-        if isinstance(spacing, (int, float)) and len(data.spacing) == 3 and spacing > 0:
-            finer = min(data.spacing[:2]) / spacing
-            height, width = height * finer, width * finer
-    return height, width
-
-
-def numbers(value: object) -> list[int]:
-    """Sides of ``288``, ``"288,384"`` or ``[288, 384]``; empty where none is given."""
-    if value is None or value == "":
-        return []
-    parts = value if isinstance(value, (list, tuple)) else str(value).strip("[]").split(",")
-    return [int(part) for part in parts]
 
 
 def _power_of_two(number: float) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tasks.planning.draft import Draft
 from tasks.planning.settle import values
+from tasks.planning.settle.presets import mirrors, plan_preset
+from tasks.planning.settle.sizes import as_flag, multiple_of_32
 
 FINE = 96  # px of a slice's longer side that smaller slices are resampled up to, ...
 FINER = 2.0  # ... but not to more than so many times the stored resolution
@@ -20,7 +22,6 @@ STEPS = 250  # of an epoch at most, where patches are counted
 PATCH_BATCH = 8  # patches a step at least, by which these are counted
 VARIED = (0.05, 0.95)  # share of images with colours, between which some are stained and some are grey
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
-_OWN = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
 
 
 def volumes(draft: Draft) -> None:
@@ -79,16 +80,16 @@ def images(draft: Draft) -> None:
     if same and longer <= most:
         sides = [round(height.median), round(width.median)]
         text = f"images as stored, {sides[0]} x {sides[1]} pixels"
-        draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
+        draft.plan("data.image_size", as_flag(sides), text, "data")
         return
     low = data.objects.short_side.low if data.objects is not None and data.objects.total else 0.0
     fit = most / max(height.most, width.most)
     if same and low * fit >= LEAST_SIDE:
-        sides = [_multiple(fit * height.median), _multiple(fit * width.median)]
+        sides = [multiple_of_32(fit * height.median), multiple_of_32(fit * width.median)]
         text = (
             f"small objects of {low:g} px (5th percentile) keep {low * fit:.0f} px in images of {sides[0]} x {sides[1]}"
         )
-        draft.plan("data.image_size", sides if sides[0] != sides[1] else sides[0], text, "data")
+        draft.plan("data.image_size", as_flag(sides), text, "data")
         return
     side = max(32, min(most, 32 * int(min(height.low, width.low) // 32)))
     kinds = "images as large" if same else "images that differ in size"
@@ -150,10 +151,9 @@ def rare(draft: Draft) -> None:
 def augmentation(draft: Draft) -> None:
     """The preset by modality; mirror images and scale where nothing speaks against them."""
     data = draft.fingerprint
-    draft.plan("data.augment", _OWN.get(data.modality, "light"), f"{data.modality}: {data.modality_from}", "data")
-    if not isinstance(draft.value("data.augment"), str) or draft.value("data.augment") == "none":
+    if not plan_preset(draft):
         return
-    if _mirrors(draft):
+    if mirrors(draft):
         for name in ("horizontal_flip", "vertical_flip"):
             text = (
                 "no class has a side and no image an up: mirror images are images, over which predictions are averaged"
@@ -175,7 +175,7 @@ def augmentation(draft: Draft) -> None:
 def evaluation(draft: Draft) -> None:
     """Mirror images averaged, components cleaned up, objects counted."""
     data = draft.fingerprint
-    if _mirrors(draft) and draft.budget.quality != "quick":
+    if mirrors(draft) and draft.budget.quality != "quick":
         draft.plan(
             "model.tta", "flips", "no class has a side and no image an up: the mean over four mirror images", _NNUNET
         )
@@ -190,17 +190,6 @@ def evaluation(draft: Draft) -> None:
         draft.plan("model.count_lesions", True, text, "data")
 
 
-def _mirrors(draft: Draft) -> bool:
-    """Whether an image mirrored in either direction is one that might have been taken."""
-    data = draft.fingerprint
-    return not data.sided and not data.upright and draft.value("data.sided") is not True
-
-
 def _percent(share: float) -> str:
     """A share in words, with two digits where it is small."""
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
-
-
-def _multiple(side: float) -> int:
-    """The nearest multiple of 32 px."""
-    return max(32, 32 * round(side / 32))

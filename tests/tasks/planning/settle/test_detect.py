@@ -24,7 +24,7 @@ from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.plan import make_plan
 from tasks.planning.settle import detect
-from tasks.planning.settle.optimisation import numbers
+from tasks.planning.settle.sizes import numbers
 
 Device = Literal["cpu", "cuda"]
 
