@@ -110,10 +110,10 @@ def samples_a_step(draft: Draft) -> int:
 
 
 def whole_epoch(draft: Draft) -> int:
-    """Steps of an epoch, within what the user has limited it to."""
+    """Steps of an epoch, within what it is limited to, as far as that is settled."""
     a_batch = samples_a_step(draft) // _accumulated(draft)
     batches = math.ceil(samples_an_epoch(draft) / a_batch)
-    limit = draft.given.get("trainer.limit_train_batches") or draft.given.get("trainer.overfit_batches")
+    limit = draft.value("trainer.limit_train_batches") or draft.value("trainer.overfit_batches")
     if isinstance(limit, int) and limit:
         batches = min(batches, limit)
     elif isinstance(limit, float) and limit:

@@ -84,11 +84,7 @@ def average(draft: Draft) -> None:
         return
     if draft.value("model.prune") is not None or fitted_at_once(draft):
         return
-    limit = draft.planned.get("trainer.limit_train_batches")
-    an_epoch = length.whole_epoch(draft)
-    if limit is not None and isinstance(limit.value, int):
-        an_epoch = min(an_epoch, limit.value)
-    steps = epochs * an_epoch
+    steps = epochs * length.whole_epoch(draft)
     if steps < 100:
         return  # an average over a few steps is the weights themselves
     decay = round(1 - AVERAGED / steps, 4 if steps < 10_000 else 5)
