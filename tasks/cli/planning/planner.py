@@ -9,12 +9,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-import torch
-
-from datamodules.base import ScanDataModule
 from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.fingerprint.measure import measure_fingerprint
-from datamodules.settings import default_workers
+from datamodules.settings import free_memory
 from scansuite.errors import SuiteError
 from tasks.cli.flags import value_of
 from tasks.cli.logs import quiet
@@ -25,7 +22,7 @@ from tasks.cli.planning.timed import asked_seconds
 from tasks.cli.planning.trial import trial_of
 from tasks.cli.runs.run_dir import several_processes
 from tasks.cli.training.memory import size_of
-from tasks.hardware import choose_precision, on_cuda
+from tasks.hardware import on_cuda
 from tasks.parent_checkpoint import network_of
 from tasks.planning.budget import Budget, Quality
 from tasks.planning.draft import Draft
@@ -120,7 +117,7 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     with quiet() if verb == "fit" else nullcontext():  # the training says it, of the settings that it trains with
         data = cli.build_data()
         fingerprint = measure_fingerprint(data)
-    machine = machine_of(cli, data, own.get("model.backbone"))
+    machine = machine_of(str(cli.config["trainer"]["accelerator"]), own.get("model.backbone"))
     if budget.memory is not None and machine.device != "cuda":
         raise SuiteError(
             f"--memory {cli.config['memory']}: it is of a GPU, and this trains on the {machine.device.upper()}, whose "
@@ -153,27 +150,19 @@ def budget_of(config: Mapping[str, Any]) -> Budget:
     return Budget(quality, asked_seconds(config), memory)
 
 
-def machine_of(cli: TaskParser, data: ScanDataModule, backbone: str | None = None) -> Machine:
+def machine_of(accelerator: str, backbone: str | None = None) -> Machine:
     """This machine, as far as the trainer's flags let it be used.
 
     Args:
-        cli: flags as parsed.
-        data: that is trained on.
+        accelerator: as Lightning takes it.
         backbone: network that the user gave; None: the plan chooses.
     """
     from backbones.available import place_of  # bring timm, which help of fit does not need
     from backbones.hub import hub_answers
 
-    accelerator = str(cli.config["trainer"]["accelerator"])
     cuda = on_cuda(accelerator)
     wanted = backbone or (ON_GPU if cuda else ON_CPU).name
     here = tuple(name for name in dict.fromkeys((wanted, *WITH_WEIGHTS)) if place_of(name) is not None)
-    return Machine(
-        "cuda" if cuda else "cpu",
-        torch.cuda.get_device_name() if cuda else "",
-        default_workers() + 1,
-        gpu_memory=torch.cuda.get_device_properties(0).total_memory if cuda else 0,
-        half=choose_precision(accelerator) != "32-true",
-        weights=here,
-        hub=wanted not in here and hub_answers(),
-    )
+    machine = Machine("cuda" if cuda else "cpu", weights=here, hub=wanted not in here and hub_answers())
+    free = free_memory()
+    return machine if free is None else replace(machine, memory=free)

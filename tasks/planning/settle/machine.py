@@ -6,7 +6,7 @@ import numpy as np
 
 from tasks.planning.draft import Draft
 
-_SHARE = 0.25  # of main memory that images may take
+_SHARE = 0.25  # of the free memory that images may take
 _GIB = 2**30
 
 
@@ -23,5 +23,6 @@ def cache(draft: Draft) -> None:
     depth = max(np.dtype(name).itemsize for name in data.types if name != "bool") if data.types != ("bool",) else 1
     size = data.images * cases * data.height.median * data.width.median * max(1, data.channels) * depth
     if size <= _SHARE * draft.machine.memory:
-        text = f"all images take {size / _GIB:.2f} GiB of {draft.machine.memory / _GIB:.0f}: each is read once"
+        free = draft.machine.memory / _GIB
+        text = f"all images take {size / _GIB:.2f} GiB of the {free:.0f} that are free: each is read once"
         draft.plan("data.cache", "memory", text, "machine")

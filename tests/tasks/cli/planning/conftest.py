@@ -55,4 +55,4 @@ def fixed_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCANSUITE_PLAN", "auto")
     monkeypatch.setattr(TaskParser, "build_data", build)
     monkeypatch.setattr(planner, "measure_fingerprint", lambda data: fingerprint(data.looked_at_for))
-    monkeypatch.setattr(planner, "machine_of", lambda *_: Machine("cpu", cores=2, weights=("tf_efficientnet_lite0",)))
+    monkeypatch.setattr(planner, "machine_of", lambda *_: Machine("cpu", weights=("tf_efficientnet_lite0",)))
