@@ -37,15 +37,10 @@ def run_command(task: str, words: Sequence[str]) -> None:
         Stopped: a signal has ended it with everything saved.
     """
     sys.stdout.flush()
-    before = signal.getsignal(signal.SIGTERM)
-    if before == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, leave)
-    try:
+    with leaving_when_terminated():
         command = command_line(task, [*words, *(["--quiet"] if is_quiet() else [])])
         run = on_terminal if is_live() else _relayed
         status, error = run(command, environment(), _interruption(words))
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if status in (130, -signal.SIGINT):
         raise KeyboardInterrupt
     if status == EX_TEMPFAIL:
@@ -126,6 +121,18 @@ def _interruption(words: Sequence[str]) -> signal.Signals:
     return signal.SIGTERM if ignored or words[0] == "fit" else signal.SIGINT
 
 
-def leave(number: int, frame: FrameType | None) -> None:
+@contextmanager
+def leaving_when_terminated() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, by an exception, so that what it has started is stopped too."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
     """End by a signal as Python ends by Ctrl-C: by an exception, which what is open can act upon."""
     raise SystemExit(128 + number)

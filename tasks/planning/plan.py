@@ -38,7 +38,7 @@ class Plan:
         """As a config holds it; ``plan: none`` keeps a training by it from planning again."""
         values: dict[str, Any] = {"plan": "none", "data": {"class_path": self.data_class, "init_args": {}}}
         for one in self.planned:
-            _put(values, _place(one.flag), one.value)
+            put(values, one.flag, one.value)
         return values
 
     def without(self, *flags: str) -> Plan:
@@ -111,8 +111,15 @@ def _place(flag: str) -> tuple[str, ...]:
     return (group, *(("init_args",) if group == "data" else ()), *name.split("."))
 
 
-def _put(values: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
-    *parents, last = place
+def put(values: dict[str, Any], flag: str, value: Any) -> None:
+    """Set a flag in a config.
+
+    Args:
+        values: the config; is changed.
+        flag: full name without dashes (``data.augment_args.scale``).
+        value: in plain types.
+    """
+    *parents, last = _place(flag)
     for parent in parents:
         inner = values.get(parent)
         values[parent] = dict(inner) if isinstance(inner, dict) else {}  # a copy: it may be a rule's own dictionary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from scansuite.files import write_text
 from scansuite.words import number_of
 from tasks.cli.sweep.space import Choices, Space
 from tasks.cli.sweep.study import COSTS, ENDS, LIMITS, finished_trials
+from tasks.planning.plan import put
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -46,33 +47,19 @@ def table_of(study: Study, space: Space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_outcome(study: Study, space: Space, base: Path, folder: Path) -> None:
-    """Write the table, and the configuration of the best trial where there is one."""
-    text = io.StringIO()
-    table_of(study, space).to_csv(text, index=False)
+def write_outcome(study: Study, space: Space, base: Path, folder: Path) -> pd.DataFrame:
+    """Write the table, which is handed back, and the configuration of the best trial where there is one."""
+    table, text = table_of(study, space), io.StringIO()
+    table.to_csv(text, index=False)
     write_text(folder / TABLE, text.getvalue())
     best = finished_trials(study)
     if best:
         config = yaml.safe_load(base.read_text(encoding="utf-8"))
+        for name, value in values_of(best[0], space).items():
+            put(config, name, value)
         text_of_best = f"# Trial {best[0].number} of the sweep in {folder.name}: fit --config takes it.\n"
-        write_text(
-            folder / BEST, text_of_best + yaml.safe_dump(put(config, values_of(best[0], space)), sort_keys=False)
-        )
-
-
-def put(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with other values of some flags."""
-    for name, value in values.items():
-        group, *rest = name.split(".")
-        section = config.setdefault(group, {})
-        if group == "data":
-            section = section.setdefault("init_args", {})
-        for key in rest[:-1]:
-            if not isinstance(section.get(key), dict):
-                section[key] = {}
-            section = section[key]
-        section[rest[-1]] = value
-    return config
+        write_text(folder / BEST, text_of_best + yaml.safe_dump(config, sort_keys=False))
+    return table
 
 
 def lines_of(study: Study, space: Space, metric: str, shown: int = 5) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from filelock import FileLock
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.files import write_text
-from tasks.cli.command import leave, run_command
+from tasks.cli.command import leaving_when_terminated, run_command
 from tasks.cli.flags import value_of
 from tasks.cli.flags import values_of as typed_values
 from tasks.cli.logs import configure_logs, quiet
@@ -27,7 +26,7 @@ from tasks.cli.planning.planner import MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.sweep.against_first import against_first
 from tasks.cli.sweep.constraints import read_constraints
-from tasks.cli.sweep.outcome import BEST, TABLE, importance, lines_of, table_of, write_outcome
+from tasks.cli.sweep.outcome import BEST, TABLE, importance, lines_of, write_outcome
 from tasks.cli.sweep.page import PAGE, write_sweep_page
 from tasks.cli.sweep.space import around, read_space
 from tasks.cli.sweep.study import ABOUT, enqueue_first, finished_trials, open_study
@@ -92,7 +91,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         log.info(
             "the first trial is what fit would take, but for what lies outside of the space: %s", ", ".join(outside)
         )
-    with _terminated():
+    with leaving_when_terminated():
         work_all(sweep, study, int(config["workers"]))
     return _end(sweep, study, judged=bool(config["judge_test"]))
 
@@ -110,18 +109,6 @@ def _settled(task: str, argv: Sequence[str]) -> Iterator[PlannedRun]:
     folds = about.get("folds")
     more = [] if folds is None or value_of(argv, "--folds") is not None else ["--folds", str(folds)]
     yield PlannedRun([*argv, *more], folder / BASE)
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """End by SIGTERM as by Ctrl-C: with every trial that runs stopped and saved."""
-    before = signal.getsignal(signal.SIGTERM)
-    if before == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
@@ -226,8 +213,7 @@ def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
                 "the first trial, which is what fit would take, is the best: the sweep has found nothing better"
             )
     with FileLock(sweep.folder / WRITING):
-        write_outcome(study, sweep.space, sweep.folder / BASE, sweep.folder)
-        table = table_of(study, sweep.space)
+        table = write_outcome(study, sweep.space, sweep.folder / BASE, sweep.folder)
         write_sweep_page(sweep.folder / PAGE, table, sweep.space, sweep.metric, sweep.sign, lines, shares)
     for line in lines:
         print(line)
