@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from datamodules.caching.cache import CacheError
 from datamodules.caching.scratch import Scratch
 from datamodules.caching.shards import NotWholeError, Row, Shard, write_shard
-from scansuite.files import lock_if_possible, replacing
+from scansuite.files import lock_if_possible, note_use, replacing
 from scansuite.version import __version__
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,41 @@ class ImageCache:
         self._local: dict[Path, Path] = {}
         self._open: dict[int, Shard | None] = {}
         self._damaged: set[Path] = set()
+
+    @classmethod
+    def in_use(cls, parent: Path, settings: Mapping[str, object]) -> ImageCache:
+        """The cache of all rows that are made with the same settings, held until the process ends.
+
+        Args:
+            parent: folder of all caches of its kind.
+            settings: in plain types; a digest of them is the folder's name.
+        """
+        digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=10).hexdigest()
+        note_use(parent / digest)
+        return cls(parent / digest)
+
+    def filled(
+        self, keys: NDArray[np.uint64], fill: Callable[[NDArray[np.int64]], None]
+    ) -> tuple[NDArray[np.int64], int]:
+        """(N,) places of rows, of which those that are missing are made first, and how many these were.
+
+        Ranks and runs that come here together make them once: the first does, the others wait for its lock.
+
+        Args:
+            keys: (N, 2), see :meth:`find`.
+            fill: is given the numbers of the keys whose rows are to be written, of equal ones the first.
+        """
+        places, fresh = self.find(keys), 0
+        if (places < 0).any():
+            with self.lock():
+                places = self.find(keys)  # another process may just have filled it
+                missing = _first_of_each(keys, np.flatnonzero(places < 0))
+                fresh = len(missing)
+                if fresh:
+                    fill(missing)
+                    places = self.find(keys)
+        self.used()
+        return places, fresh
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the files itself.
@@ -251,3 +287,9 @@ def free_space(folder: Path) -> int | None:
 def in_words(size: int) -> str:
     """A number of bytes for people."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def _first_of_each(keys: NDArray[np.uint64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the wanted ones that have the same key the first, in their order."""
+    _, first = np.unique(keys[wanted], axis=0, return_index=True)
+    return wanted[np.sort(first)]

@@ -25,7 +25,6 @@ from datamodules.samples.cached import CachedSource, differing, kept_annotations
 from datamodules.samples.sources import ScanSource, Source
 from datamodules.settings import default_workers
 from scansuite.errors import SuiteError
-from scansuite.files import note_use
 from scansuite.progress import Tell, progress
 
 if TYPE_CHECKING:
@@ -53,24 +52,15 @@ def on_disk(data: ScanDataModule, split: str, source: ScanSource, each: int) -> 
         SuiteError: an image cannot be read, or there is no room for all.
     """
     settings = cache_settings(data, source)
-    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=10).hexdigest()
-    cache = ImageCache(data.cache_dir / "images" / digest)
-    note_use(cache.folder)
+    cache = ImageCache.in_use(data.cache_dir / "images", settings)
     images = np.unique(source.samples.images)
     names = image_keys(data, images)
-    keys = key_numbers(names)
-    places = cache.find(keys)
-    fresh = 0
-    if (places < 0).any():
-        with cache.lock():
-            places = cache.find(keys)  # another process may just have filled it
-            missing = _first_of_each(keys, np.flatnonzero(places < 0))
-            if len(missing):
-                fresh = len(missing)
-                _fill(data, split, source, cache, images[missing], [names[one] for one in missing], each)
-                places = cache.find(keys)
-                cache.note(data.origin, split, len(images), settings)
-    cache.used()
+
+    def fill(missing: NDArray[np.int64]) -> None:
+        _fill(data, split, source, cache, images[missing], [names[one] for one in missing], each)
+        cache.note(data.origin, split, len(images), settings)
+
+    places, fresh = cache.filled(key_numbers(names), fill)
     everywhere = np.full(int(images[-1]) + 1, -1, np.int64)
     everywhere[images] = places
     cached = CachedSource(source, cache, everywhere, data.path_of)
@@ -106,12 +96,6 @@ def image_keys(data: ScanDataModule, images: NDArray[np.int64]) -> list[bytes]:
         text = json.dumps([[next(contents) for _ in unit.files], unit.settings])
         names.append(hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest())
     return names
-
-
-def _first_of_each(keys: NDArray[np.uint64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of the wanted ones that have the same key the first, in their order."""
-    _, first = np.unique(keys[wanted], axis=0, return_index=True)
-    return wanted[np.sort(first)]
 
 
 def _fill(

@@ -26,7 +26,6 @@ from datamodules.samples.dataset import SampleDataset, ScanDataset
 from datamodules.samples.features import FeatureDataset
 from datamodules.types import Batch, Draw, ScanInfo
 from scansuite.errors import SuiteError
-from scansuite.files import note_use
 from scansuite.progress import progress
 
 if TYPE_CHECKING:
@@ -142,32 +141,19 @@ def _kept(
 ) -> tuple[dict[tuple[int, int], tuple[NDArray[np.float32], dict[str, Any]]], int, str]:
     """Features by case and copy, how many of them are new, and the folder where they are."""
     settings = _settings(data, plain, work.extractor)
-    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=10).hexdigest()
-    cache = ImageCache(data.cache_dir / FOLDER / digest)
-    note_use(cache.folder)
+    cache = ImageCache.in_use(data.cache_dir / FOLDER, settings)
     contents = image_keys(data, plain.source.samples.images)
     augmentation = _augmentation(data)
     names = [_name(contents[case], copy, augmentation) for case, copy in wanted]
-    keys = key_numbers(names)
-    places = cache.find(keys)
-    fresh = 0
-    if (places < 0).any():
-        with cache.lock():
-            places = cache.find(keys)  # another process may just have computed them
-            first: dict[bytes, int] = {}
-            for number in np.flatnonzero(places < 0).tolist():
-                first.setdefault(names[number], number)
-            missing = list(first.values())
-            fresh = len(missing)
-            if missing:
-                seeds = {one: int.from_bytes(name[:4], "big") for one, name in zip(wanted, names, strict=True)}
-                todo = [wanted[number] for number in missing]
-                named = {wanted[number]: names[number] for number in missing}
-                what = f"features of {len(missing)} images of {split}"
-                cache.write(_rows(work, todo, named, seeds), what, len(missing) * 4096)
-                places = cache.find(keys)
-                cache.note(data.origin, split, len(plain), settings, "features of images")
-    cache.used()
+
+    def fill(missing: NDArray[np.int64]) -> None:
+        seeds = {one: int.from_bytes(name[:4], "big") for one, name in zip(wanted, names, strict=True)}
+        named = {wanted[number]: names[number] for number in missing}
+        what = f"features of {len(missing)} images of {split}"
+        cache.write(_rows(work, list(named), named, seeds), what, len(missing) * 4096)
+        cache.note(data.origin, split, len(plain), settings, "features of images")
+
+    places, fresh = cache.filled(key_numbers(names), fill)
     rows: dict[tuple[int, int], tuple[NDArray[np.float32], dict[str, Any]]] = {}
     lost = []
     for one, at in zip(wanted, places.tolist(), strict=True):
