@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -26,11 +27,18 @@ with stop, stop.ending_waits(lambda name: print("ended by", name, flush=True)):
         threading.Event().wait(0.05)
 """
     for number, status in ((signal.SIGTERM, 75), (signal.SIGINT, 130)):
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+            # A shell's job in the background, and its children, ignore Ctrl-C.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
         process.send_signal(number)
-        out, _ = process.communicate(timeout=60)
+        try:
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
         assert (process.returncode, out) == (status, f"ended by {number.name}\n")
 
 
