@@ -117,7 +117,7 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     with quiet() if verb == "fit" else nullcontext():  # the training says it, of the settings that it trains with
         data = cli.build_data()
         fingerprint = measure_fingerprint(data)
-    machine = machine_of(str(cli.config["trainer"]["accelerator"]), own.get("model.backbone"))
+    machine = machine_of(cli.config["trainer"], own.get("model.backbone"))
     if budget.memory is not None and machine.device != "cuda":
         raise SuiteError(
             f"--memory {cli.config['memory']}: it is of a GPU, and this trains on the {machine.device.upper()}, whose "
@@ -150,19 +150,37 @@ def budget_of(config: Mapping[str, Any]) -> Budget:
     return Budget(quality, asked_seconds(config), memory)
 
 
-def machine_of(accelerator: str, backbone: str | None = None) -> Machine:
+def machine_of(trainer: Mapping[str, Any], backbone: str | None = None) -> Machine:
     """This machine, as far as the trainer's flags let it be used.
 
     Args:
-        accelerator: as Lightning takes it.
+        trainer: Lightning's ``accelerator``, ``devices`` and ``num_nodes``.
         backbone: network that the user gave; None: the plan chooses.
     """
     from backbones.available import place_of  # bring timm, which help of fit does not need
     from backbones.hub import hub_answers
 
-    cuda = on_cuda(accelerator)
+    cuda = on_cuda(trainer["accelerator"])
     wanted = backbone or (ON_GPU if cuda else ON_CPU).name
     here = tuple(name for name in dict.fromkeys((wanted, *WITH_WEIGHTS)) if place_of(name) is not None)
-    machine = Machine("cuda" if cuda else "cpu", weights=here, hub=wanted not in here and hub_answers())
+    machine = Machine(
+        "cuda" if cuda else "cpu",
+        devices=_a_node(trainer["devices"], cuda) * int(trainer["num_nodes"]),
+        weights=here,
+        hub=wanted not in here and hub_answers(),
+    )
     free = free_memory()
     return machine if free is None else replace(machine, memory=free)
+
+
+def _a_node(devices: Any, cuda: bool) -> int:
+    """Devices of a machine that train, as Lightning counts ``--trainer.devices``; 1 where it refuses them later."""
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
+
+    if devices == "auto":
+        return CUDAAccelerator.auto_device_count() if cuda else CPUAccelerator.auto_device_count()
+    try:
+        return len(CUDAAccelerator.parse_devices(devices) or [0]) if cuda else CPUAccelerator.parse_devices(devices)
+    except (TypeError, MisconfigurationException):
+        return 1
