@@ -102,6 +102,8 @@ class Task(Steps, Standalone):
             validated do not count); left out: it does not.
         early_stopping_median: validated epochs whose median metric early stopping looks at, since that of a small
             validation part jumps; 1 takes each by itself.
+        early_stopping_gain: by how much the metric has to be better than the best before, in its own unit, for early
+            stopping to count it as better.
         teacher: run folder or checkpoint of a trained model of the same task and classes that this one learns from
             (distillation); left out: none.
         distill_alpha: share (0 to 1) of the loss that compares outputs with the teacher's; the rest is the task's own.
@@ -189,6 +191,7 @@ class Task(Steps, Standalone):
         swa: float | None = None,
         early_stopping: int | None = None,
         early_stopping_median: int = 1,
+        early_stopping_gain: float = 0.0,
         teacher: str | None = None,
         distill_alpha: float = 0.5,
         distill_temperature: float | None = None,
@@ -222,7 +225,9 @@ class Task(Steps, Standalone):
         self.averaging.check(self.schedule)
         within("early_stopping", early_stopping, "at least 1", early_stopping is None or early_stopping >= 1)
         within("early_stopping_median", early_stopping_median, "at least 1", early_stopping_median >= 1)
+        within("early_stopping_gain", early_stopping_gain, "at least 0", early_stopping_gain >= 0)
         self.early_stopping, self.early_stopping_median = early_stopping, early_stopping_median
+        self.early_stopping_gain = early_stopping_gain
         self.distillation = DistillationSettings(teacher, distill_alpha, distill_temperature, distill_features)
         self.pruning = PruningSettings(prune, prune_amount)
         self._asked_metrics, self._asked_monitor = metrics, monitor

@@ -69,6 +69,7 @@ _NAMES = (
     ("--data.split_file", "splits splits_file split_csv"),
     ("--data.num_workers", "workers n_workers nworkers j n_jobs dataloader_num_workers num_processes"),
     ("--model.early_stopping", "patience es_patience earlystopping early_stop early_stopping_patience"),
+    ("--model.early_stopping_gain", "min_delta es_min_delta early_stopping_min_delta early_stopping_threshold"),
     ("--model.optimizer", "opt optim solver"),
     ("--model.optimizer_args.momentum", "momentum"),
     ("--model.optimizer_args.betas", "betas opt_betas"),

@@ -45,5 +45,6 @@ def training_callbacks(model: Task, seed: int, teacher: Path | None = None) -> l
         callbacks.append(Swa(model.averaging.swa))
     if model.early_stopping is not None:
         metric, mode = model.monitor
-        callbacks.append(SmoothedStopping(f"val/{metric}", mode, model.early_stopping, model.early_stopping_median))
+        over, gain = model.early_stopping_median, model.early_stopping_gain
+        callbacks.append(SmoothedStopping(f"val/{metric}", mode, model.early_stopping, over, gain))
     return callbacks

@@ -24,11 +24,16 @@ class SmoothedStopping(EarlyStopping):
         patience: validations without a better median after which training stops.
         over: validations whose median counts, as far as there are so many; 1: each value by itself. Undefined values
             are left out of it.
+        gain: by how much it has to be better than the best before, in the metric's unit, to count: a curve that creeps
+            up by a thousandth from time to time would never end.
     """
 
-    def __init__(self, metric: str, mode: Literal["min", "max"], patience: int, over: int = 1) -> None:
+    def __init__(
+        self, metric: str, mode: Literal["min", "max"], patience: int, over: int = 1, gain: float = 0.0
+    ) -> None:
         super().__init__(
             metric,
+            min_delta=gain,
             mode=mode,
             patience=patience,
             check_on_train_epoch_end=True,

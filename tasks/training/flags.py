@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 WITHOUT = (
     Useless("distill_alpha", "there is nobody to learn from: give --model.teacher CKPT too", "teacher", left_out),
-    Useless(
-        "early_stopping_median", "nothing stops early: give --model.early_stopping too", "early_stopping", left_out
+    *(
+        Useless(name, "nothing stops early: give --model.early_stopping too", "early_stopping", left_out)
+        for name in ("early_stopping_median", "early_stopping_gain")
     ),
     Useless("prune_amount", "nothing is pruned: give --model.prune too", "prune", left_out),
 )

@@ -10,7 +10,8 @@ _OF_IMAGES = ("mixup", "cutmix", "drop_path", "layer_decay", "backbone_lr_factor
 # What is of a training in steps, or of another loss than the one that a solver takes.
 _OF_STEPS = (
     *("lr", "optimizer", "optimizer_args", "schedule", "schedule_args", "warmup", "weight_decay"),
-    *("early_stopping", "early_stopping_median", "ema", "swa", "loss", "loss_args", "label_smoothing", "dropout"),
+    *("early_stopping", "early_stopping_median", "early_stopping_gain"),
+    *("ema", "swa", "loss", "loss_args", "label_smoothing", "dropout"),
 )
 
 

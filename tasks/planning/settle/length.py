@@ -48,8 +48,9 @@ VALIDATIONS = 30  # of a training: so many points are enough to choose the best 
 FEWEST = 12  # of epochs that are whole: below, an epoch is a part of the images
 SHARE = 0.2  # of the time of a training that validation may take
 _FORWARD = 1 / 3  # cost of an image in validation, by one in training: no backward pass
-PATIENCE = 0.4  # share of the validations without a better one after which a training stops
+PATIENCE = 0.3  # share of the validations without a better one after which a training stops
 SMOOTH = 3  # validations whose median is compared then
+GAIN = 0.005  # of a metric from 0 to 1, below which a better one is none
 _BETWEEN = (0.05, 0.45, 0.45, 0.05)  # shares of the images between the quantiles of a spread
 _MOST_PATCHES = 250  # steps an epoch, as the data class counts (datamodules/samples/patches.py)
 FEWEST_STEPS = 10  # that any training takes
@@ -261,8 +262,13 @@ def stop_early(draft: Draft) -> None:
     if patience < validations:
         text = f"of {validations} validations {patience} without a better one: it learns no more"
         draft.plan("model.early_stopping", patience, text, "time")
+        if draft.value("model.early_stopping") is None:
+            return  # by wish
         text = f"{draft.fingerprint.cases['val']} validation cases: one lucky validation is no progress"
         draft.plan("model.early_stopping_median", SMOOTH, text, "data")
+        if draft.fingerprint.target != "regression" and not draft.is_given("model.monitor"):  # else of any unit
+            text = "a metric from 0 to 1 that gains less in all this time is at its end"
+            draft.plan("model.early_stopping_gain", GAIN, text, _HERE)
 
 
 def _accumulated(draft: Draft) -> int:

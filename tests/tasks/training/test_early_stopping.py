@@ -49,6 +49,16 @@ def test_a_curve_that_falls_ends_the_training() -> None:
     assert stopped_at(SmoothedStopping("val/auroc", "max", 3, 3), list(FALLS)) == 6
 
 
+def test_a_curve_that_creeps_up_ends_the_training_where_a_gain_is_asked_for() -> None:
+    creeps = [0.7, 0.8, 0.801, 0.802, 0.803, 0.804, 0.806, 0.807]
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 3), list(creeps)) is None
+    # No better than .80 by .005 are the third to the fifth.
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 3, gain=0.005), list(creeps)) == 5
+    # What creeps is no gain by itself, but adds up: .806 is one over .80.
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 5, gain=0.005), list(creeps)) is None
+    assert stopped_at(SmoothedStopping("val/auroc", "min", 3, gain=0.005), [-value for value in creeps]) == 5
+
+
 def test_epochs_without_validation_and_undefined_values_do_not_count() -> None:
     curve = [0.5, None, 0.6, None, None, 0.55, None, 0.55]
     # Medians of three: .50, .55, .55, .55

@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "model.init": "default", "model.optimizer": "adamw", "model.lr": 1e-3, "model.ema": None, "model.prune": None,
     "data.cache": "none", "data.augment": "light", "data.image_size": None, "data.batch_size": 32,
     "data.check_files": True, "trainer.max_epochs": 20, "trainer.check_val_every_n_epoch": 1,
-    "model.early_stopping": None, "model.early_stopping_median": 1,
+    "model.early_stopping": None, "model.early_stopping_median": 1, "model.early_stopping_gain": 0.0,
 }  # fmt: skip
 
 

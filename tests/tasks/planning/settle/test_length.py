@@ -14,11 +14,12 @@ from scansuite.errors import SuiteError
 from tasks.planning.budget import Budget, Timing
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.settle.length import FEWEST, SCRATCH, STEPS, VALIDATIONS, samples_an_epoch, steps
+from tasks.planning.settle.length import FEWEST, GAIN, SCRATCH, STEPS, VALIDATIONS, samples_an_epoch, steps
 
 DEFAULTS: dict[str, Any] = {
     "data.batch_size": 8, "data.total_batch_size": None, "data.patch_size": None, "data.patches": "auto",
     "data.zoom": 1.0, "model.weights": "imagenet", "model.early_stopping": None, "model.early_stopping_median": 1,
+    "model.early_stopping_gain": 0.0,
     "trainer.max_epochs": 20, "trainer.max_steps": -1, "trainer.max_time": None, "trainer.fast_dev_run": False,
     "trainer.limit_train_batches": None, "trainer.overfit_batches": 0.0, "trainer.check_val_every_n_epoch": 1,
     "trainer.accumulate_grad_batches": 1,
@@ -130,6 +131,14 @@ def test_any_set_gets_a_length_within_the_bounds_of_its_task(
     if validated:
         patience = values.get("model.early_stopping", 8)
         assert patience <= values["trainer.max_epochs"] // between or "model.early_stopping" not in values
+
+
+def test_a_smallest_gain_is_planned_of_metrics_from_0_to_1_alone() -> None:
+    assert planned(draft_of())["model.early_stopping_gain"] == GAIN
+    own = {"model.monitor": "own", "model.metrics": ["own"]}
+    for draft in (draft_of("classify", 600, target="regression"), draft_of(given=own)):  # of any unit
+        assert "model.early_stopping_gain" not in planned(draft)
+    assert not [flag for flag in planned(draft_of(given={"model.early_stopping": None})) if "stopping" in flag]
 
 
 def timed(seconds: float, timing: Timing, given: dict[str, Any] | None = None, **facts: Any) -> Draft:
