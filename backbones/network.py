@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from math import log2
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import timm
 import torch
@@ -32,12 +32,16 @@ OWN_NAMES = {
 }
 
 
+# Levels of a pyramid: of these strides; ``own``: one at each stride that the network has; None: the deepest.
+Strides: TypeAlias = Sequence[int] | Literal["own"] | None
+
+
 class Plan(NamedTuple):
     """Everything that ``build`` needs to make a network, found by ``plan``."""
 
     name: str
     args: dict[str, Any]  # for timm.create_model
-    strides: tuple[int, ...] | None  # None: the deepest level
+    strides: tuple[int, ...] | Literal["own"] | None  # see Strides
     native: bool  # the network's own pooling and classifier stay
     small_stem: bool
     unused: frozenset[str] = frozenset()  # parameters that the outputs asked for do not depend on
@@ -57,7 +61,7 @@ class Network(NamedTuple):
 def plan(
     name: str,
     in_channels: int,
-    strides: Sequence[int] | None,
+    strides: Strides,
     *,
     classes: int | None,
     image_size: tuple[int, int] | None,
@@ -83,9 +87,10 @@ def plan(
     published = own_size(name)
     height, width = image_size or published
     given = {"num_classes": classes or 0, "in_chans": in_channels, **args}
+    levels = strides if strides is None or isinstance(strides, str) else tuple(strides)
     reason = ""
     for options in _size_options(bool(config and config.fixed_input_size), image_size):
-        trial = Plan(name, {**options, **given}, tuple(strides) if strides else None, classes is not None, small_stem)
+        trial = Plan(name, {**options, **given}, levels, classes is not None, small_stem)
         try:
             with torch.device("meta"):
                 return _probe(build(trial), trial, torch.empty(1, in_channels, height, width))
@@ -111,6 +116,8 @@ def build(plan: Plan) -> Network:
     reductions = [int(info["reduction"]) for info in net.feature_info]
     if plan.strides is None:
         chosen = [len(reductions) - 1]
+    elif plan.strides == "own":
+        chosen = sorted({reduction: index for index, reduction in enumerate(reductions)}.values())
     else:
         # By octaves; the last feature of the nearest stride, and the deeper of two strides equally near.
         distance = [[abs(log2(reduction / stride)) for reduction in reductions] for stride in plan.strides]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Self
 
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.checkpointing import CountedOnce, checkpoint_gradients
-from backbones.network import build, intermediates, own_size, plan
+from backbones.network import Strides, build, intermediates, own_size, plan
 from backbones.stages import resting_modules, stages
 
 
@@ -31,8 +30,8 @@ class Backbone(nn.Module):
     Args:
         name: timm's name of the network, with or without the tag of its weights.
         in_channels: channels of the image.
-        strides: strides of the levels, ascending; None gives the deepest level alone, unresized, as classification
-            needs it.
+        strides: strides of the levels, ascending; ``own`` gives one level at each stride that the network has,
+            unresized: the last feature there; None gives the deepest alone, unresized, as classification needs it.
         classes: keep the network's own pooling and classifier for this many classes (``forward_native``); None: none.
         image_size: ``(height, width)`` in pixels of the images to come. Networks laid out for one size are built for
             it, and a network that cannot take it is refused now, not in the first batch. None: the size timm states.
@@ -58,7 +57,7 @@ class Backbone(nn.Module):
         self,
         name: str,
         in_channels: int = 3,
-        strides: Sequence[int] | None = None,
+        strides: Strides = None,
         *,
         classes: int | None = None,
         image_size: tuple[int, int] | None = None,
@@ -68,8 +67,9 @@ class Backbone(nn.Module):
         **args: Any,
     ) -> None:
         super().__init__()
-        if strides is not None and (not strides or min(strides) < 1 or sorted(set(strides)) != list(strides)):
-            raise ValueError(f"strides must be positive and ascend, not {list(strides)}")
+        chosen = None if strides is None or isinstance(strides, str) else list(strides)
+        if chosen is not None and (not chosen or min(chosen) < 1 or sorted(set(chosen)) != chosen):
+            raise ValueError(f"strides must be positive and ascend, not {chosen}")
         made = plan(
             name, in_channels, strides, classes=classes, image_size=image_size, small_stem=small_stem, args=args
         )
@@ -83,11 +83,11 @@ class Backbone(nn.Module):
         self.name = name
         self.in_channels = in_channels
         self.classes = classes
-        self.strides = list(strides) if strides is not None else network.reductions
+        self.strides = network.reductions if chosen is None else chosen
         self.channels = list(made.channels)
         self.stem_note = network.stem.description
         self.unused = made.unused
-        self._resize = strides is not None
+        self._resize = chosen is not None
         self._closed: set[str] = set()
         self._require_grad()
         self._once: CountedOnce | None = None
@@ -107,7 +107,7 @@ class Backbone(nn.Module):
 
         Returns:
             One ``(B, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))`` for each stride asked for; with
-            ``strides=None`` one map as large as the network makes it.
+            ``strides`` None or ``own`` maps as large as the network makes them.
         """
         self.net.training = self.training  # Lightning sets this flag on registered modules without calling train()
         with nullcontext() if self._once is None else self._once.forward_pass():

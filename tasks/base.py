@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -53,6 +53,9 @@ from tasks.training.settings import (
     ScheduleSettings,
     within,
 )
+
+if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
+    from backbones.network import Strides
 
 
 class Task(Steps, Standalone):
@@ -260,7 +263,7 @@ class Task(Steps, Standalone):
         self.plan: str | None = None  # JSON, see tasks.planning.plan
 
     def build_network(
-        self, strides: Sequence[int] | None, *, classes: int | None = None, args: Mapping[str, Any] | None = None
+        self, strides: Strides, *, classes: int | None = None, args: Mapping[str, Any] | None = None
     ) -> None:
         """Make ``self.normalize`` and ``self.backbone``.
 
@@ -268,7 +271,7 @@ class Task(Steps, Standalone):
         way.
 
         Args:
-            strides: of the levels that the task reads; None: the deepest alone.
+            strides: of the levels that the task reads; ``own``: each that the network has; None: the deepest alone.
             classes: of the network's own classifier; None: none.
             args: of the network that the task asks for; ``--model.backbone_args`` comes on top.
         """

@@ -15,6 +15,7 @@ from tasks.parent_checkpoint import read_parent
 from tasks.training.settings import within
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
+    from backbones.network import Strides
     from backbones.pyramid import Backbone
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def build_backbone(
     settings: NetworkSettings,
     stem: Literal["standard", "small"],
     *,
-    strides: Sequence[int] | None,
+    strides: Strides,
     classes: int | None,
     image_size: tuple[int, int] | None,
     args: Mapping[str, Any],
@@ -81,7 +82,7 @@ def build_backbone(
     Args:
         settings: the flags.
         stem: see :func:`resolved_stem`.
-        strides: of the levels that the task reads; None: the deepest alone.
+        strides: of the levels that the task reads; ``own``: each that the network has; None: the deepest alone.
         classes: of the network's own classifier; None: none.
         image_size: (H, W) of what the network is shown.
         args: of the network that the task asks for; those in ``settings`` come on top.

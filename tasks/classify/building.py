@@ -62,7 +62,7 @@ def build_head(
         grid = (height, width)
     return Head(
         name,  # type: ignore[arg-type]
-        task.backbone.channels[-1],
+        task.backbone.channels,
         outputs,
         dropout=dropout,
         hidden=hidden,

@@ -1,19 +1,23 @@
-"""Heads: from the deepest level of the backbone to logits."""
+"""Heads: from the levels of the backbone, most of them from the deepest alone, to logits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
 
 if TYPE_CHECKING:
     from backbones.pyramid import Backbone
 
-HeadName = Literal["pool", "mlp", "flatten", "native", "knn"]
+HeadName = Literal["pool", "levels", "mlp", "flatten", "native", "knn"]
 # Heads that are fitted to features at once, where these are kept (``--data.cache features``).
-FITTED = ("pool", "flatten", "knn")
+FITTED = ("pool", "levels", "flatten", "knn")
+_LEAST_VARIANCE = 1e-6  # of a feature map, so that the root of one that is even has a gradient
 
 
 class Head(nn.Module):
@@ -23,9 +27,11 @@ class Head(nn.Module):
     a feature pyramid leaves out; the head brings its own.
 
     Args:
-        name: ``pool`` (global average pooling; Lin, Chen and Yan, Network in Network, ICLR 2014), ``mlp`` (the same
+        name: ``pool`` (global average pooling; Lin, Chen and Yan, Network in Network, ICLR 2014), ``levels`` (mean and
+            standard deviation of the feature maps of all levels, standardised: early layers know textures and edges
+            that later ones have given up for what ImageNet asks; Evci et al., Head2Toe, ICML 2022), ``mlp`` (``pool``
             with a hidden layer) or ``flatten`` (every position keeps its own weights, for one image size only).
-        channels: of the deepest level.
+        channels: of each level, fine to coarse; all but ``levels`` use the deepest alone.
         outputs: number of logits.
         dropout: chance of dropping a feature before each linear layer.
         hidden: width of the hidden layer of ``mlp``.
@@ -36,7 +42,7 @@ class Head(nn.Module):
     def __init__(
         self,
         name: HeadName,
-        channels: int,
+        channels: Sequence[int],
         outputs: int,
         *,
         dropout: float,
@@ -47,15 +53,20 @@ class Head(nn.Module):
         from timm.layers import LayerNorm2d  # not before a head is made: the help of the command line reads this module
 
         super().__init__()
-        # Over channels at each position, before pooling: the same for all heads, and what Swin and ViT do.
-        self.norm = LayerNorm2d(channels) if norm else nn.Identity()
-        features = channels
+        self.reads_all = name == "levels"
+        features = channels[-1]
+        # Over channels at each position, before pooling: what Swin and ViT do.
+        self.norm = LayerNorm2d(features) if norm and not self.reads_all else nn.Identity()
         if name == "flatten":
             if grid is None:
                 raise SuiteError("--model.head flatten: needs --data.image_size, the one size it will see")
-            features = channels * grid[0] * grid[1]
-        self.pool = nn.Identity() if name == "flatten" else nn.AdaptiveAvgPool2d(1)
+            features *= grid[0] * grid[1]
+        if self.reads_all:
+            features = 2 * sum(channels)
+        self.pool = nn.AdaptiveAvgPool2d(1) if name in ("pool", "mlp") else nn.Identity()
         self.flatten = nn.Flatten()
+        # Levels are of very different scales, and what a weight decay or l2 asks of a weight goes by its feature's.
+        self.scale: Standardised | nn.Identity = Standardised(features) if self.reads_all else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.hidden: nn.Module = nn.Identity()
         if name == "mlp":
@@ -74,18 +85,50 @@ class Head(nn.Module):
         return int(first.in_features)
 
     def features(self, levels: list[Tensor]) -> Tensor:
-        """The pyramid's levels, of which the last (B, C, h, w) is used -> (B, features)."""
+        """The pyramid's levels, each (B, C, h, w), of which most heads use the last -> (B, features)."""
+        if self.reads_all:
+            return torch.cat([mean_and_deviation(level) for level in levels], dim=1)
         features: Tensor = self.flatten(self.pool(self.norm(levels[-1])))
         return features
 
     def classify(self, features: Tensor) -> Tensor:
         """(B, features) -> (B, outputs) logits."""
-        logits: Tensor = self.linear(self.hidden(self.dropout(features)))
+        logits: Tensor = self.linear(self.hidden(self.dropout(self.scale(features))))
         return logits
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        """The pyramid's levels, of which the last (B, C, h, w) is used -> (B, outputs) logits."""
+        """The pyramid's levels, each (B, C, h, w), of which most heads use the last -> (B, outputs) logits."""
         return self.classify(self.features(levels))
+
+
+class Standardised(nn.BatchNorm1d):
+    """Features less their mean, by their standard deviation: of the batch in training, else of what was seen.
+
+    Args:
+        features: number of them.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, affine=False)
+
+    @torch.no_grad()
+    def see(self, features: Tensor) -> None:
+        """Take mean and variance from all (M, F) features of the training images."""
+        variance, mean = torch.var_mean(features.double(), dim=0, correction=0)
+        self.running_mean, self.running_var = mean.float(), variance.float()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, F) -> (B, F); a batch of one image has no deviation of its own, and takes that of what was seen."""
+        of_batch = self.training and len(input) > 1
+        return F.batch_norm(input, self.running_mean, self.running_var, None, None, of_batch, 0.1, self.eps)
+
+
+def mean_and_deviation(level: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, 2C): mean of each feature map, and standard deviation over its cells, in float32."""
+    level = level.float()
+    mean = level.mean(dim=(2, 3))
+    variance = (level - mean[:, :, None, None]).square().mean(dim=(2, 3))
+    return torch.cat([mean, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
 
 
 def needs_norm(backbone: Backbone) -> bool:

@@ -19,7 +19,7 @@ from datamodules.base import ScanDataModule
 from datamodules.samples.features import FeatureDataset
 from scansuite.errors import SuiteError
 from scansuite.words import number_of
-from tasks.classify.heads import Head
+from tasks.classify.heads import Head, Standardised
 from tasks.classify.losses import ClassificationLoss
 from tasks.classify.neighbours import NeighbourHead
 
@@ -54,7 +54,7 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> None:
     """Fit the head of a task to features, and leave it in the task.
 
     Args:
-        task: with a head that is fitted (``pool``, ``flatten``, ``knn``).
+        task: with a head that is fitted (``pool``, ``levels``, ``flatten``, ``knn``).
         data: whose parts are features; on validation ``l2`` is chosen where it is not given.
 
     Raises:
@@ -77,7 +77,11 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> None:
         return
     assert isinstance(head, Head)
     given = None if weights is None else np.repeat(weights / weights.mean(), copies)
-    numbers = features.double().numpy()
+    head.eval()
+    if isinstance(head.scale, Standardised):
+        head.scale.see(features)
+    with torch.no_grad():
+        numbers = head.scale(features).double().numpy()
     asked = task.l2
     tried: list[tuple[float, float, Linear]] = []
     for factor in FACTORS if asked is None else (asked,):

@@ -51,9 +51,9 @@ class ClassificationTask(Task):
     """One target a case: binary, multiclass, multilabel, ordinal or regression.
 
     Args:
-        head: ``pool`` (global average pooling), ``mlp``, ``flatten``, or ``native``, the network's own classifier;
-            ``knn`` asks the most alike training images (docs/frozen_features.md); or the dotted path of one of your
-            own (docs/extending.md).
+        head: ``pool`` (global average pooling), ``levels`` (mean and deviation of the feature maps of all strides),
+            ``mlp``, ``flatten``, or ``native``, the network's own classifier; ``knn`` asks the most alike training
+            images (docs/frozen_features.md); or the dotted path of one of your own (docs/extending.md).
         head_args: arguments of a head of your own; left out: none.
         dropout: chance (0 to 1) of dropping a feature before the head's linear layers, in training.
         mc_dropout: passes with dropout at work whose mean is evaluated and predicted; how far they are apart stands in
@@ -170,7 +170,11 @@ class ClassificationTask(Task):
             self.criterion = ClassificationLoss(self.target, str(loss), given, label_smoothing, focal_gamma)
         outputs = self.num_classes - 1 if self.criterion.name == "ordinal" else self.num_classes
         native = head == "native"
-        self.build_network(None, classes=outputs if native else None, args={"dropout": dropout} if native else None)
+        self.build_network(
+            "own" if head == "levels" else None,
+            classes=outputs if native else None,
+            args={"dropout": dropout} if native else None,
+        )
         self.head = build_head(self, head, head_args, outputs, dropout, hidden)
         self.attention: AttentionPooling | None = None
         self.pooling: LogitPooling | None = None

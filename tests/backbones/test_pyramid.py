@@ -116,6 +116,23 @@ def test_deepest_level_alone_is_not_resized() -> None:
     assert level.shape == (1, 320, 4, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [("resnet18", [2, 4, 8, 16, 32]), ("convnext_atto", [4, 8, 16, 32]), ("vit_tiny_patch16_224", [16])],
+)
+def test_own_strides_give_one_level_each_as_the_network_has_it(name: str, strides: list[int]) -> None:
+    backbone = Backbone(name, strides="own", image_size=(96, 64)).eval()
+    assert backbone.strides == strides
+    image = torch.rand(2, 3, 96, 64)
+    levels = backbone(image)
+    assert [tuple(level.shape) for level in levels] == [
+        (2, channels, 96 // stride, 64 // stride) for channels, stride in zip(backbone.channels, strides, strict=True)
+    ]
+    deepest = Backbone(name, image_size=(96, 64)).eval()
+    deepest.load_state_dict(backbone.state_dict())
+    torch.testing.assert_close(deepest(image), levels[-1:])
+
+
 def test_missing_stride_is_the_nearest_level_resized() -> None:
     backbone = Backbone("convnext_atto", strides=[2, 4]).eval()
     fine, native = backbone(torch.rand(1, 3, 64, 64))

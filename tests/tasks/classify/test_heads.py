@@ -11,15 +11,15 @@ from torch import nn
 
 from backbones.pyramid import Backbone
 from scansuite.errors import SuiteError
-from tasks.classify.heads import Head, HeadName, needs_norm
+from tasks.classify.heads import Head, HeadName, Standardised, needs_norm
 from tasks.classify.task import ClassificationTask
 
-HEADS: tuple[HeadName, ...] = ("pool", "mlp", "flatten", "native")
+HEADS: tuple[HeadName, ...] = ("pool", "mlp", "flatten", "levels", "native")
 
 
 def made(name: HeadName, **arguments: Any) -> Head:
     given: dict[str, Any] = {"dropout": 0.0, "hidden": 7, "grid": (2, 3), "norm": False, **arguments}
-    return Head(name, 4, 5, **given)
+    return Head(name, (3, 4), 5, **given)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -48,6 +48,38 @@ def test_pool_is_the_mean_and_a_linear_layer() -> None:
     torch.testing.assert_close(head([torch.zeros(1), level]), head.linear(level.mean(dim=(2, 3))))
 
 
+def test_levels_are_mean_and_deviation_of_every_map() -> None:
+    head, levels = made("levels"), [torch.randn(6, 3, 4, 6) * 9 + 5, torch.randn(6, 4, 2, 3)]
+    features = head.features(levels)
+    flat = [level.flatten(2) for level in levels]
+    wanted = [part for level in flat for part in (level.mean(2), level.std(2, correction=0))]
+    torch.testing.assert_close(features, torch.cat(wanted, dim=1), rtol=1e-4, atol=1e-4)
+    assert head.width == features.shape[1] == 2 * (3 + 4)
+    centred = (features - features.mean(0)) / features.std(0, correction=0)
+    torch.testing.assert_close(head(levels), head.linear(centred), rtol=1e-3, atol=1e-3)
+
+
+def test_an_even_map_has_a_gradient_and_a_single_image_is_scaled_by_what_was_seen() -> None:
+    even = torch.ones(1, 4, 1, 1, requires_grad=True)
+    head = made("levels")
+    head([torch.zeros(1, 3, 2, 2), even]).sum().backward()
+    assert even.grad is not None
+    assert even.grad.isfinite().all()
+    assert isinstance(head.scale, Standardised)
+    seen = torch.randn(50, 14) * 3 + 2
+    head.scale.see(seen)
+    one = torch.randn(1, 14)
+    torch.testing.assert_close(head.scale(one), (one - seen.mean(0)) / seen.std(0, correction=0), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "convnext_atto", "vit_tiny_patch16_224"])
+def test_levels_of_a_network_are_those_of_all_its_strides(backbone: str) -> None:
+    task = ClassificationTask(backbone, head="levels", num_classes=3, input_size=(64, 64))
+    strides = {int(info["reduction"]) for info in task.backbone.net.feature_info}
+    assert task.backbone.strides == sorted(strides)
+    assert task.feature_width == 2 * sum(task.backbone.channels)
+
+
 def test_mlp_has_a_hidden_layer_of_the_width_asked_for() -> None:
     head = made("mlp", hidden=9)
     assert [tuple(p.shape) for p in head.parameters()] == [(9, 4), (9,), (5, 9), (5,)]
@@ -58,12 +90,13 @@ def test_mlp_has_a_hidden_layer_of_the_width_asked_for() -> None:
 
 
 def test_dropout_acts_in_training_alone() -> None:
-    for name in HEADS[:3]:
+    for name in HEADS[:4]:
         head, level = made(name, dropout=0.5), torch.rand(1, 4, 2, 3) + 1
-        drawn = torch.stack([head([level]) for _ in range(8)])
+        levels = [torch.rand(1, 3, 4, 6), level]
+        drawn = torch.stack([head(levels) for _ in range(8)])
         assert (drawn.std(dim=0) > 0).any()
         head.eval()
-        torch.testing.assert_close(head([level]), head([level]))
+        torch.testing.assert_close(head(levels), head(levels))
 
 
 def test_flatten_without_a_size_is_refused_by_flag() -> None:

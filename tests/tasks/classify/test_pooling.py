@@ -110,7 +110,7 @@ def bag_batch(sizes: list[int], label: torch.Tensor, padding: tuple[int, ...] = 
     return Batch(image=image, bags=bags, label=label, scan=scans)
 
 
-@pytest.mark.parametrize("head", ["pool", "mlp", "flatten", "native"])
+@pytest.mark.parametrize("head", ["pool", "levels", "mlp", "flatten", "native"])
 @pytest.mark.parametrize("aggregate", ["mean", "max", "topk", "attention"])
 def test_every_parameter_learns_under_every_head(aggregate: str, head: str) -> None:
     made: dict[str, Any] = {"aggregate": aggregate, "head": head, "input_size": (32, 32), "attention_gated": True}

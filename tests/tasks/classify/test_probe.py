@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from datamodules.samples.features import FeatureDataset
@@ -66,6 +68,14 @@ def _classes(count: int) -> Tensor:
 
 def _others(task: ClassificationTask) -> NDArray[np.float64]:
     return _features(task, 1)[:, 0].double().numpy()
+
+
+def test_a_head_on_all_levels_is_scikit_learns_logistic_regression_on_standardised_features() -> None:
+    task, labels = _task(num_classes=2, head="levels", l2=10.0), _classes(2)
+    features, scores = _fitted(task, labels)
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=10_000))
+    reference.fit(features, labels.numpy())
+    assert scores.numpy() == pytest.approx(reference.predict_proba(_others(task)), abs=1e-4)
 
 
 @pytest.mark.parametrize(("count", "copies"), [(2, 1), (2, 3), (4, 1)])

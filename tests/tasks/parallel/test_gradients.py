@@ -15,7 +15,7 @@ from tasks.segment.task import SegmentationTask
 
 SIDE = 64
 VARIANTS: list[tuple[type[Task], dict[str, Any]]] = [
-    *((ClassificationTask, {"head": head}) for head in ("pool", "mlp", "flatten", "native")),
+    *((ClassificationTask, {"head": head}) for head in ("pool", "levels", "mlp", "flatten", "native")),
     *((ClassificationTask, {"aggregate": name}) for name in ("mean", "max", "topk", "attention")),
     (ClassificationTask, {"aggregate": "attention", "attention_gated": True}),
     *((ClassificationTask, {"target": target}) for target in ("multilabel", "ordinal", "regression")),
