@@ -27,23 +27,34 @@ from tasks.cli.main import main as command_line
 ROOT = Path(__file__).resolve().parents[1]
 FOLDS = 4
 _SCRATCH = ("--model.backbone", "resnet18", "--data.batch_size", "64", "--trainer.max_epochs", "40")
-_WEIGHTS = ("--model.backbone", "tf_efficientnet_lite0", "--model.weights", "imagenet", "--data.batch_size", "32")
-_AVERAGED = ("--model.ema", "0.97")
-_SHORT = ("--trainer.max_epochs", "12")
+_WEIGHTS = (
+    "--model.backbone", "tf_efficientnet_lite0", "--model.weights", "imagenet", "--data.batch_size", "32",
+    "--data.image_size", "128",
+)  # fmt: skip
+_TUNED = (*_WEIGHTS, "--trainer.max_epochs", "28", "--model.ema", "0.9832")
+_FROZEN = (*_WEIGHTS, "--model.freeze", "backbone", "--data.cache", "features")
+_LEVELS = ("--model.head", "levels")
+_LIGHT = ("--data.augment", "light", "--data.augment_args.horizontal_flip", "false")
+_MEDIUM = ("--data.augment", "medium", "--data.augment_args.horizontal_flip", "false")
+_COPIES = ("--data.feature_copies", "8")
+_STILL = ("--data.augment", "none")
 
-# The flags by which a recipe differs from the fixed values; all take light augmentation without mirroring.
+# The flags by which a recipe differs from the fixed values.
 RECIPES: dict[str, tuple[str, ...]] = {
-    "scratch": _SCRATCH,
-    "scratch-averaged": (*_SCRATCH, *_AVERAGED),
-    "enlarged": (*_WEIGHTS, *_AVERAGED, *_SHORT),
-    "enlarged-gentle": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--model.lr", "0.0003"),
-    "enlarged-layers": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--model.layer_decay", "0.7"),
-    "enlarged-medium": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--data.augment", "medium"),
-    "enlarged-224": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--data.image_size", "224"),
-    "enlarged-smooth": (*_WEIGHTS, *_AVERAGED, *_SHORT, "--model.label_smoothing", "0.1"),
-    "scratch-64": (*_SCRATCH, *_AVERAGED, "--data.image_size", "56", "--trainer.max_epochs", "20"),
-    "scratch-medium": (*_SCRATCH, *_AVERAGED, "--data.augment", "medium"),
-    "scratch-flips": (*_SCRATCH, *_AVERAGED, "--data.augment_args.horizontal_flip", "true"),
+    "scratch": (*_LIGHT, *_SCRATCH),
+    "tuned": (*_LIGHT, *_TUNED),
+    "tuned-medium": (*_MEDIUM, *_TUNED),
+    "tuned-levels": (*_LIGHT, *_TUNED, *_LEVELS),
+    "tuned-gentle": (*_LIGHT, *_TUNED, "--model.lr", "0.0003"),
+    "tuned-layers": (*_LIGHT, *_TUNED, "--model.layer_decay", "0.7"),
+    "tuned-smooth": (*_LIGHT, *_TUNED, "--model.label_smoothing", "0.1"),
+    "tuned-224": (*_LIGHT, *_TUNED, "--data.image_size", "224"),
+    "frozen": (*_STILL, *_FROZEN),
+    "frozen-levels": (*_STILL, *_FROZEN, *_LEVELS),
+    "frozen-levels-copies": (*_LIGHT, *_FROZEN, *_LEVELS, *_COPIES),
+    "frozen-levels-medium": (*_MEDIUM, *_FROZEN, *_LEVELS, *_COPIES),
+    "frozen-levels-192": (*_STILL, *_FROZEN, *_LEVELS, "--data.image_size", "192"),
+    "frozen-levels-224": (*_STILL, *_FROZEN, *_LEVELS, "--data.image_size", "224"),
 }
 
 
@@ -66,8 +77,7 @@ def flags(recipe: str, data: Path, seed: int) -> list[str]:
     """Of ``fit``, without its run folder."""
     return [
         "--plan", "none", "--data", "MedMNIST", "--data.root", str(data), "--data.name", "breastmnist",
-        "--data.cache", "memory", "--data.augment", "light", "--data.augment_args.horizontal_flip", "false",
-        "--data.num_workers", "0", "--seed_everything", str(seed), *RECIPES[recipe],
+        "--data.cache", "memory", "--data.num_workers", "0", "--seed_everything", str(seed), *RECIPES[recipe],
     ]  # fmt: skip
 
 
@@ -76,20 +86,32 @@ def on_folds(recipes: Sequence[str], folds: Sequence[int], data: Path, runs: Pat
     deal(data, runs / "splits")
     rows = []
     for recipe in recipes:
-        last, best, seconds = [], [], 0.0
+        last, best, right = [], [], []
         for fold in folds:
             folder = runs / f"{recipe}-{fold}"
             split = ("--data.split_file", str(runs / "splits" / f"fold_{fold}.csv"), "--data.new_cases", "leave_out")
             finished("classify", folder, [*flags(recipe, data, 0), *split, "--judge_test", "false"])
-            epochs = pd.read_csv(folder / "metrics.csv")
-            last.append(float(epochs["val/auroc"].iloc[-1]))
-            best.append(float(epochs["val/auroc"].max()))
-            seconds += float(epochs["seconds"].sum()) / len(folds)
+            auroc, accuracy = by_epoch(folder)
+            last.append(auroc[-1])
+            best.append(max(auroc))
+            right.append(accuracy[-1])
         rows.append([
             recipe, f"{statistics.mean(last):.3f}", " ".join(f"{value:.3f}" for value in last),
-            f"{statistics.mean(best):.3f}", f"{seconds:.0f}",
+            f"{statistics.mean(best):.3f}", f"{statistics.mean(right):.3f}",
         ])  # fmt: skip
-    return table(["recipe", "AUROC of the last epoch", "folds", "of the best epoch", "s"], rows)
+    return table(["recipe", "AUROC of the last epoch", "folds", "of the best epoch", "accuracy, last"], rows)
+
+
+def by_epoch(folder: Path) -> tuple[list[float], list[float]]:
+    """AUROC and accuracy of validation in each epoch of a run; of a head that is fitted at once there is one."""
+    names = ("val/auroc", "val/accuracy")
+    if (folder / "metrics.csv").is_file():
+        epochs = pd.read_csv(folder / "metrics.csv")
+        auroc, accuracy = ([float(value) for value in epochs[name]] for name in names)
+    else:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        auroc, accuracy = ([float(metrics[name]["value"])] for name in names)
+    return auroc, accuracy
 
 
 def on_test(recipe: str, seeds: Sequence[int], data: Path, runs: Path) -> str:
@@ -98,10 +120,10 @@ def on_test(recipe: str, seeds: Sequence[int], data: Path, runs: Path) -> str:
     for seed in seeds:
         folder = runs / f"{recipe}-test-{seed}"
         finished("classify", folder, flags(recipe, data, seed))
-        last = folder / "last"
-        if not (last / "metrics.json").is_file():
-            finished_test(folder / "checkpoints" / "last.ckpt", last)
-        for name, where in (("best", folder), ("last", last)):
+        last, checkpoint = folder / "last", folder / "checkpoints" / "last.ckpt"
+        if checkpoint.is_file() and not (last / "metrics.json").is_file():
+            finished_test(checkpoint, last)
+        for name, where in (("best", folder), ("last", last))[: 1 + checkpoint.is_file()]:
             metrics = json.loads((where / "metrics.json").read_text(encoding="utf-8"))
             values = [f"{metrics[f'test/{metric}']['value']:.3f}" for metric in ("auroc", "accuracy")]
             rows.append([recipe, str(seed), name, *values])

@@ -8,10 +8,11 @@ from tasks.planning.draft import Draft
 FEW = 2000
 QUICK = 120.0  # seconds; who gives a training more has them spent on training
 _HERE = "docs/plan_results.md"
+_LEVELS = "Evci et al., Head2Toe, ICML 2022; docs/plan_results.md"
 _MEASURED = "docs/finetuning_results.md"
 
 # Heads that are fitted at once to features that are kept.
-FITTED = ("pool", "flatten", "knn")
+FITTED = ("pool", "levels", "flatten", "knn")
 # What the user gives of a training in steps, or of images that change from epoch to epoch, is not to be without effect.
 _OF_STEPS = (
     "data.augment", "data.augment_args", "data.augment_on", "data.cache", "data.sampler", "data.bag_size",
@@ -41,6 +42,8 @@ def frozen(draft: Draft) -> None:
         return  # a head has nothing to tell apart
     text = f"{data.images} training images: a head on the features of {draft.value('model.backbone')} learns more from "
     draft.plan("model.freeze", "backbone", f"{text}so few than a network that trains", _MEASURED)
+    text = "the mean and the deviation of the maps of all strides: early layers know textures that the last one does not"
+    draft.plan("model.head", "levels", text, _LEVELS)
     draft.plan(
         "data.cache", "features", "a frozen network says the same of an image each time: it is asked once", _HERE
     )

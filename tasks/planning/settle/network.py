@@ -21,9 +21,6 @@ class Choice(NamedTuple):
     source: str
 
 
-# Below so many pixels a side a network gets a small stem, which ImageNet weights do not have.
-SMALL = 64
-
 _LITE = "tf_efficientnet_lite0"
 _CONVNEXT = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
 
@@ -53,17 +50,11 @@ def network(draft: Draft) -> None:
     if draft.is_given("model.backbone"):
         _weights_of(draft, str(draft.value("model.backbone")))
         return
-    side = min(draft.fingerprint.height.median, draft.fingerprint.width.median)
-    scratch_by_size = draft.fingerprint.task == "classify" and 0 < side < SMALL
-    wanted = None if scratch_by_size and not draft.is_given("model.weights") else _pretrained(draft)
+    wanted = _pretrained(draft)
     if wanted is None:
         draft.plan("model.backbone", *SCRATCH)
-        why = (
-            f"images of {side:g} px are smaller than {SMALL}: a small stem, which no weights of ImageNet have"
-            if scratch_by_size
-            else f"ImageNet weights of {_first(draft).name} are not on this machine, and the hub is out of reach"
-        )
-        draft.plan("model.weights", None, why, "data" if scratch_by_size else "machine")
+        why = f"ImageNet weights of {_first(draft).name} are not on this machine, and the hub is out of reach"
+        draft.plan("model.weights", None, why, "machine")
         return
     draft.plan("model.backbone", *wanted)
     _weights_of(draft, wanted.name)

@@ -18,6 +18,7 @@ from tasks.cli.parser import TaskParser
 from tasks.cli.planning.timed import asked_seconds, started, uses_all
 from tasks.cli.planning.trial import trial_of
 from tasks.cli.verbs.fit import OWN_FLAGS
+from tasks.planning.settle.frozen import QUICK
 
 ROOT = Path(__file__).resolve().parents[4]
 SMALL = ["--data.num_patients", "24", "--data.image_size", "32", "--data.num_workers", "0", "--data.batch_size", "4"]
@@ -77,13 +78,13 @@ def test_a_time_that_is_nearly_over_is_refused_before_the_trial() -> None:
 @pytest.mark.parametrize("how", [["--plan", "auto"], ["--plan", "none"]])
 def test_a_command_ends_on_time_with_its_schedule_finished(how: list[str], tmp_path: Path) -> None:
     began = time.monotonic()
-    words = ["classify", "fit", "--time", "120s", *how, *SMALL, "--run_dir", str(tmp_path / "run")]
+    words = ["classify", "fit", "--time", f"{QUICK + 10:g}s", *how, *SMALL, "--run_dir", str(tmp_path / "run")]
     run = subprocess.run(
         [sys.executable, "-m", "tasks.cli", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
     took = time.monotonic() - began
     assert run.returncode == 0, run.stderr[-2000:]
-    assert took == pytest.approx(120, abs=18)  # of which what comes behind the training is a large part
+    assert took == pytest.approx(QUICK + 10, abs=18)  # of which what comes behind the training is a large part
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert float(rows[-1]["lr"]) < 1e-6
     assert "steps of the schedule over" in run.stderr + run.stdout
