@@ -1,6 +1,6 @@
 """What makes a small network learn most from 624 small images: recipes on folds of BreastMNIST's train and validation.
 
-    python -m benchmarks.breastmnist_recipes --data DIR [--recipes scratch enlarged ...] [--folds 0 1] [--runs DIR]
+    python -m benchmarks.breastmnist_recipes --data DIR [--recipes scratch frozen-levels ...] [--folds 0 1] [--runs DIR]
     python -m benchmarks.breastmnist_recipes --data DIR --test RECIPE [--seeds 0 1 2 3 4]
 
 The first call deals the official train and validation parts into four folds, stratified by class; each fold is held
