@@ -42,7 +42,7 @@ def frozen(draft: Draft) -> None:
         return  # a head has nothing to tell apart
     text = f"{data.images} training images: a head on the features of {draft.value('model.backbone')} learns more from "
     draft.plan("model.freeze", "backbone", f"{text}so few than a network that trains", _MEASURED)
-    text = "the mean and the deviation of the maps of all strides: early layers know textures that the last one does not"
+    text = "mean and deviation of the maps of all strides: early layers know textures that the last one does not"
     draft.plan("model.head", "levels", text, _LEVELS)
     draft.plan(
         "data.cache", "features", "a frozen network says the same of an image each time: it is asked once", _HERE
