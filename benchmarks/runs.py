@@ -29,7 +29,7 @@ class Run(NamedTuple):
     Attributes:
         folder: its run folder.
         metrics: metric -> its value on the test part.
-        seconds: median of an epoch, validation included.
+        seconds: median of an epoch, validation included; NaN where there are none.
     """
 
     folder: Path
@@ -58,6 +58,7 @@ def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
         if status := command_line(task, ["fit", *given, "--run_dir", str(folder)]):
             raise RuntimeError(f"{folder}: exit status {status}")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    epochs = folder / "metrics.csv"  # a head that is fitted at once has none
     return Run(
         folder,
         {
@@ -65,7 +66,7 @@ def finished(task: str, folder: Path, flags: Sequence[str]) -> Run:
             for name, stored in metrics.items()
             if name.startswith("test/")
         },
-        float(pd.read_csv(folder / "metrics.csv")["seconds"].median()),
+        float(pd.read_csv(epochs)["seconds"].median()) if epochs.is_file() else float("nan"),
     )
 
 
