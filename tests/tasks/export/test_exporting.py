@@ -11,7 +11,7 @@ import torch
 
 from scansuite.errors import SuiteError
 from tasks.classify.exporter import ClassificationExporter
-from tasks.classify.heads import Head
+from tasks.classify.heads import Head, Standardised
 from tasks.classify.task import ClassificationTask
 from tasks.export.describe import describe
 from tasks.export.exporting import exported, write
@@ -23,13 +23,16 @@ from tasks.exported.model_file import ExportedModel, open_model
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClassificationTask, ExportedModel]:
     torch.manual_seed(0)
     task = ClassificationTask("test_resnet", class_names=["healthy", "ill"], in_channels=1, input_size=(48, 64)).eval()
-    folder = tmp_path_factory.mktemp("export")
+    return task, exported_file(task, tmp_path_factory.mktemp("export"))
+
+
+def exported_file(task: ClassificationTask, folder: Path) -> ExportedModel:
     checkpoint = folder / "best.ckpt"
     checkpoint.write_bytes(b"weights")
     exporter = ClassificationExporter(task, [str(checkpoint)])
     model, _ = exported(exporter, describe(exporter, [checkpoint], "mine"), 20)
     write(model, folder / "mine.onnx")
-    return task, open_model(folder / "mine.onnx")
+    return open_model(folder / "mine.onnx")
 
 
 @pytest.mark.parametrize("shape", [(1, 48, 64), (3, 70, 33), (2, 32, 128)])
@@ -45,6 +48,20 @@ def test_a_classifier_says_the_same(
     assert isinstance(task.head, Head)
     bias = task.head.linear.bias.numpy()
     np.testing.assert_allclose(found["cam"].mean(axis=(2, 3)) + bias, found["logits"], atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_head_on_all_levels_says_the_same_and_has_no_map(tmp_path: Path) -> None:
+    task = ClassificationTask("test_resnet", class_names=["healthy", "ill"], in_channels=1, head="levels").eval()
+    assert isinstance(task.head, Head)
+    assert isinstance(task.head.scale, Standardised)
+    task.head.scale.see(torch.rand(9, task.head.width) * 3)
+    model = exported_file(task, tmp_path)
+    for shape in ((1, 48, 64), (3, 70, 33)):
+        image = torch.rand(shape[0], 1, *shape[1:])
+        found = run_model(model, image.numpy())
+        assert set(found) == {"logits"}
+        np.testing.assert_allclose(found["logits"], task(image).numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_the_file_does_not_say_where_it_was_made(made: tuple[ClassificationTask, ExportedModel]) -> None:
