@@ -119,8 +119,9 @@ class Standardised(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, F) -> (B, F); a batch of one image has no deviation of its own, and takes that of what was seen."""
-        of_batch = self.training and len(input) > 1
-        return F.batch_norm(input, self.running_mean, self.running_var, None, None, of_batch, 0.1, self.eps)
+        if self.training and len(input) < 2:
+            return F.batch_norm(input, self.running_mean, self.running_var, eps=self.eps)
+        return super().forward(input)
 
 
 def mean_and_deviation(level: Tensor) -> Tensor:
