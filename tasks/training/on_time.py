@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _LOOKS = 8  # at the clock in an epoch
 _EPOCHS = 5  # whose pauses count
+_VALIDATIONS = 10  # of a training that are kept where these take too much of its time
 
 
 class OnTime(Callback):
@@ -33,6 +34,8 @@ class OnTime(Callback):
         started: when the command was started, by the clock.
         behind: from the seconds of a validation to those of all that comes after the training.
         stretches: train for longer than planned where there is time.
+        validating: largest share of the time that validations may take: where epochs turn out shorter than a trial had
+            them, not all are validated; None: those that the trainer says.
         now: the clock.
 
     Attributes:
@@ -46,9 +49,11 @@ class OnTime(Callback):
         behind: Callable[[float], float],
         *,
         stretches: bool,
+        validating: float | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seconds, self.started, self.behind, self.stretches, self.now = seconds, started, behind, stretches, now
+        self.validating, self._every = validating, 1
         self.pace: Pace | None = None
         self._used = 0.0  # before this process
         self._over = False
@@ -64,7 +69,8 @@ class OnTime(Callback):
         """Time that was used, and where the schedule stands."""
         pace = {} if self.pace is None else self.pace.state_dict()
         used = self._used + self.now() - self.started
-        return {"used": used, "over": self._over, "pace": pace, "seconds": self.seconds, "stretches": self.stretches}
+        asked = {"seconds": self.seconds, "stretches": self.stretches, "validating": self.validating}
+        return {"used": used, "over": self._over, "pace": pace, **asked}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them up."""
@@ -91,6 +97,7 @@ class OnTime(Callback):
         if self.pace is None:
             self.pace = Pace(int(trainer.estimated_stepping_batches), self.stretches)
         cast("Any", pl_module).pace = self.pace
+        self._every = trainer.check_val_every_n_epoch or 1
         if self._over:
             trainer.should_stop = True
             return
@@ -168,16 +175,27 @@ class OnTime(Callback):
         an_epoch = math.ceil(trainer.num_training_batches / accumulated)
         if trainer.is_global_zero and a_batch is not None:
             validation = self._validation.seconds or 0.0
+            self._thin_out(trainer, validation, a_batch * trainer.num_training_batches)
             share = validation / (trainer.check_val_every_n_epoch or 1)
             left = self._left() - self.behind(validation) - (validation - share)  # the last epoch is validated
             pause = (self._pause.seconds or 0.0) + share
             pace.aim(trainer.global_step, left, a_batch * accumulated, pause, an_epoch, begun // accumulated)
         if trainer.world_size > 1:
-            pace.last, pace.closing = trainer.strategy.broadcast((pace.last, pace.closing))
+            every = trainer.check_val_every_n_epoch
+            pace.last, pace.closing, every = trainer.strategy.broadcast((pace.last, pace.closing, every))
+            trainer.check_val_every_n_epoch = every
         if trainer.max_epochs == -1:  # counted in steps
             return
         to_come = max(0, pace.last - trainer.global_step - (an_epoch - begun // accumulated))
         trainer.fit_loop.max_epochs = trainer.current_epoch + 1 + math.ceil(to_come / an_epoch)
+
+    def _thin_out(self, trainer: Trainer, validation: float, an_epoch: float) -> None:
+        """Validate so seldom that it takes its share, by the seconds of a validation and of an epoch's batches."""
+        epochs = trainer.max_epochs
+        if self.validating is None or trainer.check_val_every_n_epoch is None or epochs is None or epochs < 1:
+            return
+        wanted = math.ceil(validation * (1 / self.validating - 1) / max(1e-9, an_epoch))
+        trainer.check_val_every_n_epoch = max(self._every, min(wanted, epochs // _VALIDATIONS))
 
     def _end(self, trainer: Trainer, *, at_end: bool) -> None:
         """End with this step where it is the last; what is trained by then is validated."""

@@ -11,7 +11,7 @@ from typing import Any
 from datamodules.base import ScanDataModule
 from tasks.cli.planning.given import given_flags
 from tasks.planning.budget import QUICK_SECONDS, seconds_of
-from tasks.planning.settle.length import BASE, BY_VALIDATION, LENGTH, views
+from tasks.planning.settle.length import BASE, BY_VALIDATION, LENGTH, SHARE, views
 from tasks.training.on_time import OnTime
 
 _IMPORTED = time.monotonic()
@@ -70,9 +70,11 @@ def on_time(
         SuiteError: the time is no time.
     """
     seconds, stretches = asked_seconds(config), uses_all(words)
+    validating = SHARE if stretches and "trainer.check_val_every_n_epoch" not in given_flags(words) else None
     before = {} if checkpoint is None else dict(checkpoint["callbacks"]).get(OnTime.__qualname__, {})
     if seconds is None and before:
         seconds, stretches = float(before["seconds"]), bool(before["stretches"])
+        validating = before.get("validating")
     if seconds is None or config["trainer"]["fast_dev_run"]:
         return []
     validated = len(data.rows("val"))
@@ -85,4 +87,4 @@ def on_time(
         share = (time.process_time() - computed) / max(1e-3, time.monotonic() - began)
         return BASE / min(1.0, max(_LEAST_SHARE, share)) + ratio * validation
 
-    return [OnTime(seconds, started(), behind, stretches=stretches)]
+    return [OnTime(seconds, started(), behind, stretches=stretches, validating=validating)]

@@ -93,13 +93,16 @@ def trained(
     *more: Callback,
     started: float = 0.0,
     stretches: bool = True,
+    validating: float | None = None,
     folder: Path | None = None,
     checkpoint: Path | None = None,
     flags: dict[str, Any] | None = None,
     **trainer: Any,
 ) -> Trainer:
     model = Small(**(flags or {}))
-    on_time = OnTime(seconds, started, lambda validation: 2 * validation, stretches=stretches, now=machine.now)
+    on_time = OnTime(
+        seconds, started, lambda validation: 2 * validation, stretches=stretches, validating=validating, now=machine.now
+    )
     callbacks: list[Callback] = [Resuming(), machine, on_time, *more]
     if folder is not None:
         callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
@@ -164,6 +167,25 @@ def test_seldom_validated_trainings_validate_their_end_too() -> None:
     trainer = trained(100.0, machine, check_val_every_n_epoch=4)
     assert machine.time + 6 == pytest.approx(100.0, abs=5.0)
     assert machine.validated[-1] == trainer.global_step
+
+
+def test_a_trial_that_had_steps_too_slow_is_made_up_for_by_fewer_validations() -> None:
+    # 10 epochs of 8 steps were laid out; there is time for 60, and each validation takes as long as ten epochs.
+    machine = Machine(lambda step: 0.1, validation=8.0)
+    every = trained(500.0, machine)
+    thinned = Machine(lambda step: 0.1, validation=8.0)
+    trainer = trained(500.0, thinned, validating=0.2)
+    assert thinned.time + 16 == pytest.approx(500.0, abs=17.0)  # within one stretch between two validations
+    assert trainer.global_step > 3 * every.global_step
+    assert 9 <= len(thinned.validated) <= 20
+    assert thinned.validated[-1] == trainer.global_step
+    assert pace_of(trainer).taken == 80
+
+
+def test_validations_that_take_their_share_stay() -> None:
+    machine = Machine(lambda step: 0.5, validation=0.8)
+    trainer = trained(100.0, machine, validating=0.2)
+    assert len(machine.validated) == trainer.current_epoch
 
 
 def test_accumulated_gradients_are_steps_of_several_batches() -> None:
