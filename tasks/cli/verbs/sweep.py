@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import yaml
 from filelock import FileLock
 
@@ -23,6 +24,7 @@ from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat
 from tasks.cli.planning.planned_run import PlannedRun, planned
 from tasks.cli.planning.planner import MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
+from tasks.cli.runs.run_data import split_in
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.sweep.against_first import against_first
 from tasks.cli.sweep.constraints import read_constraints
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 log = logging.getLogger(__name__)
+
+FOR_FOLDS = "for_folds.csv"
 
 OWN_FLAGS: OwnFlags = {
     "space": "YAML of flags with their ranges or choices (docs/sweep.md); left out: learning rate, weight decay, "
@@ -228,12 +232,27 @@ def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
     print(f"\n  # train by the winner's settings\n  {command(sweep.task, 'fit', config=sweep.folder / BEST)}")
     if winner != first:
         print("  # is it better than what fit would take? cases that chose nothing say it: both by folds")
-        by_folds = {"folds": 5, "judge_test": "false"}
+        by_folds = {"folds": 5, "judge_test": "false", **_one_part(sweep, first)}
         pairs = [(sweep.folder / name, sweep.folder / f"folds_{name.removesuffix('.yaml')}") for name in (BASE, BEST)]
         for config, folder in pairs:
             print(f"  {command(sweep.task, 'fit', config=config, run_dir=folder, **by_folds)}")
         print(f"  {command(sweep.task, 'report')} --compare {pairs[0][1]} {pairs[1][1]} --output compared.html")
     return 0
+
+
+def _one_part(sweep: Sweep, trial: Path) -> dict[str, Path]:
+    """``--data.split_file`` with the trial's training and validation cases as one part, from which folds are drawn.
+
+    Data that bring a validation part of their own have no folds otherwise. None where folds judged the trials.
+    """
+    file = None if sweep.folds is not None else split_in(trial)
+    if file is None:
+        return {}
+    parquet = file.suffix == ".parquet"
+    cases = pd.read_parquet(file) if parquet else pd.read_csv(file, dtype=str, keep_default_na=False)
+    parts = cases.assign(split=cases["split"].replace("val", "train"))[["case_id", "split"]]
+    write_text(sweep.folder / FOR_FOLDS, parts.to_csv(index=False))
+    return {"data.split_file": sweep.folder / FOR_FOLDS}
 
 
 def _judge(sweep: Sweep, winner: Path) -> None:

@@ -59,6 +59,7 @@ class Trainings:
                 return Ended(75, True, "")
         entry = {"value": value, "low": None, "high": None, "n": 3}
         (folder / "metrics.json").write_text(json.dumps({f"val/{self.metric}": entry}))
+        (folder / "split.csv").write_text("case_id,patient_id,split\na,1,train\nb,2,val\nc,3,test\n")
         return Ended(0, False, "")
 
 
@@ -93,6 +94,18 @@ def test_the_first_trial_is_what_fit_would_take_and_the_best_is_a_config(
     assert config["plan"] == "none"
     assert f"trial {int(best.trial)}: val/auroc" in out
     assert "best.yaml" in out
+
+
+def test_winner_and_first_trial_are_compared_by_folds_of_train_and_validation(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    status, out, err = run("sweep", "--space", space, "--trials", "7", "--run_dir", folder, *TINY)
+    assert status == 0, err
+    compared = [line for line in out.splitlines() if "--folds 5" in line]
+    assert len(compared) == 2
+    assert all(f"--data.split_file {folder}/for_folds.csv" in line for line in compared)
+    assert (folder / "for_folds.csv").read_text().split() == ["case_id,split", "a,train", "b,train", "c,test"]
 
 
 def test_all_trials_share_what_was_planned_at_the_beginning(
