@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 from filelock import FileLock
 
@@ -36,6 +35,7 @@ from tasks.cli.sweep.trials import BASE, WRITING, Sweep, work_all
 from tasks.cli.sweep.values import refuse_wrong_values
 from tasks.evaluation.comparison.differences import direction
 from tasks.evaluation.metric_names import is_ours, own_names
+from tasks.evaluation.tables import read_table
 from tasks.registry.flag import Flag, OwnFlags
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
     print(f"\n  # train by the winner's settings\n  {command(sweep.task, 'fit', config=sweep.folder / BEST)}")
     if winner != first:
         print("  # is it better than what fit would take? cases that chose nothing say it: both by folds")
-        by_folds = {"folds": 5, "judge_test": "false", **_one_part(sweep, first)}
+        by_folds = {"folds": 5, "judge_test": "false", **_one_part(sweep, winner)}  # the first may have failed
         pairs = [(sweep.folder / name, sweep.folder / f"folds_{name.removesuffix('.yaml')}") for name in (BASE, BEST)]
         for config, folder in pairs:
             print(f"  {command(sweep.task, 'fit', config=config, run_dir=folder, **by_folds)}")
@@ -248,8 +248,7 @@ def _one_part(sweep: Sweep, trial: Path) -> dict[str, object]:
     file = None if sweep.folds is not None else split_in(trial)
     if file is None:
         return {}
-    parquet = file.suffix == ".parquet"
-    cases = pd.read_parquet(file) if parquet else pd.read_csv(file, dtype=str, keep_default_na=False)
+    cases = read_table(file)
     parts = cases.assign(split=cases["split"].replace("val", "train"))[["case_id", "split"]]
     write_text(sweep.folder / FOR_FOLDS, parts.to_csv(index=False))
     metrics = json.loads((trial / "metrics.json").read_text(encoding="utf-8"))
