@@ -9,6 +9,11 @@ from tasks.cli.planning import planner
 from tasks.cli.planning.planner import machine_of
 
 
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backbones.hub.hub_answers", lambda: False)
+
+
 def trainer(devices: Any, nodes: int = 1) -> dict[str, Any]:
     return {"accelerator": "auto", "devices": devices, "num_nodes": nodes}
 
