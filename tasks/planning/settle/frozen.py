@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.planning.draft import Draft
+from tasks.planning.settle.network import ON_CPU_BEST, can_be_had, weights_of
 
 # Training images up to which a processor fits a head to features, instead of training the network.
 FEW = 2000
@@ -40,6 +41,10 @@ def frozen(draft: Draft) -> None:
         return
     if data.target in ("binary", "multiclass") and sum(count > 0 for count in data.class_counts) < 2:
         return  # a head has nothing to tell apart
+    if "model.backbone" in draft.planned and can_be_had(draft, ON_CPU_BEST.name):
+        text = "its features tell more than those of lite0, and at one look at each image twice the time is seconds"
+        draft.plan("model.backbone", ON_CPU_BEST.name, text, _HERE)
+        weights_of(draft, ON_CPU_BEST.name)
     text = f"{data.images} training images: a head on the features of {draft.value('model.backbone')} learns more from "
     draft.plan("model.freeze", "backbone", f"{text}so few than a network that trains", _MEASURED)
     text = "mean and deviation of the maps of all strides: early layers know textures that the last one does not"

@@ -48,7 +48,7 @@ def network(draft: Draft) -> None:
     if draft.is_given("model.weights") and draft.value("model.weights") not in ("auto", "imagenet"):
         return  # from scratch by wish, or from a file, whose network the user knows
     if draft.is_given("model.backbone"):
-        _weights_of(draft, str(draft.value("model.backbone")))
+        weights_of(draft, str(draft.value("model.backbone")))
         return
     wanted = _pretrained(draft)
     if wanted is None:
@@ -57,7 +57,7 @@ def network(draft: Draft) -> None:
         draft.plan("model.weights", None, why, "machine")
         return
     draft.plan("model.backbone", *wanted)
-    _weights_of(draft, wanted.name)
+    weights_of(draft, wanted.name)
 
 
 def _first(draft: Draft) -> Choice:
@@ -78,8 +78,13 @@ def can_be_had(draft: Draft, name: str) -> bool:
     return name in draft.machine.weights or draft.machine.hub
 
 
-def _weights_of(draft: Draft, name: str) -> None:
-    """Weights of a network that is settled."""
+def weights_of(draft: Draft, name: str) -> None:
+    """Plan the weights of a network that is settled, by where they can be had.
+
+    Args:
+        draft: to plan in.
+        name: of the network.
+    """
     channels = draft.fingerprint.channels
     if not can_be_had(draft, name):
         draft.plan("model.weights", None, f"ImageNet weights of {name} cannot be had on this machine", "machine")

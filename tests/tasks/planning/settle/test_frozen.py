@@ -19,6 +19,7 @@ FILMS = Fingerprint(
     "classify", "binary", cases={"train": 640, "val": 160, "test": 200}, samples=640, images=640,
     class_counts=(320, 320), height=SIDE, width=SIDE, types=("uint8",),
 )  # fmt: skip
+TABLE = "datamodules.classification.image_table.ImageTable"
 HERE = Machine("cpu", weights=("tf_efficientnet_lite0",))
 DEFAULTS: dict[str, Any] = {
     "model.backbone": "resnet18", "model.weights": "imagenet", "model.head": "pool", "model.freeze": None,
@@ -57,6 +58,26 @@ def test_a_quick_look_takes_it_too() -> None:
     assert freezes(draft_of(budget=Budget("quick", QUICK)))
 
 
+LITE2 = "tf_efficientnet_lite2"
+
+
+@pytest.mark.parametrize("machine", [Machine("cpu", weights=(*HERE.weights, LITE2)), Machine("cpu", hub=True)])
+def test_what_looks_at_an_image_once_may_be_the_larger_network(machine: Machine) -> None:
+    draft = Draft(FILMS, machine, Budget(), {}, {**DEFAULTS, "model.weights": None})
+    make_plan(draft, TABLE)
+    assert draft.value("model.backbone") == LITE2
+    assert LITE2 in draft.planned["model.weights"].reason
+    assert LITE2 in draft.planned["model.freeze"].reason
+
+
+def test_a_network_that_is_given_or_the_only_one_stays() -> None:
+    for machine, given in ((HERE, {}), (Machine("cpu", hub=True), {"model.backbone": "resnet18"})):
+        draft = Draft(FILMS, machine, Budget(), given, {**DEFAULTS, "model.weights": None})
+        make_plan(draft, TABLE)
+        assert draft.value("model.freeze") == "backbone"
+        assert draft.value("model.backbone") == given.get("model.backbone", HERE.weights[0])
+
+
 @pytest.mark.parametrize(
     "draft",
     [
@@ -88,7 +109,7 @@ def test_a_flag_of_a_training_in_steps_is_not_made_to_do_nothing(flag: str) -> N
 
 def test_a_frozen_network_has_no_rate_length_average_or_augmentation_to_plan() -> None:
     draft = draft_of(replace(FILMS, class_counts=(600, 40)))
-    make_plan(draft, "datamodules.classification.image_table.ImageTable")
+    make_plan(draft, TABLE)
     assert draft.value("data.cache") == "features"
     assert not {"model.lr", "model.ema", "data.augment", "trainer.max_epochs", "model.early_stopping"} & set(
         draft.planned
