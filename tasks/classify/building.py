@@ -9,7 +9,8 @@ from torch import Tensor
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import Part, is_path, refuse_arguments
-from tasks.classify.heads import Head, HeadName, needs_norm
+from tasks.classify.head_names import HeadName
+from tasks.classify.heads import Head, needs_norm
 from tasks.classify.neighbours import NeighbourHead
 from tasks.classify.own_head import OwnHead
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
+from tasks.classify.head_names import HeadName
 
 if TYPE_CHECKING:
     from backbones.pyramid import Backbone
 
-HeadName = Literal["pool", "levels", "mlp", "flatten", "native", "knn"]
-# Heads that are fitted to features at once, where these are kept (``--data.cache features``).
-FITTED = ("pool", "levels", "flatten", "knn")
 _LEAST_VARIANCE = 1e-6  # of a feature map, so that the root of one that is even has a gradient
 
 

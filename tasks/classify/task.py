@@ -21,7 +21,8 @@ from tasks.batches import count_cases
 from tasks.classify.building import build_head
 from tasks.classify.checks import check_flags, unfit_for_features
 from tasks.classify.distillation import imitation
-from tasks.classify.heads import FITTED, Head, HeadName
+from tasks.classify.head_names import FITTED, HeadName
+from tasks.classify.heads import Head
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.mc_dropout import check_passes, several
 from tasks.classify.metrics import ClassificationMetrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.planning.draft import Draft
-from tasks.planning.settle.frozen import FITTED
+from tasks.planning.settle.frozen import fitted_at_once
 
 # What changes images, or the network that is frozen.
 _OF_IMAGES = ("mixup", "cutmix", "drop_path", "layer_decay", "backbone_lr_factor", "unfreeze")
@@ -19,16 +19,16 @@ def on_features(draft: Draft) -> list[str]:
     """Leave alone what would do nothing, or be refused, on features."""
     if draft.value("data.cache") != "features":
         return []
-    head = draft.value("model.head")
+    fitted = fitted_at_once(draft)
     left = {f"model.{name}" for name in _OF_IMAGES}
-    if head in FITTED:
+    if fitted:
         left |= {f"model.{name}" for name in _OF_STEPS}
         left |= {"trainer.max_epochs", "trainer.max_steps", "trainer.check_val_every_n_epoch"}
-    if head == "knn":
+    if draft.value("model.head") == "knn":
         left.add("model.class_weights")
     if int(draft.value("data.feature_copies") or 1) == 1:
         left |= {flag for flag in draft.planned if flag.split(".")[1] in ("augment", "augment_args")}
     taken = [flag for flag in left if draft.planned.pop(flag, None) is not None]
-    if head in FITTED and taken:
+    if fitted and taken:
         return ["a head on kept features is fitted at once: no steps, rates and averages are planned"]
     return []

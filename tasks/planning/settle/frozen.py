@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.classify.head_names import FITTED
 from tasks.planning.draft import Draft
 from tasks.planning.settle.network import ON_CPU_BEST, can_be_had, weights_of
 
@@ -12,8 +13,6 @@ _HERE = "docs/plan_results.md"
 _LEVELS = "Evci et al., Head2Toe, ICML 2022; docs/plan_results.md"
 _MEASURED = "docs/finetuning_results.md"
 
-# Heads that are fitted at once to features that are kept.
-FITTED = ("pool", "levels", "flatten", "knn")
 # What the user gives of a training in steps, or of images that change from epoch to epoch, is not to be without effect.
 _OF_STEPS = (
     "data.augment", "data.augment_args", "data.augment_on", "data.cache", "data.sampler", "data.bag_size",

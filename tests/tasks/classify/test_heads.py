@@ -11,7 +11,8 @@ from torch import nn
 
 from backbones.pyramid import Backbone
 from scansuite.errors import SuiteError
-from tasks.classify.heads import Head, HeadName, Standardised, needs_norm
+from tasks.classify.head_names import HeadName
+from tasks.classify.heads import Head, Standardised, needs_norm
 from tasks.classify.task import ClassificationTask
 
 HEADS: tuple[HeadName, ...] = ("pool", "mlp", "flatten", "levels", "native")

@@ -1,0 +1,9 @@
+"""Heads of a classifier by name, for what is settled before torch is there: the command line and the plan."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+HeadName = Literal["pool", "levels", "mlp", "flatten", "native", "knn"]
+# Those that are fitted to features at once, where these are kept (``--data.cache features``).
+FITTED = ("pool", "levels", "flatten", "knn")
