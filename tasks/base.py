@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from tasks.fitting.standalone import Standalone
 from tasks.own.metrics import OwnMetrics, build_own, direction
 from tasks.own.parts import OwnPart
 from tasks.padding import padded
+from tasks.parent_checkpoint import ParentCheckpoint, read_parent, take_over
 from tasks.registry.links import Link, least_side
 from tasks.registry.run_files import checkpoint_in
 from tasks.steps import Stage, Steps
@@ -57,6 +59,8 @@ from tasks.training.settings import (
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from backbones.network import Strides
 
+log = logging.getLogger(__name__)
+
 
 class Task(Steps, Standalone):
     """Backbone -> head -> loss, with everything that tasks have in common.
@@ -69,9 +73,10 @@ class Task(Steps, Standalone):
         backbone: any timm network, or a textbook one (the verb ``list`` has them); ``hf-hub:REPO`` or
             ``local-dir:FOLDER`` is the network that a repository of the hub or a folder describes (docs/networks.md).
         backbone_args: further arguments of the network, as timm takes them (``drop_path_rate``, ...); left out: none.
-        weights: ``imagenet``, a run folder or checkpoint of any task, or a ``.pth`` or ``.safetensors`` file; ``auto``
-            is ``imagenet`` where these weights can be had, or those of the repository or folder in ``backbone``, else
-            from scratch (docs/networks.md); left out: from scratch.
+        weights: ``imagenet``, a run folder or checkpoint of any task, or a ``.pth`` or ``.safetensors`` file: the
+            backbone is taken, and of the same task with the same classes head, decoder or detector too; ``auto`` is
+            ``imagenet`` where these weights can be had, or those of the repository or folder in ``backbone``, else from
+            scratch (docs/networks.md); left out: from scratch.
         init: draw the backbone's weights anew by ``kaiming``, ``xavier``, ``normal``, ``truncated_normal`` or
             ``orthogonal``; ``default`` is the network's own scheme.
         freeze: ``backbone`` trains the rest alone: the head (feature extraction), the decoder or the detector; left
@@ -168,6 +173,7 @@ class Task(Steps, Standalone):
     calibration_method: Method = "none"
     weights_licence: str | None = None
     monitor: Monitor
+    _parent: ParentCheckpoint | None = None
 
     def __init__(
         self,
@@ -283,6 +289,7 @@ class Task(Steps, Standalone):
                 self.network, stem, strides=strides, classes=classes, image_size=size, args=args or {}
             )
             self.parent_record = record_of_weights(self.network)
+            self._parent = None if self.network.whole else read_parent(self.network.weights)
             self.weights_licence = licence_of(self.network)
         self.hparams.update(stem=stem)
 
@@ -291,12 +298,35 @@ class Task(Steps, Standalone):
         """The metrics of each stage that has some."""
 
     def build_metrics(self) -> None:
-        """Make ``self.metrics``, and let the user's choose the best checkpoint where that is asked for."""
+        """Make ``self.metrics``, and let the user's choose the best checkpoint where that is asked for.
+
+        It is the last thing that a task builds. What a checkpoint of the same task in ``weights`` holds beside a
+        backbone comes in here, since all parts are there by now.
+        """
+        self._take_over()
         self.metrics = nn.ModuleDict({f"{stage}_metrics": metric for stage, metric in self.configure_metrics().items()})
         own = build_own(self._asked_metrics, self.metric_arguments(), self._asked_monitor)
         self.metrics.update({f"{stage}_own": OwnMetrics(own, self.class_names) for stage in ("val", "test") if own})
         if self._asked_monitor is not None:
             self.monitor = self._asked_monitor, direction(own, self._asked_monitor)
+
+    def unlike_parent(self, made: Mapping[str, Any]) -> str:
+        """What the head of a model of this task that was made with these arguments says otherwise; empty: nothing."""
+        names = made.get("class_names") or [str(number) for number in range(int(made.get("num_classes") or 2))]
+        return "" if list(names) == self.class_names else "other classes"
+
+    def _take_over(self) -> None:
+        """Begin with head, decoder or detector of the checkpoint in ``weights`` too, where they say the same."""
+        parent, self._parent = self._parent, None
+        if parent is None or parent.task != self.name:
+            return
+        unlike = self.unlike_parent(parent.made)
+        taken = [] if unlike else take_over(self, parent)
+        if taken:
+            log.info("%s: %s taken over as well", self.network.weights, " and ".join(taken))
+        else:
+            why = unlike or "other layers"
+            log.info("%s: the backbone alone is taken over, what stands behind it had %s", self.network.weights, why)
 
     def metric_arguments(self) -> dict[str, Any]:
         """Arguments that a metric of the user's gets where its constructor names them."""

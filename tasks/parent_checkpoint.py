@@ -1,11 +1,18 @@
-"""Parent checkpoint in ``--model.weights``: how its network was built and its images were preprocessed."""
+"""Parent checkpoint in ``--model.weights``: how its network was built, its images were preprocessed, and its head."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from torch import Tensor, nn
+
 from backbones.weight_files import load_pickled
+
+# Parts of a task that are not taken over as they are: the backbone has its own ways, the others are of the data.
+_APART = ("backbone", "normalize", "metrics")
 
 
 class ParentCheckpoint(NamedTuple):
@@ -17,6 +24,9 @@ class ParentCheckpoint(NamedTuple):
         std: likewise.
         pruned: its layers have fewer channels than the network of that name.
         licence: of the weights that it began with itself; None: none is stated.
+        task: that it is of.
+        made: arguments that its model was made with.
+        state: all its tensors by name.
     """
 
     stem: str
@@ -24,6 +34,9 @@ class ParentCheckpoint(NamedTuple):
     std: list[float]
     pruned: bool = False
     licence: str | None = None
+    task: str = ""
+    made: Mapping[str, Any] = MappingProxyType({})
+    state: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def read_parent(weights: str | None) -> ParentCheckpoint | None:
@@ -40,8 +53,45 @@ def read_parent(weights: str | None) -> ParentCheckpoint | None:
         mean, std = (state[f"normalize.{name}"].flatten().tolist() for name in ("mean", "std"))
     except Exception:
         return None
-    made = checkpoint.get("scansuite", {})
-    return ParentCheckpoint(stem, mean, std, bool(made.get("sizes")), made.get("weights_licence"))
+    told = checkpoint.get("scansuite", {})
+    return ParentCheckpoint(
+        stem,
+        mean,
+        std,
+        pruned=bool(told.get("sizes")),
+        licence=told.get("weights_licence"),
+        task=str(told.get("task", "")),
+        made=checkpoint["hyper_parameters"],
+        state=state,
+    )
+
+
+def take_over(model: nn.Module, parent: ParentCheckpoint) -> list[str]:
+    """Fill what stands behind the backbone, head, decoder or detector, from a checkpoint of the same task.
+
+    Args:
+        model: is changed in place, all of it or nothing.
+        parent: of the same task and the same classes.
+
+    Returns:
+        Names of the parts that were filled; none where a tensor of theirs is missing there, or of another shape.
+    """
+    parts = {
+        name: part
+        for name, part in model.named_children()
+        if name not in _APART and any(True for _ in part.parameters())
+    }
+    states = {
+        name: {key: parent.state.get(f"{name}.{key}") for key in part.state_dict()} for name, part in parts.items()
+    }
+    for name, part in parts.items():
+        for key, own in part.state_dict().items():
+            there = states[name][key]
+            if there is None or there.shape != own.shape:
+                return []
+    for name, part in parts.items():
+        part.load_state_dict(states[name])
+    return list(parts)
 
 
 def network_of(weights: str) -> dict[str, Any]:

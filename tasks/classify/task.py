@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -149,7 +149,7 @@ class ClassificationTask(Task):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.target: Target = target or ("binary" if self.num_classes == 2 else "multiclass")
+        self.target: Target = target or _target_of(self.num_classes)
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
         self.aggregate, self.bag_limit = aggregate, bag_limit
@@ -195,6 +195,11 @@ class ClassificationTask(Task):
     def kind(self) -> str:
         """The kind of target, and how the images of a case are put together."""
         return self.target if self.aggregate == "none" else f"{self.target}, {self.aggregate} of a case's images"
+
+    def unlike_parent(self, made: Mapping[str, Any]) -> str:
+        """See :meth:`~tasks.base.Task.unlike_parent`; logits of another kind of target say something else."""
+        target = made.get("target") or _target_of(len(self.class_names))
+        return super().unlike_parent(made) or ("" if target == self.target else "another kind of target")
 
     @property
     def _positive(self) -> int:
@@ -393,3 +398,8 @@ class ClassificationTask(Task):
     def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
         """Columns for the cases of a batch."""
         return case_rows(self.scores(output), batch, self.target, self.class_names)
+
+
+def _target_of(classes: int) -> Target:
+    """The kind of target where none is said."""
+    return "binary" if classes == 2 else "multiclass"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -164,6 +164,11 @@ class DetectionTask(Task):
             if box_sizes is not None:
                 log.info("%s", self.detector.table)
         self.build_metrics()
+
+    def unlike_parent(self, made: Mapping[str, Any]) -> str:
+        """See :meth:`~tasks.base.Task.unlike_parent`; heads say how a box differs from an anchor."""
+        other = self.detector.table is not None and made.get("anchors") != self.detector.anchors
+        return super().unlike_parent(made) or ("other anchors" if other else "")
 
     def kind(self) -> str:
         """The detector."""
