@@ -7,7 +7,7 @@ from tasks.planning.draft import Draft
 from tasks.planning.settle.network import ON_CPU_BEST, can_be_had, weights_of
 
 # Training images up to which a processor fits a head to features, instead of training the network.
-FEW = 2000
+FEW = 1000
 QUICK = 120.0  # seconds; who gives a training more has them spent on training
 _HERE = "docs/plan_results.md"
 _LEVELS = "Evci et al., Head2Toe, ICML 2022; docs/plan_results.md"
