@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +37,7 @@ from tasks.fitting.standalone import Standalone
 from tasks.own.metrics import OwnMetrics, build_own, direction
 from tasks.own.parts import OwnPart
 from tasks.padding import padded
-from tasks.parent_checkpoint import ParentCheckpoint, read_parent, take_over
+from tasks.parent_checkpoint import ParentCheckpoint, go_on, read_parent
 from tasks.registry.links import Link, least_side
 from tasks.registry.run_files import checkpoint_in
 from tasks.steps import Stage, Steps
@@ -58,8 +57,6 @@ from tasks.training.settings import (
 
 if TYPE_CHECKING:  # brings timm, which the help of the command line can do without
     from backbones.network import Strides
-
-log = logging.getLogger(__name__)
 
 
 class Task(Steps, Standalone):
@@ -300,10 +297,11 @@ class Task(Steps, Standalone):
     def build_metrics(self) -> None:
         """Make ``self.metrics``, and let the user's choose the best checkpoint where that is asked for.
 
-        It is the last thing that a task builds. What a checkpoint of the same task in ``weights`` holds beside a
-        backbone comes in here, since all parts are there by now.
+        It is built last: what a checkpoint in ``weights`` holds beside a backbone comes in here, where all parts are.
         """
-        self._take_over()
+        parent, self._parent = self._parent, None
+        if parent is not None and parent.task == self.name:
+            go_on(self, parent, self.unlike_parent(parent.made))
         self.metrics = nn.ModuleDict({f"{stage}_metrics": metric for stage, metric in self.configure_metrics().items()})
         own = build_own(self._asked_metrics, self.metric_arguments(), self._asked_monitor)
         self.metrics.update({f"{stage}_own": OwnMetrics(own, self.class_names) for stage in ("val", "test") if own})
@@ -314,19 +312,6 @@ class Task(Steps, Standalone):
         """What the head of a model of this task that was made with these arguments says otherwise; empty: nothing."""
         names = made.get("class_names") or [str(number) for number in range(int(made.get("num_classes") or 2))]
         return "" if list(names) == self.class_names else "other classes"
-
-    def _take_over(self) -> None:
-        """Begin with head, decoder or detector of the checkpoint in ``weights`` too, where they say the same."""
-        parent, self._parent = self._parent, None
-        if parent is None or parent.task != self.name:
-            return
-        unlike = self.unlike_parent(parent.made)
-        taken = [] if unlike else take_over(self, parent)
-        if taken:
-            log.info("%s: %s taken over as well", self.network.weights, " and ".join(taken))
-        else:
-            why = unlike or "other layers"
-            log.info("%s: the backbone alone is taken over, what stands behind it had %s", self.network.weights, why)
 
     def metric_arguments(self) -> dict[str, Any]:
         """Arguments that a metric of the user's gets where its constructor names them."""

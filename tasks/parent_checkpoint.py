@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from backbones.weight_files import load_pickled
+
+log = logging.getLogger(__name__)
 
 # Parts of a task that are not taken over as they are: the backbone has its own ways, the others are of the data.
 _APART = ("backbone", "normalize", "metrics")
@@ -64,6 +67,22 @@ def read_parent(weights: str | None) -> ParentCheckpoint | None:
         made=checkpoint["hyper_parameters"],
         state=state,
     )
+
+
+def go_on(model: nn.Module, parent: ParentCheckpoint, unlike: str) -> None:
+    """Begin with head, decoder or detector of a checkpoint of the same task too, and say so.
+
+    Args:
+        model: is changed in place.
+        parent: of the same task.
+        unlike: what its head says otherwise; empty: nothing.
+    """
+    taken = [] if unlike else take_over(model, parent)
+    if taken:
+        log.info("--model.weights: %s taken over as well", " and ".join(taken))
+    else:
+        why = unlike or "other layers"
+        log.info("--model.weights: the backbone alone is taken over, what stands behind it had %s", why)
 
 
 def take_over(model: nn.Module, parent: ParentCheckpoint) -> list[str]:

@@ -11,6 +11,7 @@ from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import Part, is_path, refuse_arguments
 from tasks.classify.head_names import HeadName
 from tasks.classify.heads import Head, needs_norm
+from tasks.classify.kernel_head import KernelHead
 from tasks.classify.neighbours import NeighbourHead
 from tasks.classify.own_head import OwnHead
 
@@ -25,7 +26,7 @@ def build_head(
     outputs: int,
     dropout: float,
     hidden: int,
-) -> Head | OwnHead | NeighbourHead | None:
+) -> Head | OwnHead | NeighbourHead | KernelHead | None:
     """Make the head; None where the network's own classifier is the head.
 
     Args:
@@ -57,6 +58,8 @@ def build_head(
             ordinal=task.criterion.name == "ordinal",
             norm=needs_norm(task.backbone),
         )
+    if name == "kernel":
+        return KernelHead(task.backbone.channels, outputs)
     grid = None
     if name == "flatten" and task.input_size is not None:
         height, width = _levels_of(task, torch.zeros(1, task.in_channels, *task.input_size))[-1].shape[-2:]

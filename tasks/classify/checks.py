@@ -70,7 +70,8 @@ def unfit_for_features(task: ClassificationTask) -> str:
         return f"--model.aggregate {task.aggregate} evaluates many images of a case together: leave one of the two out"
     if head == "native" or is_path(head):
         return (
-            f"--model.head {head} is more than a head on one vector of an image: take pool, levels, mlp, flatten or knn"
+            f"--model.head {head} is more than a head on one vector of an image: take pool, levels, kernel, mlp, "
+            "flatten or knn"
         )
     if not task.fits_head:
         return ""

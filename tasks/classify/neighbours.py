@@ -7,20 +7,20 @@ tests, cannot be part of a checkpoint that holds tensors alone, nor of an export
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
+from tasks.classify.remembered import Remembering
 
 TEMPERATURE = 0.07
 _LEAST = 1e-6  # a share that no neighbour has, so that its logit is finite
 
 
-class NeighbourHead(nn.Module):
+class NeighbourHead(Remembering):
     """Average pooling, and the weighted votes of the nearest training images. Nothing of it is trained.
 
     Args:
@@ -41,6 +41,7 @@ class NeighbourHead(nn.Module):
 
     keys: Tensor
     votes: Tensor
+    remembered: ClassVar[tuple[str, ...]] = ("keys", "votes")
 
     def __init__(self, channels: int, outputs: int, *, neighbours: int, target: str, ordinal: bool, norm: bool) -> None:
         from timm.layers import LayerNorm2d  # not before a head is made: the help of the command line reads this module
@@ -105,15 +106,3 @@ class NeighbourHead(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """The pyramid's levels, of which the last (B, C, h, w) is used -> (B, outputs) logits."""
         return self.classify(self.features(levels))
-
-    def output_layers(self) -> list[nn.Module]:
-        """There are none."""
-        return []
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """As many training images as the file has."""
-        for name in ("keys", "votes"):
-            held = state_dict.get(f"{prefix}{name}")
-            if isinstance(held, Tensor):
-                setattr(self, name, getattr(self, name).new_zeros(held.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -20,8 +20,11 @@ from datamodules.samples.features import FeatureDataset
 from scansuite.errors import SuiteError
 from scansuite.words import number_of
 from tasks.classify.heads import Head, Standardised
+from tasks.classify.kernel_fit import fit_kernels
+from tasks.classify.kernel_head import KernelHead
 from tasks.classify.losses import ClassificationLoss
 from tasks.classify.neighbours import NeighbourHead
+from tasks.evaluation.bootstrap import group_cases
 
 if TYPE_CHECKING:
     from tasks.classify.task import ClassificationTask
@@ -54,7 +57,7 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> None:
     """Fit the head of a task to features, and leave it in the task.
 
     Args:
-        task: with a head that is fitted (``pool``, ``levels``, ``flatten``, ``knn``).
+        task: with a head that is fitted (``pool``, ``levels``, ``kernel``, ``flatten``, ``knn``).
         data: whose parts are features; on validation ``l2`` is chosen where it is not given.
 
     Raises:
@@ -75,8 +78,13 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> None:
         head.remember(features, labels)
         log.info("head: the %d nearest of %s (cosine), which are kept in the checkpoint", head.neighbours, size)
         return
-    assert isinstance(head, Head)
     given = None if weights is None else np.repeat(weights / weights.mean(), copies)
+    if isinstance(head, KernelHead):
+        own = data.table.cases.iloc[data.rows("train")]
+        groups = np.repeat(group_cases(own["case_id"], own["patient_id"]), copies)
+        fit_kernels(task, head, (features, labels), (val.features[:, 0], val.labels), given, groups)
+        return
+    assert isinstance(head, Head)
     head.eval()
     if isinstance(head.scale, Standardised):
         head.scale.see(features)

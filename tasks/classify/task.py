@@ -21,17 +21,18 @@ from tasks.batches import count_cases
 from tasks.classify.building import build_head
 from tasks.classify.checks import check_flags, unfit_for_features
 from tasks.classify.distillation import imitation
-from tasks.classify.head_names import FITTED, HeadName
+from tasks.classify.head_names import FITTED, ONLY_FITTED, READ_ALL, HeadName
 from tasks.classify.heads import Head
 from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
 from tasks.classify.mc_dropout import check_passes, several
 from tasks.classify.metrics import ClassificationMetrics
-from tasks.classify.neighbours import NeighbourHead
 from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
 from tasks.classify.probe import fit_head
+from tasks.classify.remembered import Remembering
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import calibrated, probabilities
+from tasks.classify.targets import Target, target_of
 from tasks.evaluation.calibration.calibration import Method, read_method
 from tasks.evaluation.operating_rules import YOUDEN, read_rule
 from tasks.own.loader_batches import check_classes, check_shape
@@ -40,8 +41,6 @@ from tasks.own.parts import OwnPart
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.registry.links import Link, joins
 from tasks.steps import Stage
-
-Target = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -53,15 +52,16 @@ class ClassificationTask(Task):
 
     Args:
         head: ``pool`` (global average pooling), ``levels`` (mean and deviation of the feature maps of all strides),
-            ``mlp``, ``flatten``, or ``native``, the network's own classifier; ``knn`` asks the most alike training
-            images (docs/frozen_features.md); or the dotted path of one of your own (docs/extending.md).
+            ``mlp``, ``flatten``, or ``native``, the network's own classifier; ``kernel`` and ``knn`` ask the training
+            images that are alike, by a fit or by votes (docs/frozen_features.md); or the dotted path of one of your own
+            (docs/extending.md).
         head_args: arguments of a head of your own; left out: none.
         dropout: chance (0 to 1) of dropping a feature before the head's linear layers, in training.
         mc_dropout: passes with dropout at work whose mean is evaluated and predicted; how far they are apart stands in
             column ``uncertainty`` (Gal and Ghahramani 2016); left out: one pass without.
         hidden: width of the hidden layer of the ``mlp`` head, in features.
-        l2: factor of half the squared weights of a linear head that is fitted to kept features (one over C of
-            scikit-learn's logistic regression); left out: chosen on validation.
+        l2: factor of half the squared weights of a head that is fitted to kept features (docs/frozen_features.md); left
+            out: chosen on validation, and of ``kernel`` on folds.
         neighbours: training images that ``knn`` asks.
         aggregate: how a case with many images is evaluated: ``none`` takes each image for itself; ``mean``, ``max`` and
             ``topk`` average all, the one highest or a share of the images' scores; ``attention`` weighs their features.
@@ -149,7 +149,7 @@ class ClassificationTask(Task):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.target: Target = target or _target_of(self.num_classes)
+        self.target: Target = target or target_of(self.num_classes)
         self.positive_class = positive_class or (self.class_names[-1] if self.target == "binary" else None)
         self.monitor = ("mae", "min") if self.target == "regression" else ("auroc", "max")
         self.aggregate, self.bag_limit = aggregate, bag_limit
@@ -172,7 +172,7 @@ class ClassificationTask(Task):
         outputs = self.num_classes - 1 if self.criterion.name == "ordinal" else self.num_classes
         native = head == "native"
         self.build_network(
-            "own" if head == "levels" else None,
+            "own" if head in READ_ALL else None,
             classes=outputs if native else None,
             args={"dropout": dropout} if native else None,
         )
@@ -198,8 +198,8 @@ class ClassificationTask(Task):
 
     def unlike_parent(self, made: Mapping[str, Any]) -> str:
         """See :meth:`~tasks.base.Task.unlike_parent`; logits of another kind of target say something else."""
-        target = made.get("target") or _target_of(len(self.class_names))
-        return super().unlike_parent(made) or ("" if target == self.target else "another kind of target")
+        same = (made.get("target") or target_of(len(self.class_names))) == self.target
+        return super().unlike_parent(made) or ("" if same else "another kind of target")
 
     @property
     def _positive(self) -> int:
@@ -279,15 +279,15 @@ class ClassificationTask(Task):
     @property
     def feature_width(self) -> int | None:
         """Length of :meth:`features`, which it takes in place of images; None: it takes images alone."""
-        return self.head.width if isinstance(self.head, (Head, NeighbourHead)) else None
+        return self.head.width if isinstance(self.head, (Head, Remembering)) else None
 
     def without_features(self) -> str:
         """See :meth:`~tasks.base.Task.without_features`."""
         return unfit_for_features(self)
 
     def wants_features(self) -> str:
-        """The head of neighbours, which nothing trains."""
-        return "--model.head knn compares features that are kept" if self.head_name == "knn" else ""
+        """Heads that nothing trains: of neighbours and of kernels."""
+        return f"--model.head {self.head_name} compares features that are kept" if self.head_name in ONLY_FITTED else ""
 
     @property
     def fits_head(self) -> bool:
@@ -398,8 +398,3 @@ class ClassificationTask(Task):
     def rows(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
         """Columns for the cases of a batch."""
         return case_rows(self.scores(output), batch, self.target, self.class_names)
-
-
-def _target_of(classes: int) -> Target:
-    """The kind of target where none is said."""
-    return "binary" if classes == 2 else "multiclass"

@@ -46,8 +46,10 @@ def frozen(draft: Draft) -> None:
         weights_of(draft, ON_CPU_BEST.name)
     text = f"{data.images} training images: a head on the features of {draft.value('model.backbone')} learns more from "
     draft.plan("model.freeze", "backbone", f"{text}so few than a network that trains", _MEASURED)
-    text = "mean and deviation of the maps of all strides: early layers know textures that the last one does not"
-    draft.plan("model.head", "levels", text, _LEVELS)
+    text = (
+        "it reads the maps of all strides, and calls an image by the training images that are like it where that helps"
+    )
+    draft.plan("model.head", "kernel", text, _LEVELS)
     draft.plan(
         "data.cache", "features", "a frozen network says the same of an image each time: it is asked once", _HERE
     )

@@ -21,7 +21,7 @@ def table(table_root: Path) -> list[str]:
     return ["--data", "ImageTable", "--data.root", str(table_root), *TINY, *FROZEN, "--data.cache_dir", "cache"]
 
 
-@pytest.mark.parametrize("head", ["pool", "knn", "mlp"])
+@pytest.mark.parametrize("head", ["pool", "kernel", "knn", "mlp"])
 def test_a_model_on_features_is_a_model_on_images(run: Run, table: list[str], head: str) -> None:
     words = [*table, *KINDS["binary"], "--model.head", head]
     status, _, err = run("fit", *words, "--run_dir", "run")
@@ -38,8 +38,9 @@ def test_a_model_on_features_is_a_model_on_images(run: Run, table: list[str], he
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "ordinal", "regression"])
-def test_every_kind_of_target_is_fitted(run: Run, table: list[str], kind: str) -> None:
-    status, out, err = run("fit", *table, *KINDS[kind], "--run_dir", "run")
+@pytest.mark.parametrize("head", ["pool", "kernel"])
+def test_every_kind_of_target_is_fitted(run: Run, table: list[str], kind: str, head: str) -> None:
+    status, out, err = run("fit", *table, *KINDS[kind], "--model.head", head, "--run_dir", "run")
     assert status == 0, err
     assert "test: " in out
     kept = torch.load(BEST, weights_only=True)["hyper_parameters"]

@@ -12,6 +12,8 @@ import torch
 from scansuite.errors import SuiteError
 from tasks.classify.exporter import ClassificationExporter
 from tasks.classify.heads import Head, Standardised
+from tasks.classify.kernel_fit import fit_kernels
+from tasks.classify.kernel_head import KernelHead
 from tasks.classify.task import ClassificationTask
 from tasks.export.describe import describe
 from tasks.export.exporting import exported, write
@@ -62,6 +64,19 @@ def test_a_head_on_all_levels_says_the_same_and_has_no_map(tmp_path: Path) -> No
         found = run_model(model, image.numpy())
         assert set(found) == {"logits"}
         np.testing.assert_allclose(found["logits"], task(image).numpy(), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_head_of_kernels_says_the_same(tmp_path: Path) -> None:
+    task = ClassificationTask("test_resnet", class_names=["healthy", "ill"], in_channels=1, head="kernel").eval()
+    assert isinstance(task.head, KernelHead)
+    features, labels = torch.rand(30, task.head.width) * 3, torch.arange(30) % 2
+    fit_kernels(task, task.head, (features, labels), (features, labels), None, np.arange(30))
+    task.head.landmarks, task.head.weights = torch.rand(30, task.head.width) / 9, torch.randn(30, 2)
+    model = exported_file(task, tmp_path)
+    for shape in ((1, 48, 64), (3, 70, 33)):
+        image = torch.rand(shape[0], 1, *shape[1:])
+        np.testing.assert_allclose(run_model(model, image.numpy())["logits"], task(image).numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_the_file_does_not_say_where_it_was_made(made: tuple[ClassificationTask, ExportedModel]) -> None:

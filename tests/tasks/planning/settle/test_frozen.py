@@ -42,7 +42,7 @@ def draft_of(
 def freezes(draft: Draft) -> bool:
     frozen(draft)
     planned = {flag: one.value for flag, one in draft.planned.items()}
-    assert planned in ({}, {"model.freeze": "backbone", "model.head": "levels", "data.cache": "features"})
+    assert planned in ({}, {"model.freeze": "backbone", "model.head": "kernel", "data.cache": "features"})
     return bool(planned)
 
 
