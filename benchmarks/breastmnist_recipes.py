@@ -54,6 +54,8 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "frozen-levels-copies": (*_LIGHT, *_FROZEN, *_LEVELS, *_COPIES),
     "frozen-levels-medium": (*_MEDIUM, *_FROZEN, *_LEVELS, *_COPIES),
     "frozen-levels-lite2": (*_STILL, *_FROZEN, *_LEVELS, "--model.backbone", "tf_efficientnet_lite2"),
+    "frozen-kernel": (*_STILL, *_FROZEN, "--model.head", "kernel"),
+    "frozen-kernel-lite2": (*_STILL, *_FROZEN, "--model.head", "kernel", "--model.backbone", "tf_efficientnet_lite2"),
     "frozen-levels-192": (*_STILL, *_FROZEN, *_LEVELS, "--data.image_size", "192"),
     "frozen-levels-224": (*_STILL, *_FROZEN, *_LEVELS, "--data.image_size", "224"),
 }
