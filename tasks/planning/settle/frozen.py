@@ -1,4 +1,4 @@
-"""Whether the network's weights stay as they are and a linear head alone is fitted to its features, computed once."""
+"""Whether the network's weights stay as they are and a head alone is fitted to its features, computed once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_STEPS = (
 
 
 def frozen(draft: Draft) -> None:
-    """On a processor few images train a linear head on ImageNet's features: more than training learns from so few."""
+    """On a processor few images fit a head to ImageNet's features: more than training learns from so few."""
     data, machine = draft.fingerprint, draft.machine
     seconds = draft.budget.seconds
     trains = draft.budget.quality == "best" or (seconds is not None and seconds > QUICK)
