@@ -127,9 +127,10 @@ def fit_kernels(
     task.l2 = fitted.ridge
     task.hparams.update(l2=fitted.ridge)
     log.info(
-        "head: %s kernel on %s of %d features, ridge %g (of %s the best on %d folds and val), loss %.4f held out; "
+        "head: %s kernel on %s of %d features%s, ridge %g (of %s the best on %d folds and val), loss %.4f held out; "
         "fitted in %.1f seconds",
-        fitted.kernel, number_of(len(rows), "training image"), head.width, fitted.ridge,
+        fitted.kernel, number_of(len(rows), "training image"), head.width,
+        ", which are kept in the checkpoint" if len(head.landmarks) else "", fitted.ridge,
         number_of(len(tried), "fit"), int(cases.folds.max()) + 1, loss, time.monotonic() - began,
     )  # fmt: skip
 
