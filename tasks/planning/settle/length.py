@@ -55,7 +55,7 @@ _BETWEEN = (0.05, 0.45, 0.45, 0.05)  # shares of the images between the quantile
 _MOST_PATCHES = 250  # steps an epoch, as the data class counts (datamodules/samples/patches.py)
 FEWEST_STEPS = 10  # that any training takes
 # Of what comes after a training: charts and the report, and evaluation by validation's seconds (docs/plan_time.md).
-BASE = 6.0
+BASE = 16.0
 BY_VALIDATION = 1.5
 _FLIPS = 4  # views of an image with --model.tta flips
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run")
