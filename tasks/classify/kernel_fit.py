@@ -23,6 +23,7 @@ from scansuite.errors import SuiteError
 from scansuite.words import number_of
 from tasks.classify.kernel_head import KernelHead, gaussian
 from tasks.classify.losses import ClassificationLoss
+from tasks.classify.targets import ONE_CLASS
 
 if TYPE_CHECKING:
     from tasks.classify.task import ClassificationTask
@@ -151,10 +152,7 @@ def targets_of(task: ClassificationTask, labels: NDArray[np.generic]) -> _Number
     if task.target == "multilabel":
         return 2 * labels.astype(np.float64) - 1
     if len(np.unique(labels)) < 2:
-        raise SuiteError(
-            "--data.cache features: all training cases are of one class, and a head has nothing to tell apart: give "
-            "cases of another"
-        )
+        raise SuiteError(ONE_CLASS)
     numbers = labels.astype(np.int64)[:, None]
     if task.criterion.name == "ordinal":  # logit k: above class k, learnt on the cases of at least class k
         steps = np.arange(task.num_classes - 1)

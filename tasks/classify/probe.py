@@ -24,6 +24,7 @@ from tasks.classify.kernel_fit import fit_kernels
 from tasks.classify.kernel_head import KernelHead
 from tasks.classify.losses import ClassificationLoss
 from tasks.classify.neighbours import NeighbourHead
+from tasks.classify.targets import ONE_CLASS
 from tasks.evaluation.bootstrap import group_cases
 
 if TYPE_CHECKING:
@@ -150,10 +151,7 @@ def solve(
 def _classes(features: _Numbers, labels: NDArray[Any], count: int, l2: float, weights: _Numbers) -> Linear:
     present = np.unique(labels)
     if len(present) < 2:
-        raise SuiteError(
-            "--data.cache features: all training cases are of one class, and a head has nothing to tell apart: give "
-            "cases of another"
-        )
+        raise SuiteError(ONE_CLASS)
     coefficients, intercept = _logistic(features, labels, l2, weights)
     weight, bias = np.zeros((count, features.shape[1])), np.full(count, _NEVER)
     if len(present) == 2:  # one row for both: the second over the first

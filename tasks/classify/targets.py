@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 Target = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
+# What is wrong with cases to which a head is to be fitted at once.
+ONE_CLASS = (
+    "--data.cache features: all training cases are of one class, and a head has nothing to tell apart: give cases of "
+    "another"
+)
 
 
 def target_of(classes: int) -> Target:
