@@ -85,7 +85,7 @@ class Head(nn.Module):
     def features(self, levels: list[Tensor]) -> Tensor:
         """The pyramid's levels, each (B, C, h, w), of which most heads use the last -> (B, features)."""
         if self.reads_all:
-            return torch.cat([mean_and_deviation(level) for level in levels], dim=1)
+            return of_all(levels)
         features: Tensor = self.flatten(self.pool(self.norm(levels[-1])))
         return features
 
@@ -120,6 +120,11 @@ class Standardised(nn.BatchNorm1d):
         if self.training and len(input) < 2:
             return F.batch_norm(input, self.running_mean, self.running_var, eps=self.eps)
         return super().forward(input)
+
+
+def of_all(levels: list[Tensor]) -> Tensor:
+    """Levels, each (B, C, h, w) -> (B, F): mean and deviation of the feature maps of all, F twice their number."""
+    return torch.cat([mean_and_deviation(level) for level in levels], dim=1)
 
 
 def mean_and_deviation(level: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from scansuite.errors import SuiteError
 from scansuite.words import number_of
 from tasks.classify.kernel_head import KernelHead, gaussian
 from tasks.classify.losses import ClassificationLoss
-from tasks.classify.targets import ONE_CLASS
+from tasks.classify.targets import NEVER, ONE_CLASS
 
 if TYPE_CHECKING:
     from tasks.classify.task import ClassificationTask
@@ -34,7 +34,6 @@ Kernel = Literal["linear", "gaussian"]
 RIDGES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # beside kernels of which an image with itself is 1 in the mean
 FOLDS = 5
 MOST = 4000  # training images that are compared with each other
-_NEVER = -30.0  # logit of a class that no training case has
 _FLAT = 1e-3  # factor of the squared stretch and shifts, so that what separates without an error has an end
 
 _Numbers = NDArray[np.float64]
@@ -111,7 +110,7 @@ def fit_kernels(
     mean, spread = (np.nanmean(targets), max(np.nanstd(targets), 1e-9)) if task.target == "regression" else (0.0, 1.0)
     cases = Cases(rows, (targets - mean) / spread, weights_of(task, labels.numpy(), targets, every), folds_of(groups))
     ridges = RIDGES if task.l2 is None else (task.l2,)
-    together = task.target in ("binary", "multiclass") or _by_class(task)
+    together = task.target != "multilabel" and task.criterion.name != "ordinal"  # a logit a class
     truth = torch.cat([labels, val[1]])
     tried: list[tuple[float, Fitted, _Numbers, _Numbers]] = []
     for fitted in candidates(cases, others, ridges):
@@ -134,11 +133,6 @@ def fit_kernels(
         ", which are kept in the checkpoint" if len(head.landmarks) else "", fitted.ridge,
         number_of(len(tried), "fit"), int(cases.folds.max()) + 1, loss, time.monotonic() - began,
     )  # fmt: skip
-
-
-def _by_class(task: ClassificationTask) -> bool:
-    """Whether there is a logit a class, which exclude each other."""
-    return task.target == "ordinal" and task.criterion.name != "ordinal"
 
 
 def targets_of(task: ClassificationTask, labels: NDArray[np.generic]) -> _Numbers:
@@ -246,7 +240,7 @@ def stretched(held_out: _Numbers, cases: Cases, *, together: bool) -> tuple[_Num
         together: classes exclude each other, and have one factor.
     """
     count = held_out.shape[1]
-    factors, shifts = np.ones(count), np.full(count, _NEVER)
+    factors, shifts = np.ones(count), np.full(count, NEVER)
     if together:
         there = np.flatnonzero((cases.targets > 0).any(axis=0))
         right = (cases.targets[:, there] > 0).argmax(axis=1)

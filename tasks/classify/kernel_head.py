@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tasks.classify.heads import Standardised, mean_and_deviation
+from tasks.classify.heads import Standardised, of_all
 from tasks.classify.remembered import Remembering
 
 
@@ -43,7 +43,7 @@ class KernelHead(Remembering):
 
     def features(self, levels: list[Tensor]) -> Tensor:
         """The pyramid's levels, each (B, C, h, w) -> (B, F)."""
-        return torch.cat([mean_and_deviation(level) for level in levels], dim=1)
+        return of_all(levels)
 
     def standardised(self, features: Tensor) -> Tensor:
         """(B, F) features -> (B, F) of mean squared length 1 over the training images."""

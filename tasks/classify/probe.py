@@ -24,7 +24,7 @@ from tasks.classify.kernel_fit import fit_kernels
 from tasks.classify.kernel_head import KernelHead
 from tasks.classify.losses import ClassificationLoss
 from tasks.classify.neighbours import NeighbourHead
-from tasks.classify.targets import ONE_CLASS
+from tasks.classify.targets import NEVER, ONE_CLASS
 from tasks.evaluation.bootstrap import group_cases
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 FACTORS = (10_000.0, 1000.0, 100.0, 10.0, 1.0, 0.1, 0.01)
 _WORSE = 2
 _MOST_STEPS = 10_000
-_NEVER = -30.0  # logit of a class that no training case has
 
 _Numbers = NDArray[np.float64]
 
@@ -153,7 +152,7 @@ def _classes(features: _Numbers, labels: NDArray[Any], count: int, l2: float, we
     if len(present) < 2:
         raise SuiteError(ONE_CLASS)
     coefficients, intercept = _logistic(features, labels, l2, weights)
-    weight, bias = np.zeros((count, features.shape[1])), np.full(count, _NEVER)
+    weight, bias = np.zeros((count, features.shape[1])), np.full(count, NEVER)
     if len(present) == 2:  # one row for both: the second over the first
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2

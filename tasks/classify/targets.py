@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Target = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
+NEVER = -30.0  # logit of a class that no training case has
 # What is wrong with cases to which a head is to be fitted at once.
 ONE_CLASS = (
     "--data.cache features: all training cases are of one class, and a head has nothing to tell apart: give cases of "

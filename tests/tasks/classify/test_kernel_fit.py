@@ -69,7 +69,7 @@ def test_logits_stretch_scikit_learns_kernel_ridge() -> None:
     assert margin == pytest.approx(slope * said + shift, abs=1e-3)
 
 
-def test_what_no_line_separates_takes_the_gaussian_kernel_and_noise_the_linear_one() -> None:
+def test_what_no_line_separates_takes_the_gaussian_kernel_and_noise_a_large_ridge() -> None:
     task, head = _task()
     (features, labels), (others, truth) = _rings(0, head.width), _rings(1, head.width)
     fit_kernels(task, head, (features, labels), (others, truth), None, ALONE)
