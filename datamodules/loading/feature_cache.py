@@ -39,13 +39,11 @@ _OF_THE_TABLE = ("path", "case_id", "patient_id")  # facts of a scan that its co
 
 
 class Extractor(Protocol):
-    """A frozen network.
+    """A frozen network."""
 
-    Attributes:
-        digest: of its weights, and of all else that its features depend on beside the image.
-    """
-
-    digest: str
+    @property
+    def digest(self) -> str:
+        """Of its weights, and of all else that its features depend on beside the image."""
 
     def __call__(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, F) float32 on the CPU."""

@@ -43,6 +43,10 @@ class PartLoaders:
             self._datasets[split] = kept(data, split, data.dataset(rows, augmented=split == "train"))
         return self._datasets[split]
 
+    def replace_part(self, split: str, dataset: SampleDataset) -> None:
+        """Put a data set in the place of that of a part."""
+        self._datasets[split] = dataset
+
     def _loader(self, split: str) -> DataLoader[Sample]:
         return loader_of(cast("ScanDataModule", self), split, self.part(split))
 

@@ -73,6 +73,8 @@ def unfit_for_features(task: ClassificationTask) -> str:
             f"--model.head {head} is more than a head on one vector of an image: take pool, levels, kernel, mlp, "
             "flatten or knn"
         )
+    if task.tta == "auto" and (not task.fits_head or head == "knn"):
+        return f"--model.tta auto: a head {head} has no loss to choose by: take none, mirror or flips"
     if not task.fits_head:
         return ""
     plain = {"multilabel": "cross_entropy", "regression": "mse", "ordinal": "ordinal"}

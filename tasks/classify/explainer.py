@@ -12,6 +12,7 @@ from scansuite.errors import SuiteError
 from tasks.classify.heads import Head
 from tasks.classify.scores import calibrated, called_class, rank_probabilities
 from tasks.classify.task import ClassificationTask
+from tasks.classify.tta import flipped_back, views_of
 from tasks.explain.explainer import Explainer, of_classes
 from tasks.explain.targets import Scorer, Target
 
@@ -158,9 +159,10 @@ class ClassificationExplainer(Explainer[ClassificationTask]):
 
     def deepest_cells(self, image: Tensor, index: int = 0) -> Tensor:
         """(1, C, h, w) that the head pools."""
-        head = self.model.head
+        model, head = self.model, self.model.head
         assert isinstance(head, Head)
-        return head.norm(self.model.backbone(self.model.normalize(image))[-1])  # type: ignore[no-any-return]
+        levels = [model.backbone(model.normalize(view)) for view in views_of(image, model.views)]
+        return flipped_back([head.norm(level[-1]) for level in levels], model.views)
 
     def reads_class_token(self) -> bool:
         """Whether the network's own head reads it."""

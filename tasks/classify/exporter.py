@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tasks.classify.heads import Head
 from tasks.classify.pooling import AttentionPooling
 from tasks.classify.task import ClassificationTask
+from tasks.classify.tta import averaged, flipped_back, mean_of, views_of
 from tasks.export.exporter import Exporter
 from tasks.export.feeding import RunnableExport, Said, run_model
 from tasks.export.graph import Levels
@@ -30,18 +31,17 @@ class ClassifierGraph(nn.Module):
         super().__init__()
         self.normalize, self.backbone, self.head = model.normalize, Levels(model.backbone), model.head
         self.attention: AttentionPooling | None = model.attention
-        self.maps = maps_classes(model)
+        self.maps, self.tta = maps_classes(model), model.eval().views
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) in [0, 1] -> (B, K) logits and, where there are some, (B, K, h, w) class activation maps.
 
         Where images are weighed the B images are one case's: (1, K), and (B,) weights.
         """
-        image = self.normalize(image)
         if self.head is None:
-            return (self.backbone.native(image),)
-        levels = self.backbone(image)
-        features = self.head.features(levels)
+            return (averaged(lambda view: self.backbone.native(self.normalize(view)), image, self.tta),)
+        levels = [self.backbone(self.normalize(view)) for view in views_of(image, self.tta)]
+        features = mean_of([self.head.features(level) for level in levels])
         further: tuple[Tensor, ...] = ()
         if self.attention is not None:
             weights = self.attention.weigh(features)
@@ -50,8 +50,9 @@ class ClassifierGraph(nn.Module):
         logits = self.head.classify(features)
         if self.maps:
             assert isinstance(self.head, Head)
-            maps = F.conv2d(self.head.norm(levels[-1]), self.head.linear.weight[:, :, None, None])
-            further = (*further, maps)
+            weight = self.head.linear.weight[:, :, None, None]
+            maps = [F.conv2d(self.head.norm(level[-1]), weight) for level in levels]
+            further = (*further, flipped_back(maps, self.tta))
         return (logits, *further)
 
 

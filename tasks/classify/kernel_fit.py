@@ -81,7 +81,7 @@ def fit_kernels(
     val: tuple[torch.Tensor, torch.Tensor],
     weights: _Numbers | None,
     groups: NDArray[np.intp],
-) -> None:
+) -> float:
     """Fit a head of kernels, and leave it in place.
 
     Args:
@@ -91,6 +91,9 @@ def fit_kernels(
         val: likewise of the validation images, which are counted as held out.
         weights: (M,) of the training images; None: all alike.
         groups: (M,) number of the patient of each.
+
+    Returns:
+        The loss of held-out cases.
 
     Raises:
         SuiteError: all training cases are of one class.
@@ -133,6 +136,7 @@ def fit_kernels(
         ", which are kept in the checkpoint" if len(head.landmarks) else "", fitted.ridge,
         number_of(len(tried), "fit"), int(cases.folds.max()) + 1, loss, time.monotonic() - began,
     )  # fmt: skip
+    return loss
 
 
 def targets_of(task: ClassificationTask, labels: NDArray[np.generic]) -> _Numbers:

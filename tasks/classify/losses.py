@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
+from scansuite.words import number_of
 from tasks.distributed import mean_over_ranks
 from tasks.masked import sum_where
 
@@ -134,6 +135,37 @@ class ClassificationLoss(nn.Module):
         soft = above * (1 - self.smoothing) + self.smoothing / 2
         cell = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
         return mean_over_ranks(sum_where(cell, asked), asked.sum())
+
+
+def weights_by_class(
+    asked: Literal["balanced"] | list[float] | None,
+    target: str,
+    class_names: Sequence[str],
+    counts: Sequence[float] | None,
+    known: Sequence[float] | None,
+) -> list[float] | None:
+    """What ``--model.class_weights`` asks for as one number a class; None: all alike.
+
+    Args:
+        asked: as given.
+        target: kind of target.
+        class_names: of the target.
+        counts: see :func:`balanced_class_weights`; likewise ``known``. None: the data do not say.
+        known: likewise.
+
+    Raises:
+        SuiteError: there is not one for each class, or nothing to balance by.
+    """
+    if asked is None or isinstance(asked, list):
+        if asked is not None and len(asked) != len(class_names):
+            what = f"{number_of(len(asked), 'number')} for {len(class_names)} classes"
+            raise SuiteError(f"--model.class_weights: {what} ({', '.join(class_names)}): give one for each")
+        return asked
+    if target == "regression":
+        raise SuiteError("--model.class_weights balanced: a regression target has no classes")
+    if not counts or not known:
+        raise SuiteError("--model.class_weights balanced: the data module says no class counts; give the weights")
+    return balanced_class_weights(target, counts, known)
 
 
 def balanced_class_weights(target: str, counts: Sequence[float], known: Sequence[float]) -> list[float]:

@@ -53,12 +53,15 @@ class Linear(NamedTuple):
     bias: _Numbers
 
 
-def fit_head(task: ClassificationTask, data: ScanDataModule) -> None:
+def fit_head(task: ClassificationTask, data: ScanDataModule) -> float:
     """Fit the head of a task to features, and leave it in the task.
 
     Args:
         task: with a head that is fitted (``pool``, ``levels``, ``kernel``, ``flatten``, ``knn``).
         data: whose parts are features; on validation ``l2`` is chosen where it is not given.
+
+    Returns:
+        The loss of cases that it was not fitted to: of validation, with ``kernel`` of folds too; NaN with ``knn``.
 
     Raises:
         SuiteError: all training cases are of one class.
@@ -77,13 +80,12 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> None:
     if isinstance(head, NeighbourHead):
         head.remember(features, labels)
         log.info("head: the %d nearest of %s (cosine), which are kept in the checkpoint", head.neighbours, size)
-        return
+        return float("nan")
     given = None if weights is None else np.repeat(weights / weights.mean(), copies)
     if isinstance(head, KernelHead):
         own = data.table.cases.iloc[data.rows("train")]
         groups = np.repeat(group_cases(own["case_id"], own["patient_id"]), copies)
-        fit_kernels(task, head, (features, labels), (val.features[:, 0], val.labels), given, groups)
-        return
+        return fit_kernels(task, head, (features, labels), (val.features[:, 0], val.labels), given, groups)
     assert isinstance(head, Head)
     head.eval()
     if isinstance(head.scale, Standardised):
@@ -111,6 +113,7 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> None:
         "head: %s on %s, l2 %g (%s), loss %.4f on val; fitted in %.1f seconds",
         kind, size, factor, how, loss, time.monotonic() - began,
     )  # fmt: skip
+    return loss
 
 
 def solve(

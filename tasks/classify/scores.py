@@ -65,6 +65,27 @@ def spread(scores: Tensor, target: str) -> Tensor:
     return torch.from_numpy(apart.spread(scores.double().cpu().numpy(), target)).to(scores.device)
 
 
+def for_torchmetrics(scores: Tensor, label: Tensor, target: str, positive: int) -> tuple[Tensor, Tensor]:
+    """Scores and labels as torchmetrics has them: (B, C) probabilities and (B,) classes; of a binary target (B,) each.
+
+    Of a multilabel target (B, L) probabilities and (B, L) of 0, 1 and -1, which is unknown; of regression (B,) and (B,)
+    numbers.
+
+    Args:
+        scores: (B, C) float32, of regression (B, 1).
+        label: (B,), or (B, L) with NaN where it is unknown.
+        target: kind of target.
+        positive: number of the positive class of a binary target.
+    """
+    if target == "regression":
+        return scores[:, 0], label.float()
+    if target == "multilabel":
+        return scores, torch.where(label.isnan(), -1, label).long()
+    if target == "binary":
+        return scores[:, positive], (label == positive).long()
+    return scores, label
+
+
 def calibrated(scores: Tensor, calibration: Calibration | None) -> Tensor:
     """(B, C) probabilities as shares of cases; None leaves them as they are."""
     if calibration is None:

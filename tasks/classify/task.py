@@ -15,7 +15,6 @@ from datamodules.types import Batch
 from datamodules.useless import Useless
 from scansuite.errors import SuiteError
 from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
-from scansuite.words import number_of
 from tasks.base import Task
 from tasks.batches import count_cases
 from tasks.classify.building import build_head
@@ -23,16 +22,17 @@ from tasks.classify.checks import check_flags, unfit_for_features
 from tasks.classify.distillation import imitation
 from tasks.classify.head_names import FITTED, ONLY_FITTED, READ_ALL, HeadName
 from tasks.classify.heads import Head
-from tasks.classify.losses import ClassificationLoss, LossName, balanced_class_weights
+from tasks.classify.losses import ClassificationLoss, LossName, weights_by_class
 from tasks.classify.mc_dropout import check_passes, several
 from tasks.classify.metrics import ClassificationMetrics
 from tasks.classify.own_head import OwnHead
 from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
-from tasks.classify.probe import fit_head
 from tasks.classify.remembered import Remembering
 from tasks.classify.rows import case_rows
-from tasks.classify.scores import calibrated, probabilities
+from tasks.classify.scores import calibrated, for_torchmetrics, probabilities
 from tasks.classify.targets import Target, target_of
+from tasks.classify.tta import averaged
+from tasks.classify.tta_chosen import fit_with_views
 from tasks.evaluation.calibration.calibration import Method, read_method
 from tasks.evaluation.operating_rules import YOUDEN, read_rule
 from tasks.own.loader_batches import check_classes, check_shape
@@ -41,6 +41,7 @@ from tasks.own.parts import OwnPart
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.registry.links import Link, joins
 from tasks.steps import Stage
+from tasks.views import Tta, TtaOrAuto, check_mirrors
 
 _IMAGES_AT_ONCE = 32  # of a case, where no gradient is asked for
 
@@ -84,12 +85,17 @@ class ClassificationTask(Task):
             (a false call : a missed finding), with numbers of your own.
         calibration: method by which scores become shares of cases, fitted on validation before the operating point is
             chosen, and kept in the checkpoint (docs/calibration.md).
+        tta: test-time augmentation: ``none``; ``mirror``, where the head sees the mean of the features of the image and
+            of its left-right mirror image; ``flips``, that of four mirror images; not where classes have sides. Where a
+            head is fitted to kept features, ``auto`` takes ``mirror`` if that says more of held-out cases.
         target: kind of target, from the data.
         positive_class: of a binary target, from the data.
         class_counts: training cases of each class, from the data.
         known_counts: training cases of which each class or label is known, from the data.
         slices: how volumes are cut, from the data; kept for predict.
         bag_limit: most images of a case that are evaluated, from the data.
+        has_sides: whether a mirrored image may show another class, from the data; None in models that were trained
+            before this was asked.
         kwargs: network, training and further facts of the data; see :class:`~tasks.base.Task`.
     """
 
@@ -97,7 +103,7 @@ class ClassificationTask(Task):
     targets: ClassVar[tuple[str, ...]] = ("label",)
     temperature: ClassVar[float] = 4.0
     facts: ClassVar[tuple[str, ...]] = (
-        *Task.facts, "target", "positive_class", "class_counts", "known_counts", "slices", "bag_limit",
+        *Task.facts, "target", "positive_class", "class_counts", "known_counts", "slices", "bag_limit", "has_sides",
     )  # fmt: skip
     links: ClassVar[tuple[Link, ...]] = (*Task.links, Link("aggregate", "bags", joins))
     small_stem_below: ClassVar[int] = 64
@@ -140,12 +146,14 @@ class ClassificationTask(Task):
         cutmix: float | None = None,
         operating_point: str = YOUDEN.text,
         calibration: Method = "none",
+        tta: TtaOrAuto = "none",
         target: Target | None = None,
         positive_class: str | None = None,
         class_counts: Sequence[float] | None = None,
         known_counts: Sequence[float] | None = None,
         slices: dict[str, Any] | None = None,
         bag_limit: int | None = None,
+        has_sides: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -156,11 +164,13 @@ class ClassificationTask(Task):
         self.head_name, self.l2, self.neighbours = head, l2, neighbours
         self.slices = None if slices is None else SliceSpec.from_dict(slices)
         self.mixup, self.cutmix = mixup, cutmix
+        self.tta: TtaOrAuto = tta
+        check_mirrors(tta, self.class_names, has_sides)
         self.operating_rule = read_rule(operating_point, "cases")
         self.calibration_method = read_method(calibration)
         check_flags(self, head, dropout, label_smoothing)
 
-        given = self._weights_by_class(class_weights, class_counts, known_counts)
+        given = weights_by_class(class_weights, self.target, self.class_names, class_counts, known_counts)
         self.criterion: ClassificationLoss | OwnLoss
         if is_path(loss):
             offered = {"num_classes": self.num_classes, "target": self.target}
@@ -211,23 +221,6 @@ class ClassificationTask(Task):
         make = ClassificationMetrics
         return {stage: make(self.target, self.num_classes, self._positive) for stage in ("train", "val", "test")}
 
-    def _weights_by_class(
-        self,
-        asked: Literal["balanced"] | list[float] | None,
-        counts: Sequence[float] | None,
-        known: Sequence[float] | None,
-    ) -> list[float] | None:
-        if asked is None or isinstance(asked, list):
-            if asked is not None and len(asked) != len(self.class_names):
-                what = f"{number_of(len(asked), 'number')} for {len(self.class_names)} classes"
-                raise SuiteError(f"--model.class_weights: {what} ({', '.join(self.class_names)}): give one for each")
-            return asked
-        if self.target == "regression":
-            raise SuiteError("--model.class_weights balanced: a regression target has no classes")
-        if not counts or not known:
-            raise SuiteError("--model.class_weights balanced: the data module says no class counts; give the weights")
-        return balanced_class_weights(self.target, counts, known)
-
     def forward(self, image: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Logits of images, or of cases with several images.
 
@@ -262,19 +255,32 @@ class ClassificationTask(Task):
     def of_images(self, image: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1], or (N, F) features -> (N, F) where ``attention`` weighs them, else logits."""
         if self.head is None:
-            return self.backbone.forward_native(self.normalize(image))
+            return averaged(lambda view: self.backbone.forward_native(self.normalize(view)), image, self.views)
         # What has no height is features already, of ``--data.cache features``.
-        features: Tensor = image if image.ndim == 2 else self.features(image)
+        features = image if image.ndim == 2 else averaged(self._features_of_view, image, self.views)
         if self.attention is not None:
             return features
         logits: Tensor = self.head.classify(features)
         return logits
 
     def features(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, F) that the head classifies; it is not the network's own."""
+        """(N, C, H, W) in [0, 1] -> (N, F) that the head classifies in evaluation; it is not the network's own.
+
+        While ``tta`` is to be chosen, (N, 2 F): of the image, and of its mirror image.
+        """
+        if self.tta == "auto":
+            return torch.cat([self._features_of_view(view) for view in (image, image.flip(-1))], dim=1)
+        return averaged(self._features_of_view, image, self.tta)
+
+    def _features_of_view(self, image: Tensor) -> Tensor:
         assert self.head is not None
         features: Tensor = self.head.features(self.backbone(self.normalize(image)))
         return features
+
+    @property
+    def views(self) -> Tta:
+        """Over which images are averaged now: training sees one view at a time."""
+        return "none" if self.training or self.tta == "auto" else self.tta
 
     @property
     def feature_width(self) -> int | None:
@@ -286,8 +292,12 @@ class ClassificationTask(Task):
         return unfit_for_features(self)
 
     def wants_features(self) -> str:
-        """Heads that nothing trains: of neighbours and of kernels."""
-        return f"--model.head {self.head_name} compares features that are kept" if self.head_name in ONLY_FITTED else ""
+        """Heads that nothing trains, of neighbours and of kernels; and views that are chosen with a fit."""
+        if self.head_name in ONLY_FITTED:
+            return f"--model.head {self.head_name} compares features that are kept"
+        return (
+            "--model.tta auto is chosen where a head is fitted to features that are kept" if self.tta == "auto" else ""
+        )
 
     @property
     def fits_head(self) -> bool:
@@ -295,8 +305,8 @@ class ClassificationTask(Task):
         return self.head_name in FITTED
 
     def fit_on_features(self, data: ScanDataModule) -> None:
-        """Fit the head."""
-        fit_head(self, data)
+        """Fit the head, and choose the views that it sees."""
+        fit_with_views(self, data)
 
     def further_inputs(self, batch: Batch) -> tuple[Any, ...]:
         """How many images each case has, where a batch holds bags."""
@@ -377,19 +387,8 @@ class ClassificationTask(Task):
         metric.update(self.scores(output), batch["label"])
 
     def metric_inputs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """As torchmetrics has them: (B, C) probabilities and (B,) classes; of a binary target (B,) and (B,).
-
-        Of a multilabel target (B, L) probabilities and (B, L) of 0, 1 and -1, which is unknown; of regression (B,) and
-        (B,) numbers.
-        """
-        scores, label = self.scores(output).float(), batch["label"]
-        if self.target == "regression":
-            return scores[:, 0], label.float()
-        if self.target == "multilabel":
-            return scores, torch.where(label.isnan(), -1, label).long()
-        if self.target == "binary":
-            return scores[:, self._positive], (label == self._positive).long()
-        return scores, label
+        """See :func:`~tasks.classify.scores.for_torchmetrics`."""
+        return for_torchmetrics(self.scores(output).float(), batch["label"], self.target, self._positive)
 
     def metric_arguments(self) -> dict[str, Any]:
         """With the mark of unknown labels, where there may be some."""

@@ -115,7 +115,7 @@ class Description:
         topk: share of a case's images that ``topk`` averages.
         bag_limit: most images of a case that are seen.
         overlapping: masks have a layer for each region.
-        tta: ``none`` or ``flips``.
+        tta: of segmentation, ``none``, ``mirror`` or ``flips``; what a classifier averages is in its graph.
         cleanup: of masks, as ``CleanUp.to_dict`` has it.
         decoding: of boxes, the fields of ``DecodeSettings``.
         precision: of the weights.

@@ -165,7 +165,7 @@ def _own(about: Description) -> None:
         aggregate, topk = values.get("aggregate", "none"), values.get("topk", 0.1)
         _need(aggregate in AGGREGATES, f"aggregate must be one of {', '.join(AGGREGATES)}")
         _need(_number(topk) and 0 < topk <= 1, "topk must be above 0 and at most 1")
-        _need(values.get("tta", "none") in ("none", "flips"), "tta must be none or flips")
+        _need(values.get("tta", "none") in ("none", "mirror", "flips"), "tta must be none, mirror or flips")
         decoding = values.get("decoding", {})
         _need(isinstance(decoding, Mapping), "decoding is none")
         for name, value in decoding.items():

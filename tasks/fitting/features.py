@@ -25,13 +25,15 @@ class FrozenFeatures:
     Args:
         model: with a frozen backbone.
 
-    Attributes:
-        digest: of the network, its weights, and how images are centred and scaled.
     """
 
     def __init__(self, model: Task) -> None:
         self.model = model
-        self.digest = _digest(model)
+
+    @property
+    def digest(self) -> str:
+        """Of the network, its weights, the views of an image, and how images are centred and scaled."""
+        return _digest(self.model)
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
@@ -87,7 +89,8 @@ def _digest(model: Task) -> str:
     network = model.network
     import timm  # help of fit, which imports this file, does not need it
 
-    said = [network.name, dict(network.args), model.hparams.get("stem"), model.hparams.get("head"), timm.__version__]
+    made_by = [model.hparams.get(name) for name in ("stem", "head", "tta")]
+    said = [network.name, dict(network.args), *made_by, timm.__version__]
     digest = hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16)
     digest.update(str(model.normalize.per_image).encode())
     for module in (model.normalize, model.backbone):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scansuite.errors import SuiteError
 from tasks.compression.distillation import Distillation
@@ -76,7 +76,11 @@ def distillation(student: Task, path: Path) -> Distillation:
 def _tried(model: Task, student: Task) -> tuple[list[tuple[int, ...]], list[Tensor]]:
     """Shapes of what a model says of one image of the student's size, and the maps of its backbone."""
     levels: list[Tensor] = []
-    handle = model.backbone.register_forward_hook(lambda module, args, output: levels.extend(output))
+
+    def keep(module: nn.Module, args: tuple[object, ...], output: list[Tensor]) -> None:
+        levels[:] = output  # of the last view, where there are several
+
+    handle = model.backbone.register_forward_hook(keep)
     training = model.training
     model.eval()
     try:

@@ -44,6 +44,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         values.scale,
         classify.augmentation,
         classify.rare_classes,
+        classify.evaluation,
         *_TRAINING,
         features.on_features,
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,7 +11,6 @@ from torch.utils.checkpoint import checkpoint
 from torchmetrics import Metric
 
 from backbones.checkpointing import CountedOnce
-from datamodules.cases.sides import sided_names
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
@@ -30,12 +28,11 @@ from tasks.segment.decoders import DecoderName, ask_backbone, build_decoder
 from tasks.segment.distillation import imitation
 from tasks.segment.losses import LossName, OwnSegmentationLoss, SegmentationLoss
 from tasks.segment.metrics import SegmentationMetrics
-from tasks.segment.tta import Tta, averaged
+from tasks.segment.tta import averaged
 from tasks.steps import Stage
 from tasks.tile import evaluation_tile
 from tasks.training.settings import within
-
-log = logging.getLogger(__name__)
+from tasks.views import Tta, check_mirrors
 
 UNKNOWN = 255  # value of pixels without annotation, where the data say no other
 
@@ -63,8 +60,8 @@ class SegmentationTask(Task):
         window: side, or ``H,W``, in pixels of the tiles that large images are evaluated and predicted by, where
             training took patches; left out: the size of the patches; ``whole``: images of any size at once.
         overlap: share (0 to 1) of a tile that the next one covers again; tiles are blended with Gaussian weights.
-        tta: test-time augmentation: ``none``, or ``flips``, which averages over the four mirror images; not where
-            classes have sides.
+        tta: test-time augmentation: ``none``; ``mirror``, the mean over the image and its left-right mirror image; or
+            ``flips``, that over its four mirror images; not where classes have sides.
         cleanup: ``none``, or ``auto``, which chooses on validation, class by class, whether to keep the largest
             component alone or to drop small ones.
         nsd_tolerance: tolerance of the normalised surface Dice, in mm (in pixels where the spacing is unknown).
@@ -179,8 +176,7 @@ class SegmentationTask(Task):
             raise SuiteError(f"value {self.ignore_index} of the masks stands for a class and for unknown: take 255")
         within("overlap", self.overlap, "at least 0 and below 1", 0 <= self.overlap < 1)
         within("nsd_tolerance", self.nsd_tolerance, "above 0", self.nsd_tolerance > 0)
-        if self.tta != "none":
-            _check_mirrors(names, has_sides)
+        check_mirrors(self.tta, names, has_sides)
 
     def kind(self) -> str:
         """The decoder."""
@@ -296,19 +292,3 @@ class SegmentationTask(Task):
         """Take the clean-up back."""
         super().on_load_checkpoint(checkpoint)
         self.cleanup = CleanUp.from_dict(checkpoint.get("scansuite", {}).get("cleanup", {}))
-
-
-def _check_mirrors(class_names: Sequence[str], has_sides: bool | None) -> None:
-    """Refuse mirror images of classes that have sides; say so of an old model that takes them.
-
-    Raises:
-        SuiteError: the data have such classes.
-    """
-    if has_sides:
-        raise SuiteError(
-            "--model.tta flips mirrors images, but classes have sides: leave it out, or give --data.sided false if a "
-            "mirror image shows the same class"
-        )
-    names = sided_names(class_names) if has_sides is None else []
-    if names:
-        log.warning("--model.tta flips mirrors images, and classes of this model have sides: %s", ", ".join(names[:4]))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from torch import Tensor
 
-Tta = Literal["none", "flips"]
-
-# Dimensions of (B, C, H, W) that are reversed, for each view.
-_VIEWS: dict[Tta, tuple[tuple[int, ...], ...]] = {"none": ((),), "flips": ((), (-1,), (-2,), (-2, -1))}
+from tasks.views import VIEWS, Tta
 
 
 def averaged(predict: Callable[[Tensor], Tensor], image: Tensor, mode: Tta) -> Tensor:
@@ -21,13 +17,13 @@ def averaged(predict: Callable[[Tensor], Tensor], image: Tensor, mode: Tta) -> T
     Args:
         predict: (B, C, H, W) images -> (B, K, H, W) probabilities in [0, 1].
         image: (B, C, H, W).
-        mode: ``none`` predicts the image alone; ``flips`` also mirrored left to right, top to bottom, and both: four
-            times the work.
+        mode: ``none`` predicts the image alone; ``mirror`` also mirrored left to right; ``flips`` top to
+            bottom and both ways too: four times the work.
 
     Returns:
         (B, K, H, W) mean probabilities.
     """
-    views = _VIEWS[mode]
+    views = VIEWS[mode]
     total = predict(image)  # the first view is the image as it is
     for dims in views[1:]:
         total = total + predict(image.flip(dims)).flip(dims)

@@ -15,7 +15,11 @@ from tasks.exported.segmentation.resizing import resize_probabilities
 FloatMaps = NDArray[np.float32]
 
 # Dimensions of (B, C, H, W) that are reversed, for each view.
-_VIEWS: dict[str, tuple[tuple[int, ...], ...]] = {"none": ((),), "flips": ((), (-1,), (-2,), (-2, -1))}
+_VIEWS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "mirror": ((), (-1,)),
+    "flips": ((), (-1,), (-2,), (-2, -1)),
+}
 
 
 def averaged(predict: Callable[[FloatMaps], FloatMaps], image: FloatMaps, mode: str) -> FloatMaps:
@@ -24,7 +28,7 @@ def averaged(predict: Callable[[FloatMaps], FloatMaps], image: FloatMaps, mode: 
     Args:
         predict: (B, C, H, W) images -> (B, K, H, W) probabilities in [0, 1], memory of their own.
         image: (B, C, H, W).
-        mode: ``none`` or ``flips``.
+        mode: ``none``, ``mirror`` or ``flips``.
     """
     views = _VIEWS[mode]
     total = predict(image)  # the first view is the image as it is

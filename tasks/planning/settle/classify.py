@@ -14,6 +14,7 @@ LARGE = 256  # above, the whole image is made smaller
 MOST = {"cpu": 224, "mps": 224, "cuda": 320}  # side that it is then given
 LEAST = 32  # the last level of a network is 1/32 of it
 FEW, SOME = 1000, 10_000  # training images below which augmentation is stronger
+_HERE = "docs/plan_results.md"
 MIRRORING = ("light", "medium", "strong", "mri", "ultrasound")  # presets that have an up, and mirror left and right
 
 
@@ -58,6 +59,27 @@ def augmentation(draft: Draft) -> None:
             f"left and right differ in the same way from image to image ({data.left_right:.2f} of 1): none is mirrored"
         )
         draft.plan("data.augment_args.horizontal_flip", False, text, "data")
+
+
+def evaluation(draft: Draft) -> None:
+    """The mean over an image and its mirror image, where one is as likely as the other."""
+    data = draft.fingerprint
+    fitted = fitted_at_once(draft)
+    if draft.value("data.sided") is True or data.sided or data.left_right >= UPRIGHT:
+        return
+    if draft.budget.quality == "quick" and not fitted:
+        return  # validation would take twice as long
+    preset = OF_MODALITY.get(data.modality, "light") if fitted else draft.value("data.augment")
+    if preset not in MIRRORING or draft.value("data.augment_args.horizontal_flip") is False:
+        return
+    if fitted and draft.value("model.head") != "knn":
+        text = "whether the features of the mirror image say more beside the image's own is seen on held-out cases"
+        draft.plan("model.tta", "auto", text, _HERE)
+    else:
+        text = (
+            "images have no left and right, and are mirrored in training: the mean over the image and its mirror image"
+        )
+        draft.plan("model.tta", "mirror", text, "Krizhevsky et al., NIPS 2012")
 
 
 def rare_classes(draft: Draft) -> None:

@@ -57,7 +57,7 @@ FEWEST_STEPS = 10  # that any training takes
 # Of what comes after a training: charts and the report, and evaluation by validation's seconds (docs/plan_time.md).
 BASE = 16.0
 BY_VALIDATION = 1.5
-_FLIPS = 4  # views of an image with --model.tta flips
+_VIEWS = {"mirror": 2, "flips": 4}  # of an image, by --model.tta
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run")
 
 
@@ -84,7 +84,7 @@ class Laid(NamedTuple):
 
 def views(tta: object) -> int:
     """Views of an image that are averaged in evaluation, by ``--model.tta``."""
-    return _FLIPS if tta == "flips" else 1
+    return _VIEWS.get(str(tta), 1)
 
 
 def samples_an_epoch(draft: Draft) -> int:

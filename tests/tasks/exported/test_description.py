@@ -96,7 +96,7 @@ BOXES = {"detector": "fcos", "strides": [8], "shapes": [[[8.0, 8.0]]]}
         ),
         (CLASSIFIER, {"calibration": Calibration("platt", ("a", "c"), True).to_dict()}, "of other classes"),
         (SEGMENTER, {"class_names": ["background"]}, "a background and a class"),
-        (SEGMENTER, {"tta": "turns"}, "tta must be none or flips"),
+        (SEGMENTER, {"tta": "turns"}, "tta must be none, mirror or flips"),
         (SEGMENTER, {"tile": [64]}, "tile must be a height and a width"),
         (SEGMENTER, {"tile": [0, 64]}, "tile must be a height and a width"),
         (SEGMENTER, {"tile": [10**9, 10**9]}, "tile must be a height and a width"),

@@ -11,7 +11,7 @@ from tasks.cli.flags import read_config, shipped_configs
 from tasks.planning.budget import Budget
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.settle.classify import MOST, PRETRAINED_SIDE, augmentation, images, rare_classes
+from tasks.planning.settle.classify import MOST, PRETRAINED_SIDE, augmentation, evaluation, images, rare_classes
 from tasks.planning.settle.optimisation import batch
 from tasks.registry.links import PRETRAINED_SIDE as ENLARGED
 
@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "data.image_size": None, "data.augment": "light", "data.augment_args.horizontal_flip": None, "data.cache": "none",
     "data.spacing": None, "data.batch_size": 32, "data.total_batch_size": None, "data.patch_size": None,
     "data.sampler": "shuffle", "model.weights": None, "model.head": "pool", "model.class_weights": None,
-    "model.loss": "auto",
+    "model.loss": "auto", "model.tta": "none", "data.sided": None,
 }  # fmt: skip
 
 
@@ -99,6 +99,25 @@ def test_a_class_that_is_rare_weighs_more(counts: tuple[float, ...], target: str
     values = planned(rare_classes, class_counts=counts, target=target)
     assert values == ({"model.class_weights": "balanced"} if weights else {})
     assert planned(rare_classes, {"data.sampler": "balanced"}, class_counts=counts, target=target) == {}
+
+
+def test_mirror_images_are_averaged_where_training_mirrors() -> None:
+    mirrored = {"model.tta": "mirror"}
+    assert planned(evaluation) == mirrored
+    for facts in ({"sided": True}, {"left_right": 0.6}):
+        assert planned(evaluation, **facts) == {}
+    for given in (
+        {"data.augment": "none"}, {"data.augment": "xray"}, {"data.sided": True},
+        {"data.augment_args.horizontal_flip": False},
+    ):  # fmt: skip
+        assert planned(evaluation, given) == {}, given
+
+
+def test_with_a_head_that_is_fitted_it_is_seen_on_held_out_cases() -> None:
+    given = {"data.cache": "features", "model.head": "kernel", "data.augment": "none"}
+    assert planned(evaluation, given) == {"model.tta": "auto"}
+    assert planned(evaluation, given, modality="xray") == {}  # where training would not mirror either
+    assert planned(evaluation, {**given, "model.head": "knn"}) == {"model.tta": "mirror"}
 
 
 def test_a_small_set_of_small_images_gets_the_batch_and_size_of_the_config_that_was_made_by_hand() -> None:
