@@ -1,13 +1,14 @@
 """What makes a small network learn most from 624 small images: recipes on folds of BreastMNIST's train and validation.
 
     python -m benchmarks.breastmnist_recipes --data DIR [--recipes scratch frozen-levels ...] [--folds 0 1] [--runs DIR]
-    python -m benchmarks.breastmnist_recipes --data DIR --test RECIPE [--seeds 0 1 2 3 4]
+    python -m benchmarks.breastmnist_recipes --data DIR --test RECIPE [RECIPE ...] [--seeds 0 1 2 3 4]
 
 The first call deals the official train and validation parts into four folds, stratified by class; each fold is held
 out once and trained on the three others. Test is left out of the data altogether. The held-out cases choose nothing:
 what counts is the AUROC of the last epoch (its averaged weights, where a recipe averages). The best epoch stands beside
-it, to show how much choosing among so many flatters. The second call trains one recipe on the official parts and
-evaluates the last and the best epoch on test. Runs are kept and not repeated; both calls print a table.
+it, to show how much choosing among so many flatters. The second call trains recipes on the official parts and
+evaluates the last and the best epoch of each on test, and of several the ensemble of their best. Runs are kept and not
+repeated; both calls print a table.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _WEIGHTS = (
 _TUNED = (*_WEIGHTS, "--trainer.max_epochs", "28", "--model.ema", "0.9832")
 _FROZEN = (*_WEIGHTS, "--model.freeze", "backbone", "--data.cache", "features")
 _LEVELS = ("--model.head", "levels")
+_KERNEL_OF_VIEWS = ("--model.head", "kernel", "--model.tta", "auto")
 _LIGHT = ("--data.augment", "light", "--data.augment_args.horizontal_flip", "false")
 _MEDIUM = ("--data.augment", "medium", "--data.augment_args.horizontal_flip", "false")
 _COPIES = ("--data.feature_copies", "8")
@@ -56,6 +58,8 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "frozen-levels-lite2": (*_STILL, *_FROZEN, *_LEVELS, "--model.backbone", "tf_efficientnet_lite2"),
     "frozen-kernel": (*_STILL, *_FROZEN, "--model.head", "kernel"),
     "frozen-kernel-lite2": (*_STILL, *_FROZEN, "--model.head", "kernel", "--model.backbone", "tf_efficientnet_lite2"),
+    "frozen-kernel-views": (*_STILL, *_FROZEN, *_KERNEL_OF_VIEWS),
+    "frozen-kernel-views-lite2": (*_STILL, *_FROZEN, *_KERNEL_OF_VIEWS, "--model.backbone", "tf_efficientnet_lite2"),
     "frozen-levels-192": (*_STILL, *_FROZEN, *_LEVELS, "--data.image_size", "192"),
     "frozen-levels-224": (*_STILL, *_FROZEN, *_LEVELS, "--data.image_size", "224"),
 }
@@ -117,29 +121,42 @@ def by_epoch(folder: Path) -> tuple[list[float], list[float]]:
     return auroc, accuracy
 
 
-def on_test(recipe: str, seeds: Sequence[int], data: Path, runs: Path) -> str:
-    """Train a recipe on the official parts, and put what the last and the best epoch have on test into a table."""
+def on_test(recipes: Sequence[str], seeds: Sequence[int], data: Path, runs: Path) -> str:
+    """Train recipes on the official parts, and put what they have on test, and their ensemble, into a table."""
     rows = []
     for seed in seeds:
-        folder = runs / f"{recipe}-test-{seed}"
-        finished("classify", folder, flags(recipe, data, seed))
-        last, checkpoint = folder / "last", folder / "checkpoints" / "last.ckpt"
-        if checkpoint.is_file() and not (last / "metrics.json").is_file():
-            finished_test(checkpoint, last)
-        for name, where in (("best", folder), ("last", last))[: 1 + checkpoint.is_file()]:
-            metrics = json.loads((where / "metrics.json").read_text(encoding="utf-8"))
-            values = [f"{metrics[f'test/{metric}']['value']:.3f}" for metric in ("auroc", "accuracy")]
-            rows.append([recipe, str(seed), name, *values])
+        members = []
+        for recipe in recipes:
+            folder = runs / f"{recipe}-test-{seed}"
+            finished("classify", folder, flags(recipe, data, seed))
+            rows.append([recipe, str(seed), "best", *_judged(folder)])
+            last, checkpoint = folder / "last", folder / "checkpoints" / "last.ckpt"
+            if checkpoint.is_file():
+                finished_test([checkpoint], last)
+                rows.append([recipe, str(seed), "last", *_judged(last)])
+            members.append(folder / "checkpoints" / "best.ckpt")
+        if len(members) > 1:
+            folder = runs / f"{'+'.join(recipes)}-test-{seed}"
+            finished_test(members, folder)
+            rows.append([" + ".join(recipes), str(seed), "best", *_judged(folder)])
     return table(["recipe", "seed", "epoch", "AUROC", "accuracy"], rows)
 
 
-def finished_test(checkpoint: Path, folder: Path) -> None:
-    """Evaluate a checkpoint on test.
+def _judged(folder: Path) -> list[str]:
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return [f"{metrics[f'test/{metric}']['value']:.3f}" for metric in ("auroc", "accuracy")]
+
+
+def finished_test(checkpoints: Sequence[Path], folder: Path) -> None:
+    """Evaluate a checkpoint, or the ensemble of several, on test, unless it has been.
 
     Raises:
         RuntimeError: the command line did not end well.
     """
-    if status := command_line("classify", ["test", "--ckpt_path", str(checkpoint), "--run_dir", str(folder)]):
+    if (folder / "metrics.json").is_file():
+        return
+    which = [f"--ckpt_path{'s' if len(checkpoints) > 1 else ''}", *map(str, checkpoints)]
+    if status := command_line("classify", ["test", *which, "--run_dir", str(folder)]):
         raise RuntimeError(f"{folder}: exit status {status}")
 
 
@@ -149,7 +166,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "medmnist")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
-    parser.add_argument("--test", choices=list(RECIPES), help="train this one on the official parts instead")
+    parser.add_argument("--test", nargs="+", choices=list(RECIPES), help="train these on the official parts instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--runs", type=Path, default=Path("runs") / "breastmnist_recipes")
     given = parser.parse_args()
