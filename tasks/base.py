@@ -139,6 +139,7 @@ class Task(Steps, Standalone):
         small_stem_below: see :func:`~tasks.building.resolved_stem`.
         pads: images are filled up to a multiple of :data:`~tasks.padding.MULTIPLE` pixels before the backbone.
         monitor: metric that chooses the best checkpoint, and ``max`` or ``min``; it depends on no threshold.
+        behind_backbone: arguments that shape what stands behind the backbone, which weights of it fit alone.
         slices: how volumes are cut; None where the model is for images alone.
         tile: (h, w) in pixels of the parts that large images are evaluated and predicted by; None: whole images.
         overlap: share of a tile that the next one covers again.
@@ -162,6 +163,7 @@ class Task(Steps, Standalone):
     own_parts: ClassVar[tuple[OwnPart, ...]] = ()
     small_stem_below: ClassVar[int] = 0
     pads: ClassVar[bool] = False
+    behind_backbone: ClassVar[tuple[str, ...]] = ()
     slices: SliceSpec | None = None
     tile: tuple[int, int] | None = None
     overlap: float = 0.0
@@ -355,14 +357,8 @@ class Task(Steps, Standalone):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, a schedule that moves each step, and one that moves each epoch by the metric."""
-        return configured(
-            self,
-            self.backbone,
-            self.optimization,
-            self.schedule,
-            self.monitor,
-            unfreezes=self.network.unfreeze is not None,
-        )
+        unfreezes = self.network.unfreeze is not None
+        return configured(self, self.backbone, self.optimization, self.schedule, self.monitor, unfreezes=unfreezes)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the backbone's authors exempt from weight decay (position embeddings and the like)."""

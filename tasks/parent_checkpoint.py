@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from backbones.weight_files import load_pickled
+from scansuite.own_parts import is_path
 
 log = logging.getLogger(__name__)
 
@@ -113,13 +114,25 @@ def take_over(model: nn.Module, parent: ParentCheckpoint) -> list[str]:
     return list(parts)
 
 
-def network_of(weights: str) -> dict[str, Any]:
-    """Flags of ``--model`` that say which network a checkpoint of the suite holds; empty where it is none."""
+def network_of(weights: str, task: str, behind: Sequence[str]) -> dict[str, Any]:
+    """Flags of ``--model`` that say which network a checkpoint of the suite holds; empty where it is none.
+
+    Args:
+        weights: what ``--model.weights`` names.
+        task: that shall go on from it.
+        behind: flags of this task that shape what stands behind the backbone, which a checkpoint of another task has
+            not. A class of the user's own is left out: a file that one was handed names no code that is run.
+    """
     if not weights.endswith(".ckpt") or not Path(weights).is_file():
         return {}
     try:
-        made = load_pickled(Path(weights))["hyper_parameters"]
+        checkpoint = load_pickled(Path(weights))
+        made = checkpoint["hyper_parameters"]
         named = {"backbone": str(made["backbone"])}
     except Exception:  # as above
         return {}
-    return named | ({"backbone_args": made["backbone_args"]} if made.get("backbone_args") else {})
+    told = checkpoint.get("scansuite", {})
+    parts = [made[name] for name in behind if isinstance(made.get(name), str)]
+    shaping = behind if told.get("task") == task and not any(map(is_path, parts)) else ()
+    named |= {"backbone_args": made["backbone_args"]} if made.get("backbone_args") else {}
+    return named | {name: made[name] for name in shaping if name in made}

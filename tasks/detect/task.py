@@ -89,6 +89,9 @@ class DetectionTask(Task):
     facts: ClassVar[tuple[str, ...]] = (*Task.facts, "max_detections", "box_sizes")
     unsaved: ClassVar[tuple[str, ...]] = ("box_sizes",)  # what is kept of them are the anchors
     pads: ClassVar[bool] = True
+    behind_backbone: ClassVar[tuple[str, ...]] = (
+        "detector", "detector_args", "channels", "small_lesions", "anchors",
+    )  # fmt: skip
     own_parts: ClassVar[tuple[OwnPart, ...]] = (
         OwnPart(
             "detector",

@@ -52,6 +52,7 @@ class Draft:
         self.fingerprint, self.machine, self.budget = fingerprint, machine, budget
         self.given, self.defaults = dict(given), dict(defaults)
         self.planned: dict[str, Planned] = {}
+        self._settled: set[str] = set()
 
     def is_given(self, *flags: str) -> bool:
         """Whether the user gave one of these, one below it (``data.augment_args.scale``), or what it stands below."""
@@ -78,8 +79,14 @@ class Draft:
         """
         # Of what stands below a flag the user's part is the whole: configs replace it.
         whole = flag if flag in self.defaults else _parent(flag)
-        if self.takes(flag) and not self.is_given(whole):
+        if self.takes(flag) and not self.is_given(whole) and not {flag, whole} & self._settled:
             self.planned[flag] = Planned(flag, value, reason, source)
+
+    def settle(self, flag: str, value: Any, reason: str, source: str) -> None:
+        """Plan a flag, or what it stands below, for good: no later rule has a say."""
+        self.plan(flag, value, reason, source)
+        if flag in self.planned:
+            self._settled.add(flag)
 
 
 def _parent(flag: str) -> str:

@@ -80,6 +80,7 @@ class SegmentationTask(Task):
         *Task.facts, "overlapping", "ignore_index", "slices", "has_sides",
     )  # fmt: skip
     pads: ClassVar[bool] = True
+    behind_backbone: ClassVar[tuple[str, ...]] = ("decoder", "decoder_args")
     own_parts: ClassVar[tuple[OwnPart, ...]] = (
         OwnPart("decoder", ("channels", "strides", "outputs", "dropout")),
         OwnPart("loss", ("num_classes", "num_labels", "class_names", "ignore_index", "overlapping")),
