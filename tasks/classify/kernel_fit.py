@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from scansuite.errors import SuiteError
 from scansuite.words import number_of
+from tasks.classify.case_weights import weights_of
 from tasks.classify.kernel_head import KernelHead, gaussian
-from tasks.classify.losses import ClassificationLoss
 from tasks.classify.targets import NEVER, ONE_CLASS
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def fit_kernels(
         rows, others = (head.standardised(part).double().numpy() for part in (features, val[0]))
     targets = targets_of(task, labels.numpy())
     mean, spread = (np.nanmean(targets), max(np.nanstd(targets), 1e-9)) if task.target == "regression" else (0.0, 1.0)
-    cases = Cases(rows, (targets - mean) / spread, weights_of(task, labels.numpy(), targets, every), folds_of(groups))
+    counts = np.broadcast_to(weights_of(task, labels.numpy(), every).reshape(len(rows), -1), targets.shape)
+    cases = Cases(rows, (targets - mean) / spread, counts, folds_of(groups))
     ridges = RIDGES if task.l2 is None else (task.l2,)
     together = task.target != "multilabel" and task.criterion.name != "ordinal"  # a logit a class
     truth = torch.cat([labels, val[1]])
@@ -157,20 +158,6 @@ def targets_of(task: ClassificationTask, labels: NDArray[np.generic]) -> _Number
         return np.where(numbers >= steps, np.where(numbers > steps, 1.0, -1.0), np.nan)
     one_hot: _Numbers = np.where(numbers == np.arange(task.num_classes), 1.0, -1.0)
     return one_hot
-
-
-def weights_of(task: ClassificationTask, labels: NDArray[np.generic], targets: _Numbers, every: _Numbers) -> _Numbers:
-    """(N, outputs) weights of the cases: their own, by those of their class, or of each label that they have."""
-    assert isinstance(task.criterion, ClassificationLoss)
-    given = task.criterion.weights
-    weights = np.repeat(every[:, None], targets.shape[1], axis=1)
-    if given is None or task.target == "regression":
-        return weights
-    by_class = given.double().cpu().numpy()
-    if task.target == "multilabel":
-        return weights * np.where(targets > 0, by_class, 1.0)
-    of_cases: _Numbers = by_class[labels.astype(np.int64)]
-    return weights * of_cases[:, None]
 
 
 def folds_of(groups: NDArray[np.intp]) -> NDArray[np.intp]:

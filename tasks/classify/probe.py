@@ -19,10 +19,10 @@ from datamodules.base import ScanDataModule
 from datamodules.samples.features import FeatureDataset
 from scansuite.errors import SuiteError
 from scansuite.words import number_of
+from tasks.classify.case_weights import weights_of
 from tasks.classify.heads import Head, Standardised
 from tasks.classify.kernel_fit import fit_kernels
 from tasks.classify.kernel_head import KernelHead
-from tasks.classify.losses import ClassificationLoss
 from tasks.classify.neighbours import NeighbourHead
 from tasks.classify.targets import NEVER, ONE_CLASS
 from tasks.evaluation.bootstrap import group_cases
@@ -128,9 +128,7 @@ def solve(
         l2: factor of the squared weights, biases left out; the loss is summed over cases, as scikit-learn has it.
         weights: (M,) of the cases.
     """
-    assert isinstance(task.criterion, ClassificationLoss)
-    by_class = None if task.criterion.weights is None else task.criterion.weights.double().cpu().numpy()
-    every = np.ones(len(features)) if weights is None else weights
+    every = weights_of(task, labels, np.ones(len(features)) if weights is None else weights)
     if task.target == "regression":
         from sklearn.linear_model import Ridge
 
@@ -141,13 +139,12 @@ def solve(
         for number in range(labels.shape[1]):
             known = ~np.isnan(labels[:, number])
             positive = labels[known, number] > 0
-            factor = every[known] * np.where(positive, 1.0 if by_class is None else by_class[number], 1.0)
-            rows.append(_two(features[known], positive, l2, factor))
+            rows.append(_two(features[known], positive, l2, every[known, number]))
         return _stacked(rows)
     if task.criterion.name == "ordinal":  # logit k: above class k, learnt on the cases of at least class k
         asked = [labels >= step for step in range(task.num_classes - 1)]
         return _stacked([_two(features[some], labels[some] > step, l2, every[some]) for step, some in enumerate(asked)])
-    return _classes(features, labels, task.num_classes, l2, every if by_class is None else every * by_class[labels])
+    return _classes(features, labels, task.num_classes, l2, every)
 
 
 def _classes(features: _Numbers, labels: NDArray[Any], count: int, l2: float, weights: _Numbers) -> Linear:
