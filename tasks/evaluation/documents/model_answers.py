@@ -20,6 +20,8 @@ _TRAINING = (
     "loss", "optimizer", "lr", "weight_decay", "schedule", "warmup", "freeze", "dropout", "label_smoothing", "ema",
     "swa", "early_stopping", "teacher", "prune",
 )  # fmt: skip
+# Heads that compare an image with those of training; of kernels the linear one does not need them afterwards.
+_KEEPS_IMAGES = {"knn": "holds", "kernel": "holds, where its kernel is Gaussian,"}
 _NOTHING: tuple[Any, ...] = (None, "none", "", 0.0, [], {})
 
 
@@ -51,8 +53,7 @@ def model_answers(subject: Subject, facts: RunFacts) -> dict[str, tuple[str, str
         "software": (_software(made), "run.json", False),
         "date": (str(made.get("finished", "")).partition("T")[0], "run.json", True),
         "configuration": (_configuration(subject, facts), "config.yaml, plan.json", False),
-        "privacy": ("Patient ids of DICOM files are replaced by keyed hashes in what was written, and names are not "
-                    "read." if facts.data("keep_ids") is False else "", "config.yaml", False),
+        "privacy": (_privacy(facts), "config.yaml", False),
         "unreadable_input": ("predict leaves out files that cannot be read, lists them in errors.csv, and ends with "
                              "status 1." if made else "", "scansuite", False),
     }  # fmt: skip
@@ -67,6 +68,18 @@ def _configuration(subject: Subject, facts: RunFacts) -> str:
         return said
     many = number_of(len(planned), "setting")
     return f"{said} A plan chose {many} from the data, the machine and the time; why is in plan.json."
+
+
+def _privacy(facts: RunFacts) -> str:
+    said = []
+    if facts.data("keep_ids") is False:
+        said.append(
+            "Patient ids of DICOM files are replaced by keyed hashes in what was written, and names are not read."
+        )
+    kept = _KEEPS_IMAGES.get(str(facts.model("head")))
+    if kept is not None:
+        said.append(f"The checkpoint {kept} features of the training images: pass it on as you would pass these on.")
+    return " ".join(said)
 
 
 def _network(facts: RunFacts) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,19 @@ def test_what_the_run_knows_is_filled_in(run: EvaluatedRun) -> None:
     card = of(run, "model_card")
     assert card["date"].text == "2026-11-27"
     assert card["uses"].text == BLANK
+
+
+@pytest.mark.parametrize(
+    ("head", "said"), [("knn", "holds features"), ("kernel", "is Gaussian, features"), ("pool", "")]
+)
+def test_a_checkpoint_with_features_of_training_images_says_so(run: EvaluatedRun, head: str, said: str) -> None:
+    subject = Subject(run, "test", FAST)
+    facts = facts_of(subject)
+    facts = replace(facts, config={**facts.config, "model": {**facts.config["model"], "head": head}})
+    answer = answers_of(subject, facts)["privacy"].text
+    assert answer.startswith("Patient ids of DICOM files are replaced")
+    assert said in answer
+    assert ("training images: pass it on" in answer) == bool(said)
 
 
 def test_tables_of_another_tool_fill_little_and_invent_nothing() -> None:
