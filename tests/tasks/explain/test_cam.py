@@ -53,8 +53,9 @@ def test_maps_are_those_of_the_package_grad_cam(method: Method, name: str, monke
     np.testing.assert_allclose(ours, given[0][0], rtol=0, atol=1e-5 * float(np.abs(given[0]).max()))
 
 
-def test_the_mean_of_a_class_activation_map_is_the_log_odds() -> None:
-    model, seen = classifier(), image()
+@pytest.mark.parametrize("tta", ["none", "mirror"])
+def test_the_mean_of_a_class_activation_map_is_the_log_odds(tta: str) -> None:
+    model, seen = classifier(tta=tta), image()
     found = explain_image(model, seen, ["1"], ["cam"])[0]
     logits, bias = model(seen)[0], dict(model.named_parameters())["head.linear.bias"]
     expected = (logits[1] - logits[0]) - (bias[1] - bias[0])
