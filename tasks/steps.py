@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
+from pytorch_lightning.trainer.states import TrainerFn, TrainerStatus
 from pytorch_lightning.utilities.types import LRSchedulerTypeUnion
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -64,6 +65,12 @@ class Steps(Compressible):
     def feature_width(self) -> int | None:
         """Length of the features that the model takes in place of images; None: it takes none."""
         return None
+
+    @property
+    def fitting(self) -> bool:
+        """Whether a training goes on, its validation included."""
+        state = None if self._trainer is None else self._trainer.state
+        return state is not None and state.fn == TrainerFn.FITTING and state.status == TrainerStatus.RUNNING
 
     @abstractmethod
     def metric_inputs(self, output: Any, batch: Batch) -> tuple[Any, Any]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -59,8 +58,7 @@ def several(task: ClassificationTask, said: StepOutput[Tensor]) -> StepOutput[Te
         said: by one pass, with the batch that it is of.
     """
     batch = said["batch"]
-    fitting = task._trainer is not None and task.trainer.state.fn == TrainerFn.FITTING
-    if task.mc_dropout is None or fitting or no_case(batch):
+    if task.mc_dropout is None or task.fitting or no_case(batch):
         return said
     names = case_ids(batch["scan"]) if "scan" in batch else []
     further = task.further_inputs(batch)

@@ -279,8 +279,8 @@ class ClassificationTask(Task):
 
     @property
     def views(self) -> Tta:
-        """Over which images are averaged now: training sees one view at a time."""
-        return "none" if self.training or self.tta == "auto" else self.tta
+        """Over which images are averaged now: training, and the validation of its epochs, see one view at a time."""
+        return "none" if self.training or self.fitting or self.tta == "auto" else self.tta
 
     @property
     def feature_width(self) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.trainer.states import TrainerFn, TrainerStatus
 from torch import nn
 
 from scansuite.errors import SuiteError
@@ -81,9 +81,9 @@ def test_only_dropout_is_as_in_training() -> None:
 def test_while_training_goes_on_there_is_one_pass() -> None:
     task, batch = task_of(), small_batch(random_labels("binary", 4))
     said: Any = {"output": task(batch["image"]).detach(), "batch": batch}
-    task._trainer = SimpleNamespace(state=SimpleNamespace(fn=TrainerFn.FITTING))
+    task._trainer = SimpleNamespace(state=SimpleNamespace(fn=TrainerFn.FITTING, status=TrainerStatus.RUNNING))
     assert several(task, said) is said
-    task._trainer = SimpleNamespace(state=SimpleNamespace(fn=TrainerFn.TESTING))
+    task._trainer = SimpleNamespace(state=SimpleNamespace(fn=TrainerFn.TESTING, status=TrainerStatus.RUNNING))
     assert "spread" in several(task, said)
 
 

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from datamodules.samples.features import FeatureDataset
 from datamodules.types import ScanInfo
@@ -22,7 +24,7 @@ from tasks.export.scans import Scans
 from tasks.export.verify import verified
 from tasks.registry.specs import spec_of
 from tasks.views import VIEWS
-from tests.tasks.classify.batches import small_task
+from tests.tasks.classify.batches import small_batch, small_task
 
 
 def seen(count: int = 2, size: int = 32) -> Tensor:
@@ -59,6 +61,21 @@ def test_training_sees_one_view_and_kept_features_are_of_all() -> None:
     handle.remove()
     assert len(passes) == 3
     torch.testing.assert_close(task.features(image.flip(-1)), features)
+
+
+def test_epochs_are_validated_on_one_view_and_what_is_trained_is_evaluated_on_all() -> None:
+    task, passes = small_task(tta="mirror"), []
+    task.backbone.register_forward_hook(lambda *_: passes.append(1))
+    batches: DataLoader[Any] = DataLoader([small_batch(torch.tensor([0, 1, 0, 1]))], batch_size=None)  # type: ignore[arg-type]
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(task, batches, batches)
+    assert len(passes) == 2  # a step, and a batch of validation
+    assert task.eval().views == "mirror"
+    trainer.validate(task, batches, verbose=False)
+    assert len(passes) == 4
 
 
 @torch.no_grad()
