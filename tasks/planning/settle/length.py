@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 from scansuite.errors import SuiteError
-from scansuite.words import clock
+from scansuite.words import clock, number_of
 from tasks.planning.budget import Trial
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
@@ -54,6 +54,8 @@ GAIN = 0.005  # of a metric from 0 to 1, below which a better one is none
 _BETWEEN = (0.05, 0.45, 0.45, 0.05)  # shares of the images between the quantiles of a spread
 _MOST_PATCHES = 250  # steps an epoch, as the data class counts (datamodules/samples/patches.py)
 FEWEST_STEPS = 10  # that any training takes
+FAR_TOO_FEW = 0.5  # share of the least steps below which a time makes batches smaller
+SHRUNK = {"classify": 8, "segment": 4, "detect": 2}  # images that a batch is left with then
 # Of what comes after a training: charts and the report, and evaluation by validation's seconds (docs/plan_time.md).
 BASE = 16.0
 BY_VALIDATION = 1.5
@@ -222,15 +224,44 @@ def by_clock(draft: Draft, seconds: float, trial: Trial) -> list[str]:
     if draft.budget.quality == "quick" and number > needs:
         settle(draft, lay_out(draft, needs, validations_of(draft, needs)), reason, source)
         return []
-    fits = f"{number} steps of {timing.step:.2g} s fit into {clock(left)}, which {clock(seconds)} leave for training"
-    settle(draft, lay_out(draft, number, validations, fewest=validations), fits, "time")
+    batch = int(draft.value("data.batch_size") or 1)
+    smaller = _shrink_batch(draft, number)
+    each = f"{number * smaller} steps of {timing.step / smaller:.2g} s"
+    fits = f"{each} fit into {clock(left)}, which {clock(seconds)} leave for training"
+    settle(draft, lay_out(draft, number * smaller, validations, fewest=validations), fits, "time")
     if number >= needs:
         return []
+    taken = f"{number} steps instead of {needs}"
+    if smaller > 1:
+        taken = f"{number * smaller} steps of {number_of(batch // smaller, 'image')} instead of {needs} of {batch}"
     whole = folds * (timing.start + behind + needs * timing.step / (1 - SHARE))
     return [
-        f"{clock(seconds)} are short: {number} steps instead of {needs} ({reason}); --time {math.ceil(whole / 60)}m "
+        f"{clock(seconds)} are short: {taken} ({reason}); --time {math.ceil(whole / 60)}m "
         "would hold them on this machine"
     ]
+
+
+def _shrink_batch(draft: Draft, number: int) -> int:
+    """Halve a planned batch where a time holds far too few steps: a processor is not slower for it by the image.
+
+    Args:
+        draft: with the batch settled.
+        number: of steps that fit.
+
+    Returns:
+        By what the batch was divided; 1: it stays.
+    """
+    least = STEPS[draft.fingerprint.task].least * FAR_TOO_FEW
+    batch, divided = int(draft.value("data.batch_size") or 1), 1
+    given = draft.is_given("data.batch_size", "data.total_batch_size", "trainer.accumulate_grad_batches")
+    if draft.machine.device != "cpu" or given:
+        return 1
+    while number * divided < least and batch // (2 * divided) >= SHRUNK[draft.fingerprint.task]:
+        divided *= 2
+    if divided > 1:
+        text = f"the time holds {number} steps of {batch} images, too few to learn from: more steps, of fewer images"
+        draft.plan("data.batch_size", batch // divided, text, _HERE)
+    return divided
 
 
 def settle(draft: Draft, laid: Laid, reason: str, source: str) -> None:

@@ -163,6 +163,29 @@ def test_a_short_time_says_how_many_steps_it_gave_up_and_what_would_hold_them() 
     assert "--time 14m" in note  # 30 + 25 + 1200 * 0.5 / 0.8 s
 
 
+@pytest.mark.parametrize(
+    ("step", "batch", "times"),
+    [(0.5, 8, 1), (0.8, 4, 2), (4.0, 2, 4)],  # 960, 600 and 120 s for 1200 steps of 8 images, in 459 s of training
+)
+def test_where_far_too_few_steps_fit_they_are_of_fewer_images(step: float, batch: int, times: int) -> None:
+    draft = timed(600.0, Timing(step, 0.2, 30.0))
+    steps(draft)
+    assert draft.value("data.batch_size") == batch
+    done = draft.value("trainer.max_epochs") * min(draft.value("trainer.limit_train_batches") or 999, 60 // batch)
+    assert done * step / times == pytest.approx(459, rel=0.15)
+
+
+def test_a_batch_that_is_given_and_that_of_a_gpu_stay() -> None:
+    for own in ({"data.batch_size": 8}, {"data.total_batch_size": 8}, {"trainer.accumulate_grad_batches": 2}):
+        draft = timed(120.0, Timing(4.0, 0.2, 30.0), own)
+        steps(draft)
+        assert "data.batch_size" not in draft.planned
+    draft = timed(120.0, Timing(4.0, 0.2, 30.0))
+    draft.machine = Machine("cuda")
+    steps(draft)
+    assert "data.batch_size" not in draft.planned
+
+
 def test_large_sets_are_cut_into_epochs_that_are_short_beside_the_time() -> None:
     draft = timed(600.0, Timing(0.5, 0.01, 30.0), images=100_000, cases={"train": 100_000, "val": 200})
     steps(draft)
