@@ -56,6 +56,7 @@ _MOST_PATCHES = 250  # steps an epoch, as the data class counts (datamodules/sam
 FEWEST_STEPS = 10  # that any training takes
 FAR_TOO_FEW = 0.5  # share of the least steps below which a time makes batches smaller
 SHRUNK = {"classify": 8, "segment": 4, "detect": 2}  # images that a batch is left with then
+SHRUNK_SCRATCH = 4  # likewise, of a network without pretrained weights
 # Of what comes after a training: charts and the report, and evaluation by validation's seconds (docs/plan_time.md).
 BASE = 16.0
 BY_VALIDATION = 1.5
@@ -256,7 +257,9 @@ def _shrink_batch(draft: Draft, number: int) -> int:
     given = draft.is_given("data.batch_size", "data.total_batch_size", "trainer.accumulate_grad_batches")
     if draft.machine.device != "cpu" or given:
         return 1
-    while number * divided < least and batch // (2 * divided) >= SHRUNK[draft.fingerprint.task]:
+    scratch = not draft.value("model.weights")  # whose batch norms have nothing but the batch to go by
+    fewest = max(SHRUNK[draft.fingerprint.task], SHRUNK_SCRATCH if scratch else 1)
+    while number * divided < least and batch // (2 * divided) >= fewest:
         divided *= 2
     if divided > 1:
         text = f"the time holds {number} steps of {batch} images, too few to learn from: more steps, of fewer images"

@@ -175,11 +175,14 @@ def test_where_far_too_few_steps_fit_they_are_of_fewer_images(step: float, batch
     assert done * step / times == pytest.approx(459, rel=0.15)
 
 
-def test_a_batch_that_is_given_and_that_of_a_gpu_stay() -> None:
+def test_a_batch_that_is_given_and_that_of_a_gpu_stay_and_from_scratch_it_is_larger() -> None:
     for own in ({"data.batch_size": 8}, {"data.total_batch_size": 8}, {"trainer.accumulate_grad_batches": 2}):
         draft = timed(120.0, Timing(4.0, 0.2, 30.0), own)
         steps(draft)
         assert "data.batch_size" not in draft.planned
+    draft = timed(120.0, Timing(4.0, 0.2, 30.0), {"model.weights": None})
+    steps(draft)
+    assert draft.value("data.batch_size") == 4  # from scratch batch norms need more than two
     draft = timed(120.0, Timing(4.0, 0.2, 30.0))
     draft.machine = Machine("cuda")
     steps(draft)
