@@ -55,7 +55,9 @@ class Distillation(Callback):
         own: list[Tensor] = []
         wanted: list[Tensor] = []
         if self.pairs:
-            self._hooks = [_kept(model.backbone, own, grad=True), _kept(self.teacher.backbone, wanted, grad=False)]
+            self._hooks = [
+                keep_levels(model.backbone, own, grad=True), keep_levels(self.teacher.backbone, wanted, grad=False),
+            ]  # fmt: skip
         # A plain function: unlike a method, copies of the model (averaged weights) do not copy what it belongs to.
         teacher, alpha, weight, projections = self.teacher, self.alpha, self.features, self.projections
         temperature = self.temperature
@@ -102,8 +104,14 @@ class Distillation(Callback):
             self.projections.load_own_state(state_dict["projections"])
 
 
-def _kept(backbone: nn.Module, levels: list[Tensor], *, grad: bool) -> RemovableHandle:
-    """Keep what a backbone gives in a list, of passes with or without gradient alone: validation leaves it alone."""
+def keep_levels(backbone: nn.Module, levels: list[Tensor], *, grad: bool) -> RemovableHandle:
+    """Keep what a backbone gave last in a list, of passes with or without gradient alone: validation leaves it alone.
+
+    Args:
+        backbone: whose passes are listened to until the handle is removed.
+        levels: filled anew at each pass; of several views of an image the last one's stay.
+        grad: listen to passes with gradient, or to those without.
+    """
 
     def keep(module: nn.Module, args: tuple[object, ...], output: list[Tensor]) -> None:
         if torch.is_grad_enabled() == grad:

@@ -24,7 +24,6 @@ class FrozenFeatures:
 
     Args:
         model: with a frozen backbone.
-
     """
 
     def __init__(self, model: Task) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scansuite.errors import SuiteError
-from tasks.compression.distillation import Distillation
+from tasks.compression.distillation import Distillation, keep_levels
 from tasks.compression.features import equal_levels
 from tasks.compression.pruning import tensors_of
 from tasks.loading import build_from, open_checkpoint
@@ -76,11 +76,7 @@ def distillation(student: Task, path: Path) -> Distillation:
 def _tried(model: Task, student: Task) -> tuple[list[tuple[int, ...]], list[Tensor]]:
     """Shapes of what a model says of one image of the student's size, and the maps of its backbone."""
     levels: list[Tensor] = []
-
-    def keep(module: nn.Module, args: tuple[object, ...], output: list[Tensor]) -> None:
-        levels[:] = output  # of the last view, where there are several
-
-    handle = model.backbone.register_forward_hook(keep)
+    handle = keep_levels(model.backbone, levels, grad=False)
     training = model.training
     model.eval()
     try:

@@ -13,7 +13,6 @@ from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.fingerprint.measure import measure_fingerprint
 from datamodules.settings import free_memory
 from scansuite.errors import SuiteError
-from tasks.base import Task
 from tasks.cli.flags import value_of
 from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
@@ -128,22 +127,18 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     if budget.seconds is not None:
         budget = replace(budget, trial=trial_of(task, argv, own_flags, data_class, budget.seconds))
 
+    # Weights of a checkpoint of the suite's own fit no other network. It is read once, however often is planned anew.
+    weights = own.get("model.weights")
+    parent = {} if weights is None else network_of(str(weights), task, cli.task_class.behind_backbone)
+
     def draft(held: Mapping[str, Any]) -> Draft:
         made = Draft(fingerprint, machine, budget, {**own, **held}, values)
-        _plan_parent(made, cli.task_class)
+        for flag, value in parent.items():
+            made.settle(f"model.{flag}", value, f"as in the checkpoint of --model.weights {weights}", "data")
         return made
 
     classes = {"data": type(data), "model": cli.task_class}
     return Planning(agreed(draft, classes, data_class), fingerprint)
-
-
-def _plan_parent(draft: Draft, task: type[Task]) -> None:
-    """The network of a checkpoint of the suite's own that ``--model.weights`` names: its weights fit no other one."""
-    weights = draft.given.get("model.weights")
-    if weights is None:
-        return
-    for flag, value in network_of(str(weights), task.name, task.behind_backbone).items():
-        draft.settle(f"model.{flag}", value, f"as in the checkpoint of --model.weights {weights}", "data")
 
 
 def budget_of(config: Mapping[str, Any]) -> Budget:

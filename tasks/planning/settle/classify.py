@@ -68,7 +68,7 @@ def evaluation(draft: Draft) -> None:
     if draft.value("data.sided") is True or data.sided or data.left_right >= UPRIGHT:
         return
     if draft.budget.quality == "quick" and not fitted:
-        return  # validation would take twice as long
+        return  # evaluation would take twice as long
     preset = OF_MODALITY.get(data.modality, "light") if fitted else draft.value("data.augment")
     if preset not in MIRRORING or draft.value("data.augment_args.horizontal_flip") is False:
         return

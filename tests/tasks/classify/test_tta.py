@@ -18,6 +18,7 @@ from scansuite.errors import SuiteError
 from tasks.classify.checks import unfit_for_features
 from tasks.classify.task import ClassificationTask
 from tasks.classify.tta_chosen import fit_with_views
+from tasks.compression.distillation import keep_levels
 from tasks.export.describe import describe
 from tasks.export.exporting import exported, opened
 from tasks.export.scans import Scans
@@ -85,6 +86,17 @@ def test_what_listens_to_a_layer_has_the_maps_of_the_image_as_it_is_last() -> No
     task(image)
     assert len(heard) == 4
     torch.testing.assert_close(heard[-1], task.backbone(task.normalize(image))[-1])
+
+
+@torch.no_grad()
+def test_a_student_imitates_the_maps_of_one_view() -> None:
+    teacher, image, levels = small_task(tta="mirror").eval(), seen(), list[Tensor]()
+    keep_levels(teacher.backbone, levels, grad=False)
+    teacher(image)
+    own = teacher.backbone(teacher.normalize(image))
+    assert len(levels) == len(own)
+    for level, wanted in zip(levels, own, strict=True):
+        torch.testing.assert_close(level, wanted)
 
 
 def test_classes_with_sides_are_refused() -> None:
