@@ -29,6 +29,9 @@ class Batches(NamedTuple):
 
 
 BATCHES = {"classify": Batches(2**20, 64), "segment": Batches(2**19, 32), "detect": Batches(2**20, 16)}
+# A processor takes as long for an image in a small batch, and a detector with pretrained weights learns as much in as
+# many steps of half of the images; segmentation does not (docs/plan_results.md).
+ON_PROCESSOR = {"detect": Batches(2**19, 8)}
 FEWEST_STEPS = 8  # of an epoch: batches of a small set are made smaller
 LEAST_BATCH = 4  # below, batch norms know too little of a batch
 # Networks of attention and their kin diverge at the rates of convolutional networks with batch norms.
@@ -43,17 +46,21 @@ def batch(draft: Draft) -> None:
     """Images of a step: by their size, and fewer where the set is small."""
     if draft.is_given("data.total_batch_size"):
         return
-    data, asked = draft.fingerprint, BATCHES[draft.fingerprint.task]
+    data, asked, source = draft.fingerprint, BATCHES[draft.fingerprint.task], "data"
+    holds = "what a step holds"
+    if draft.machine.device == "cpu" and draft.value("model.weights") and data.task in ON_PROCESSOR:
+        asked, source = ON_PROCESSOR[data.task], _HERE
+        holds = "detection learns by the number of its steps, which a processor takes sooner of few images"
     height, width = seen_size(draft)
     by_size = asked.pixels / max(1.0, height * width)
     by_set = asked.most if fitted_at_once(draft) else length.samples_an_epoch(draft) / FEWEST_STEPS
     size = _power_of_two(max(LEAST_BATCH, min(asked.most, by_size, by_set)))
     size = max(1, min(size, data.samples))
-    why = "a larger batch is too few steps an epoch" if by_set < min(asked.most, by_size) else "what a step holds"
+    why = "a larger batch is too few steps an epoch" if by_set < min(asked.most, by_size) else holds
     if fitted_at_once(draft):
         why = "looked at together"
     text = f"{data.samples} training images of {height:g} x {width:g} pixels: {why}"
-    draft.plan("data.batch_size", size, text, "data")
+    draft.plan("data.batch_size", size, text, source)
 
 
 def learning_rate(draft: Draft) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -57,6 +57,20 @@ def planned(
 )
 def test_batches_are_as_large_as_images_and_set_allow(images: int, side: float, size: int) -> None:
     assert planned(batch, images, side) == {"data.batch_size": size}
+
+
+@pytest.mark.parametrize(
+    ("machine", "weights", "size"),
+    [("cpu", "imagenet", 4), ("cpu", None, 8), ("cuda", "imagenet", 8), ("mps", "imagenet", 8)],
+)
+def test_steps_of_detection_on_a_processor_are_of_half_of_the_images(
+    machine: Literal["cpu", "cuda", "mps"], weights: str | None, size: int
+) -> None:
+    given = {"model.weights": weights}
+    found = planned(batch, 500, 340, task="detect", given=given, machine=Machine(machine))
+    assert found == {"data.batch_size": size}
+    same = planned(batch, 500, 340, task="segment", given=given, machine=Machine("cpu"))
+    assert same == planned(batch, 500, 340, task="segment", given=given, machine=Machine("cuda"))
 
 
 def test_an_epoch_of_a_small_set_has_steps() -> None:
