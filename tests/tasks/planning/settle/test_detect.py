@@ -53,36 +53,48 @@ def defaults() -> dict[str, Any]:
     return {**flat(cli.config.as_dict()), "data.class_path": cli.config["data"]["class_path"]}
 
 
-def draft_of(known: Fingerprint, given: dict[str, Any] | None = None, device: Device = "cpu") -> Draft:
-    return Draft(known, Machine(device), Budget(), given or {}, defaults())
+def draft_of(
+    known: Fingerprint,
+    given: dict[str, Any] | None = None,
+    device: Device = "cpu",
+    budget: Budget = Budget(),  # noqa: B008 - it is frozen
+) -> Draft:
+    return Draft(known, Machine(device), budget, given or {}, defaults())
 
 
-def settled(known: Fingerprint, given: dict[str, Any] | None = None, device: Device = "cpu") -> dict[str, Any]:
-    draft = draft_of(known, given, device)
+def settled(
+    known: Fingerprint,
+    given: dict[str, Any] | None = None,
+    device: Device = "cpu",
+    budget: Budget = Budget(),  # noqa: B008 - it is frozen
+) -> dict[str, Any]:
+    draft = draft_of(known, given, device, budget)
     for rule in (detect.images, detect.patches, detect.detector, detect.overlaps, detect.augmentation):
         rule(draft)
     return {flag: one.value for flag, one in draft.planned.items()}
 
 
-def test_blood_cells_get_what_was_chosen_for_them_by_hand() -> None:
-    """The images and the model of ``experiment/bccd``, from numbers like those of its data."""
+@pytest.mark.parametrize(("budget", "size"), [(Budget(), [384, 512]), (Budget("quick", 120.0), [288, 384])])
+def test_blood_cells_get_what_was_chosen_for_them_by_hand(budget: Budget, size: list[int]) -> None:
+    """The model of ``experiment/bccd``, and its images where time is short, from numbers like those of its data."""
     objects = boxes_of(Spread(8, 39, 90, 200, 390), (480, 640), per_image=14)
     objects = replace(objects, class_short_sides=(Spread(8, 25, 37, 60, 90), objects.short_side))
-    values = settled(print_of(objects, evenly(480), evenly(640), modality="microscopy"))
+    values = settled(print_of(objects, evenly(480), evenly(640), modality="microscopy"), budget=budget)
     by_hand = {
-        "data.image_size": [288, 384], "data.augment": "microscopy", "data.augment_args.scale": 0.2,
+        "data.image_size": size, "data.augment": "microscopy", "data.augment_args.scale": 0.2,
         "data.augment_args.shift": 0.1, "model.detector": "fcos", "model.channels": 96, "model.nms": "soft",
     }  # fmt: skip
     assert values == {**by_hand, "data.augment_args.horizontal_flip": True, "data.augment_args.vertical_flip": True}
 
 
 def test_large_objects_let_images_be_made_smaller() -> None:
-    small, large = (
-        settled(print_of(boxes_of(evenly(side), (480, 640)), evenly(480), evenly(640)))["data.image_size"]
-        for side in (40, 80)
-    )
-    assert small == [256, 352]  # 22 of 40 px are left
-    assert large == [128, 192]
+    known = [print_of(boxes_of(evenly(side), (480, 640)), evenly(480), evenly(640)) for side in (40, 80)]
+    assert settled(known[0])["data.image_size"] == [352, 480]  # 30 of 40 px are left
+    assert settled(known[1])["data.image_size"] == [192, 256]
+    short = Budget(seconds=detect.SHORT)
+    assert settled(known[0], budget=short)["data.image_size"] == [256, 352]  # 22 of them
+    assert settled(known[1], budget=short)["data.image_size"] == [128, 192]
+    assert settled(known[0], budget=Budget(seconds=detect.SHORT + 1))["data.image_size"] == [352, 480]
 
 
 def test_no_image_becomes_so_small_that_its_deepest_level_is_one_cell() -> None:
@@ -113,7 +125,7 @@ def test_lesions_of_a_pixel_get_anchors_since_no_cell_has_its_centre_in_them() -
 
 def test_large_objects_in_huge_images_need_no_patches() -> None:
     values = settled(print_of(boxes_of(evenly(5000), (50_000, 50_000)), evenly(50_000)))
-    assert values["data.image_size"] == 224
+    assert values["data.image_size"] == 288
     assert "data.patch_size" not in values
 
 
