@@ -194,8 +194,9 @@ def draw(data: ScanDataModule, prepared: Prepared) -> Prepared:
         folds=data.folds,
         fold=data.fold,
         seed=data.split_seed,
-        folds_flag=data.folds_flag,
+        cross_validates=data.cross_validates,
     )
+    data.dealt_validation = int((table.cases["split"] == "val").sum()) if data.cross_validates else 0
     split = split.set_axis(np.flatnonzero(usable)).reindex(table.cases.index).astype("str")
     return replace(prepared, table=table.with_columns(split=split))
 

@@ -37,13 +37,14 @@ def make_split(
     folds: int,
     fold: int,
     seed: int,
-    folds_flag: str = "--data.folds",
+    cross_validates: bool = False,
 ) -> pd.Series[str]:
     """Fill in the split column where the table does not give it.
 
     Test is drawn first, folds outside it; fold ``fold`` is validation. With ``test_fraction`` 0 fold ``fold`` is the
     part that is evaluated (test) and validation is the next fold. A table that brings train and test but no validation
-    part gets validation as fold ``fold`` of its train part. What is drawn depends on the set of cases, not on their
+    part gets validation as fold ``fold`` of its train part, and so does one that brings all three where all folds are
+    trained. What is drawn depends on the set of cases, not on their
     order.
 
     Args:
@@ -56,7 +57,8 @@ def make_split(
         folds: number of folds, at least 2.
         fold: which fold validates, 0..folds-1.
         seed: of the split alone, so that training seeds do not move cases.
-        folds_flag: the flag that the user gave ``folds`` by.
+        cross_validates: all folds are to be trained (``--folds``): a validation part that the table brings is dealt
+            into them with its train part.
 
     Returns:
         ``train``, ``val`` or ``test`` for each case.
@@ -65,11 +67,14 @@ def make_split(
         SuiteError: a number out of range, too few groups, a test part that stays empty, a split column with gaps, or no
             such column to stratify by.
     """
+    folds_flag = "--folds" if cross_validates else "--data.folds"
     if not 0 <= test_fraction < 1:
         raise SuiteError(f"--data.test_fraction {test_fraction}: must be at least 0 and below 1")
     if folds < 2 or not 0 <= fold < folds:
         raise SuiteError(f"{folds_flag} {folds} --data.fold {fold}: folds must be at least 2, fold in 0..folds-1")
     given = table.cases["split"]
+    if cross_validates:
+        given = given.replace("val", "train")
     draws_all = not given.notna().any()
     if draws_all and test_fraction == 0 and folds == 2:
         raise SuiteError(

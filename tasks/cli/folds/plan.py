@@ -22,10 +22,14 @@ class FoldPlan(NamedTuple):
             ``test`` without one.
         split: the part of a fold's run in which its cases stand: ``val``, or ``test`` where no test part was drawn
             outside the folds.
+        dealt: cases of a validation part of the data's own that are dealt into the folds.
+        images_in_two_parts: identical images of train and test that a published split has.
     """
 
     cases: pd.DataFrame
     split: str
+    dealt: int = 0
+    images_in_two_parts: int = 0
 
     def of_fold(self, fold: int, count: int) -> pd.DataFrame:
         """``case_id,patient_id,split`` of the run of a fold, as it would draw it."""
@@ -45,18 +49,18 @@ def plan_folds(cli: TaskParser, count: int) -> FoldPlan:
         count: number of folds.
 
     Raises:
-        SuiteError: there are too few patients, the data bring a validation part of their own, a fold has no training
-            cases, or the folds would see their images in different ways.
+        SuiteError: there are too few patients, the parts are given and stay as they are, a fold has no training cases,
+            or the folds would see their images in different ways.
     """
     tables: list[pd.DataFrame] = []
     seen: list[Any] = []
     for fold in range(count):
         cli.config["data"]["init_args"]["fold"] = fold
         data = cli.build_data()
-        data.folds_flag = "--folds"
+        data.cross_validates = True
         tables.append(data.table.cases[["case_id", "patient_id", "split"]])
         seen.append(data.preprocess)
-    plan = _plan(tables)
+    plan = _plan(tables)._replace(dealt=data.dealt_validation, images_in_two_parts=data.images_in_two_parts)
     for fold, spec in enumerate(seen):
         if spec != seen[0]:
             raise SuiteError(
@@ -80,8 +84,8 @@ def _plan(tables: Sequence[pd.DataFrame]) -> FoldPlan:
         held = (table["split"] == split).to_numpy()
         if cases["fold"][held].notna().any():
             raise SuiteError(
-                f"--folds {len(tables)}: the data bring a validation part of their own, so that all folds would be the "
-                "same: give a --data.split_file with train and test alone, and folds are drawn from train"
+                f"--folds {len(tables)}: --data.new_cases leave_out keeps the parts of --data.split_file as they are, "
+                "so that all folds would be the same: leave it out"
             )
         cases.loc[held, "fold"] = fold
     left = cases["case_id"][cases["fold"].isna() & (cases["split"] == "train")]

@@ -15,7 +15,7 @@ import yaml
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from scansuite.own_parts import allowed
-from scansuite.words import clock
+from scansuite.words import clock, number_of
 from tasks.cli.command import run_command
 from tasks.cli.flags import given, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
@@ -54,6 +54,11 @@ def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queue: QueueFol
     count = _count(argv)
     prepared = _prepare(task, run, own_flags, count)
     plan, resumed = prepared.plan, value_of(argv, "--ckpt_path") is not None
+    if plan.dealt:
+        log.info(
+            "--folds %d: the validation part that the data bring (%s) is dealt into the folds with their train part",
+            count, number_of(plan.dealt, "case"),
+        )  # fmt: skip
 
     def mend(folder: Path) -> str:
         return f"go on with: {command(task, 'fit', folds=count, run_dir=folder, ckpt_path='last')}"
@@ -115,9 +120,8 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
         raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
     if not resumed:
         refuse_existing(cli.config["run_dir"])
-    config = cli.saved_config()
     if before is not None:
-        _refuse_changes(config, before, argv, count)
+        _refuse_changes(cli.saved_config(), before, argv, count)
 
     from backbones.network import check_name  # brings timm: not before the flags are known to be right
 
@@ -134,6 +138,8 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
             plan = plan_folds(only_data, count)
             if begun is not None:
                 refuse_changed(plan, begun, count)
+            if plan.images_in_two_parts:  # a published split lets them pass as such; the split.csv of a fold is none
+                cli.config["data"]["init_args"]["allow_leakage"] = True
         data, model = cli.build_data_and_model()  # mistakes in flags show before a folder is made
         data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))
     held = np.concatenate([data.rows("train"), data.rows("val")])
@@ -141,7 +147,7 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
     if testing or plan.split == "test":
         parts["test"] = np.concatenate([parts.get("test", held[:0]), data.rows("test")])
     refuse_seen(ancestors_of(model), data, parts, ELSEWHERE)
-    return _Prepared(config, plan, cli.config["run_dir"], testing, asked_seconds(cli.config))
+    return _Prepared(cli.saved_config(), plan, cli.config["run_dir"], testing, asked_seconds(cli.config))
 
 
 def _share(prepared: _Prepared, folds: Sequence[int], run_dir: Path) -> float | None:

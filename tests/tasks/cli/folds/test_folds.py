@@ -351,16 +351,30 @@ def test_mistakes(run: Run, flags: list[str], said: list[str]) -> None:
     assert not Path("runs").exists()
 
 
-def test_a_validation_part_of_their_own(run: Run, table_root: Path) -> None:
+def test_a_validation_part_of_their_own_is_dealt_into_the_folds(run: Run, own_process: None, table_root: Path) -> None:
     frame = pd.read_csv(table_root / "labels.csv", dtype=str)
     frame["case_id"] = frame["path"].str.removesuffix(".png")
     number = frame["patient_id"].astype(int)
     frame["split"] = np.select([number % 5 == 0, number % 5 == 1], ["val", "test"], "train")
     frame[["case_id", "split"]].to_csv("split.csv", index=False)
     data = ["--data", "ImageTable", "--data.root", table_root, *KINDS["binary"], "--data.split_file", "split.csv"]
-    status, _, err = run("fit", "--folds", "2", *TINY, *data)
+    status, _, err = run("fit", "--folds", "2", "--run_dir", "folds", *TINY, *data)
+    assert status == 0
+    own = (frame["split"] == "val").sum()
+    assert f"validation part that the data bring ({own} cases) is dealt into the folds" in err
+    split = table(Path("folds"), "split").set_index("case_id")
+    assert set(split.index[split["split"] == "test"]) == set(frame["case_id"][frame["split"] == "test"])
+    outside = frame.loc[frame["split"] != "test"]
+    assert set(table(Path("folds"))["case_id"]) == set(outside["case_id"])
+    folds_of_patient = split.loc[outside["case_id"]].groupby("patient_id")["fold"].nunique()
+    assert (folds_of_patient == 1).all()
+    for fold in (0, 1):
+        part = table(Path("folds") / f"fold_{fold}", "split").set_index("case_id")["split"]
+        assert set(part.index[part == "val"]) == set(split.index[split["fold"] == fold])
+
+    status, _, err = run("fit", "--folds", "2", *TINY, *data, "--data.new_cases", "leave_out")
     assert status == 2
-    assert "train and test alone" in one_line(err)
+    assert "--data.new_cases leave_out" in one_line(err)
 
 
 def test_folds_are_trained_alike(run: Run, classified: Path) -> None:
