@@ -27,7 +27,7 @@ def on_features(draft: Draft) -> list[str]:
     if draft.value("model.head") == "knn":
         left.add("model.class_weights")
     if int(draft.value("data.feature_copies") or 1) == 1:
-        left |= {flag for flag in draft.planned if flag.split(".")[1] in ("augment", "augment_args")}
+        left |= {flag for flag in draft.planned if flag.startswith("data.augment")}
     taken = [flag for flag in left if draft.planned.pop(flag, None) is not None]
     if fitted and taken:
         return ["a head on kept features is fitted at once: no steps, rates and averages are planned"]

@@ -12,6 +12,7 @@ from tasks.planning.budget import Budget
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.plan import make_plan
+from tasks.planning.settle.folds import BEST_FOLDS
 from tasks.planning.settle.frozen import FEW, QUICK, frozen
 
 SIDE = Spread(64, 64, 64, 64, 64)
@@ -87,7 +88,6 @@ def test_a_network_that_is_given_or_the_only_one_stays() -> None:
         draft_of(replace(FILMS, volumes=True)),
         draft_of(replace(FILMS, images_a_case=Spread(1, 1, 1, 4, 9))),
         draft_of(machine=Machine("cuda", hub=True)),
-        draft_of(budget=Budget("best")),
         draft_of(budget=Budget(seconds=600)),
         draft_of(given={"model.weights": None}),
         draft_of(given={"model.weights": "runs/classify/3"}),
@@ -96,6 +96,13 @@ def test_a_network_that_is_given_or_the_only_one_stays() -> None:
 )
 def test_others_train_the_network(draft: Draft) -> None:
     assert not freezes(draft)
+
+
+def test_best_puts_heads_of_folds_together() -> None:
+    draft = Draft(FILMS, HERE, Budget("best"), {}, {**DEFAULTS, "folds": None})
+    make_plan(draft, TABLE)
+    assert draft.value("model.freeze") == "backbone"
+    assert draft.value("folds") == BEST_FOLDS
 
 
 @pytest.mark.parametrize(
