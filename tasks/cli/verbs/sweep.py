@@ -23,7 +23,6 @@ from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat
 from tasks.cli.planning.planned_run import PlannedRun, planned
 from tasks.cli.planning.planner import MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
-from tasks.cli.runs.run_data import split_in
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.sweep.against_first import against_first
 from tasks.cli.sweep.constraints import read_constraints
@@ -35,7 +34,6 @@ from tasks.cli.sweep.trials import BASE, WRITING, Sweep, work_all
 from tasks.cli.sweep.values import refuse_wrong_values
 from tasks.evaluation.comparison.differences import direction
 from tasks.evaluation.metric_names import is_ours, own_names
-from tasks.evaluation.tables import read_table
 from tasks.registry.flag import Flag, OwnFlags
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOR_FOLDS = "for_folds.csv"
 
 OWN_FLAGS: OwnFlags = {
     "space": "YAML of flags with their ranges or choices (docs/sweep.md); left out: learning rate, weight decay, "
@@ -232,29 +229,11 @@ def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
     print(f"\n  # train by the winner's settings\n  {command(sweep.task, 'fit', config=sweep.folder / BEST)}")
     if winner != first:
         print("  # is it better than what fit would take? cases that chose nothing say it: both by folds")
-        by_folds = {"folds": 5, "judge_test": "false", **_one_part(sweep, winner)}  # the first may have failed
         pairs = [(sweep.folder / name, sweep.folder / f"folds_{name.removesuffix('.yaml')}") for name in (BASE, BEST)]
         for config, folder in pairs:
-            print(f"  {command(sweep.task, 'fit', config=config, run_dir=folder, **by_folds)}")
+            print(f"  {command(sweep.task, 'fit', config=config, run_dir=folder, folds=5, judge_test='false')}")
         print(f"  {command(sweep.task, 'report')} --compare {pairs[0][1]} {pairs[1][1]} --output compared.html")
     return 0
-
-
-def _one_part(sweep: Sweep, trial: Path) -> dict[str, object]:
-    """``--data.split_file`` with the trial's training and validation cases as one part, from which folds are drawn.
-
-    Data that bring a validation part of their own have no folds otherwise. None where folds judged the trials.
-    """
-    file = None if sweep.folds is not None else split_in(trial)
-    if file is None:
-        return {}
-    cases = read_table(file)
-    parts = cases.assign(split=cases["split"].replace("val", "train"))[["case_id", "split"]]
-    write_text(sweep.folder / FOR_FOLDS, parts.to_csv(index=False))
-    metrics = json.loads((trial / "metrics.json").read_text(encoding="utf-8"))
-    # A published split with images that stand in two parts is let pass as such, and no longer as a file.
-    known = {"data.allow_leakage": "true"} if "split/images_in_two_parts" in metrics else {}
-    return {"data.split_file": sweep.folder / FOR_FOLDS, **known}
 
 
 def _judge(sweep: Sweep, winner: Path) -> None:

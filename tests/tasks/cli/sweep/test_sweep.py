@@ -104,8 +104,8 @@ def test_winner_and_first_trial_are_compared_by_folds_of_train_and_validation(
     assert status == 0, err
     compared = [line for line in out.splitlines() if "--folds 5" in line]
     assert len(compared) == 2
-    assert all(f"--data.split_file {folder}/for_folds.csv" in line for line in compared)
-    assert (folder / "for_folds.csv").read_text().split() == ["case_id,split", "a,train", "b,train", "c,test"]
+    for line, name in zip(compared, ("base", "best"), strict=True):
+        assert f"--config {folder}/{name}.yaml --run_dir {folder}/folds_{name} --folds 5 --judge_test false" in line
 
 
 def test_all_trials_share_what_was_planned_at_the_beginning(
