@@ -44,6 +44,7 @@ STEPS = {
 }
 # Without pretrained weights the first layers have to be learnt too.
 SCRATCH = 1.25
+LONGER = 1.5  # with --quality best; early stopping ends it where it gains nothing
 VALIDATIONS = 30  # of a training: so many points are enough to choose the best from
 FEWEST = 12  # of epochs that are whole: below, an epoch is a part of the images
 SHARE = 0.2  # of the time of a training that validation may take
@@ -128,8 +129,8 @@ def whole_epoch(draft: Draft) -> int:
 def wanted(draft: Draft) -> tuple[int, str, str]:
     """Steps that the data want, with the reason and its source."""
     kind, an_epoch = STEPS[draft.fingerprint.task], whole_epoch(draft)
-    scratch = not draft.value("model.weights")
-    factor = SCRATCH if scratch else 1.0
+    scratch, best = not draft.value("model.weights"), draft.budget.quality == "best"
+    factor = (SCRATCH if scratch else 1.0) * (LONGER if best else 1.0)
     least, most = round(kind.least * factor), kind.most
     steps = min(max(least, round(kind.epochs * factor) * an_epoch), most)
     images = f"{samples_an_epoch(draft)} training images"
@@ -139,7 +140,8 @@ def wanted(draft: Draft) -> tuple[int, str, str]:
         reason = f"{images} are {an_epoch} steps an epoch, and more than {most} steps gain little"
     else:
         reason = f"{images} of {an_epoch} steps an epoch, each seen {round(kind.epochs * factor)} times"
-    return steps, reason + (", from scratch" if scratch else ""), kind.source
+    more = (", from scratch" if scratch else "") + (", with --quality best" if best else "")
+    return steps, reason + more, kind.source
 
 
 def lay_out(draft: Draft, steps: int, validations: int, fewest: int = FEWEST) -> Laid:

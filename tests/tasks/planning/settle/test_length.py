@@ -14,7 +14,7 @@ from scansuite.errors import SuiteError
 from tasks.planning.budget import Budget, Timing
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.settle.length import FEWEST, GAIN, SCRATCH, STEPS, VALIDATIONS, samples_an_epoch, steps
+from tasks.planning.settle.length import FEWEST, GAIN, LONGER, SCRATCH, STEPS, VALIDATIONS, samples_an_epoch, steps
 
 DEFAULTS: dict[str, Any] = {
     "data.batch_size": 8, "data.total_batch_size": None, "data.patch_size": None, "data.patches": "auto",
@@ -68,6 +68,13 @@ def test_a_length_that_is_left_open_in_a_config_is_not_given() -> None:
 def test_from_scratch_it_takes_longer() -> None:
     before, after = (planned(draft_of(given={"model.weights": word})) for word in ("imagenet", None))
     assert after["trainer.max_epochs"] == pytest.approx(before["trainer.max_epochs"] * SCRATCH, rel=0.1)
+
+
+def test_best_takes_longer() -> None:
+    usual, best = draft_of(), draft_of()
+    best.budget = Budget("best")
+    assert planned(best)["trainer.max_epochs"] == pytest.approx(planned(usual)["trainer.max_epochs"] * LONGER, rel=0.1)
+    assert "--quality best" in best.planned["trainer.max_epochs"].reason
 
 
 def test_without_validation_nothing_stops_early_and_nothing_is_said_of_it() -> None:
