@@ -16,7 +16,8 @@ from tasks.planning.settle.sizes import as_flag, multiple_of_32, numbers
 LEAST_SHORT = 16.0  # px that the 5th percentile of short sides is left with: two cells of stride 8
 LEAST_MEDIAN = 22.0  # px that the median of the class with the smallest objects is enlarged to
 KEPT_MEDIAN = 30.0  # px of it that are kept where images are made smaller, ... (docs/plan_results.md)
-SHORT = 600.0  # ... unless a processor has no more seconds: more steps are worth more then
+SHORT = 600.0  # ... unless a processor has no more seconds: more steps are worth more then, ...
+HEAVY = 1000  # ... or has more images, which decide how long a training takes
 CELL = 8.0  # px of a cell of the finest level
 FINE_CELL = 4.0  # px of one where the pyramid begins at stride 4
 LARGEST = {"cpu": 512, "mps": 640, "cuda": 1024}  # longer side, in pixels, of what the network sees at a time
@@ -58,7 +59,7 @@ def images(draft: Draft) -> None:
             text = f"{sizes} would vanish in {stored} made as small as {draft.machine.device} trains in time"
             _plan_patches(draft, scale, text, "data")
             return
-    if not _is_short(draft):
+    if not _hurries(draft):
         scale = max(scale, min(1.0, KEPT_MEDIAN / max(1.0, median), most / max(height, width)))
     scale = min(scale, LARGER * most / max(height, width))
     sides = [multiple_of_32(scale * side) for side in (height, width)]
@@ -167,10 +168,11 @@ def _scale(draft: Draft, wanted: float) -> float:
     return max(min(1.0, wanted) if wanted <= SLIGHT else wanted, SHORTEST / min(height, width))
 
 
-def _is_short(draft: Draft) -> bool:
-    """Whether a processor has little time, in which it learns more from many small images than from few large ones."""
+def _hurries(draft: Draft) -> bool:
+    """Whether a processor has little time, or much to do: it learns more from many small images than from few large."""
     seconds = draft.budget.seconds
-    return draft.machine.device == "cpu" and seconds is not None and seconds <= SHORT
+    much = draft.fingerprint.samples > HEAVY or (seconds is not None and seconds <= SHORT)
+    return draft.machine.device == "cpu" and much
 
 
 def _keep_resolution(draft: Draft, objects: Objects) -> str:

@@ -95,6 +95,9 @@ def test_large_objects_let_images_be_made_smaller() -> None:
     assert settled(known[0], budget=short)["data.image_size"] == [256, 352]  # 22 of them
     assert settled(known[1], budget=short)["data.image_size"] == [128, 192]
     assert settled(known[0], budget=Budget(seconds=detect.SHORT + 1))["data.image_size"] == [352, 480]
+    many = replace(known[0], samples=detect.HEAVY + 1)
+    assert settled(many)["data.image_size"] == [256, 352]
+    assert settled(many, device="cuda")["data.image_size"] == [352, 480]
 
 
 def test_no_image_becomes_so_small_that_its_deepest_level_is_one_cell() -> None:
