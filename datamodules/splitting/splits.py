@@ -44,8 +44,7 @@ def make_split(
     Test is drawn first, folds outside it; fold ``fold`` is validation. With ``test_fraction`` 0 fold ``fold`` is the
     part that is evaluated (test) and validation is the next fold. A table that brings train and test but no validation
     part gets validation as fold ``fold`` of its train part, and so does one that brings all three where all folds are
-    trained. What is drawn depends on the set of cases, not on their
-    order.
+    trained. What is drawn depends on the set of cases, not on their order.
 
     Args:
         table: the cases; a filled ``split`` column is kept as it is.

@@ -46,19 +46,20 @@ def batch(draft: Draft) -> None:
     """Images of a step: by their size, and fewer where the set is small."""
     if draft.is_given("data.total_batch_size"):
         return
-    data, asked, source = draft.fingerprint, BATCHES[draft.fingerprint.task], "data"
-    holds = "what a step holds"
+    data, asked = draft.fingerprint, BATCHES[draft.fingerprint.task]
+    why, source = "what a step holds", "data"
     if draft.machine.device == "cpu" and draft.value("model.weights") and data.task in ON_PROCESSOR:
         asked, source = ON_PROCESSOR[data.task], _HERE
-        holds = "detection learns by the number of its steps, which a processor takes sooner of few images"
+        why = "detection learns by the number of its steps, which a processor takes sooner of few images"
     height, width = seen_size(draft)
     by_size = asked.pixels / max(1.0, height * width)
     by_set = asked.most if fitted_at_once(draft) else length.samples_an_epoch(draft) / FEWEST_STEPS
     size = _power_of_two(max(LEAST_BATCH, min(asked.most, by_size, by_set)))
     size = max(1, min(size, data.samples))
-    why = "a larger batch is too few steps an epoch" if by_set < min(asked.most, by_size) else holds
     if fitted_at_once(draft):
         why = "looked at together"
+    elif by_set < min(asked.most, by_size):
+        why, source = "a larger batch is too few steps an epoch", "data"
     text = f"{data.samples} training images of {height:g} x {width:g} pixels: {why}"
     draft.plan("data.batch_size", size, text, source)
 
