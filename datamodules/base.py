@@ -203,8 +203,7 @@ class ScanDataModule(BatchSize, PartLoaders, TrainingAugmentation, LightningData
         self.allow_leakage, self.keep_ids, self.min_image_size = allow_leakage, keep_ids, min_image_size
         self.limits, self.allow_outside = Limits(max_pixels, max_bytes, load_readers(readers)), allow_outside
         self.seed = 0
-        # All folds are trained, so that a validation part of the data's own is dealt into them; and how large it was.
-        self.cross_validates, self.dealt_validation = False, 0
+        self.cross_validates = False  # True: all folds are trained, a validation part of the data's own dealt into them
         # Set by data classes that may train on patches.
         self.patch: PatchPlace | None = None
         self.zoom, self.mosaic = 1.0, 0.0

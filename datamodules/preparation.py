@@ -196,9 +196,9 @@ def draw(data: ScanDataModule, prepared: Prepared) -> Prepared:
         seed=data.split_seed,
         cross_validates=data.cross_validates,
     )
-    data.dealt_validation = int((table.cases["split"] == "val").sum()) if data.cross_validates else 0
+    dealt = int((table.cases["split"] == "val").sum()) if data.cross_validates else 0
     split = split.set_axis(np.flatnonzero(usable)).reindex(table.cases.index).astype("str")
-    return replace(prepared, table=table.with_columns(split=split))
+    return replace(prepared, table=table.with_columns(split=split), dealt_validation=dealt)
 
 
 def refuse_leaks(data: ScanDataModule, prepared: Prepared) -> Prepared:

@@ -23,6 +23,7 @@ class Prepared:
         usable: (N,) the cases that have a part; a check keeps the others in its table, so that it can name them. None:
             all.
         images_in_two_parts: how many identical images stand in more than one part of the split.
+        dealt_validation: cases of a validation part of the data's own that are dealt into folds with train.
     """
 
     table: CaseTable
@@ -30,6 +31,7 @@ class Prepared:
     strata: NDArray[np.float64] | None = None
     usable: NDArray[np.bool_] | None = None
     images_in_two_parts: int = 0
+    dealt_validation: int = 0
 
 
 class PreparedData:

@@ -21,7 +21,7 @@ from datamodules.readers.kept import Kept
 _ELSEWHERE = frozenset(
     {"batch_size", "_batch_size", "total_batch_size", "num_workers", "seed", "cache", "cache_dir", "augment",
      "augment_on", "mosaic", "normalize", "scratch", "keep_scratch", "prepare_data_per_node", "image_size",
-     "cross_validates", "dealt_validation", "allow_zero_length_dataloader_with_multiple_devices"}
+     "cross_validates", "allow_zero_length_dataloader_with_multiple_devices"}
 )  # fmt: skip
 _PLAIN = (str, int, float, bool, tuple, list, dict, Path, type(None))
 _NO_STAMP = bytes(16)

@@ -60,7 +60,8 @@ def plan_folds(cli: TaskParser, count: int) -> FoldPlan:
         data.cross_validates = True
         tables.append(data.table.cases[["case_id", "patient_id", "split"]])
         seen.append(data.preprocess)
-    plan = _plan(tables)._replace(dealt=data.dealt_validation, images_in_two_parts=data.images_in_two_parts)
+    known = data.prepared  # alike in all folds
+    plan = _plan(tables)._replace(dealt=known.dealt_validation, images_in_two_parts=known.images_in_two_parts)
     for fold, spec in enumerate(seen):
         if spec != seen[0]:
             raise SuiteError(
@@ -84,8 +85,9 @@ def _plan(tables: Sequence[pd.DataFrame]) -> FoldPlan:
         held = (table["split"] == split).to_numpy()
         if cases["fold"][held].notna().any():
             raise SuiteError(
-                f"--folds {len(tables)}: --data.new_cases leave_out keeps the parts of --data.split_file as they are, "
-                "so that all folds would be the same: leave it out"
+                f"--folds {len(tables)}: fold {fold} validates on cases of another one: parts that are given stay as "
+                "they are with --data.new_cases leave_out, and in folds that were trained singly by --data.fold: leave "
+                "the first out, or start a new run with --folds"
             )
         cases.loc[held, "fold"] = fold
     left = cases["case_id"][cases["fold"].isna() & (cases["split"] == "train")]
