@@ -8,8 +8,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,9 +22,9 @@ import yaml
 from sklearn import metrics as sk
 
 from scansuite.errors import SuiteError
-from tasks.cli.command import on_terminal, run_command
 from tasks.cli.evaluate_checkpoint import OWN_FLAGS as EVALUATION_FLAGS
 from tasks.cli.folds import train as folds
+from tasks.cli.folds.plan import read_plan
 from tasks.cli.folds.tables import finished
 from tasks.cli.main import main
 from tasks.cli.parser import TaskParser
@@ -237,61 +235,6 @@ def test_what_failed_is_said_with_its_fold(run: Run, monkeypatch: pytest.MonkeyP
     assert "fold 0: no space left" in one_line(err)
 
 
-def test_a_command_of_its_own() -> None:
-    run_command("classify", ["--version"])
-    with pytest.raises(SuiteError, match="unknown verb 'fitt'"):
-        run_command("classify", ["fitt"])
-
-
-def test_a_command_on_a_terminal_hands_over_its_last_line() -> None:
-    script = "import os; os.write(int(os.environ['SCANSUITE_LAST_LINE']), b'error: no room\\n'); os._exit(2)"
-    assert on_terminal([sys.executable, "-c", script], dict(os.environ), signal.SIGINT) == (2, "no room")
-    assert on_terminal(["sh", "-c", "exit 0"], dict(os.environ), signal.SIGINT) == (0, "")
-
-
-def test_the_last_line_goes_to_who_waits_for_it(capfd: pytest.CaptureFixture[str]) -> None:
-    script = (
-        "import subprocess, sys; from tasks.cli.errors import guarded; from scansuite.errors import SuiteError\n"
-        "def fail():\n"
-        "    subprocess.run(['sh', '-c', 'test -z \"$SCANSUITE_LAST_LINE\"'], check=True)\n"
-        "    raise SuiteError('x')\n"
-        "sys.exit(guarded(fail, debug=False))"
-    )
-    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])}
-    assert on_terminal([sys.executable, "-c", script], paths, signal.SIGINT) == (2, "x")
-    assert capfd.readouterr().err == ""
-
-
-def waited_for(pid: int, deadline: float) -> None:
-    """Wait until a process is gone: one that has ended stays until somebody takes note of it."""
-    while time.monotonic() < deadline:
-        os.kill(pid, 0)
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("ignored", [False, True], ids=["foreground", "background"])
-def test_a_command_ends_with_who_called_it(tmp_path: Path, ignored: bool) -> None:
-    (tmp_path / "python").write_text("#!/bin/sh\necho $$ > pid\nexec sleep 60\n")
-    (tmp_path / "python").chmod(0o755)
-    kind = "SIG_IGN" if ignored else "default_int_handler"  # as a shell sets it for jobs in the background
-    call = f"import signal, sys; signal.signal(signal.SIGINT, signal.{kind}); "
-    call += f"from tasks.cli.command import on_terminal, run_command; sys.executable = {str(tmp_path / 'python')!r}; "
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])}
-    caller = subprocess.Popen(
-        [sys.executable, "-c", call + "run_command('classify', ['fit'])"], cwd=tmp_path, env=environment
-    )
-    deadline = time.monotonic() + 60
-    while not ((tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().endswith("\n")):
-        assert caller.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    caller.terminate()
-    assert caller.wait(30) == 128 + signal.SIGTERM
-    pid = int((tmp_path / "pid").read_text())
-    with pytest.raises(ProcessLookupError):
-        waited_for(pid, deadline)
-
-
 def test_half_a_fold_is_not_finished(tmp_path: Path) -> None:
     folder = tmp_path / "fold_0"
     (folder / "checkpoints").mkdir(parents=True)
@@ -375,6 +318,14 @@ def test_a_validation_part_of_their_own_is_dealt_into_the_folds(run: Run, own_pr
     status, _, err = run("fit", "--folds", "2", *TINY, *data, "--data.new_cases", "leave_out")
     assert status == 2
     assert "--data.new_cases leave_out" in one_line(err)
+
+
+def test_folds_trained_singly_on_parts_that_are_given_are_not_put_together(tmp_path: Path) -> None:
+    for fold in (0, 1):
+        (tmp_path / f"fold_{fold}").mkdir()
+        (tmp_path / f"fold_{fold}" / "split.csv").write_text("case_id,patient_id,split\na,1,train\nb,2,val\n")
+    with pytest.raises(SuiteError, match=r"fold 1 validates on cases of another one: .* trained singly"):
+        read_plan(tmp_path, 2)
 
 
 def test_folds_are_trained_alike(run: Run, classified: Path) -> None:
