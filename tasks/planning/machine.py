@@ -14,12 +14,12 @@ class Machine:
         device: kind of it.
         memory: bytes of main memory that are free; assumed where the system does not say.
         devices: that train together.
-        weights: names of the networks whose ImageNet weights can be had here without a network.
-        hub: whether other weights may be fetched.
+        weights: names of the networks whose ImageNet weights are on this machine.
+        hub: names of those whose weights are not, and can be fetched; empty too where nobody had to be asked.
     """
 
     device: Literal["cpu", "cuda", "mps"]
     memory: int = 8 * 2**30
     devices: int = 1
     weights: tuple[str, ...] = ()
-    hub: bool = False
+    hub: tuple[str, ...] = ()

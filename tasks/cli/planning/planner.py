@@ -29,8 +29,9 @@ from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.plan import Plan
 from tasks.planning.rules import RULES
-from tasks.planning.settle.network import ON_CPU, ON_GPU, WITH_WEIGHTS
+from tasks.planning.settle.network import WITH_WEIGHTS, first_choice
 from tasks.registry.flag import Flag, OwnFlags
+from tasks.registry.run_files import checkpoint_in
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     with quiet() if verb == "fit" else nullcontext():  # the training says it, of the settings that it trains with
         data = cli.build_data()
         fingerprint = measure_fingerprint(data)
-    machine = machine_of(cli.config["trainer"], own.get("model.backbone"))
+    machine = machine_of(cli.config["trainer"], own.get("model.backbone"), budget.quality)
     if budget.memory is not None and machine.device != "cuda":
         raise SuiteError(
             f"--memory {cli.config['memory']}: it is of a GPU, and this trains on the {machine.device.upper()}, whose "
@@ -129,7 +130,9 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
 
     # Weights of a checkpoint of the suite's own fit no other network. It is read once, however often is planned anew.
     weights = own.get("model.weights")
-    parent = {} if weights is None else network_of(str(weights), task, cli.task_class.behind_backbone)
+    if weights is not None:  # a run folder is its best checkpoint
+        weights = own["model.weights"] = checkpoint_in(str(weights))
+    parent = {} if weights is None else network_of(weights, task, cli.task_class.behind_backbone)
 
     def draft(held: Mapping[str, Any]) -> Draft:
         made = Draft(fingerprint, machine, budget, {**own, **held}, values)
@@ -148,24 +151,32 @@ def budget_of(config: Mapping[str, Any]) -> Budget:
     return Budget(quality, asked_seconds(config), memory)
 
 
-def machine_of(trainer: Mapping[str, Any], backbone: str | None = None) -> Machine:
+def machine_of(trainer: Mapping[str, Any], backbone: str | None = None, quality: Quality = "good") -> Machine:
     """This machine, as far as the trainer's flags let it be used.
 
     Args:
         trainer: Lightning's ``accelerator``, ``devices`` and ``num_nodes``.
         backbone: network that the user gave; None: the plan chooses.
+        quality: that is asked for, which has a say in what it chooses.
     """
-    from backbones.available import place_of  # bring timm, which help of fit does not need
+    from backbones.available import place_of, published  # bring timm, which help of fit does not need
     from backbones.hub import hub_answers
+    from backbones.sources import is_source, local
 
     cuda = on_cuda(trainer["accelerator"])
-    wanted = backbone or (ON_GPU if cuda else ON_CPU).name
-    here = tuple(name for name in dict.fromkeys((wanted, *WITH_WEIGHTS)) if place_of(name) is not None)
+    wanted = backbone or first_choice("cuda" if cuda else "cpu", quality).name
+    names = tuple(dict.fromkeys((wanted, *WITH_WEIGHTS)))
+    here = tuple(name for name in names if place_of(name) is not None)
+    elsewhere = [
+        name for name in names if name not in here and (published(name) or is_source(name) and not local(name))
+    ]
+    # To ask the hub takes seconds where it is out of reach.
+    asked = wanted in elsewhere and hub_answers()
     machine = Machine(
         "cuda" if cuda else "cpu",
         devices=_a_node(trainer["devices"], cuda) * int(trainer["num_nodes"]),
         weights=here,
-        hub=wanted not in here and hub_answers(),
+        hub=tuple(elsewhere) if asked else (),
     )
     free = free_memory()
     return machine if free is None else replace(machine, memory=free)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datamodules.fingerprint.directions import UPRIGHT
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
+from tasks.planning.settle.network import goes_on, pretrained
 from tasks.planning.settle.presets import OF_MODALITY
 from tasks.planning.settle.sizes import as_flag
 
@@ -36,7 +37,7 @@ def images(draft: Draft) -> None:
         if max(tall, wide) < most:
             why = f"{sizes}: one size for all"
         tall = wide = min(most, max(LEAST, 32 * round(max(tall, wide) / 32)))
-    if draft.value("model.weights") and max(tall, wide) < PRETRAINED_SIDE:
+    if pretrained(draft) and not goes_on(draft) and max(tall, wide) < PRETRAINED_SIDE:
         why = f"images of {tall} x {wide} pixels, enlarged for weights that were trained at 224"
         tall = wide = PRETRAINED_SIDE
     draft.plan("data.image_size", as_flag([tall, wide]), why, "data")

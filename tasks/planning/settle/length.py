@@ -14,6 +14,7 @@ from scansuite.words import clock, number_of
 from tasks.planning.budget import Trial
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
+from tasks.planning.settle.network import pretrained
 from tasks.planning.settle.sizes import numbers
 
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
@@ -129,7 +130,7 @@ def whole_epoch(draft: Draft) -> int:
 def wanted(draft: Draft) -> tuple[int, str, str]:
     """Steps that the data want, with the reason and its source."""
     kind, an_epoch = STEPS[draft.fingerprint.task], whole_epoch(draft)
-    scratch, best = not draft.value("model.weights"), draft.budget.quality == "best"
+    scratch, best = not pretrained(draft), draft.budget.quality == "best"
     factor = (SCRATCH if scratch else 1.0) * (LONGER if best else 1.0)
     least, most = round(kind.least * factor), kind.most
     steps = min(max(least, round(kind.epochs * factor) * an_epoch), most)
@@ -259,7 +260,7 @@ def _shrink_batch(draft: Draft, number: int) -> int:
     given = draft.is_given("data.batch_size", "data.total_batch_size", "trainer.accumulate_grad_batches")
     if draft.machine.device != "cpu" or given:
         return 1
-    scratch = not draft.value("model.weights")  # whose batch norms have nothing but the batch to go by
+    scratch = not pretrained(draft)  # whose batch norms have nothing but the batch to go by
     fewest = max(SHRUNK[draft.fingerprint.task], SHRUNK_SCRATCH if scratch else 1)
     while number * divided < least and batch // (2 * divided) >= fewest:
         divided *= 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tasks.planning.budget import Quality
 from tasks.planning.draft import Draft
 
 
@@ -60,22 +61,45 @@ def network(draft: Draft) -> None:
     weights_of(draft, wanted.name)
 
 
-def _first(draft: Draft) -> Choice:
-    """The network that this machine and the time ask for."""
-    best = draft.budget.quality == "best"
-    if draft.machine.device == "cpu" or draft.budget.quality == "quick":
+def first_choice(device: str, quality: Quality) -> Choice:
+    """The network that a machine and the time ask for.
+
+    Args:
+        device: kind of what trains, as :attr:`~tasks.planning.machine.Machine.device` has it.
+        quality: that is asked for.
+    """
+    best = quality == "best"
+    if device == "cpu" or quality == "quick":
         return ON_CPU_BEST if best else ON_CPU
     return ON_GPU_BEST if best else ON_GPU
 
 
+def _first(draft: Draft) -> Choice:
+    return first_choice(draft.machine.device, draft.budget.quality)
+
+
 def _pretrained(draft: Draft) -> Choice | None:
     """The first network, of those that suit, whose weights can be had."""
-    return next((choice for choice in (_first(draft), ON_CPU) if can_be_had(draft, choice.name)), None)
+    choices = (_first(draft), *((ON_GPU,) if draft.machine.device == "cuda" else ()), ON_CPU)
+    return next((choice for choice in choices if can_be_had(draft, choice.name)), None)
 
 
 def can_be_had(draft: Draft, name: str) -> bool:
     """Whether ImageNet weights of a network are on this machine, or can be fetched."""
-    return name in draft.machine.weights or draft.machine.hub
+    return name in (*draft.machine.weights, *draft.machine.hub)
+
+
+def pretrained(draft: Draft) -> bool:
+    """Whether the network that is settled begins from weights: ImageNet's, or those of a file."""
+    if draft.value("model.weights") == "auto":
+        drawn = draft.value("model.init") not in (None, "default")
+        return not drawn and can_be_had(draft, str(draft.value("model.backbone")))
+    return draft.value("model.weights") is not None
+
+
+def goes_on(draft: Draft) -> bool:
+    """Whether it begins from a checkpoint of the suite, which knows images of the size that it was trained at."""
+    return str(draft.value("model.weights")).endswith(".ckpt")
 
 
 def weights_of(draft: Draft, name: str) -> None:

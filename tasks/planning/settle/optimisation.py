@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length
 from tasks.planning.settle.frozen import fitted_at_once
+from tasks.planning.settle.network import pretrained
 from tasks.planning.settle.sizes import seen_size
 
 _HERE = "docs/plan_results.md"
@@ -48,7 +49,7 @@ def batch(draft: Draft) -> None:
         return
     data, asked = draft.fingerprint, BATCHES[draft.fingerprint.task]
     why, source = "what a step holds", "data"
-    if draft.machine.device == "cpu" and draft.value("model.weights") and data.task in ON_PROCESSOR:
+    if draft.machine.device == "cpu" and pretrained(draft) and data.task in ON_PROCESSOR:
         asked, source = ON_PROCESSOR[data.task], _HERE
         why = "detection learns by the number of its steps, which a processor takes sooner of few images"
     height, width = seen_size(draft)
@@ -72,9 +73,9 @@ def learning_rate(draft: Draft) -> None:
     if draft.value("model.freeze") == "backbone":
         draft.plan("model.lr", 1e-3, "the head alone trains", _BIT)
     elif name.startswith(GENTLE):
-        rate = 1e-4 if draft.value("model.weights") else 5e-4
+        rate = 1e-4 if pretrained(draft) else 5e-4
         draft.plan("model.lr", rate, f"{name} diverges at the rates of networks with batch norms", _CONVNEXT)
-        if draft.value("model.weights") and name.startswith(PLAIN):
+        if pretrained(draft) and name.startswith(PLAIN):
             text = (
                 f"early layers of a pretrained transformer change less: {LAYER_DECAY} of the rate from layer to layer"
             )

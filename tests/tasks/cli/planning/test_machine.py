@@ -18,6 +18,20 @@ def trainer(devices: Any, nodes: int = 1) -> dict[str, Any]:
     return {"accelerator": "auto", "devices": devices, "num_nodes": nodes}
 
 
+def test_what_the_hub_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of networks with published weights alone; a network that is here asks for nothing."""
+    monkeypatch.setattr("backbones.hub.hub_answers", lambda: True)
+    monkeypatch.setattr("backbones.available.place_of", lambda name: "here" if name in here else None)
+    monkeypatch.setattr(planner, "on_cuda", lambda accelerator: True)
+    here = {"convnext_tiny"}
+    assert machine_of(trainer(1)).hub == ()
+    assert "convnext_small" in machine_of(trainer(1), quality="best").hub
+    assert "tf_efficientnet_lite0" in machine_of(trainer(1), quality="quick").hub
+    assert machine_of(trainer(1), "lenet5").hub == ()
+    assert machine_of(trainer(1), "hf-hub:timm/vit_tiny").hub[0] == "hf-hub:timm/vit_tiny"
+    assert machine_of(trainer(1), "resnet50").hub[0] == "resnet50"
+
+
 @pytest.mark.parametrize(
     ("devices", "nodes", "count"), [("auto", 1, 1), (1, 1, 1), ("2", 1, 2), (2, 3, 6), ("-1", 1, 1), ("0,1", 1, 1)]
 )

@@ -44,6 +44,13 @@ def test_decoder_and_detector_are_those_of_the_checkpoint(task: str, made: dict[
         assert values[f"model.{name}"] == value
 
 
+def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    Path(parent("segment", tmp_path, decoder="fpn")).rename(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    values = settled("segment", str(tmp_path / "run"))
+    assert (values["model.backbone"], values["model.decoder"]) == ("test_resnet", "fpn")
+
+
 def test_what_is_given_stays(tmp_path: Path) -> None:
     values = settled("segment", parent("segment", tmp_path, decoder="fpn"), "--model.decoder", "unet")
     assert "model.decoder" not in values

@@ -45,6 +45,8 @@ def planned(rule: Any, given: dict[str, Any] | None = None, machine: str = "cpu"
         ({"height": spread(28), "width": spread(28)}, 28),
         ({"height": spread(200), "width": spread(160)}, [200, 160]),
         ({"height": spread(28), "width": spread(28), "weights": "imagenet"}, PRETRAINED_SIDE),
+        ({"height": spread(28), "width": spread(28), "weights": "runs/3/checkpoints/best.ckpt"}, 28),
+        ({"height": spread(28), "width": spread(28), "weights": "auto"}, 28),  # none are to be had
         ({"height": spread(2000), "width": spread(3000)}, MOST["cpu"]),
         ({"height": spread(2000), "width": spread(3000), "machine": "cuda"}, MOST["cuda"]),
         ({"height": spread(40, 70), "width": spread(40, 80)}, 64),

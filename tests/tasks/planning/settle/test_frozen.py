@@ -14,6 +14,7 @@ from tasks.planning.machine import Machine
 from tasks.planning.plan import make_plan
 from tasks.planning.settle.folds import BEST_FOLDS
 from tasks.planning.settle.frozen import FEW, QUICK, frozen
+from tasks.planning.settle.network import WITH_WEIGHTS
 
 SIDE = Spread(64, 64, 64, 64, 64)
 FILMS = Fingerprint(
@@ -62,7 +63,7 @@ def test_a_quick_look_takes_it_too() -> None:
 LITE2 = "tf_efficientnet_lite2"
 
 
-@pytest.mark.parametrize("machine", [Machine("cpu", weights=(*HERE.weights, LITE2)), Machine("cpu", hub=True)])
+@pytest.mark.parametrize("machine", [Machine("cpu", weights=(*HERE.weights, LITE2)), Machine("cpu", hub=WITH_WEIGHTS)])
 def test_what_looks_at_an_image_once_may_be_the_larger_network(machine: Machine) -> None:
     draft = Draft(FILMS, machine, Budget(), {}, {**DEFAULTS, "model.weights": None})
     make_plan(draft, TABLE)
@@ -72,7 +73,7 @@ def test_what_looks_at_an_image_once_may_be_the_larger_network(machine: Machine)
 
 
 def test_a_network_that_is_given_or_the_only_one_stays() -> None:
-    for machine, given in ((HERE, {}), (Machine("cpu", hub=True), {"model.backbone": "resnet18"})):
+    for machine, given in ((HERE, {}), (Machine("cpu", hub=("resnet18",)), {"model.backbone": "resnet18"})):
         draft = Draft(FILMS, machine, Budget(), given, {**DEFAULTS, "model.weights": None})
         make_plan(draft, TABLE)
         assert draft.value("model.freeze") == "backbone"
@@ -87,7 +88,7 @@ def test_a_network_that_is_given_or_the_only_one_stays() -> None:
         draft_of(replace(FILMS, class_counts=(640, 0))),
         draft_of(replace(FILMS, volumes=True)),
         draft_of(replace(FILMS, images_a_case=Spread(1, 1, 1, 4, 9))),
-        draft_of(machine=Machine("cuda", hub=True)),
+        draft_of(machine=Machine("cuda", hub=WITH_WEIGHTS)),
         draft_of(budget=Budget(seconds=600)),
         draft_of(given={"model.weights": None}),
         draft_of(given={"model.weights": "runs/classify/3"}),

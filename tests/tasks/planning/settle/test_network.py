@@ -10,7 +10,16 @@ from datamodules.fingerprint.fingerprint import Fingerprint, Spread
 from tasks.planning.budget import Budget
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.settle.network import ON_CPU, ON_GPU, ON_GPU_BEST, SCRATCH, network
+from tasks.planning.settle.network import (
+    ON_CPU,
+    ON_GPU,
+    ON_GPU_BEST,
+    SCRATCH,
+    WITH_WEIGHTS,
+    goes_on,
+    network,
+    pretrained,
+)
 
 DEFAULTS: dict[str, Any] = {"model.backbone": "resnet18", "model.weights": None, "model.init": "default"}
 
@@ -35,8 +44,10 @@ def test_without_weights_a_small_network_begins_from_scratch() -> None:
 
 
 def test_a_gpu_takes_a_larger_one_where_it_can_be_fetched_and_else_what_is_here() -> None:
-    assert _planned(Machine("cuda", hub=True))["model.backbone"] == ON_GPU.name
-    assert _planned(Machine("cuda", hub=True), quality="best")["model.backbone"] == ON_GPU_BEST.name
+    hub = Machine("cuda", hub=WITH_WEIGHTS)
+    assert _planned(hub)["model.backbone"] == ON_GPU.name
+    assert _planned(hub, quality="best")["model.backbone"] == ON_GPU_BEST.name
+    assert _planned(Machine("cuda", weights=(ON_CPU.name, ON_GPU.name)), quality="best")["model.backbone"] == ON_GPU.name
     assert _planned(Machine("cuda", weights=HERE.weights))["model.backbone"] == ON_CPU.name
 
 
@@ -59,6 +70,28 @@ def test_small_images_begin_from_imagenet_too(task: str) -> None:  # enlarged: d
 )
 def test_what_is_given_stays_and_the_rest_follows_from_it(given: dict[str, Any], planned: dict[str, Any]) -> None:
     assert _planned(HERE, given=given) == planned
+
+
+def test_a_network_of_which_nobody_has_published_weights_begins_from_scratch() -> None:
+    machine = Machine("cpu", hub=WITH_WEIGHTS)  # the hub answers
+    assert _planned(machine, given={"model.backbone": "lenet5"}) == {"model.weights": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "begun", "on"),
+    [
+        ({"model.weights": None}, False, False),
+        ({"model.weights": "imagenet"}, True, False),
+        ({"model.weights": "auto", "model.backbone": "tf_efficientnet_lite0"}, True, False),
+        ({"model.weights": "auto", "model.backbone": "resnet50"}, False, False),
+        ({"model.weights": "auto", "model.backbone": "tf_efficientnet_lite0", "model.init": "kaiming"}, False, False),
+        ({"model.weights": "dino.safetensors"}, True, False),
+        ({"model.weights": "runs/classify/3/checkpoints/best.ckpt"}, True, True),
+    ],
+)
+def test_what_begins_from_weights(given: dict[str, Any], begun: bool, on: bool) -> None:
+    draft = Draft(Fingerprint("classify"), HERE, Budget(), given, DEFAULTS)
+    assert (pretrained(draft), goes_on(draft)) == (begun, on)
 
 
 def test_the_reason_says_what_becomes_of_the_channels() -> None:
