@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.planning.draft import Draft
+from tasks.planning.settle.sizes import numbers
 
 _SHARE = 0.25  # of the free memory that images may take
 _GIB = 2**30
+_FLOAT32 = 4  # bytes
 
 
 def cache(draft: Draft) -> None:
@@ -20,9 +22,24 @@ def cache(draft: Draft) -> None:
     if not draft.takes("data.check_files") or draft.value("data.check_files") is False:
         return
     cases = sum(data.cases.values()) / max(1, data.cases.get("train", 0))
-    depth = max(np.dtype(name).itemsize for name in data.types if name != "bool") if data.types != ("bool",) else 1
-    size = data.images * cases * data.height.median * data.width.median * max(1, data.channels) * depth
-    if size <= _SHARE * draft.machine.memory:
+    height, width, depth = _kept(draft)
+    size = data.images * cases * height * width * max(1, data.channels) * depth
+    ranks = draft.machine.devices
+    if size * ranks <= _SHARE * draft.machine.memory:
         free = draft.machine.memory / _GIB
-        text = f"all images take {size / _GIB:.2f} GiB of the {free:.0f} that are free: each is read once"
+        each = f" in each of {ranks} processes" if ranks > 1 else ""
+        text = f"all images take {size / _GIB:.2f} GiB{each} of the {free:.0f} that are free: each is read once"
         draft.plan("data.cache", "memory", text, "machine")
+
+
+def _kept(draft: Draft) -> tuple[float, float, int]:
+    """(H, W) of an image as memory has it, and bytes of a value: resized images are kept as float32."""
+    data = draft.fingerprint
+    stored = (data.height.median, data.width.median)
+    depth = max(np.dtype(name).itemsize for name in data.types)
+    zoom = float(draft.value("data.zoom") or 1)
+    sides = numbers(draft.value("data.image_size")) or [zoom * stored[0], zoom * stored[1]]
+    kept = (float(sides[0]), float(sides[-1]))
+    if kept != stored and not draft.value("data.round_resized"):
+        depth = max(depth, _FLOAT32)
+    return *kept, depth

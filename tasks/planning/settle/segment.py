@@ -42,9 +42,12 @@ def volumes(draft: Draft) -> None:
     plane, side = min(spacing[:2]), max(height, width)
     most = LARGEST[draft.machine.device]
     if side < FINE:
-        finer = min(FINER, FINE / side)
-        text = f"slices of {height:g} x {width:g} pixels are few cells of the deepest level: {finer:.1f} times as fine"
-        draft.plan("data.spacing", float(f"{plane / finer:.1g}"), text, "experiment/hippocampus")
+        wanted = plane / min(FINER, FINE / side)
+        # As round as can be, and no coarser than stored.
+        rounded = (float(f"{wanted:.1g}"), float(f"{wanted:.2g}"))
+        fine = next((one for one in rounded if 0.9 * plane / FINER <= one <= plane), plane)
+        text = f"slices of {height:g} x {width:g} pixels are few cells of the deepest level: {plane / fine:.1f} times "
+        draft.plan("data.spacing", fine, f"{text}as fine", "experiment/hippocampus")
     elif side > most:
         text = f"slices of {height:g} x {width:g} pixels, as large as {draft.machine.device} trains in time"
         draft.plan("data.spacing", float(f"{plane * side / most:.2g}"), text, "machine")

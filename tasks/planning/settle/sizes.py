@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 from tasks.planning.draft import Draft
 
+# Slices without a spacing or a size, as the data class takes them: of one size up to this side as stored, ...
+AS_STORED = 256.0  # px
+STRETCHED = 224.0  # ... others at this side
+
 
 def numbers(value: object) -> list[int]:
     """Sides of ``288``, ``"288,384"`` or ``[288, 384]``; empty where none is given."""
@@ -33,12 +37,30 @@ def seen_size(draft: Draft) -> tuple[float, float]:
             return float(sides[0]), float(sides[-1])
     data = draft.fingerprint
     height, width = data.height.median, data.width.median
-    spacing = draft.value("data.spacing")
-    if data.volumes and data.slices is not None:
-        depth = data.slices.median
-        planes = {"sagittal": (depth, height), "coronal": (depth, width)}
-        height, width = planes.get(str(draft.value("data.axis")), (height, width))
-        if isinstance(spacing, (int, float)) and len(data.spacing) == 3 and spacing > 0:
-            finer = min(data.spacing[:2]) / spacing
-            height, width = height * finer, width * finer
-    return height, width
+    if not data.volumes or data.slices is None:
+        return height, width
+    depth = data.slices.median
+    rows, columns, apart = data.spacing if len(data.spacing) == 3 else (0.0, 0.0, 0.0)
+    # Slices were measured as the user has them cut; the plan may cut them otherwise.
+    turned = draft.planned["data.axis"].value if "data.axis" in draft.planned else ""
+    if turned == "sagittal":
+        height, width, rows, columns = depth, height, apart, rows
+    elif turned == "coronal":
+        height, width, rows = depth, width, apart
+    asked = millimetres(draft.value("data.spacing"))
+    if asked and rows > 0 and columns > 0:
+        return height * rows / asked[0], width * columns / asked[-1]
+    same = data.height.least == data.height.most and data.width.least == data.width.most
+    return (height, width) if same and max(height, width) <= AS_STORED else (STRETCHED, STRETCHED)
+
+
+def millimetres(value: object) -> list[float]:
+    """Spacings of ``0.5``, ``"0.5,0.7"`` or ``[0.5, 0.7]``; empty where none is given, or none that can be."""
+    if value is None or value == "":
+        return []
+    parts = value if isinstance(value, (list, tuple)) else str(value).strip("[]").split(",")
+    try:
+        found = [float(part) for part in parts]
+    except ValueError:  # the data class says what is wrong with it
+        return []
+    return found if min(found) > 0 else []

@@ -21,10 +21,12 @@ from tasks.planning.settle.optimisation import (
     batch,
     learning_rate,
 )
+from tasks.planning.settle.sizes import STRETCHED, seen_size
 
 DEFAULTS: dict[str, Any] = {
     "data.batch_size": 8, "data.total_batch_size": None, "data.patch_size": None, "data.patches": "auto",
     "data.image_size": None, "data.zoom": 1.0, "data.cache": "none", "data.check_files": True, "data.spacing": None,
+    "data.axis": "axial", "data.round_resized": False, "data.bag_size": 16, "model.aggregate": "none",
     "model.backbone": "resnet18", "model.weights": None, "model.head": "pool", "model.freeze": None,
     "model.optimizer": "adamw", "model.lr": 1e-3, "model.layer_decay": None, "model.ema": None, "model.prune": None,
     "trainer.max_epochs": 20, "trainer.accumulate_grad_batches": 1, "trainer.limit_train_batches": None,
@@ -139,6 +141,60 @@ def test_nothing_is_averaged_where_another_average_or_features_are_asked_for() -
 )
 def test_images_are_kept_where_they_fit(images: int, side: float, facts: dict[str, Any], kept: bool) -> None:
     assert planned(cache, images, side, **facts) == ({"data.cache": "memory"} if kept else {})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"data.image_size": 28}, True),
+        ({"data.image_size": 128}, False),  # 165,000 images as float32: 10 GiB
+        ({"data.image_size": 128, "data.round_resized": True}, False),
+        ({"data.image_size": "64,64", "data.round_resized": True}, True),
+        ({"data.zoom": 4.0}, False),
+    ],
+)
+def test_what_is_kept_is_counted_as_it_is_kept(given: dict[str, Any], kept: bool) -> None:
+    found = planned(cache, 165_000, 28, given=given, machine=Machine("cpu", memory=8 * 2**30))
+    assert found == ({"data.cache": "memory"} if kept else {})
+
+
+def test_each_process_keeps_its_own() -> None:
+    one, eight = (Machine("cuda", memory=2**30, devices=devices) for devices in (1, 8))
+    assert planned(cache, 5000, 128, machine=one) == {"data.cache": "memory"}
+    assert planned(cache, 5000, 128, machine=eight) == {}
+
+
+def test_images_of_a_case_are_counted_in_a_step() -> None:
+    given = {"model.aggregate": "attention", "data.bag_size": 16}
+    assert planned(batch, 5000, 128, given={"model.aggregate": "none", "data.bag_size": 16}) == {"data.batch_size": 64}
+    assert planned(batch, 5000, 128, given=given) == {"data.batch_size": LEAST_BATCH}
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({}, (STRETCHED, STRETCHED)),  # 512 x 512, stretched by the data class
+        ({"data.spacing": 2.0}, (256, 256)),
+        ({"data.spacing": "2,4"}, (256, 128)),
+        ({"data.spacing": [2.0, 4.0]}, (256, 128)),
+        ({"data.axis": "coronal", "data.spacing": 1.0}, (512, 512)),  # measured as it is cut
+        ({"data.image_size": 96}, (96, 96)),
+    ],
+)
+def test_slices_are_seen_as_the_data_class_cuts_them(given: dict[str, Any], size: tuple[float, float]) -> None:
+    side, depth = Spread(512, 512, 512, 512, 512), Spread(60, 60, 60, 60, 60)
+    volumes = Fingerprint("segment", volumes=True, height=side, width=side, slices=depth, spacing=(1.0, 1.0, 1.0))
+    assert seen_size(Draft(volumes, Machine("cpu"), Budget(), given, DEFAULTS)) == size
+
+
+def test_a_planned_plane_is_seen_in_its_own_spacing() -> None:
+    height, width, depth = (Spread(side, side, side, side, side) for side in (100, 90, 120))
+    print_ = Fingerprint(
+        "segment", volumes=True, height=height, width=width, slices=depth, spacing=(1.0, 1.0, 1.5)
+    )  # fmt: skip
+    draft = Draft(print_, Machine("cpu"), Budget(), {"data.spacing": 0.5}, {**DEFAULTS, "data.axis": "axial"})
+    draft.plan("data.axis", "sagittal", "", "")
+    assert seen_size(draft) == (360, 200)
 
 
 def test_files_that_are_not_to_be_read_first_are_not_kept() -> None:

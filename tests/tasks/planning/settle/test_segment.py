@@ -81,6 +81,7 @@ def planned(
         ((320, 320, 20), (0.6, 0.6, 3.6), "axial", 0, 0.75),  # thick slices: where the scan is sharp, each by itself
         ((256, 256, 60), (1.0, 1.0, 2.5), "axial", 1, 1.0),  # neighbours near enough to show the same
         ((200, 220, 180), (1.0, 1.0, 1.0), "axial", 1, 1.0),
+        ((88, 88, 40), (1.7, 1.7, 3.0), "axial", 1, 1.6),  # never coarser than stored
     ],
 )
 def test_volumes_are_cut_where_they_are_sharp_and_at_a_spacing_that_shows_small_structures(
