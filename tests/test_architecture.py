@@ -68,7 +68,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
             *("tasks.exported", "tasks.training", *SHARED),
         ),
     ),
-    "tasks.planning": ("datamodules.fingerprint", "tasks.classify.head_names"),  # numbers, words: no model, no data
+    # Numbers and words: no model, no data.
+    "tasks.planning": ("datamodules.fingerprint", "datamodules.windows", "tasks.classify.head_names"),
     "tasks.training": ("backbones", "datamodules", "tasks.evaluation"),
     "tasks.compression": ("backbones", "datamodules", "tasks.evaluation", "tasks.training"),
     "tasks.cluster": (),  # command lines and SLURM: no model, no data

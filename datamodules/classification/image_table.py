@@ -37,6 +37,7 @@ from datamodules.settings import name_list
 from datamodules.stored import Stored, StoredVolume
 from datamodules.tables.file import read_frame
 from datamodules.types import Scan
+from datamodules.windows import refuse_neighbors
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class ImageTable(ClassificationData):
         self.path_column, self.patient_column = path_column, patient_column
         self.split_column, self.case_column = split_column, case_column
         self.label_columns = name_list(label_columns)
+        refuse_neighbors(neighbors, self.window)
         physical = self.window is not None or self.value_range is not None
         percentiles = volume_percentiles(self.percentiles, physical=physical)
         self._cut = SliceSpec(axis, neighbors, pixel_spacing(spacing), percentiles)  # where the images are volumes

@@ -30,6 +30,7 @@ from datamodules.segmentation.volume_pairs import folder_pairs, read_description
 from datamodules.stored import Stored, StoredVolume
 from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless, given, left_out
+from datamodules.windows import refuse_neighbors
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Volumes(SegmentationData):
         super().__init__(root, **kwargs)
         if self.zoom != 1:
             raise SuiteError(f"--data.zoom {self.zoom}: slices of volumes are resampled with --data.spacing instead")
+        refuse_neighbors(neighbors, self.window)
         physical = self.window is not None or self.value_range is not None
         percentiles = volume_percentiles(self.percentiles, physical=physical)
         self.slices: SliceSpec = SliceSpec(axis, neighbors, pixel_spacing(spacing), percentiles)

@@ -168,7 +168,7 @@ def machine_of(trainer: Mapping[str, Any], backbone: str | None = None, quality:
     names = tuple(dict.fromkeys((wanted, *WITH_WEIGHTS)))
     here = tuple(name for name in names if place_of(name) is not None)
     elsewhere = [
-        name for name in names if name not in here and (published(name) or is_source(name) and not local(name))
+        name for name in names if name not in here and (published(name) or (is_source(name) and not local(name)))
     ]
     # To ask the hub takes seconds where it is out of reach.
     asked = wanted in elsewhere and hub_answers()

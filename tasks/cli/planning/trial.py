@@ -90,6 +90,7 @@ def _measured(cli: TaskParser, folder: str, most: float, began: float) -> Timing
     clock = _Clock(most, int(cli.config["trainer"]["accumulate_grad_batches"]))
     settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     settings |= {"max_epochs": 1, "max_steps": -1, "max_time": None, "limit_train_batches": None}
+    settings |= {"min_epochs": None, "min_steps": None}  # before them Lightning does not stop
     settings |= {"limit_val_batches": VALIDATED, "num_sanity_val_steps": 0, "enable_model_summary": False}
     settings |= {"check_val_every_n_epoch": 1, "val_check_interval": None, "overfit_batches": 0.0, "profiler": None}
     settings |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "default_root_dir": folder}

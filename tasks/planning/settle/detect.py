@@ -109,7 +109,9 @@ def detector(draft: Draft) -> None:
         draft.plan("model.detector", "fcos", "it has no anchors that would have to suit the objects", _FCOS)
     if draft.value("model.detector") not in _DENSE:
         return
-    if low is not None and low < CELL:
+    # A list of the user's has an anchor for each level there is without it.
+    listed = "," in str(draft.given.get("model.anchors"))
+    if low is not None and low < CELL and not listed:
         text = f"objects of {low:.1f} px (5th percentile) are less than a cell of stride 8"
         draft.plan("model.small_lesions", True, text, _FPN)
     if draft.machine.device == "cpu":
@@ -120,7 +122,7 @@ def detector(draft: Draft) -> None:
 def overlaps(draft: Draft) -> None:
     """How boxes that overlap are told from boxes found twice."""
     objects = _objects(draft)
-    if objects is not None and objects.per_image.median >= CROWDED:
+    if objects is not None and objects.per_image.median >= CROWDED and not draft.is_given("model.nms_iou"):
         text = f"{objects.per_image.median:g} objects an image (median) touch: a neighbour lowers a score, and no more"
         draft.plan("model.nms", "soft", text, _SOFT)
 

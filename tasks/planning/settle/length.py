@@ -156,7 +156,8 @@ def lay_out(draft: Draft, steps: int, validations: int, fewest: int = FEWEST) ->
     """
     an_epoch, limit = whole_epoch(draft), None
     between = max(1, round(steps / validations))
-    fixed = draft.is_given("trainer.limit_train_batches", "trainer.overfit_batches")
+    # Validation within an epoch is counted in batches of a whole one.
+    fixed = draft.is_given("trainer.limit_train_batches", "trainer.overfit_batches", "trainer.val_check_interval")
     if draft.is_given("trainer.check_val_every_n_epoch"):
         every = max(1, int(draft.value("trainer.check_val_every_n_epoch") or 1))
     else:

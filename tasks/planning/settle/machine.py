@@ -38,8 +38,8 @@ def _kept(draft: Draft) -> tuple[float, float, int]:
     stored = (data.height.median, data.width.median)
     depth = max(np.dtype(name).itemsize for name in data.types)
     zoom = float(draft.value("data.zoom") or 1)
-    sides = numbers(draft.value("data.image_size")) or [zoom * stored[0], zoom * stored[1]]
-    kept = (float(sides[0]), float(sides[-1]))
+    sides = numbers(draft.value("data.image_size"))
+    kept = (float(sides[0]), float(sides[-1])) if sides else (zoom * stored[0], zoom * stored[1])
     if kept != stored and not draft.value("data.round_resized"):
         depth = max(depth, _FLOAT32)
     return *kept, depth

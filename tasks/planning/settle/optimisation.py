@@ -40,6 +40,7 @@ GENTLE = ("vit", "deit", "beit", "eva", "swin", "maxvit", "convnext", "caformer"
 # Transformers of one width, whose pretrained layers are kept by rates that fall towards the first.
 PLAIN = ("vit", "deit", "beit", "eva")
 LAYER_DECAY = 0.75
+SHARDED = "fsdp2"  # of --trainer.strategy: weights lie on several devices
 AVERAGED = 8  # an average reaches over this part of all steps: 1/8
 
 
@@ -95,6 +96,8 @@ def average(draft: Draft) -> None:
         return
     if draft.value("model.prune") is not None or fitted_at_once(draft):
         return
+    if draft.value("trainer.strategy") == SHARDED:
+        return  # no device has the whole weights
     steps = epochs * length.whole_epoch(draft)
     if steps < 100:
         return  # an average over a few steps is the weights themselves

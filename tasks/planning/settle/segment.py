@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datamodules.windows import parse_windows
 from tasks.planning.draft import Draft
 from tasks.planning.settle import values
 from tasks.planning.settle.presets import mirrors, plan_preset
@@ -34,7 +35,7 @@ def volumes(draft: Draft) -> None:
     apart = spacing[2] / max(spacing[:2]) if spacing else 1.0
     if not draft.is_given("data.axis") and draft.value("data.axis") == "axial":
         height, width = _axis(draft, (height, width, depth), apart)
-    if spacing and apart <= CONTEXT:
+    if spacing and apart <= CONTEXT and not _several_windows(draft):
         text = f"slices are {spacing[2]:g} mm apart, {apart:.1f} times the pixels: neighbours show the same structures"
         draft.plan("data.neighbors", 1, text, "Roth et al., MICCAI 2014 (2.5D)")
     if not spacing or draft.is_given("data.spacing", "data.image_size", "data.patch_size"):
@@ -53,6 +54,11 @@ def volumes(draft: Draft) -> None:
         draft.plan("data.spacing", float(f"{plane * side / most:.2g}"), text, "machine")
     else:
         draft.plan("data.spacing", float(f"{plane:.3g}"), "the median in the plane: one size of structures", _NNUNET)
+
+
+def _several_windows(draft: Draft) -> bool:
+    """Whether windows of the user's become channels: they take each slice by itself."""
+    return len(parse_windows(draft.value("data.window"))) > 1
 
 
 def _axis(draft: Draft, sides: tuple[float, float, float], apart: float) -> tuple[float, float]:

@@ -20,10 +20,10 @@ def trainer(devices: Any, nodes: int = 1) -> dict[str, Any]:
 
 def test_what_the_hub_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of networks with published weights alone; a network that is here asks for nothing."""
+    here = {"convnext_tiny"}
     monkeypatch.setattr("backbones.hub.hub_answers", lambda: True)
     monkeypatch.setattr("backbones.available.place_of", lambda name: "here" if name in here else None)
     monkeypatch.setattr(planner, "on_cuda", lambda accelerator: True)
-    here = {"convnext_tiny"}
     assert machine_of(trainer(1)).hub == ()
     assert "convnext_small" in machine_of(trainer(1), quality="best").hub
     assert "tf_efficientnet_lite0" in machine_of(trainer(1), quality="quick").hub

@@ -16,7 +16,7 @@ import torch
 from scansuite.errors import SuiteError
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.timed import asked_seconds, started, uses_all
-from tasks.cli.planning.trial import trial_of
+from tasks.cli.planning.trial import _Clock, trial_of
 from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.planning.settle.frozen import QUICK
 
@@ -67,6 +67,22 @@ def test_a_trial_leaves_no_trace_in_random_numbers() -> None:
     assert 0 < timing.sample < timing.step + 10
     assert timing.start > 0
     assert (torch.rand(1), np.random.rand()) == before
+
+
+def test_a_trial_ends_however_long_the_training_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+    noted = _Clock.on_train_batch_end
+
+    def counted(*args: Any) -> None:
+        nonlocal steps
+        steps += 1
+        noted(*args)
+
+    monkeypatch.setattr("tasks.cli.planning.trial.STEPS", 1)
+    monkeypatch.setattr(_Clock, "on_train_batch_end", counted)
+    words = [*SMALL, "--data.batch_size", "2", "--trainer.min_epochs", "3", "--trainer.min_steps", "9"]
+    trial_of("classify", words, OWN_FLAGS, "datamodules.phantoms.labels.Phantoms", 1e6)({"model.backbone": "resnet10t"})
+    assert steps == 2  # the first one warms up
 
 
 def test_a_time_that_is_nearly_over_is_refused_before_the_trial() -> None:

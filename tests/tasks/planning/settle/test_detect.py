@@ -193,6 +193,18 @@ def test_what_is_given_is_not_planned_nor_what_contradicts_it(given: dict[str, A
     assert not left & set(settled(print_of(boxes_of(evenly(6), (2000, 2000)), evenly(2000)), given))
 
 
+@pytest.mark.parametrize(("anchors", "fine"), [("default", True), (8, True), ([16, 32, 64, 128, 256], None)])
+def test_a_list_of_anchors_keeps_the_levels_that_it_was_written_for(anchors: object, fine: bool | None) -> None:
+    values = settled(print_of(boxes_of(evenly(6), (300, 300)), evenly(300)), {"model.anchors": anchors})
+    assert values.get("model.small_lesions") == fine
+
+
+def test_an_overlap_that_is_given_is_one_that_boxes_are_told_by() -> None:
+    crowded = print_of(boxes_of(evenly(30), (300, 300), per_image=20), evenly(300))
+    assert settled(crowded, {})["model.nms"] == "soft"
+    assert "model.nms" not in settled(crowded, {"model.nms_iou": 0.3})
+
+
 @pytest.mark.parametrize("given", [{"model.anchors": "default"}, {"model.box_loss": "smooth_l1"}])
 def test_what_fcos_has_not_is_given_to_retinanet(given: dict[str, Any]) -> None:
     assert settled(print_of(boxes_of(evenly(30), (300, 300)), evenly(300)), given)["model.detector"] == "retinanet"

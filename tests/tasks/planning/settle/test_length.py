@@ -54,6 +54,12 @@ def test_large_sets_are_not_shown_twenty_times() -> None:
     assert values["trainer.max_epochs"] >= FEWEST  # of which each is validated
 
 
+def test_validation_within_an_epoch_is_counted_in_batches_of_a_whole_one() -> None:
+    given = {"data.batch_size": 8, "trainer.val_check_interval": 1000}
+    draft = draft_of("classify", 100_000, given, cases={"train": 100_000, "val": 5000})
+    assert "trainer.limit_train_batches" not in planned(draft)
+
+
 @pytest.mark.parametrize(
     "flag", ["trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run"]
 )

@@ -47,7 +47,8 @@ def test_a_gpu_takes_a_larger_one_where_it_can_be_fetched_and_else_what_is_here(
     hub = Machine("cuda", hub=WITH_WEIGHTS)
     assert _planned(hub)["model.backbone"] == ON_GPU.name
     assert _planned(hub, quality="best")["model.backbone"] == ON_GPU_BEST.name
-    assert _planned(Machine("cuda", weights=(ON_CPU.name, ON_GPU.name)), quality="best")["model.backbone"] == ON_GPU.name
+    both = Machine("cuda", weights=(ON_CPU.name, ON_GPU.name))
+    assert _planned(both, quality="best")["model.backbone"] == ON_GPU.name
     assert _planned(Machine("cuda", weights=HERE.weights))["model.backbone"] == ON_CPU.name
 
 

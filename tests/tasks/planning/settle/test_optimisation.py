@@ -17,6 +17,7 @@ from tasks.planning.settle.optimisation import (
     FEWEST_STEPS,
     LAYER_DECAY,
     LEAST_BATCH,
+    SHARDED,
     average,
     batch,
     learning_rate,
@@ -119,6 +120,12 @@ def test_the_average_reaches_over_a_part_of_all_steps(epochs: int, averages: boo
         return
     steps = epochs * 20
     assert 1 / (1 - values["model.ema"]) == pytest.approx(steps / AVERAGED, rel=0.02)
+
+
+def test_weights_that_lie_on_several_devices_are_not_averaged() -> None:
+    given = {"trainer.max_epochs": 200, "trainer.strategy": SHARDED}
+    assert planned(average, 160, given=given) == {}
+    assert "model.ema" in planned(average, 160, given={**given, "trainer.strategy": "ddp"})
 
 
 def test_nothing_is_averaged_where_another_average_or_features_are_asked_for() -> None:

@@ -98,6 +98,12 @@ def test_volumes_are_cut_where_they_are_sharp_and_at_a_spacing_that_shows_small_
     assert values["data.spacing"] == mm
 
 
+def test_several_windows_take_each_slice_by_itself(defaults: dict[str, dict[str, Any]]) -> None:
+    print_ = volume_set((256, 256, 60), (1.0, 1.0, 2.5))
+    for window, neighbors in (("brain,bone", None), (["brain", "bone"], None), ("40,400", 1), ("brain", 1)):
+        assert planned(print_, defaults, data_window=window).get("data.neighbors") == neighbors
+
+
 def test_small_mr_volumes_get_the_settings_that_were_chosen_by_hand(defaults: dict[str, dict[str, Any]]) -> None:
     print_ = volume_set((50, 35, 36), (1.0, 1.0, 1.0), samples=4600, images=4600, objects=objects(empty=0.2))
     values = planned(print_, defaults)
