@@ -44,7 +44,11 @@ def table_of(study: Study, space: Space) -> pd.DataFrame:
         row |= {"breaks": "; ".join(one.user_attrs.get(LIMITS, []))}
         row |= values_of(one, space) | one.user_attrs.get(COSTS, {})
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    for name, part in space.items():
+        if name in table and isinstance(part, Choices):  # as they were chosen: pandas makes null and 0 fractions
+            table[name] = pd.Series([row.get(name) for row in rows], dtype=object)
+    return table
 
 
 def write_outcome(study: Study, space: Space, base: Path, folder: Path) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,9 +73,9 @@ def _slice(done: pd.DataFrame, name: str, part: Range | Choices, label: str) -> 
     values = done["value"].to_numpy(float)
     note = ""
     if isinstance(part, Choices):
-        names = [str(value) for value in part.values]
-        places = np.array([names.index(str(value)) + 1.0 for value in done[name]])
-        note = ", ".join(f"{number}: {text}" for number, text in enumerate(names, 1))
+        names = [json.dumps(value) for value in part.values]
+        places = np.array([names.index(json.dumps(value)) + 1.0 for value in done[name]])
+        note = ", ".join(f"{number}: {value}" for number, value in enumerate(part.values, 1))
     else:
         places = done[name].to_numpy(float)
     rows = zip(done["trial"], done[name], values, strict=True)

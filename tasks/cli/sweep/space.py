@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 FLAG = "--space"
 _KEYS = {"low", "high", "log", "step"}
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 class Range(NamedTuple):
@@ -72,7 +74,11 @@ class Choices(NamedTuple):
 
     def holds(self, value: Any) -> bool:
         """Whether a value might be drawn."""
-        return value in self.values
+        return any(_alike(value, one) for one in self.values)
+
+    def parameter(self, value: Any) -> str:
+        """What the study calls a value that it holds: as the choice is written, 0 for the 0.0 of a flag."""
+        return json.dumps(next(one for one in self.values if _alike(value, one)))
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.values))
@@ -136,9 +142,9 @@ def drawn(space: Space, trial: Trial) -> dict[str, Any]:
 def parameters_of(space: Space, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What the study calls the values of a configuration, and the flags whose value lies outside of the space."""
     outside = [name for name, part in space.items() if not part.holds(config.get(name))]
-    values = {name: config[name] for name in space if name not in outside}
+    inside = {name: (part, config.get(name)) for name, part in space.items() if name not in outside}
     return {
-        name: json.dumps(value) if isinstance(space[name], Choices) else value for name, value in values.items()
+        name: part.parameter(value) if isinstance(part, Choices) else value for name, (part, value) in inside.items()
     }, outside
 
 
@@ -148,6 +154,11 @@ def as_words(values: Mapping[str, Any]) -> list[str]:
     for name, value in values.items():
         words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     return words
+
+
+def _alike(value: Any, choice: Any) -> bool:
+    """Whether a flag with this value has the choice; Python takes True for 1."""
+    return bool(value == choice) and isinstance(value, bool) == isinstance(choice, bool)
 
 
 def _flat(values: Mapping[Any, Any], group: str) -> list[tuple[str, Any]]:
@@ -164,9 +175,10 @@ def _flat(values: Mapping[Any, Any], group: str) -> list[tuple[str, Any]]:
 def _part(file: Path, name: str, asked: object) -> Range | Choices:
     where = f"{FLAG} {file}: {name}"
     if isinstance(asked, Sequence) and not isinstance(asked, str):
-        if len(asked) < 2 or any(asked.count(one) > 1 for one in asked):
+        values = tuple(map(_untexted, asked))
+        if len(values) < 2 or any(sum(_alike(one, other) for other in values) > 1 for one in values):
             raise SuiteError(f"{where}: {list(asked)}: give at least two different values, or leave it out")
-        return Choices(tuple(asked))
+        return Choices(values)
     if not isinstance(asked, Mapping):
         raise SuiteError(f"{where}: {asked}: give a range {{low: 1, high: 2}} or a list of values")
     unknown = sorted(str(key) for key in set(asked) - _KEYS)
@@ -185,6 +197,11 @@ def _part(file: Path, name: str, asked: object) -> Range | Choices:
     if step is not None and not 0 < step <= high - low:
         raise SuiteError(f"{where}: step {step:g}: must be above 0 and at most {high - low:g}")
     return Range(low, high, log, step, whole)
+
+
+def _untexted(value: object) -> object:
+    """A choice that is a number for its flag; YAML takes ``1e-4`` for a text."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _number(where: str, key: str, value: object) -> float:

@@ -66,6 +66,7 @@ def test_ranges_and_choices_are_read_in_groups_or_by_full_names(tmp_path: Path) 
         ("model.lr: {low: 1, high: 2, step: 5}", "step 5: must be above 0 and at most 1"),
         ("model.lr: 0.1", "give a range {low: 1, high: 2} or a list"),
         ("model.lr: [0.1]", "at least two different values"),
+        ("model.lr: [0.001, 1e-3]", "at least two different values"),
         ("model.lr: [0.1, 0.1]", "at least two different values"),
         ("seed_everything: [1, 2]", "is no setting of a training"),
         ("data.root: [a, b]", "is no setting of a training"),
@@ -110,6 +111,30 @@ def test_the_first_trial_is_what_lies_in_the_space() -> None:
     study.enqueue_trial(parameters)
     found = drawn(space, study.ask())
     assert (found["model.lr"], found["data.augment"]) == (1e-3, [1])
+
+
+@pytest.mark.parametrize(
+    ("values", "config", "name"),
+    [
+        ((0, 0.1, 0.2), 0.0, "0"),
+        ((1, 2), 1.0, "1"),
+        ((None, 0.2), None, "null"),
+        ((False, 2), False, "false"),
+        (([32, 64], 64), [32, 64], "[32, 64]"),
+    ],
+)
+def test_a_value_goes_by_the_name_of_its_choice(values: tuple[Any, ...], config: Any, name: str) -> None:
+    space: Space = {"model.drop_path": Choices(values)}
+    parameters, outside = parameters_of(space, {"model.drop_path": config})
+    assert (parameters, outside) == ({"model.drop_path": name}, [])
+    study = optuna.create_study()
+    study.enqueue_trial(parameters)
+    assert drawn(space, study.ask())["model.drop_path"] == config
+
+
+def test_a_number_is_no_yes_and_one_with_an_exponent_no_text(tmp_path: Path) -> None:
+    assert not Choices((1, 2)).holds(True)
+    assert space_of(tmp_path, "model.lr: [1e-4, 1e-3, 0]") == {"model.lr": Choices((1e-4, 1e-3, 0))}
 
 
 def test_the_neighbourhood_holds_its_middle() -> None:

@@ -96,6 +96,22 @@ def test_the_first_trial_is_what_fit_would_take_and_the_best_is_a_config(
     assert "best.yaml" in out
 
 
+def test_choices_may_be_whole_numbers_fractions_and_null(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    rows = ["model.drop_path: [0, 0.1]", "model.mixup: [null, 0.2]", "data.augment_args.scale: [null, 0.1]"]
+    space.write_text("\n".join([*rows, "model.weight_decay: [0, 0.05]", "data.batch_size: [8, 16]"]))
+    status, out, err = run("sweep", "--space", space, "--trials", "6", "--run_dir", tmp_path / "s", *TINY)
+    assert status == 0, err
+    first = dict(zip(trainings.words[0], trainings.words[0][1:], strict=False))
+    assert (first["--model.drop_path"], first["--model.mixup"], first["--data.batch_size"]) == ("0", "null", "16")
+    table = pd.read_csv(tmp_path / "s/sweep.csv", dtype=str, keep_default_na=False)
+    assert set(table["model.drop_path"]) <= {"0", "0.1"}
+    assert set(table["model.weight_decay"]) <= {"0", "0.05"}
+    assert "1: None, 2: 0.2" in (tmp_path / "s/sweep.html").read_text()
+    assert "best.yaml" in out
+
+
 def test_winner_and_first_trial_are_compared_by_folds_of_train_and_validation(
     run: Run, trainings: Trainings, space: Path, tmp_path: Path
 ) -> None:
