@@ -8,6 +8,7 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
@@ -15,12 +16,14 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from scansuite.files import write_text
 from tasks.cli.command import command_line, environment
 from tasks.cli.runs.running import CLAIM
 from tasks.training.stopping.signals import EX_TEMPFAIL
 
-LOG = "log.txt"  # beside the trial's folder
+LOG, SECONDS = "log.txt", "seconds.txt"  # beside the trial's folder
 _LOOK = 1.0  # seconds between looks at the epoch table
+_NOTED = 10.0  # seconds after which it is noted how many a trial has taken
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _INTERRUPTED = (EX_TEMPFAIL, 130, -signal.SIGINT, -signal.SIGTERM)
 
@@ -47,7 +50,7 @@ def run_trial(
     report: Callable[[int, float], bool],
     ending: Event | None = None,
 ) -> Ended:
-    """Train, and look at each epoch that is validated.
+    """Train, and look at each epoch that is validated; how long it takes is noted, for :func:`seconds_of`.
 
     Args:
         task: name of the task.
@@ -63,6 +66,8 @@ def run_trial(
     log, ending = folder.with_name(f"{folder.name}.{LOG}"), ending or Event()
     seen, stopped = 0, False
     begun = log.stat().st_size if log.is_file() else 0
+    spent = seconds_of(folder) if folder.is_dir() else 0.0  # else it begins, or begins anew
+    began = noted = time.monotonic()
     with log.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(
             command_line(task, words), env=environment(), stdout=file, stderr=file, preexec_fn=_with_parent()
@@ -71,6 +76,9 @@ def run_trial(
             while process.poll() is None:
                 if ending.wait(_LOOK):
                     raise KeyboardInterrupt
+                if time.monotonic() - noted >= _NOTED:
+                    noted = time.monotonic()
+                    _note(folder, spent + noted - began)
                 for epoch, value in _validated(folder / "metrics.csv", metric, seen):
                     seen = epoch + 1
                     if report(epoch, value) and not stopped:
@@ -80,6 +88,8 @@ def run_trial(
             process.send_signal(signal.SIGTERM)
             process.wait()
             raise
+        finally:
+            _note(folder, spent + time.monotonic() - began)
     if process.returncode in _INTERRUPTED and not stopped:  # Ctrl-C reaches both; or somebody has ended it
         raise KeyboardInterrupt
     with log.open(encoding="utf-8", errors="replace") as file:
@@ -99,6 +109,25 @@ def wait_for(folder: Path) -> None:
         lock = FileLock(claim, thread_local=False)
         lock.acquire()
         lock.release()
+
+
+def seconds_of(folder: Path) -> float:
+    """Seconds that a trial has taken so far, those before an interruption or a kill included; 0 where it has not begun.
+
+    Its epoch table knows nothing of what comes before and after its epochs, and a fitted head has none.
+    """
+    try:
+        return float(_seconds_file(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _note(folder: Path, seconds: float) -> None:
+    write_text(_seconds_file(folder), f"{seconds:.1f}\n")
+
+
+def _seconds_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.{SECONDS}")
 
 
 def _validated(table: Path, metric: str, first: int) -> Iterator[tuple[int, float]]:

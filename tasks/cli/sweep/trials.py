@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Event
@@ -20,7 +19,7 @@ from tasks.cli.sweep.constraints import Constraint, costs
 from tasks.cli.sweep.outcome import write_outcome
 from tasks.cli.sweep.space import Space, as_words
 from tasks.cli.sweep.study import COSTS, ENDS, FOLDER, LIMITS, follower, next_trial, settle
-from tasks.cli.sweep.trial_run import LOG, run_trial, wait_for
+from tasks.cli.sweep.trial_run import LOG, run_trial, seconds_of, wait_for
 from tasks.evaluation.metric_values import MetricValue, read_metrics
 
 if TYPE_CHECKING:
@@ -94,8 +93,8 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
     folder = sweep.folder / f"trial_{trial.number:04d}"
     trial.set_user_attr(FOLDER, folder.name)
     log.info("trial %d: %s", trial.number, " ".join(as_words(values)))
-    began, spent = time.monotonic(), trial.user_attrs.get(COSTS, {}).get("seconds", 0.0)
     wait_for(folder)
+    ended = None
     if not finished(folder, "val"):  # else its sweep was killed between its end and its entry
         ended = run_trial(
             sweep.task,
@@ -105,15 +104,14 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
             follower(trial),
             sweep.ending,
         )
-        seconds = round(spent + time.monotonic() - began, 1)
-        trial.set_user_attr(COSTS, {"seconds": seconds})
-        if ended.stopped:
-            settle(study, trial, None, [], pruned=True)
-            log.info("trial %d: stopped, worse than the median of the others at that epoch", trial.number)
-            return
-        if ended.status:
-            _fail(study, trial, ended.error or f"ended with status {ended.status}, see {folder}.{LOG}")
-            return
+    trial.set_user_attr(COSTS, {"seconds": seconds_of(folder)})
+    if ended is not None and ended.stopped:
+        settle(study, trial, None, [], pruned=True)
+        log.info("trial %d: stopped, worse than the median of the others at that epoch", trial.number)
+        return
+    if ended is not None and ended.status:
+        _fail(study, trial, ended.error or f"ended with status {ended.status}, see {folder}.{LOG}")
+        return
     value = _value(sweep, folder)
     if value is None or not math.isfinite(value.value):
         _fail(study, trial, f"its val/{sweep.metric} is {'not in' if value is None else 'undefined in'} metrics.json")
@@ -172,8 +170,7 @@ def _broken(sweep: Sweep, trial: Trial, folder: Path) -> list[float]:
     if not sweep.limits:
         return []
     trained = folder if sweep.folds is None else folder / "fold_0"
-    seconds = float(trial.user_attrs.get(COSTS, {}).get("seconds", 0.0))
-    found = costs(best_checkpoint(trained), sweep.task, seconds)
+    found = costs(best_checkpoint(trained), sweep.task, seconds_of(folder))
     trial.set_user_attr(COSTS, {name: round(value, 3) for name, value in found.items()})
     beyond = [f"{one.name} {found[one.name]:.4g} > {one.most:g}" for one in sweep.limits if found[one.name] > one.most]
     if beyond:

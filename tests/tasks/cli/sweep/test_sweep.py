@@ -288,6 +288,7 @@ def test_a_trial_that_was_done_when_its_sweep_was_killed_is_not_trained_again(
         if number == 1:
             (tmp_path / "s/trial_0001").mkdir()
             (tmp_path / "s/trial_0001/metrics.json").write_text((tmp_path / "s/trial_0000/metrics.json").read_text())
+            (tmp_path / "s/trial_0001.seconds.txt").write_text("77.5\n")
             raise KeyboardInterrupt
         return ""
 
@@ -296,7 +297,9 @@ def test_a_trial_that_was_done_when_its_sweep_was_killed_is_not_trained_again(
     assert run(*flags)[0] == 130
     assert run(*flags)[0] == 0
     assert len(trainings.words) == 2
-    assert list(pd.read_csv(tmp_path / "s/sweep.csv").state) == ["finished"] * 2
+    table = pd.read_csv(tmp_path / "s/sweep.csv")
+    assert list(table.state) == ["finished"] * 2
+    assert table.seconds[1] == 77.5
 
 
 def test_a_trial_that_ended_before_its_first_checkpoint_begins_anew(

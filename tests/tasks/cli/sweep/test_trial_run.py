@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from filelock import FileLock
 from tasks.cli.command import environment
 from tasks.cli.runs.running import CLAIM
 from tasks.cli.sweep import trial_run
-from tasks.cli.sweep.trial_run import run_trial, wait_for
+from tasks.cli.sweep.trial_run import run_trial, seconds_of, wait_for
 
 # Writes an epoch table as a training does, and ends by SIGTERM as one does.
 TRAINING = """
@@ -95,6 +96,33 @@ def test_a_sweep_that_ends_stops_the_trials_of_all_its_workers(tmp_path: Path) -
     assert (tmp_path / "t/stopped").is_file()
 
 
+def test_seconds_before_an_interruption_count_and_those_of_a_lost_beginning_do_not(tmp_path: Path) -> None:
+    words, ending = [str(tmp_path / "t"), "1", "0.3", "0"], threading.Event()
+    assert seconds_of(tmp_path / "t") == 0
+    (tmp_path / "t").mkdir()  # what it has saved
+    ending.set()
+    with pytest.raises(KeyboardInterrupt):
+        run_trial("classify", words, tmp_path / "t", "val/auroc", never, ending)
+    (tmp_path / "t.seconds.txt").write_text("1000.0\n")  # as if that had been longer
+    run_trial("classify", words, tmp_path / "t", "val/auroc", never)
+    assert seconds_of(tmp_path / "t") > 1000
+    shutil.rmtree(tmp_path / "t")
+    run_trial("classify", words, tmp_path / "t", "val/auroc", never)
+    assert 0 < seconds_of(tmp_path / "t") < 1000
+
+
+def test_seconds_of_an_interrupted_trial_are_noted(tmp_path: Path) -> None:
+    ending = threading.Event()
+
+    def report(epoch: int, value: float) -> bool:
+        ending.set()
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trial("classify", [str(tmp_path / "t"), "1", "30", "0"], tmp_path / "t", "val/auroc", report, ending)
+    assert seconds_of(tmp_path / "t") > 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a child hears of its parent's end")
 def test_the_trial_of_a_killed_sweep_is_asked_to_stop(tmp_path: Path) -> None:
     sweep = textwrap.dedent(
@@ -104,14 +132,17 @@ def test_the_trial_of_a_killed_sweep_is_asked_to_stop(tmp_path: Path) -> None:
         from tasks.cli.sweep import trial_run
         folder, script = Path(sys.argv[1]), sys.argv[2]
         trial_run.command_line = lambda task, words: [sys.executable, "-c", script, *words]
+        trial_run._LOOK = trial_run._NOTED = 0.1
         trial_run.run_trial("classify", [str(folder), "1", "60", "0"], folder, "val/auroc", lambda epoch, value: False)
         """
     )
     process = subprocess.Popen([sys.executable, "-c", sweep, str(tmp_path / "t"), TRAINING], env=environment())
-    _until(tmp_path / "t/metrics.csv", process)
+    for file in ("t/metrics.csv", "t.seconds.txt"):
+        _until(tmp_path / file, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     _until(tmp_path / "t/stopped")
+    assert seconds_of(tmp_path / "t") > 0
 
 
 def _until(file: Path, process: subprocess.Popen[bytes] | None = None) -> None:
