@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from scansuite.errors import SuiteError
+from scansuite.own_parts import allowed
 from tasks.cli.display.console import is_live, is_quiet
 from tasks.cli.runs.last_line import for_child
 from tasks.training.stopping.signals import EX_TEMPFAIL, Stopped
@@ -54,6 +55,12 @@ def run_command(task: str, words: Sequence[str]) -> None:
 def command_line(task: str, words: Sequence[str]) -> list[str]:
     """What starts a command of the suite with this Python."""
     return [sys.executable, "-m", "tasks.cli", task, *words]
+
+
+def imports_allowed() -> list[str]:
+    """The flag that lets another process import what this one may; no checkpoint brings it."""
+    names = allowed()
+    return ["--allow_import", *names] if names else []
 
 
 def environment() -> dict[str, str]:

@@ -14,9 +14,8 @@ import yaml
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
-from scansuite.own_parts import allowed
 from scansuite.words import clock, number_of
-from tasks.cli.command import run_command
+from tasks.cli.command import imports_allowed, run_command
 from tasks.cli.flags import given, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
 from tasks.cli.folds.tables import collect, finished
@@ -229,16 +228,10 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return {name: leaf for path, value in inner for name, leaf in _flat(value, path).items()}
 
 
-def _allowed() -> list[str]:
-    """The flag that lets another process import what this one may."""
-    names = allowed()
-    return ["--allow_import", *names] if names else []
-
-
 def _words(run_dir: Path, fold: int, plan: FoldPlan, seconds: float | None = None) -> list[str]:
     """Verb and flags of a fold, as a run of its own that begins, within a time, or goes on with its own."""
     folder = run_dir / f"fold_{fold}"
-    words = ["fit", "--run_dir", str(folder), *_allowed()]
+    words = ["fit", "--run_dir", str(folder), *imports_allowed()]
     if folder.is_dir() and holds_something(folder):
         words += ["--ckpt_path", "last"]
     if not (folder / CONFIG).is_file():
@@ -272,7 +265,7 @@ def _evaluate_ensemble(task: str, run_dir: Path, saved: str) -> None:
     if folder.is_dir():  # of an evaluation that was broken off
         shutil.rmtree(folder)
     config = yaml.safe_load(saved)
-    words = ["test", "--ckpt_paths", str(run_dir), "--run_dir", str(folder), *_allowed()]
+    words = ["test", "--ckpt_paths", str(run_dir), "--run_dir", str(folder), *imports_allowed()]
     words += ["--memory_format", str(config["memory_format"])]
     for name in ("accelerator", "devices", "strategy", "num_nodes"):
         if isinstance(config["trainer"][name], (str, int)):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock
 
 from scansuite.errors import SuiteError, nearest
+from tasks.cli.command import imports_allowed
 from tasks.cli.folds.tables import best_checkpoint, finished
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.cli.sweep.constraints import Constraint, costs
@@ -125,7 +126,7 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
 
 def _words(sweep: Sweep, folder: Path, values: dict[str, Any]) -> list[str]:
     """Verb and flags of a trial that begins, or goes on where it has saved anything."""
-    words = ["fit", "--run_dir", str(folder)]
+    words = ["fit", "--run_dir", str(folder), *imports_allowed()]
     saved = (folder / "config.yaml").is_file()
     if sweep.folds is None:
         saved = saved and any((folder / CHECKPOINTS).glob("*.ckpt"))

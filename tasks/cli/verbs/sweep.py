@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from scansuite.errors import SuiteError, nearest
 from scansuite.files import write_text
-from tasks.cli.command import leaving_when_terminated, run_command
+from tasks.cli.command import imports_allowed, leaving_when_terminated, run_command
 from tasks.cli.flags import value_of
 from tasks.cli.flags import values_of as typed_values
 from tasks.cli.logs import configure_logs, quiet
@@ -158,8 +158,6 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
         words += ["--folds", str(config["folds"])]
     if config["memory"] is not None:
         words += ["--memory", str(config["memory"])]
-    names = typed_values(argv, "--allow_import")
-    words += ["--allow_import", *names] if names else []
     seed = int(config["seed_everything"])
     return Sweep(
         task, folder, space, metric, sign, config["trials"], config["folds"], limits, words, seed, Event()
@@ -242,4 +240,4 @@ def _judge(sweep: Sweep, winner: Path) -> None:
         log.warning("%s: the test part was evaluated before; it is not looked at again", folder)
         return
     flag = "--ckpt_paths" if sweep.folds is not None else "--ckpt_path"
-    run_command(sweep.task, ["test", flag, str(winner), "--run_dir", str(folder)])
+    run_command(sweep.task, ["test", flag, str(winner), "--run_dir", str(folder), *imports_allowed()])

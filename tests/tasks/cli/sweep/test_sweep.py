@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from scansuite import own_parts
 from tasks.cli.command import command_line, environment
 from tasks.cli.sweep import trials
 from tasks.cli.sweep.trial_run import Ended
@@ -181,6 +182,32 @@ def test_a_trial_that_was_left_behind_goes_on(run: Run, trainings: Trainings, sp
     assert again[again.index("--run_dir") + 1].endswith("trial_0001")
     assert again[again.index("--ckpt_path") + 1] == "last"
     assert list(pd.read_csv(tmp_path / "s/sweep.csv").state) == ["finished"] * 3
+
+
+def test_each_command_may_import_what_the_sweep_may(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(number: int) -> str:
+        if number == 0:
+            (tmp_path / "s/trial_0000/checkpoints").mkdir(parents=True)
+            (tmp_path / "s/trial_0000/checkpoints/last.ckpt").touch()
+            (tmp_path / "s/trial_0000/config.yaml").write_text("plan: none\n")
+            raise KeyboardInterrupt
+        return ""
+
+    trainings.fail = killed
+    monkeypatch.setattr(own_parts, "_allowed", set())
+    monkeypatch.setattr(verb, "run_command", lambda task, words: trainings.words.append(words))
+    flags = ("--space", space, "--trials", "1", "--run_dir", tmp_path / "s", "--judge_test", "true", *TINY)
+    flags += ("--allow_import", "own_losses", "own_heads")
+    assert run("sweep", *flags)[0] == 130
+    assert run("sweep", *flags)[0] == 0
+    begun, resumed, judged = trainings.words
+    assert "last" in resumed
+    assert judged[0] == "test"
+    for words in (begun, resumed, judged):
+        place = words.index("--allow_import")
+        assert set(words[place + 1 : place + 3]) == {"own_heads", "own_losses"}
 
 
 def test_a_trial_that_fails_is_counted_and_passed_over(
