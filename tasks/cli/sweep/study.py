@@ -29,6 +29,7 @@ MISSING = "sweep: optuna is missing: pip install 'scansuite[sweep]'"
 JOURNAL = "study.log"
 ABOUT = "study.json"  # what the sweep is about, so that no other one goes on in its folder
 COSTS, FOLDER, LIMITS, ENDS = "costs", "folder", "limits", "ends"  # what is noted of a trial
+JUDGED = "judged"  # what is noted of the study: the trial that was evaluated on test
 _ASKING = "asking.lock"
 _FIRST = 8  # trials drawn at random, and run to their end, before any is judged by the others
 
@@ -135,6 +136,11 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
     ]
     sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
     return sorted(done, key=lambda one: (sign * float(one.value or 0), one.number))
+
+
+def running_trials(study: Study) -> list[int]:
+    """Numbers of the trials that have begun and not ended, here or in another process."""
+    return [one.number for one in study.get_trials(deepcopy=False) if one.state.name == "RUNNING"]
 
 
 def settle(study: Study, trial: Trial, value: float | None, broken: Sequence[float], *, pruned: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from scansuite.files import write_text
 from tasks.cli.command import imports_allowed, leaving_when_terminated, run_command
 from tasks.cli.flags import value_of
 from tasks.cli.flags import values_of as typed_values
+from tasks.cli.folds.tables import finished
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat
@@ -29,7 +31,8 @@ from tasks.cli.sweep.constraints import read_constraints
 from tasks.cli.sweep.outcome import BEST, TABLE, importance, lines_of, write_outcome
 from tasks.cli.sweep.page import PAGE, write_sweep_page
 from tasks.cli.sweep.space import around, read_space
-from tasks.cli.sweep.study import ABOUT, enqueue_first, finished_trials, open_study
+from tasks.cli.sweep.study import ABOUT, JUDGED, enqueue_first, finished_trials, open_study, running_trials
+from tasks.cli.sweep.trial_run import wait_for
 from tasks.cli.sweep.trials import BASE, WRITING, Sweep, work_all
 from tasks.cli.sweep.values import refuse_wrong_values
 from tasks.evaluation.comparison.differences import direction
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 log = logging.getLogger(__name__)
+
+JUDGING = "judging.lock"
 
 OWN_FLAGS: OwnFlags = {
     "space": "YAML of flags with their ranges or choices (docs/sweep.md); left out: learning rate, weight decay, "
@@ -221,7 +226,7 @@ def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
     for name, share in shares:
         print(f"  {name}: {share:.0%} of what the trials differ by")
     if judged:
-        _judge(sweep, winner)
+        _judge(sweep, study)
     print(f"written to {sweep.folder}: {TABLE}, {PAGE}, {BEST}")
     print(f"\n  # train by the winner's settings\n  {command(sweep.task, 'fit', config=sweep.folder / BEST)}")
     if winner != first:
@@ -233,11 +238,27 @@ def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
     return 0
 
 
-def _judge(sweep: Sweep, winner: Path) -> None:
-    """Evaluate the best trial on test, once for a sweep."""
+def _judge(sweep: Sweep, study: Study) -> None:
+    """Evaluate the best trial on test, once for a sweep: when none runs any more that might be better."""
     folder = sweep.folder / "test"
-    if (folder / "metrics.json").is_file():
-        log.warning("%s: the test part was evaluated before; it is not looked at again", folder)
-        return
-    flag = "--ckpt_paths" if sweep.folds is not None else "--ckpt_path"
-    run_command(sweep.task, ["test", flag, str(winner), "--run_dir", str(folder), *imports_allowed()])
+    with FileLock(sweep.folder / JUDGING):  # another process of the sweep may have come to its end too
+        wait_for(folder)  # of a sweep that was killed, whose evaluation goes on
+        best, running = finished_trials(study)[0].number, running_trials(study)
+        if finished(folder, "test"):
+            of = study.user_attrs.get(JUDGED)
+            whose = "" if of is None else f", of trial {of}"
+            whose += "" if of in (None, best) else ", which is not the best any more"
+            log.warning("%s: the test part was evaluated before%s; it is not looked at again", folder, whose)
+            return
+        if running:
+            log.warning(
+                "trial %s still runs in another process, and may be better: test is evaluated where the last one ends; "
+                "if it does not, call the same command again", ", ".join(map(str, running)),
+            )  # fmt: skip
+            return
+        if folder.is_dir():  # of an evaluation that was broken off
+            shutil.rmtree(folder)
+        study.set_user_attr(JUDGED, best)
+        flag = "--ckpt_paths" if sweep.folds is not None else "--ckpt_path"
+        words = ["test", flag, str(sweep.folder / f"trial_{best:04d}"), "--run_dir", str(folder)]
+        run_command(sweep.task, [*words, *imports_allowed()])
