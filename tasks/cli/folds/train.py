@@ -139,6 +139,11 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
                 refuse_changed(plan, begun, count)
             if plan.images_in_two_parts:  # a published split lets them pass as such; the split.csv of a fold is none
                 cli.config["data"]["init_args"]["allow_leakage"] = True
+        if plan.split == "test" and not testing:
+            raise SuiteError(
+                f"--folds {count} with --judge_test false: no test part is drawn outside of the folds "
+                "(--data.test_fraction 0), so that each is evaluated as one: leave one of the two out"
+            )
         data, model = cli.build_data_and_model()  # mistakes in flags show before a folder is made
         data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))
     held = np.concatenate([data.rows("train"), data.rows("val")])

@@ -19,6 +19,7 @@ from scansuite.files import write_text
 from tasks.cli.command import imports_allowed, leaving_when_terminated, run_command
 from tasks.cli.flags import value_of
 from tasks.cli.flags import values_of as typed_values
+from tasks.cli.folds.plan import plan_folds
 from tasks.cli.folds.tables import finished
 from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
@@ -98,7 +99,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         )
     with leaving_when_terminated():
         work_all(sweep, study, int(config["workers"]))
-    return _end(sweep, study, judged=bool(config["judge_test"]))
+    return _end(sweep, study, judged=bool(config["judge_test"]), testless=config.get("data.test_fraction") == 0)
 
 
 @contextmanager
@@ -152,6 +153,8 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
         data, model = cli.build_data_and_model()
         if not len(data.rows("val")) and config["folds"] is None:
             raise SuiteError("sweep: there are no validation cases to judge trials by: give --folds 5")
+        if config["folds"] is not None and not base.is_file():
+            _refuse_folds(task, begun, config["folds"])
     metric, sign = _metric(config["metric"], *model.monitor, own=config["model"]["metrics"] is not None)
     if file is not None and not base.is_file():
         refuse_wrong_values(str(file), space, values, parse)
@@ -167,6 +170,23 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
     return Sweep(
         task, folder, space, metric, sign, config["trials"], config["folds"], limits, words, seed, Event()
     ), values
+
+
+def _refuse_folds(task: str, begun: PlannedRun, count: int) -> None:
+    """Draw the folds that each trial would draw: what is wrong with them is said before the first.
+
+    Raises:
+        SuiteError: they cannot be drawn, or leave no part to validate on but test parts.
+    """
+    words = [*begun.argv, "--data.folds", str(count), "--data.fold", "0"]
+    cli = TaskParser(
+        task, "sweep", words, own_flags=OWN_FLAGS, builds_model=False, defaults=begun.defaults, planned=begun.names
+    )
+    if plan_folds(cli, count).split == "test":
+        raise SuiteError(
+            f"--folds {count} with --data.test_fraction 0: each fold would be evaluated as a test part, which no trial "
+            "looks at: leave one of the two out"
+        )
 
 
 def _metric(asked: str | None, chosen: str, better: str, *, own: bool) -> tuple[str, int]:
@@ -202,8 +222,15 @@ def _refuse_changed(base: Path, now: str) -> None:
             )
 
 
-def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
-    """Say what was found; evaluate the best on test where that is asked for."""
+def _end(sweep: Sweep, study: Study, *, judged: bool, testless: bool) -> int:
+    """Say what was found; evaluate the best on test where that is asked for.
+
+    Args:
+        sweep: that has come to its end.
+        study: of it.
+        judged: evaluate on test.
+        testless: no test part is drawn outside of folds, which are then evaluated as such.
+    """
     lines, shares, best = lines_of(study, sweep.space, sweep.metric), importance(study), finished_trials(study)
     winner, first = sweep.folder, sweep.folder / "trial_0000"
     if best:
@@ -232,8 +259,9 @@ def _end(sweep: Sweep, study: Study, *, judged: bool) -> int:
     if winner != first:
         print("  # is it better than what fit would take? cases that chose nothing say it: both by folds")
         pairs = [(sweep.folder / name, sweep.folder / f"folds_{name.removesuffix('.yaml')}") for name in (BASE, BEST)]
+        more = {} if testless else {"judge_test": "false"}
         for config, folder in pairs:
-            print(f"  {command(sweep.task, 'fit', config=config, run_dir=folder, folds=5, judge_test='false')}")
+            print(f"  {command(sweep.task, 'fit', config=config, run_dir=folder, folds=5, **more)}")
         print(f"  {command(sweep.task, 'report')} --compare {pairs[0][1]} {pairs[1][1]} --output compared.html")
     return 0
 

@@ -125,6 +125,17 @@ def test_winner_and_first_trial_are_compared_by_folds_of_train_and_validation(
         assert f"--config {folder}/{name}.yaml --run_dir {folder}/folds_{name} --folds 5 --judge_test false" in line
 
 
+def test_without_a_test_part_the_folds_that_are_compared_are_evaluated_as_such(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    flags = ("--space", space, "--trials", "7", "--run_dir", tmp_path / "s", "--data.test_fraction", "0", *TINY)
+    status, out, err = run("sweep", *flags)
+    assert status == 0, err
+    compared = [line for line in out.splitlines() if "--folds 5" in line]
+    assert len(compared) == 2
+    assert not any("judge_test" in line for line in compared)
+
+
 def test_all_trials_share_what_was_planned_at_the_beginning(
     run: Run, trainings: Trainings, space: Path, tmp_path: Path
 ) -> None:
@@ -199,9 +210,8 @@ def test_each_command_may_import_what_the_sweep_may(
     monkeypatch.setattr(own_parts, "_allowed", set())
     monkeypatch.setattr(verb, "run_command", lambda task, words: trainings.words.append(words))
     flags = ("--space", space, "--trials", "1", "--run_dir", tmp_path / "s", "--judge_test", "true", *TINY)
-    flags += ("--allow_import", "own_losses", "own_heads")
-    assert run("sweep", *flags)[0] == 130
-    assert run("sweep", *flags)[0] == 0
+    assert run("sweep", *flags, "--allow_import", "own_losses", "own_heads")[0] == 130
+    assert run("sweep", *flags, "--allow_import", "own_losses", "own_heads")[0] == 0
     begun, resumed, judged = trainings.words
     assert "last" in resumed
     assert judged[0] == "test"
@@ -254,6 +264,8 @@ def test_trials_beyond_a_limit_do_not_win(
         (("--trials", "0"), "--trials 0: must be at least 1"),
         (("--workers", "0"), "--workers 0: must be at least 1"),
         (("--folds", "1"), "--folds 1: must be at least 2"),
+        (("--folds", "3", "--data.test_fraction", "0"), "--folds 3 with --data.test_fraction 0: each fold would be"),
+        (("--folds", "40"), "--folds 40"),
         (("--constraints", "speed<=2"), "--constraints speed<=2: such as latency_ms<=20"),
         (("--constraints", "seconds<=-2"), "--constraints seconds<=-2"),
         (("--space", "nowhere.yaml"), "--space nowhere.yaml: cannot be read"),
