@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,11 +92,19 @@ def _short(value: Any) -> str:
 
 
 def importance(study: Study) -> Sequence[tuple[str, float]]:
-    """Share (0 to 1) of each setting in how the value differs between finished trials (PED-ANOVA); empty: too few."""
+    """Share (0 to 1) of each setting in how the value differs between finished trials (PED-ANOVA).
+
+    Empty: they are too few, or too many of them have one value.
+    """
     import optuna
 
     if len(finished_trials(study)) < 4:
         return []
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Target and region quantiles select the same", UserWarning)
+        try:
+            found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        except UserWarning:
+            return []
     return sorted(found.items(), key=lambda one: -one[1])

@@ -127,9 +127,11 @@ def around(config: Mapping[str, Any]) -> Space:
     space: Space = {"model.lr": Range(rate / 5, rate * 5, log=True)}
     if decay > 0:
         space["model.weight_decay"] = Range(decay / 10, decay * 4, log=True)
-    space["model.drop_path"] = Range(0.0, 0.3)
+    seen = config.get("data.cache") != "features"  # else the network is frozen, and no image is seen twice
+    if seen:
+        space["model.drop_path"] = Range(0.0, 0.3)
     space["model.warmup"] = Range(0.0, 0.2)
-    if isinstance(config.get("data.augment"), str):
+    if seen and isinstance(config.get("data.augment"), str):
         space["data.augment"] = Choices(tuple(dict.fromkeys([config["data.augment"], "light", "medium", "strong"])))
     return space
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Event
@@ -94,6 +95,8 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
     folder = sweep.folder / f"trial_{trial.number:04d}"
     trial.set_user_attr(FOLDER, folder.name)
     log.info("trial %d: %s", trial.number, " ".join(as_words(values)))
+    if _known(sweep, study, trial):
+        return
     wait_for(folder)
     ended = None
     if not finished(folder, "val"):  # else its sweep was killed between its end and its entry
@@ -122,6 +125,22 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
     broken = _broken(sweep, trial, folder)
     settle(study, trial, value.value, broken, pruned=False)
     log.info("trial %d: val/%s %.4f", trial.number, sweep.metric, value.value)
+
+
+def _known(sweep: Sweep, study: Study, trial: Trial) -> bool:
+    """Let a trial take the value of a finished one with the same settings; False where there is none.
+
+    A space of choices alone runs out of them, and trainings with the same settings and seed are the same.
+    """
+    done = (one for one in study.get_trials(deepcopy=False) if one.state.name == "COMPLETE")
+    same = next((one for one in done if one.params == trial.params), None)
+    if same is None:
+        return False
+    for name in {FOLDER, COSTS, ENDS, LIMITS} & same.user_attrs.keys():
+        trial.set_user_attr(name, same.user_attrs[name])
+    settle(study, trial, same.value, _beyond(sweep, same.user_attrs.get(COSTS, {})), pruned=False)
+    log.info("trial %d: has the settings of trial %d, and its value", trial.number, same.number)
+    return True
 
 
 def _words(sweep: Sweep, folder: Path, values: dict[str, Any]) -> list[str]:
@@ -176,4 +195,8 @@ def _broken(sweep: Sweep, trial: Trial, folder: Path) -> list[float]:
     beyond = [f"{one.name} {found[one.name]:.4g} > {one.most:g}" for one in sweep.limits if found[one.name] > one.most]
     if beyond:
         trial.set_user_attr(LIMITS, beyond)
+    return _beyond(sweep, found)
+
+
+def _beyond(sweep: Sweep, found: Mapping[str, float]) -> list[float]:
     return [found[one.name] / one.most - 1 for one in sweep.limits]

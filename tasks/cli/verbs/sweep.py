@@ -29,6 +29,7 @@ from tasks.cli.planning.planner import MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.sweep.against_first import against_first
 from tasks.cli.sweep.constraints import read_constraints
+from tasks.cli.sweep.fitted import around_fitted, fits_heads, refuse_idle
 from tasks.cli.sweep.outcome import BEST, TABLE, importance, lines_of, write_outcome
 from tasks.cli.sweep.page import PAGE, write_sweep_page
 from tasks.cli.sweep.space import around, read_space
@@ -49,7 +50,8 @@ JUDGING = "judging.lock"
 
 OWN_FLAGS: OwnFlags = {
     "space": "YAML of flags with their ranges or choices (docs/sweep.md); left out: learning rate, weight decay, "
-    "stochastic depth, warm-up and augmentation around what fit would take",
+    "stochastic depth, warm-up and augmentation around what fit would take; of a head that is fitted to features which "
+    "one, --model.l2 and --data.image_size",
     "trials": Flag("trainings in all, those of an earlier call of this sweep included", int, 20),
     "run_dir": Flag("folder of the sweep, new or one to go on with", needed=True),
     "metric": "metric of validation that is looked for; left out: the task's own (auroc, mae, dice, map)",
@@ -139,7 +141,10 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
             raise SuiteError(f"--{name} {config[name]}: must be at least {least}")
     values = flat(config.as_dict())
     file = None if config["space"] is None else Path(config["space"])
-    space = around(values) if file is None else read_space(file, cli.known_flags(argv))
+    if file is not None:
+        space = read_space(file, cli.known_flags(argv))
+    else:
+        space = around_fitted(values) if fits_heads(values) else around(values)
     limits = read_constraints(typed_values(argv, "--constraints"))
     folder = Path(config["run_dir"])
     if folder.exists() and not folder.is_dir():
@@ -157,6 +162,7 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
             _refuse_folds(task, begun, config["folds"])
     metric, sign = _metric(config["metric"], *model.monitor, own=config["model"]["metrics"] is not None)
     if file is not None and not base.is_file():
+        refuse_idle(str(file), space, values, planned="data.cache" in begun.names)
         refuse_wrong_values(str(file), space, values, parse)
     folder.mkdir(parents=True, exist_ok=True)
     if not base.is_file():

@@ -13,6 +13,14 @@ _OF_STEPS = (
     *("early_stopping", "early_stopping_median", "early_stopping_gain"),
     *("ema", "swa", "loss", "loss_args", "label_smoothing", "dropout"),
 )
+_LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.check_val_every_n_epoch")
+# Flags that do nothing, or are refused, where a head is fitted at once.
+IDLE = (
+    *(f"model.{name}" for name in (*_OF_IMAGES, *_OF_STEPS)),
+    *(*_LENGTH, "trainer.min_epochs", "trainer.min_steps", "trainer.val_check_interval"),
+    *("trainer.accumulate_grad_batches", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"),
+    *("data.batch_size", "data.total_batch_size"),
+)
 
 
 def on_features(draft: Draft) -> list[str]:
@@ -22,8 +30,7 @@ def on_features(draft: Draft) -> list[str]:
     fitted = fitted_at_once(draft)
     left = {f"model.{name}" for name in _OF_IMAGES}
     if fitted:
-        left |= {f"model.{name}" for name in _OF_STEPS}
-        left |= {"trainer.max_epochs", "trainer.max_steps", "trainer.check_val_every_n_epoch"}
+        left |= {f"model.{name}" for name in _OF_STEPS} | set(_LENGTH)
     if draft.value("model.head") == "knn":
         left.add("model.class_weights")
     if int(draft.value("data.feature_copies") or 1) == 1:

@@ -308,6 +308,44 @@ def test_a_space_that_cannot_be_trained_is_one_line_and_leaves_nothing(
     assert trainings.words == []
 
 
+FITTED = ("--model.freeze", "backbone", "--data.cache", "features", "--model.head", "kernel")
+
+
+def test_a_space_that_changes_nothing_is_one_line_and_leaves_nothing(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    status, _, err = run("sweep", "--space", space, "--run_dir", tmp_path / "s", *TINY, *FITTED)
+    assert status == 2
+    assert "space.yaml: model.lr, data.augment: without effect on a head that is fitted" in one_line(err)
+    assert not (tmp_path / "s").exists()
+    assert trainings.words == []
+
+
+def test_a_fitted_head_is_swept_over_what_it_follows(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    flags = ("--trials", "6", "--run_dir", tmp_path / "s", *TINY, *FITTED)
+    status, _, err = run("sweep", *flags)
+    assert status == 0, err
+    assert {"--model.head", "--model.l2", "--data.image_size"} < set(trainings.words[0])
+    assert not {"--model.lr", "--model.drop_path", "--data.augment"} & set(trainings.words[0])
+    first = dict(zip(trainings.words[0], trainings.words[0][1:], strict=False))
+    assert (first["--model.head"], first["--model.l2"], first["--data.image_size"]) == ("kernel", "null", "32")
+
+
+def test_a_trial_with_the_settings_of_another_one_is_not_trained(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    space.write_text("data.augment: [light, none]\n")
+    status, out, err = run("sweep", "--space", space, "--trials", "5", "--run_dir", tmp_path / "s", *TINY)
+    assert status == 0, err
+    assert len(trainings.words) <= 2
+    assert "5 trials: 5 finished" in out
+    assert "of what the trials differ by" not in out  # they do not
+    table = pd.read_csv(tmp_path / "s/sweep.csv", keep_default_na=False)
+    assert len(set(table.value[table["data.augment"] == "light"])) == 1
+
+
 def test_a_sweep_goes_on_with_the_flags_that_it_began_with(
     run: Run, trainings: Trainings, space: Path, tmp_path: Path
 ) -> None:

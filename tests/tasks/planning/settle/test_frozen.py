@@ -93,6 +93,7 @@ def test_a_network_that_is_given_or_the_only_one_stays() -> None:
         draft_of(given={"model.weights": None}),
         draft_of(given={"model.weights": "runs/classify/3"}),
         draft_of(given={"model.head": "native"}),
+        draft_of(given={"model.freeze": None}),  # what a sweep of a training's flags is told to give
     ],
 )
 def test_others_train_the_network(draft: Draft) -> None:
