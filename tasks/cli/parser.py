@@ -53,6 +53,7 @@ COMMON: OwnFlags = {
     ),
 }
 OF_TRAININGS = ("plan", "folds")  # keys of plans that every verb lets stand in a config
+_NAME_NETWORKS = ("fit", "plan", "sweep")  # verbs in which the user names the network of a model that is to be
 _SEED = 0
 _SEED_HELP = "number that all randomness of the run comes from"
 # Of a run's flags: what says nothing of how the same run is started again.
@@ -305,7 +306,14 @@ class TaskParser(VerbParser):
 
         Args:
             begin: is shown it before anything is read from it.
+
+        Raises:
+            SuiteError: there is no such network, or the data are wrong.
         """
+        if self.verb in _NAME_NETWORKS:
+            from backbones.network import check_name  # brings timm: not before the flags are known to be right
+
+            check_name(self.config["model"]["backbone"])  # a typo should not cost a look at all files
         if begin is not None:
 
             def make(cls: type[ScanDataModule], *args: Any, **kwargs: Any) -> ScanDataModule:

@@ -30,6 +30,16 @@ def test_weights_of_a_package_are_found_and_others_are_not(monkeypatch: pytest.M
     assert available.place_of("my_parts.Network") is None
 
 
+@pytest.mark.parametrize("name", ["resnet18.a1_in1", "tf_efficientnet_lite0.in", "resnet81.a1_in1k"])
+def test_of_a_tag_that_there_is_not_no_weights_are_here_and_none_are_published(name: str) -> None:
+    assert available.place_of(name) is None
+    assert not available.published(name)
+
+
+def test_weights_that_timm_has_an_address_of_are_published() -> None:
+    assert all(map(available.published, ("resnet18", "resnet18.a1_in1k", "tf_efficientnet_lite0")))
+
+
 def test_an_offline_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(*_: object, **__: object) -> None:
         raise AssertionError("asked")

@@ -53,3 +53,21 @@ def test_imagenet_is_not_what_a_folder_holds(run: Run, tmp_path: Path) -> None:
     status, _, err = run("fit", "--model.backbone", "local-dir:nowhere", "--run_dir", "run")
     assert status == 2
     assert "--model.backbone local-dir:nowhere: no such folder" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", "--plan", "auto", "--run_dir", "run"],
+        ["fit", "--plan", "none", "--model.weights", "auto", "--run_dir", "run"],
+        ["plan"],
+    ],
+)
+def test_weights_that_there_are_not_are_one_line_before_the_data_are_read(
+    run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamodules.prepared.PreparedData.table", property(lambda _: pytest.fail("read")))
+    status, _, err = run(*words, "--model.backbone", "resnet18.a1_in1")
+    assert status == 2
+    said = "unknown weights tag in backbone 'resnet18.a1_in1' (--model.backbone): did you mean 'resnet18.a1_in1k'?"
+    assert said in one_line(err)
