@@ -58,9 +58,17 @@ def _of_the_suite(more: tuple[str, ...]) -> str:
 
 def of_classes(*classes: type) -> str:
     """A digest of the files of some classes and of their parents, as far as they have any: own data classes too."""
-    modules = {base.__module__ for cls in classes for base in cls.__mro__}
+    return of_modules(*(base.__module__ for cls in classes for base in cls.__mro__))
+
+
+def of_modules(*names: str) -> str:
+    """A digest of the files of some modules that have been imported, as far as they have any.
+
+    Args:
+        names: in any order, each as often as it comes.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(modules):
+    for name in sorted(set(names)):
         if name.split(".")[0] in _NOT_OURS:
             continue
         file = getattr(sys.modules.get(name), "__file__", None)

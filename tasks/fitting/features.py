@@ -7,9 +7,10 @@ import json
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.base import ScanDataModule
+from datamodules.caching.reading_version import of_classes, of_modules
 from scansuite.errors import SuiteError
 from tasks.hardware import exact_float32
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tasks.base import Task
 
 _FLAG = "--data.cache features"
+# Functions that change what a network computes, and no weight.
+_BUILDING = ("backbones.network", "backbones.stem", "tasks.views")
 
 
 class FrozenFeatures:
@@ -31,7 +34,7 @@ class FrozenFeatures:
 
     @property
     def digest(self) -> str:
-        """Of the network, its weights, the views of an image, and how images are centred and scaled."""
+        """Of the network, its weights and code, the views of an image, and how images are centred and scaled."""
         return _digest(self.model)
 
     @torch.no_grad()
@@ -89,11 +92,28 @@ def _digest(model: Task) -> str:
     import timm  # help of fit, which imports this file, does not need it
 
     made_by = [model.hparams.get(name) for name in ("stem", "head", "tta")]
-    said = [network.name, dict(network.args), *made_by, timm.__version__]
+    said = [network.name, dict(network.args), *made_by, timm.__version__, _code(model)]
     digest = hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16)
     digest.update(str(model.normalize.per_image).encode())
-    for module in (model.normalize, model.backbone):
-        for name, value in module.state_dict().items():
+    for part in _on_the_way(model):
+        for name, value in part.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _on_the_way(model: Task) -> list[nn.Module]:
+    """What an image goes through until it is features; the head of a network without batch norm begins with a norm."""
+    norm = getattr(getattr(model, "head", None), "norm", None)
+    return [model.normalize, model.backbone, *([norm] if isinstance(norm, nn.Module) else [])]
+
+
+def _code(model: Task) -> str:
+    """A digest of the code that makes features: the suite's, and that of a network of the user's."""
+    import timm
+
+    from backbones.names import own_network
+
+    layers = (type(layer) for part in _on_the_way(model) for layer in part.modules())
+    classes = of_classes(type(model), type(model.backbone.net), *map(type, model.children()), *layers)
+    return f"{classes} {of_modules(*_BUILDING, timm.model_entrypoint(own_network(model.network.name)).__module__)}"
