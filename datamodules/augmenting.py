@@ -102,6 +102,12 @@ class TrainingAugmentation:
             boxes=self.has_boxes,
         )
 
+    def listed_transforms(self) -> list[type[Any]]:
+        """Classes of the transforms that the user lists."""
+        from datamodules.transforms.listed import listed_classes
+
+        return listed_classes(self.augment_args.transforms or ())
+
     def training_augmentation(self) -> Augmentation | DeviceAugmentation:
         """The augmentation where it runs: by Albumentations in the loader's processes, or by batch on a GPU."""
         if (self.augment_place or self._place(cuda=self._trains_on_cuda())[0]) == "cpu":

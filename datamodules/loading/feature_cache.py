@@ -190,11 +190,12 @@ def _settings(data: ScanDataModule, plain: ScanDataset, extractor: Extractor) ->
 
 
 def _augmentation(data: ScanDataModule) -> str:
-    """All that augmented copies depend on beside that."""
+    """All that augmented copies depend on beside that: what is in effect, whoever asked for it."""
     told = {
         "preset": data.augment,
         "changes": json.dumps(asdict(data.augment_args), sort_keys=True, default=str),
-        "sided": data.sided,
+        "listed": of_classes(*data.listed_transforms()),
+        "sided": data.has_sides,
         "seed": data.seed,
         "size": data.input_size,
         "on": data.augment_place,

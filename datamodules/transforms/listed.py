@@ -49,6 +49,21 @@ def transforms_from_list(entries: Sequence[Mapping[str, Any] | str | type], insi
     return [_transform(entry, f"transforms{inside}[{number}]") for number, entry in enumerate(entries)]
 
 
+def listed_classes(entries: Sequence[Mapping[str, Any] | str | type]) -> list[type[Any]]:
+    """Classes that such a list names, in lists within it too.
+
+    Args:
+        entries: as :func:`transforms_from_list` takes them.
+    """
+    found: list[type[Any]] = []
+    for entry in entries:
+        path, within = (
+            (entry["class_path"], entry.get("init_args") or {}) if isinstance(entry, Mapping) else (entry, {})
+        )
+        found += [_class_of(path, "transforms"), *listed_classes(within.get("transforms") or ())]
+    return found
+
+
 def _transform(entry: Mapping[str, Any] | str | type, where: str) -> Any:
     if isinstance(entry, str | type):
         entry = {"class_path": entry}
