@@ -17,7 +17,7 @@ from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.fingerprint.directions import LEAST_IMAGES, UPRIGHT, strength
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Objects
-from datamodules.fingerprint.kept_looks import KeptLook
+from datamodules.fingerprint.kept_looks import KeptLook, Seen
 from datamodules.fingerprint.look import SECONDS, Look, TrainingUnits, look_at, training_units
 from datamodules.fingerprint.modality import Evidence, modality_of
 from datamodules.fingerprint.regions import ObjectTable
@@ -30,11 +30,10 @@ from scansuite.errors import SuiteError
 log = logging.getLogger(__name__)
 
 UNKEPT = 64  # images that are looked at, where they are no files and each run looks anew: phantoms are drawn
-# What comes from a look at images, and is kept in the cache.
+# What comes from a look at images alone, and is kept in the cache.
 _SEEN = (
-    "class_counts", "types", "height", "width", "volumes", "slices", "spacing", "spacings", "modality",
-    "modality_from", "colour", "intensities", "means", "dark", "objects", "upright", "up_down", "left_right",
-    "stated_range", "looked_at", "seconds", "complete",
+    "class_counts", "types", "height", "width", "volumes", "slices", "spacing", "spacings", "colour", "intensities",
+    "means", "dark", "objects", "upright", "up_down", "left_right", "looked_at", "seconds", "complete",
 )  # fmt: skip
 
 
@@ -60,11 +59,12 @@ def measure_fingerprint(data: ScanDataModule, *, seconds: float = SECONDS) -> Fi
     if seen is None:
         some = images if kept.lasts else images[:UNKEPT]
         look = look_at(data, some, seconds=seconds)
-        seen = _seen(data, known, replace(look, complete=look.complete and len(some) == len(units.images)))
+        seen = _seen(known, replace(look, complete=look.complete and len(some) == len(units.images)))
         kept.keep(seen)
-    values = {name: getattr(seen, name) for name in _SEEN if name != "class_counts" or known.task == "segment"}
+    values = {name: getattr(seen.found, name) for name in _SEEN if name != "class_counts" or known.task == "segment"}
     found = replace(known, **values)
     found = found if known.task != "detect" else _with_boxes(data, found)
+    found = _with_modality(data, found, seen)
     _refuse_no_objects(data, found)
     return found
 
@@ -156,7 +156,7 @@ def _duplicates(data: ScanDataModule, units: NDArray[np.int64]) -> int:
     return len(units) - len({contents[int(image)] for image in units}) if len(contents) else 0
 
 
-def _seen(data: ScanDataModule, known: Fingerprint, look: Look) -> Fingerprint:
+def _seen(known: Fingerprint, look: Look) -> Seen:
     """What a look has shown, put into the fields of a fingerprint."""
     values = np.concatenate([np.zeros(0), *look.values])
     height, width = (spread([size[axis] for size in look.sizes]) for axis in (0, 1))
@@ -186,20 +186,20 @@ def _seen(data: ScanDataModule, known: Fingerprint, look: Look) -> Fingerprint:
         seconds=look.seconds,
         complete=look.complete,
     )
-    modality, words = modality_of(_evidence(data, found, look))
-    stated = modality == "ct" or look.stated > look.looked / 2
-    return replace(found, modality=modality, modality_from=words, stated_range=stated)
+    return Seen(found, look.dicom, look.stated)
 
 
-def _evidence(data: ScanDataModule, found: Fingerprint, look: Look) -> Evidence:
-    """What the modality is told by."""
-    boxes = _boxes(data).objects() if isinstance(data, DetectionData) else found.objects
+def _with_modality(data: ScanDataModule, found: Fingerprint, seen: Seen) -> Fingerprint:
+    """With the modality, by what images have shown and by what annotations and descriptions say of them today."""
     described: Sequence[str] = read_description(data.root / "dataset.json").sequences if found.volumes else ()
-    many = 0.0 if boxes is None else boxes.per_image.median
-    return Evidence(
-        look.dicom, described, found.volumes, found.types, found.intensities, found.spacing, found.colour, many,
+    many = 0.0 if found.objects is None else found.objects.per_image.median
+    evidence = Evidence(
+        seen.dicom, described, found.volumes, found.types, found.intensities, found.spacing, found.colour, many,
         found.upright,
     )  # fmt: skip
+    modality, words = modality_of(evidence)
+    stated = modality == "ct" or seen.stated > found.looked_at / 2
+    return replace(found, modality=modality, modality_from=words, stated_range=stated)
 
 
 def _with_boxes(data: ScanDataModule, found: Fingerprint) -> Fingerprint:
