@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from datamodules.base import ScanDataModule
+from datamodules.evenly import evenly
 from datamodules.preprocess import Preprocess
+from datamodules.samples.tiles import plan_tiles
 from datamodules.settings import numbers
 from scansuite.errors import SuiteError
+
+_LOOKED_AT = 16  # images whose sizes say how much evaluation sees
 
 
 def evaluation_tile(
@@ -37,3 +44,33 @@ def evaluation_tile(
     if len(sides) > 2 or min(sides) < 1:
         raise SuiteError(f"--model.window {asked}: one side or H,W in pixels, or whole")
     return int(sides[0]), int(sides[-1])
+
+
+def evaluated_patches(
+    asked: int | list[int] | str | None, overlap: float, data: ScanDataModule, splits: Sequence[str]
+) -> float:
+    """How much of an image evaluation sees, in patches of its training; validation while it trains sees one.
+
+    Args:
+        asked: ``--model.window``.
+        overlap: ``--model.overlap``.
+        data: prepared.
+        splits: parts that are evaluated.
+
+    Returns:
+        The mean of some of their images: the area of all their tiles, or of the whole image, by that of a patch; 1
+        where images are resized and go through whole.
+    """
+    if data.patch is None:
+        return 1.0
+    height, width = data.patch.size
+    tile = evaluation_tile(asked, data.patch.size, data.preprocess)
+    if tile is None and data.preprocess.size is not None:
+        return 1.0
+    images = np.concatenate([np.zeros(0, np.int64), *(data.samples(data.rows(split)).images for split in splits)])
+    found = []
+    for number in evenly(len(images), _LOOKED_AT):
+        size = data.preprocess.content_size(data.stored_size(int(images[number])))
+        seen = size[0] * size[1] if tile is None else len(plan_tiles(size, tile, overlap)) * tile[0] * tile[1]
+        found.append(seen / (height * width))
+    return float(np.mean(found)) if found else 1.0

@@ -12,6 +12,7 @@ from datamodules.base import ScanDataModule
 from tasks.cli.planning.given import given_flags
 from tasks.planning.budget import QUICK_SECONDS, seconds_of
 from tasks.planning.settle.length import BASE, BY_VALIDATION, LENGTH, SHARE, views
+from tasks.tile import evaluated_patches
 from tasks.training.on_time import OnTime
 
 _IMPORTED = time.monotonic()
@@ -79,7 +80,10 @@ def on_time(
         return []
     validated = len(data.rows("val"))
     judged = validated + (len(data.rows("test")) if testing else 0)
-    ratio = BY_VALIDATION * views(config["model"].get("tta")) * judged / max(1, validated)
+    model = config["model"]
+    splits = ("val", "test") if testing else ("val",)
+    an_image = evaluated_patches(model.get("window"), float(model.get("overlap") or 0), data, splits)
+    ratio = BY_VALIDATION * views(model.get("tta")) * an_image * judged / max(1, validated)
     began, computed = time.monotonic(), time.process_time()
 
     def behind(validation: float) -> float:

@@ -108,6 +108,30 @@ def samples_an_epoch(draft: Draft) -> int:
     return min(round(images * mean), max(images, _MOST_PATCHES * samples_a_step(draft)))
 
 
+def evaluated_patches(draft: Draft) -> float:
+    """How much of an image evaluation sees, in patches of its training; 1 where images go through whole."""
+    sides, whole = numbers(draft.value("data.patch_size")), numbers(draft.value("data.image_size"))
+    data, window = draft.fingerprint, draft.value("model.window")
+    if not sides or not data.height.median or whole == sides:
+        return 1.0
+    tile = [] if window == "whole" else numbers(window) or sides
+    overlap, zoom = float(draft.value("model.overlap") or 0), float(draft.value("data.zoom") or 1)
+    found = []
+    for high, wide in zip(data.height, data.width, strict=True):
+        size = (float(whole[0]), float(whole[-1])) if whole else (zoom * high, zoom * wide)
+        seen = size[0] * size[1]
+        if tile:
+            rows, columns = (_tiles(side, part, overlap) for side, part in zip(size, (tile[0], tile[-1]), strict=True))
+            seen = rows * tile[0] * columns * tile[-1]
+        found.append(seen / (sides[0] * sides[-1]))
+    return sum(share * (found[i] + found[i + 1]) / 2 for i, share in enumerate(_BETWEEN))
+
+
+def _tiles(side: float, tile: int, overlap: float) -> int:
+    """Tiles along a side, as the data cut it (datamodules/samples/tiles.py)."""
+    return 1 if side <= tile else 1 + math.ceil((side - tile) / max(1, math.floor(tile * (1 - overlap) + 1e-9)))
+
+
 def samples_a_step(draft: Draft) -> int:
     """Samples behind a step of the optimiser: batches of all devices, accumulated."""
     total = draft.value("data.total_batch_size")
@@ -212,7 +236,8 @@ def by_clock(draft: Draft, seconds: float, trial: Trial) -> list[str]:
     folds = max(1, int(draft.value("folds") or 1))
     timing = trial({flag: one.value for flag, one in draft.planned.items()})
     validation = timing.sample * _validated(draft)
-    judged = timing.sample * (_validated(draft) + _tested(draft)) * views(draft.value("model.tta"))
+    seen = views(draft.value("model.tta")) * evaluated_patches(draft)
+    judged = timing.sample * (_validated(draft) + _tested(draft)) * seen
     behind = BASE + BY_VALIDATION * judged
     left = seconds / folds - timing.start - behind
     least = FEWEST_STEPS * timing.step + validation

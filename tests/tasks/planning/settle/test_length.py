@@ -10,11 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Spread
+from datamodules.samples.tiles import plan_tiles
 from scansuite.errors import SuiteError
 from tasks.planning.budget import Budget, Timing
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.settle.length import FEWEST, GAIN, LONGER, SCRATCH, STEPS, VALIDATIONS, samples_an_epoch, steps
+from tasks.planning.settle.length import (
+    FEWEST,
+    GAIN,
+    LONGER,
+    SCRATCH,
+    STEPS,
+    VALIDATIONS,
+    evaluated_patches,
+    samples_an_epoch,
+    steps,
+)
 
 DEFAULTS: dict[str, Any] = {
     "data.batch_size": 8, "data.total_batch_size": None, "data.patch_size": None, "data.patches": "auto",
@@ -212,6 +223,35 @@ def test_large_sets_are_cut_into_epochs_that_are_short_beside_the_time() -> None
 def test_no_time_for_any_training_is_one_line_that_says_what_would_do() -> None:
     with pytest.raises(SuiteError, match=r"--time 20s: .* it takes 15 s until the first step.* at least --time \d+s"):
         steps(timed(20.0, Timing(1.0, 0.2, 15.0)))
+
+
+@given(side=st.integers(1, 3000), other=st.integers(1, 3000), tile=st.integers(1, 512), overlap=st.floats(0, 0.95))
+def test_tiles_are_counted_as_the_data_cut_them(side: int, other: int, tile: int, overlap: float) -> None:
+    height, width = Spread(*[side] * 5), Spread(*[other] * 5)
+    values = {"data.patch_size": tile, "model.overlap": overlap}
+    tiles = plan_tiles((side, other), (tile, tile), overlap)
+    assert evaluated_patches(draft_of("segment", 60, values, height=height, width=width)) == pytest.approx(len(tiles))
+
+
+def test_what_evaluation_sees_of_an_image_is_counted_in_patches() -> None:
+    side = Spread(*[512] * 5)
+    for given_, patches in (
+        ({}, 1),
+        ({"data.patch_size": 256, "model.overlap": 0.0}, 4),
+        ({"data.patch_size": 256, "model.window": "whole"}, 4),
+        ({"data.patch_size": 256, "data.image_size": 256}, 1),
+        ({"data.patch_size": 128, "model.window": 256, "model.overlap": 0.0}, 16),
+        ({"data.patch_size": 256, "data.zoom": 2.0, "model.overlap": 0.0}, 16),
+    ):
+        assert evaluated_patches(draft_of("segment", 60, given_, height=side, width=side)) == pytest.approx(patches)
+
+
+def test_a_short_time_leaves_what_evaluation_by_tiles_takes() -> None:
+    timing, side = Timing(0.05, 0.05, 5.0), Spread(*[2000] * 5)
+    values = {"data.patch_size": 256, "model.overlap": 0.5, "model.tta": "flips"}
+    draft = timed(600, timing, values, height=side, width=side)
+    with pytest.raises(SuiteError, match="evaluation at the end"):  # 225 tiles of four views, of 30 images
+        steps(draft)
 
 
 def test_folds_share_the_time() -> None:
