@@ -20,9 +20,14 @@ def default_workers(ranks: int = 1) -> int:
     Args:
         ranks: processes on this machine. SLURM gives each its own cores already.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     share = cores if "SLURM_PROCID" in os.environ else cores // ranks
     return max(0, min(8, share - 1))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def at_least_one(number: int, flag: str) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from datamodules.settings import usable_cores
 from scansuite.errors import SuiteError
 from scansuite.own_parts import allowed
 from tasks.cli.display.console import is_live, is_quiet
@@ -63,10 +64,16 @@ def imports_allowed() -> list[str]:
     return ["--allow_import", *names] if names else []
 
 
-def environment() -> dict[str, str]:
-    """That of this process, in which these packages are found from any folder."""
+def environment(processes: int = 1) -> dict[str, str]:
+    """That of this process, in which these packages are found from any folder.
+
+    Args:
+        processes: that run side by side. Each gets its share of the cores as threads, unless ``OMP_NUM_THREADS`` says
+            otherwise: with as many threads as cores they wait for each other, and take ten times as long.
+    """
     paths = os.pathsep.join([_HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": paths}
+    threads = {} if processes == 1 else {"OMP_NUM_THREADS": str(max(1, usable_cores() // processes))}
+    return {**threads, **os.environ, "PYTHONPATH": paths}
 
 
 def _relayed(command: Sequence[str], environment: dict[str, str], interruption: signal.Signals) -> tuple[int, str]:

@@ -49,6 +49,7 @@ def run_trial(
     metric: str,
     report: Callable[[int, float], bool],
     ending: Event | None = None,
+    workers: int = 1,
 ) -> Ended:
     """Train, and look at each epoch that is validated; how long it takes is noted, for :func:`seconds_of`.
 
@@ -59,6 +60,7 @@ def run_trial(
         metric: column of the epoch table.
         report: is told the epoch and the metric of each validation; True: the trial is to be stopped.
         ending: set where the sweep is to end.
+        workers: trials that run side by side.
 
     Raises:
         KeyboardInterrupt: this process was interrupted, or the trial was; it has stopped, with everything saved.
@@ -70,7 +72,7 @@ def run_trial(
     began = noted = time.monotonic()
     with log.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(
-            command_line(task, words), env=environment(), stdout=file, stderr=file, preexec_fn=_with_parent()
+            command_line(task, words), env=environment(workers), stdout=file, stderr=file, preexec_fn=_with_parent()
         )
         try:
             while process.poll() is None:

@@ -50,6 +50,7 @@ class Sweep(NamedTuple):
         words: flags of every trial, beside its own.
         seed: of what is drawn.
         ending: set where no other trial is to begin, and those that run are to stop.
+        workers: trials that this process runs side by side.
     """
 
     task: str
@@ -63,16 +64,17 @@ class Sweep(NamedTuple):
     words: list[str]
     seed: int
     ending: Event
+    workers: int = 1
 
 
-def work_all(sweep: Sweep, study: Study, workers: int) -> None:
+def work_all(sweep: Sweep, study: Study) -> None:
     """Run trials, so many at a time, until there are enough."""
-    if workers == 1:
+    if sweep.workers == 1:
         _work(sweep, study)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(sweep.workers) as pool:
         try:
-            for done in as_completed([pool.submit(_work, sweep, study) for _ in range(workers)]):
+            for done in as_completed([pool.submit(_work, sweep, study) for _ in range(sweep.workers)]):
                 done.result()
         except BaseException:
             sweep.ending.set()
@@ -107,6 +109,7 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
             f"val/{sweep.metric}",
             follower(trial),
             sweep.ending,
+            sweep.workers,
         )
     trial.set_user_attr(COSTS, {"seconds": seconds_of(folder)})
     if ended is not None and ended.stopped:

@@ -100,7 +100,7 @@ def run(task: str, argv: Sequence[str]) -> int:
             "the first trial is what fit would take, but for what lies outside of the space: %s", ", ".join(outside)
         )
     with leaving_when_terminated():
-        work_all(sweep, study, int(config["workers"]))
+        work_all(sweep, study)
     return _end(sweep, study, judged=bool(config["judge_test"]), testless=config.get("data.test_fraction") == 0)
 
 
@@ -174,7 +174,18 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
         words += ["--memory", str(config["memory"])]
     seed = int(config["seed_everything"])
     return Sweep(
-        task, folder, space, metric, sign, config["trials"], config["folds"], limits, words, seed, Event()
+        task,
+        folder,
+        space,
+        metric,
+        sign,
+        config["trials"],
+        config["folds"],
+        limits,
+        words,
+        seed,
+        Event(),
+        int(config["workers"]),
     ), values
 
 

@@ -12,13 +12,23 @@ from pathlib import Path
 import pytest
 
 from scansuite.errors import SuiteError
-from tasks.cli.command import on_terminal, run_command
+from tasks.cli.command import environment, on_terminal, run_command
 
 
 def test_a_command_of_its_own() -> None:
     run_command("classify", ["--version"])
     with pytest.raises(SuiteError, match="unknown verb 'fitt'"):
         run_command("classify", ["fitt"])
+
+
+def test_processes_side_by_side_share_the_cores_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.cli.command.usable_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert "OMP_NUM_THREADS" not in environment()
+    assert environment(3)["OMP_NUM_THREADS"] == "2"
+    assert environment(20)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert environment(3)["OMP_NUM_THREADS"] == "5"
 
 
 def test_a_command_on_a_terminal_hands_over_its_last_line() -> None:

@@ -37,6 +37,7 @@ class Trainings:
     def __init__(self) -> None:
         self.words: list[list[str]] = []
         self.metric = "auroc"
+        self.workers = 0
         self.fail: Callable[[int], str] = lambda number: ""
 
     def __call__(
@@ -47,8 +48,10 @@ class Trainings:
         metric: str,
         report: Callable[[int, float], bool],
         ending: Event,
+        workers: int,
     ) -> Ended:
         self.words.append(list(words))
+        self.workers = workers
         error = self.fail(len(self.words) - 1)
         if error:
             return Ended(2, False, error)
@@ -405,6 +408,7 @@ def test_several_workers_run_all_trials_and_end_together(
     table = pd.read_csv(tmp_path / "s/sweep.csv")
     assert sorted(table.trial) == list(range(6))
     assert len({words[words.index("--run_dir") + 1] for words in trainings.words}) == 6
+    assert trainings.workers == 3
 
     def interrupted(number: int) -> str:
         raise KeyboardInterrupt
