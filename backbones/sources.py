@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 import yaml
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+)
 
 from backbones import hub
 from scansuite.errors import SuiteError
@@ -111,7 +117,10 @@ def here(name: str) -> bool:
     if name.startswith(FOLDER):
         return Path(short(name)).is_dir()
     repository, _, revision = short(name).partition("@")
-    files = (try_to_load_from_cache(repository, one, revision=revision or None) for one in _WEIGHTS)
+    try:
+        files = [try_to_load_from_cache(repository, one, revision=revision or None) for one in _WEIGHTS]
+    except HFValidationError:  # whoever asks for it says what is wrong with the name
+        return False
     return any(isinstance(file, str) for file in files)
 
 
@@ -156,7 +165,7 @@ def _card(find: _Find) -> str | None:
     _, found, rest = readme.read_text(encoding="utf-8", errors="replace").partition("---\n")
     try:
         matter = yaml.safe_load(rest.partition("\n---")[0]) if found else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # the latter of a date that there is not
         return None
     if not isinstance(matter, Mapping):
         return None
@@ -175,7 +184,12 @@ def _in_hub(name: str) -> _Find:
     repository, _, revision = short(name).partition("@")
 
     def find(file: str) -> Path | None:
-        kept = try_to_load_from_cache(repository, file, revision=revision or None)
+        try:
+            kept = try_to_load_from_cache(repository, file, revision=revision or None)
+        except HFValidationError:
+            raise SuiteError(
+                f"--model.backbone {name}: no name of a repository: expected {HUB}OWNER/NAME, as the hub writes it"
+            ) from None
         if isinstance(kept, str):
             return Path(kept)
         if kept is not None or not hub.hub_answers():  # known not to be there; or nobody can be asked

@@ -161,13 +161,22 @@ def targets_of(task: ClassificationTask, labels: NDArray[np.generic]) -> _Number
 
 
 def folds_of(groups: NDArray[np.intp]) -> NDArray[np.intp]:
-    """(N,) fold of each case, those of one patient in one; where there is one patient, cases are dealt."""
+    """(N,) fold of each case, those of one patient in one; where there is one patient, cases are dealt.
+
+    Raises:
+        SuiteError: there is one case.
+    """
     from sklearn.model_selection import GroupKFold
 
     if len(np.unique(groups)) < 2:
         groups = np.arange(len(groups))
     folds = np.zeros(len(groups), np.intp)
     count = min(FOLDS, len(np.unique(groups)))
+    if count < 2:
+        raise SuiteError(
+            "--model.head kernel: its kernel is chosen on folds of at least two training cases, and there is one: give "
+            "--model.head pool"
+        )
     for number, (_, held) in enumerate(GroupKFold(count, shuffle=True, random_state=0).split(folds, groups=groups)):
         folds[held] = number
     return folds

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from datamodules.base import ScanDataModule
 from datamodules.samples.features import FeatureDataset
@@ -64,8 +65,17 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> float:
         The loss of cases that it was not fitted to: of validation, with ``kernel`` of folds too; NaN with ``knn``.
 
     Raises:
-        SuiteError: all training cases are of one class.
+        SuiteError: all training cases are of one class; neighbours are to be weighted; kernels have one case.
     """
+    assert task.head is not None
+    device, head = task.device, task.head.cpu()
+    try:
+        return _fit_on_cpu(task, head, data)
+    finally:
+        head.to(device)  # features of other parts go through its norm, where it has one
+
+
+def _fit_on_cpu(task: ClassificationTask, head: nn.Module, data: ScanDataModule) -> float:
     train, val = data.part("train"), data.part("val")
     assert isinstance(train, FeatureDataset)
     assert isinstance(val, FeatureDataset)
@@ -75,9 +85,10 @@ def fit_head(task: ClassificationTask, data: ScanDataModule) -> float:
     began = time.monotonic()
     copies = train.features.shape[1]
     features, labels = train.features.flatten(0, 1), train.labels.repeat_interleave(copies, dim=0)
-    head = task.head.cpu() if task.head is not None else None
     size = f"{number_of(len(features), 'training image')} of {features.shape[1]} features"
     if isinstance(head, NeighbourHead):
+        if weights is not None:
+            raise SuiteError("--data.sampler weighs cases, and neighbours vote alike: leave it out")
         head.remember(features, labels)
         log.info("head: the %d nearest of %s (cosine), which are kept in the checkpoint", head.neighbours, size)
         return float("nan")

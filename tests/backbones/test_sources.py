@@ -168,3 +168,16 @@ def test_a_repository_is_read_from_the_cache_and_else_fetched(tmp_path: Path, mo
     monkeypatch.setattr(sources, "try_to_load_from_cache", lambda _, file, **__: kept.get(file))
     assert here("hf-hub:org/third")
     assert described("hf-hub:org/third").licence == "mit"
+
+
+@pytest.mark.parametrize("name", ["hf-hub:https://huggingface.co/org/net", "hf-hub:a/b/c", "hf-hub:"])
+def test_what_is_no_name_of_a_repository_is_one_line(name: str) -> None:
+    assert not here(name)
+    with pytest.raises(SuiteError, match=r"expected hf-hub:OWNER/NAME"):
+        described(name)
+
+
+def test_a_card_with_a_date_that_there_is_not_states_no_licence(tmp_path: Path) -> None:
+    write(tmp_path / "vit")
+    (tmp_path / "vit" / "README.md").write_text("---\ndate: 2024-02-30\n---\n")
+    described(f"local-dir:{tmp_path / 'vit'}")

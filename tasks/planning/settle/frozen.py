@@ -36,7 +36,7 @@ def frozen(draft: Draft) -> None:
         return
     if draft.value("model.weights") != "imagenet" or draft.value("model.head") not in FITTED:
         return
-    if data.volumes or data.images_a_case.most > 1 or not 0 < data.images <= FEW or not data.cases.get("val"):
+    if data.volumes or data.images_a_case.most > 1 or not 1 < data.images <= FEW or not data.cases.get("val"):
         return
     if data.target in ("binary", "multiclass") and sum(count > 0 for count in data.class_counts) < 2:
         return  # a head has nothing to tell apart

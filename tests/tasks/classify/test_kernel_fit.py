@@ -186,3 +186,9 @@ def test_a_checkpoint_brings_its_images_back() -> None:
     image = torch.rand(2, 3, 32, 32)
     assert torch.equal(again(image), task(image))
     assert len(empty.landmarks) == N
+
+
+def test_one_case_has_no_folds() -> None:
+    assert sorted(folds_of(np.zeros(2, np.intp))) == [0, 1]  # of one patient
+    with pytest.raises(SuiteError, match=r"--model\.head kernel: .* there is one: give --model\.head pool"):
+        folds_of(np.zeros(1, np.intp))

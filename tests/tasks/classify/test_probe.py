@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.samples.features import FeatureDataset
 from scansuite.errors import SuiteError
@@ -189,3 +189,24 @@ def test_a_checkpoint_brings_its_neighbours_back() -> None:
     assert torch.equal(again(image), task.eval()(image))
     assert isinstance(again.head, NeighbourHead)
     assert len(again.head.keys) == N
+
+
+def test_neighbours_are_not_weighted() -> None:
+    with pytest.raises(SuiteError, match=r"--data\.sampler weighs cases, and neighbours vote alike"):
+        _fitted(_task(head="knn"), _classes(2), weights=np.ones(N))
+
+
+def test_the_head_goes_back_to_where_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of the other parts go through its norm there; it is fitted in main memory."""
+    task = _task(num_classes=2, l2=1.0)
+    moved: list[torch.device] = []
+    plain = nn.Module.to
+
+    def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        if module is task.head:
+            moved.append(args[0])
+        return plain(module, *args, **kwargs)
+
+    monkeypatch.setattr(nn.Module, "to", to)
+    _fitted(task, _classes(2))
+    assert moved == [task.device]
