@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from datamodules.base import ScanDataModule
+from datamodules.classification.base import ClassificationData
 from scansuite.errors import SuiteError
 from tasks.cli.parser import TaskParser
 from tasks.cli.runs.run_data import split_in
@@ -50,7 +52,7 @@ def plan_folds(cli: TaskParser, count: int) -> FoldPlan:
 
     Raises:
         SuiteError: there are too few patients, the parts are given and stay as they are, a fold has no training cases,
-            or the folds would see their images in different ways.
+            or none of a class, or the folds would see their images in different ways.
     """
     tables: list[pd.DataFrame] = []
     seen: list[Any] = []
@@ -60,6 +62,7 @@ def plan_folds(cli: TaskParser, count: int) -> FoldPlan:
         data.cross_validates = True
         tables.append(data.table.cases[["case_id", "patient_id", "split"]])
         seen.append(data.preprocess)
+        _check_classes(data, f"--folds {count}: fold {fold}")
     known = data.prepared  # alike in all folds
     plan = _plan(tables)._replace(dealt=known.dealt_validation, images_in_two_parts=known.images_in_two_parts)
     for fold, spec in enumerate(seen):
@@ -70,6 +73,15 @@ def plan_folds(cli: TaskParser, count: int) -> FoldPlan:
                 "--data.image_size and --data.channels"
             )
     return plan
+
+
+def _check_classes(data: ScanDataModule, which: str) -> None:
+    """Refuse a fold whose training part lacks a class: the folds before it would have been trained for nothing."""
+    if isinstance(data, ClassificationData):
+        try:
+            _ = data.targets
+        except SuiteError as error:
+            raise SuiteError(f"{which}: {error}") from None
 
 
 def _plan(tables: Sequence[pd.DataFrame]) -> FoldPlan:

@@ -33,7 +33,7 @@ from tasks.cli.verbs.predict import parse
 from tasks.exported.detection.fusion import fuse_boxes
 from tasks.registry.specs import spec_of
 from tasks.training.provenance import Provenance
-from tests.tasks.cli.conftest import KINDS, TINY, Run, one_line
+from tests.tasks.cli.conftest import KINDS, TINY, Run, draw_table, one_line
 from tests.tasks.cli.test_processes import finish, start
 
 PATIENTS = ["--data.num_patients", "24", "--data.image_size", "32"]
@@ -267,6 +267,21 @@ def test_without_a_test_part_each_fold_is_evaluated(run: Run, own_process: None,
     status, _, err = run("test", "--ckpt_paths", "f")
     assert status == 2
     assert "no member has seen" in one_line(err)
+
+
+def test_a_class_of_one_patient_is_told_before_any_fold_is_trained(run: Run, tmp_path: Path) -> None:
+    root = draw_table(tmp_path / "table", cases=24)
+    table = pd.read_csv(root / "labels.csv")
+    table["finding"] = ["rare" if patient == table["patient_id"][0] else "common" for patient in table["patient_id"]]
+    table.to_csv(root / "labels.csv", index=False)
+    status, _, err = run(
+        "fit", "--data", "ImageTable", "--data.root", root, *KINDS["binary"], *TINY, "--folds", "3",
+        "--data.test_fraction", "0.1", "--run_dir", "run",
+    )  # fmt: skip
+    assert status == 2
+    assert "--folds 3: fold" in one_line(err)
+    assert "class 'rare' has no training case" in one_line(err)
+    assert not list(Path("run").glob("fold_*"))
 
 
 @pytest.mark.parametrize(
