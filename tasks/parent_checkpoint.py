@@ -114,6 +114,23 @@ def take_over(model: nn.Module, parent: ParentCheckpoint) -> list[str]:
     return list(parts)
 
 
+def input_size_of(weights: str, task: str) -> list[int]:
+    """(H, W) in pixels of the images that a checkpoint was trained on; empty: it is none of the task, or they differed.
+
+    Args:
+        weights: what ``--model.weights`` names.
+        task: that shall go on from it.
+    """
+    if not weights.endswith(".ckpt") or not Path(weights).is_file():
+        return []
+    try:
+        checkpoint = load_pickled(Path(weights))
+        same = checkpoint["scansuite"]["task"] == task
+        return [int(side) for side in checkpoint["hyper_parameters"].get("input_size") or ()] if same else []
+    except Exception:  # loading its weights says what is wrong with it
+        return []
+
+
 def network_of(weights: str, task: str, behind: Sequence[str]) -> dict[str, Any]:
     """Flags of ``--model`` that say which network a checkpoint of the suite holds; empty where it is none.
 

@@ -23,13 +23,14 @@ from tasks.cli.planning.trial import trial_of
 from tasks.cli.runs.run_dir import several_processes
 from tasks.cli.training.memory import size_of
 from tasks.hardware import on_cuda
-from tasks.parent_checkpoint import network_of
+from tasks.parent_checkpoint import input_size_of, network_of
 from tasks.planning.budget import Budget, Quality
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.plan import Plan
 from tasks.planning.rules import RULES
 from tasks.planning.settle.network import WITH_WEIGHTS, first_choice
+from tasks.planning.settle.sizes import as_flag
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.registry.run_files import checkpoint_in
 
@@ -134,10 +135,16 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
         weights = own["model.weights"] = checkpoint_in(str(weights))
     parent = {} if weights is None else network_of(weights, task, cli.task_class.behind_backbone)
 
+    whole = task == "classify" and not fingerprint.volumes  # of the other tasks images are cut, or of any size
+    size = [] if weights is None or not whole else input_size_of(weights, task)
+
     def draft(held: Mapping[str, Any]) -> Draft:
         made = Draft(fingerprint, machine, budget, {**own, **held}, values)
         for flag, value in parent.items():
             made.settle(f"model.{flag}", value, f"as in the checkpoint of --model.weights {weights}", "data")
+        if size:
+            why = f"the checkpoint of --model.weights {weights} was trained on images of this size"
+            made.settle("data.image_size", as_flag(size), why, "data")
         return made
 
     classes = {"data": type(data), "model": cli.task_class}

@@ -33,7 +33,7 @@ from tasks.cli.sweep.fitted import around_fitted, fits_heads, refuse_idle
 from tasks.cli.sweep.outcome import BEST, TABLE, importance, lines_of, write_outcome
 from tasks.cli.sweep.page import PAGE, write_sweep_page
 from tasks.cli.sweep.space import around, read_space
-from tasks.cli.sweep.study import ABOUT, JUDGED, enqueue_first, finished_trials, open_study, running_trials
+from tasks.cli.sweep.study import ABOUT, FOLDER, JUDGED, enqueue_first, finished_trials, open_study, running_trials
 from tasks.cli.sweep.trial_run import wait_for
 from tasks.cli.sweep.trials import BASE, WRITING, Sweep, work_all
 from tasks.cli.sweep.values import refuse_wrong_values
@@ -43,6 +43,7 @@ from tasks.registry.flag import Flag, OwnFlags
 
 if TYPE_CHECKING:
     from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +252,7 @@ def _end(sweep: Sweep, study: Study, *, judged: bool, testless: bool) -> int:
     lines, shares, best = lines_of(study, sweep.space, sweep.metric), importance(study), finished_trials(study)
     winner, first = sweep.folder, sweep.folder / "trial_0000"
     if best:
-        winner = sweep.folder / f"trial_{best[0].number:04d}"
+        winner = _folder_of(sweep, best[0])
         if best[0].number and any(one.number == 0 for one in best):
             beside = against_first(first, winner, sweep.metric, sweep.seed)
             lines += [beside] if beside else []
@@ -283,12 +284,18 @@ def _end(sweep: Sweep, study: Study, *, judged: bool, testless: bool) -> int:
     return 0
 
 
+def _folder_of(sweep: Sweep, trial: FrozenTrial) -> Path:
+    """Folder of a finished trial's training, which may be another one's with the same settings."""
+    return sweep.folder / str(trial.user_attrs.get(FOLDER, f"trial_{trial.number:04d}"))
+
+
 def _judge(sweep: Sweep, study: Study) -> None:
     """Evaluate the best trial on test, once for a sweep: when none runs any more that might be better."""
     folder = sweep.folder / "test"
     with FileLock(sweep.folder / JUDGING):  # another process of the sweep may have come to its end too
         wait_for(folder)  # of a sweep that was killed, whose evaluation goes on
-        best, running = finished_trials(study)[0].number, running_trials(study)
+        winner, running = finished_trials(study)[0], running_trials(study)
+        best = winner.number
         if finished(folder, "test"):
             of = study.user_attrs.get(JUDGED)
             whose = "" if of is None else f", of trial {of}"
@@ -305,5 +312,5 @@ def _judge(sweep: Sweep, study: Study) -> None:
             shutil.rmtree(folder)
         study.set_user_attr(JUDGED, best)
         flag = "--ckpt_paths" if sweep.folds is not None else "--ckpt_path"
-        words = ["test", flag, str(sweep.folder / f"trial_{best:04d}"), "--run_dir", str(folder)]
+        words = ["test", flag, str(_folder_of(sweep, winner)), "--run_dir", str(folder)]
         run_command(sweep.task, [*words, *imports_allowed()])

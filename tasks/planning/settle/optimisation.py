@@ -54,7 +54,9 @@ def batch(draft: Draft) -> None:
         asked, source = ON_PROCESSOR[data.task], _HERE
         why = "detection learns by the number of its steps, which a processor takes sooner of few images"
     height, width = seen_size(draft)
-    bag = int(draft.value("data.bag_size") or 1) if draft.value("model.aggregate") not in (None, "none") else 1
+    bag = 1
+    if draft.value("model.aggregate") not in (None, "none"):
+        bag = min(int(draft.value("data.bag_size") or 1), max(1, round(data.images_a_case.most)))
     by_size = asked.pixels / max(1.0, height * width * bag)
     by_set = asked.most if fitted_at_once(draft) else length.samples_an_epoch(draft) / FEWEST_STEPS
     size = _power_of_two(max(LEAST_BATCH, min(asked.most, by_size, by_set)))
@@ -63,7 +65,7 @@ def batch(draft: Draft) -> None:
         why = "looked at together"
     elif by_set < min(asked.most, by_size):
         why, source = "a larger batch is too few steps an epoch", "data"
-    shown = "training images" if bag == 1 else f"training cases of {bag} images"
+    shown = "training images" if bag == 1 else f"training cases of up to {bag} images"
     text = f"{data.samples} {shown} of {height:g} x {width:g} pixels: {why}"
     draft.plan("data.batch_size", size, text, source)
 

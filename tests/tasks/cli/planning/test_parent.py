@@ -60,3 +60,12 @@ def test_of_another_task_the_backbone_alone_is_known(tmp_path: Path) -> None:
     values = settled("segment", parent("classify", tmp_path))
     assert values["model.backbone"] == "test_resnet"
     assert "model.decoder" not in values
+
+
+def test_images_stay_at_the_size_that_a_classifier_was_trained_at(tmp_path: Path) -> None:
+    """Enlarged for ImageNet's weights or not: nothing is enlarged, or made smaller, for weights of one's own."""
+    for size, flag in (((48, 40), [48, 40]), ((32, 32), 32)):
+        assert settled("classify", parent("classify", tmp_path, input_size=size))["data.image_size"] == flag
+    given = settled("classify", parent("classify", tmp_path, input_size=(48, 48)), "--data.image_size", "64")
+    assert "data.image_size" not in given
+    assert settled("classify", parent("segment", tmp_path, input_size=(48, 48)))["data.image_size"] != 48

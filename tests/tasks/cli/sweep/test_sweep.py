@@ -20,6 +20,7 @@ import yaml
 from scansuite import own_parts
 from tasks.cli.command import command_line, environment
 from tasks.cli.sweep import trials
+from tasks.cli.sweep.study import FOLDER
 from tasks.cli.sweep.trial_run import Ended
 from tasks.cli.verbs import sweep as verb
 from tests.tasks.cli.conftest import Run, one_line
@@ -554,3 +555,11 @@ def test_a_killed_sweep_goes_on_and_never_sees_test(tmp_path: Path, space: Path)
             assert not any(name.startswith("test/") for name in names)
             assert set(pd.read_csv(folder / "predictions.csv").split) == {"val"}
     assert not (tmp_path / "s/index.csv").exists()
+
+
+def test_a_trial_that_took_the_value_of_another_is_found_in_its_folder(tmp_path: Path) -> None:
+    from optuna.trial import create_trial
+
+    sweep = trials.Sweep("classify", tmp_path, {}, "auroc", 1, 1, None, [], [], 0, Event())
+    found = create_trial(value=0.9, user_attrs={FOLDER: "trial_0006"})
+    assert verb._folder_of(sweep, found) == tmp_path / "trial_0006"

@@ -12,7 +12,7 @@ from tasks.planning.budget import Budget
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.plan import make_plan
-from tasks.planning.settle.folds import BEST_FOLDS
+from tasks.planning.settle.folds import BEST_FOLDS, folds
 from tasks.planning.settle.frozen import FEW, QUICK, frozen
 from tasks.planning.settle.network import WITH_WEIGHTS
 
@@ -124,3 +124,11 @@ def test_a_frozen_network_has_no_rate_length_average_or_augmentation_to_plan() -
         draft.planned
     )
     assert draft.value("data.image_size") == 128
+
+
+def test_best_has_no_folds_where_they_would_be_test_parts_that_nobody_is_to_look_at() -> None:
+    for fraction, judged, planned in ((0, False, False), (0, True, True), (0.2, False, True)):
+        values = {**DEFAULTS, "data.test_fraction": fraction, "judge_test": judged}
+        draft = Draft(FILMS, HERE, Budget("best"), {}, values | {"folds": None})
+        folds(draft)
+        assert ("folds" in draft.planned) == planned

@@ -174,7 +174,9 @@ def test_each_process_keeps_its_own() -> None:
 def test_images_of_a_case_are_counted_in_a_step() -> None:
     given = {"model.aggregate": "attention", "data.bag_size": 16}
     assert planned(batch, 5000, 128, given={"model.aggregate": "none", "data.bag_size": 16}) == {"data.batch_size": 64}
-    assert planned(batch, 5000, 128, given=given) == {"data.batch_size": LEAST_BATCH}
+    for images, size in ((1, 64), (4, 16), (40, LEAST_BATCH)):
+        found = planned(batch, 5000, 128, given=given, images_a_case=Spread(*[images] * 5))
+        assert found == {"data.batch_size": size}
 
 
 @pytest.mark.parametrize(
