@@ -9,7 +9,7 @@ import numpy as np
 from datamodules.base import ScanDataModule
 from datamodules.evenly import evenly
 from datamodules.preprocess import Preprocess
-from datamodules.samples.tiles import plan_tiles
+from datamodules.samples.tiles import patches_seen
 from datamodules.settings import numbers
 from scansuite.errors import SuiteError
 
@@ -63,14 +63,10 @@ def evaluated_patches(
     """
     if data.patch is None:
         return 1.0
-    height, width = data.patch.size
     tile = evaluation_tile(asked, data.patch.size, data.preprocess)
     if tile is None and data.preprocess.size is not None:
         return 1.0
     images = np.concatenate([np.zeros(0, np.int64), *(data.samples(data.rows(split)).images for split in splits)])
-    found = []
-    for number in evenly(len(images), _LOOKED_AT):
-        size = data.preprocess.content_size(data.stored_size(int(images[number])))
-        seen = size[0] * size[1] if tile is None else len(plan_tiles(size, tile, overlap)) * tile[0] * tile[1]
-        found.append(seen / (height * width))
-    return float(np.mean(found)) if found else 1.0
+    sizes = [data.stored_size(int(images[number])) for number in evenly(len(images), _LOOKED_AT)]
+    seen = [patches_seen(data.preprocess.content_size(size), data.patch.size, tile, overlap) for size in sizes]
+    return float(np.mean(seen)) if seen else 1.0

@@ -69,7 +69,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         ),
     ),
     # Numbers and words: no model, no data.
-    "tasks.planning": ("datamodules.fingerprint", "datamodules.windows", "tasks.classify.head_names"),
+    "tasks.planning": (
+        *("datamodules.fingerprint", "datamodules.samples.tiles", "datamodules.settings", "datamodules.windows"),
+        "tasks.classify.head_names",
+    ),
     "tasks.training": ("backbones", "datamodules", "tasks.evaluation"),
     "tasks.compression": ("backbones", "datamodules", "tasks.evaluation", "tasks.training"),
     "tasks.cluster": (),  # command lines and SLURM: no model, no data

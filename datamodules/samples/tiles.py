@@ -37,6 +37,19 @@ def plan_tiles(size: tuple[int, int], tile: tuple[int, int], overlap: float) -> 
     return [(top, left) for top in tops for left in lefts]
 
 
+def patches_seen(size: tuple[int, int], patch: tuple[int, int], tile: tuple[int, int] | None, overlap: float) -> float:
+    """How much evaluation sees of an image, in patches of its training: the area of all its tiles by that of a patch.
+
+    Args:
+        size: (H, W) of the image in pixels.
+        patch: (h, w) of a patch in pixels.
+        tile: see :func:`plan_tiles`; None: the image goes through whole.
+        overlap: likewise.
+    """
+    seen = math.prod(size) if tile is None else len(plan_tiles(size, tile, overlap)) * math.prod(tile)
+    return seen / math.prod(patch)
+
+
 def fill_up(part: NDArray[Any], tile: tuple[int, int]) -> NDArray[Any]:
     """(h, w) or (h, w, C) of an image that ends within a tile: its last pixels below and on the right are repeated.
 

@@ -7,8 +7,10 @@ learns from. A small set is therefore shown as often as it takes, and a large on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from datamodules.samples.tiles import patches_seen
 from scansuite.errors import SuiteError
 from scansuite.words import clock, number_of
 from tasks.planning.budget import Trial
@@ -104,8 +106,12 @@ def samples_an_epoch(draft: Draft) -> int:
     zoom = float(draft.value("data.zoom") or 1)
     patch = sides[0] * sides[-1] / zoom**2
     an_image = [max(1.0, high * wide / patch) for high, wide in zip(print_.height, print_.width, strict=True)]
-    mean = sum(share * (an_image[i] + an_image[i + 1]) / 2 for i, share in enumerate(_BETWEEN))
-    return min(round(images * mean), max(images, _MOST_PATCHES * samples_a_step(draft)))
+    return min(round(images * _mean(an_image)), max(images, _MOST_PATCHES * samples_a_step(draft)))
+
+
+def _mean(quantiles: Sequence[float]) -> float:
+    """Mean over the images of what is known of least, low, median, high and most."""
+    return sum(share * (quantiles[i] + quantiles[i + 1]) / 2 for i, share in enumerate(_BETWEEN))
 
 
 def evaluated_patches(draft: Draft) -> float:
@@ -114,22 +120,15 @@ def evaluated_patches(draft: Draft) -> float:
     data, window = draft.fingerprint, draft.value("model.window")
     if not sides or not data.height.median or whole == sides:
         return 1.0
-    tile = [] if window == "whole" else numbers(window) or sides
+    patch = (sides[0], sides[-1])
+    asked = numbers(None if window == "whole" else window) or sides
+    tile = None if window == "whole" else (asked[0], asked[-1])
     overlap, zoom = float(draft.value("model.overlap") or 0), float(draft.value("data.zoom") or 1)
     found = []
     for high, wide in zip(data.height, data.width, strict=True):
-        size = (float(whole[0]), float(whole[-1])) if whole else (zoom * high, zoom * wide)
-        seen = size[0] * size[1]
-        if tile:
-            rows, columns = (_tiles(side, part, overlap) for side, part in zip(size, (tile[0], tile[-1]), strict=True))
-            seen = rows * tile[0] * columns * tile[-1]
-        found.append(seen / (sides[0] * sides[-1]))
-    return sum(share * (found[i] + found[i + 1]) / 2 for i, share in enumerate(_BETWEEN))
-
-
-def _tiles(side: float, tile: int, overlap: float) -> int:
-    """Tiles along a side, as the data cut it (datamodules/samples/tiles.py)."""
-    return 1 if side <= tile else 1 + math.ceil((side - tile) / max(1, math.floor(tile * (1 - overlap) + 1e-9)))
+        size = (whole[0], whole[-1]) if whole else (max(1, round(zoom * high)), max(1, round(zoom * wide)))
+        found.append(patches_seen(size, patch, tile, overlap))
+    return _mean(found)
 
 
 def samples_a_step(draft: Draft) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from datamodules.settings import numbers as typed_numbers
 from tasks.planning.draft import Draft
 
 # Slices without a spacing or a size, as the data class takes them: of one size up to this side as stored, ...
@@ -47,20 +48,8 @@ def seen_size(draft: Draft) -> tuple[float, float]:
         height, width, rows, columns = depth, height, apart, rows
     elif turned == "coronal":
         height, width, rows = depth, width, apart
-    asked = millimetres(draft.value("data.spacing"))
+    asked = typed_numbers(draft.value("data.spacing"), "--data.spacing")
     if asked and rows > 0 and columns > 0:
         return height * rows / asked[0], width * columns / asked[-1]
     same = data.height.least == data.height.most and data.width.least == data.width.most
     return (height, width) if same and max(height, width) <= AS_STORED else (STRETCHED, STRETCHED)
-
-
-def millimetres(value: object) -> list[float]:
-    """Spacings of ``0.5``, ``"0.5,0.7"`` or ``[0.5, 0.7]``; empty where none is given, or none that can be."""
-    if value is None or value == "":
-        return []
-    parts = value if isinstance(value, (list, tuple)) else str(value).strip("[]").split(",")
-    try:
-        found = [float(part) for part in parts]
-    except ValueError:  # the data class says what is wrong with it
-        return []
-    return found if min(found) > 0 else []
