@@ -30,7 +30,13 @@ def place_of(name: str) -> str | None:
 
 
 def published(name: str) -> bool:
-    """Whether anybody has published ImageNet weights of this network that timm knows of."""
+    """Whether anybody has published weights of this network: ImageNet's that timm knows of, or a repository.
+
+    Args:
+        name: as :func:`place_of` takes it; what is in a folder is no one else's to give.
+    """
+    if is_source(name):
+        return not local(name)
     config = _stated(name)
     return bool(config is not None and config.has_weights)
 

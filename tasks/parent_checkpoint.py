@@ -114,42 +114,28 @@ def take_over(model: nn.Module, parent: ParentCheckpoint) -> list[str]:
     return list(parts)
 
 
-def input_size_of(weights: str, task: str) -> list[int]:
-    """(H, W) in pixels of the images that a checkpoint was trained on; empty: it is none of the task, or they differed.
+def input_size_of(parent: ParentCheckpoint, task: str) -> list[int]:
+    """(H, W) in pixels of the images that a checkpoint was trained on; empty: it is of another task, or they differed.
 
     Args:
-        weights: what ``--model.weights`` names.
+        parent: that training goes on from.
         task: that shall go on from it.
     """
-    if not weights.endswith(".ckpt") or not Path(weights).is_file():
-        return []
-    try:
-        checkpoint = load_pickled(Path(weights))
-        same = checkpoint["scansuite"]["task"] == task
-        return [int(side) for side in checkpoint["hyper_parameters"].get("input_size") or ()] if same else []
-    except Exception:  # loading its weights says what is wrong with it
-        return []
+    return [int(side) for side in parent.made.get("input_size") or ()] if parent.task == task else []
 
 
-def network_of(weights: str, task: str, behind: Sequence[str]) -> dict[str, Any]:
-    """Flags of ``--model`` that say which network a checkpoint of the suite holds; empty where it is none.
+def network_of(parent: ParentCheckpoint, task: str, behind: Sequence[str]) -> dict[str, Any]:
+    """Flags of ``--model`` that say which network a checkpoint holds.
 
     Args:
-        weights: what ``--model.weights`` names.
+        parent: that training goes on from.
         task: that shall go on from it.
         behind: flags of this task that shape what stands behind the backbone, which a checkpoint of another task has
             not. A class of the user's own is left out: a file that one was handed names no code that is run.
     """
-    if not weights.endswith(".ckpt") or not Path(weights).is_file():
-        return {}
-    try:
-        checkpoint = load_pickled(Path(weights))
-        made = checkpoint["hyper_parameters"]
-        named = {"backbone": str(made["backbone"])}
-    except Exception:  # as above
-        return {}
-    told = checkpoint.get("scansuite", {})
+    made = parent.made
+    named: dict[str, Any] = {"backbone": str(made["backbone"])}
     parts = [made[name] for name in behind if isinstance(made.get(name), str)]
-    shaping = behind if told.get("task") == task and not any(map(is_path, parts)) else ()
+    shaping = behind if parent.task == task and not any(map(is_path, parts)) else ()
     named |= {"backbone_args": made["backbone_args"]} if made.get("backbone_args") else {}
     return named | {name: made[name] for name in shaping if name in made}

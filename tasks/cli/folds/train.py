@@ -122,9 +122,6 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
     if before is not None:
         _refuse_changes(cli.saved_config(), before, argv, count)
 
-    from backbones.network import check_name  # brings timm: not before the flags are known to be right
-
-    check_name(cli.config["model"]["backbone"])
     with quiet():  # each fold says it of itself
         begun = Path(str(value_of(argv, "--run_dir"))) if resumed else None
         plan = None if begun is None else read_plan(begun, count)

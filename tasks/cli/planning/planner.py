@@ -23,7 +23,7 @@ from tasks.cli.planning.trial import trial_of
 from tasks.cli.runs.run_dir import several_processes
 from tasks.cli.training.memory import size_of
 from tasks.hardware import on_cuda
-from tasks.parent_checkpoint import input_size_of, network_of
+from tasks.parent_checkpoint import input_size_of, network_of, read_parent
 from tasks.planning.budget import Budget, Quality
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
@@ -133,14 +133,15 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     weights = own.get("model.weights")
     if weights is not None:  # a run folder is its best checkpoint
         weights = own["model.weights"] = checkpoint_in(str(weights))
-    parent = {} if weights is None else network_of(weights, task, cli.task_class.behind_backbone)
-
+    parent = read_parent(weights)
+    network = {} if parent is None else network_of(parent, task, cli.task_class.behind_backbone)
     whole = task == "classify" and not fingerprint.volumes  # of the other tasks images are cut, or of any size
-    size = [] if weights is None or not whole else input_size_of(weights, task)
+    size = [] if parent is None or not whole else input_size_of(parent, task)
+    del parent  # its tensors
 
     def draft(held: Mapping[str, Any]) -> Draft:
         made = Draft(fingerprint, machine, budget, {**own, **held}, values)
-        for flag, value in parent.items():
+        for flag, value in network.items():
             made.settle(f"model.{flag}", value, f"as in the checkpoint of --model.weights {weights}", "data")
         if size:
             why = f"the checkpoint of --model.weights {weights} was trained on images of this size"
@@ -168,15 +169,12 @@ def machine_of(trainer: Mapping[str, Any], backbone: str | None = None, quality:
     """
     from backbones.available import place_of, published  # bring timm, which help of fit does not need
     from backbones.hub import hub_answers
-    from backbones.sources import is_source, local
 
     cuda = on_cuda(trainer["accelerator"])
     wanted = backbone or first_choice("cuda" if cuda else "cpu", quality).name
     names = tuple(dict.fromkeys((wanted, *WITH_WEIGHTS)))
     here = tuple(name for name in names if place_of(name) is not None)
-    elsewhere = [
-        name for name in names if name not in here and (published(name) or (is_source(name) and not local(name)))
-    ]
+    elsewhere = [name for name in names if name not in here and published(name)]
     # To ask the hub takes seconds where it is out of reach.
     asked = wanted in elsewhere and hub_answers()
     machine = Machine(

@@ -184,11 +184,11 @@ def _run(
     if resumed is None and not fast:
         refuse_existing(cli.config["run_dir"])
 
-    from backbones.network import check_name  # brings timm: not before the flags are known to be right
-
-    check_name(cli.config["model"]["backbone"])  # a typo should not cost a look at all files
     asked = resumed if resumed is not None or cli.config["run_dir"] is None else Path(cli.config["run_dir"])
     if queue is not None and not looks_at_data:
+        from backbones.network import check_name  # brings timm: not before the flags are known to be right
+
+        check_name(cli.config["model"]["backbone"])  # a typo should not cost a place in the queue
         return queue(asked)
     begun = {} if kept is None else kept.keep_split(cli.config, goes_on=has_begun)
     found = None if resumed is None else open_last(resumed / CHECKPOINTS, task)
