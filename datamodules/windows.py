@@ -48,19 +48,6 @@ def parse_windows(value: str | Sequence[Any] | None) -> tuple[tuple[float, float
     return tuple(_one_window(str(text)) for text in texts)
 
 
-def refuse_neighbors(neighbors: int, window: str | Sequence[Any] | None) -> None:
-    """Refuse neighbouring slices beside several windows: each kind would be the channels.
-
-    Raises:
-        SuiteError: both were given.
-    """
-    if neighbors and len(parse_windows(window)) > 1:
-        raise SuiteError(
-            f"--data.neighbors {neighbors}: several windows (--data.window) take each slice by itself: give one "
-            "window, or leave neighbors out"
-        )
-
-
 def _one_window(text: str) -> tuple[float, float]:
     name = text.strip().lower()
     if name in WINDOWS:

@@ -31,13 +31,12 @@ from datamodules.readers.hashing import content_hashes
 from datamodules.readers.limits import Limits
 from datamodules.readers.volume import Plane
 from datamodules.samples.probe import ImageFacts
-from datamodules.samples.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
+from datamodules.samples.sliced_volumes import SlicedVolumes, read_once, slice_spec
 from datamodules.samples.slices import SliceSpec
 from datamodules.settings import name_list
 from datamodules.stored import Stored, StoredVolume
 from datamodules.tables.file import read_frame
 from datamodules.types import Scan
-from datamodules.windows import refuse_neighbors
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -87,10 +86,7 @@ class ImageTable(ClassificationData):
         self.path_column, self.patient_column = path_column, patient_column
         self.split_column, self.case_column = split_column, case_column
         self.label_columns = name_list(label_columns)
-        refuse_neighbors(neighbors, self.window)
-        physical = self.window is not None or self.value_range is not None
-        percentiles = volume_percentiles(self.percentiles, physical=physical)
-        self._cut = SliceSpec(axis, neighbors, pixel_spacing(spacing), percentiles)  # where the images are volumes
+        self._cut = slice_spec(self, axis, neighbors, spacing)  # where the images are volumes
         self._volumes: SlicedVolumes | None = None
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from datamodules.caching.cache import Setting, VolumeCache
 from datamodules.readers.hashing import content_hashes, volume_hash
 from datamodules.readers.limits import DEFAULT, Limits
-from datamodules.readers.volume import Grid, check_same_grid, read_grid, read_volume
+from datamodules.readers.volume import Grid, Plane, check_same_grid, read_grid, read_volume
 from datamodules.samples.probe import ImageFacts
 from datamodules.samples.slices import SliceSpec
 from datamodules.settings import numbers, pair
 from datamodules.types import Scan, ScanInfo
+from datamodules.windows import parse_windows
 from scansuite.errors import SuiteError
+
+if TYPE_CHECKING:
+    from datamodules.base import ScanDataModule
 
 
 class SlicedVolumes:
@@ -131,6 +135,29 @@ def read_once(
         contents.append(volume_hash(volume))
         cache.get(file, slices.image_settings(), partial(slices.cut_image, volume))
     return grid, contents[0]
+
+
+def slice_spec(
+    data: ScanDataModule, axis: Plane, neighbors: int, spacing: float | list[float] | str | None
+) -> SliceSpec:
+    """How a data class cuts volumes, from its flags.
+
+    Args:
+        data: says windows, range and percentiles.
+        axis: ``--data.axis``.
+        neighbors: ``--data.neighbors``.
+        spacing: ``--data.spacing``.
+
+    Raises:
+        SuiteError: a flag is wrong, or neighbouring slices and several windows are both to be the channels.
+    """
+    if neighbors and len(parse_windows(data.window)) > 1:
+        raise SuiteError(
+            f"--data.neighbors {neighbors}: several windows (--data.window) take each slice by itself: give one "
+            "window, or leave neighbors out"
+        )
+    physical = data.window is not None or data.value_range is not None
+    return SliceSpec(axis, neighbors, pixel_spacing(spacing), volume_percentiles(data.percentiles, physical=physical))
 
 
 def pixel_spacing(asked: float | list[float] | str | None) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ from datamodules.readers.hashing import content_hashes
 from datamodules.readers.volume import Grid, Plane, read_volume, slice_spacing
 from datamodules.samples.label_values import IGNORE, LabelValues, label_values
 from datamodules.samples.probe import ImageFacts
-from datamodules.samples.sliced_volumes import SlicedVolumes, pixel_spacing, read_once, volume_percentiles
+from datamodules.samples.sliced_volumes import SlicedVolumes, read_once, slice_spec
 from datamodules.samples.slices import SliceSpec
 from datamodules.segmentation.base import SegmentationData
 from datamodules.segmentation.pair_table import NO_TABLE, PairColumns, read_pairs
@@ -30,7 +30,6 @@ from datamodules.segmentation.volume_pairs import folder_pairs, read_description
 from datamodules.stored import Stored, StoredVolume
 from datamodules.types import Scan, ScanInfo
 from datamodules.useless import Useless, given, left_out
-from datamodules.windows import refuse_neighbors
 from scansuite.errors import SuiteError
 
 log = logging.getLogger(__name__)
@@ -88,10 +87,7 @@ class Volumes(SegmentationData):
         super().__init__(root, **kwargs)
         if self.zoom != 1:
             raise SuiteError(f"--data.zoom {self.zoom}: slices of volumes are resampled with --data.spacing instead")
-        refuse_neighbors(neighbors, self.window)
-        physical = self.window is not None or self.value_range is not None
-        percentiles = volume_percentiles(self.percentiles, physical=physical)
-        self.slices: SliceSpec = SliceSpec(axis, neighbors, pixel_spacing(spacing), percentiles)
+        self.slices: SliceSpec = slice_spec(self, axis, neighbors, spacing)
         self.percentiles = None  # of the volume, not of each slice
         self.images_folder, self.labels_folder = images, labels
         self.volume_table = table
