@@ -21,7 +21,7 @@ from tasks.cli.sweep.constraints import Constraint, costs
 from tasks.cli.sweep.outcome import write_outcome
 from tasks.cli.sweep.space import Space, as_words
 from tasks.cli.sweep.study import COSTS, ENDS, FOLDER, LIMITS, follower, next_trial, settle
-from tasks.cli.sweep.trial_run import LOG, run_trial, seconds_of, wait_for
+from tasks.cli.sweep.trial_run import LOG, Ended, run_trial, seconds_of, wait_for
 from tasks.evaluation.metric_values import MetricValue, read_metrics
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
     if _known(sweep, study, trial):
         return
     wait_for(folder)
-    ended = None
+    ended = Ended(0, False, "")
     if not finished(folder, "val"):  # else its sweep was killed between its end and its entry
         ended = run_trial(
             sweep.task,
@@ -112,11 +112,11 @@ def _try(sweep: Sweep, study: Study, trial: Trial, values: dict[str, Any]) -> No
             sweep.workers,
         )
     trial.set_user_attr(COSTS, {"seconds": seconds_of(folder)})
-    if ended is not None and ended.stopped:
+    if ended.stopped:
         settle(study, trial, None, [], pruned=True)
         log.info("trial %d: stopped, worse than the median of the others at that epoch", trial.number)
         return
-    if ended is not None and ended.status:
+    if ended.status:
         _fail(study, trial, ended.error or f"ended with status {ended.status}, see {folder}.{LOG}")
         return
     value = _value(sweep, folder)
