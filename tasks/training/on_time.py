@@ -59,8 +59,9 @@ class OnTime(Callback):
         self._over = False
         self._batch, self._pause, self._validation = Usual(), Usual(_EPOCHS), Usual(_EPOCHS)
         self._mark: float | None = None  # when what is measured began
-        self._validating = self._validated = 0.0
+        self._validating = self._validated = self._trying = 0.0
         self._behind_epoch: float | None = None
+        self._tried: float | None = None  # of a validation, by the batches that Lightning tries before training
         self._first = True
 
     # A run that goes on.
@@ -142,6 +143,15 @@ class OnTime(Callback):
         """A validation begins."""
         self._validating = self.now()
 
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """A batch of it begins."""
+        self._trying = self.now()
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """One that is tried before training says what a validation takes, until there has been one."""
+        if trainer.sanity_checking:  # the last one counts: the first warms up
+            self._tried = (self.now() - self._trying) * sum(trainer.num_val_batches)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """It is over; within an epoch it counts to none of its steps."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
@@ -174,10 +184,10 @@ class OnTime(Callback):
         accumulated = trainer.accumulate_grad_batches
         an_epoch = math.ceil(trainer.num_training_batches / accumulated)
         if trainer.is_global_zero and a_batch is not None:
-            validation = self._validation.seconds or 0.0
+            validation = self._validation.seconds or self._tried or 0.0
             self._thin_out(trainer, validation, a_batch * trainer.num_training_batches)
-            share = validation / (trainer.check_val_every_n_epoch or 1)
-            left = self._left() - self.behind(validation) - (validation - share)  # the last epoch is validated
+            share = validation * _validations(trainer)
+            left = self._left() - self.behind(validation) - (validation - share)  # the last steps are validated once
             pause = (self._pause.seconds or 0.0) + share
             pace.aim(trainer.global_step, left, a_batch * accumulated, pause, an_epoch, begun // accumulated)
         if trainer.world_size > 1:
@@ -204,7 +214,24 @@ class OnTime(Callback):
             return
         if trainer.check_val_every_n_epoch is not None:
             trainer.check_val_every_n_epoch = 1
-        if at_end and trainer.max_epochs != -1:
+        if at_end and _ends_validated(trainer) and trainer.max_epochs != -1:
             trainer.fit_loop.max_epochs = trainer.current_epoch + 1
-        else:
+        else:  # which validates first
             trainer.should_stop = True
+
+
+def _ends_validated(trainer: Trainer) -> bool:
+    """Whether an epoch's last batch is validated: where batches or a clock say when, it may be none of theirs."""
+    every = trainer.val_check_batch
+    if trainer.check_val_every_n_epoch is None or every is None:
+        return False
+    return math.isinf(every) or trainer.num_training_batches % every == 0
+
+
+def _validations(trainer: Trainer) -> float:
+    """How many an epoch has, in the mean."""
+    every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
+    if every is None or math.isinf(every):
+        return 1 / (epochs or 1)
+    an_epoch = trainer.num_training_batches / every
+    return an_epoch if epochs is None else math.floor(an_epoch) / epochs

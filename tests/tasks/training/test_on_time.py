@@ -37,7 +37,7 @@ class Machine(Callback):
         self.time += self.a_batch(trainer.global_step)
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.time += self.validation
         self.validated.append(trainer.global_step)
 
@@ -97,6 +97,7 @@ def trained(
     folder: Path | None = None,
     checkpoint: Path | None = None,
     flags: dict[str, Any] | None = None,
+    validated: int = 1,
     **trainer: Any,
 ) -> Trainer:
     model = Small(**(flags or {}))
@@ -108,10 +109,10 @@ def trained(
         callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
     runner = Trainer(
         accelerator="cpu", callbacks=callbacks, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0, enable_checkpointing=folder is not None, **{"max_epochs": 10, **trainer},
+        enable_checkpointing=folder is not None, **{"max_epochs": 10, "num_sanity_val_steps": 0, **trainer},
     )  # fmt: skip
     path = None if checkpoint is None else str(checkpoint)
-    runner.fit(model, batches(8), batches(1), ckpt_path=path, weights_only=True)
+    runner.fit(model, batches(8), batches(validated), ckpt_path=path, weights_only=True)
     return runner
 
 
@@ -153,6 +154,28 @@ def test_an_epoch_that_is_longer_than_the_time_ends_within_it_and_is_validated()
     assert trainer.global_step in (4, 5)  # what a validation takes is not known before there has been one
     assert machine.validated == [trainer.global_step]
     assert trainer.optimizers[0].param_groups[0]["lr"] < 1e-6
+
+
+def test_an_epoch_that_is_longer_than_the_time_leaves_room_for_a_validation_that_was_tried() -> None:
+    machine = Machine(lambda step: 6.0)
+    trainer = trained(60.0, machine, validated=4, num_sanity_val_steps=2)  # a validation of 4 s, evaluation of 8
+    assert trainer.global_step == 7
+    assert machine.time + 8 == pytest.approx(60.0, abs=6.0)
+    assert machine.validated[-1] == trainer.global_step
+
+
+@pytest.mark.parametrize(
+    "when", [{"val_check_interval": 3}, {"val_check_interval": 5, "check_val_every_n_epoch": None}]
+)
+@pytest.mark.parametrize("a_batch", [0.2, 1.1])
+def test_validations_within_epochs_have_their_time_and_the_last_steps_are_validated(
+    when: dict[str, Any], a_batch: float
+) -> None:
+    machine = Machine(lambda step: a_batch)
+    trainer = trained(60.0, machine, **when)
+    assert machine.time + 2 == pytest.approx(60.0, abs=5.0)
+    assert machine.validated[-1] == trainer.global_step
+    assert pace_of(trainer).taken == 80
 
 
 def test_no_longer_than_planned_where_that_is_not_asked_for() -> None:
