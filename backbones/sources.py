@@ -95,17 +95,15 @@ def described(name: str) -> Described:
         found = find(file)
         if found is None:
             continue
-        try:
-            values = json.loads(found.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SuiteError(f"--model.backbone {name}: {file} cannot be read as JSON: {error}") from None
+        values = _json(found, name)
         made = read(values, name) if isinstance(values, Mapping) else None
         if made is None:
             continue
         weights = next((path for one in _WEIGHTS if (path := find(one)) is not None), None)
         if weights is None:
             raise SuiteError(f"--model.backbone {name}: there are no weights: expected one of {', '.join(_WEIGHTS)}")
-        return made._replace(weights=weights, licence=made.licence or text)
+        mean, std = _processor(find, name) if made.mean is None else (made.mean, made.std)
+        return made._replace(weights=weights, licence=made.licence or text, mean=mean, std=std)
     raise SuiteError(
         f"--model.backbone {name}: nothing there describes a network of timm's: expected a config.json with its "
         "'architecture', as timm writes it, one of DINOv2, or an open_clip_config.json"
@@ -151,6 +149,22 @@ def _of_open_clip(values: Mapping[str, Any], name: str) -> Described | None:
         raise SuiteError(f"--model.backbone {name}: its image tower is open_clip's own, and no network of timm's")
     mean, std = _numbers(prepared.get("mean")), _numbers(prepared.get("std"))
     return Described(tower.partition(".")[0], {}, mean, std, None, Path(), _TOWER)
+
+
+def _processor(find: _Find, name: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Mean and standard deviation that transformers keeps beside the network: RAD-DINO's are not ImageNet's."""
+    found = find("preprocessor_config.json")
+    values = {} if found is None else _json(found, name)
+    if not isinstance(values, Mapping) or values.get("do_normalize") is False:
+        return None, None
+    return _numbers(values.get("image_mean")), _numbers(values.get("image_std"))
+
+
+def _json(file: Path, name: str) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SuiteError(f"--model.backbone {name}: {file.name} cannot be read as JSON: {error}") from None
 
 
 def _numbers(values: Any) -> tuple[float, ...] | None:

@@ -104,6 +104,19 @@ def test_dinov2_as_transformers_describes_it(tmp_path: Path) -> None:
     assert described(name).weights.name == "backbone_compatible.safetensors"  # under the names that timm knows
 
 
+def test_mean_and_deviation_that_transformers_keeps_beside_a_network_are_its_own(tmp_path: Path) -> None:
+    name = write(tmp_path / "dino", {"model_type": "dinov2", "hidden_size": 768, "patch_size": 14})
+    imagenet = source_normalisation(name)
+    processor = tmp_path / "dino" / "preprocessor_config.json"
+    processor.write_text(json.dumps({"do_normalize": True, "image_mean": [0.53] * 3, "image_std": [0.26] * 3}))
+    described.cache_clear()
+    assert source_normalisation(name) == ((0.53,) * 3, (0.26,) * 3) != imagenet
+    processor.write_text("{")
+    described.cache_clear()
+    with pytest.raises(SuiteError, match=r"preprocessor_config.json cannot be read as JSON"):
+        described(name)
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
