@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import timm
 import torch
 
 import backbones.classic  # noqa: F401  registers its networks in timm's registry
+from backbones.records import read_licence
 from backbones.sources import described, is_source
 
 
@@ -72,7 +74,7 @@ def weights_licence(name: str) -> str | None:
 
 
 def licence_of_weights(name: str, weights: str | None) -> str | None:
-    """Licence of the weights that a network begins with; None where none is stated, or where they are a file.
+    """Licence of the weights that a network begins with; None where none is stated, as in most files.
 
     Args:
         name: of the network.
@@ -80,7 +82,9 @@ def licence_of_weights(name: str, weights: str | None) -> str | None:
     """
     if is_source(weights):
         return described(str(weights)).licence
-    return weights_licence(name) if weights == "imagenet" else None
+    if weights == "imagenet":
+        return weights_licence(name)
+    return None if weights is None else read_licence(Path(weights))
 
 
 def _licences(name: str) -> Iterator[str]:

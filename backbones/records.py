@@ -1,4 +1,4 @@
-"""Records in files of weights that say where the weights come from; carried along, not interpreted here.
+"""Records in files of weights that say where the weights come from, and their licence; carried along, not interpreted.
 
 The checkpoint of a task has it in ``scansuite``; a state dict that was extracted from one has it as an attribute, which
 neither timm nor ``load_state_dict`` looks at, a ``.safetensors`` file in its metadata.
@@ -20,37 +20,50 @@ from torch import Tensor
 from backbones.weight_files import load_pickled
 
 _NAME = "scansuite"
-_ENTRY = "provenance"
+_RECORD, _LICENCE = "provenance", "weights_licence"
 
 
 def read_record(path: Path) -> Any | None:
     """The record in a file of weights; None where there is none, or the file cannot be read (loading it says why)."""
-    try:
-        if path.suffix == ".safetensors":
-            with safetensors.safe_open(path, framework="pt") as file:
-                text = (file.metadata() or {}).get(_NAME)
-            return None if text is None else from_text(text)
-        content = load_pickled(path)
-    except Exception:
-        return None
-    made = content.get(_NAME) if isinstance(content, Mapping) else None
-    if not isinstance(made, Mapping):
-        made = getattr(content, _NAME, None)
-    return made.get(_ENTRY) if isinstance(made, Mapping) else None
+    return _told(path).get(_RECORD)
 
 
-def with_record(state: Mapping[str, Tensor], record: object) -> Mapping[str, Tensor]:
-    """A state dict that carries a record through :func:`torch.save` and loads as it did."""
-    if record is None:
+def read_licence(path: Path) -> str | None:
+    """The licence of the weights that those in a file began with, as it is stated; None likewise."""
+    licence = _told(path).get(_LICENCE)
+    return None if licence is None else str(licence)
+
+
+def with_record(state: Mapping[str, Tensor], record: object, licence: str | None) -> Mapping[str, Tensor]:
+    """A state dict that carries a record and a licence through :func:`torch.save` and loads as it did."""
+    told = {_RECORD: record, _LICENCE: licence}
+    if not any(told.values()):
         return state
     carrying = OrderedDict(state)
-    setattr(carrying, _NAME, {_ENTRY: record})
+    setattr(carrying, _NAME, {entry: value for entry, value in told.items() if value is not None})
     return carrying
 
 
-def metadata_of(record: object) -> dict[str, str]:
-    """A record as an entry of a ``.safetensors`` file's metadata."""
-    return {} if record is None else {_NAME: as_text(record)}
+def metadata_of(record: object, licence: str | None) -> dict[str, str]:
+    """A record and a licence as entries of a ``.safetensors`` file's metadata."""
+    told = {} if record is None else {_NAME: as_text(record)}
+    return told if licence is None else {**told, _LICENCE: licence}
+
+
+def _told(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+            record = metadata.get(_NAME)
+            return {_RECORD: record and from_text(record), _LICENCE: metadata.get(_LICENCE)}
+        content = load_pickled(path)
+    except Exception:
+        return {}
+    made = content.get(_NAME) if isinstance(content, Mapping) else None
+    if not isinstance(made, Mapping):
+        made = getattr(content, _NAME, None)
+    return made if isinstance(made, Mapping) else {}
 
 
 def as_text(record: object) -> str:

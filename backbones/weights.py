@@ -21,7 +21,7 @@ from backbones.imagenet import average_normalisation as average_normalisation
 from backbones.imagenet import imagenet_weights, plain_shapes
 from backbones.imagenet import pretrained_normalisation as pretrained_normalisation
 from backbones.pyramid import Backbone
-from backbones.records import metadata_of, read_record, with_record
+from backbones.records import metadata_of, read_licence, read_record, with_record
 from backbones.sources import described, is_source
 from backbones.weight_files import load_pickled
 from scansuite.errors import SuiteError
@@ -125,7 +125,8 @@ def load_weights(backbone: Backbone, source: str) -> LoadReport:
 def extract_weights(checkpoint: Path, output: Path) -> int:
     """Writes the backbone of a task's checkpoint as a state dict that plain timm loads.
 
-    What the checkpoint keeps of the cases it was trained on goes along (see ``docs/leakage.md``).
+    What the checkpoint keeps of the cases it was trained on goes along (see ``docs/leakage.md``), and the licence of
+    the weights that it began with.
 
     Args:
         checkpoint: of any task.
@@ -145,12 +146,12 @@ def extract_weights(checkpoint: Path, output: Path) -> int:
         raise SuiteError(f"{output}: name the output .pth or .safetensors")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        record = read_record(checkpoint)
+        told = read_record(checkpoint), read_licence(checkpoint)
         with replacing(output) as temporary:
             if output.suffix == ".safetensors":
-                safetensors.torch.save_file(part, temporary, metadata={"format": "pt", **metadata_of(record)})
+                safetensors.torch.save_file(part, temporary, metadata={"format": "pt", **metadata_of(*told)})
             else:
-                torch.save(with_record(part, record), temporary)
+                torch.save(with_record(part, *told), temporary)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise SuiteError(f"{output}: cannot be written ({error}); choose another --output") from error
     return len(part)

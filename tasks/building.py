@@ -153,8 +153,7 @@ def licence_of(settings: NetworkSettings) -> str | None:
     """Licence of the weights that a network begins with, as it is stated; None: it is not, or there are none."""
     from backbones.catalogue import licence_of_weights
 
-    parent = read_parent(settings.weights)
-    return licence_of_weights(settings.name, settings.weights) if parent is None else parent.licence
+    return licence_of_weights(settings.name, settings.weights)
 
 
 def _freeze(backbone: Backbone, settings: NetworkSettings) -> None:

@@ -27,7 +27,6 @@ class ParentCheckpoint(NamedTuple):
         mean: of each channel of the images it was trained on.
         std: likewise.
         pruned: its layers have fewer channels than the network of that name.
-        licence: of the weights that it began with itself; None: none is stated.
         task: that it is of.
         made: arguments that its model was made with.
         state: all its tensors by name.
@@ -37,7 +36,6 @@ class ParentCheckpoint(NamedTuple):
     mean: list[float]
     std: list[float]
     pruned: bool = False
-    licence: str | None = None
     task: str = ""
     made: Mapping[str, Any] = MappingProxyType({})
     state: Mapping[str, Tensor] = MappingProxyType({})
@@ -63,7 +61,6 @@ def read_parent(weights: str | None) -> ParentCheckpoint | None:
         mean,
         std,
         pruned=bool(told.get("sizes")),
-        licence=told.get("weights_licence"),
         task=str(told.get("task", "")),
         made=checkpoint["hyper_parameters"],
         state=state,

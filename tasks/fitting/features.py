@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FLAG = "--data.cache features"
 # Functions that change what a network computes, and no weight.
-_BUILDING = ("backbones.network", "backbones.stem", "tasks.views")
+_BUILDING = ("backbones.network", "backbones.stem", "tasks.classify.tta", "tasks.views")
 
 
 class FrozenFeatures:

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backbones.catalogue import licence_of_weights
 from backbones.records import read_record
 from backbones.weights import extract_weights
 from datamodules.base import ScanDataModule
@@ -197,12 +198,13 @@ def test_extracted_weights_carry_the_record_and_load_into_plain_timm(tmp_path: P
     record = provenance_of(data_of([("a", "p", ["x"]), ("b", "q", ["y"])], ["train", "val"]))
     state = {f"backbone.{entry}": tensor for entry, tensor in net.state_dict().items()}
     made = {"task": "classify", "provenance": record.to_plain()}
-    for scansuite in (made, {"task": "classify"}):
+    for scansuite in (made, {"task": "classify"}, {"task": "classify", "weights_licence": "mit"}):
         torch.save({"state_dict": state, "scansuite": scansuite}, tmp_path / "best.ckpt")
         extract_weights(tmp_path / "best.ckpt", tmp_path / name)
         loaded = timm.models.load_state_dict(str(tmp_path / name), weights_only=True)
         net.load_state_dict(loaded)
         found = read_record(tmp_path / name)
+        assert licence_of_weights("test_resnet", str(tmp_path / name)) == scansuite.get("weights_licence")
         if scansuite is not made:
             assert found is None
         else:
