@@ -108,7 +108,7 @@ class Task(Steps, Standalone):
         early_stopping_median: validated epochs whose median metric early stopping looks at, since that of a small
             validation part jumps; 1 takes each by itself.
         early_stopping_gain: smallest gain over the best before that early stopping counts, in the metric's unit (most
-            are shares, 0 to 1).
+            are shares, 0 to 1); of one that rises to 1 never more than a tenth of what is left.
         teacher: run folder or checkpoint of a trained model of the same task and classes that this one learns from
             (distillation); left out: none.
         distill_alpha: share (0 to 1) of the loss that compares outputs with the teacher's; the rest is the task's own.

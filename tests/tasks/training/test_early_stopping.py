@@ -63,9 +63,20 @@ def test_epochs_without_validation_and_undefined_values_do_not_count() -> None:
     curve = [0.5, None, 0.6, None, None, 0.55, None, 0.55]
     # Medians of three: .50, .55, .55, .55
     assert stopped_at(SmoothedStopping("val/auroc", "max", 2, 3), curve) == 8
-    # Undefined ones are left out of a median: .50, .50, .55, ... and only undefined ones are no progress.
+    # Undefined ones are left out of a median: .50, .50, .55, ... and only undefined ones,
     assert stopped_at(SmoothedStopping("val/auroc", "max", 2, 2), [0.5, math.nan, 0.6, 0.7]) is None
-    assert stopped_at(SmoothedStopping("val/auroc", "max", 2, 2), [0.5, math.nan, math.nan, math.nan]) == 3
+    # of a part without one of the classes they say nothing for or against.
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 2, 2), [0.5, math.nan, math.nan, math.nan]) is None
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 2, 2), [0.5, math.nan, math.nan, 0.5, 0.5]) == 5
+
+
+def test_near_the_top_a_tenth_of_what_is_left_is_gain_enough() -> None:
+    curve = [0.99, 0.992, 0.994, 0.995, 0.9956, 0.9961, 0.9966]
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 2, gain=0.005), list(curve)) is None
+    # A thousandth of it is not.
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 2, gain=0.005), [0.99, 0.9901, 0.9902, 0.9903]) == 3
+    # Of one that has no top it is as much as is asked for.
+    assert stopped_at(SmoothedStopping("val/auroc", "max", 2, gain=0.5), [1.0, 1.2, 1.3, 1.4]) == 3
 
 
 def test_a_metric_that_falls_as_the_model_becomes_better() -> None:
