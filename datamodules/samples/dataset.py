@@ -106,7 +106,8 @@ class ScanDataset(SampleDataset):
         source: where images, labels and annotations come from.
         augment: image, seed words, and what annotations hand over -> dict of the same, augmented; or an augmentation
             of whole batches; None outside training.
-        patch: what is taken of each image: a random patch where there is ``augment``, else the middle; None: all of it.
+        patch: what is taken of each image: a random patch where there is ``augment``; else the middle, or one that is
+            drawn once for each case where patches are to show foreground; None: all of it.
         mosaic: chance with which a case is shown in a mosaic with three others, where there is ``augment``.
         stored: hand over images and masks as stored, for :meth:`finish`, where nothing but it is still to come.
     """
@@ -216,11 +217,13 @@ class ScanDataset(SampleDataset):
             return Shown(image, opened.values, opened.info, size, limits)
         # Of a scan that is not in memory the patch alone is converted.
         annotated = list(zip(self.source.annotations, opened.values, strict=True))
-        if self.augment is None:
+        if self.augment is None and self.patch.foreground_share is None:
             top, left = self.patch.middle(size)
         else:
+            # In validation the same patch each time: of scans with little foreground the middle says nothing of it.
+            seed = (draw.case,) if self.augment is None else draw.seed
             foreground = [partial(annotation.foreground, value) for annotation, value in annotated]
-            top, left = self.patch.random(size, draw.seed, foreground)
+            top, left = self.patch.random(size, seed, foreground)
         content = (min(self.patch.size[0], size[0] - top), min(self.patch.size[1], size[1] - left))
         image, limits = self._part(opened.image, top, left, self.patch.size)
         image = fill_up(image, self.patch.size)

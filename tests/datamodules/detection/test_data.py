@@ -219,6 +219,19 @@ def test_boxes_are_cropped_with_their_patch(memory: bool, tmp_path: Path) -> Non
     assert with_boxes > 60
 
 
+def test_validation_sees_the_same_patch_each_time_and_foreground_where_training_does(tmp_path: Path) -> None:
+    """Of images of which the middle shows nothing a metric of the middle would be undefined."""
+    corner = [(64, 64, (2, 2, 12, 10))]
+    root = write_scans(tmp_path, corner, repeat=20)
+    middle = data_of(root, patch_size=16).dataset(np.arange(20))
+    drawn = data_of(root, patch_size=16, foreground_share=0.5).dataset(np.arange(20))
+    seen = [drawn[case] for case in range(20)]
+    assert not any(len(middle[case]["boxes"]) for case in range(20))
+    assert 4 <= sum(len(sample["boxes"]) > 0 for sample in seen) <= 16
+    for case, sample in enumerate(seen):
+        assert torch.equal(drawn[case]["image"], sample["image"])
+
+
 def test_some_patches_are_laid_over_boxes_anywhere_in_them() -> None:
     place = PatchPlace((16, 16), foreground_share=0.99)
     boxes = np.array([[70.0, 30, 74, 34]])
