@@ -20,53 +20,54 @@ from tasks.planning.settle import (
     machine,
     network,
     optimisation,
+    presets,
     segment,
     values,
 )
 
 Rule: TypeAlias = Callable[[Draft], "Iterable[str] | None"]
 
-# Of all tasks, once images and model are settled. The average needs the number of steps, and that the batch.
-_TRAINING: tuple[Rule, ...] = (
-    optimisation.batch,
-    optimisation.learning_rate,
-    machine.cache,
-    folds.folds,
-    length.steps,
-    optimisation.average,
-)
+# Of all tasks, once images and model are settled: the number of steps needs the batch, and the average that number.
+_BATCH: tuple[Rule, ...] = (optimisation.batch, optimisation.learning_rate, machine.cache, folds.folds)
+_LENGTH: tuple[Rule, ...] = (length.steps, optimisation.average)
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "classify": (
+        values.scale,
         network.network,
         frozen.frozen,
         classify.images,
-        values.scale,
         classify.augmentation,
         classify.rare_classes,
         classify.evaluation,
-        *_TRAINING,
+        classify.cautions,
+        *_BATCH,
+        *_LENGTH,
         features.on_features,
     ),
     "segment": (
+        values.scale,
         network.network,
         segment.volumes,
         segment.images,
-        values.scale,
         segment.network,
         segment.rare,
+        presets.sides,
         segment.augmentation,
-        *_TRAINING,
+        *_BATCH,
         segment.evaluation,
+        *_LENGTH,
     ),
     "detect": (
+        values.scale,
         network.network,
         detect.images,
         detect.patches,
-        values.scale,
         detect.detector,
         detect.overlaps,
+        presets.sides,
         detect.augmentation,
-        *_TRAINING,
+        *_BATCH,
+        *_LENGTH,
     ),
 }

@@ -15,6 +15,8 @@ LARGE = 256  # above, the whole image is made smaller
 MOST = {"cpu": 224, "mps": 224, "cuda": 320}  # side that it is then given
 LEAST = 32  # the last level of a network is 1/32 of it
 FEW, SOME = 1000, 10_000  # training images below which augmentation is stronger
+MANY_CLASSES = 30  # whole numbers as classes from which they may be amounts, ...
+SCATTERED = 3  # ... if they lie so close: their span by their number
 _HERE = "docs/plan_results.md"
 MIRRORING = ("light", "medium", "strong", "mri", "ultrasound")  # presets that have an up, and mirror left and right
 
@@ -81,6 +83,25 @@ def evaluation(draft: Draft) -> None:
             "images have no left and right, and are mirrored in training: the mean over the image and its mirror image"
         )
         draft.plan("model.tta", "mirror", text, "Krizhevsky et al., NIPS 2012")
+
+
+def cautions(draft: Draft) -> list[str]:
+    """What flags alone can say: whether whole numbers are amounts, and whether a volume is one case or many slices."""
+    data, notes = draft.fingerprint, []
+    amounts = [int(name) for name in data.classes if name.removeprefix("-").isdecimal()]
+    if data.target == "multiclass" and len(amounts) == len(data.classes) > MANY_CLASSES:
+        span = max(amounts) - min(amounts)
+        if span < SCATTERED * len(amounts):
+            notes.append(
+                f"the {len(amounts)} classes are whole numbers from {min(amounts)} to {max(amounts)}: if they are "
+                "amounts (an age, a score), give --data.target regression"
+            )
+    if data.volumes and draft.value("model.aggregate") in (None, "none"):
+        notes.append(
+            "each slice of a volume is a case of its own, in training and in every figure: --model.aggregate attention "
+            "judges volumes as a whole (docs/bags.md)"
+        )
+    return notes
 
 
 def rare_classes(draft: Draft) -> None:

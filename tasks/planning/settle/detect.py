@@ -11,11 +11,13 @@ import math
 from datamodules.fingerprint.fingerprint import Objects
 from tasks.planning.draft import Draft
 from tasks.planning.settle.presets import mirrors, plan_preset
-from tasks.planning.settle.sizes import as_flag, multiple_of_32, numbers
+from tasks.planning.settle.sizes import as_flag, multiple_of_32, numbers, one_scale
 
 LEAST_SHORT = 16.0  # px that the 5th percentile of short sides is left with: two cells of stride 8
 LEAST_MEDIAN = 22.0  # px that the median of the class with the smallest objects is enlarged to
 KEPT_MEDIAN = 30.0  # px of it that are kept where images are made smaller, ... (docs/plan_results.md)
+# Longer side, in pixels, below which a GPU makes no image smaller: it has the time for what a processor has not.
+KEPT_SIDE = {"cpu": 0, "mps": 384, "cuda": 640}
 SHORT = 600.0  # ... unless a processor has no more seconds: more steps are worth more then, ...
 HEAVY = 1000  # ... or has more images, which decide how long a training takes
 CELL = 8.0  # px of a cell of the finest level
@@ -26,7 +28,6 @@ ENLARGED = {"cpu": 256, "mps": 512, "cuda": 1024}  # longer side up to which ima
 MOST_ENLARGED = 2.0  # beyond, enlarging adds no detail
 SLIGHT = 1.25  # by less images are not enlarged
 SHORTEST = 64.0  # px of the shorter side: two cells of stride 32
-UNLIKE = 1.5  # times that large images are larger than small ones, from which sizes are unlike
 ROOM = 4.0  # long sides of a large object that a patch has room for
 ZOOMS = (0.05, MOST_ENLARGED)  # that data classes take, and that add detail
 CROWDED = 10  # objects an image from which they touch
@@ -51,7 +52,7 @@ def images(draft: Draft) -> None:
     sizes = f"objects of {low:g} px (5th percentile), {median:g} px (median of the class with the smallest)"
     stored = f"images of {height:g} x {width:g} pixels"
     if draft.takes("data.patch_size"):
-        unlike = _keep_resolution(draft, objects)
+        unlike = one_scale(data)
         if unlike:
             _plan_patches(draft, scale, unlike, _NNUNET)
             return
@@ -61,6 +62,7 @@ def images(draft: Draft) -> None:
             return
     if not _hurries(draft):
         scale = max(scale, min(1.0, KEPT_MEDIAN / max(1.0, median), most / max(height, width)))
+    scale = max(scale, min(1.0, KEPT_SIDE[draft.machine.device] / max(height, width)))
     scale = min(scale, LARGER * most / max(height, width))
     sides = [multiple_of_32(scale * side) for side in (height, width)]
     scale = min(sides[0] / height, sides[1] / width)
@@ -175,22 +177,6 @@ def _hurries(draft: Draft) -> bool:
     seconds = draft.budget.seconds
     much = draft.fingerprint.samples > HEAVY or (seconds is not None and seconds <= SHORT)
     return draft.machine.device == "cpu" and much
-
-
-def _keep_resolution(draft: Draft, objects: Objects) -> str:
-    """Why images of unlike sizes are not resized to one; empty: they are alike, or their objects grow with them."""
-    data = draft.fingerprint
-    small, large = max(data.height.low, data.width.low), max(data.height.high, data.width.high)
-    if large < UNLIKE * small or objects.share is None:
-        return ""
-    shares = objects.share.high / max(1e-9, objects.share.low)
-    areas = objects.area.high / max(1.0, objects.area.low)
-    if areas >= shares:
-        return ""
-    return (
-        f"images of {small:g} to {large:g} px, whose objects differ less in pixels ({areas:.0f}-fold) than as a share "
-        f"of their image ({shares:.0f}-fold): one scale for all"
-    )
 
 
 def _plan_patches(draft: Draft, scale: float, reason: str, source: str) -> None:

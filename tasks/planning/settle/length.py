@@ -13,11 +13,11 @@ from typing import NamedTuple
 from datamodules.samples.tiles import patches_seen
 from scansuite.errors import SuiteError
 from scansuite.words import clock, number_of
-from tasks.planning.budget import Trial
+from tasks.planning.budget import QUICK_SECONDS, Trial
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
 from tasks.planning.settle.network import pretrained
-from tasks.planning.settle.sizes import numbers
+from tasks.planning.settle.sizes import numbers, seen_size
 
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
@@ -49,14 +49,20 @@ STEPS = {
 SCRATCH = 1.25
 LONGER = 1.5  # with --quality best; early stopping ends it where it gains nothing
 VALIDATIONS = 30  # of a training: so many points are enough to choose the best from
+FEWEST_VALIDATIONS = 3  # however long one takes
 FEWEST = 12  # of epochs that are whole: below, an epoch is a part of the images
 SHARE = 0.2  # of the time of a training that validation may take
-_FORWARD = 1 / 3  # cost of an image in validation, by one in training: no backward pass
+FORWARD = 1 / 3  # cost of an image in validation, by one in training: no backward pass
 PATIENCE = 0.3  # share of the validations without a better one after which a training stops
+LEAST_PATIENCE = 8  # validations, or half of them where they are fewer than twice as many
+FEW_CASES = 50  # of validation in classification, below which its metric has a few values, and soon the best of these
 SMOOTH = 3  # validations whose median is compared then
 GAIN = 0.005  # of a metric from 0 to 1, below which a better one is none
 _BETWEEN = (0.05, 0.45, 0.45, 0.05)  # shares of the images between the quantiles of a spread
 _MOST_PATCHES = 250  # steps an epoch, as the data class counts (datamodules/samples/patches.py)
+# Pixels that two cores train on in an hour: 0.5 to 0.9 million a second in the three tasks (docs/plan_results.md).
+PIXELS_AN_HOUR = 2e9
+LONG = 2.0  # hours that are worth a warning
 FEWEST_STEPS = 10  # that any training takes
 FAR_TOO_FEW = 0.5  # share of the least steps below which a time makes batches smaller
 SHRUNK = {"classify": 8, "segment": 4, "detect": 2}  # images that a batch is left with then
@@ -106,10 +112,10 @@ def samples_an_epoch(draft: Draft) -> int:
     zoom = float(draft.value("data.zoom") or 1)
     patch = sides[0] * sides[-1] / zoom**2
     an_image = [max(1.0, high * wide / patch) for high, wide in zip(print_.height, print_.width, strict=True)]
-    return min(round(images * _mean(an_image)), max(images, _MOST_PATCHES * samples_a_step(draft)))
+    return min(round(images * mean(an_image)), max(images, _MOST_PATCHES * samples_a_step(draft)))
 
 
-def _mean(quantiles: Sequence[float]) -> float:
+def mean(quantiles: Sequence[float]) -> float:
     """Mean over the images of what is known of least, low, median, high and most."""
     return sum(share * (quantiles[i] + quantiles[i + 1]) / 2 for i, share in enumerate(_BETWEEN))
 
@@ -128,7 +134,12 @@ def evaluated_patches(draft: Draft) -> float:
     for high, wide in zip(data.height, data.width, strict=True):
         size = (whole[0], whole[-1]) if whole else (max(1, round(zoom * high)), max(1, round(zoom * wide)))
         found.append(patches_seen(size, patch, tile, overlap))
-    return _mean(found)
+    return mean(found)
+
+
+def judged_patches(draft: Draft) -> float:
+    """Patches, or whole images, that the evaluation at the end sees once."""
+    return evaluated_patches(draft) * (validated(draft) + tested(draft))
 
 
 def samples_a_step(draft: Draft) -> int:
@@ -141,7 +152,9 @@ def samples_a_step(draft: Draft) -> int:
 def whole_epoch(draft: Draft) -> int:
     """Steps of an epoch, within what it is limited to, as far as that is settled."""
     a_batch = samples_a_step(draft) // _accumulated(draft)
-    batches = math.ceil(samples_an_epoch(draft) / a_batch)
+    samples = samples_an_epoch(draft)
+    # A last batch of one is left out: batch norms have nothing to go by.
+    batches = math.ceil(samples / a_batch) - (samples > a_batch > 1 == samples % a_batch)
     limit = draft.value("trainer.limit_train_batches") or draft.value("trainer.overfit_batches")
     if isinstance(limit, int) and limit:
         batches = min(batches, limit)
@@ -192,9 +205,9 @@ def lay_out(draft: Draft, steps: int, validations: int, fewest: int = FEWEST) ->
 
 def validations_of(draft: Draft, steps: int) -> int:
     """Validations of a training, within the share of its time that they may take."""
-    samples = _validated(draft)
-    affordable = SHARE * steps * samples_a_step(draft) / (samples * _FORWARD) if samples else VALIDATIONS
-    return max(FEWEST // 2, min(VALIDATIONS, int(affordable)))
+    samples = validated(draft)
+    affordable = SHARE * steps * samples_a_step(draft) / (samples * FORWARD) if samples else VALIDATIONS
+    return max(FEWEST_VALIDATIONS, min(VALIDATIONS, int(affordable)))
 
 
 def steps(draft: Draft) -> list[str]:
@@ -214,9 +227,31 @@ def steps(draft: Draft) -> list[str]:
     if draft.budget.seconds is not None and draft.budget.trial is not None:
         return by_clock(draft, draft.budget.seconds, draft.budget.trial)
     number, reason, source = wanted(draft)
-    settle(draft, lay_out(draft, number, validations_of(draft, number)), reason, source)
+    laid = lay_out(draft, number, validations_of(draft, number))
+    settle(draft, laid, reason, source)
     stop_early(draft)
-    return []
+    return long(draft, laid)
+
+
+def long(draft: Draft, laid: Laid) -> list[str]:
+    """What to expect, and to do, where a processor takes hours; else nothing.
+
+    Args:
+        draft: with size and batch settled.
+        laid: length of the training.
+    """
+    if draft.machine.device != "cpu":
+        return []
+    height, width = seen_size(draft)
+    trained = laid.steps * samples_a_step(draft)
+    judged = laid.epochs // laid.every * validated(draft) + views(draft.value("model.tta")) * judged_patches(draft)
+    hours = height * width * (trained + FORWARD * judged) / PIXELS_AN_HOUR
+    if hours < LONG:
+        return []
+    return [
+        f"{laid.steps} steps of {samples_a_step(draft)} images of {height:g} x {width:g} pixels, their validation and "
+        f"the evaluation at the end take some {hours:.0f} hours on two cores: --time 2h fits a training into a time"
+    ]
 
 
 def by_clock(draft: Draft, seconds: float, trial: Trial) -> list[str]:
@@ -234,16 +269,16 @@ def by_clock(draft: Draft, seconds: float, trial: Trial) -> list[str]:
     """
     folds = max(1, int(draft.value("folds") or 1))
     timing = trial({flag: one.value for flag, one in draft.planned.items()})
-    validation = timing.sample * _validated(draft)
-    seen = views(draft.value("model.tta")) * evaluated_patches(draft)
-    judged = timing.sample * (_validated(draft) + _tested(draft)) * seen
+    validation = timing.sample * validated(draft)
+    judged = timing.sample * views(draft.value("model.tta")) * judged_patches(draft)
     behind = BASE + BY_VALIDATION * judged
     left = seconds / folds - timing.start - behind
     least = FEWEST_STEPS * timing.step + validation
     if left < least:
+        asked = "--quick" if draft.budget.quality == "quick" and seconds == QUICK_SECONDS else f"--time {seconds:g}s"
         needed = math.ceil(folds * (timing.start + behind + 2 * least))
         raise SuiteError(
-            f"--time {seconds:g}s: on this machine it takes {timing.start:.0f} s until the first step, "
+            f"{asked}: on this machine it takes {timing.start:.0f} s until the first step, "
             f"{FEWEST_STEPS} steps and their validation take {least:.0f} s, and evaluation at the end {behind:.0f} s: "
             f"give at least --time {needed}s" + (f" for {folds} folds" if folds > 1 else "")
         )
@@ -320,8 +355,10 @@ def stop_early(draft: Draft) -> None:
     if not isinstance(epochs, int) or not draft.fingerprint.cases.get("val", 0):
         return
     validations = epochs // every
-    patience = max(8, round(PATIENCE * validations))
-    if patience < validations:
+    few = draft.fingerprint.task == "classify" and draft.fingerprint.cases["val"] < FEW_CASES
+    least = min(LEAST_PATIENCE, max(FEWEST_VALIDATIONS, validations // 2))
+    patience = max(least, round(PATIENCE * validations))
+    if patience < validations and not few:
         text = f"of {validations} validations {patience} without a better one: it learns no more"
         draft.plan("model.early_stopping", patience, text, "time")
         if draft.value("model.early_stopping") is None:
@@ -337,12 +374,12 @@ def _accumulated(draft: Draft) -> int:
     return max(1, int(draft.value("trainer.accumulate_grad_batches") or 1))
 
 
-def _validated(draft: Draft) -> int:
+def validated(draft: Draft) -> int:
     """Samples of the validation part."""
     return round(draft.fingerprint.cases.get("val", 0) * _a_case(draft))
 
 
-def _tested(draft: Draft) -> int:
+def tested(draft: Draft) -> int:
     """Samples of the test part, where it is evaluated."""
     return 0 if draft.value("judge_test") is False else round(draft.fingerprint.cases.get("test", 0) * _a_case(draft))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.planning.draft import Draft
+from tasks.planning.settle import length
 from tasks.planning.settle.sizes import numbers
 
 _SHARE = 0.25  # of the free memory that images may take
@@ -22,8 +23,9 @@ def cache(draft: Draft) -> None:
     if not draft.takes("data.check_files") or draft.value("data.check_files") is False:
         return
     cases = sum(data.cases.values()) / max(1, data.cases.get("train", 0))
-    height, width, depth = _kept(draft)
-    size = data.images * cases * height * width * max(1, data.channels) * depth
+    pixels, depth = _kept(draft)
+    masks = 1 if data.task == "segment" else 0  # a byte a pixel
+    size = data.images * cases * pixels * (max(1, data.channels) * depth + masks)
     ranks = draft.machine.devices
     if size * ranks <= _SHARE * draft.machine.memory:
         free = draft.machine.memory / _GIB
@@ -32,14 +34,14 @@ def cache(draft: Draft) -> None:
         draft.plan("data.cache", "memory", text, "machine")
 
 
-def _kept(draft: Draft) -> tuple[float, float, int]:
-    """(H, W) of an image as memory has it, and bytes of a value: resized images are kept as float32."""
+def _kept(draft: Draft) -> tuple[float, int]:
+    """Pixels of an image as memory has it, in the mean, and bytes of a value: resized images are kept as float32."""
     data = draft.fingerprint
-    stored = (data.height.median, data.width.median)
+    stored = length.mean([high * wide for high, wide in zip(data.height, data.width, strict=True)])
     depth = max(np.dtype(name).itemsize for name in data.types)
     zoom = float(draft.value("data.zoom") or 1)
     sides = numbers(draft.value("data.image_size"))
-    kept = (float(sides[0]), float(sides[-1])) if sides else (zoom * stored[0], zoom * stored[1])
+    kept = float(sides[0] * sides[-1]) if sides else zoom**2 * stored
     if kept != stored and not draft.value("data.round_resized"):
         depth = max(depth, _FLOAT32)
-    return *kept, depth
+    return kept, depth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from datamodules.windows import parse_windows
 from tasks.planning.budget import Quality
 from tasks.planning.draft import Draft
 
@@ -26,8 +27,8 @@ _LITE = "tf_efficientnet_lite0"
 _CONVNEXT = "Liu et al., A ConvNet for the 2020s, CVPR 2022"
 
 # With ImageNet weights, by what trains; in the order in which they are asked for.
-ON_CPU = Choice(_LITE, "0.4 billion multiply-adds at 224 px, which a processor trains in minutes", "README.md")
-ON_GPU = Choice("convnext_tiny", "4.5 billion multiply-adds, which a GPU trains in minutes", _CONVNEXT)
+ON_CPU = Choice(_LITE, "0.4 billion multiply-adds at 224 px, which a processor can train", "README.md")
+ON_GPU = Choice("convnext_tiny", "4.5 billion multiply-adds at 224 px, which a GPU can train", _CONVNEXT)
 ON_CPU_BEST = Choice(
     "tf_efficientnet_lite2", "more careful than lite0, at twice the time", "timm's results on ImageNet"
 )
@@ -102,6 +103,11 @@ def goes_on(draft: Draft) -> bool:
     return str(draft.value("model.weights")).endswith(".ckpt")
 
 
+def seen_channels(draft: Draft) -> int:
+    """Channels that the network sees: several windows are as many."""
+    return max(draft.fingerprint.channels, len(parse_windows(draft.value("data.window"))))
+
+
 def weights_of(draft: Draft, name: str) -> None:
     """Plan the weights of a network that is settled, by where they can be had.
 
@@ -109,7 +115,7 @@ def weights_of(draft: Draft, name: str) -> None:
         draft: to plan in.
         name: of the network.
     """
-    channels = draft.fingerprint.channels
+    channels = seen_channels(draft)
     if not can_be_had(draft, name):
         draft.plan("model.weights", None, f"ImageNet weights of {name} cannot be had on this machine", "machine")
         return

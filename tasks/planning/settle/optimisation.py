@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from tasks.planning.draft import Draft
@@ -33,6 +34,8 @@ BATCHES = {"classify": Batches(2**20, 64), "segment": Batches(2**19, 32), "detec
 # A processor takes as long for an image in a small batch, and a detector with pretrained weights learns as much in as
 # many steps of half of the images; segmentation does not (docs/plan_results.md).
 ON_PROCESSOR = {"detect": Batches(2**19, 8)}
+# A GPU holds more, and its steps are as many: large sets are seen more often (not measured here).
+ON_GPU = {"classify": Batches(2**22, 64)}
 FEWEST_STEPS = 8  # of an epoch: batches of a small set are made smaller
 LEAST_BATCH = 4  # below, batch norms know too little of a batch
 # Networks of attention and their kin diverge at the rates of convolutional networks with batch norms.
@@ -53,13 +56,15 @@ def batch(draft: Draft) -> None:
     if draft.machine.device == "cpu" and pretrained(draft) and data.task in ON_PROCESSOR:
         asked, source = ON_PROCESSOR[data.task], _HERE
         why = "detection learns by the number of its steps, which a processor takes sooner of few images"
+    if draft.machine.device == "cuda":
+        asked = ON_GPU.get(data.task, asked)
     height, width = seen_size(draft)
     bag = 1
     if draft.value("model.aggregate") not in (None, "none"):
         bag = min(int(draft.value("data.bag_size") or 1), max(1, round(data.images_a_case.most)))
     by_size = asked.pixels / max(1.0, height * width * bag)
     by_set = asked.most if fitted_at_once(draft) else length.samples_an_epoch(draft) / FEWEST_STEPS
-    size = _power_of_two(max(LEAST_BATCH, min(asked.most, by_size, by_set)))
+    size = _power_of_two(max(math.ceil(LEAST_BATCH / bag), min(asked.most, by_size, by_set)))
     size = max(1, min(size, data.samples))
     if fitted_at_once(draft):
         why = "looked at together"

@@ -6,6 +6,9 @@ from tasks.planning.draft import Draft
 
 OF_MODALITY = {"ct": "ct", "mr": "mri", "xray": "xray", "ultrasound": "ultrasound", "microscopy": "microscopy"}
 
+TELLING = 8  # images that show a class, from which they tell its side
+ONE_SIDED = 0.8  # mean side of a class's objects (-1 to 1) beyond which it lies on one
+
 
 def plan_preset(draft: Draft) -> bool:
     """Plan the preset of the modality, ``light`` where that is unknown.
@@ -18,6 +21,23 @@ def plan_preset(draft: Draft) -> bool:
     draft.plan("data.augment", preset, f"{data.modality}: {data.modality_from}", "data")
     settled = draft.value("data.augment")
     return isinstance(settled, str) and settled != "none"
+
+
+def sides(draft: Draft) -> None:
+    """Classes have sides where the objects of one lie left, and those of another right, in nearly every image."""
+    data, objects = draft.fingerprint, draft.fingerprint.objects
+    if data.sided or objects is None or not objects.total:
+        return
+    # Slices of a volume are of one patient, and say the same.
+    images = data.cases.get("train", 0) if data.volumes else data.images
+    told = [
+        (side, name)
+        for side, shown, name in zip(objects.class_sides, objects.class_images, data.classes, strict=False)
+        if shown * images >= TELLING
+    ]
+    if told and min(told)[0] <= -ONE_SIDED and max(told)[0] >= ONE_SIDED:
+        text = f"{min(told)[1]} lies left in nearly every image, and {max(told)[1]} right: none is mirrored"
+        draft.plan("data.sided", True, text, "data")
 
 
 def mirrors(draft: Draft) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.windows import parse_windows
 from tasks.planning.draft import Draft
-from tasks.planning.settle import values
+from tasks.planning.settle import length, values
 from tasks.planning.settle.presets import mirrors, plan_preset
-from tasks.planning.settle.sizes import as_flag, multiple_of_32
+from tasks.planning.settle.sizes import as_flag, multiple_of_32, one_scale
 
 FINE = 96  # px of a slice's longer side that smaller slices are resampled up to, ...
 FINER = 2.0  # ... but not to more than so many times the stored resolution
@@ -14,6 +17,7 @@ LARGEST = {"cpu": 256, "mps": 320, "cuda": 512}  # longer side, in pixels, that 
 ANISOTROPIC = 1.5  # slices that are so many times further apart than pixels are cut where they are sharp
 CONTEXT = 3.0  # beyond so many times the pixel spacing neighbouring slices show something else
 LEAST_SIDE = 8  # px that the short sides of small objects are left with where images are made smaller
+THIN = 0.25  # share of the box around an object that it fills, below which it is thin
 HEAVY = 1000  # images an epoch from which the decoder decides how long a training takes
 MANY = 5  # objects an image, from which it is about objects and no organ
 SHOWN = 0.95  # share of the images that show a class, from which each of them has some to find
@@ -91,20 +95,55 @@ def images(draft: Draft) -> None:
         text = f"images as stored, {sides[0]} x {sides[1]} pixels"
         draft.plan("data.image_size", as_flag(sides), text, "data")
         return
-    low = data.objects.short_side.low if data.objects is not None and data.objects.total else 0.0
-    fit = most / max(height.most, width.most)
-    if same and low * fit >= LEAST_SIDE:
+    fit = min(1.0, most / (max(height.most, width.most) if same else longer))
+    low = _short_side(data, fit)
+    objects = data.objects if data.objects is not None and data.objects.total else None
+    too_large = not same and objects is not None and objects.long_side.median > most
+    why = _thin(data) or ("" if same or too_large else one_scale(data))
+    if not why and (low >= LEAST_SIDE or too_large):
         sides = [multiple_of_32(fit * height.median), multiple_of_32(fit * width.median)]
-        text = (
-            f"small objects of {low:g} px (5th percentile) keep {low * fit:.0f} px in images of {sides[0]} x {sides[1]}"
-        )
+        text = f"small objects (5th percentile) keep {low:.0f} px in images of {sides[0]} x {sides[1]}"
+        if low < LEAST_SIDE and objects is not None:
+            text = f"objects of {objects.long_side.median:g} px (median) fit into no patch"
+        if not same:
+            text = f"{text}; images of {_sizes(data)} become one size, as their objects grow with them"
         draft.plan("data.image_size", as_flag(sides), text, "data")
         return
     side = max(32, min(most, 32 * int(min(height.low, width.low) // 32)))
-    kinds = "images as large" if same else "images that differ in size"
-    text = f"{kinds} ({height.least:g} x {width.least:g} to {height.most:g} x {width.most:g}) keep their resolution"
-    draft.plan("data.patch_size", side, text, _NNUNET)
+    kept = f"images of {_sizes(data)}, made smaller, would leave {low:.0f} px of small objects (5th percentile)"
+    draft.plan("data.patch_size", side, why or kept, _NNUNET)
     _patches(draft, side)
+
+
+def _sizes(data: Fingerprint) -> str:
+    """Least and largest size of the images in words."""
+    height, width = data.height, data.width
+    return f"{height.least:g} x {width.least:g} to {height.most:g} x {width.most:g} pixels"
+
+
+def _short_side(data: Fingerprint, fit: float) -> float:
+    """Pixels of the short side of small objects (5th percentile) in images of one size, ``fit`` times the median one.
+
+    Where sizes differ, it is by the share of its image that an object has: as many pixels are less of a larger one.
+    """
+    objects, height, width = data.objects, data.height, data.width
+    if objects is None or not objects.total:
+        return 0.0
+    if objects.share is None or (height.least == height.most and width.least == width.most):
+        return fit * objects.short_side.low
+    slender = objects.short_side.median / max(1.0, objects.long_side.median)
+    return fit * math.sqrt(objects.share.low * height.median * width.median * slender)
+
+
+def _thin(data: Fingerprint) -> str:
+    """Why images keep their resolution whose objects are thin, as vessels are, however far they reach; else empty."""
+    objects = data.objects
+    if objects is None or not objects.total or not objects.area.median:
+        return ""
+    filled = objects.area.median / max(1.0, objects.short_side.median * objects.long_side.median)
+    return f"objects fill {_percent(filled)} of the box around them (median): too thin to be made smaller" * (
+        filled < THIN
+    )
 
 
 def _patches(draft: Draft, side: int) -> None:
@@ -169,7 +208,7 @@ def augmentation(draft: Draft) -> None:
             )
             draft.plan(f"data.augment_args.{name}", True, text, "experiment/hippocampus")
     if data.modality == "microscopy":
-        text = "magnification differs from image to image"
+        text = "cells are found at sizes that few images show"
         draft.plan("data.augment_args.scale", 0.25, text, "experiment/nuclei")
         if data.means is not None and data.means.high > values.UNLIKE * max(1e-9, data.means.low):
             text = (
@@ -184,10 +223,14 @@ def augmentation(draft: Draft) -> None:
 def evaluation(draft: Draft) -> None:
     """Mirror images averaged, components cleaned up, objects counted."""
     data = draft.fingerprint
-    if mirrors(draft) and draft.budget.quality != "quick":
+    trained, judged = 3 * length.wanted(draft)[0] * length.samples_a_step(draft), length.judged_patches(draft)
+    if mirrors(draft) and draft.budget.quality != "quick" and length.views("flips") * judged <= trained:
         draft.plan(
             "model.tta", "flips", "no class has a side and no image an up: the mean over four mirror images", _NNUNET
         )
+    if judged > trained and draft.value("data.patch_size"):
+        text = f"evaluation of {judged:.0f} tiles that share half of them would take longer than the training"
+        draft.plan("model.overlap", 0.25, text, "time")
     objects = data.objects
     if objects is None or not objects.total:
         return

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.settings import numbers as typed_numbers
 from tasks.planning.draft import Draft
 
 # Slices without a spacing or a size, as the data class takes them: of one size up to this side as stored, ...
 AS_STORED = 256.0  # px
 STRETCHED = 224.0  # ... others at this side
+UNLIKE = 1.5  # times that large images are larger than small ones, from which sizes are unlike
 
 
 def numbers(value: object) -> list[int]:
@@ -28,6 +30,22 @@ def as_flag(sides: Sequence[int]) -> int | list[int]:
 def multiple_of_32(side: float) -> int:
     """The nearest multiple of 32 px, which is the stride of the deepest level of most networks."""
     return max(32, 32 * round(side / 32))
+
+
+def one_scale(data: Fingerprint) -> str:
+    """Why images of unlike sizes are not resized to one; empty: they are alike, or their objects grow with them."""
+    objects = data.objects
+    small, large = max(data.height.low, data.width.low), max(data.height.high, data.width.high)
+    if large < UNLIKE * small or objects is None or objects.share is None:
+        return ""
+    shares = objects.share.high / max(1e-9, objects.share.low)
+    areas = objects.area.high / max(1.0, objects.area.low)
+    if areas >= shares:
+        return ""
+    return (
+        f"images of {small:g} to {large:g} px, whose objects differ less in pixels ({areas:.0f}-fold) than as a share "
+        f"of their image ({shares:.0f}-fold): one scale for all"
+    )
 
 
 def seen_size(draft: Draft) -> tuple[float, float]:

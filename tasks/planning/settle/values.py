@@ -5,6 +5,8 @@ from __future__ import annotations
 from tasks.planning.draft import Draft
 
 UNLIKE = 4  # times that bright images are brighter than dim ones, from which each image is scaled by itself
+MANY = 100  # times, beyond which a number says nothing: some images are black
+CT_WINDOWS = ("lung", "soft", "bone")  # of flat images of which nothing says what they show
 DIM = 0.15  # of the bright values that the median value is below, where most of an image is dim
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
 
@@ -12,16 +14,23 @@ _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
 def scale(draft: Draft) -> None:
     """Scale each image by percentiles of its own where brightness says nothing, and lift dim structures."""
     data = draft.fingerprint
-    if data.volumes or data.stated_range or data.intensities is None or data.means is None or data.colour > 0.5:
-        return  # of volumes percentiles are taken anyway; stains have colours that mean something
+    if data.volumes or data.intensities is None or data.means is None:
+        return  # of volumes percentiles are taken anyway
     if draft.is_given("data.percentiles", "data.value_range", "data.window", "data.gamma"):
         return
-    unlike = data.means.high / max(1e-9, data.means.low)
+    if data.modality == "ct" and data.stated_range:
+        text = "Hounsfield units, of which no image shows all: each of these windows is a channel"
+        draft.plan("data.window", list(CT_WINDOWS), text, "Radiopaedia, Windowing (CT)")
+        return
     wide = any(name not in ("uint8", "bool") for name in data.types)
+    if (data.stated_range and data.modality != "mr") or (data.colour > 0.5 and not wide):
+        return  # what a file of MR states are the bits of its values; stains have colours that mean something
+    unlike = data.means.high / max(1e-9, data.means.low)
     if unlike < UNLIKE and not wide:
         return
+    times = f"{unlike:.0f}" if unlike < MANY else f"more than {MANY}"
     text = (
-        f"bright images (95th percentile) have {unlike:.0f} times the mean of dim ones (5th)"
+        f"bright images (95th percentile) have {times} times the mean of dim ones (5th)"
         if unlike >= UNLIKE
         else f"values of {', '.join(data.types)}, of which no file says what is black and white"
     )

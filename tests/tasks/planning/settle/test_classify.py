@@ -11,7 +11,15 @@ from tasks.cli.flags import read_config, shipped_configs
 from tasks.planning.budget import Budget
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.settle.classify import MOST, PRETRAINED_SIDE, augmentation, evaluation, images, rare_classes
+from tasks.planning.settle.classify import (
+    MOST,
+    PRETRAINED_SIDE,
+    augmentation,
+    cautions,
+    evaluation,
+    images,
+    rare_classes,
+)
 from tasks.planning.settle.optimisation import batch
 from tasks.registry.links import PRETRAINED_SIDE as ENLARGED
 
@@ -28,13 +36,17 @@ def spread(least: float, most: float | None = None) -> Spread:
     return Spread(least, least, (least + most) / 2, most, most)
 
 
-def planned(rule: Any, given: dict[str, Any] | None = None, machine: str = "cpu", **facts: Any) -> dict[str, Any]:
+def drafted(given: dict[str, Any] | None = None, machine: str = "cpu", **facts: Any) -> Draft:
     facts = {"target": "binary", "images": 500, "samples": 500, "height": spread(64), "width": spread(64), **facts}
     weights = facts.pop("weights", None)
-    draft = Draft(
+    return Draft(
         Fingerprint("classify", **facts), Machine(machine), Budget(), given or {},  # type: ignore[arg-type]
         {**DEFAULTS, "model.weights": weights},
     )  # fmt: skip
+
+
+def planned(rule: Any, given: dict[str, Any] | None = None, machine: str = "cpu", **facts: Any) -> dict[str, Any]:
+    draft = drafted(given, machine, **facts)
     rule(draft)
     return {flag: one.value for flag, one in draft.planned.items()}
 
@@ -128,3 +140,13 @@ def test_a_small_set_of_small_images_gets_the_batch_and_size_of_the_config_that_
     facts: dict[str, Any] = {"images": 546, "samples": 546, "height": spread(28), "width": spread(28)}
     assert planned(batch, **facts)["data.batch_size"] == by_hand["batch_size"]
     assert planned(augmentation, **facts)["data.augment"] == by_hand["augment"]
+
+
+def test_whole_numbers_as_classes_may_be_amounts_and_slices_are_no_volumes() -> None:
+    months = tuple(str(number) for number in range(1, 229) if number % 3)
+    assert "give --data.target regression" in cautions(drafted(target="multiclass", classes=months))[0]
+    for classes in (("0", "1", "2", "3", "4"), tuple(f"site {name}" for name in months), (*months[:20], "99999")):
+        assert cautions(drafted(target="multiclass", classes=classes)) == []
+    assert cautions(drafted(target="multiclass", classes=tuple(str(10**6 + 977 * one) for one in range(40)))) == []
+    assert "each slice of a volume is a case of its own" in cautions(drafted(volumes=True))[0]
+    assert cautions(drafted({"model.aggregate": "attention"}, volumes=True)) == []

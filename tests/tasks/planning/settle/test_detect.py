@@ -97,7 +97,13 @@ def test_large_objects_let_images_be_made_smaller() -> None:
     assert settled(known[0], budget=Budget(seconds=detect.SHORT + 1))["data.image_size"] == [352, 480]
     many = replace(known[0], samples=detect.HEAVY + 1)
     assert settled(many)["data.image_size"] == [256, 352]
-    assert settled(many, device="cuda")["data.image_size"] == [352, 480]
+    assert settled(many, device="cuda")["data.image_size"] == [480, 640]  # which has the time
+
+
+def test_a_gpu_makes_images_no_smaller_than_it_has_time_for() -> None:
+    radiographs = print_of(boxes_of(Spread(60, 110, 200, 400, 600), (1024, 1024)), evenly(1024))
+    assert settled(radiographs)["data.image_size"] == 160
+    assert settled(radiographs, device="cuda")["data.image_size"] == 640
 
 
 def test_no_image_becomes_so_small_that_its_deepest_level_is_one_cell() -> None:

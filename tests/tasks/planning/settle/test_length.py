@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +14,11 @@ from hypothesis import strategies as st
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Spread
 from datamodules.samples.tiles import plan_tiles
 from scansuite.errors import SuiteError
-from tasks.planning.budget import Budget, Timing
+from tasks.planning.budget import QUICK_SECONDS, Budget, Timing
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.settle.length import (
+    FEW_CASES,
     FEWEST,
     GAIN,
     LONGER,
@@ -25,6 +28,9 @@ from tasks.planning.settle.length import (
     evaluated_patches,
     samples_an_epoch,
     steps,
+    stop_early,
+    validations_of,
+    whole_epoch,
 )
 
 DEFAULTS: dict[str, Any] = {
@@ -155,6 +161,47 @@ def test_any_set_gets_a_length_within_the_bounds_of_its_task(
     if validated:
         patience = values.get("model.early_stopping", 8)
         assert patience <= values["trainer.max_epochs"] // between or "model.early_stopping" not in values
+
+
+def test_a_validation_part_of_a_few_cases_ends_no_training_of_a_classifier() -> None:
+    """Its metric has a few values, and soon the best of them."""
+    few, enough = ({"train": 500, "val": number} for number in (FEW_CASES - 1, FEW_CASES))
+    assert "model.early_stopping" not in planned(draft_of("classify", 500, cases=few))
+    assert "model.early_stopping" in planned(draft_of("classify", 500, cases=enough))
+    assert "model.early_stopping" in planned(draft_of("segment", 500, cases=few))
+
+
+@pytest.mark.parametrize(("validations", "patience"), [(30, 9), (16, 8), (12, 6), (6, 3), (4, 3), (3, None)])
+def test_few_validations_are_waited_for_less_long(validations: int, patience: int | None) -> None:
+    draft = draft_of(given={"trainer.max_epochs": validations})
+    stop_early(draft)
+    assert draft.value("model.early_stopping") == patience
+
+
+def test_validation_of_a_large_part_takes_no_longer_than_training() -> None:
+    draft = draft_of("classify", 480_000, {"data.batch_size": 8}, cases={"train": 480_000, "val": 120_000})
+    assert validations_of(draft, 20_000) == 3
+
+
+def test_a_last_batch_of_one_is_no_step() -> None:
+    assert [whole_epoch(draft_of(images=images)) for images in (8, 9, 10, 16, 17, 1)] == [1, 1, 2, 2, 2, 1]
+    assert whole_epoch(draft_of(images=9, given={"data.batch_size": 1})) == 9
+
+
+def test_hours_on_a_processor_are_foretold() -> None:
+    size = {"height": Spread(*[500] * 5), "width": Spread(*[500] * 5)}
+    large = draft_of("classify", 80_000, {"data.batch_size": 16, "data.image_size": 224}, **size)
+    assert re.search(r"2\d{4} steps of 16 images of 224 x 224 .* some \d+ hours on two cores: --time", steps(large)[0])
+    assert steps(draft_of("classify", 500, {"data.image_size": 224}, **size)) == []
+    large.machine = Machine("cuda")
+    assert steps(large) == []
+
+
+def test_a_first_look_for_which_there_is_no_time_is_not_told_of_a_flag_that_nobody_gave() -> None:
+    draft = timed(QUICK_SECONDS, Timing(20.0, 1.0, 1.0))
+    draft.budget = replace(draft.budget, quality="quick")
+    with pytest.raises(SuiteError, match=r"^--quick: on this machine .* give at least --time"):
+        steps(draft)
 
 
 def test_a_smallest_gain_is_planned_of_metrics_from_0_to_1_alone() -> None:

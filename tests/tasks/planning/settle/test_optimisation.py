@@ -76,6 +76,17 @@ def test_steps_of_detection_on_a_processor_are_of_half_of_the_images(
     assert same == planned(batch, 500, 340, task="segment", given=given, machine=Machine("cuda"))
 
 
+def test_a_gpu_takes_more_large_images_at_a_time() -> None:
+    assert planned(batch, 100_000, 320, machine=Machine("cuda")) == {"data.batch_size": 32}
+    assert planned(batch, 100_000, 320) == {"data.batch_size": 8}
+
+
+def test_a_bag_of_images_is_batch_enough_for_batch_norms() -> None:
+    bags = {"model.aggregate": "attention", "data.bag_size": 16}
+    found = planned(batch, 500, 224, given=bags, images_a_case=Spread(16, 16, 16, 16, 16))
+    assert found == {"data.batch_size": 1}
+
+
 def test_an_epoch_of_a_small_set_has_steps() -> None:
     for images in (64, 100, 546, 1000):
         assert images / planned(batch, images, 28)["data.batch_size"] >= FEWEST_STEPS

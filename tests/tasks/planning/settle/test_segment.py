@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,78 @@ def test_large_images_whose_objects_bear_it_are_made_smaller_and_others_are_cut_
     assert planned(image_set(objects=objects(short=60), **large), defaults)["data.image_size"] == [160, 256]
     values = planned(image_set(objects=objects(short=9), **large), defaults)
     assert (values["data.patch_size"], values["data.patches"]) == (256, 6)  # six cover an image
+
+
+def sized(low: float, high: float, *, area: float = 0.7, long: float = 1.5, grows: bool = True) -> Objects:
+    """Lesions of ``low`` to ``high`` px; with their images, of which each is a like part, or alike in all."""
+    short = Spread(low, low, (low + high) / 2, high, high)
+    longer = Spread(*(long * side for side in short))
+    pixels = Spread(*(area * long * side**2 for side in short))
+    share = Spread(0.02, 0.02, 0.1, 0.3, 0.3) if grows else Spread(0.0001, 0.0001, 0.01, 0.3, 0.3)
+    return Objects(100, one(1), 0.0, short, longer, share=share, area=pixels, class_images=(1.0,))
+
+
+PHOTOGRAPHS = {"height": Spread(540, 600, 2000, 4000, 4500), "width": Spread(722, 800, 3000, 6000, 6700)}
+
+
+def test_images_of_unlike_sizes_become_one_size_where_their_objects_grow_with_them(
+    defaults: dict[str, dict[str, Any]],
+) -> None:
+    """Photographs of a lesion each: a patch of their pixels would show nothing but it."""
+    lesions = image_set(objects=sized(200, 1800), **PHOTOGRAPHS)
+    draft = drafted(lesions, defaults["MaskFolder"])
+    make_plan(draft, "x")
+    assert draft.value("data.image_size") == [160, 256]
+    assert "data.patch_size" not in draft.planned
+    assert "as their objects grow with them" in draft.planned["data.image_size"].reason
+    assert planned(lesions, defaults, Machine("cuda", weights=CPU.weights))["data.image_size"] == [352, 512]
+    # Cells have their pixels, whatever the image is.
+    assert planned(image_set(objects=sized(20, 60, grows=False), **PHOTOGRAPHS), defaults)["data.patch_size"] == 256
+    # Small images are not enlarged.
+    small = {"height": Spread(90, 100, 120, 200, 240), "width": Spread(90, 100, 150, 200, 240)}
+    assert planned(image_set(objects=sized(30, 190), **small), defaults)["data.image_size"] == [128, 160]
+
+
+def test_objects_that_fit_into_no_patch_are_seen_whole_though_specks_lie_beside_them(
+    defaults: dict[str, dict[str, Any]],
+) -> None:
+    specks = replace(sized(4, 1800), share=Spread(1e-7, 1e-7, 0.1, 0.3, 0.3))
+    assert planned(image_set(objects=specks, **PHOTOGRAPHS), defaults)["data.image_size"] == [160, 256]
+
+
+def test_thin_objects_keep_the_resolution_however_far_they_reach(defaults: dict[str, dict[str, Any]]) -> None:
+    vessels = sized(300, 500, area=0.1)
+    for sides in ({"height": one(565), "width": one(584)}, PHOTOGRAPHS):
+        draft = drafted(image_set(objects=vessels, **sides), defaults["MaskFolder"])
+        make_plan(draft, "x")
+        assert draft.value("data.patch_size") == 256
+        assert "too thin to be made smaller" in draft.planned["data.patch_size"].reason
+
+
+def test_classes_that_lie_on_one_side_each_have_sides(defaults: dict[str, dict[str, Any]]) -> None:
+    """Teeth by their numbers, lungs as 1 and 2: no name tells left from right."""
+    two = {"classes": ("18", "28"), "class_counts": (0.05, 0.05)}
+    for sides, planned_ in (((-0.95, 1.0), True), ((-0.95, 0.3), None), ((0.9, 1.0), None)):
+        lungs = replace(objects(shown=(1.0, 1.0)), class_sides=sides)
+        values = planned(image_set(objects=lungs, **two), defaults)
+        assert values.get("data.sided") is planned_
+        assert ("model.tta" in values) is (planned_ is None)
+        # A few objects lie on one side by chance.
+        few = replace(lungs, class_images=(0.05, 1.0))
+        assert "data.sided" not in planned(image_set(objects=few, **two), defaults)
+
+
+def test_an_evaluation_that_would_take_longer_than_the_training_is_made_shorter(
+    defaults: dict[str, dict[str, Any]],
+) -> None:
+    smears = {"height": one(3000), "width": one(4000), "objects": objects(40, short=9)}
+    few = planned(image_set(cases={"train": 100, "val": 5, "test": 5}, **smears), defaults)
+    assert (few["model.tta"], few.get("model.overlap")) == ("flips", None)
+    many = image_set(cases={"train": 100, "val": 300, "test": 700}, **smears)
+    values = planned(many, defaults)
+    assert "model.tta" not in values
+    assert values["model.overlap"] == 0.25
+    assert "model.overlap" not in planned(many, defaults, model_overlap=0.5)
 
 
 def test_patches_of_an_epoch_are_those_that_the_length_counts(defaults: dict[str, dict[str, Any]]) -> None:
