@@ -27,6 +27,7 @@ from scansuite.errors import SuiteError
 
 _ORIENTATION = 274  # tag of EXIF
 _PALETTE = 3
+_JPEG = b"\xff\xd8\xff"
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # by the kind of colour; a palette may become RGBA
 
 
@@ -83,6 +84,15 @@ def begins_as_image(path: Path) -> bool:
         return False
     begins = [begin for one in known_formats() if one.image is not None for begin in one.begins if len(begin) > 2]
     return head.startswith(tuple(begins))
+
+
+def is_jpeg(path: Path) -> bool:
+    """Whether a file is JPEG by its first bytes, whatever its name; False where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_JPEG)) == _JPEG
+    except OSError:
+        return False
 
 
 def count_pages(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,9 +17,11 @@ from datamodules.evenly import evenly
 from datamodules.faults import report_fault, tolerated
 from datamodules.readers import formats
 from datamodules.readers.listing import entries
+from datamodules.readers.raster import is_jpeg
 from datamodules.readers.sizes import image_size
 from datamodules.samples.label_values import LabelValues, label_values
 from datamodules.segmentation.base import PATCHES_ALONE, SegmentationData
+from datamodules.segmentation.jpeg_masks import SPLIT, refuse_jpeg
 from datamodules.segmentation.mask_pairs import MaskPairs, find_pairs, partner
 from datamodules.segmentation.masks import (
     Palette,
@@ -52,9 +55,10 @@ class MaskFolder(SegmentationData):
         masks: folder of the masks in ``root``; left out: ``masks`` or ``labels``, or where the images are. A mask has
             its image's name, with ``_mask``, ``_seg`` or ``_label`` behind it where both lie in one folder (or
             ``mask_001`` for ``img_001``), and any suffix of an image.
-        mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255), ``instances`` (0 is background, each
-            object a number: all become one class), ``colour`` (needs ``palette``), ``files`` (one binary mask a class,
-            in a folder of the class's name); ``auto`` looks at the files, and asks where they do not say.
+        mask_kind: ``index`` (values are classes), ``binary`` (0, and 1 or 255; as JPEG black and white, split at 128),
+            ``instances`` (0 is background, each object a number: all become one class), ``colour`` (needs ``palette``),
+            ``files`` (one binary mask a class, in a folder of the class's name); ``auto`` looks at the files, and asks
+            where they do not say.
         palette: CSV (``class,r,g,b`` or ``class,colour``) or JSON file with the colour of each class, background first;
             left out: masks are no colours.
         table: CSV, TSV or Parquet with paths of images and masks relative to ``root``, and any of ``case_id``,
@@ -119,6 +123,7 @@ class MaskFolder(SegmentationData):
         else:
             frame = frame if self._pairs is None else self._pairs.with_masks(self.root)
         self._choose_reader(frame)
+        self._tell_of_jpeg(frame)
         return table_of_images(frame, where=self.table_file)
 
     def mask_name(self, image: int) -> str:
@@ -130,6 +135,8 @@ class MaskFolder(SegmentationData):
         path = self.root / self._mask_path(image)
         if self._kind == "files":
             return self._read_class_files(image)
+        if is_jpeg(path) and not self._takes_jpeg:
+            raise refuse_jpeg(str(path))
         if isinstance(self._reader, Palette):
             return self._reader.read(formats.read(path, self.limits).array, str(path))
         array = read_label_file(path, self.limits)
@@ -219,6 +226,9 @@ class MaskFolder(SegmentationData):
     def _read_class_files(self, image: int) -> NDArray[np.uint8]:
         case = self.table.cases["case_id"].iat[int(self.table.images["case"].to_numpy()[image])]
         files = [self.root / file for file in self._class_files[str(case)]]
+        spoilt = None if self._takes_jpeg else next(filter(is_jpeg, files), None)
+        if spoilt is not None:
+            raise refuse_jpeg(str(spoilt))
         binary = _binary(("background", "class"), self.ignore_value)
         masks = [binary.read(read_label_file(file, self.limits), str(file)) for file in files]
         for file, mask in zip(files, masks, strict=True):
@@ -244,9 +254,13 @@ class MaskFolder(SegmentationData):
         if isinstance(self.classes, dict) or (self.classes is not None and len(self.classes) > 2):
             return "index"
         by_mask = self._seen_values(frame)
-        seen = {0}.union(*by_mask.values())
+        # A mask in JPEG that could be read is black and white, beside others of 0 and 1 as well.
+        jpeg = [file for file in by_mask if is_jpeg(file)]
+        seen = {0}.union(*(values for file, values in by_mask.items() if file not in jpeg))
         if seen <= {0, 1} or seen <= {0, 255}:
             return "binary"
+        if jpeg:
+            raise refuse_jpeg(str(jpeg[0]))
         if number_objects(list(by_mask.values())):
             log.info("masks number objects, up to %d: all are one class (--data.mask_kind index if not)", max(seen))
             return "instances"
@@ -262,10 +276,8 @@ class MaskFolder(SegmentationData):
 
     def _seen_values(self, frame: pd.DataFrame) -> dict[Path, set[int]]:
         """Values in each of some masks."""
-        files = frame[self._masks].dropna()
-        chosen = evenly(len(files), _PROBED_MASKS)
         by_mask = {}
-        for file in map(self.root.joinpath, files.iloc[chosen]):
+        for file in self._some_masks(frame):
             try:
                 array = read_label_file(file, self.limits)
             except SuiteError:  # is named with all that cannot be read
@@ -273,6 +285,37 @@ class MaskFolder(SegmentationData):
             with tolerated("mask_probe", file):
                 by_mask[file] = seen_values(array, str(file), self.ignore_value)
         return by_mask
+
+    def _some_masks(self, frame: pd.DataFrame) -> list[Path]:
+        files = frame[self._masks].dropna()
+        return [self.root / file for file in files.iloc[evenly(len(files), _PROBED_MASKS)]]
+
+    @property
+    def _takes_jpeg(self) -> bool:
+        """Whether masks hold what is left of them in JPEG: black and white, and nothing that is ignored."""
+        if self._kind == "files":
+            return self.ignore_value is None
+        reader = self._reader
+        if self._kind not in ("binary", "index") or not isinstance(reader, LabelValues) or reader.ignore:
+            return False
+        return len(reader.values) == 2 and 0 in reader.values[0] and 255 in reader.values[1]
+
+    def _tell_of_jpeg(self, frame: pd.DataFrame) -> None:
+        black = 0
+        for file in filter(is_jpeg, self._some_masks(frame)) if self._takes_jpeg else ():
+            with suppress(SuiteError):  # is named with all that cannot be read
+                if read_label_file(file, self.limits).any():
+                    log.info(
+                        "masks are saved as JPEG (%s), which has blurred their outlines: they are split at %d; PNG "
+                        "keeps them", file.name, SPLIT,
+                    )  # fmt: skip
+                    return
+                black += 1
+        if black:  # what 0 and 1 become
+            log.warning(
+                "%s: no white in masks that are saved as JPEG (%d looked at): if classes had low numbers, JPEG has "
+                "erased them: save them as PNG again, from where they were drawn", self.root, black,
+            )  # fmt: skip
 
     def _choose_reader(self, frame: pd.DataFrame) -> None:
         if self._kind == "files":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from datamodules.readers.limits import DEFAULT, Limits
 from datamodules.samples.label_values import IGNORE, check_class_names, whole_values
+from datamodules.segmentation.jpeg_masks import black_and_white
 from datamodules.tables.file import read_frame
 from datamodules.tables.form import AS_FOUND, TableForm
 from datamodules.tables.text import read_text
@@ -41,7 +42,7 @@ class Palette:
         """Class numbers of a picture: (H, W, 3 or 4) or grey (H, W) uint8 -> (H, W) uint8.
 
         Raises:
-            SuiteError: a colour stands for no class (a mask saved as JPEG has many), or it is no 8-bit picture.
+            SuiteError: a colour stands for no class, or it is no 8-bit picture.
         """
         if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] < 3):
             raise SuiteError(f"{where}: a colour mask is an 8-bit picture, not {array.dtype} of shape {array.shape}")
@@ -57,8 +58,7 @@ class Palette:
             row, column = np.argwhere(unknown)[0]
             raise SuiteError(
                 f"{where}: unknown colour {tuple(colour[row, column].tolist())} at row {row}, column {column} "
-                f"({int(unknown.sum())} pixels): add it to --data.palette"
-                + ("; masks must not be saved as JPEG" if Path(where).suffix.lower() in (".jpg", ".jpeg") else ""),
+                f"({int(unknown.sum())} pixels): add it to --data.palette",
                 kind="unknown_value",
             )
         return numbers[order][place]
@@ -134,14 +134,18 @@ def _colour(value: Any, name: str, file: Path) -> tuple[int, int, int]:
 def read_label_file(path: Path, limits: Limits = DEFAULT) -> NDArray[Any]:
     """Read a mask as label values, (H, W).
 
-    As :func:`datamodules.readers.formats.read` with ``labels``; grey that is stored as colour gives the grey value.
+    As :func:`datamodules.readers.formats.read` with ``labels``; grey that is stored as colour gives the grey value. A
+    mask of black and white that was saved as JPEG gives 0 and 255
+    (:func:`~datamodules.segmentation.jpeg_masks.black_and_white`).
 
     Raises:
-        SuiteError: the file cannot be read, or is a colour picture.
+        SuiteError: the file cannot be read, is a colour picture, or is JPEG and was not black and white.
     """
     from datamodules.readers import formats, raster
 
     array = formats.read(path, limits, labels=True).array
+    if raster.is_jpeg(path):
+        return black_and_white(array, str(path))
     if array.ndim == 2:
         return array
     if not raster.is_grey(array):
