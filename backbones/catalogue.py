@@ -10,6 +10,7 @@ import timm
 import torch
 
 import backbones.classic  # noqa: F401  registers its networks in timm's registry
+from backbones.names import own_network
 from backbones.records import read_licence
 from backbones.sources import described, is_source
 
@@ -85,6 +86,16 @@ def licence_of_weights(name: str, weights: str | None) -> str | None:
     if weights == "imagenet":
         return weights_licence(name)
     return None if weights is None else read_licence(Path(weights))
+
+
+def has_stochastic_depth(name: str) -> bool:
+    """Whether a network can pass over blocks in training (``--model.drop_path``)."""
+    with torch.device("meta"):  # without memory or arithmetic
+        try:
+            timm.create_model(own_network(name), drop_path_rate=0.1)
+        except TypeError:  # no such argument
+            return False
+    return True
 
 
 def _licences(name: str) -> Iterator[str]:

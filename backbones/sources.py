@@ -155,8 +155,10 @@ def _processor(find: _Find, name: str) -> tuple[tuple[float, ...] | None, tuple[
     """Mean and standard deviation that transformers keeps beside the network: RAD-DINO's are not ImageNet's."""
     found = find("preprocessor_config.json")
     values = {} if found is None else _json(found, name)
-    if not isinstance(values, Mapping) or values.get("do_normalize") is False:
+    if not isinstance(values, Mapping):
         return None, None
+    if values.get("do_normalize") is False:
+        return (0.0,) * 3, (1.0,) * 3
     return _numbers(values.get("image_mean")), _numbers(values.get("image_std"))
 
 

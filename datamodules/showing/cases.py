@@ -112,7 +112,8 @@ class CaseCollector:
             title += f": slice {index + 1}{of}"
         panel = sample_panel(self.data, sample, title)
         if self.data.patch is not None:
-            panel = replace(panel, lines=[*panel.lines, "the patch in the middle: training draws them at random"])
+            where = "a drawn patch" if self.data.patch.foreground_share is not None else "the patch in the middle"
+            panel = replace(panel, lines=[*panel.lines, f"{where}: training draws them at random"])
         return stored_panels(self.data, images[number : number + 1]), [panel]
 
     def _bag(self, sample: Sample, images: NDArray[np.int64]) -> tuple[list[Panel], list[Panel]]:

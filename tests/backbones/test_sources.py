@@ -111,6 +111,9 @@ def test_mean_and_deviation_that_transformers_keeps_beside_a_network_are_its_own
     processor.write_text(json.dumps({"do_normalize": True, "image_mean": [0.53] * 3, "image_std": [0.26] * 3}))
     described.cache_clear()
     assert source_normalisation(name) == ((0.53,) * 3, (0.26,) * 3) != imagenet
+    processor.write_text(json.dumps({"do_normalize": False, "image_mean": [0.53] * 3, "image_std": [0.26] * 3}))
+    described.cache_clear()
+    assert source_normalisation(name) == ((0.0,) * 3, (1.0,) * 3)
     processor.write_text("{")
     described.cache_clear()
     with pytest.raises(SuiteError, match=r"preprocessor_config.json cannot be read as JSON"):

@@ -38,14 +38,22 @@ def given_flags(argv: Sequence[str]) -> set[str]:
 
 
 def config_value(argv: Sequence[str], name: str) -> str | None:
-    """A flag of the verb's own in the last config that has it.
+    """A flag in the last config that has it; None: in none, or null.
+
+    Args:
+        argv: flags as typed.
+        name: without dashes: of the verb's own (``plan``), or of a group (``model.prune``).
 
     Raises:
         SuiteError: a config cannot be read.
     """
-    values = [read_config(Path(file)) for file in config_files(argv)]
-    found = [value[name] for value in values if isinstance(value, Mapping) and value.get(name) is not None]
-    return str(found[-1]) if found else None
+    found = None
+    for file in config_files(argv):
+        value: Any = read_config(Path(file))
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        found = found if value is None else str(value)
+    return found
 
 
 def _section(text: str) -> Mapping[Any, Any]:

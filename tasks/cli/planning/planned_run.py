@@ -104,7 +104,8 @@ def is_planned(task: str, words: Sequence[str]) -> bool:
     printed = any(word.split("=", 1)[0] == "--print_config" for word in words)
     if task not in RULES or wants_help(words) or printed or not wants_plan(words, config_value(words, "plan")):
         return False
-    return value_of(words, "--model.prune") in (None, "null") and not _goes_on(task, words)
+    pruned = value_of(words, "--model.prune") or config_value(words, "model.prune")
+    return pruned in (None, "null") and not _goes_on(task, words)
 
 
 def _goes_on(task: str, words: Sequence[str]) -> bool:

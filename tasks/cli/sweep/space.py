@@ -123,12 +123,14 @@ def around(config: Mapping[str, Any]) -> Space:
     Args:
         config: flags by full name, with their values.
     """
+    from backbones.catalogue import has_stochastic_depth  # brings timm, which help does not need
+
     rate, decay = float(config["model.lr"]), float(config["model.weight_decay"])
     space: Space = {"model.lr": Range(rate / 5, rate * 5, log=True)}
     if decay > 0:
         space["model.weight_decay"] = Range(decay / 10, decay * 4, log=True)
     seen = config.get("data.cache") != "features"  # else the network is frozen, and no image is seen twice
-    if seen:
+    if seen and has_stochastic_depth(str(config["model.backbone"])):
         space["model.drop_path"] = Range(0.0, 0.3)
     space["model.warmup"] = Range(0.0, 0.2)
     if seen and isinstance(config.get("data.augment"), str):

@@ -37,11 +37,17 @@ def cache(draft: Draft) -> None:
 def _kept(draft: Draft) -> tuple[float, int]:
     """Pixels of an image as memory has it, in the mean, and bytes of a value: resized images are kept as float32."""
     data = draft.fingerprint
-    stored = length.mean([high * wide for high, wide in zip(data.height, data.width, strict=True)])
     depth = max(np.dtype(name).itemsize for name in data.types)
     zoom = float(draft.value("data.zoom") or 1)
     sides = numbers(draft.value("data.image_size"))
-    kept = float(sides[0] * sides[-1]) if sides else zoom**2 * stored
-    if kept != stored and not draft.value("data.round_resized"):
+    if sides:
+        kept = float(sides[0] * sides[-1])
+        resized = {(data.height.least, data.width.least), (data.height.most, data.width.most)} != {
+            (sides[0], sides[-1])
+        }
+    else:
+        kept = zoom**2 * length.mean([high * wide for high, wide in zip(data.height, data.width, strict=True)])
+        resized = zoom != 1
+    if resized and not draft.value("data.round_resized"):
         depth = max(depth, _FLOAT32)
     return kept, depth

@@ -28,6 +28,8 @@ def sides(draft: Draft) -> None:
     data, objects = draft.fingerprint, draft.fingerprint.objects
     if data.sided or objects is None or not objects.total:
         return
+    if draft.is_given("model.tta", "data.mosaic", "data.augment_args.horizontal_flip"):
+        return  # which classes with sides refuse
     # Slices of a volume are of one patient, and say the same.
     images = data.cases.get("train", 0) if data.volumes else data.images
     told = [

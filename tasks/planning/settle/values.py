@@ -18,7 +18,7 @@ def scale(draft: Draft) -> None:
         return  # of volumes percentiles are taken anyway
     if draft.is_given("data.percentiles", "data.value_range", "data.window", "data.gamma"):
         return
-    if data.modality == "ct" and data.stated_range:
+    if data.modality == "ct" and data.stated_range and not draft.is_given("data.channels"):
         text = "Hounsfield units, of which no image shows all: each of these windows is a channel"
         draft.plan("data.window", list(CT_WINDOWS), text, "Radiopaedia, Windowing (CT)")
         return

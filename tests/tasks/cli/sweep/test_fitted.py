@@ -55,7 +55,13 @@ def test_the_neighbourhood_holds_its_middle_and_nothing_without_effect(
 
 
 def test_what_a_frozen_network_does_not_follow_is_not_in_the_space_of_what_is_trained_on_it() -> None:
-    config = {"model.lr": 1e-3, "model.weight_decay": 0.05, "model.drop_path": 0.0, "data.augment": "light"}
+    config = {
+        "model.backbone": "resnet18",
+        "model.lr": 1e-3,
+        "model.weight_decay": 0.05,
+        "model.drop_path": 0.0,
+        "data.augment": "light",
+    }
     assert {"model.drop_path", "data.augment"} <= around(config).keys()
     assert not {"model.drop_path", "data.augment"} & around({**config, "data.cache": "features"}).keys()
 

@@ -140,10 +140,11 @@ def test_a_number_is_no_yes_and_one_with_an_exponent_no_text(tmp_path: Path) -> 
 def test_the_neighbourhood_holds_its_middle() -> None:
     middle = {"model.lr": 7e-4, "model.weight_decay": 0.05, "model.drop_path": 0.0, "model.warmup": 0.05,
               "data.augment": "xray"}  # fmt: skip
-    space = around(middle)
+    space = around({**middle, "model.backbone": "resnet18"})
     assert set(space) == set(middle)
+    assert set(around({**middle, "model.backbone": "densenet121"})) == set(middle) - {"model.drop_path"}
     assert all(part.holds(middle[name]) for name, part in space.items())
-    assert "model.weight_decay" not in around({**middle, "model.weight_decay": 0.0})
+    assert "model.weight_decay" not in around({**middle, "model.backbone": "resnet18", "model.weight_decay": 0.0})
 
 
 @given(st.dictionaries(st.sampled_from(["model.lr", "data.x"]), st.floats(allow_nan=False, allow_infinity=False)))
