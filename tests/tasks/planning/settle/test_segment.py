@@ -198,6 +198,8 @@ def test_classes_that_lie_on_one_side_each_have_sides(defaults: dict[str, dict[s
         values = planned(image_set(objects=lungs, **two), defaults)
         assert values.get("data.sided") is planned_
         assert ("model.tta" in values) is (planned_ is None)
+        # What the user gave, and classes with sides refuse, stays.
+        assert "data.sided" not in planned(image_set(objects=lungs, **two), defaults, model_tta="flips")
         # A few objects lie on one side by chance.
         few = replace(lungs, class_images=(0.05, 1.0))
         assert "data.sided" not in planned(image_set(objects=few, **two), defaults)
