@@ -92,6 +92,8 @@ class Fingerprint:
         modality_from: what says so, in words.
         colour: share (0 to 1) of the images whose channels are unlike, as red, green and blue.
         intensities: of stored values of training images; None: not measured.
+        foreground_range: 0.5th and 99.5th percentile of the stored values of voxels that bear a class; None: not
+            measured, as of flat images, or of volumes of several sequences.
         means: of the stored values' mean from image to image; None: not measured.
         dark: share (0 to 1) of an image's pixels that have its lowest value; the mean over images.
         objects: boxes or regions; None: there are none to measure.
@@ -130,6 +132,7 @@ class Fingerprint:
     modality_from: str = ""
     colour: float = 0.0
     intensities: Spread | None = None
+    foreground_range: tuple[float, float] | None = None
     means: Spread | None = None
     dark: float = 0.0
     objects: Objects | None = None

@@ -16,6 +16,7 @@ from datamodules.checks.units import dicom_modality
 from datamodules.detection.base import DetectionData
 from datamodules.evenly import evenly
 from datamodules.fingerprint.directions import profiles
+from datamodules.fingerprint.foreground import values_of_classes
 from datamodules.fingerprint.order import spread_out
 from datamodules.fingerprint.regions import ObjectTable, regions_of
 from datamodules.readers.raster import is_grey
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 MOST_IMAGES, MOST_VOLUMES, MOST_SLICES = 128, 48, 24
 LEAST = 8  # images or volumes that are looked at, however long it takes
 SECONDS = 20.0
-_VALUES = 4096  # of an image that count for the spread of intensities
+_VALUES = 4096  # of an image that count for the spread of intensities, of a volume for that of its classes
 _PROFILE_SIDE = 128  # pixels: enough for what differs between the halves of an image
 _LARGEST = 2**27  # pixels of an image: of larger ones the header alone is read
 
@@ -61,6 +62,7 @@ class Look:
         all_pixels: that were counted, background included.
         dicom: Modality of DICOM files.
         stated: images whose range of values is stated.
+        foreground: some values of the voxels of each volume that bear a class; of volumes of one sequence.
     """
 
     objects: ObjectTable
@@ -81,6 +83,7 @@ class Look:
     rows: list[NDArray[np.float64]] = field(default_factory=list)
     columns: list[NDArray[np.float64]] = field(default_factory=list)
     dicom: Counter[str] = field(default_factory=Counter)
+    foreground: list[NDArray[np.float64]] = field(default_factory=list)
 
     def take_values(
         self, array: NDArray[Any], *, alpha: bool = False, lowest: float | None = None, directed: bool = True
@@ -260,6 +263,8 @@ def _look_at_volume(look: Look, data: ScanDataModule, stored: StoredVolume) -> N
         for number in chosen:
             mask = data.as_model_sees(np.ascontiguousarray(masks[number]))
             look.take_mask(mask, (row, column) if known else None, background=not data.overlapping)
+        if len(volumes) == 1 and slices.ndim == 3:  # several may be of several quantities, which have no range together
+            look.foreground.append(values_of_classes(slices, masks, data.as_model_sees, _VALUES))
 
 
 def _masks(data: ScanDataModule, stored: StoredVolume, volume: Volume, plane: Plane) -> NDArray[np.uint8] | None:

@@ -17,6 +17,7 @@ from datamodules.classification.base import ClassificationData
 from datamodules.detection.base import DetectionData
 from datamodules.fingerprint.directions import LEAST_IMAGES, UPRIGHT, strength
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Objects
+from datamodules.fingerprint.foreground import range_of
 from datamodules.fingerprint.kept_looks import KeptLook, Seen
 from datamodules.fingerprint.look import SECONDS, Look, TrainingUnits, look_at, training_units
 from datamodules.fingerprint.modality import Evidence, modality_of
@@ -33,7 +34,8 @@ UNKEPT = 64  # images that are looked at, where they are no files and each run l
 # What comes from a look at images alone, and is kept in the cache.
 _SEEN = (
     "class_counts", "types", "height", "width", "volumes", "slices", "spacing", "spacings", "colour", "intensities",
-    "means", "dark", "objects", "upright", "up_down", "left_right", "looked_at", "seconds", "complete",
+    "foreground_range", "means", "dark", "objects", "upright", "up_down", "left_right", "looked_at", "seconds",
+    "complete",
 )  # fmt: skip
 
 
@@ -176,6 +178,7 @@ def _seen(known: Fingerprint, look: Look) -> Seen:
         spacings=spacings,
         colour=float(np.mean(look.colours)) if look.colours else 0.0,
         intensities=spread_or_none(values),
+        foreground_range=range_of(look.foreground),
         means=spread_or_none(look.means),
         dark=float(np.mean(look.dark)) if look.dark else 0.0,
         objects=look.objects.objects(),

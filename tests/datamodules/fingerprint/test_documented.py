@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.fingerprint import directions, look, measure, modality
+from datamodules.fingerprint import directions, foreground, look, measure, modality
 from datamodules.fingerprint.fingerprint import Fingerprint, Objects, Spread
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "fingerprint.md").read_text(encoding="utf-8")
@@ -26,6 +26,9 @@ def test_every_field_is_explained(name: str) -> None:
         f"({look.MOST_VOLUMES} volumes, {look.MOST_SLICES} slices of",
         f"after {look.SECONDS:g} seconds",
         f"{measure.UNKEPT} of them are looked at each time",
+        f"{foreground.PERCENTILES[0]:g}th and {foreground.PERCENTILES[1]:g}th percentile of the stored values",
+        f"fewer than {foreground.LEAST_VOXELS} such voxels",
+        f"at most {look._VALUES} values of each volume",
         f"is at least {directions.UPRIGHT}",
         f"than {directions.LEAST_IMAGES} images give 0",
         f"pixels of at most {modality._MICROSCOPE} mm",

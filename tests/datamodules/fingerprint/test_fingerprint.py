@@ -44,6 +44,7 @@ FINGERPRINTS = st.builds(
     spacings=st.lists(SPREADS, max_size=3).map(tuple),
     modality_from=st.text(max_size=20),
     intensities=st.none() | SPREADS,
+    foreground_range=st.none() | st.tuples(NUMBERS, NUMBERS),
     objects=st.none() | OBJECTS,
     upright=st.booleans(),
 )
