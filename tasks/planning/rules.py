@@ -50,6 +50,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         network.network,
         segment.volumes,
         segment.images,
+        values.hounsfield,
         segment.network,
         segment.rare,
         presets.sides,

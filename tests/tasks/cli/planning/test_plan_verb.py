@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from scansuite.errors import SuiteError
 from tasks.cli.flags import in_full
+from tests.datamodules.volumes_on_disk import write_nifti
 from tests.tasks.cli.conftest import TINY, Run, one_line
 
 # No augmentation, batch or length: those are left to the plan, or would take minutes.
@@ -75,3 +77,29 @@ def test_other_verbs_take_a_plan(run: Run) -> None:
     Path("plan.yaml").write_text(yaml.safe_dump({**plan, "model": {"lr": 0.01}, "trainer": {"max_epochs": 3}}))
     status, _, err = run("check", "--config", "plan.yaml", "--output", "checked")
     assert (status, "no such flag" in err) == (0, False), err
+
+
+def ct_volumes(root: Path) -> Path:
+    """Ten volumes of air, a body, metal, and an organ of -20 to 140 HU."""
+    shape = (24, 20, 6)
+    for number in range(10):
+        array = np.full(shape, -1000, np.int16)
+        array[2:22, 2:18], array[0] = -90, 500 * number
+        mask = np.zeros(shape, np.uint8)
+        mask[6:14, 6:14, 2:4] = 1
+        array[mask > 0] = np.linspace(-20, 140, 128)
+        write_nifti(root / "imagesTr" / f"v{number}.nii.gz", array)
+        write_nifti(root / "labelsTr" / f"v{number}.nii.gz", mask)
+    return root
+
+
+def test_a_plan_for_ct_volumes_scales_all_of_them_alike(run_task: Run, tmp_path: Path) -> None:
+    words = ["plan", "--data", "Volumes", "--data.root", ct_volumes(tmp_path / "ct"), "--data.num_workers", "0"]
+    status, out, err = run_task("segment", *words)
+    assert status == 0, err
+    assert "--data.value_range [-20.0, 140.0]" in out.splitlines()
+    assert "annotated voxels have values from -20 to 140" in " ".join(out.split())
+    for flags in (["--data.window", "liver"], ["--data.percentiles", "1,99"], ["--data.value_range=-100,300"]):
+        status, out, err = run_task("segment", *words, *flags)
+        assert status == 0, err
+        assert not any(f"--data.{name} " in out for name in ("value_range", "percentiles", "window"))

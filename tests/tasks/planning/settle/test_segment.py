@@ -256,6 +256,58 @@ def test_overlap_is_summed_over_a_batch_where_images_lack_a_class(defaults: dict
     assert "model.batch_dice" not in planned(many, defaults)
 
 
+CT = {"modality": "ct", "intensities": Spread(-1024, -1000, -80, 300, 3071), "foreground_range": (-17.3, 200.6)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        ({}, [-20, 205]),  # outwards, to 5 HU
+        ({"foreground_range": (-1024.0, 1500.0)}, [-1025, 1500]),
+        ({"foreground_range": (40.0, 44.0)}, [0, 85]),  # 80 HU wide about their middle, 42
+        ({"foreground_range": (60.0, 60.0)}, [20, 100]),
+        ({"foreground_range": None}, None),
+        ({"intensities": Spread(0, 0, 20, 200, 255), "foreground_range": (90.0, 140.0)}, None),  # no Hounsfield units
+        ({"modality": "mr"}, None),
+        ({"modality": "unknown"}, None),
+    ],
+)
+def test_ct_is_scaled_by_what_is_annotated_in_all_volumes(
+    defaults: dict[str, dict[str, Any]], facts: dict[str, Any], wanted: list[float] | None
+) -> None:
+    draft = drafted(volume_set((256, 256, 60), (1.0, 1.0, 2.5), **{**CT, **facts}), defaults["Volumes"])
+    make_plan(draft, "x")
+    assert draft.value("data.value_range") == wanted
+    assert "data.percentiles" not in draft.planned
+
+
+def test_the_reason_of_a_range_has_its_numbers(defaults: dict[str, dict[str, Any]]) -> None:
+    draft = drafted(volume_set((256, 256, 60), (1.0, 1.0, 2.5), **CT), defaults["Volumes"])
+    make_plan(draft, "x")
+    found = draft.planned["data.value_range"]
+    assert "values from -17 to 201 (0.5th and 99.5th percentile); all voxels from -1024 to 3071" in found.reason
+    assert "nnU-Net" in found.source
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("data_window", "liver"), ("data_window", "liver,bone"), ("data_window", None), ("data_percentiles", [1, 99]),
+        ("data_value_range", [-100, 300]), ("data_value_range", None),
+    ],
+)  # fmt: skip
+def test_a_scale_that_was_given_stays(defaults: dict[str, dict[str, Any]], flag: str, value: Any) -> None:
+    print_ = volume_set((256, 256, 60), (1.0, 1.0, 2.5), **CT)
+    assert "data.value_range" in planned(print_, defaults)
+    assert (
+        not {"data.value_range", "data.percentiles", "data.window"} & planned(print_, defaults, **{flag: value}).keys()
+    )
+
+
+def test_flat_images_of_ct_are_left_as_they_are(defaults: dict[str, dict[str, Any]]) -> None:
+    assert "data.value_range" not in planned(image_set(**CT, stated_range=True), defaults)
+
+
 _SIDES = st.integers(1, 50_000)
 
 
@@ -291,6 +343,7 @@ def fingerprints(draw: st.DrawFn) -> Fingerprint:
         modality=draw(st.sampled_from(["ct", "mr", "xray", "ultrasound", "pet", "microscopy", "colour", "unknown"])),
         colour=draw(shares),
         intensities=draw(st.none() | _spreads(st.integers(0, 65535))),
+        foreground_range=draw(st.none() | st.tuples(st.floats(-5000, 0), st.floats(0, 5000))),
         means=draw(st.none() | _spreads(st.integers(0, 65535))),
         objects=draw(st.none() | st.just(found)),
         sided=draw(st.booleans()),

@@ -63,7 +63,8 @@ def test_flat_ct_is_seen_through_windows_each_a_channel() -> None:
     assert "fitted to" not in draft.planned["model.weights"].reason  # they have three channels too
     for flag in ("data.window", "data.percentiles", "data.value_range"):
         assert planned({flag: "brain"}, **ct) == {}
-    assert "data.window" not in planned({"data.channels": 1}, **ct)
+    assert planned({"data.channels": 1}, **ct) == PERCENTILES
+    assert planned(**{**ct, "types": ("uint8",), "intensities": FLAT}) == {}  # pictures of it
 
 
 def test_black_images_are_no_number_of_times() -> None:
