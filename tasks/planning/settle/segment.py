@@ -98,15 +98,15 @@ def images(draft: Draft) -> None:
     fit = min(1.0, most / (max(height.most, width.most) if same else longer))
     low = _short_side(data, fit)
     objects = data.objects if data.objects is not None and data.objects.total else None
-    too_large = not same and objects is not None and objects.long_side.median > most
+    too_large = objects is not None and objects.long_side.median > most
     why = _thin(data) or ("" if same or too_large else one_scale(data))
     if not why and (low >= LEAST_SIDE or too_large):
         sides = [multiple_of_32(fit * height.median), multiple_of_32(fit * width.median)]
-        text = f"small objects (5th percentile) keep {low:.0f} px in images of {sides[0]} x {sides[1]}"
-        if low < LEAST_SIDE and objects is not None:
-            text = f"objects of {objects.long_side.median:g} px (median) fit into no patch"
-        if not same:
-            text = f"{text}; images of {_sizes(data)} become one size, as their objects grow with them"
+        text = f"images of {_sizes(data)} become one size of {sides[0]} x {sides[1]}"
+        if too_large and objects is not None:
+            text = f"objects of {objects.long_side.median:g} px (median) fit into no patch: {text}"
+        else:
+            text = f"{text}, in which small objects (5th percentile) keep {low:.0f} px"
         draft.plan("data.image_size", as_flag(sides), text, "data")
         return
     side = max(32, min(most, 32 * int(min(height.low, width.low) // 32)))
@@ -141,9 +141,9 @@ def _thin(data: Fingerprint) -> str:
     if objects is None or not objects.total or not objects.area.median:
         return ""
     filled = objects.area.median / max(1.0, objects.short_side.median * objects.long_side.median)
-    return f"objects fill {_percent(filled)} of the box around them (median): too thin to be made smaller" * (
-        filled < THIN
-    )
+    if filled >= THIN:
+        return ""
+    return f"objects fill {_percent(filled)} of the box around them (median): too thin to be made smaller"
 
 
 def _patches(draft: Draft, side: int) -> None:

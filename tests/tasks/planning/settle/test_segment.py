@@ -165,7 +165,13 @@ def test_images_of_unlike_sizes_become_one_size_where_their_objects_grow_with_th
     make_plan(draft, "x")
     assert draft.value("data.image_size") == [160, 256]
     assert "data.patch_size" not in draft.planned
-    assert "as their objects grow with them" in draft.planned["data.image_size"].reason
+    assert "fit into no patch" in draft.planned["data.image_size"].reason
+    # Of such as fit into one, small ones keep 24 px.
+    fitting = replace(sized(30, 190), share=lesions.objects.share)  # type: ignore[union-attr]
+    draft = drafted(image_set(objects=fitting, **PHOTOGRAPHS), defaults["MaskFolder"])
+    make_plan(draft, "x")
+    assert draft.value("data.image_size") == [160, 256]
+    assert "small objects (5th percentile) keep 24 px" in draft.planned["data.image_size"].reason
     assert planned(lesions, defaults, Machine("cuda", weights=CPU.weights))["data.image_size"] == [352, 512]
     # Cells have their pixels, whatever the image is.
     assert planned(image_set(objects=sized(20, 60, grows=False), **PHOTOGRAPHS), defaults)["data.patch_size"] == 256
