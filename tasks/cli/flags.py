@@ -17,6 +17,8 @@ from tasks.registry.specs import SPECS, spec_of
 
 _SHORT = re.compile(r"-[A-Za-z]\w*(=.*)?")  # -lr, -b=8: a flag of other programs; a negative number is none
 
+_NEGATIVES = re.compile(r"-\.?\d[\d.eE+-]*[,:;/ ][-+\d.,:;/eE ]*")  # -100,300 and -600:1500
+
 
 def value_of(argv: Sequence[str], flag: str) -> str | None:
     """The last value given to a flag, or None."""
@@ -107,6 +109,20 @@ MAY_BE_BLANK = ("--data.separator",)  # cells may stand between blanks
 SHORTHANDS = {"--quick": ("--quality", "quick", "a first look in two minutes: the same as --quality quick")}
 # Flags that are typed without a value, or may be.
 VALUELESS = ("-h", "--help", "--help_all", "--print_config", "--data.help", *OF_ALL)
+
+
+def with_negatives(argv: Sequence[str]) -> list[str]:
+    """Flags with a value of several numbers of which the first is negative (``--data.window -600:1500``) as one word.
+
+    A parser takes a word that begins with a dash, and is no single number, for a flag.
+    """
+    words: list[str] = []
+    for word in argv:
+        if words and _NEGATIVES.fullmatch(word) and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] = f"{words[-1]}={word}"
+        else:
+            words.append(word)
+    return words
 
 
 def in_full(argv: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from scansuite.version import __version__
 from tasks.cli.display.bar import shown
 from tasks.cli.display.console import quietly
 from tasks.cli.errors import guarded
-from tasks.cli.flags import OF_ALL, given, in_full, values_of, wants_help
+from tasks.cli.flags import OF_ALL, given, in_full, values_of, wants_help, with_negatives
 from tasks.cli.starting.mistyped import refuse_mistyped
 from tasks.registry.specs import is_task, spec_of, task_names
 
@@ -119,7 +119,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, ends: bool | None = No
         print(f"error: {_no_verb(verb, spec.program)}", file=sys.stderr)
         return 2
     debug, quiet = "--debug" in flags, "--quiet" in flags
-    flags = [flag for flag in flags if flag not in OF_ALL]
+    flags = with_negatives([flag for flag in flags if flag not in OF_ALL])
     # Its import otherwise asks the network for a newer release (and the newer releases have another licence).
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 

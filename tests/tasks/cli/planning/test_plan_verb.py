@@ -11,12 +11,21 @@ import torch
 import yaml
 
 from scansuite.errors import SuiteError
-from tasks.cli.flags import in_full
+from tasks.cli.flags import in_full, with_negatives
 from tests.datamodules.volumes_on_disk import write_nifti
 from tests.tasks.cli.conftest import TINY, Run, one_line
 
 # No augmentation, batch or length: those are left to the plan, or would take minutes.
 TINY_RUN = [*TINY, "--data.num_patients", "20", "--judge_test", "false", "--data.image_size", "32"]
+
+
+@pytest.mark.parametrize("value", ["-100,300", "-600:1500", "-1e3, 3e3", "-.5,0.5"])
+def test_a_value_of_several_numbers_may_begin_with_a_negative_one(value: str) -> None:
+    words = ["fit", "--data.window", value, "--data", "Coco"]
+    assert with_negatives(words) == ["fit", f"--data.window={value}", "--data", "Coco"]
+    for left in ("-1", "-lr", "--quick", "-600", "300"):  # a single number a parser knows
+        assert with_negatives(["--data.x", left]) == ["--data.x", left]
+    assert with_negatives(["--data.x=1", value]) == ["--data.x=1", value]
 
 
 def test_a_shorthand_is_what_it_stands_for() -> None:
