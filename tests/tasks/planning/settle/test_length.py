@@ -189,7 +189,7 @@ def test_a_last_batch_of_one_is_no_step() -> None:
 
 
 def test_hours_on_a_processor_are_foretold() -> None:
-    size = {"height": Spread(*[500] * 5), "width": Spread(*[500] * 5)}
+    size: dict[str, Any] = {"height": Spread(*[500] * 5), "width": Spread(*[500] * 5)}
     large = draft_of("classify", 80_000, {"data.batch_size": 16, "data.image_size": 224}, **size)
     assert re.search(r"2\d{4} steps of 16 images of 224 x 224 .* some \d+ hours on two cores: --time", steps(large)[0])
     assert steps(draft_of("classify", 500, {"data.image_size": 224}, **size)) == []

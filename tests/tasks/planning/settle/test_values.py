@@ -56,7 +56,12 @@ def test_images_whose_values_say_nothing_are_scaled_by_themselves(
 
 
 def test_flat_ct_is_seen_through_windows_each_a_channel() -> None:
-    ct = {"types": ("int16",), "modality": "ct", "stated_range": True, "intensities": Spread(-1024, -1000, 0, 60, 1500)}
+    ct: dict[str, Any] = {
+        "types": ("int16",),
+        "modality": "ct",
+        "stated_range": True,
+        "intensities": Spread(-1024, -1000, 0, 60, 1500),
+    }
     draft = drafted(**ct)
     assert draft.planned["data.window"].value == ["lung", "soft", "bone"]
     network(draft)
