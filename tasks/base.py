@@ -303,7 +303,7 @@ class Task(Steps, Standalone):
         """
         parent, self._parent = self._parent, None
         if parent is not None and parent.task == self.name:
-            go_on(self, parent, self.unlike_parent(parent.made))
+            self.took_over(parent.made, head=go_on(self, parent, self.unlike_parent(parent.made)))
         self.metrics = nn.ModuleDict({f"{stage}_metrics": metric for stage, metric in self.configure_metrics().items()})
         own = build_own(self._asked_metrics, self.metric_arguments(), self._asked_monitor)
         self.metrics.update({f"{stage}_own": OwnMetrics(own, self.class_names) for stage in ("val", "test") if own})
@@ -314,6 +314,9 @@ class Task(Steps, Standalone):
         """What the head of a model of this task that was made with these arguments says otherwise; empty: nothing."""
         names = made.get("class_names") or [str(number) for number in range(int(made.get("num_classes") or 2))]
         return "" if list(names) == self.class_names else "other classes"
+
+    def took_over(self, made: Mapping[str, Any], *, head: bool) -> None:
+        """Hear of a parent that was made with these arguments, and whether its head was taken over too."""
 
     def metric_arguments(self) -> dict[str, Any]:
         """Arguments that a metric of the user's gets where its constructor names them."""

@@ -67,13 +67,16 @@ def read_parent(weights: str | None) -> ParentCheckpoint | None:
     )
 
 
-def go_on(model: nn.Module, parent: ParentCheckpoint, unlike: str) -> None:
+def go_on(model: nn.Module, parent: ParentCheckpoint, unlike: str) -> bool:
     """Begin with head, decoder or detector of a checkpoint of the same task too, and say so.
 
     Args:
         model: is changed in place.
         parent: of the same task.
         unlike: what its head says otherwise; empty: nothing.
+
+    Returns:
+        Whether what stands behind the backbone was taken over.
     """
     taken = [] if unlike else take_over(model, parent)
     if taken:
@@ -81,6 +84,7 @@ def go_on(model: nn.Module, parent: ParentCheckpoint, unlike: str) -> None:
     else:
         why = unlike or "other layers"
         log.info("--model.weights: the backbone alone is taken over, what stands behind it had %s", why)
+    return bool(taken)
 
 
 def take_over(model: nn.Module, parent: ParentCheckpoint) -> list[str]:

@@ -307,6 +307,11 @@ class ClassificationData(ScanDataModule):
         return [float(len(values))] * self.num_classes
 
     @property
+    def target_statistics(self) -> list[float] | None:
+        """Mean and standard deviation of the training numbers of a regression target; None for other kinds."""
+        return self.targets.statistics(self.rows("train"))
+
+    @property
     def positive_class(self) -> str | None:
         """The positive class of a binary target.
 

@@ -52,6 +52,19 @@ class ClassificationTarget:
         strata = self.strata() if rows is None else self.strata()[rows]
         return [float(count) for count in strata.sum(axis=0)]
 
+    def statistics(self, rows: NDArray[np.int64]) -> list[float] | None:
+        """Mean and standard deviation of a regression's numbers among the rows; None where there are none.
+
+        The deviation of numbers that are all equal is given as 1: there is nothing to scale by.
+        """
+        if self.kind != "regression":
+            return None
+        numbers = self.values[rows].astype(np.float64)
+        numbers = numbers[np.isfinite(numbers)]
+        if not len(numbers):
+            return None
+        return [float(numbers.mean()), float(numbers.std()) if numbers.min() < numbers.max() else 1.0]
+
 
 def make_target(
     frame: pd.DataFrame,

@@ -1,4 +1,4 @@
-"""The head of a classifier, made from its flags once the backbone is there."""
+"""Loss, head and pooling of a classifier, made from its flags."""
 
 from __future__ import annotations
 
@@ -8,15 +8,69 @@ import torch
 from torch import Tensor
 
 from scansuite.errors import SuiteError, nearest
-from scansuite.own_parts import Part, is_path, refuse_arguments
+from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
 from tasks.classify.head_names import HeadName
 from tasks.classify.heads import Head, needs_norm
 from tasks.classify.kernel_head import KernelHead
+from tasks.classify.losses import ClassificationLoss, LossName
 from tasks.classify.neighbours import NeighbourHead
 from tasks.classify.own_head import OwnHead
+from tasks.classify.pooling import AttentionPooling
+from tasks.own.loss import OwnLoss
 
 if TYPE_CHECKING:
     from tasks.classify.task import ClassificationTask
+
+
+def build_loss(
+    task: ClassificationTask,
+    name: LossName | Part,
+    args: dict[str, Any] | None,
+    weights: list[float] | None,
+    smoothing: float,
+    gamma: float,
+) -> ClassificationLoss | OwnLoss:
+    """Make the loss; one of the user's sees numbers of a regression in the unit of the targets.
+
+    Args:
+        task: that is being built, with its target and the unit of it.
+        name: see ``--model.loss``; likewise ``args``.
+        args: of a loss of the user's.
+        weights: of the classes; None: all alike.
+        smoothing: see ``--model.label_smoothing``.
+        gamma: see ``--model.focal_gamma``.
+
+    Raises:
+        SuiteError: there is no such loss, or it does not fit.
+    """
+    if is_path(name):
+        offered = {"num_classes": task.num_classes, "target": task.target}
+        asked = {"class_weights": weights, "label_smoothing": smoothing}
+        return OwnLoss(name, args, offered=offered, asked=asked)
+    refuse_arguments("loss", name, args)
+    return ClassificationLoss(task.target, str(name), weights, smoothing, gamma, task.unit)
+
+
+def build_attention(task: ClassificationTask, hidden: int, gated: bool) -> AttentionPooling | None:
+    """Make what weighs the images of a case; None where none is asked for.
+
+    Args:
+        task: with its head.
+        hidden: see ``--model.attention_hidden``.
+        gated: see ``--model.attention_gated``.
+
+    Raises:
+        SuiteError: a head of the user's gives no features to weigh.
+    """
+    head = task.head
+    if task.aggregate != "attention" or head is None:
+        return None
+    if isinstance(head, OwnHead) and not head.pools:
+        raise SuiteError(
+            f"--model.aggregate attention: {path_of(type(head.module))} has no width, features and classify: "
+            "give it these, or take aggregate mean, max or topk"
+        )
+    return AttentionPooling(head.width, hidden, gated)
 
 
 def build_head(

@@ -151,7 +151,7 @@ class ClassificationExplainer(Explainer[ClassificationTask]):
         assert isinstance(head, Head)
         rows = head.linear.weight.detach()
         if self.model.target == "regression":
-            return rows[0]
+            return rows[0] * self.model.unit.factor
         number = of_classes(self.model.class_names, target.label)
         if self.model.target == "multilabel":
             return rows[number]

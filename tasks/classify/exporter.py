@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tasks.classify.heads import Head
-from tasks.classify.pooling import AttentionPooling
 from tasks.classify.task import ClassificationTask
 from tasks.classify.tta import averaged, flipped_back, mean_of, views_of
 from tasks.export.exporter import Exporter
@@ -30,7 +29,7 @@ class ClassifierGraph(nn.Module):
     def __init__(self, model: ClassificationTask) -> None:
         super().__init__()
         self.normalize, self.backbone, self.head = model.normalize, Levels(model.backbone), model.head
-        self.attention: AttentionPooling | None = model.attention
+        self.unit, self.attention = model.unit, model.attention
         self.maps, self.tta = maps_classes(model), model.eval().views
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -39,7 +38,8 @@ class ClassifierGraph(nn.Module):
         Where images are weighed the B images are one case's: (1, K), and (B,) weights.
         """
         if self.head is None:
-            return (averaged(lambda view: self.backbone.native(self.normalize(view)), image, self.tta),)
+            said = averaged(lambda view: self.backbone.native(self.normalize(view)), image, self.tta)
+            return (self.unit(said),)
         levels = [self.backbone(self.normalize(view)) for view in views_of(image, self.tta)]
         features = mean_of([self.head.features(level) for level in levels])
         further: tuple[Tensor, ...] = ()
@@ -47,10 +47,11 @@ class ClassifierGraph(nn.Module):
             weights = self.attention.weigh(features)
             features = (weights[:, None] * features).sum(dim=0, keepdim=True)
             further = (weights,)
-        logits = self.head.classify(features)
+        logits = self.unit(self.head.classify(features))
         if self.maps:
             assert isinstance(self.head, Head)
             weight = self.head.linear.weight[:, :, None, None]
+            weight = weight if self.unit.factor == 1 else weight * self.unit.factor
             maps = [F.conv2d(self.head.norm(level[-1]), weight) for level in levels]
             further = (*further, flipped_back(maps, self.tta))
         return (logits, *further)

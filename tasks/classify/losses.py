@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from scansuite.errors import SuiteError
 from scansuite.words import number_of
+from tasks.classify.target_unit import TargetUnit
 from tasks.distributed import mean_over_ranks
 from tasks.masked import sum_where
 
@@ -35,6 +36,7 @@ class ClassificationLoss(nn.Module):
         class_weights: weight of each class; for multilabel, of the positive cells of each label.
         label_smoothing: share of the target spread over all classes (Szegedy et al., CVPR 2016), 0..1.
         gamma: focusing exponent of the focal loss, at least 0.
+        unit: of a regression's targets, whose spread distances are measured in; None: as they are.
 
     Raises:
         SuiteError: the loss does not fit the kind of target, or a number is out of its range.
@@ -49,6 +51,7 @@ class ClassificationLoss(nn.Module):
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         gamma: float = 2.0,
+        unit: TargetUnit | None = None,
     ) -> None:
         super().__init__()
         chosen = LOSSES[target][0] if name == "auto" else name
@@ -63,6 +66,7 @@ class ClassificationLoss(nn.Module):
         if gamma < 0:
             raise SuiteError(f"--model.focal_gamma {gamma}: must be at least 0")
         self.name, self.smoothing, self.gamma = chosen, label_smoothing, gamma
+        self.unit = TargetUnit(target) if unit is None else unit
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("weights", weights, persistent=False)
         self._compute: Callable[[Tensor, Tensor], Tensor]
@@ -121,7 +125,9 @@ class ClassificationLoss(nn.Module):
 
     def _distance(self, output: Tensor, label: Tensor) -> Tensor:
         distances: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
-        total = distances[self.name](output.squeeze(1), label.float(), reduction="sum")
+        # In spreads of the targets: neither learning rate nor clipping nor Huber's bend goes by their unit.
+        apart = (output.squeeze(1) - label.float()) / self.unit.spread
+        total = distances[self.name](apart, torch.zeros_like(apart), reduction="sum")
         return mean_over_ranks(total, torch.full((), len(label), device=output.device))
 
     def _ranks(self, logits: Tensor, label: Tensor) -> Tensor:

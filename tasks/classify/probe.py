@@ -109,7 +109,7 @@ def _fit_on_cpu(task: ClassificationTask, head: nn.Module, data: ScanDataModule)
         fitted = solve(task, numbers, labels.numpy(), factor, given)
         _put(head, fitted)
         with torch.no_grad():
-            loss = float(task.criterion(head.classify(val.features[:, 0]), val.labels))
+            loss = float(task.criterion(task.unit(head.classify(val.features[:, 0])), val.labels))
         tried.append((loss, factor, fitted))
         best = min(tried, key=lambda one: one[0])
         if len(tried) - tried.index(best) > _WORSE:
@@ -143,7 +143,8 @@ def solve(
     if task.target == "regression":
         from sklearn.linear_model import Ridge
 
-        ridge = Ridge(alpha=l2).fit(features, labels, sample_weight=every)
+        standardised = (labels.astype(np.float64) - task.unit.mean) / task.unit.spread
+        ridge = Ridge(alpha=l2).fit(features, standardised, sample_weight=every)
         return Linear(ridge.coef_[None].astype(np.float64), np.array([ridge.intercept_], np.float64))
     if task.target == "multilabel":
         rows = []

@@ -13,30 +13,28 @@ from datamodules.base import ScanDataModule
 from datamodules.samples.slices import SliceSpec
 from datamodules.types import Batch
 from datamodules.useless import Useless
-from scansuite.errors import SuiteError
-from scansuite.own_parts import Part, is_path, path_of, refuse_arguments
+from scansuite.own_parts import Part, is_path
 from tasks.base import Task
 from tasks.batches import count_cases
-from tasks.classify.building import build_head
+from tasks.classify.building import build_attention, build_head, build_loss
 from tasks.classify.checks import check_flags, unfit_for_features
-from tasks.classify.distillation import imitation
+from tasks.classify.distillation import imitation, unlike
 from tasks.classify.head_names import FITTED, ONLY_FITTED, READ_ALL, HeadName
 from tasks.classify.heads import Head
-from tasks.classify.losses import ClassificationLoss, LossName, weights_by_class
+from tasks.classify.losses import LossName, weights_by_class
 from tasks.classify.mc_dropout import check_passes, several
 from tasks.classify.metrics import ClassificationMetrics
-from tasks.classify.own_head import OwnHead
-from tasks.classify.pooling import AggregateName, AttentionPooling, LogitPooling
+from tasks.classify.pooling import AggregateName, LogitPooling
 from tasks.classify.remembered import Remembering
 from tasks.classify.rows import case_rows
 from tasks.classify.scores import calibrated, for_torchmetrics, probabilities
+from tasks.classify.target_unit import TargetUnit
 from tasks.classify.targets import Target, target_of
 from tasks.classify.tta import averaged
 from tasks.classify.tta_chosen import fit_with_views
 from tasks.evaluation.calibration.calibration import Method, read_method
 from tasks.evaluation.operating_rules import YOUDEN, read_rule
 from tasks.own.loader_batches import check_classes, check_shape
-from tasks.own.loss import OwnLoss
 from tasks.own.parts import OwnPart
 from tasks.predictor import PartialOutput, StepOutput
 from tasks.registry.links import Link, joins
@@ -96,6 +94,8 @@ class ClassificationTask(Task):
         bag_limit: most images of a case that are evaluated, from the data.
         has_sides: whether a mirrored image may show another class, from the data; None in models that were trained
             before this was asked.
+        target_statistics: mean and standard deviation of the training numbers of a regression target, from the data:
+            the head gives how many deviations a case is off the mean. None: it gives numbers as they are.
         kwargs: network, training and further facts of the data; see :class:`~tasks.base.Task`.
     """
 
@@ -104,6 +104,7 @@ class ClassificationTask(Task):
     temperature: ClassVar[float] = 4.0
     facts: ClassVar[tuple[str, ...]] = (
         *Task.facts, "target", "positive_class", "class_counts", "known_counts", "slices", "bag_limit", "has_sides",
+        "target_statistics",
     )  # fmt: skip
     links: ClassVar[tuple[Link, ...]] = (*Task.links, Link("aggregate", "bags", joins))
     small_stem_below: ClassVar[int] = 64
@@ -154,6 +155,7 @@ class ClassificationTask(Task):
         slices: dict[str, Any] | None = None,
         bag_limit: int | None = None,
         has_sides: bool | None = None,
+        target_statistics: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -171,14 +173,8 @@ class ClassificationTask(Task):
         check_flags(self, head, dropout, label_smoothing)
 
         given = weights_by_class(class_weights, self.target, self.class_names, class_counts, known_counts)
-        self.criterion: ClassificationLoss | OwnLoss
-        if is_path(loss):
-            offered = {"num_classes": self.num_classes, "target": self.target}
-            asked = {"class_weights": given, "label_smoothing": label_smoothing}
-            self.criterion = OwnLoss(loss, loss_args, offered=offered, asked=asked)
-        else:
-            refuse_arguments("loss", loss, loss_args)
-            self.criterion = ClassificationLoss(self.target, str(loss), given, label_smoothing, focal_gamma)
+        self.unit = TargetUnit(self.target, target_statistics, spoken=head in ONLY_FITTED)
+        self.criterion = build_loss(self, loss, loss_args, given, label_smoothing, focal_gamma)
         outputs = self.num_classes - 1 if self.criterion.name == "ordinal" else self.num_classes
         native = head == "native"
         self.build_network(
@@ -187,16 +183,9 @@ class ClassificationTask(Task):
             args={"dropout": dropout} if native else None,
         )
         self.head = build_head(self, head, head_args, outputs, dropout, hidden)
-        self.attention: AttentionPooling | None = None
+        self.attention = build_attention(self, attention_hidden, attention_gated)
         self.pooling: LogitPooling | None = None
-        if aggregate == "attention" and isinstance(self.head, OwnHead) and not self.head.pools:
-            raise SuiteError(
-                f"--model.aggregate attention: {path_of(type(self.head.module))} has no width, features and classify: "
-                "give it these, or take aggregate mean, max or topk"
-            )
-        if aggregate == "attention" and self.head is not None:
-            self.attention = AttentionPooling(self.head.width, attention_hidden, attention_gated)
-        elif aggregate != "none":
+        if aggregate not in ("none", "attention"):
             self.pooling = LogitPooling(aggregate, topk, self.target, self._positive)
         self.mc_dropout = mc_dropout
         check_passes(self, mc_dropout)
@@ -210,6 +199,22 @@ class ClassificationTask(Task):
         """See :meth:`~tasks.base.Task.unlike_parent`; logits of another kind of target say something else."""
         same = (made.get("target") or target_of(len(self.class_names))) == self.target
         return super().unlike_parent(made) or ("" if same else "another kind of target")
+
+    def took_over(self, made: Mapping[str, Any], *, head: bool) -> None:
+        """The head that was taken over keeps its unit; the network's own classifier comes with the network."""
+        if head or (self.head is None and made.get("head") == "native" and made.get("target") == "regression"):
+            self._take_unit(made)
+
+    def _take_unit(self, made: Mapping[str, Any]) -> None:
+        """Mean and spread of the targets of a model that was made so; of earlier versions none."""
+        self.unit.take(made.get("target_statistics"))
+        self.hparams.update(target_statistics=made.get("target_statistics"))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back the unit of the targets too: weights mean nothing in another one."""
+        super().on_load_checkpoint(checkpoint)
+        if "hyper_parameters" in checkpoint:
+            self._take_unit(checkpoint["hyper_parameters"])
 
     @property
     def _positive(self) -> int:
@@ -248,20 +253,20 @@ class ClassificationTask(Task):
         if self.attention is None or self.head is None:
             return output, None
         if sizes is None:
-            return self.head.classify(output), None
+            return self.unit(self.head.classify(output)), None
         features, weights = self.attention(output, sizes)
-        return self.head.classify(features), weights
+        return self.unit(self.head.classify(features)), weights
 
     def of_images(self, image: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1], or (N, F) features -> (N, F) where ``attention`` weighs them, else logits."""
         if self.head is None:
-            return averaged(lambda view: self.backbone.forward_native(self.normalize(view)), image, self.views)
+            said = averaged(lambda view: self.backbone.forward_native(self.normalize(view)), image, self.views)
+            return self.unit(said)
         # What has no height is features already, of ``--data.cache features``.
         features = image if image.ndim == 2 else averaged(self._features_of_view, image, self.views)
         if self.attention is not None:
             return features
-        logits: Tensor = self.head.classify(features)
-        return logits
+        return self.unit(self.head.classify(features))
 
     def features(self, image: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, F) that the head classifies in evaluation; it is not the network's own.
@@ -355,17 +360,12 @@ class ClassificationTask(Task):
     def imitation(self, output: Tensor, wanted: Tensor, batch: Batch, teacher: Self, temperature: float) -> Tensor:
         """() divergence from the teacher's (B, outputs); a teacher has seen the same mixed images."""
         ordinal = self.criterion.name == "ordinal"
-        return imitation(output, wanted, self.target, ordinal=ordinal, temperature=temperature)
+        spread = self.unit.spread
+        return imitation(output, wanted, self.target, ordinal=ordinal, temperature=temperature, spread=spread)
 
     def unlike(self, teacher: Self) -> str:
         """See :meth:`~tasks.compression.compressible.Compressible.unlike`."""
-        if self.target != teacher.target:
-            return f"it was trained on a {teacher.target} target, and this one is {self.target}"
-        if (self.criterion.name == "ordinal") != (teacher.criterion.name == "ordinal"):
-            return "one has the outputs of the ordinal loss and the other has not: take the same --model.loss"
-        if (self.aggregate == "none") != (teacher.aggregate == "none"):
-            return "one evaluates images and the other cases of many images: see --model.aggregate"
-        return super().unlike(teacher)
+        return unlike(self, teacher) or super().unlike(teacher)
 
     def output_layers(self) -> list[nn.Module]:
         """The linear layer of the head, or the network's own classifier; and what weighs images."""
