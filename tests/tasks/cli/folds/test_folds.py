@@ -29,6 +29,7 @@ from tasks.cli.folds.tables import finished
 from tasks.cli.main import main
 from tasks.cli.parser import TaskParser
 from tasks.cli.verbs.fit import OWN_FLAGS
+from tasks.cli.verbs.plan import OWN_FLAGS as PLAN_OWN_FLAGS
 from tasks.cli.verbs.predict import parse
 from tasks.exported.detection.fusion import fuse_boxes
 from tasks.registry.specs import spec_of
@@ -379,12 +380,17 @@ COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    p
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_of_the_page_is_right(command: str) -> None:
+def test_command_of_the_page_is_right(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, module, verb, *words = shlex.split(command)
     task = module.removeprefix("tasks.")
     if verb == "predict":
         parse(task, words)
         return
+    if verb == "plan":  # of which the next commands read what it has written
+        TaskParser(task, verb, words, own_flags=PLAN_OWN_FLAGS, builds_model=False)
+        return
+    monkeypatch.chdir(tmp_path)
+    Path("plan.yaml").write_text("plan: none\ndata:\n  class_path: datamodules.segmentation.mask_folder.MaskFolder\n")
     flags = OWN_FLAGS if verb == "fit" else EVALUATION_FLAGS
     builder = partial(TaskParser, task, verb, words, own_flags=flags, builds_model=verb == "fit")
     assert builder().task == spec_of(task).name
