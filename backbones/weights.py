@@ -23,7 +23,7 @@ from backbones.imagenet import pretrained_normalisation as pretrained_normalisat
 from backbones.pyramid import Backbone
 from backbones.records import metadata_of, read_licence, read_record, with_record
 from backbones.sources import described, is_source
-from backbones.weight_files import load_pickled
+from backbones.weight_files import load_pickled, reading_once
 from scansuite.errors import SuiteError
 from scansuite.files import replacing
 
@@ -138,7 +138,8 @@ def extract_weights(checkpoint: Path, output: Path) -> int:
     Raises:
         SuiteError: the checkpoint cannot be read or has no ``backbone.*``, or the output cannot be written.
     """
-    state = read_state_dict(checkpoint)
+    with reading_once():
+        state, told = read_state_dict(checkpoint), (read_record(checkpoint), read_licence(checkpoint))
     part = {key: tensor.contiguous().clone() for key, tensor in backbone_part(state).items()}
     if not part:
         raise SuiteError(f"{checkpoint}: not the checkpoint of a task, it has no {PREFIX}* but {_first(state)}")
@@ -146,7 +147,6 @@ def extract_weights(checkpoint: Path, output: Path) -> int:
         raise SuiteError(f"{output}: name the output .pth or .safetensors")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        told = read_record(checkpoint), read_licence(checkpoint)
         with replacing(output) as temporary:
             if output.suffix == ".safetensors":
                 safetensors.torch.save_file(part, temporary, metadata={"format": "pt", **metadata_of(*told)})

@@ -7,7 +7,7 @@ from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
 from tasks.planning.settle.network import goes_on, pretrained
 from tasks.planning.settle.presets import OF_MODALITY
-from tasks.planning.settle.sizes import as_flag
+from tasks.planning.settle.sizes import as_flag, of_one_size
 
 # Shorter sides are enlarged for weights of ImageNet, whose features are meaningless at 28 px (tasks/registry/links.py).
 PRETRAINED_SIDE = 128
@@ -30,7 +30,7 @@ def images(draft: Draft) -> None:
     tall, wide = round(height.median), round(width.median)
     if min(tall, wide) < 1:
         return  # nothing was measured
-    same = height.least == height.most and width.least == width.most
+    same = of_one_size(data)
     why = f"images as stored, {tall} x {wide}"
     if not same or max(tall, wide) > LARGE:
         most = MOST[draft.machine.device]

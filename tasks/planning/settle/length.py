@@ -139,7 +139,7 @@ def evaluated_patches(draft: Draft) -> float:
 
 def judged_patches(draft: Draft) -> float:
     """Patches, or whole images, that the evaluation at the end sees once."""
-    return evaluated_patches(draft) * (validated(draft) + tested(draft))
+    return evaluated_patches(draft) * (_validated(draft) + _tested(draft))
 
 
 def samples_a_step(draft: Draft) -> int:
@@ -205,7 +205,7 @@ def lay_out(draft: Draft, steps: int, validations: int, fewest: int = FEWEST) ->
 
 def validations_of(draft: Draft, steps: int) -> int:
     """Validations of a training, within the share of its time that they may take."""
-    samples = validated(draft)
+    samples = _validated(draft)
     affordable = SHARE * steps * samples_a_step(draft) / (samples * FORWARD) if samples else VALIDATIONS
     return max(FEWEST_VALIDATIONS, min(VALIDATIONS, int(affordable)))
 
@@ -244,7 +244,7 @@ def long(draft: Draft, laid: Laid) -> list[str]:
         return []
     height, width = seen_size(draft)
     trained = laid.steps * samples_a_step(draft)
-    judged = laid.epochs // laid.every * validated(draft) + views(draft.value("model.tta")) * judged_patches(draft)
+    judged = laid.epochs // laid.every * _validated(draft) + views(draft.value("model.tta")) * judged_patches(draft)
     hours = height * width * (trained + FORWARD * judged) / PIXELS_AN_HOUR
     if hours < LONG:
         return []
@@ -269,7 +269,7 @@ def by_clock(draft: Draft, seconds: float, trial: Trial) -> list[str]:
     """
     folds = max(1, int(draft.value("folds") or 1))
     timing = trial({flag: one.value for flag, one in draft.planned.items()})
-    validation = timing.sample * validated(draft)
+    validation = timing.sample * _validated(draft)
     judged = timing.sample * views(draft.value("model.tta")) * judged_patches(draft)
     behind = BASE + BY_VALIDATION * judged
     left = seconds / folds - timing.start - behind
@@ -374,12 +374,12 @@ def _accumulated(draft: Draft) -> int:
     return max(1, int(draft.value("trainer.accumulate_grad_batches") or 1))
 
 
-def validated(draft: Draft) -> int:
+def _validated(draft: Draft) -> int:
     """Samples of the validation part."""
     return round(draft.fingerprint.cases.get("val", 0) * _a_case(draft))
 
 
-def tested(draft: Draft) -> int:
+def _tested(draft: Draft) -> int:
     """Samples of the test part, where it is evaluated."""
     return 0 if draft.value("judge_test") is False else round(draft.fingerprint.cases.get("test", 0) * _a_case(draft))
 

@@ -9,7 +9,7 @@ from datamodules.windows import parse_windows
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length, values
 from tasks.planning.settle.presets import mirrors, plan_preset
-from tasks.planning.settle.sizes import as_flag, multiple_of_32, one_scale
+from tasks.planning.settle.sizes import as_flag, multiple_of_32, of_one_size, one_scale
 
 FINE = 96  # px of a slice's longer side that smaller slices are resampled up to, ...
 FINER = 2.0  # ... but not to more than so many times the stored resolution
@@ -88,7 +88,7 @@ def images(draft: Draft) -> None:
         return
     most = LARGEST[draft.machine.device]
     height, width = data.height, data.width
-    same = height.least == height.most and width.least == width.most
+    same = of_one_size(data)
     longer = max(height.median, width.median)
     if same and longer <= most:
         sides = [round(height.median), round(width.median)]
@@ -129,7 +129,7 @@ def _short_side(data: Fingerprint, fit: float) -> float:
     objects, height, width = data.objects, data.height, data.width
     if objects is None or not objects.total:
         return 0.0
-    if objects.share is None or (height.least == height.most and width.least == width.most):
+    if objects.share is None or of_one_size(data):
         return fit * objects.short_side.low
     slender = objects.short_side.median / max(1.0, objects.long_side.median)
     return fit * math.sqrt(objects.share.low * height.median * width.median * slender)
@@ -223,7 +223,8 @@ def augmentation(draft: Draft) -> None:
 def evaluation(draft: Draft) -> None:
     """Mirror images averaged, components cleaned up, objects counted."""
     data = draft.fingerprint
-    trained, judged = 3 * length.wanted(draft)[0] * length.samples_a_step(draft), length.judged_patches(draft)
+    steps, _, _ = length.wanted(draft)
+    trained, judged = steps * length.samples_a_step(draft) / length.FORWARD, length.judged_patches(draft)
     if mirrors(draft) and draft.budget.quality != "quick" and length.views("flips") * judged <= trained:
         draft.plan(
             "model.tta", "flips", "no class has a side and no image an up: the mean over four mirror images", _NNUNET

@@ -32,6 +32,11 @@ def multiple_of_32(side: float) -> int:
     return max(32, 32 * round(side / 32))
 
 
+def of_one_size(data: Fingerprint) -> bool:
+    """Whether all images have the same height and width as stored."""
+    return data.height.least == data.height.most and data.width.least == data.width.most
+
+
 def one_scale(data: Fingerprint) -> str:
     """Why images of unlike sizes are not resized to one; empty: they are alike, or their objects grow with them."""
     objects = data.objects
@@ -69,5 +74,5 @@ def seen_size(draft: Draft) -> tuple[float, float]:
     asked = typed_numbers(draft.value("data.spacing"), "--data.spacing")
     if asked and rows > 0 and columns > 0:
         return height * rows / asked[0], width * columns / asked[-1]
-    same = data.height.least == data.height.most and data.width.least == data.width.most
-    return (height, width) if same and max(height, width) <= AS_STORED else (STRETCHED, STRETCHED)
+    stored = of_one_size(data) and max(height, width) <= AS_STORED
+    return (height, width) if stored else (STRETCHED, STRETCHED)
