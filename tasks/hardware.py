@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 MemoryFormat = Literal["auto", "channels_last", "contiguous"]
 
+# Lightning's names of accelerators that are CUDA GPUs where there are any.
+CUDA = ("auto", "gpu", "cuda")
+
 # Of glibc's mallopt, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MMAP_THRESHOLD = 128 * 1024  # its default, until freed blocks raise it
@@ -24,7 +27,7 @@ _MMAP_THRESHOLD = 128 * 1024  # its default, until freed blocks raise it
 
 def on_cuda(accelerator: object) -> bool:
     """Whether a training with Lightning's ``accelerator`` runs on a CUDA GPU."""
-    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return accelerator in CUDA and torch.cuda.is_available()
 
 
 def choose_precision(accelerator: str) -> str:

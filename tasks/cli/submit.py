@@ -49,7 +49,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         from tasks.cli.verbs.fit import OWN_FLAGS
 
         configure_logs()
-        with planned(task, words, OWN_FLAGS, queued=True) as run:
+        with planned(task, words, OWN_FLAGS, job=settings) as run:
             return train_folds(task, run, OWN_FLAGS, submission.queue_folds)
     if settings.check == "none":
         return submission.queue(_asked(task, words))

@@ -107,6 +107,11 @@ class JobSettings:
         return self.gpus or self.processes
 
     @property
+    def memory_bytes(self) -> int | None:
+        """Bytes of ``memory``, whose units are SLURM's: powers of 1024."""
+        return None if self.memory is None else int(self.memory[:-1]) * 1024 ** ("KMGT".index(self.memory[-1]) + 1)
+
+    @property
     def minutes(self) -> int:
         """The time limit as SLURM counts it."""
         return math.ceil(self.time / 60)

@@ -27,6 +27,7 @@ from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, several_processes, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
+from tasks.cli.training.memory import refuse_memory
 from tasks.hardware import on_cuda
 from tasks.loading import RECORD
 from tasks.registry.flag import OwnFlags
@@ -69,14 +70,14 @@ def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queue: QueueFol
     write_splits(plan, run_dir, count)
     if queue is not None:
         left = [fold for fold in range(count) if not finished(run_dir / f"fold_{fold}", plan.split)]
-        return queue(run_dir, {fold: _words(run_dir, fold, plan) for fold in left}, count)
+        return queue(run_dir, {fold: _words(run_dir, fold, prepared, prepared.seconds) for fold in left}, count)
     for fold in range(count):
         if finished(run_dir / f"fold_{fold}", plan.split):
             log.info("fold %d of %d is finished already", fold, count)
             continue
         log.info("fold %d of %d: %s", fold, count, run_dir / f"fold_{fold}")
         began = time.monotonic()
-        _train(task, run_dir, fold, plan, _share(prepared, [*range(fold, count)], run_dir))
+        _train(task, run_dir, fold, prepared, _share(prepared, [*range(fold, count)], run_dir))
         took = time.monotonic() - began
         more = sum(not finished(run_dir / f"fold_{later}", plan.split) for later in range(fold + 1, count))
         to_come = f", {more} to come: about {clock(more * took)} left" if more else ""
@@ -96,7 +97,8 @@ class _Prepared(NamedTuple):
         plan: the fold of each case.
         run_dir: as asked for.
         testing: the ensemble is evaluated on test.
-        seconds: of the whole command; None: as long as it takes.
+        seconds: of the whole command, or of each job; None: as long as it takes.
+        memory: of the GPU, as asked for, into which each fold fits its batch; None: all of it.
     """
 
     config: str
@@ -104,6 +106,7 @@ class _Prepared(NamedTuple):
     run_dir: str | None
     testing: bool
     seconds: float | None
+    memory: str | None
 
 
 def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Prepared:
@@ -117,6 +120,7 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
     testing = bool(cli.config["judge_test"])
     if cli.config["trainer"]["fast_dev_run"]:
         raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
+    refuse_memory(cli)
     if not resumed:
         refuse_existing(cli.config["run_dir"])
     if before is not None:
@@ -148,7 +152,8 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
     if testing or plan.split == "test":
         parts["test"] = np.concatenate([parts.get("test", held[:0]), data.rows("test")])
     refuse_seen(ancestors_of(model), data, parts, ELSEWHERE)
-    return _Prepared(cli.saved_config(), plan, cli.config["run_dir"], testing, asked_seconds(cli.config))
+    seconds, memory = asked_seconds(cli.config), cli.config["memory"]
+    return _Prepared(cli.saved_config(), plan, cli.config["run_dir"], testing, seconds, memory)
 
 
 def _share(prepared: _Prepared, folds: Sequence[int], run_dir: Path) -> float | None:
@@ -230,8 +235,8 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return {name: leaf for path, value in inner for name, leaf in _flat(value, path).items()}
 
 
-def _words(run_dir: Path, fold: int, plan: FoldPlan, seconds: float | None = None) -> list[str]:
-    """Verb and flags of a fold, as a run of its own that begins, within a time, or goes on with its own."""
+def _words(run_dir: Path, fold: int, prepared: _Prepared, seconds: float | None) -> list[str]:
+    """Verb and flags of a fold, as a run of its own: it begins, within a time and memory, or goes on with its own."""
     folder = run_dir / f"fold_{fold}"
     words = ["fit", "--run_dir", str(folder), *imports_allowed()]
     if folder.is_dir() and holds_something(folder):
@@ -239,22 +244,23 @@ def _words(run_dir: Path, fold: int, plan: FoldPlan, seconds: float | None = Non
     if not (folder / CONFIG).is_file():
         words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold)]
         words += [] if seconds is None else ["--time", f"{seconds:.0f}s"]
-    if plan.split == "val":
+        words += [] if prepared.memory is None else ["--memory", prepared.memory]
+    if prepared.plan.split == "val":
         words += ["--judge_test", "false"]
     return words
 
 
-def _train(task: str, run_dir: Path, fold: int, plan: FoldPlan, seconds: float | None) -> None:
+def _train(task: str, run_dir: Path, fold: int, prepared: _Prepared, seconds: float | None) -> None:
     """Train a fold as a run of its own, or go on with it."""
     folder = run_dir / f"fold_{fold}"
-    words = _words(run_dir, fold, plan, seconds)
+    words = _words(run_dir, fold, prepared, seconds)
     try:
         run_command(task, words)
     except SuiteError as error:
         raise SuiteError(
             f"fold {fold}: {error} (once mended, go on with --folds, --run_dir {run_dir} and --ckpt_path last)"
         ) from None
-    if not finished(folder, plan.split):
+    if not finished(folder, prepared.plan.split):
         raise SuiteError(f"fold {fold}: ended without metrics in {folder}: go on with --ckpt_path last")
 
 

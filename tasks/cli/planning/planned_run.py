@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 from datamodules.fingerprint.fingerprint import FILE as FINGERPRINT
 from scansuite.files import write_text
+from scansuite.words import number_of
 from tasks.cli.flags import value_of, wants_help
 from tasks.cli.planning.given import config_value
 from tasks.cli.planning.planner import Planning, plan_for, wants_plan
 from tasks.cli.planning.shared_plan import await_plan, sharing
 from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import global_rank, newest_run
+from tasks.cluster.settings import JobSettings
 from tasks.planning.plan import FILE, REASONS, Plan, read_plan
 from tasks.planning.rules import RULES
 from tasks.registry.flag import OwnFlags
@@ -54,7 +56,14 @@ class PlannedRun(NamedTuple):
 
 
 @contextmanager
-def planned(task: str, argv: Sequence[str], own_flags: OwnFlags, *, queued: bool = False) -> Iterator[PlannedRun]:
+def planned(
+    task: str,
+    argv: Sequence[str],
+    own_flags: OwnFlags,
+    *,
+    queued: bool = False,
+    job: JobSettings | None = None,
+) -> Iterator[PlannedRun]:
     """Plan what was left out, and say it; the plan's config is there as long as the context.
 
     The first rank plans; the others take its plan.
@@ -63,7 +72,8 @@ def planned(task: str, argv: Sequence[str], own_flags: OwnFlags, *, queued: bool
         task: name of the task.
         argv: flags of ``fit`` as typed.
         own_flags: of the verb.
-        queued: the training is not begun here: a single run is planned where it begins, on its own machine.
+        queued: a single run that is not begun here is planned where it begins, on its own machine.
+        job: of the folds of a run, which have one plan and are planned here, for the machine of their jobs.
 
     Raises:
         SuiteError: flags are wrong, or the data cannot be trained on.
@@ -72,7 +82,7 @@ def planned(task: str, argv: Sequence[str], own_flags: OwnFlags, *, queued: bool
     if not is_planned(task, words):
         yield PlannedRun(words)
         return
-    if queued and value_of(words, "--folds") is None:
+    if queued:
         log.info("planned when the job begins, on the machine that it begins on (docs/plan.md)")
         yield PlannedRun(words)
         return
@@ -80,9 +90,9 @@ def planned(task: str, argv: Sequence[str], own_flags: OwnFlags, *, queued: bool
     if global_rank() > 0:
         plan = read_plan(await_plan(task))
     else:
-        made = plan_for(task, words, own_flags)
+        made = plan_for(task, words, own_flags, job=job)
         plan = made.plan
-        _say(made)
+        _say(made, job)
     folds = next((one.value for one in plan.planned if one.flag == "folds"), None)
     if folds is not None:
         words += ["--folds", str(folds)]
@@ -119,7 +129,10 @@ def _goes_on(task: str, words: Sequence[str]) -> bool:
     return saved_data(run_dir).has_begun or (run_dir / "fold_0").is_dir()
 
 
-def _say(made: Planning) -> None:
+def _say(made: Planning, job: JobSettings | None) -> None:
+    if job is not None:
+        trains = number_of(job.nodes * job.gpus, "GPU") if job.gpus else "processors"
+        log.info("plan: for the machine of each fold's job: %s", trains)
     for line in made.plan.lines():
         log.info("plan: %s", line)
 

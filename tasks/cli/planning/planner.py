@@ -22,7 +22,8 @@ from tasks.cli.planning.timed import asked_seconds
 from tasks.cli.planning.trial import trial_of
 from tasks.cli.runs.run_dir import several_processes
 from tasks.cli.training.memory import size_of
-from tasks.hardware import on_cuda
+from tasks.cluster.settings import JobSettings
+from tasks.hardware import CUDA, on_cuda
 from tasks.parent_checkpoint import input_size_of, network_of, read_parent
 from tasks.planning.budget import Budget, Quality
 from tasks.planning.draft import Draft
@@ -93,7 +94,9 @@ def wants_plan(argv: Sequence[str], config_value: str | None = None) -> bool:
     return word == "auto"
 
 
-def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "fit") -> Planning:
+def plan_for(
+    task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "fit", job: JobSettings | None = None
+) -> Planning:
     """Make a plan for what was left out.
 
     Args:
@@ -101,6 +104,7 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
         argv: flags as typed.
         own_flags: of the verb.
         verb: whose flags they are.
+        job: that trains; no steps are tried for it, since this is not its machine. None: this machine trains.
 
     Raises:
         SuiteError: flags are wrong, or the data cannot be trained on.
@@ -119,14 +123,14 @@ def plan_for(task: str, argv: Sequence[str], own_flags: OwnFlags, verb: str = "f
     with quiet() if verb == "fit" else nullcontext():  # the training says it, of the settings that it trains with
         data = cli.build_data()
         fingerprint = measure_fingerprint(data)
-    machine = machine_of(cli.config["trainer"], own.get("model.backbone"), budget.quality)
+    machine = machine_of(cli.config["trainer"], own.get("model.backbone"), budget.quality, job)
     if budget.memory is not None and machine.device != "cuda":
         raise SuiteError(
             f"--memory {cli.config['memory']}: it is of a GPU, and this trains on the {machine.device.upper()}, whose "
             "memory is that of all programs: leave it out"
         )
     data_class = str(cli.config["data"]["class_path"])
-    if budget.seconds is not None:
+    if budget.seconds is not None and job is None:
         budget = replace(budget, trial=trial_of(task, argv, own_flags, data_class, budget.seconds))
 
     # Weights of a checkpoint of the suite's own fit no other network. It is read once, however often is planned anew.
@@ -159,18 +163,25 @@ def budget_of(config: Mapping[str, Any]) -> Budget:
     return Budget(quality, asked_seconds(config), memory)
 
 
-def machine_of(trainer: Mapping[str, Any], backbone: str | None = None, quality: Quality = "good") -> Machine:
-    """This machine, as far as the trainer's flags let it be used.
+def machine_of(
+    trainer: Mapping[str, Any],
+    backbone: str | None = None,
+    quality: Quality = "good",
+    job: JobSettings | None = None,
+) -> Machine:
+    """This machine, or that of a job, as far as the trainer's flags let it be used.
 
     Args:
         trainer: Lightning's ``accelerator``, ``devices`` and ``num_nodes``.
         backbone: network that the user gave; None: the plan chooses.
         quality: that is asked for, which has a say in what it chooses.
+        job: whose GPUs, processes and memory count; weights are looked for here, from where the job takes them too.
     """
     from backbones.available import place_of, published  # bring timm, which help of fit does not need
     from backbones.hub import hub_answers
 
-    cuda = on_cuda(trainer["accelerator"])
+    accelerator = trainer["accelerator"]
+    cuda = on_cuda(accelerator) if job is None else job.gpus > 0 and accelerator in CUDA
     wanted = backbone or first_choice("cuda" if cuda else "cpu", quality).name
     names = tuple(dict.fromkeys((wanted, *WITH_WEIGHTS)))
     here = tuple(name for name in names if place_of(name) is not None)
@@ -179,12 +190,17 @@ def machine_of(trainer: Mapping[str, Any], backbone: str | None = None, quality:
     asked = wanted in elsewhere and hub_answers()
     machine = Machine(
         "cuda" if cuda else "cpu",
-        devices=_a_node(trainer["devices"], cuda) * int(trainer["num_nodes"]),
+        devices=_devices(trainer, cuda) if job is None else job.nodes * job.tasks_per_node,
         weights=here,
         hub=tuple(elsewhere) if asked else (),
     )
-    free = free_memory()
+    free = free_memory() if job is None else job.memory_bytes
     return machine if free is None else replace(machine, memory=free)
+
+
+def _devices(trainer: Mapping[str, Any], cuda: bool) -> int:
+    """Devices of all nodes that train."""
+    return _a_node(trainer["devices"], cuda) * int(trainer["num_nodes"])
 
 
 def _a_node(devices: Any, cuda: bool) -> int:

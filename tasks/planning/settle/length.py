@@ -234,13 +234,13 @@ def steps(draft: Draft) -> list[str]:
 
 
 def long(draft: Draft, laid: Laid) -> list[str]:
-    """What to expect, and to do, where a processor takes hours; else nothing.
+    """What to expect, and to do, where a processor takes hours and no time ends it; else nothing.
 
     Args:
         draft: with size and batch settled.
         laid: length of the training.
     """
-    if draft.machine.device != "cpu":
+    if draft.machine.device != "cpu" or draft.budget.seconds is not None:
         return []
     height, width = seen_size(draft)
     trained = laid.steps * samples_a_step(draft)

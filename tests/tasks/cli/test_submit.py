@@ -7,10 +7,14 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tasks.cli.planning import planner
+from tasks.cli.planning.planner import machine_of
 from tasks.cluster.job_file import read_job
+from tasks.planning.machine import Machine
 from tests.tasks.cli.conftest import TINY, Run, one_line
 from tests.tasks.cluster.fakes import SBATCH, calls, fake_slurm
 
@@ -149,6 +153,27 @@ def test_folds_are_drawn_then_queued_as_an_array(run: Run, fake: Path) -> None:
     assert pool[5:] == ["--folds", "3", "--run_dir", str(folder.absolute()), "--ckpt_path", "last"]
     status, _, err = run("fit", *FLAGS, "--folds", "3", "--slurm", f"{TIME},check=flags")
     assert (status, "leave it out" in one_line(err)) == (2, True)
+
+
+def test_folds_are_planned_for_the_machine_of_their_jobs(run: Run, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which this one is not: no steps are tried here, and each job has time and memory for itself."""
+    monkeypatch.setenv("SCANSUITE_PLAN", "auto")
+    monkeypatch.setattr("backbones.hub.hub_answers", lambda: False)
+    machines: list[Machine] = []
+
+    def noted(*words: Any) -> Machine:
+        machines.append(machine_of(*words))
+        return machines[-1]
+
+    monkeypatch.setattr(planner, "machine_of", noted)
+    monkeypatch.setattr(planner, "trial_of", None)
+    limits = ["--time", "10m", "--memory", "20GiB"]
+    status, _, err = run("fit", *FLAGS, *limits, "--folds", "3", "--slurm", f"{TIME},gpus=1,memory=9G")
+    assert status == 0
+    assert (machines[0].device, machines[0].memory) == ("cuda", 9 * 2**30)
+    assert "for the machine of each fold's job: 1 GPU" in err
+    first, _ = queued(Path("runs/classify/1"), "100_2")
+    assert [first[first.index(flag) + 1] for flag in ("--time", "--memory")] == ["600s", "20GiB"]
 
 
 def test_folds_that_nobody_would_put_together_are_taken_back(run: Run, fake: Path) -> None:

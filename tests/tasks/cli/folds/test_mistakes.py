@@ -40,6 +40,7 @@ def test_a_class_of_one_patient_is_told_before_any_fold_is_trained(run: Run, tmp
             ["--folds 3 with --judge_test false", "--data.test_fraction 0"],
         ),
         (["--folds", "2", "--find_lr", "true"], ["--find_lr", "--model.lr"]),
+        (["--folds", "2", "--memory", "20"], ["--memory 20", "20GiB"]),
         (["--folds", "2", "--ckpt_path", "last"], ["--run_dir"]),
         (["--folds", "2", "--judge_test", "perhaps"], ["--judge_test perhaps"]),
         (["--folds", "2", "--model.backbone", "resnet81"], ["resnet81"]),

@@ -7,6 +7,8 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 
 from tasks.cli.planning import planner
 from tasks.cli.planning.planner import machine_of
+from tasks.cluster.settings import JobSettings
+from tasks.planning.machine import Machine
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +54,21 @@ def test_devices_of_gpus_are_those_that_train(
     monkeypatch.setattr("lightning_fabric.accelerators.cuda.num_cuda_devices", lambda: 4)
     machine = machine_of(trainer(devices, nodes))
     assert (machine.device, machine.devices) == ("cuda", count)
+
+
+@pytest.mark.parametrize(
+    ("job", "accelerator", "device", "devices", "memory"),
+    [
+        (JobSettings(3600, gpus=4, nodes=2, memory="64G"), "auto", "cuda", 8, 64 * 2**30),
+        (JobSettings(3600, gpus=1, memory="500M"), "cpu", "cpu", 1, 500 * 2**20),
+        (JobSettings(3600, processes=3), "auto", "cpu", 3, Machine("cpu").memory),
+    ],
+)
+def test_the_machine_of_a_job_is_what_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch, job: JobSettings, accelerator: str, device: str, devices: int, memory: int
+) -> None:
+    """The machine that queues it, which has a GPU of its own here, does not count."""
+    monkeypatch.setattr(planner, "on_cuda", lambda accelerator: True)
+    monkeypatch.setattr(planner, "free_memory", lambda: 1)
+    machine = machine_of({**trainer("auto"), "accelerator": accelerator}, job=job)
+    assert (machine.device, machine.devices, machine.memory) == (device, devices, memory)
