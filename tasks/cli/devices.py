@@ -11,12 +11,19 @@ from pytorch_lightning import Trainer
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
 from tasks.base import Task
+from tasks.cluster.settings import JobSettings
+from tasks.hardware import CUDA, on_cuda
 from tasks.training.parallel import SyncNorms, refuse_sync_on_cpu, several_devices
 from tasks.training.sharding import FSDP2, Sharding, refuse_without_blocks
 
 log = logging.getLogger(__name__)
 
 LrScaling = Literal["none", "linear", "sqrt"]
+
+
+def trains_on_cuda(accelerator: object, job: JobSettings | None) -> bool:
+    """Whether a training runs on a CUDA GPU: of this machine, or of the job that it is queued as."""
+    return on_cuda(accelerator) if job is None else job.gpus > 0 and accelerator in CUDA
 
 
 def several(config: Mapping[str, Any], *, static: bool) -> Trainer:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from scansuite.errors import SuiteError, nearest
-from tasks.cli.flags import given, pairs, read_config, shipped_configs, value_of, values_of
+from tasks.cli.flags import given, read_config, shipped_configs, value_of, values_of
 from tasks.cli.folds.asked import asked_folds
-from tasks.cli.logs import configure_logs
+from tasks.cli.planning.given import config_value, given_flags
+from tasks.cli.queued import Queued
 from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.run_dir import SHARED, newest_run, refuse_existing, take_run_dir
 from tasks.cli.runs.running import command, release
@@ -23,12 +24,14 @@ from tasks.cluster.job_file import LOGS, JobFile, Kind, read_job
 from tasks.cluster.scheduler import cancel, has_slurm, states_of
 from tasks.cluster.settings import JobSettings, settings_of
 from tasks.cluster.submission import command_line, require_slurm, submit, unset
-from tasks.planning.settle.folds import BEST_FOLDS
 
 FLAG = "--slurm"
 _CONFIG = "config.yaml"
-# Flags of fit that no config keeps, and that a run that goes on must hear again.
+# Flags of fit that no config of a run keeps, and that a run that goes on must hear again.
 _AGAIN = ("--judge_test", "--profile", "--allow_import")
+# What asks for a time, which a run that was stopped before its first checkpoint has nowhere else; a length beside it.
+_TIME = ("--time", "--quality")
+_LENGTH = ("--trainer.max_epochs", "--trainer.max_steps")
 
 
 def run(task: str, argv: Sequence[str]) -> int:
@@ -39,37 +42,34 @@ def run(task: str, argv: Sequence[str]) -> int:
         argv: flags of ``fit`` as typed, ``--slurm`` among them.
     """
     settings = settings_of(values_of(argv, FLAG), _read)
-    words = _folds(task, named_run(_without(argv, FLAG)))
+    words = asked_folds(named_run(_without(argv, FLAG)))
     _refuse(words, settings)
+    if settings.check != "data" and (value_of(words, "--folds") is not None or _plans_folds(task, words)):
+        raise SuiteError(f"{FLAG} check={settings.check}: folds are drawn before they are queued: leave it out")
     require_slurm()
     submission = Submission(task, words, settings)
-    if value_of(words, "--folds") is not None:
-        from tasks.cli.folds.train import train_folds
-        from tasks.cli.planning.planned_run import planned
-        from tasks.cli.verbs.fit import OWN_FLAGS
-
-        configure_logs()
-        with planned(task, words, OWN_FLAGS, job=settings) as run:
-            return train_folds(task, run, OWN_FLAGS, submission.queue_folds)
     if settings.check == "none":
         return submission.queue(_asked(task, words))
     from tasks.cli.verbs import fit
 
-    return fit.run(task, words, submission.queue, looks_at_data=settings.check == "data")
+    return fit.run(task, [*words, *_devices_of(words)], Queued(settings, submission.queue, submission.queue_folds))
 
 
-def _folds(task: str, words: Sequence[str]) -> list[str]:
-    """Flags with the folds that a config or ``--quality best`` asks for: all folds are drawn before they are queued."""
-    asked = asked_folds(words)
-    best = value_of(asked, "--quality") == "best" and not {"--folds", "--ckpt_path"} & {
-        flag for flag, _ in pairs(asked)
-    }
-    if not best:
-        return asked
+def _plans_folds(task: str, words: Sequence[str]) -> bool:
+    """Whether a plan, which is not made here, would have folds."""
+    if _said(words, "--quality") != "best":
+        return False
 
     from tasks.cli.planning.planned_run import is_planned  # brings torch
+    from tasks.cli.planning.planner import WITHOUT_FOLDS
 
-    return [*asked, "--folds", str(BEST_FOLDS)] if is_planned(task, asked) else asked
+    return is_planned(task, words) and not given_flags(words).intersection(WITHOUT_FOLDS)
+
+
+def _devices_of(words: Sequence[str]) -> list[str]:
+    """What stands in place of the devices of a config, which are those of another machine: the job has its own."""
+    groups = {"--trainer.devices": "auto", "--trainer.num_nodes": "1"}
+    return [word for flag, own in groups.items() if _said(words, flag) is not None for word in (flag, own)]
 
 
 class Submission:
@@ -97,7 +97,9 @@ class Submission:
         typed = _without(_without(self.words, "--run_dir"), "--ckpt_path")
         again = ["--run_dir", str(folder.absolute()), "--ckpt_path", "last"]
         last = [*again, *self._devices()]
-        job = self._job(folder, ["fit", *typed, *last], ["fit", *self._kept(), *last])
+        time = self._kept(_TIME)
+        kept = [*self._kept(_AGAIN), *time, *(self._kept(_LENGTH) if time else [])]
+        job = self._job(folder, ["fit", *typed, *last], ["fit", *kept, *last])
         with _taken_back(folder, fresh=not resumed):
             (name,) = submit([job], self.settings, self._logs(folder), f"{self.task}-{folder.name}")
         self._note(folder, name, "fit", folder)
@@ -124,15 +126,15 @@ class Submission:
             typed = _without(_without(words[1:], "--run_dir"), "--ckpt_path")
             last = ["--run_dir", str(folder), "--ckpt_path", "last", *self._devices()]
             again = [word for name in _AGAIN for word in _flag(words, name)]
-            jobs.append(self._job(folder, ["fit", *typed, *last], ["fit", *again, *last]))
+            jobs.append(self._job(folder, ["fit", *typed, *last], ["fit", *again, *last], sees=run_dir))
         name = f"{self.task}-{run_dir.name}"
         pool = ["fit", "--folds", str(count), "--run_dir", str(run_dir.absolute()), "--ckpt_path", "last"]
-        pool += self._kept()
+        pool += self._kept(_AGAIN)
         one = self._one_process()
         with _taken_back(run_dir, fresh=fresh):
             queued = submit(jobs, self.settings, self._logs(run_dir), name) if jobs else []
             after = queued[0].split("_")[0] if queued else None
-            last_job = self._job(run_dir, pool, pool, one)
+            last_job = self._job(run_dir, pool, pool, settings=one)
             try:
                 (pooling,) = submit([last_job], one, self._logs(run_dir), f"{name}-pool", after=after)
             except SuiteError:
@@ -145,7 +147,7 @@ class Submission:
         if after is not None:
             print(f"submitted job {after}: {len(jobs)} of {count} folds")
         print(f"submitted job {pooling}: puts the folds together when they are done: {run_dir}")
-        self._tell(run_dir)
+        self._tell(run_dir, next((run_dir / f"fold_{fold}" for fold in folds), run_dir))
         return 0
 
     def _take(self, asked: Path | None, *, resumed: bool) -> Path:
@@ -170,20 +172,31 @@ class Submission:
             flags += ["--trainer.accelerator", "gpu" if self.settings.gpus else "cpu"]
         return flags
 
-    def _kept(self) -> list[str]:
-        return [word for name in _AGAIN for word in _flag(self.words, name)]
+    def _kept(self, flags: Sequence[str]) -> list[str]:
+        """Flags that were typed, or stand in a config of the user's, which a run that goes on no longer reads."""
+        found: list[str] = []
+        for flag in flags:
+            value = None if flag == "--allow_import" else config_value(self.words, flag.removeprefix("--"))
+            found += _flag(self.words, flag) or ([] if value is None else [flag, value.lower()])
+        return found
 
     def _one_process(self) -> JobSettings:
         """Settings of a job that only evaluates."""
         return replace(self.settings, nodes=1, processes=1, gpus=min(1, self.settings.gpus))
 
     def _job(
-        self, folder: Path, first: Sequence[str], again: Sequence[str], settings: JobSettings | None = None
+        self,
+        folder: Path,
+        first: Sequence[str],
+        again: Sequence[str],
+        *,
+        settings: JobSettings | None = None,
+        sees: Path | None = None,
     ) -> CommandJob:
-        of = settings or self.settings
+        of, seen = settings or self.settings, sees or folder
         return CommandJob(
-            command_line(of, self.task, first, folder),
-            command_line(of, self.task, again, folder),
+            command_line(of, self.task, first, seen),
+            command_line(of, self.task, again, seen),
             folder.absolute(),
             folder.absolute() / _CONFIG,
             unset(of),
@@ -200,8 +213,8 @@ class Submission:
         JobFile(job, kind, self.task, now, of.minutes, of.nodes, of.tasks_per_node, logs).write(folder)
 
     @staticmethod
-    def _tell(folder: Path) -> None:
-        print(f"see: scansuite jobs --runs {folder.parent}; scansuite jobs tail {folder}")
+    def _tell(folder: Path, trains: Path | None = None) -> None:
+        print(f"see: scansuite jobs --runs {folder.parent}; scansuite jobs tail {trains or folder}")
 
 
 @contextmanager
@@ -217,7 +230,7 @@ def _taken_back(folder: Path, *, fresh: bool) -> Iterator[None]:
 
 def _asked(task: str, words: Sequence[str]) -> Path | None:
     """The folder that is named, where nobody looks at anything else."""
-    folder, checkpoint = value_of(words, "--run_dir"), value_of(words, "--ckpt_path")
+    folder, checkpoint = _said(words, "--run_dir"), value_of(words, "--ckpt_path")
     if checkpoint is None:
         refuse_existing(folder)
         return None if folder is None else Path(folder)
@@ -238,13 +251,11 @@ def _refuse(words: Sequence[str], settings: JobSettings) -> None:
     ):
         if given(words, flag):
             raise SuiteError(f"{flag} with {FLAG}: {why}: leave it out")
-    if given(words, "--memory") and (settings.gpus, settings.nodes) != (1, 1):
+    if _said(words, "--memory") is not None and (settings.gpus, settings.nodes) != (1, 1):
         raise SuiteError(
             f"--memory with {FLAG} gpus={settings.gpus},nodes={settings.nodes}: tried on one GPU: take gpus=1, or give "
             "--data.batch_size and --trainer.accumulate_grad_batches"
         )
-    if settings.check != "data" and given(words, "--folds"):
-        raise SuiteError(f"{FLAG} check={settings.check}: folds are drawn before they are queued: leave it out")
 
 
 def _refuse_active(folder: Path) -> None:
@@ -268,6 +279,11 @@ def _read(name: str) -> Any:
     if key not in shipped:
         raise SuiteError(f"{FLAG} {name}: no such file, and none of that name is shipped: {nearest(key, shipped)}")
     return read_config(shipped[key], FLAG)
+
+
+def _said(words: Sequence[str], flag: str) -> str | None:
+    """A flag as typed, or of a config."""
+    return value_of(words, flag) or config_value(words, flag.removeprefix("--"))
 
 
 def _flag(words: Sequence[str], flag: str) -> list[str]:

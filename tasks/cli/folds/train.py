@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -16,6 +16,7 @@ from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from scansuite.words import clock, number_of
 from tasks.cli.command import imports_allowed, run_command
+from tasks.cli.devices import trains_on_cuda
 from tasks.cli.flags import given, value_of
 from tasks.cli.folds.plan import FoldPlan, plan_folds, read_plan, refuse_changed, write_splits
 from tasks.cli.folds.tables import collect, finished
@@ -23,36 +24,36 @@ from tasks.cli.logs import configure_logs, quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.planned_run import PlannedRun
 from tasks.cli.planning.timed import asked_seconds, started
+from tasks.cli.queued import Queued, refuse_in_config
 from tasks.cli.runs.run_data import saved_data
 from tasks.cli.runs.run_dir import CHECKPOINTS, refuse_existing, several_processes, take_run_dir
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.runs.seen import ELSEWHERE, ancestors_of, refuse_seen
 from tasks.cli.training.memory import refuse_memory
-from tasks.hardware import on_cuda
+from tasks.cluster.settings import JobSettings
 from tasks.loading import RECORD
 from tasks.registry.flag import OwnFlags
+from tasks.training.saving import LAST
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 ENSEMBLE = "ensemble"  # folder of the ensemble's evaluation on test
-# Starts folds in another way: from the run folder, the words of each fold that is not finished, and the number of all.
-QueueFolds: TypeAlias = Callable[[Path, dict[int, list[str]], int], int]
 
 
-def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queue: QueueFolds | None = None) -> int:
+def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queued: Queued | None = None) -> int:
     """Train all folds and put together what they say of the cases they did not train on.
 
     Args:
         task: name of the task.
         run: flags as typed, ``--folds`` among them, and the plan, which is that of each fold.
         own_flags: of the verb ``fit``.
-        queue: what is done in place of training, when folds are drawn; it is to put them together itself.
+        queued: what is done in place of training, when folds are drawn; it is to put them together itself.
     """
     configure_logs()
     argv = run.argv
     count = _count(argv)
-    prepared = _prepare(task, run, own_flags, count)
+    prepared = _prepare(task, run, own_flags, count, queued and queued.job)
     plan, resumed = prepared.plan, value_of(argv, "--ckpt_path") is not None
     if plan.dealt:
         log.info(
@@ -61,16 +62,17 @@ def train_folds(task: str, run: PlannedRun, own_flags: OwnFlags, queue: QueueFol
         )  # fmt: skip
 
     def mend(folder: Path) -> str:
-        return f"go on with: {command(task, 'fit', folds=count, run_dir=folder, ckpt_path='last')}"
+        blind = {} if prepared.testing else {"judge_test": "false"}
+        return f"go on with: {command(task, 'fit', folds=count, run_dir=folder, ckpt_path='last', **blind)}"
 
     run_dir = take_run_dir(task, prepared.run_dir, mend, resumed=resumed)
     if not (run_dir / CONFIG).is_file():
         run.write(run_dir)
         write_text(run_dir / CONFIG, prepared.config)
     write_splits(plan, run_dir, count)
-    if queue is not None:
+    if queued is not None:
         left = [fold for fold in range(count) if not finished(run_dir / f"fold_{fold}", plan.split)]
-        return queue(run_dir, {fold: _words(run_dir, fold, prepared, prepared.seconds) for fold in left}, count)
+        return queued.folds(run_dir, {fold: _words(run_dir, fold, prepared, prepared.seconds) for fold in left}, count)
     for fold in range(count):
         if finished(run_dir / f"fold_{fold}", plan.split):
             log.info("fold %d of %d is finished already", fold, count)
@@ -98,7 +100,8 @@ class _Prepared(NamedTuple):
         run_dir: as asked for.
         testing: the ensemble is evaluated on test.
         seconds: of the whole command, or of each job; None: as long as it takes.
-        memory: of the GPU, as asked for, into which each fold fits its batch; None: all of it.
+        begins: flags of a fold that begins, whose outcome its own config keeps.
+        always: flags of each fold that no config keeps.
     """
 
     config: str
@@ -106,10 +109,11 @@ class _Prepared(NamedTuple):
     run_dir: str | None
     testing: bool
     seconds: float | None
-    memory: str | None
+    begins: list[str]
+    always: list[str]
 
 
-def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Prepared:
+def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int, job: JobSettings | None) -> _Prepared:
     """Look at flags and data; of what is built for that nothing stays in memory."""
     argv = run.argv
     resumed = value_of(argv, "--ckpt_path") is not None
@@ -117,6 +121,7 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
     words = [*argv, "--data.folds", str(count), "--data.fold", "0"]
     defaults = run.defaults if before is None else before
     cli = TaskParser(task, "fit", words, own_flags=own_flags, builds_model=True, defaults=defaults, planned=run.names)
+    refuse_in_config(cli.config)
     testing = bool(cli.config["judge_test"])
     if cli.config["trainer"]["fast_dev_run"]:
         raise SuiteError("--trainer.fast_dev_run: writes nothing that folds could be put together from: leave it out")
@@ -146,14 +151,17 @@ def _prepare(task: str, run: PlannedRun, own_flags: OwnFlags, count: int) -> _Pr
                 "(--data.test_fraction 0), so that each is evaluated as one: leave one of the two out"
             )
         data, model = cli.build_data_and_model()  # mistakes in flags show before a folder is made
-        data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))
+        data.check_augmentation(cuda=trains_on_cuda(cli.config["trainer"]["accelerator"], job))
     held = np.concatenate([data.rows("train"), data.rows("val")])
     parts = {plan.split: held}
     if testing or plan.split == "test":
         parts["test"] = np.concatenate([parts.get("test", held[:0]), data.rows("test")])
     refuse_seen(ancestors_of(model), data, parts, ELSEWHERE)
-    seconds, memory = asked_seconds(cli.config), cli.config["memory"]
-    return _Prepared(cli.saved_config(), plan, cli.config["run_dir"], testing, seconds, memory)
+    once = {"--scale_lr": cli.config["scale_lr"], "--memory": cli.config["memory"]}
+    begins = [word for flag, value in once.items() if value not in (None, "none") for word in (flag, str(value))]
+    always = ["--profile", "true"] if cli.config["profile"] else []
+    seconds = asked_seconds(cli.config)
+    return _Prepared(cli.saved_config(), plan, cli.config["run_dir"], testing, seconds, begins, always)
 
 
 def _share(prepared: _Prepared, folds: Sequence[int], run_dir: Path) -> float | None:
@@ -236,15 +244,18 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _words(run_dir: Path, fold: int, prepared: _Prepared, seconds: float | None) -> list[str]:
-    """Verb and flags of a fold, as a run of its own: it begins, within a time and memory, or goes on with its own."""
+    """Verb and flags of a fold, as a run of its own that begins, within a time, or goes on with its own."""
     folder = run_dir / f"fold_{fold}"
     words = ["fit", "--run_dir", str(folder), *imports_allowed()]
     if folder.is_dir() and holds_something(folder):
         words += ["--ckpt_path", "last"]
-    if not (folder / CONFIG).is_file():
-        words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold)]
-        words += [] if seconds is None else ["--time", f"{seconds:.0f}s"]
-        words += [] if prepared.memory is None else ["--memory", prepared.memory]
+    own = folder / CONFIG
+    begins = not own.is_file()
+    if begins:
+        words += ["--config", str(run_dir / CONFIG), "--data.fold", str(fold), *prepared.begins]
+    if seconds is not None and not (folder / CHECKPOINTS / LAST).is_file():  # which knows its time
+        words += ["--time", f"{seconds:.0f}s", *([] if begins else ["--config", str(own)])]  # and its length is given
+    words += prepared.always
     if prepared.plan.split == "val":
         words += ["--judge_test", "false"]
     return words

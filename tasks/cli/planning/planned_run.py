@@ -25,6 +25,8 @@ from tasks.registry.flag import OwnFlags
 
 log = logging.getLogger(__name__)
 
+_LATER = "planned when the job begins, on the machine that it begins on (docs/plan.md)"
+
 
 class PlannedRun(NamedTuple):
     """A training with its plan.
@@ -61,7 +63,6 @@ def planned(
     argv: Sequence[str],
     own_flags: OwnFlags,
     *,
-    queued: bool = False,
     job: JobSettings | None = None,
 ) -> Iterator[PlannedRun]:
     """Plan what was left out, and say it; the plan's config is there as long as the context.
@@ -72,8 +73,8 @@ def planned(
         task: name of the task.
         argv: flags of ``fit`` as typed.
         own_flags: of the verb.
-        queued: a single run that is not begun here is planned where it begins, on its own machine.
-        job: of the folds of a run, which have one plan and are planned here, for the machine of their jobs.
+        job: as which the training begins: the plan is for its machine. Folds, which have one plan, train by it; a
+            single run is looked at with it, and planned anew where it begins.
 
     Raises:
         SuiteError: flags are wrong, or the data cannot be trained on.
@@ -82,8 +83,8 @@ def planned(
     if not is_planned(task, words):
         yield PlannedRun(words)
         return
-    if queued:
-        log.info("planned when the job begins, on the machine that it begins on (docs/plan.md)")
+    if job is not None and job.check != "data":
+        log.info("%s", _LATER)
         yield PlannedRun(words)
         return
     made = None
@@ -92,10 +93,13 @@ def planned(
     else:
         made = plan_for(task, words, own_flags, job=job)
         plan = made.plan
-        _say(made, job)
     folds = next((one.value for one in plan.planned if one.flag == "folds"), None)
     if folds is not None:
         words += ["--folds", str(folds)]
+    if job is not None and value_of(words, "--folds") is None:
+        log.info("%s", _LATER)
+    elif made is not None:
+        _say(made, job)
     with tempfile.TemporaryDirectory() as folder, sharing(task, plan):
         file = Path(folder) / FILE
         write_text(file, plan.without("folds").to_yaml())

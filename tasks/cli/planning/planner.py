@@ -13,6 +13,7 @@ from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.fingerprint.measure import measure_fingerprint
 from datamodules.settings import free_memory
 from scansuite.errors import SuiteError
+from tasks.cli.devices import trains_on_cuda
 from tasks.cli.flags import value_of
 from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
@@ -23,7 +24,6 @@ from tasks.cli.planning.trial import trial_of
 from tasks.cli.runs.run_dir import several_processes
 from tasks.cli.training.memory import size_of
 from tasks.cluster.settings import JobSettings
-from tasks.hardware import CUDA, on_cuda
 from tasks.parent_checkpoint import input_size_of, network_of, read_parent
 from tasks.planning.budget import Budget, Quality
 from tasks.planning.draft import Draft
@@ -42,7 +42,7 @@ PlanWord = Literal["auto", "none"]
 ENVIRONMENT = "SCANSUITE_PLAN"
 
 # Flags beside which no folds are planned: they say which part is trained, or do what folds cannot be put together from.
-_WITHOUT_FOLDS = (
+WITHOUT_FOLDS = (
     "data.fold", "data.folds", "find_lr", "find_batch_size", "trainer.fast_dev_run", "ckpt_path", "slurm",
 )  # fmt: skip
 
@@ -116,7 +116,7 @@ def plan_for(
     values = flat(cli.config.as_dict())
     for link in cli.task_class.links:  # follows from a flag of the model
         values.pop(f"data.{link.data}", None)
-    if names.intersection(_WITHOUT_FOLDS) or several_processes():
+    if names.intersection(WITHOUT_FOLDS) or several_processes():
         values.pop("folds", None)
     own = given_values(names, values)
     budget = budget_of(cli.config)
@@ -180,27 +180,23 @@ def machine_of(
     from backbones.available import place_of, published  # bring timm, which help of fit does not need
     from backbones.hub import hub_answers
 
-    accelerator = trainer["accelerator"]
-    cuda = on_cuda(accelerator) if job is None else job.gpus > 0 and accelerator in CUDA
+    cuda = trains_on_cuda(trainer["accelerator"], job)
     wanted = backbone or first_choice("cuda" if cuda else "cpu", quality).name
     names = tuple(dict.fromkeys((wanted, *WITH_WEIGHTS)))
     here = tuple(name for name in names if place_of(name) is not None)
     elsewhere = [name for name in names if name not in here and published(name)]
     # To ask the hub takes seconds where it is out of reach.
     asked = wanted in elsewhere and hub_answers()
+    nodes = int(trainer["num_nodes"]) if job is None else job.nodes
     machine = Machine(
         "cuda" if cuda else "cpu",
-        devices=_devices(trainer, cuda) if job is None else job.nodes * job.tasks_per_node,
+        devices=nodes * (_a_node(trainer["devices"], cuda) if job is None else job.tasks_per_node),
+        nodes=nodes,
         weights=here,
         hub=tuple(elsewhere) if asked else (),
     )
     free = free_memory() if job is None else job.memory_bytes
     return machine if free is None else replace(machine, memory=free)
-
-
-def _devices(trainer: Mapping[str, Any], cuda: bool) -> int:
-    """Devices of all nodes that train."""
-    return _a_node(trainer["devices"], cuda) * int(trainer["num_nodes"])
 
 
 def _a_node(devices: Any, cuda: bool) -> int:

@@ -73,9 +73,9 @@ def on_time(
     seconds, stretches = asked_seconds(config), uses_all(words)
     validating = SHARE if stretches and "trainer.check_val_every_n_epoch" not in given_flags(words) else None
     before = {} if checkpoint is None else dict(checkpoint["callbacks"]).get(OnTime.__qualname__, {})
-    if seconds is None and before:
-        seconds, stretches = float(before["seconds"]), bool(before["stretches"])
-        validating = before.get("validating")
+    if before:
+        seconds = float(before["seconds"]) if seconds is None else seconds
+        stretches, validating = bool(before["stretches"]), before.get("validating")
     if seconds is None or config["trainer"]["fast_dev_run"]:
         return []
     validated = len(data.rows("val"))

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from scansuite.errors import SuiteError, nearest
 from tasks.cli.command import imports_allowed
+from tasks.cli.flags import value_of
 from tasks.cli.folds.tables import best_checkpoint, finished
 from tasks.cli.runs.run_dir import CHECKPOINTS
 from tasks.cli.sweep.constraints import Constraint, costs
@@ -154,7 +155,10 @@ def _words(sweep: Sweep, folder: Path, values: dict[str, Any]) -> list[str]:
         saved = saved and any((folder / CHECKPOINTS).glob("*.ckpt"))
     if saved:
         words += ["--ckpt_path", "last", "--judge_test", "false"]
-        return words + (["--folds", str(sweep.folds)] if sweep.folds is not None else [])
+        if sweep.folds is not None:  # of which some may not have begun
+            limits = ((flag, value_of(sweep.words, flag)) for flag in ("--memory", "--time"))
+            words += ["--folds", str(sweep.folds), *(word for flag, to in limits if to for word in (flag, to))]
+        return words
     if folder.is_dir():  # of a trial that ended before its first checkpoint
         shutil.rmtree(folder)
     return [*words, *sweep.words, *as_words(values)]

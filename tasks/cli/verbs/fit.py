@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from scansuite.errors import SuiteError
 from scansuite.files import write_text
 from tasks.base import Task
 from tasks.cli.before_training import SayChoices
-from tasks.cli.devices import LrScaling, refuse_model_with_sharding, say_batch, scale_lr
+from tasks.cli.devices import LrScaling, refuse_model_with_sharding, say_batch, scale_lr, trains_on_cuda
 from tasks.cli.display.console import is_quiet
 from tasks.cli.evaluate import RunEvaluation, evaluator_of, write_split
 from tasks.cli.flags import value_of, wants_help
@@ -30,7 +30,8 @@ from tasks.cli.next_commands import after_fit
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.planned_run import PlannedRun, plan_text, planned
 from tasks.cli.planning.planner import FOLDS_FLAG, MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
-from tasks.cli.planning.timed import on_time
+from tasks.cli.planning.timed import asked_seconds, on_time
+from tasks.cli.queued import Queued, refuse_in_config
 from tasks.cli.runs.checkpoints import find_checkpoint, open_checkpoint
 from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.ranks import separate_output
@@ -55,7 +56,7 @@ from tasks.cli.training.search import search
 from tasks.fitting.callbacks import training_callbacks
 from tasks.fitting.compiling import CompileMode, Compiling
 from tasks.fitting.features import keep_features
-from tasks.hardware import MemoryFormat, on_cuda, place
+from tasks.hardware import MemoryFormat, place
 from tasks.loading import build_from
 from tasks.registry.flag import Flag, OwnFlags
 from tasks.training.best_checkpoint import BestCheckpoint
@@ -128,39 +129,28 @@ OWN_FLAGS: OwnFlags = {
 }
 
 
-def run(
-    task: str, argv: Sequence[str], queue: Callable[[Path | None], int] | None = None, *, looks_at_data: bool = True
-) -> int:
+def run(task: str, argv: Sequence[str], queued: Queued | None = None) -> int:
     """Train.
 
     Args:
         task: name of the task.
         argv: flags as typed.
-        queue: from the folder that is asked for to an exit status: what is done in place of training, when all has been
-            looked at.
-        looks_at_data: data and model too have been made by then, not the flags alone parsed.
+        queued: what is done in place of training, when all has been looked at that the job's settings ask for.
 
     Raises:
         Stopped: by a signal.
     """
     with StopSignals() as signals:
         configure_logs()
-        with planned(task, asked_folds(named_run(argv)), OWN_FLAGS, queued=queue is not None) as run:
-            return _run(task, run, signals, queue, looks_at_data=looks_at_data)
+        with planned(task, asked_folds(named_run(argv)), OWN_FLAGS, job=queued and queued.job) as run:
+            return _run(task, run, signals, queued)
 
 
-def _run(
-    task: str,
-    run: PlannedRun,
-    signals: StopSignals,
-    queue: Callable[[Path | None], int] | None,
-    *,
-    looks_at_data: bool,
-) -> int:
+def _run(task: str, run: PlannedRun, signals: StopSignals, queued: Queued | None) -> int:
     argv = run.argv
     forget_launch(task)
     if value_of(argv, "--folds") is not None and not wants_help(argv):
-        return train_folds(task, run, OWN_FLAGS)
+        return train_folds(task, run, OWN_FLAGS, queued)
     resumed = _resumed_run(task, argv)
     config = resumed / "config.yaml" if resumed is not None and (resumed / "config.yaml").is_file() else None
     before = None if resumed is None else saved_data(resumed)
@@ -168,8 +158,7 @@ def _run(
     defaults, kept = (config, before) if has_begun else parent_defaults(task, argv)
     defaults = run.defaults if defaults is None else defaults
     cli = TaskParser(task, "fit", argv, own_flags=OWN_FLAGS, builds_model=True, defaults=defaults, planned=run.names)
-    if cli.config["slurm"]:
-        raise SuiteError("slurm in a --config: type --slurm SETTINGS")
+    refuse_in_config(cli.config)
     testing = bool(cli.config["judge_test"])
     _profiled(cli)
     refuse_no_batches(cli.config["trainer"], "train", "val")
@@ -181,15 +170,16 @@ def _run(
     refuse_missing_logger(cli.config["logger"], cli.config["trainer"]["logger"])
     _refuse_no_time(cli.config["save_every_minutes"])
     refuse_memory(cli)
+    asked_seconds(cli.config)  # a time that is none is refused before the data is read
     if resumed is None and not fast:
         refuse_existing(cli.config["run_dir"])
 
     asked = resumed if resumed is not None or cli.config["run_dir"] is None else Path(cli.config["run_dir"])
-    if queue is not None and not looks_at_data:
+    if queued is not None and queued.job.check != "data":
         from backbones.network import check_name  # brings timm: not before the flags are known to be right
 
         check_name(cli.config["model"]["backbone"])  # a typo should not cost a place in the queue
-        return queue(asked)
+        return queued.single(asked)
     begun = {} if kept is None else kept.keep_split(cli.config, goes_on=has_begun)
     found = None if resumed is None else open_last(resumed / CHECKPOINTS, task)
     last, checkpoint = (None, None) if found is None else found
@@ -203,7 +193,8 @@ def _run(
         log.info("no checkpoint in %s yet: training starts from the beginning", resumed)
 
     fitted = keep_features(model, data)
-    data.check_augmentation(cuda=on_cuda(cli.config["trainer"]["accelerator"]))  # refused before a folder is made
+    cuda = trains_on_cuda(cli.config["trainer"]["accelerator"], queued and queued.job)
+    data.check_augmentation(cuda=cuda)  # refused before a folder is made
     refuse_model_with_sharding(cli.config["trainer"], model)
     if last is None:
         prune_parent(model, task)
@@ -220,8 +211,8 @@ def _run(
     evaluated = {part: data.rows(part) for part in (("val", "test") if testing else ("val",))}
     leaks = refuse_seen(ancestors, data, evaluated, ELSEWHERE)
     begin_record(model, data, ancestors, trains=not untrained(cli, model))
-    if queue is not None:
-        return queue(asked)
+    if queued is not None:
+        return queued.single(asked)
     if last is None and not fitted:
         search(cli, data, model)
         keep_within(cli, data, model)

@@ -26,6 +26,7 @@ from tasks.cli.parser import TaskParser
 from tasks.cli.planning.given import flat
 from tasks.cli.planning.planned_run import PlannedRun, planned
 from tasks.cli.planning.planner import MEMORY_FLAG, PLAN_FLAG, PLAN_FLAGS
+from tasks.cli.planning.timed import asked_seconds
 from tasks.cli.runs.running import command, holds_something
 from tasks.cli.sweep.against_first import against_first
 from tasks.cli.sweep.constraints import read_constraints
@@ -66,6 +67,8 @@ OWN_FLAGS: OwnFlags = {
     "judge_test": Flag("evaluate the best trial on the test part at the end, once", bool | None, False),
     "memory": MEMORY_FLAG,
     **PLAN_FLAGS,
+    "time": "time that each trial may take (30m, 2h): its training is planned to end within it; left out: as long as "
+    "the plan takes",
     "plan": PLAN_FLAG,
 }
 
@@ -173,6 +176,8 @@ def _begin(task: str, begun: PlannedRun) -> tuple[Sweep, dict[str, Any]]:
         words += ["--folds", str(config["folds"])]
     if config["memory"] is not None:
         words += ["--memory", str(config["memory"])]
+    if (seconds := asked_seconds(config)) is not None:
+        words += ["--time", f"{seconds:.0f}s"]
     seed = int(config["seed_everything"])
     return Sweep(
         task,

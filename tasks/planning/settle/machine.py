@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tasks.planning.draft import Draft
@@ -26,7 +28,7 @@ def cache(draft: Draft) -> None:
     pixels, depth = _kept(draft)
     masks = 1 if data.task == "segment" else 0  # a byte a pixel
     size = data.images * cases * pixels * (max(1, data.channels) * depth + masks)
-    ranks = draft.machine.devices
+    ranks = math.ceil(draft.machine.devices / draft.machine.nodes)  # of a node
     if size * ranks <= _SHARE * draft.machine.memory:
         free = draft.machine.memory / _GIB
         each = f" in each of {ranks} processes" if ranks > 1 else ""

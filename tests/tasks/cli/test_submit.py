@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks.cli.planning import planner
 from tasks.cli.planning.planner import machine_of
@@ -213,3 +214,101 @@ def test_a_job_begins_in_its_folder_as_a_run_begins(run: Run) -> None:
     status, out, err = run("fit", *FLAGS, "--run_dir", "mine", "--ckpt_path", "last", "--trainer.fast_dev_run", "true")
     assert (status, "one batch went through" in out) == (0, True)
     assert "split" not in err.replace("validation", "")
+
+
+def as_yaml(text: str) -> str:
+    """A config of the user's."""
+    Path("mine.yaml").write_text(text)
+    return "mine.yaml"
+
+
+def test_what_needs_a_gpu_is_asked_of_the_job(run: Run, fake: Path) -> None:
+    """The machine that submits may have none."""
+    flags = [*FLAGS, "--data.augment_on", "gpu"]
+    assert run("fit", *flags, "--slurm", f"{TIME},gpus=1")[0] == 0
+    assert run("fit", *flags, "--folds", "3", "--slurm", f"{TIME},gpus=1")[0] == 0
+    status, _, err = run("fit", *flags, "--slurm", TIME)
+    assert (status, "does not run on a CUDA GPU" in one_line(err)) == (2, True)
+
+
+def test_the_best_quality_of_a_config_is_an_array_of_folds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCANSUITE_PLAN", "auto")
+    monkeypatch.setattr("backbones.hub.hub_answers", lambda: False)
+    config = ["--config", as_yaml("quality: best\n")]
+    status, out, _ = run("fit", *FLAGS, *config, "--slurm", TIME)
+    assert (status, "5 of 5 folds" in out) == (0, True)
+    status, out, _ = run("fit", *FLAGS, *config, "--data.folds", "3", "--data.fold", "1", "--slurm", TIME)
+    assert (status, "submitted job 102: " in out) == (0, True)  # the one fold that is named
+    status, _, err = run("fit", *FLAGS, *config, "--slurm", f"{TIME},check=none")
+    assert (status, "folds are drawn before they are queued" in one_line(err)) == (2, True)
+
+
+def test_a_flag_that_only_the_plan_gives_a_use_is_queued(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCANSUITE_PLAN", "auto")
+    monkeypatch.setattr("backbones.hub.hub_answers", lambda: False)
+    flags = [*FLAGS, "--data.num_patients", "240", "--model.early_stopping_median", "5"]
+    at = flags.index("--trainer.max_epochs")
+    status, _, err = run("fit", *flags[:at], *flags[at + 2 :], "--slurm", TIME)
+    assert status == 0, err
+    assert "plan: " not in err  # the job makes its own
+    first, _ = queued(Path("runs/classify/1"), "100")
+    assert "--config" not in first
+    status, _, err = run("fit", *flags, "--slurm", TIME)
+    assert (status, "nothing stops early" in one_line(err)) == (2, True)
+
+
+def test_what_a_config_says_of_the_command_reaches_every_start(run: Run) -> None:
+    config = ["--config", as_yaml("judge_test: false\nprofile: true\n")]
+    assert run("fit", *FLAGS, *config, "--time", "10m", "--slurm", TIME)[0] == 0
+    _, again = queued(Path("runs/classify/1"), "100")
+    said = {flag: again[again.index(flag) + 1] for flag in again[5::2]}
+    assert said.items() >= {"--judge_test": "false", "--profile": "true", "--time": "10m"}.items()
+    assert said["--trainer.max_epochs"] == "1"  # else the time would be used to its end
+    assert run("fit", *FLAGS, *config, "--folds", "3", "--scale_lr", "linear", "--slurm", TIME)[0] == 0
+    first, again = queued(Path("runs/classify/2"), "101_1")
+    assert [first[first.index(flag) + 1] for flag in ("--scale_lr", "--profile")] == ["linear", "true"]
+    assert again[again.index("--profile") + 1] == "true"
+    pool, _ = queued(Path("runs/classify/2"), "102")
+    assert pool[pool.index("--judge_test") + 1] == "false"
+
+
+def test_devices_and_memory_of_a_config_are_those_of_another_machine(run: Run, fake: Path) -> None:
+    config = ["--config", as_yaml("trainer: {devices: 3, num_nodes: 2}\n")]
+    assert run("fit", *FLAGS, *config, "--folds", "3", "--slurm", TIME)[0] == 0
+    trainer = yaml.safe_load(Path("runs/classify/1/config.yaml").read_text())["trainer"]
+    assert (trainer["devices"], trainer["num_nodes"]) == ("auto", 1)  # the job that puts them together has one
+    status, _, err = run("fit", *FLAGS, "--config", as_yaml("memory: 20GiB\n"), "--slurm", f"{TIME},gpus=4")
+    assert (status, "tried on one GPU" in one_line(err)) == (2, True)
+
+
+def test_the_log_that_is_named_is_of_a_fold_that_trains(run: Run) -> None:
+    assert "scansuite jobs tail runs/classify/1/fold_0" in run("fit", *FLAGS, "--folds", "3", "--slurm", TIME)[1]
+
+
+def test_a_fold_in_a_container_sees_the_folder_of_all(run: Run, tmp_path: Path) -> None:
+    image, folder = tmp_path / "image.sif", tmp_path / "elsewhere" / "run"
+    image.touch()
+    words = ["--folds", "3", "--run_dir", str(folder), "--slurm", TIME, f"container={image}"]
+    assert run("fit", *FLAGS, *words)[0] == 0
+    first, _ = queued(folder, "100_0")
+    assert first.count("--bind") == 2
+    assert str(folder) in [first[at + 1] for at, word in enumerate(first) if word == "--bind"]
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "said"),
+    [
+        (["--folds", "3"], "slurm: [time=1h]\n", "type --slurm"),
+        (["--time", "30", "--slurm", f"{TIME},check=flags"], "", "--time 30"),
+    ],
+)
+def test_further_mistakes_cost_no_place(run: Run, fake: Path, words: list[str], config: str, said: str) -> None:
+    status, _, err = run("fit", *FLAGS, *words, *(["--config", as_yaml(config)] if config else []))
+    assert (status, said in one_line(err)) == (2, True)
+    assert calls(fake, "sbatch") == []
+    assert not Path("runs").exists()
+
+
+def test_a_folder_of_a_config_is_taken_without_a_look(run: Run) -> None:
+    assert run("fit", "--config", as_yaml("run_dir: here\n"), "--slurm", f"{TIME},check=none")[0] == 0
+    assert read_job(Path("here")) is not None

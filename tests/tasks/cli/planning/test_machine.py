@@ -25,7 +25,7 @@ def test_what_the_hub_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"convnext_tiny"}
     monkeypatch.setattr("backbones.hub.hub_answers", lambda: True)
     monkeypatch.setattr("backbones.available.place_of", lambda name: "here" if name in here else None)
-    monkeypatch.setattr(planner, "on_cuda", lambda accelerator: True)
+    monkeypatch.setattr("tasks.cli.devices.on_cuda", lambda accelerator: True)
     assert machine_of(trainer(1)).hub == ()
     assert "convnext_small" in machine_of(trainer(1), quality="best").hub
     assert "tf_efficientnet_lite0" in machine_of(trainer(1), quality="quick").hub
@@ -40,7 +40,7 @@ def test_what_the_hub_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_devices_of_processors_are_those_that_train(
     monkeypatch: pytest.MonkeyPatch, devices: Any, nodes: int, count: int
 ) -> None:
-    monkeypatch.setattr(planner, "on_cuda", lambda accelerator: False)
+    monkeypatch.setattr("tasks.cli.devices.on_cuda", lambda accelerator: False)
     machine = machine_of(trainer(devices, nodes))
     assert (machine.device, machine.devices) == ("cpu", count)
 
@@ -49,7 +49,7 @@ def test_devices_of_processors_are_those_that_train(
 def test_devices_of_gpus_are_those_that_train(
     monkeypatch: pytest.MonkeyPatch, devices: Any, nodes: int, count: int
 ) -> None:
-    monkeypatch.setattr(planner, "on_cuda", lambda accelerator: True)
+    monkeypatch.setattr("tasks.cli.devices.on_cuda", lambda accelerator: True)
     monkeypatch.setattr(CUDAAccelerator, "auto_device_count", staticmethod(lambda: 4))
     monkeypatch.setattr("lightning_fabric.accelerators.cuda.num_cuda_devices", lambda: 4)
     machine = machine_of(trainer(devices, nodes))
@@ -68,7 +68,7 @@ def test_the_machine_of_a_job_is_what_it_asks_for(
     monkeypatch: pytest.MonkeyPatch, job: JobSettings, accelerator: str, device: str, devices: int, memory: int
 ) -> None:
     """The machine that queues it, which has a GPU of its own here, does not count."""
-    monkeypatch.setattr(planner, "on_cuda", lambda accelerator: True)
+    monkeypatch.setattr("tasks.cli.devices.on_cuda", lambda accelerator: True)
     monkeypatch.setattr(planner, "free_memory", lambda: 1)
     machine = machine_of({**trainer("auto"), "accelerator": accelerator}, job=job)
     assert (machine.device, machine.devices, machine.memory) == (device, devices, memory)

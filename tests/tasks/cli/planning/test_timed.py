@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import torch
 
 from scansuite.errors import SuiteError
 from tasks.cli.parser import TaskParser
-from tasks.cli.planning.timed import asked_seconds, started, uses_all
+from tasks.cli.planning.timed import asked_seconds, on_time, started, uses_all
 from tasks.cli.planning.trial import _Clock, trial_of
 from tasks.cli.verbs.fit import OWN_FLAGS
 from tasks.planning.settle.frozen import QUICK
+from tasks.training.on_time import OnTime
 
 ROOT = Path(__file__).resolve().parents[4]
 SMALL = ["--data.num_patients", "24", "--data.image_size", "32", "--data.num_workers", "0", "--data.batch_size", "4"]
@@ -51,6 +53,20 @@ def test_a_time_is_used_to_its_end_unless_another_length_is_given(tmp_path: Path
     file = tmp_path / "plan.yaml"
     file.write_text("trainer:\n  max_epochs: 3\n")
     assert not uses_all(["--time", "10m", "--config", str(file)])
+
+
+def test_a_run_that_goes_on_uses_its_time_as_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that starts anew hears of the time again, and knows the length that was typed from its checkpoint."""
+    monkeypatch.setattr("tasks.cli.planning.timed.evaluated_patches", lambda *_: 1.0)
+    config = {"time": "10m", "quality": "good", "trainer": {"fast_dev_run": False}, "model": {}}
+    data: Any = SimpleNamespace(rows=lambda part: [0, 1])
+    saved = {"seconds": 300.0, "stretches": False, "validating": None}
+    checkpoint = {"callbacks": {OnTime.__qualname__: saved}}
+    (new,) = on_time(config, ["--time", "10m"], data, None, testing=True)
+    (again,) = on_time(config, ["--time", "10m"], data, checkpoint, testing=True)
+    assert (new.seconds, new.stretches, again.seconds, again.stretches) == (600.0, True, 600.0, False)
+    (silent,) = on_time({**config, "time": None}, [], data, checkpoint, testing=True)
+    assert (silent.seconds, silent.stretches) == (300.0, False)
 
 
 def test_a_trial_leaves_no_trace_in_random_numbers() -> None:

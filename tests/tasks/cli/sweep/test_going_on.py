@@ -65,6 +65,23 @@ def test_a_trial_that_was_left_behind_goes_on(run: Run, trainings: Trainings, sp
     assert list(pd.read_csv(tmp_path / "s/sweep.csv").state) == ["finished"] * 3
 
 
+def test_a_time_is_of_each_trial_and_reaches_folds_that_have_not_begun(
+    run: Run, trainings: Trainings, space: Path, tmp_path: Path
+) -> None:
+    trainings.fail = killed_with_a_checkpoint(tmp_path / "s", 0)
+    flags = ("--space", space, "--run_dir", tmp_path / "s", "--folds", "3", "--time", "10m", *TINY)
+    assert run("sweep", *flags)[0] == 130
+
+    def ended(number: int) -> str:
+        raise KeyboardInterrupt
+
+    trainings.fail = ended
+    assert run("sweep", *flags)[0] == 130
+    begun, resumed = trainings.words
+    assert "last" in resumed
+    assert [words[words.index("--time") + 1] for words in (begun, resumed)] == ["600s", "600s"]
+
+
 def test_each_command_may_import_what_the_sweep_may(
     run: Run, trainings: Trainings, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -180,6 +181,8 @@ def test_each_process_keeps_its_own() -> None:
     one, eight = (Machine("cuda", memory=2**30, devices=devices) for devices in (1, 8))
     assert planned(cache, 5000, 128, machine=one) == {"data.cache": "memory"}
     assert planned(cache, 5000, 128, machine=eight) == {}
+    apart = replace(eight, nodes=8)  # each has the memory for itself
+    assert planned(cache, 5000, 128, machine=apart) == {"data.cache": "memory"}
 
 
 def test_images_of_a_case_are_counted_in_a_step() -> None:
