@@ -14,7 +14,7 @@ from typing import Any
 from scansuite.errors import SuiteError, nearest
 from tasks.cli.flags import given, read_config, shipped_configs, value_of, values_of
 from tasks.cli.folds.asked import asked_folds
-from tasks.cli.planning.given import config_value, given_flags
+from tasks.cli.planning.given import asked_value, config_value, given_flags
 from tasks.cli.queued import Queued
 from tasks.cli.runs.named_run import named_run
 from tasks.cli.runs.run_dir import SHARED, newest_run, refuse_existing, take_run_dir
@@ -57,7 +57,7 @@ def run(task: str, argv: Sequence[str]) -> int:
 
 def _plans_folds(task: str, words: Sequence[str]) -> bool:
     """Whether a plan, which is not made here, would have folds."""
-    if _said(words, "--quality") != "best":
+    if asked_value(words, "--quality") != "best":
         return False
 
     from tasks.cli.planning.planned_run import is_planned  # brings torch
@@ -69,7 +69,7 @@ def _plans_folds(task: str, words: Sequence[str]) -> bool:
 def _devices_of(words: Sequence[str]) -> list[str]:
     """What stands in place of the devices of a config, which are those of another machine: the job has its own."""
     groups = {"--trainer.devices": "auto", "--trainer.num_nodes": "1"}
-    return [word for flag, own in groups.items() if _said(words, flag) is not None for word in (flag, own)]
+    return [word for flag, own in groups.items() if asked_value(words, flag) is not None for word in (flag, own)]
 
 
 class Submission:
@@ -230,7 +230,7 @@ def _taken_back(folder: Path, *, fresh: bool) -> Iterator[None]:
 
 def _asked(task: str, words: Sequence[str]) -> Path | None:
     """The folder that is named, where nobody looks at anything else."""
-    folder, checkpoint = _said(words, "--run_dir"), value_of(words, "--ckpt_path")
+    folder, checkpoint = asked_value(words, "--run_dir"), value_of(words, "--ckpt_path")
     if checkpoint is None:
         refuse_existing(folder)
         return None if folder is None else Path(folder)
@@ -251,7 +251,7 @@ def _refuse(words: Sequence[str], settings: JobSettings) -> None:
     ):
         if given(words, flag):
             raise SuiteError(f"{flag} with {FLAG}: {why}: leave it out")
-    if _said(words, "--memory") is not None and (settings.gpus, settings.nodes) != (1, 1):
+    if asked_value(words, "--memory") is not None and (settings.gpus, settings.nodes) != (1, 1):
         raise SuiteError(
             f"--memory with {FLAG} gpus={settings.gpus},nodes={settings.nodes}: tried on one GPU: take gpus=1, or give "
             "--data.batch_size and --trainer.accumulate_grad_batches"
@@ -279,11 +279,6 @@ def _read(name: str) -> Any:
     if key not in shipped:
         raise SuiteError(f"{FLAG} {name}: no such file, and none of that name is shipped: {nearest(key, shipped)}")
     return read_config(shipped[key], FLAG)
-
-
-def _said(words: Sequence[str], flag: str) -> str | None:
-    """A flag as typed, or of a config."""
-    return value_of(words, flag) or config_value(words, flag.removeprefix("--"))
 
 
 def _flag(words: Sequence[str], flag: str) -> list[str]:

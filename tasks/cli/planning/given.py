@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tasks.cli.flags import config_files, pairs, read_config
+from tasks.cli.flags import config_files, pairs, read_config, value_of
 
 GROUPS = ("data", "model", "trainer")
 _WHOLE = (*GROUPS, "data.init_args")  # what a dictionary may be typed for: --data '{"class_path": ...}', or a file
@@ -54,6 +54,19 @@ def config_value(argv: Sequence[str], name: str) -> str | None:
             value = value.get(key) if isinstance(value, Mapping) else None
         found = found if value is None else str(value)
     return found
+
+
+def asked_value(argv: Sequence[str], flag: str) -> str | None:
+    """A flag's value as typed, else in the last config that has it; None: in none, or null.
+
+    Args:
+        argv: flags as typed.
+        flag: with its dashes.
+
+    Raises:
+        SuiteError: a config cannot be read.
+    """
+    return value_of(argv, flag) or config_value(argv, flag.removeprefix("--"))
 
 
 def _section(text: str) -> Mapping[Any, Any]:

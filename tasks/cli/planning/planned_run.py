@@ -13,7 +13,7 @@ from datamodules.fingerprint.fingerprint import FILE as FINGERPRINT
 from scansuite.files import write_text
 from scansuite.words import number_of
 from tasks.cli.flags import value_of, wants_help
-from tasks.cli.planning.given import config_value
+from tasks.cli.planning.given import asked_value
 from tasks.cli.planning.planner import Planning, plan_for, wants_plan
 from tasks.cli.planning.shared_plan import await_plan, sharing
 from tasks.cli.runs.run_data import saved_data
@@ -116,9 +116,9 @@ def is_planned(task: str, words: Sequence[str]) -> bool:
         SuiteError: ``--plan`` is neither ``auto`` nor ``none``.
     """
     printed = any(word.split("=", 1)[0] == "--print_config" for word in words)
-    if task not in RULES or wants_help(words) or printed or not wants_plan(words, config_value(words, "plan")):
+    if task not in RULES or wants_help(words) or printed or not wants_plan(words):
         return False
-    pruned = value_of(words, "--model.prune") or config_value(words, "model.prune")
+    pruned = asked_value(words, "--model.prune")
     return pruned in (None, "null") and not _goes_on(task, words)
 
 

@@ -14,11 +14,10 @@ from datamodules.fingerprint.measure import measure_fingerprint
 from datamodules.settings import free_memory
 from scansuite.errors import SuiteError
 from tasks.cli.devices import trains_on_cuda
-from tasks.cli.flags import value_of
 from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.agreeing import agreed
-from tasks.cli.planning.given import flat, given_flags, given_values
+from tasks.cli.planning.given import asked_value, flat, given_flags, given_values
 from tasks.cli.planning.timed import asked_seconds
 from tasks.cli.planning.trial import trial_of
 from tasks.cli.runs.run_dir import several_processes
@@ -78,17 +77,16 @@ class Planning(NamedTuple):
     fingerprint: Fingerprint
 
 
-def wants_plan(argv: Sequence[str], config_value: str | None = None) -> bool:
+def wants_plan(argv: Sequence[str]) -> bool:
     """Whether flags that are left out are to be planned.
 
     Args:
         argv: flags as typed.
-        config_value: of ``plan`` in the configs.
 
     Raises:
         SuiteError: the word is neither ``auto`` nor ``none``.
     """
-    word = value_of(argv, "--plan") or config_value or os.environ.get(ENVIRONMENT) or "auto"
+    word = asked_value(argv, "--plan") or os.environ.get(ENVIRONMENT) or "auto"
     if word not in ("auto", "none"):
         raise SuiteError(f"--plan {word}: auto or none")
     return word == "auto"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
-from tasks.cli.flags import value_of, wants_help
+from tasks.cli.flags import wants_help
 from tasks.cli.logs import configure_logs
-from tasks.cli.planning.given import config_value
+from tasks.cli.planning.given import asked_value
 from tasks.cli.planning.planner import FOLDS_FLAG, MEMORY_FLAG, PLAN_FLAGS, plan_for
 from tasks.cli.tables import text_width
 from tasks.registry.flag import OwnFlags
@@ -33,7 +33,7 @@ def run(task: str, argv: Sequence[str]) -> int:
         0.
     """
     configure_logs()
-    asked = None if wants_help(argv) else value_of(argv, "--output") or config_value(argv, "output")
+    asked = None if wants_help(argv) else asked_value(argv, "--output")
     file = None if asked is None else _new_file(Path(asked))
     plan = plan_for(task, argv, OWN_FLAGS, "plan").plan
     print(plan.listed(text_width()))
