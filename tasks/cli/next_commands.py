@@ -9,7 +9,7 @@ from tasks.cli.runs.running import command
 from tasks.registry.specs import spec_of
 
 
-def after_fit(task: str, run_dir: Path, data: ScanDataModule, epochs: int | None) -> str:
+def after_fit(task: str, run_dir: Path, data: ScanDataModule, epochs: int | None, *, trained: bool) -> str:
     """What to do with a trained model, one command below the other; no line is broken, so that they can be copied.
 
     Args:
@@ -17,24 +17,26 @@ def after_fit(task: str, run_dir: Path, data: ScanDataModule, epochs: int | None
         run_dir: of the training, with ``checkpoints/best.ckpt``.
         data: it was trained on.
         epochs: that it was trained for; None: not counted in epochs.
+        trained: whether it took a step, so that more of them may gain something: a head fitted to features has none.
     """
     best = run_dir / "checkpoints" / "best.ckpt"
     verb, part = ("test", "test") if len(data.rows("test")) else ("validate", "validation")
-    length = {} if epochs is None or epochs < 1 else {"trainer.max_epochs": epochs}
-    onwards = command(task, "fit", config=run_dir / "config.yaml", **{"model.weights": best, **length})
     image = _an_image(data)
     if image is None:
         apply = f"{spec_of(task).program} predict --help"
     else:
         apply = command(task, "predict", ckpt_path=best, input=image, output=run_dir / "predicted")
-    lines = (
+    lines = [
         (
             f"evaluate it on its {part} part; for other cases add --data and its flags",
             command(task, verb, ckpt_path=best),
         ),
         ("apply it to files or folders of your own" + ("" if image is None else ", as here to an image"), apply),
-        ("train longer, from its weights, in a new run", onwards),
-    )
+    ]
+    if trained:
+        length = {} if epochs is None or epochs < 1 else {"trainer.max_epochs": epochs}
+        onwards = command(task, "fit", config=run_dir / "config.yaml", **{"model.weights": best, **length})
+        lines.append(("train longer, from its weights, in a new run", onwards))
     return "\n".join(["next:", *(f"  # {why}\n  {typed}" for why, typed in lines)])
 
 

@@ -379,4 +379,5 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
         print("validation metrics are those the checkpoint was selected on")
         print(f"written to {run_dir}")
         if not run_dir.name.startswith("fold_"):  # one of several is not gone on with alone
-            print(f"\n{after_fit(task, run_dir, data, trainer.max_epochs)}")
+            trained = trainer.global_step > 0
+            print(f"\n{after_fit(task, run_dir, data, trainer.max_epochs, trained=trained)}")

@@ -15,6 +15,7 @@ LARGE = 256  # above, the whole image is made smaller
 MOST = {"cpu": 224, "mps": 224, "cuda": 320}  # side that it is then given
 LEAST = 32  # the last level of a network is 1/32 of it
 FEW, SOME = 1000, 10_000  # training images below which augmentation is stronger
+MANY_GRADES = 10  # whole numbers as classes, without a gap, up to which they may be grades
 MANY_CLASSES = 30  # whole numbers as classes from which they may be amounts, ...
 SCATTERED = 3  # ... if they lie so close: their span by their number
 _HERE = "docs/plan_results.md"
@@ -86,16 +87,17 @@ def evaluation(draft: Draft) -> None:
 
 
 def cautions(draft: Draft) -> list[str]:
-    """What flags alone can say: whether whole numbers are amounts, and whether a volume is one case or many slices."""
+    """What flags alone can say: if whole numbers are amounts or grades, and if a volume is one case or many slices."""
     data, notes = draft.fingerprint, []
-    amounts = [int(name) for name in data.classes if name.removeprefix("-").isdecimal()]
-    if data.target == "multiclass" and len(amounts) == len(data.classes) > MANY_CLASSES:
-        span = max(amounts) - min(amounts)
-        if span < SCATTERED * len(amounts):
-            notes.append(
-                f"the {len(amounts)} classes are whole numbers from {min(amounts)} to {max(amounts)}: if they are "
-                "amounts (an age, a score), give --data.target regression"
-            )
+    numbers = [int(name) for name in data.classes if name.removeprefix("-").isdecimal()]
+    by_number = len(numbers) == len(data.classes) > 2
+    if by_number and data.target == "multiclass" and not draft.is_given("data.target"):
+        least, most = min(numbers), max(numbers)
+        found = f"the {len(numbers)} classes are whole numbers from {least} to {most}: if they are"
+        if len(numbers) > MANY_CLASSES and most - least < SCATTERED * len(numbers):
+            notes.append(f"{found} amounts (an age, a score), give --data.target regression")
+        elif len(numbers) <= MANY_GRADES and most - least == len(numbers) - 1:
+            notes.append(f"{found} grades in order, give --data.target ordinal")
     if data.volumes and draft.value("model.aggregate") in (None, "none"):
         notes.append(
             "each slice of a volume is a case of its own, in training and in every figure: --model.aggregate attention "

@@ -49,7 +49,7 @@ def images(draft: Draft) -> None:
     height, width, most = data.height.median, data.width.median, LARGEST[draft.machine.device]
     low, median = objects.short_side.low, _smallest_median(objects)
     scale = _scale(draft, max(LEAST_SHORT / max(1.0, low), LEAST_MEDIAN / max(1.0, median)))
-    sizes = f"objects of {low:g} px (5th percentile), {median:g} px (median of the class with the smallest)"
+    sizes = f"objects of {low:.3g} px (5th percentile), {median:.3g} px (median of the class with the smallest)"
     stored = f"images of {height:g} x {width:g} pixels"
     if draft.takes("data.patch_size"):
         unlike = one_scale(data)

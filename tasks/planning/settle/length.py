@@ -363,7 +363,7 @@ def stop_early(draft: Draft) -> None:
         draft.plan("model.early_stopping", patience, text, "time")
         if draft.value("model.early_stopping") is None:
             return  # by wish
-        text = f"{draft.fingerprint.cases['val']} validation cases: one lucky validation is no progress"
+        text = f"{number_of(draft.fingerprint.cases['val'], 'validation case')}: one lucky validation is no progress"
         draft.plan("model.early_stopping_median", SMOOTH, text, "data")
         if draft.fingerprint.target != "regression" and not draft.is_given("model.monitor"):  # else of any unit
             text = "a metric from 0 to 1 that gains less in all this time is at its end"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from datamodules.windows import parse_windows
+from scansuite.words import number_of
 from tasks.planning.budget import Quality
 from tasks.planning.draft import Draft
 
@@ -120,7 +121,7 @@ def weights_of(draft: Draft, name: str) -> None:
         draft.plan("model.weights", None, f"ImageNet weights of {name} cannot be had on this machine", "machine")
         return
     where = "are on this machine" if name in draft.machine.weights else "can be fetched from the hub"
-    fitted = "" if channels == 3 else f"; their first layer is fitted to {channels} channel{'s' * (channels != 1)}"
+    fitted = "" if channels == 3 else f"; their first layer is fitted to {number_of(channels, 'channel')}"
     if name.startswith(_SOURCES):
         draft.plan("model.weights", name, f"its own weights {where}{fitted}", "machine")
         return

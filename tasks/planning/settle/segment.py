@@ -236,10 +236,10 @@ def evaluation(draft: Draft) -> None:
     if objects is None or not objects.total:
         return
     if objects.per_image.median < MANY:
-        text = f"{objects.per_image.median:g} objects an image (median): small components may be mistakes"
+        text = f"few objects an image (median {objects.per_image.median:g}): small components may be mistakes"
         draft.plan("model.cleanup", "auto", f"{text}; validation decides by class", _NNUNET)
     elif not data.volumes:
-        text = f"{objects.per_image.median:g} objects an image (median): how many are found counts too"
+        text = f"many objects an image (median {objects.per_image.median:g}): how many are found counts too"
         draft.plan("model.count_lesions", True, text, "data")
 
 

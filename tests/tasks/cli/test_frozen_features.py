@@ -43,6 +43,7 @@ def test_every_kind_of_target_is_fitted(run: Run, table: list[str], kind: str, h
     status, out, err = run("fit", *table, *KINDS[kind], "--model.head", head, "--run_dir", "run")
     assert status == 0, err
     assert "test: " in out
+    assert "train longer" not in out  # more epochs would do nothing
     kept = torch.load(BEST, weights_only=True)["hyper_parameters"]
     assert kept["l2"] is not None
     assert yaml.safe_load(Path("run/config.yaml").read_text())["data"]["init_args"]["cache"] == "features"

@@ -142,10 +142,13 @@ def test_a_small_set_of_small_images_gets_the_batch_and_size_of_the_config_that_
     assert planned(augmentation, **facts)["data.augment"] == by_hand["augment"]
 
 
-def test_whole_numbers_as_classes_may_be_amounts_and_slices_are_no_volumes() -> None:
+def test_whole_numbers_as_classes_may_be_amounts_or_grades_and_slices_are_no_volumes() -> None:
     months = tuple(str(number) for number in range(1, 229) if number % 3)
     assert "give --data.target regression" in cautions(drafted(target="multiclass", classes=months))[0]
-    for classes in (("0", "1", "2", "3", "4"), tuple(f"site {name}" for name in months), (*months[:20], "99999")):
+    grades = ("0", "1", "2", "3", "4")
+    assert "grades in order, give --data.target ordinal" in cautions(drafted(target="multiclass", classes=grades))[0]
+    assert cautions(drafted({"data.target": "multiclass"}, target="multiclass", classes=grades)) == []
+    for classes in (("0", "1", "2", "3", "7"), tuple(f"site {name}" for name in months), (*months[:20], "99999")):
         assert cautions(drafted(target="multiclass", classes=classes)) == []
     assert cautions(drafted(target="multiclass", classes=tuple(str(10**6 + 977 * one) for one in range(40)))) == []
     assert "each slice of a volume is a case of its own" in cautions(drafted(volumes=True))[0]
