@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from decimal import Decimal
 
 DAMAGED = "it is damaged, or not what its name says"
 CUT_OFF = "it is cut off"
@@ -25,6 +26,11 @@ _CUT_OFF = re.compile(
 def number_of(count: int, thing: str) -> str:
     """A count with what is counted, in singular or plural: ``1 case``, ``3 cases``."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def rounded(number: float, digits: int = 3) -> str:
+    """A number with the digits that count, and no exponent: ``2.85``, ``0.0046``; whole from 100 on: ``1427``."""
+    return f"{number:.0f}" if abs(number) >= 100 else f"{Decimal(f'{number:.{digits}g}'):f}"
 
 
 def clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
 from tasks.planning.settle.network import goes_on, pretrained
 from tasks.planning.settle.presets import OF_MODALITY
-from tasks.planning.settle.sizes import as_flag, of_one_size
+from tasks.planning.settle.sizes import as_flag, in_pixels, of_one_size
 
 # Shorter sides are enlarged for weights of ImageNet, whose features are meaningless at 28 px (tasks/registry/links.py).
 PRETRAINED_SIDE = 128
@@ -35,7 +35,7 @@ def images(draft: Draft) -> None:
     why = f"images as stored, {tall} x {wide}"
     if not same or max(tall, wide) > LARGE:
         most = MOST[draft.machine.device]
-        sizes = f"images of {height.median:g} x {width.median:g} pixels" + ("" if same else " (median)")
+        sizes = f"images of {in_pixels(height.median, width.median)}" + ("" if same else " (median)")
         why = f"{sizes}, made as large as {draft.machine.device} trains in time"
         if max(tall, wide) < most:
             why = f"{sizes}: one size for all"

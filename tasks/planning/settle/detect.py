@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 from datamodules.fingerprint.fingerprint import Objects
+from scansuite.words import rounded
 from tasks.planning.draft import Draft
 from tasks.planning.settle.presets import mirrors, plan_preset
-from tasks.planning.settle.sizes import as_flag, multiple_of_32, numbers, one_scale
+from tasks.planning.settle.sizes import as_flag, in_pixels, multiple_of_32, numbers, one_scale
 
 LEAST_SHORT = 16.0  # px that the 5th percentile of short sides is left with: two cells of stride 8
 LEAST_MEDIAN = 22.0  # px that the median of the class with the smallest objects is enlarged to
@@ -49,8 +50,10 @@ def images(draft: Draft) -> None:
     height, width, most = data.height.median, data.width.median, LARGEST[draft.machine.device]
     low, median = objects.short_side.low, _smallest_median(objects)
     scale = _scale(draft, max(LEAST_SHORT / max(1.0, low), LEAST_MEDIAN / max(1.0, median)))
-    sizes = f"objects of {low:.3g} px (5th percentile), {median:.3g} px (median of the class with the smallest)"
-    stored = f"images of {height:g} x {width:g} pixels"
+    sizes = (
+        f"objects of {rounded(low)} px (5th percentile), {rounded(median)} px (median of the class with the smallest)"
+    )
+    stored = f"images of {in_pixels(height, width)}"
     if draft.takes("data.patch_size"):
         unlike = one_scale(data)
         if unlike:

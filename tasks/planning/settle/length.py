@@ -17,7 +17,7 @@ from tasks.planning.budget import QUICK_SECONDS, Trial
 from tasks.planning.draft import Draft
 from tasks.planning.settle.frozen import fitted_at_once
 from tasks.planning.settle.network import pretrained
-from tasks.planning.settle.sizes import numbers, seen_size
+from tasks.planning.settle.sizes import in_pixels, numbers, seen_size
 
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
 _NNUNET = "Isensee et al., nnU-Net, Nature Methods 2021"
@@ -170,13 +170,13 @@ def wanted(draft: Draft) -> tuple[int, str, str]:
     factor = (SCRATCH if scratch else 1.0) * (LONGER if best else 1.0)
     least, most = round(kind.least * factor), kind.most
     steps = min(max(least, round(kind.epochs * factor) * an_epoch), most)
-    images = f"{samples_an_epoch(draft)} training images"
+    images = f"{number_of(samples_an_epoch(draft), 'training image')} in {number_of(an_epoch, 'step')} an epoch"
     if steps == least:
-        reason = f"{images} are {an_epoch} steps an epoch, and learning takes {least} steps at least"
+        reason = f"{images}, and learning takes {least} steps at least"
     elif steps == most:
-        reason = f"{images} are {an_epoch} steps an epoch, and more than {most} steps gain little"
+        reason = f"{images}, and more than {most} steps gain little"
     else:
-        reason = f"{images} of {an_epoch} steps an epoch, each seen {round(kind.epochs * factor)} times"
+        reason = f"{images}, each seen {round(kind.epochs * factor)} times"
     more = (", from scratch" if scratch else "") + (", with --quality best" if best else "")
     return steps, reason + more, kind.source
 
@@ -249,8 +249,8 @@ def long(draft: Draft, laid: Laid) -> list[str]:
     if hours < LONG:
         return []
     return [
-        f"{laid.steps} steps of {samples_a_step(draft)} images of {height:g} x {width:g} pixels, their validation and "
-        f"the evaluation at the end take some {hours:.0f} hours on two cores: --time 2h fits a training into a time"
+        f"{laid.steps} steps of {samples_a_step(draft)} images of {in_pixels(height, width)}, their validation "
+        f"and the evaluation at the end take some {hours:.0f} hours on two cores: --time 2h fits a training into a time"
     ]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from scansuite.words import number_of
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length
 from tasks.planning.settle.frozen import fitted_at_once
 from tasks.planning.settle.network import pretrained
-from tasks.planning.settle.sizes import seen_size
+from tasks.planning.settle.sizes import in_pixels, seen_size
 
 _HERE = "docs/plan_results.md"
 _BIT = "Kolesnikov et al., Big Transfer, ECCV 2020"
@@ -70,8 +71,9 @@ def batch(draft: Draft) -> None:
         why = "looked at together"
     elif by_set < min(asked.most, by_size):
         why, source = "a larger batch is too few steps an epoch", "data"
-    shown = "training images" if bag == 1 else f"training cases of up to {bag} images"
-    text = f"{data.samples} {shown} of {height:g} x {width:g} pixels: {why}"
+    shown = number_of(data.samples, "training image" if bag == 1 else "training case")
+    of_images = "" if bag == 1 else f" of up to {bag} images"
+    text = f"{shown}{of_images} of {in_pixels(height, width)}: {why}"
     draft.plan("data.batch_size", size, text, source)
 
 
@@ -108,7 +110,7 @@ def average(draft: Draft) -> None:
     steps = epochs * length.whole_epoch(draft)
     if steps < 100:
         return  # an average over a few steps is the weights themselves
-    decay = round(1 - AVERAGED / steps, 4 if steps < 10_000 else 5)
+    decay = round(1 - AVERAGED / steps, max(4, len(str(steps))))  # of a million steps too it is not 1
     text = f"{steps} steps: the average reaches over the last {steps // AVERAGED} or so, which evens out single batches"
     draft.plan("model.ema", decay, text, _AVERAGE)
 

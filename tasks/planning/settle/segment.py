@@ -6,10 +6,11 @@ import math
 
 from datamodules.fingerprint.fingerprint import Fingerprint
 from datamodules.windows import parse_windows
+from scansuite.words import rounded
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length, values
 from tasks.planning.settle.presets import mirrors, plan_preset
-from tasks.planning.settle.sizes import as_flag, multiple_of_32, of_one_size, one_scale
+from tasks.planning.settle.sizes import as_flag, in_pixels, multiple_of_32, of_one_size, one_scale
 
 FINE = 96  # px of a slice's longer side that smaller slices are resampled up to, ...
 FINER = 2.0  # ... but not to more than so many times the stored resolution
@@ -40,7 +41,8 @@ def volumes(draft: Draft) -> None:
     if not draft.is_given("data.axis") and draft.value("data.axis") == "axial":
         height, width = _axis(draft, (height, width, depth), apart)
     if spacing and apart <= CONTEXT and not _several_windows(draft):
-        text = f"slices are {spacing[2]:g} mm apart, {apart:.1f} times the pixels: neighbours show the same structures"
+        how_far = f"slices are {rounded(spacing[2])} mm apart, {rounded(apart, 2)} times the pixels"
+        text = f"{how_far}: neighbours show the same structures"
         draft.plan("data.neighbors", 1, text, "Roth et al., MICCAI 2014 (2.5D)")
     if not spacing or draft.is_given("data.spacing", "data.image_size", "data.patch_size"):
         return
@@ -49,12 +51,12 @@ def volumes(draft: Draft) -> None:
     if side < FINE:
         wanted = plane / min(FINER, FINE / side)
         # As round as can be, and no coarser than stored.
-        rounded = (float(f"{wanted:.1g}"), float(f"{wanted:.2g}"))
-        fine = next((one for one in rounded if 0.9 * plane / FINER <= one <= plane), plane)
-        text = f"slices of {height:g} x {width:g} pixels are few cells of the deepest level: {plane / fine:.1f} times "
+        round_ones = (float(f"{wanted:.1g}"), float(f"{wanted:.2g}"))
+        fine = next((one for one in round_ones if 0.9 * plane / FINER <= one <= plane), plane)
+        text = f"slices of {in_pixels(height, width)} are few cells of the deepest level: {plane / fine:.1f} times "
         draft.plan("data.spacing", fine, f"{text}as fine", "experiment/hippocampus")
     elif side > most:
-        text = f"slices of {height:g} x {width:g} pixels, as large as {draft.machine.device} trains in time"
+        text = f"slices of {in_pixels(height, width)}, as large as {draft.machine.device} trains in time"
         draft.plan("data.spacing", float(f"{plane * side / most:.2g}"), text, "machine")
     else:
         draft.plan("data.spacing", float(f"{plane:.3g}"), "the median in the plane: one size of structures", _NNUNET)
@@ -244,5 +246,5 @@ def evaluation(draft: Draft) -> None:
 
 
 def _percent(share: float) -> str:
-    """A share in words, with two digits where it is small."""
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+    """A share in words, with two digits."""
+    return f"{rounded(100 * share, 2)} %"

@@ -27,6 +27,11 @@ def as_flag(sides: Sequence[int]) -> int | list[int]:
     return sides[0] if sides[0] == sides[1] else list(sides)
 
 
+def in_pixels(height: float, width: float) -> str:
+    """A size in words: ``96 x 128 pixels``."""
+    return f"{height:.0f} x {width:.0f} pixels"
+
+
 def multiple_of_32(side: float) -> int:
     """The nearest multiple of 32 px, which is the stride of the deepest level of most networks."""
     return max(32, 32 * round(side / 32))

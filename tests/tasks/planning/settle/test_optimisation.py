@@ -124,7 +124,7 @@ def test_rates_follow_optimiser_network_and_weights(given: dict[str, Any], value
     assert planned(learning_rate, given=given) == values
 
 
-@pytest.mark.parametrize(("epochs", "averages"), [(1, False), (10, True), (200, True)])
+@pytest.mark.parametrize(("epochs", "averages"), [(1, False), (10, True), (200, True), (100_000, True)])
 def test_the_average_reaches_over_a_part_of_all_steps(epochs: int, averages: bool) -> None:
     values = planned(average, 160, given={"trainer.max_epochs": epochs})  # 20 steps an epoch
     if not averages:
