@@ -23,9 +23,9 @@ _CUT_OFF = re.compile(
 )
 
 
-def number_of(count: int, thing: str) -> str:
-    """A count with what is counted, in singular or plural: ``1 case``, ``3 cases``."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+def number_of(count: int, thing: str, things: str = "") -> str:
+    """A count with what is counted, in singular or plural: ``1 case``, ``3 cases``; ``things`` where no s makes it."""
+    return f"{count} {thing}" if count == 1 else f"{count} {things or f'{thing}s'}"
 
 
 def rounded(number: float, digits: int = 3) -> str:

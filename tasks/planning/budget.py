@@ -30,6 +30,8 @@ class Timing(NamedTuple):
 
 # From settled flags to what a trial measures with them.
 Trial: TypeAlias = Callable[[Mapping[str, Any]], Timing]
+# From settled flags to whether their steps stay within the memory of the GPU.
+Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class Budget:
         seconds: from the start of the command to its end; None: no limit.
         memory: bytes of the GPU; None: all of it.
         trial: measures this machine; None: nobody does, and steps are counted without a clock.
+        fits: tries the memory of this machine's GPU; None: nobody does, and the batch is as it is best.
     """
 
     quality: Quality = "good"
     seconds: float | None = None
     memory: int | None = None
     trial: Trial | None = None
+    fits: Fits | None = None
 
 
 def seconds_of(text: str, flag: str = "--time") -> float:

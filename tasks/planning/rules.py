@@ -28,7 +28,9 @@ from tasks.planning.settle import (
 Rule: TypeAlias = Callable[[Draft], "Iterable[str] | None"]
 
 # Of all tasks, once images and model are settled: the number of steps needs the batch, and the average that number.
-_BATCH: tuple[Rule, ...] = (optimisation.batch, optimisation.learning_rate, machine.cache, folds.folds)
+_BATCH: tuple[Rule, ...] = (
+    optimisation.batch, optimisation.learning_rate, machine.memory, machine.cache, folds.folds,
+)  # fmt: skip
 _LENGTH: tuple[Rule, ...] = (length.steps, optimisation.average)
 
 RULES: dict[str, tuple[Rule, ...]] = {

@@ -1,4 +1,4 @@
-"""A trial of some steps: what a training by settled flags takes on this machine."""
+"""A trial of some steps: the time and the memory that a training by settled flags takes on this machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.timed import started
 from tasks.cli.runs.checkpoints import find_checkpoint
+from tasks.cli.training.memory import MemoryTrial
 from tasks.fitting.callbacks import training_callbacks
 from tasks.hardware import place
-from tasks.planning.budget import Timing, Trial
+from tasks.planning.budget import Fits, Timing, Trial
 from tasks.planning.draft import Planned
 from tasks.planning.plan import FILE, Plan
 from tasks.registry.flag import OwnFlags
@@ -35,6 +36,14 @@ STEPS = 10  # of a trial, beside the first, which warms up
 FEWEST = 1
 VALIDATED = 2  # batches
 SHARE = 0.05  # of the time, after which a trial ends
+# Of the trainer of a trial, whatever the flags say: one device, and nothing that ends it sooner or later.
+_ONE_DEVICE: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+_WHOLE: dict[str, Any] = {"max_time": None, "limit_train_batches": None, "overfit_batches": 0.0, "profiler": None}
+_WHOLE |= {
+    "min_epochs": None,
+    "min_steps": None,
+    "val_check_interval": None,
+}  # Lightning does not stop before the first
 
 
 def trial_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str, seconds: float) -> Trial:
@@ -62,13 +71,8 @@ def trial_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: st
                 f"until they have been evaluated: give at least --time {math.ceil(5 * gone)}s"
             )
         with tempfile.TemporaryDirectory() as folder, _random_numbers_kept(), quiet():
-            file = Path(folder) / FILE
-            values = tuple(Planned(flag, value, "", "") for flag, value in planned.items())
-            write_text(file, Plan(data_class, values).to_yaml())
             began = time.monotonic()
-            cli = TaskParser(
-                task, "fit", argv, own_flags=own_flags, builds_model=True, defaults=file, planned=planned.keys()
-            )
+            cli = _settled(task, argv, own_flags, data_class, planned, Path(folder))
             timing = _measured(cli, folder, SHARE * seconds, began)
         log.info(
             "a trial on this machine: %.2f s a step, %.3f s a validated image, %.0f s before the first step",
@@ -77,6 +81,51 @@ def trial_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: st
         return timing
 
     return measure
+
+
+def fits_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str) -> Fits:
+    """Whether trainings stay within the memory of the GPU: a few steps of each are tried, on one device.
+
+    Images are not kept in memory for that, and what a trial has said is not asked twice. Where it ends in anything but
+    a lack of memory the answer is yes: the training tells what is wrong.
+
+    Args:
+        task: name of the task.
+        argv: flags as typed.
+        own_flags: of the verb.
+        data_class: import path of the data class.
+    """
+    known: dict[str, bool] = {}
+
+    def fits(planned: Mapping[str, Any]) -> bool:
+        asked = repr(sorted(planned.items()))
+        if asked not in known:
+            known[asked] = tried({**planned, "data.cache": "none"})
+        return known[asked]
+
+    def tried(planned: Mapping[str, Any]) -> bool:
+        with tempfile.TemporaryDirectory() as folder, _random_numbers_kept(), quiet():
+            cli = _settled(task, argv, own_flags, data_class, planned, Path(folder))
+            data, model = cli.build_data_and_model()
+            cli.config_init["trainer"]["callbacks"] = None  # the user's own are for the training
+            trial = MemoryTrial(cli, data, model, folder, **_ONE_DEVICE, **_WHOLE)
+            try:
+                return trial.peak(data.batch_size) is not None
+            except Exception as error:
+                log.debug("no trial of the GPU's memory: %s", error)
+                return True
+
+    return fits
+
+
+def _settled(
+    task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str, planned: Mapping[str, Any], folder: Path
+) -> TaskParser:
+    """The flags of a training with what is planned so far; the plan is put into the folder."""
+    file = folder / FILE
+    values = tuple(Planned(flag, value, "", "") for flag, value in planned.items())
+    write_text(file, Plan(data_class, values).to_yaml())
+    return TaskParser(task, "fit", argv, own_flags=own_flags, builds_model=True, defaults=file, planned=planned.keys())
 
 
 def _measured(cli: TaskParser, folder: str, most: float, began: float) -> Timing:
@@ -89,12 +138,10 @@ def _measured(cli: TaskParser, folder: str, most: float, began: float) -> Timing
     cli.config_init["trainer"]["callbacks"] = None  # the user's own are for the training
     clock = _Clock(most, int(cli.config["trainer"]["accumulate_grad_batches"]))
     settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    settings |= {"max_epochs": 1, "max_steps": -1, "max_time": None, "limit_train_batches": None}
-    settings |= {"min_epochs": None, "min_steps": None}  # before them Lightning does not stop
+    settings |= {"max_epochs": 1, "max_steps": -1}
     settings |= {"limit_val_batches": VALIDATED, "num_sanity_val_steps": 0, "enable_model_summary": False}
-    settings |= {"check_val_every_n_epoch": 1, "val_check_interval": None, "overfit_batches": 0.0, "profiler": None}
-    settings |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "default_root_dir": folder}
-    trainer = cli.build_trainer([*callbacks, clock], **settings)
+    settings |= {"check_val_every_n_epoch": 1, "default_root_dir": folder}
+    trainer = cli.build_trainer([*callbacks, clock], **settings, **_ONE_DEVICE, **_WHOLE)
     trainer.fit(model, datamodule=data)
     data.trainer = None
     before = time.monotonic() - started()  # all that came until now, and what is built once more

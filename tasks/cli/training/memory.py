@@ -63,7 +63,7 @@ def keep_within(cli: TaskParser, data: ScanDataModule, model: Task) -> None:
         return
     limit = size_of(asked)
     with tempfile.TemporaryDirectory() as folder:
-        trial = _Trial(cli, data, model, folder)
+        trial = MemoryTrial(cli, data, model, folder)
         devices, device = trial.trainer().world_size, trial.trainer().strategy.root_device
         if devices > 1:
             raise SuiteError(f"--memory {asked}: try it on one device (--trainer.devices 1), and give what is found")
@@ -126,17 +126,26 @@ def largest_within(limit: int, wanted: int, peak: Callable[[int], int | None]) -
     return None, used or 0
 
 
-class _Trial:
-    """A few steps of the training that is to come, with all that it will keep on the device."""
+class MemoryTrial:
+    """A few steps of the training that is to come, with all that it will keep on the device.
 
-    def __init__(self, cli: TaskParser, data: ScanDataModule, model: Task, folder: str) -> None:
-        self.cli, self.data, self.model, self.folder = cli, data, model, folder
+    Args:
+        cli: the flags.
+        data: whose batch size is set anew for each trial.
+        model: that trains; each trial takes a copy of it.
+        folder: for what Lightning writes.
+        **settings: of the trainer, that count before the flags and the trial's own.
+    """
+
+    def __init__(self, cli: TaskParser, data: ScanDataModule, model: Task, folder: str, **settings: Any) -> None:
+        self.cli, self.data, self.model, self.folder, self._settings = cli, data, model, folder, settings
 
     def trainer(self, *callbacks: Any) -> Trainer:
+        """As the flags have it, for a few steps."""
         settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         settings |= {"max_steps": _STEPS, "max_epochs": 1000, "limit_val_batches": 0, "num_sanity_val_steps": 0}
         settings |= {"accumulate_grad_batches": 1, "enable_model_summary": False, "default_root_dir": self.folder}
-        return self.cli.build_trainer(list(callbacks), **settings)
+        return self.cli.build_trainer(list(callbacks), **settings, **self._settings)
 
     def peak(self, batch: int) -> int | None:
         """Bytes that the process holds on the GPU at its highest, its CUDA context included."""

@@ -71,6 +71,8 @@ SHRUNK_SCRATCH = 4  # likewise, of a network without pretrained weights
 BASE = 16.0
 BY_VALIDATION = 1.5
 _VIEWS = {"mirror": 2, "flips": 4}  # of an image, by --model.tta
+# What a user says of the batch, and of the length: beside one of them none of it is planned.
+BATCH_FLAGS = ("data.batch_size", "data.total_batch_size", "trainer.accumulate_grad_batches")
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.fast_dev_run")
 
 
@@ -248,8 +250,9 @@ def long(draft: Draft, laid: Laid) -> list[str]:
     hours = height * width * (trained + FORWARD * judged) / PIXELS_AN_HOUR
     if hours < LONG:
         return []
+    a_step = number_of(samples_a_step(draft), "image")
     return [
-        f"{laid.steps} steps of {samples_a_step(draft)} images of {in_pixels(height, width)}, their validation "
+        f"{laid.steps} steps of {a_step} of {in_pixels(height, width)}, their validation "
         f"and the evaluation at the end take some {hours:.0f} hours on two cores: --time 2h fits a training into a time"
     ]
 
@@ -317,7 +320,7 @@ def _shrink_batch(draft: Draft, number: int) -> int:
     """
     least = STEPS[draft.fingerprint.task].least * FAR_TOO_FEW
     batch, divided = int(draft.value("data.batch_size") or 1), 1
-    given = draft.is_given("data.batch_size", "data.total_batch_size", "trainer.accumulate_grad_batches")
+    given = draft.is_given(*BATCH_FLAGS)
     if draft.machine.device != "cpu" or given:
         return 1
     scratch = not pretrained(draft)  # whose batch norms have nothing but the batch to go by

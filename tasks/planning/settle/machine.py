@@ -1,4 +1,4 @@
-"""What the machine decides: whether images are kept in memory."""
+"""What the machine decides: how many images its GPU holds at a time, and whether they are kept in main memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,40 @@ import math
 
 import numpy as np
 
+from scansuite.words import number_of
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length
+from tasks.planning.settle.optimisation import SHARDED
 from tasks.planning.settle.sizes import numbers
 
+LEAST = 2  # images at a time: a batch norm needs two
 _SHARE = 0.25  # of the free memory that images may take
 _GIB = 2**30
 _FLOAT32 = 4  # bytes
+
+
+def memory(draft: Draft) -> list[str]:
+    """Fewer images at a time, whose gradients are added up, where the memory of the GPU does not hold a batch."""
+    fits = draft.budget.fits
+    if fits is None or draft.is_given(*length.BATCH_FLAGS) or draft.value("data.cache") == "features":
+        return []
+    if draft.value("trainer.strategy") == SHARDED:
+        return []  # no device holds all of it
+    planned = {flag: one.value for flag, one in draft.planned.items()}
+    wanted = int(draft.value("data.batch_size"))
+    sizes = [size for size in range(wanted, 0, -1) if wanted % size == 0 and size >= min(LEAST, wanted)]
+    held = next((size for size in sizes if fits({**planned, "data.batch_size": size})), None)
+    if held is None:
+        return [
+            f"the GPU's memory does not hold {number_of(sizes[-1], 'image')} at a time: give "
+            "--model.grad_checkpointing true, a smaller --data.image_size or another --model.backbone"
+        ]
+    if held < wanted:
+        text = f"the GPU's memory holds {held} of the {wanted} images of a step at a time"
+        draft.plan("data.batch_size", held, text, "machine")
+        text = f"gradients of {number_of(wanted // held, 'batch', 'batches')} are added up: {wanted} images a step"
+        draft.plan("trainer.accumulate_grad_batches", wanted // held, text, "machine")
+    return []
 
 
 def cache(draft: Draft) -> None:

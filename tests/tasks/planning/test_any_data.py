@@ -82,6 +82,7 @@ def fingerprints(draw: st.DrawFn, task: Kind, layout: str) -> Fingerprint:
     known = draw(st.booleans())
     target = draw(st.sampled_from(["multiclass", "multilabel", "ordinal", "regression"])) if task == "classify" else ""
     spacing = tuple(draw(st.floats(0.1, 6)) for _ in range(3 if volumes else 2)) if known else ()
+    shares_or_cases = st.floats(1e-9, 0.5) if task == "segment" else st.integers(0, cases).map(float)
     return Fingerprint(
         task,
         target,
@@ -89,7 +90,7 @@ def fingerprints(draw: st.DrawFn, task: Kind, layout: str) -> Fingerprint:
         samples=cases * slices,
         images=cases * slices,
         classes=tuple(str(number) for number in range(classes)),
-        class_counts=draw(st.tuples(*[st.floats(0, 0.5 if task == "segment" else cases)] * classes)),
+        class_counts=tuple(draw(shares_or_cases) for _ in range(classes)),
         class_known=(float(cases),) * classes,
         target_values=draw(spreads(0.1, 100)) if target == "regression" else None,
         channels=draw(st.sampled_from([1, 3, 4, 12])),

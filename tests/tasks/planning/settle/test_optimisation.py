@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Spread
 from tasks.planning.budget import Budget
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
-from tasks.planning.settle.machine import cache
+from tasks.planning.settle.machine import cache, memory
 from tasks.planning.settle.optimisation import (
     AVERAGED,
     BATCHES,
@@ -223,3 +224,55 @@ def test_a_planned_plane_is_seen_in_its_own_spacing() -> None:
 def test_files_that_are_not_to_be_read_first_are_not_kept() -> None:
     assert planned(cache, given={"data.check_files": False}) == {}
     assert planned(cache, given={"data.cache": "disk"}) == {}
+
+
+def fitted(holds: int, given: dict[str, Any] | None = None, batch_size: int = 16) -> tuple[Draft, list[int], list[str]]:
+    """A planned batch beside a GPU that holds some images at a time; with what was tried, and what was said."""
+    tried: list[int] = []
+
+    def fits(values: Mapping[str, Any]) -> bool:
+        tried.append(values["data.batch_size"])
+        return tried[-1] <= holds
+
+    fingerprint = Fingerprint("classify", samples=500, images=500)
+    draft = Draft(fingerprint, Machine("cuda"), Budget(fits=fits), given or {}, DEFAULTS)
+    draft.plan("data.batch_size", batch_size, "what a step holds", "data")
+    return draft, tried, memory(draft)
+
+
+@pytest.mark.parametrize(
+    ("holds", "wanted", "tried"),
+    [(16, 16, [16]), (5, 16, [16, 8, 4]), (2, 16, [16, 8, 4, 2]), (4, 6, [6, 3]), (1, 1, [1]), (13, 13, [13])],
+)
+def test_what_the_memory_of_a_gpu_does_not_hold_at_a_time_is_added_up(
+    holds: int, wanted: int, tried: list[int]
+) -> None:
+    draft, sizes, notes = fitted(holds, batch_size=wanted)
+    assert (sizes, notes) == (tried, [])
+    accumulated = draft.value("trainer.accumulate_grad_batches")
+    assert draft.value("data.batch_size") == tried[-1]
+    assert draft.value("data.batch_size") * accumulated == wanted
+    assert ("trainer.accumulate_grad_batches" in draft.planned) == (len(tried) > 1)
+
+
+def test_a_gpu_too_small_for_two_images_is_said() -> None:
+    draft, sizes, notes = fitted(1)
+    assert sizes == [16, 8, 4, 2]
+    assert "does not hold 2 images at a time: give --model.grad_checkpointing true" in notes[0]
+    assert draft.value("data.batch_size") == 16
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data.batch_size": 16},
+        {"data.total_batch_size": 16},
+        {"trainer.accumulate_grad_batches": 2},
+        {"data.cache": "features"},
+        {"trainer.strategy": SHARDED},
+    ],
+)
+def test_no_memory_is_tried_where_nothing_would_be_planned(given: dict[str, Any]) -> None:
+    draft, sizes, notes = fitted(1, given)
+    assert (sizes, notes) == ([], [])
+    assert "trainer.accumulate_grad_batches" not in draft.planned
