@@ -38,12 +38,10 @@ VALIDATED = 2  # batches
 SHARE = 0.05  # of the time, after which a trial ends
 # Of the trainer of a trial, whatever the flags say: one device, and nothing that ends it sooner or later.
 _ONE_DEVICE: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-_WHOLE: dict[str, Any] = {"max_time": None, "limit_train_batches": None, "overfit_batches": 0.0, "profiler": None}
-_WHOLE |= {
-    "min_epochs": None,
-    "min_steps": None,
-    "val_check_interval": None,
-}  # Lightning does not stop before the first
+_WHOLE: dict[str, Any] = {
+    "max_time": None, "min_epochs": None, "min_steps": None, "limit_train_batches": None, "overfit_batches": 0.0,
+    "val_check_interval": None, "profiler": None,
+}  # fmt: skip
 
 
 def trial_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str, seconds: float) -> Trial:
@@ -114,6 +112,8 @@ def fits_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str
             except Exception as error:
                 log.debug("no trial of the GPU's memory: %s", error)
                 return True
+            finally:
+                torch.cuda.empty_cache()  # the training begins with all that is free
 
     return fits
 

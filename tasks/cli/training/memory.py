@@ -145,7 +145,7 @@ class MemoryTrial:
         settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         settings |= {"max_steps": _STEPS, "max_epochs": 1000, "limit_val_batches": 0, "num_sanity_val_steps": 0}
         settings |= {"accumulate_grad_batches": 1, "enable_model_summary": False, "default_root_dir": self.folder}
-        return self.cli.build_trainer(list(callbacks), **settings, **self._settings)
+        return self.cli.build_trainer(list(callbacks), **{**settings, **self._settings})
 
     def peak(self, batch: int) -> int | None:
         """Bytes that the process holds on the GPU at its highest, its CUDA context included."""
