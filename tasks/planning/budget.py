@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -30,8 +30,8 @@ class Timing(NamedTuple):
 
 # From settled flags to what a trial measures with them.
 Trial: TypeAlias = Callable[[Mapping[str, Any]], Timing]
-# From settled flags to whether their steps stay within the memory of the GPU.
-Fits: TypeAlias = Callable[[Mapping[str, Any]], bool]
+# From settled flags and batches, largest first, to the first batch that the GPU's memory holds; None: none of them.
+Holds: TypeAlias = Callable[[Mapping[str, Any], Sequence[int]], int | None]
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Budget:
         seconds: from the start of the command to its end; None: no limit.
         memory: bytes of the GPU; None: all of it.
         trial: measures this machine; None: nobody does, and steps are counted without a clock.
-        fits: tries the memory of this machine's GPU; None: nobody does, and the batch is as it is best.
+        holds: tries the memory of this machine's GPU; None: nobody does, and the batch is as it is best.
     """
 
     quality: Quality = "good"
     seconds: float | None = None
     memory: int | None = None
     trial: Trial | None = None
-    fits: Fits | None = None
+    holds: Holds | None = None
 
 
 def seconds_of(text: str, flag: str = "--time") -> float:

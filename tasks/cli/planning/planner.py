@@ -19,7 +19,7 @@ from tasks.cli.parser import TaskParser
 from tasks.cli.planning.agreeing import agreed
 from tasks.cli.planning.given import asked_value, flat, given_flags, given_values
 from tasks.cli.planning.timed import asked_seconds
-from tasks.cli.planning.trial import fits_of, trial_of
+from tasks.cli.planning.trial import holds_of, trial_of
 from tasks.cli.runs.run_dir import several_processes
 from tasks.cli.training.memory import size_of
 from tasks.cluster.settings import JobSettings
@@ -45,8 +45,8 @@ WITHOUT_FOLDS = (
     "data.fold", "data.folds", "find_lr", "find_batch_size", "trainer.fast_dev_run", "ckpt_path", "slurm",
 )  # fmt: skip
 
-# They look for the batch themselves, or train a single one.
-WITHOUT_MEMORY_TRIAL = ("memory", "find_batch_size", "trainer.fast_dev_run")
+# They look for the batch themselves, train a single one, or take the rate from how many batches are added up.
+WITHOUT_MEMORY_TRIAL = ("memory", "find_batch_size", "trainer.fast_dev_run", "scale_lr")
 
 PLAN_FLAGS: OwnFlags = {
     "time": "time that the whole command may take (30m, 2h): the training is planned to end within it, with its "
@@ -59,7 +59,7 @@ PLAN_FLAGS: OwnFlags = {
 }
 MEMORY_FLAG = Flag(
     "memory of the GPU (20GiB): choose the largest batch within it, and add gradients up to the same cases a step; "
-    "left out: the batch as given, and a planned one within all that is free"
+    "left out: the batch as given, and a planned one within 95 % of it"
 )
 FOLDS_FLAG = Flag(
     "train this many folds one after another, and put their predictions together (docs/folds.md); left out: one "
@@ -133,8 +133,9 @@ def plan_for(
     data_class = str(cli.config["data"]["class_path"])
     if budget.seconds is not None and job is None:
         budget = replace(budget, trial=trial_of(task, argv, own_flags, data_class, budget.seconds))
-    if machine.device == "cuda" and job is None and not names.intersection(WITHOUT_MEMORY_TRIAL):
-        budget = replace(budget, fits=fits_of(task, argv, own_flags, data_class))
+    tries = all(values.get(flag) in (None, False, 0, "none") for flag in WITHOUT_MEMORY_TRIAL)
+    if machine.device == "cuda" and job is None and tries:
+        budget = replace(budget, holds=holds_of(task, argv, own_flags, data_class))
 
     # Weights of a checkpoint of the suite's own fit no other network. It is read once, however often is planned anew.
     weights = own.get("model.weights")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.memory import garbage_collection_cuda
 
 from scansuite.errors import SuiteError
 from scansuite.files import write_text
@@ -25,7 +26,7 @@ from tasks.cli.runs.checkpoints import find_checkpoint
 from tasks.cli.training.memory import MemoryTrial
 from tasks.fitting.callbacks import training_callbacks
 from tasks.hardware import place
-from tasks.planning.budget import Fits, Timing, Trial
+from tasks.planning.budget import Holds, Timing, Trial
 from tasks.planning.draft import Planned
 from tasks.planning.plan import FILE, Plan
 from tasks.registry.flag import OwnFlags
@@ -36,8 +37,8 @@ STEPS = 10  # of a trial, beside the first, which warms up
 FEWEST = 1
 VALIDATED = 2  # batches
 SHARE = 0.05  # of the time, after which a trial ends
-# Of the trainer of a trial, whatever the flags say: one device, and nothing that ends it sooner or later.
-_ONE_DEVICE: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+FILLED = 0.95  # of the memory of the GPU: a training holds a little more than its first steps
+# Of the trainer of a trial, whatever the flags say: nothing ends it sooner or later.
 _WHOLE: dict[str, Any] = {
     "max_time": None, "min_epochs": None, "min_steps": None, "limit_train_batches": None, "overfit_batches": 0.0,
     "val_check_interval": None, "profiler": None,
@@ -81,11 +82,11 @@ def trial_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: st
     return measure
 
 
-def fits_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str) -> Fits:
-    """Whether trainings stay within the memory of the GPU: a few steps of each are tried, on one device.
+def holds_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str) -> Holds:
+    """The largest batch that the memory of the GPU holds: a few steps of each are tried, on one device.
 
-    Images are not kept in memory for that, and what a trial has said is not asked twice. Where it ends in anything but
-    a lack of memory the answer is yes: the training tells what is wrong.
+    What a trial has said is not asked twice. Where it ends in anything but a lack of memory the answer is the largest:
+    of a plan that is not made yet some flags may still be of no use, and the training tells what is wrong.
 
     Args:
         task: name of the task.
@@ -93,29 +94,42 @@ def fits_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: str
         own_flags: of the verb.
         data_class: import path of the data class.
     """
-    known: dict[str, bool] = {}
+    known: dict[str, int | None] = {}
 
-    def fits(planned: Mapping[str, Any]) -> bool:
-        asked = repr(sorted(planned.items()))
+    def holds(planned: Mapping[str, Any], batches: Sequence[int]) -> int | None:
+        asked = repr((sorted(planned.items()), list(batches)))
         if asked not in known:
-            known[asked] = tried({**planned, "data.cache": "none"})
+            with tempfile.TemporaryDirectory() as folder, _random_numbers_kept(), quiet():
+                known[asked] = tried(planned, batches, Path(folder))
+            garbage_collection_cuda()  # the training begins with all that is free
         return known[asked]
 
-    def tried(planned: Mapping[str, Any]) -> bool:
-        with tempfile.TemporaryDirectory() as folder, _random_numbers_kept(), quiet():
-            cli = _settled(task, argv, own_flags, data_class, planned, Path(folder))
+    def tried(planned: Mapping[str, Any], batches: Sequence[int], folder: Path) -> int | None:
+        try:
+            cli = _settled(task, argv, own_flags, data_class, planned, folder)
             data, model = cli.build_data_and_model()
             cli.config_init["trainer"]["callbacks"] = None  # the user's own are for the training
-            trial = MemoryTrial(cli, data, model, folder, **_ONE_DEVICE, **_WHOLE)
-            try:
-                return trial.peak(data.batch_size) is not None
-            except Exception as error:
-                log.debug("no trial of the GPU's memory: %s", error)
-                return True
-            finally:
-                torch.cuda.empty_cache()  # the training begins with all that is free
+            trial = MemoryTrial(cli, data, model, str(folder), **_one_device(cli), **_WHOLE)
+            for batch in batches:
+                peak = trial.peak(batch)
+                data.trainer = None
+                garbage_collection_cuda()
+                if peak is not None and peak <= FILLED * torch.cuda.mem_get_info()[1]:
+                    return batch
+        except Exception as error:
+            log.debug("no trial of the GPU's memory: %s", error)
+            return batches[0]
+        return None
 
-    return fits
+    return holds
+
+
+def _one_device(cli: TaskParser) -> dict[str, Any]:
+    """The first of the devices that are asked for, for a trainer."""
+    asked = cli.config["trainer"]["devices"]
+    if isinstance(asked, str) and "," in asked:
+        asked = [int(number) for number in asked.split(",") if number.strip()]
+    return {"devices": asked[:1] if isinstance(asked, list) and asked else 1, "num_nodes": 1, "strategy": "auto"}
 
 
 def _settled(
@@ -141,7 +155,7 @@ def _measured(cli: TaskParser, folder: str, most: float, began: float) -> Timing
     settings |= {"max_epochs": 1, "max_steps": -1}
     settings |= {"limit_val_batches": VALIDATED, "num_sanity_val_steps": 0, "enable_model_summary": False}
     settings |= {"check_val_every_n_epoch": 1, "default_root_dir": folder}
-    trainer = cli.build_trainer([*callbacks, clock], **settings, **_ONE_DEVICE, **_WHOLE)
+    trainer = cli.build_trainer([*callbacks, clock], **settings, **_one_device(cli), **_WHOLE)
     trainer.fit(model, datamodule=data)
     data.trainer = None
     before = time.monotonic() - started()  # all that came until now, and what is built once more

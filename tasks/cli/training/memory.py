@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.memory import is_oom_error
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
@@ -126,6 +127,14 @@ def largest_within(limit: int, wanted: int, peak: Callable[[int], int | None]) -
     return None, used or 0
 
 
+def lacks_memory(error: RuntimeError) -> bool:
+    """Whether a GPU had too little memory, in the words of torch or of a library that it calls."""
+    words = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
+    if isinstance(error, torch.OutOfMemoryError) or is_oom_error(error):
+        return True
+    return any(some.lower() in str(error).lower() for some in words)
+
+
 class MemoryTrial:
     """A few steps of the training that is to come, with all that it will keep on the device.
 
@@ -166,7 +175,9 @@ class MemoryTrial:
             trainer = self.trainer(*callbacks)
             try:
                 trainer.fit(model, datamodule=self.data)
-            except torch.cuda.OutOfMemoryError:
+            except RuntimeError as error:
+                if not lacks_memory(error):
+                    raise
                 return None
             finally:
                 model.to("cpu")

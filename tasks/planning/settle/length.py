@@ -59,7 +59,7 @@ FEW_CASES = 50  # of validation in classification, below which its metric has a 
 SMOOTH = 3  # validations whose median is compared then
 GAIN = 0.005  # of a metric from 0 to 1, below which a better one is none
 _BETWEEN = (0.05, 0.45, 0.45, 0.05)  # shares of the images between the quantiles of a spread
-_MOST_PATCHES = 250  # steps an epoch, as the data class counts (datamodules/samples/patches.py)
+_MOST_PATCHES = 250  # batches an epoch, as the data class counts (datamodules/samples/patches.py)
 # Pixels that two cores train on in an hour: 0.5 to 0.9 million a second in the three tasks (docs/plan_results.md).
 PIXELS_AN_HOUR = 2e9
 LONG = 2.0  # hours that are worth a warning
@@ -114,7 +114,9 @@ def samples_an_epoch(draft: Draft) -> int:
     zoom = float(draft.value("data.zoom") or 1)
     patch = sides[0] * sides[-1] / zoom**2
     an_image = [max(1.0, high * wide / patch) for high, wide in zip(print_.height, print_.width, strict=True)]
-    return min(round(images * mean(an_image)), max(images, _MOST_PATCHES * samples_a_step(draft)))
+    return min(
+        round(images * mean(an_image)), max(images, _MOST_PATCHES * (samples_a_step(draft) // _accumulated(draft)))
+    )
 
 
 def mean(quantiles: Sequence[float]) -> float:

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from scansuite.errors import SuiteError
 from scansuite.words import number_of
+from tasks.planning.budget import QUICK_SECONDS
 from tasks.planning.draft import Draft
 from tasks.planning.settle import length
-from tasks.planning.settle.optimisation import SHARDED
-from tasks.planning.settle.sizes import numbers
+from tasks.planning.settle.sizes import in_pixels, numbers, seen_size
 
 LEAST = 2  # images at a time: a batch norm needs two
 _SHARE = 0.25  # of the free memory that images may take
@@ -18,28 +19,42 @@ _GIB = 2**30
 _FLOAT32 = 4  # bytes
 
 
-def memory(draft: Draft) -> list[str]:
-    """Fewer images at a time, whose gradients are added up, where the memory of the GPU does not hold a batch."""
-    fits = draft.budget.fits
-    if fits is None or draft.is_given(*length.BATCH_FLAGS) or draft.value("data.cache") == "features":
-        return []
-    if draft.value("trainer.strategy") == SHARDED:
-        return []  # no device holds all of it
-    planned = {flag: one.value for flag, one in draft.planned.items()}
-    wanted = int(draft.value("data.batch_size"))
-    sizes = [size for size in range(wanted, 0, -1) if wanted % size == 0 and size >= min(LEAST, wanted)]
-    held = next((size for size in sizes if fits({**planned, "data.batch_size": size})), None)
+def memory(draft: Draft) -> None:
+    """Fewer images at a time, whose gradients are added up, where the memory of the GPU does not hold a batch.
+
+    Raises:
+        SuiteError: not even the smallest batch stays within the memory.
+    """
+    holds, wanted = draft.budget.holds, int(draft.value("data.batch_size") or 1)
+    if holds is None or draft.is_given(*length.BATCH_FLAGS) or not draft.takes("data.batch_size"):
+        return
+    if draft.value("data.cache") == "features" or draft.value("model.unfreeze") is not None:
+        return  # no steps through the network, or not the first ones take the most
+    if not str(draft.value("trainer.strategy") or "auto").startswith(("auto", "ddp")):
+        return  # no device holds all of it
+    if draft.budget.seconds is not None and draft.budget.seconds <= QUICK_SECONDS:
+        return  # a quick look has no time for it
+    bags = draft.value("model.aggregate") not in (None, "none")
+    least = 1 if bags else LEAST
+    sizes = [size for size in range(wanted, 0, -1) if wanted % size == 0 and size >= min(least, wanted)]
+    tried = {flag: one.value for flag, one in draft.planned.items()}
+    if not draft.is_given("model.ema", "model.swa"):
+        tried["model.ema"] = 0.99  # planned once the steps are known
+    if draft.takes("data.cache"):
+        tried["data.cache"] = "none"  # a trial reads few images
+    held, thing = holds(tried, sizes), "case" if bags else "image"
     if held is None:
-        return [
-            f"the GPU's memory does not hold {number_of(sizes[-1], 'image')} at a time: give "
+        raise SuiteError(
+            f"the GPU's memory does not hold {number_of(sizes[-1], thing)} of {in_pixels(*seen_size(draft))}: give "
             "--model.grad_checkpointing true, a smaller --data.image_size or another --model.backbone"
-        ]
+        )
     if held < wanted:
-        text = f"the GPU's memory holds {held} of the {wanted} images of a step at a time"
+        text = f"the GPU's memory holds {held} of the {wanted} {thing}s of a batch at a time"
         draft.plan("data.batch_size", held, text, "machine")
-        text = f"gradients of {number_of(wanted // held, 'batch', 'batches')} are added up: {wanted} images a step"
+        text = (
+            f"gradients of {number_of(wanted // held, 'batch', 'batches')} are added up: {wanted} {thing}s, as without"
+        )
         draft.plan("trainer.accumulate_grad_batches", wanted // held, text, "machine")
-    return []
 
 
 def cache(draft: Draft) -> None:

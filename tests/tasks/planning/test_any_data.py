@@ -117,7 +117,9 @@ def drafts(draw: st.DrawFn, task: Kind, layout: str) -> Draft:
     machine = Machine(draw(st.sampled_from(["cpu", "cuda"])), draw(st.sampled_from([2**30, 2**36])), weights=weights)
     timing = Timing(*(draw(st.floats(0.001, longest)) for longest in (10, 2, 60)))
     seconds = draw(st.one_of(st.none(), st.floats(60, 200_000)))
-    budget = Budget(draw(st.sampled_from(get_args(Quality))), seconds, trial=lambda held: timing)
+    held = draw(st.sampled_from([0, -1]))  # of the batches that the memory of a GPU may hold
+    holds = (lambda _, sizes: sizes[held]) if machine.device == "cuda" else None
+    budget = Budget(draw(st.sampled_from(get_args(Quality))), seconds, trial=lambda _: timing, holds=holds)
     return Draft(draw(fingerprints(task, layout)), machine, budget, {}, defaults_of(task, layout))
 
 

@@ -56,6 +56,19 @@ def planned(draft: Draft) -> dict[str, Any]:
     return {flag: one.value for flag, one in draft.planned.items()}
 
 
+def test_an_epoch_of_patches_is_as_long_however_many_batches_are_added_up() -> None:
+    """The data class counts batches of it, and knows nothing of steps."""
+    side = Spread(*[4096.0] * 5)
+
+    def epoch(accumulated: int) -> tuple[int, int]:
+        draft = draft_of(given={"trainer.accumulate_grad_batches": accumulated}, height=side, width=side)
+        draft.plan("data.patch_size", 64, "tiny", "data")
+        return samples_an_epoch(draft), whole_epoch(draft)
+
+    assert epoch(1) == (2000, 250)
+    assert epoch(4) == (2000, 63)
+
+
 def test_sixty_images_are_trained_on_for_as_many_steps_as_detection_takes() -> None:
     values = planned(draft_of())
     assert values["trainer.max_epochs"] * 8 >= 1200  # of 8 steps: 60 images in batches of 8

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 
 from datamodules.fingerprint.fingerprint import Fingerprint, Kind, Spread
-from tasks.planning.budget import Budget
+from scansuite.errors import SuiteError
+from tasks.planning.budget import QUICK_SECONDS, Budget
 from tasks.planning.draft import Draft
 from tasks.planning.machine import Machine
 from tasks.planning.settle.machine import cache, memory
@@ -226,40 +227,36 @@ def test_files_that_are_not_to_be_read_first_are_not_kept() -> None:
     assert planned(cache, given={"data.cache": "disk"}) == {}
 
 
-def fitted(holds: int, given: dict[str, Any] | None = None, batch_size: int = 16) -> tuple[Draft, list[int], list[str]]:
-    """A planned batch beside a GPU that holds some images at a time; with what was tried, and what was said."""
-    tried: list[int] = []
+def fitted(holds: int, given: dict[str, Any] | None = None, batch_size: int = 16, **budget: Any) -> Draft:
+    """A planned batch beside a GPU that holds some images at a time."""
 
-    def fits(values: Mapping[str, Any]) -> bool:
-        tried.append(values["data.batch_size"])
-        return tried[-1] <= holds
+    def largest(values: Mapping[str, Any], sizes: Sequence[int]) -> int | None:
+        assert values["data.cache"] == "none"
+        assert values["model.ema"] == 0.99  # takes memory, and is planned later
+        return next((size for size in sizes if size <= holds), None)
 
-    fingerprint = Fingerprint("classify", samples=500, images=500)
-    draft = Draft(fingerprint, Machine("cuda"), Budget(fits=fits), given or {}, DEFAULTS)
+    size = Spread(128, 128, 128, 128, 128)
+    fingerprint = Fingerprint("classify", samples=500, images=500, height=size, width=size)
+    draft = Draft(fingerprint, Machine("cuda"), Budget(holds=largest, **budget), given or {}, DEFAULTS)
     draft.plan("data.batch_size", batch_size, "what a step holds", "data")
-    return draft, tried, memory(draft)
+    memory(draft)
+    return draft
 
 
 @pytest.mark.parametrize(
-    ("holds", "wanted", "tried"),
-    [(16, 16, [16]), (5, 16, [16, 8, 4]), (2, 16, [16, 8, 4, 2]), (4, 6, [6, 3]), (1, 1, [1]), (13, 13, [13])],
+    ("holds", "wanted", "size"), [(16, 16, 16), (5, 16, 4), (2, 16, 2), (4, 6, 3), (1, 1, 1), (13, 13, 13)]
 )
-def test_what_the_memory_of_a_gpu_does_not_hold_at_a_time_is_added_up(
-    holds: int, wanted: int, tried: list[int]
-) -> None:
-    draft, sizes, notes = fitted(holds, batch_size=wanted)
-    assert (sizes, notes) == (tried, [])
-    accumulated = draft.value("trainer.accumulate_grad_batches")
-    assert draft.value("data.batch_size") == tried[-1]
-    assert draft.value("data.batch_size") * accumulated == wanted
-    assert ("trainer.accumulate_grad_batches" in draft.planned) == (len(tried) > 1)
+def test_what_the_memory_of_a_gpu_does_not_hold_at_a_time_is_added_up(holds: int, wanted: int, size: int) -> None:
+    draft = fitted(holds, batch_size=wanted)
+    assert draft.value("data.batch_size") == size
+    assert size * draft.value("trainer.accumulate_grad_batches") == wanted
+    assert ("trainer.accumulate_grad_batches" in draft.planned) == (size < wanted)
 
 
 def test_a_gpu_too_small_for_two_images_is_said() -> None:
-    draft, sizes, notes = fitted(1)
-    assert sizes == [16, 8, 4, 2]
-    assert "does not hold 2 images at a time: give --model.grad_checkpointing true" in notes[0]
-    assert draft.value("data.batch_size") == 16
+    with pytest.raises(SuiteError, match="does not hold 2 images of 128 x 128 pixels: give --model"):
+        fitted(1)
+    assert fitted(1, {"model.aggregate": "attention"}).value("data.batch_size") == 1  # of bags one is a batch
 
 
 @pytest.mark.parametrize(
@@ -269,10 +266,15 @@ def test_a_gpu_too_small_for_two_images_is_said() -> None:
         {"data.total_batch_size": 16},
         {"trainer.accumulate_grad_batches": 2},
         {"data.cache": "features"},
+        {"model.unfreeze": 2},
         {"trainer.strategy": SHARDED},
+        {"trainer.strategy": "fsdp"},
     ],
 )
-def test_no_memory_is_tried_where_nothing_would_be_planned(given: dict[str, Any]) -> None:
-    draft, sizes, notes = fitted(1, given)
-    assert (sizes, notes) == ([], [])
-    assert "trainer.accumulate_grad_batches" not in draft.planned
+def test_no_memory_is_tried_where_it_would_say_nothing(given: dict[str, Any]) -> None:
+    assert set(fitted(1, given).planned) <= {"data.batch_size"}
+
+
+def test_a_quick_look_has_no_time_to_try() -> None:
+    assert set(fitted(1, seconds=QUICK_SECONDS).planned) == {"data.batch_size"}
+    assert fitted(4, seconds=600).value("trainer.accumulate_grad_batches") == 4
