@@ -114,9 +114,7 @@ def samples_an_epoch(draft: Draft) -> int:
     zoom = float(draft.value("data.zoom") or 1)
     patch = sides[0] * sides[-1] / zoom**2
     an_image = [max(1.0, high * wide / patch) for high, wide in zip(print_.height, print_.width, strict=True)]
-    return min(
-        round(images * mean(an_image)), max(images, _MOST_PATCHES * (samples_a_step(draft) // _accumulated(draft)))
-    )
+    return min(round(images * mean(an_image)), max(images, _MOST_PATCHES * samples_a_batch(draft)))
 
 
 def mean(quantiles: Sequence[float]) -> float:
@@ -146,17 +144,20 @@ def judged_patches(draft: Draft) -> float:
     return evaluated_patches(draft) * (_validated(draft) + _tested(draft))
 
 
+def samples_a_batch(draft: Draft) -> int:
+    """Samples of a batch of all devices together."""
+    total = draft.value("data.total_batch_size")
+    return max(1, int(total or (draft.value("data.batch_size") or 1) * draft.machine.devices))
+
+
 def samples_a_step(draft: Draft) -> int:
     """Samples behind a step of the optimiser: batches of all devices, accumulated."""
-    total = draft.value("data.total_batch_size")
-    batch = total or (draft.value("data.batch_size") or 1) * draft.machine.devices
-    return max(1, int(batch) * _accumulated(draft))
+    return samples_a_batch(draft) * _accumulated(draft)
 
 
 def whole_epoch(draft: Draft) -> int:
     """Steps of an epoch, within what it is limited to, as far as that is settled."""
-    a_batch = samples_a_step(draft) // _accumulated(draft)
-    samples = samples_an_epoch(draft)
+    a_batch, samples = samples_a_batch(draft), samples_an_epoch(draft)
     # A last batch of one is left out: batch norms have nothing to go by.
     batches = math.ceil(samples / a_batch) - (samples > a_batch > 1 == samples % a_batch)
     limit = draft.value("trainer.limit_train_batches") or draft.value("trainer.overfit_batches")
