@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,8 +52,10 @@ def _cpu_has_bf16() -> bool:
 def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
     """Set the memory format of a model's weights: channels-last for convolutional networks unless asked otherwise.
 
-    Depthwise convolutions with a stride or a kernel above 3 are made to stay in float32 where a CPU autocasts: their
-    backward pass in bf16 is up to ten times slower there.
+    Two kinds of convolutions are made to stay in float32 where a CPU autocasts: depthwise ones with a stride or a
+    kernel above 3, whose backward pass in bf16 is up to ten times slower there, and strided ones of images with a side
+    shorter than the stride, such as the last level of RetinaNet at 64 px: oneDNN returns memory that nothing was
+    written to as part of the gradient of their weights.
 
     Args:
         model: is changed in place.
@@ -70,18 +73,26 @@ def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
     if chosen == "channels_last":
         model.to(memory_format=torch.channels_last)
     for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+        if isinstance(module, nn.Conv2d):
             placed = getattr(vars(module).get("forward"), "func", None) is _in_float32_on_cpu
-            slow = max(module.kernel_size) > 3 or max(module.stride) > 1
+            side = _stays_in_float32_below(module)
             if device != "cpu" and placed:  # for another device, as while a batch size was looked for
                 del module.forward
-            elif device == "cpu" and slow and "forward" not in vars(module):
-                module.forward = partial(_in_float32_on_cpu, module.forward)  # type: ignore[method-assign]
+            elif device == "cpu" and side > 1 and "forward" not in vars(module):
+                module.forward = partial(_in_float32_on_cpu, module.forward, side)  # type: ignore[method-assign]
     return chosen
 
 
-def _in_float32_on_cpu(forward: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    if image.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+def _stays_in_float32_below(convolution: nn.Conv2d) -> float:
+    """Of images with a side shorter than this many pixels, a CPU computes it in float32."""
+    kernel, stride = max(convolution.kernel_size), max(convolution.stride)
+    if convolution.groups == convolution.in_channels > 1 and (kernel > 3 or stride > 1):
+        return math.inf
+    return stride if kernel > 1 else 1
+
+
+def _in_float32_on_cpu(forward: Callable[[Tensor], Tensor], below: float, image: Tensor) -> Tensor:
+    if image.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or min(image.shape[-2:]) >= below:
         return forward(image)
     with torch.autocast("cpu", enabled=False):
         return forward(image.float())

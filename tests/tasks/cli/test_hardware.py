@@ -29,6 +29,7 @@ class Net(nn.Module):
         self.fast = nn.Conv2d(8, 8, 3, padding=1, groups=8)
         self.strided = nn.Conv2d(8, 8, 3, padding=1, stride=2, groups=8)
         self.wide = nn.Conv2d(8, 8, 5, padding=2, groups=8)
+        self.halved = nn.Conv2d(8, 8, 3, padding=1, stride=2)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         outputs: dict[str, torch.Tensor] = {name: module(image) for name, module in self.named_children()}
@@ -47,9 +48,34 @@ def test_slow_depthwise_convolutions_stay_in_float32() -> None:
         types = {name: output.dtype for name, output in net(image).items()}
         again = pickle.loads(pickle.dumps(net))(image)
     low, full = torch.bfloat16, torch.float32
-    assert types == {"plain": low, "fast": low, "strided": full, "wide": full}
+    assert types == {"plain": low, "fast": low, "strided": full, "wide": full, "halved": low}
     assert {name: output.dtype for name, output in again.items()} == types
     torch.testing.assert_close(again["wide"], before["wide"])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "side"), [(3, 2, 1), (3, 2, 2), (7, 2, 1), (5, 3, 2), (4, 4, 3), (4, 4, 4)]
+)
+@pytest.mark.parametrize("groups", [1, 4])
+def test_gradients_of_images_narrower_than_a_stride_are_no_leftover_memory(
+    kernel: int, stride: int, side: int, groups: int
+) -> None:
+    """oneDNN leaves parts of them unwritten in bf16."""
+    net = nn.Sequential(nn.Conv2d(64, 64, kernel, stride, kernel // 2, groups=groups))
+    place(net, "auto")
+    convolution: Any = net[0]
+    image = torch.rand(2, 64, side, side)
+    net(image).square().mean().backward()
+    exact = convolution.weight.grad.clone()
+    for _ in range(3):
+        leftovers = [torch.full((convolution.weight.numel() * times,), 3e38) for times in (1, 2, 4)]
+        del leftovers
+        convolution.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = net(image)
+        assert output.dtype == (torch.float32 if side < stride else torch.bfloat16)
+        output.float().square().mean().backward()
+        torch.testing.assert_close(convolution.weight.grad, exact, rtol=0.1, atol=0.03 * float(exact.abs().max()))
 
 
 def test_on_a_gpu_no_convolution_is_wrapped() -> None:
@@ -57,6 +83,7 @@ def test_on_a_gpu_no_convolution_is_wrapped() -> None:
     net = Net()
     place(net, "auto")
     assert "forward" in vars(net.wide)
+    assert "forward" in vars(net.halved)
     assert place(net, "auto", "cuda") == "channels_last"
     assert not any("forward" in vars(module) for module in net.modules())
 
