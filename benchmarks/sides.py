@@ -126,7 +126,7 @@ class BareLoop:
         self.net = net.to(device).train()
         shape = (network.batch, 1, network.side, network.side)
         self.image = torch.rand(shape, device=device)
-        if place(self.net, "auto") == "channels_last":
+        if place(self.net, "auto", device.type) == "channels_last":
             self.image = self.image.contiguous(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-4, fused=fused or None)
         kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
@@ -332,7 +332,7 @@ def run_suite(
         model_arguments: further ones of the task.
     """
     model = suite_model(network, data, **(model_arguments or {}))
-    place(model, "auto")
+    place(model, "auto", device.type)
     model.prepared = True
     clock = Clock(budget.seconds, budget.epochs, budget.warm_up, network.batch)
     peak = Peak(device)

@@ -76,7 +76,7 @@ def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
         if isinstance(module, nn.Conv2d):
             placed = getattr(vars(module).get("forward"), "func", None) is _in_float32_on_cpu
             side = _stays_in_float32_below(module)
-            if device != "cpu" and placed:  # for another device, as while a batch size was looked for
+            if device != "cpu" and placed:  # for another device
                 del module.forward
             elif device == "cpu" and side > 1 and "forward" not in vars(module):
                 module.forward = partial(_in_float32_on_cpu, module.forward, side)  # type: ignore[method-assign]

@@ -148,7 +148,6 @@ def _measured(cli: TaskParser, folder: str, most: float, began: float) -> Timing
     path = None if teacher is None else find_checkpoint(cli.task, teacher, flag="--model.teacher")
     callbacks = training_callbacks(model, 0, path)
     model.prepared = True
-    place(model, cli.config["memory_format"])
     cli.config_init["trainer"]["callbacks"] = None  # the user's own are for the training
     clock = _Clock(most, int(cli.config["trainer"]["accumulate_grad_batches"]))
     settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
@@ -156,6 +155,7 @@ def _measured(cli: TaskParser, folder: str, most: float, began: float) -> Timing
     settings |= {"limit_val_batches": VALIDATED, "num_sanity_val_steps": 0, "enable_model_summary": False}
     settings |= {"check_val_every_n_epoch": 1, "default_root_dir": folder}
     trainer = cli.build_trainer([*callbacks, clock], **settings, **_one_device(cli), **_WHOLE)
+    place(model, cli.config["memory_format"], trainer.strategy.root_device.type)
     trainer.fit(model, datamodule=data)
     data.trainer = None
     before = time.monotonic() - started()  # all that came until now, and what is built once more

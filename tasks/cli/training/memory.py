@@ -171,8 +171,8 @@ class MemoryTrial:
         with quiet():
             callbacks = training_callbacks(model, 0, path)
             model.prepared = True
-            place(model, self.cli.config["memory_format"])
             trainer = self.trainer(*callbacks)
+            place(model, self.cli.config["memory_format"], trainer.strategy.root_device.type)
             try:
                 trainer.fit(model, datamodule=self.data)
             except RuntimeError as error:

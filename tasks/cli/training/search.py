@@ -17,6 +17,7 @@ from scansuite.errors import SuiteError
 from scansuite.progress import Tell, progress
 from tasks.base import Task
 from tasks.cli.parser import TaskParser
+from tasks.hardware import place
 from tasks.training.optimizers import scaled_rates
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def search(cli: TaskParser, data: ScanDataModule, model: Task) -> None:
             flag = next(name for name, asked in wanted.items() if asked)
             raise SuiteError(f"--{flag}: search on one device (--trainer.devices 1), and give what is found as a flag")
         device = trainer.strategy.root_device
+        place(model, cli.config["memory_format"], device.type)  # searched as it will train
         tuner = Tuner(trainer)
         if wanted["find_batch_size"]:
             _find_batch_size(tuner, cli, data, model, LARGEST_ON_CPU if device.type == "cpu" else LARGEST)
