@@ -23,7 +23,7 @@ from tasks.cli.logs import quiet
 from tasks.cli.parser import TaskParser
 from tasks.cli.planning.timed import started
 from tasks.cli.runs.checkpoints import find_checkpoint
-from tasks.cli.training.memory import MemoryTrial
+from tasks.cli.training.memory import MemoryTrial, largest_within
 from tasks.fitting.callbacks import training_callbacks
 from tasks.hardware import place
 from tasks.planning.budget import Holds, Timing, Trial
@@ -110,16 +110,10 @@ def holds_of(task: str, argv: Sequence[str], own_flags: OwnFlags, data_class: st
             data, model = cli.build_data_and_model()
             cli.config_init["trainer"]["callbacks"] = None  # the user's own are for the training
             trial = MemoryTrial(cli, data, model, str(folder), **_one_device(cli), **_WHOLE)
-            for batch in batches:
-                peak = trial.peak(batch)
-                data.trainer = None
-                garbage_collection_cuda()
-                if peak is not None and peak <= FILLED * torch.cuda.mem_get_info()[1]:
-                    return batch
+            return largest_within(int(FILLED * torch.cuda.mem_get_info()[1]), batches, trial.peak)[0]
         except Exception as error:
             log.debug("no trial of the GPU's memory: %s", error)
             return batches[0]
-        return None
 
     return holds
 

@@ -6,13 +6,13 @@ import copy
 import logging
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.utilities.memory import is_oom_error
+from pytorch_lightning.utilities.memory import garbage_collection_cuda, is_oom_error
 
 from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError
@@ -74,11 +74,11 @@ def keep_within(cli: TaskParser, data: ScanDataModule, model: Task) -> None:
                 "programs: give --data.batch_size"
             )
         wanted = data.batch_size * int(cli.config["trainer"]["accumulate_grad_batches"])
-        batch, peak = largest_within(limit, wanted, trial.peak)
+        sizes = divisors(wanted)
+        batch, peak = largest_within(limit, sizes, trial.peak)
     if batch is None:
-        raise SuiteError(f"--memory {asked}: a batch of {least(wanted)} needs {peak / 2**30:.2f} GiB: {_MEND}")
+        raise SuiteError(f"--memory {asked}: a batch of {sizes[-1]} needs {peak / 2**30:.2f} GiB: {_MEND}")
     data.batch_size = batch
-    data.trainer = None
     accumulated = wanted // batch
     cli.config["data"]["init_args"]["batch_size"] = batch
     cli.config["data"]["init_args"]["total_batch_size"] = None
@@ -102,24 +102,24 @@ def size_of(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-def least(wanted: int) -> int:
-    """The smallest batch that is tried: of two cases, since a batch norm needs two, where that divides the step."""
-    return next(size for size in range(min(2, wanted), wanted + 1) if wanted % size == 0)
+def divisors(wanted: int) -> list[int]:
+    """The batches that add up to ``wanted`` cases, the largest first; two cases at least, which a batch norm needs."""
+    return [size for size in range(wanted, min(2, wanted) - 1, -1) if wanted % size == 0]
 
 
-def largest_within(limit: int, wanted: int, peak: Callable[[int], int | None]) -> tuple[int | None, int]:
-    """The largest divisor of ``wanted``, and at least :func:`least`, whose peak stays within the limit, and that peak.
+def largest_within(limit: int, sizes: Sequence[int], peak: Callable[[int], int | None]) -> tuple[int | None, int]:
+    """The first of some batches, the largest first, whose peak stays within the limit, and that peak.
 
     Args:
         limit: in bytes.
-        wanted: cases a step.
+        sizes: cases of a batch.
         peak: from a batch size to the bytes in use at their highest; None: it did not fit on the device.
 
     Returns:
-        None where not even the smallest stays within, and the peak of the smallest (0 where it did not fit).
+        None where not even the last stays within, and the peak of the last (0 where it did not fit).
     """
     used: int | None = 0
-    for batch in (size for size in range(wanted, least(wanted) - 1, -1) if wanted % size == 0):
+    for batch in sizes:
         used = peak(batch)
         log.info("batch of %d: %s", batch, "out of memory" if used is None else f"{used / 2**30:.2f} GiB")
         if used is not None and used <= limit:
@@ -182,4 +182,6 @@ class MemoryTrial:
             finally:
                 model.to("cpu")
                 del trainer
+                self.data.trainer = None
+                garbage_collection_cuda()
         return int(torch.cuda.max_memory_reserved() + max(0, others))
