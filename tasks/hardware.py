@@ -9,10 +9,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from types import MethodType
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,9 @@ def _cpu_has_bf16() -> bool:
 def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
     """Set the memory format of a model's weights: channels-last for convolutional networks unless asked otherwise.
 
-    Two kinds of convolutions are made to stay in float32 where a CPU autocasts: depthwise ones with a stride or a
-    kernel above 3, whose backward pass in bf16 is up to ten times slower there, and strided ones of images with a side
-    shorter than the stride, such as the last level of RetinaNet at 64 px: oneDNN returns memory that nothing was
+    Two kinds of convolutions are made to stay in float32 where a CPU computes in bf16: depthwise ones with a stride or
+    a kernel above 3, whose backward pass in bf16 is up to ten times slower there, and strided ones of images with a
+    side shorter than the stride, such as the last level of RetinaNet at 64 px: oneDNN returns memory that nothing was
     written to as part of the gradient of their weights.
 
     Args:
@@ -91,11 +93,16 @@ def _stays_in_float32_below(convolution: nn.Conv2d) -> float:
     return stride if kernel > 1 else 1
 
 
-def _in_float32_on_cpu(forward: Callable[[Tensor], Tensor], below: float, image: Tensor) -> Tensor:
-    if image.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or min(image.shape[-2:]) >= below:
-        return forward(image)
+def _in_float32_on_cpu(forward: Callable[[Tensor], Tensor], below: float, input: Tensor) -> Tensor:
+    half = torch.is_autocast_enabled("cpu") or input.dtype is torch.bfloat16
+    if input.device.type != "cpu" or not half or min(input.shape[-2:]) >= below:
+        return forward(input)
+    convolution = cast("nn.Conv2d", cast("MethodType", forward).__self__)
     with torch.autocast("cpu", enabled=False):
-        return forward(image.float())
+        if convolution.weight.dtype is torch.float32:
+            return forward(input.float())
+        weights = {name: weight.float() for name, weight in convolution.named_parameters()}  # those of ``bf16-true``
+        return cast("Tensor", functional_call(convolution, weights, (input.float(),))).to(convolution.weight.dtype)
 
 
 @contextmanager

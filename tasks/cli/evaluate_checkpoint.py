@@ -81,7 +81,8 @@ def evaluate_checkpoint(task: str, argv: Sequence[str], split: Literal["val", "t
     if trainer.is_global_zero:
         write_text(run_dir / "config.yaml", cli.saved_config())
         write_split(data, run_dir)
-    log.info("precision %s, memory %s", trainer.precision, place(model, cli.config["memory_format"]))
+    memory = place(model, cli.config["memory_format"], trainer.strategy.root_device.type)
+    log.info("precision %s, memory %s", trainer.precision, memory)
     evaluation = RunEvaluation(trainer, evaluator, data, run_dir, leaks)
     evaluation.profile = known_profile(model, checkpoints.paths)
     choice = _choice(checkpoints, models, data, split) if isinstance(model, Ensemble) else None

@@ -15,6 +15,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import arguments_of
 from tasks.compression.compressible import Compressible
+from tasks.hardware import place
 from tasks.loading import open_checkpoint, rebuild
 from tasks.registry.links import Link
 from tasks.registry.specs import spec_of
@@ -122,8 +123,9 @@ class Standalone(Compressible):
     def configure_callbacks(self) -> Sequence[Callback]:
         """The callbacks that the model's arguments ask for (``ema``, ``mixup``, ``early_stopping``, ``teacher``, ...).
 
-        A model with ``prune`` is pruned here: before anything copies it. After Lightning's ``seed_everything`` epochs
-        are seeded as the command line seeds them, so that the same training is repeated.
+        A model with ``prune`` is pruned here, and what bf16 would spoil on a CPU stays in float32 from here on: before
+        anything copies it. After Lightning's ``seed_everything`` epochs are seeded as the command line seeds them, so
+        that the same training is repeated.
         """
         if self.prepared:
             return []
@@ -137,6 +139,7 @@ class Standalone(Compressible):
         model = cast("Task", self)
         if self.pruning.method is not None and not (self.pruned or self.pruned_sizes):
             prune(model, Path(trained_weights(self.network.weights)))
+        place(model, "contiguous", self.trainer.strategy.root_device.type)  # of the memory format nothing is changed
         seed = os.environ.get(SEED)
         wanted: list[Callback] = [] if seed is None else [SeedEpochs(int(seed))]
         wanted += [Resuming(), *training_callbacks(model, int(seed or 0))]

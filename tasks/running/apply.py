@@ -73,8 +73,8 @@ def apply(
     fixed: dict[str, Any] = {"logger": False, "use_distributed_sampler": False, "enable_checkpointing": False}
     trainer = Trainer(**{**settings, **fixed, "callbacks": [inference.callback, unreadable, *callbacks]})
     without_handlers(trainer)
-    place(model, memory_format)
     inputs, device = getattr(inference, "inputs", None), trainer.strategy.root_device
+    place(model, memory_format, device.type)
     if inputs is not None and device.type == "cuda":
         inputs.device = device
     loader = inference.loader(table, trainer.global_rank, trainer.world_size)

@@ -61,7 +61,7 @@ def compare(task: str, evaluation: RunEvaluation, model: Task, memory_format: Me
         return
     path = find_checkpoint(task, model.network.weights, flag="--model.weights")
     parent = build_from(open_checkpoint(path, task), task, path)
-    place(parent, memory_format)
+    place(parent, memory_format, evaluation.trainer.strategy.root_device.type)
     earlier = RunEvaluation(
         evaluation.trainer, evaluation.evaluator, evaluation.data, evaluation.run_dir / "before", evaluation.leaks
     )

@@ -355,7 +355,7 @@ def _evaluate(task: str, evaluation: RunEvaluation, *, memory_format: MemoryForm
         best = find_checkpoint(task, str(run_dir / CHECKPOINTS / LAST))
     checkpoint = open_checkpoint(best, task)
     model = build_from(checkpoint, task, best)
-    place(model, memory_format)
+    place(model, memory_format, trainer.strategy.root_device.type)
     loggers, trainer.loggers = trainer.loggers, []  # their numbers are about training
     evaluate_exactly(trainer)
     evaluation.run(model, "val", choose=True)

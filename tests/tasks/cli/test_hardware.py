@@ -1,4 +1,4 @@
-"""Memory format, what stays in float32 where a CPU autocasts, and the allocator."""
+"""Memory format, what stays in float32 where a CPU computes in bf16, and the allocator."""
 
 from __future__ import annotations
 
@@ -76,6 +76,25 @@ def test_gradients_of_images_narrower_than_a_stride_are_no_leftover_memory(
         assert output.dtype == (torch.float32 if side < stride else torch.bfloat16)
         output.float().square().mean().backward()
         torch.testing.assert_close(convolution.weight.grad, exact, rtol=0.1, atol=0.03 * float(exact.abs().max()))
+    net.bfloat16()
+    for _ in range(3):
+        leftovers = [torch.full((convolution.weight.numel() * times,), 3e38) for times in (1, 2, 4)]
+        del leftovers
+        convolution.weight.grad = None
+        output = net(image.bfloat16())
+        assert output.dtype == torch.bfloat16
+        output.float().square().mean().backward()
+        found = convolution.weight.grad.float()
+        torch.testing.assert_close(found, exact, rtol=0.1, atol=0.03 * float(exact.abs().max()))
+
+
+def test_weights_in_bf16_under_autocast_and_images_by_name() -> None:
+    net = Net()
+    place(net, "auto")
+    assert net.halved(input=torch.rand(1, 8, 1, 1)).shape == (1, 8, 1, 1)
+    net.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert net.halved(torch.rand(1, 8, 1, 1)).dtype == net.wide(torch.rand(1, 8, 6, 6)).dtype == torch.bfloat16
 
 
 def test_on_a_gpu_no_convolution_is_wrapped() -> None:
