@@ -54,10 +54,7 @@ def _cpu_has_bf16() -> bool:
 def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
     """Set the memory format of a model's weights: channels-last for convolutional networks unless asked otherwise.
 
-    Two kinds of convolutions are made to stay in float32 where a CPU computes in bf16: depthwise ones with a stride or
-    a kernel above 3, whose backward pass in bf16 is up to ten times slower there, and strided ones of images with a
-    side shorter than the stride, such as the last level of RetinaNet at 64 px: oneDNN returns memory that nothing was
-    written to as part of the gradient of their weights.
+    What a CPU should not compute in bf16 is kept in float32: :func:`keep_in_float32`.
 
     Args:
         model: is changed in place.
@@ -74,6 +71,21 @@ def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
         chosen = "channels_last" if convolutions > 2 else "contiguous"
     if chosen == "channels_last":
         model.to(memory_format=torch.channels_last)
+    keep_in_float32(model, device)
+    return chosen
+
+
+def keep_in_float32(model: nn.Module, device: str) -> None:
+    """Make two kinds of convolutions stay in float32 where a CPU computes in bf16.
+
+    Depthwise ones with a stride or a kernel above 3, whose backward pass in bf16 is up to ten times slower there; and
+    strided ones of images with a side shorter than the stride, such as the last level of RetinaNet at 64 px: oneDNN
+    returns memory that nothing was written to as part of the gradient of their weights.
+
+    Args:
+        model: is changed in place.
+        device: kind of device that the model is trained on; on any other all is as it was.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             placed = getattr(vars(module).get("forward"), "func", None) is _in_float32_on_cpu
@@ -82,7 +94,6 @@ def place(model: nn.Module, asked: MemoryFormat, device: str = "cpu") -> str:
                 del module.forward
             elif device == "cpu" and side > 1 and "forward" not in vars(module):
                 module.forward = partial(_in_float32_on_cpu, module.forward, side)  # type: ignore[method-assign]
-    return chosen
 
 
 def _stays_in_float32_below(convolution: nn.Conv2d) -> float:

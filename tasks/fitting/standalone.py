@@ -15,7 +15,7 @@ from datamodules.base import ScanDataModule
 from scansuite.errors import SuiteError, nearest
 from scansuite.own_parts import arguments_of
 from tasks.compression.compressible import Compressible
-from tasks.hardware import place
+from tasks.hardware import keep_in_float32
 from tasks.loading import open_checkpoint, rebuild
 from tasks.registry.links import Link
 from tasks.registry.specs import spec_of
@@ -139,7 +139,7 @@ class Standalone(Compressible):
         model = cast("Task", self)
         if self.pruning.method is not None and not (self.pruned or self.pruned_sizes):
             prune(model, Path(trained_weights(self.network.weights)))
-        place(model, "contiguous", self.trainer.strategy.root_device.type)  # of the memory format nothing is changed
+        keep_in_float32(model, self.trainer.strategy.root_device.type)
         seed = os.environ.get(SEED)
         wanted: list[Callback] = [] if seed is None else [SeedEpochs(int(seed))]
         wanted += [Resuming(), *training_callbacks(model, int(seed or 0))]

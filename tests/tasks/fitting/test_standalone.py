@@ -73,11 +73,9 @@ def test_arguments_of_training_work_with_a_plain_trainer() -> None:
 
 
 def test_what_bf16_spoils_on_a_cpu_is_put_into_float32() -> None:
-    model: Any = DetectionTask.for_data(
-        boxes.Phantoms(**{**PHANTOMS, "image_size": 64}), "test_resnet", detector="retinanet", anchors="default"
-    )
-    trainer = trainer_of(precision="bf16-mixed", limit_train_batches=1)
-    trainer.fit(model, boxes.Phantoms(**{**PHANTOMS, "image_size": 64}))
+    data = boxes.Phantoms(**{**PHANTOMS, "image_size": 64})
+    model: Any = DetectionTask.for_data(data, "test_resnet", detector="retinanet", anchors="default")
+    trainer_of(precision="bf16-mixed", limit_train_batches=1).fit(model, data)
     last = model.detector.neck.fpn.extra_blocks.p7
     with torch.autocast("cpu", dtype=torch.bfloat16):
         one, two = (last(torch.rand(1, last.in_channels, side, side)).dtype for side in (1, 2))
